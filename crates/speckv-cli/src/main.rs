@@ -1,0 +1,2 @@
+//! The `speckv` command line.
+fn main() {}

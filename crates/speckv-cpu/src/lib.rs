@@ -1,0 +1,6 @@
+//! Real language models on the CPU, behind [`speckv::model::LanguageModel`].
+
+pub mod gguf;
+pub mod quant;
+pub mod tokenizer;
+pub mod chat_template;

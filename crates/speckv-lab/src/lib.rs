@@ -1,0 +1,1 @@
+//! The SpecKV laboratory: traces, training, exact replay, evaluation.

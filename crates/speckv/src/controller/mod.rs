@@ -1,0 +1,101 @@
+//! Controllers decide, step by step, how far to draft.
+
+use crate::{
+    record::{Source, StepRecord},
+    signals::Signals,
+};
+
+mod fixed;
+mod off;
+
+pub use fixed::Fixed;
+pub use off::Off;
+
+/// Decides how far a sequence drafts. One controller serves one sequence.
+///
+/// A controller sees distributions, never the drafted tokens themselves, and it judges each position before it sees the
+/// next. Under sampling that is what keeps the output distribution the target's: whether a draft token is verified may
+/// depend on the distribution that it was drawn from, not on the draw.
+pub trait Controller: Send {
+    /// Name as the command line spells it, with its parameters: `fixed-4`.
+    fn name(&self) -> String;
+
+    /// Decides before a step. The engine clips `gamma` to [`Situation::gamma_limit`].
+    fn plan(&mut self, situation: &Situation) -> Plan;
+
+    /// Judges the newest drafted position, the last of `signals`; the positions before it are all kept.
+    fn judge(&mut self, signals: &[Signals]) -> Verdict {
+        let _ = signals;
+        Verdict::Continue
+    }
+
+    /// Learns from a finished step.
+    fn observe(&mut self, record: &StepRecord) {
+        let _ = record;
+    }
+}
+
+/// What is known before a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Situation {
+    /// Tokens in the sequence.
+    pub context: usize,
+    /// Most tokens that budget and context allow to draft.
+    pub gamma_limit: usize,
+    /// Tokens that a draft model would have to read before it can draft (beyond the one that every step feeds).
+    pub draft_behind: usize,
+    /// Whether there is a draft model.
+    pub has_model: bool,
+    /// What n-gram look-up could offer, if it found something.
+    pub lookup: Option<Lookup>,
+    /// Sequences in the pass, this one included.
+    pub batch: usize,
+}
+
+/// What n-gram look-up could offer for the next tokens, known for free before drafting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lookup {
+    /// Tokens at the end of the sequence that also stand at the place found.
+    pub match_length: usize,
+    /// Tokens that follow there.
+    pub available: usize,
+    /// Distribution of the first token over all places found.
+    pub signals: Signals,
+}
+
+/// A controller's decision before a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Most tokens to draft; 0 is plain decoding.
+    pub gamma: usize,
+    /// Who drafts.
+    pub source: Source,
+}
+
+impl Plan {
+    /// Plain decoding.
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
+
+    /// Up to `gamma` tokens from the draft model.
+    #[must_use]
+    pub fn model(gamma: usize) -> Self {
+        Plan { gamma, source: Source::Model }
+    }
+
+    /// Up to `gamma` tokens from n-gram look-up.
+    #[must_use]
+    pub fn ngram(gamma: usize) -> Self {
+        Plan { gamma, source: Source::Ngram }
+    }
+}
+
+/// What to do after a position was drafted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Keep this token and draft one more.
+    Continue,
+    /// Keep this token and verify.
+    Verify,
+    /// Verify without this token.
+    Drop,
+}

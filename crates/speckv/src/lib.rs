@@ -1,0 +1,22 @@
+//! SpecKV: lossless speculative decoding that finds its own speculation length.
+//!
+//! A small *draft* proposes tokens, a large *target* verifies them in one pass; how many to propose (gamma) decides whether that
+//! is a gain or a loss. This crate is the algorithm: no tensors, no files, no async, no printing. Its module list is one step:
+//!
+//! decide ([`controller`]) -> draft ([`draft`], reading [`signals`]) -> verify and accept ([`verify`]) -> commit ([`engine`]) ->
+//! observe ([`record`]).
+//!
+//! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without weights behind the same door.
+
+pub mod token;
+pub mod model;
+pub mod logits;
+pub mod sampling;
+pub mod signals;
+pub mod draft;
+pub mod controller;
+pub mod verify;
+pub mod record;
+pub mod engine;
+pub mod sim;
+pub mod conformance;

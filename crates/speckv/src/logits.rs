@@ -1,0 +1,56 @@
+//! The buffer that logits are written to.
+
+/// Logits of some positions, [rows, vocab], row-major. Kept by the caller and reused, so that a step allocates nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Logits {
+    values: Vec<f32>, // [rows, vocab]
+    rows: usize,
+    vocab_size: usize,
+}
+
+impl Logits {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the buffer a new shape and returns its values for writing. Old values may remain in them: the writer overwrites all.
+    pub fn reshape(&mut self, rows: usize, vocab_size: usize) -> &mut [f32] {
+        self.rows = rows;
+        self.vocab_size = vocab_size;
+        self.values.resize(rows * vocab_size, 0.0);
+        &mut self.values
+    }
+
+    /// Number of positions.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of tokens that a row covers.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Logits of one position, [vocab].
+    ///
+    /// # Panics
+    /// If `row` is not below [`rows`](Self::rows).
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        &self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
+    }
+
+    /// Mutable logits of one position, [vocab].
+    ///
+    /// # Panics
+    /// If `row` is not below [`rows`](Self::rows).
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        &mut self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
+    }
+}

@@ -1,0 +1,121 @@
+//! What one step knew, did and cost, kept apart so that nobody learns from the future by accident.
+
+use std::time::Duration;
+
+use crate::{controller::Plan, signals::Signals, token::Token};
+
+/// Where a drafted token came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A draft model.
+    Model,
+    /// Look-up of earlier text in prompt and output.
+    Ngram,
+}
+
+/// A proposed token as the record keeps it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drafted {
+    /// The proposed token.
+    pub token: Token,
+    /// The draft's distribution where it was proposed.
+    pub signals: Signals,
+}
+
+/// Known before the step began.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Before {
+    /// Number of the step in its sequence, from 0.
+    pub step: usize,
+    /// Tokens in the sequence before the step.
+    pub context: usize,
+    /// Tokens that the draft had not read yet (beyond the one that every step feeds).
+    pub draft_behind: usize,
+    /// Most tokens that budget and context allowed to draft.
+    pub gamma_limit: usize,
+    /// What the controller decided.
+    pub plan: Plan,
+}
+
+/// What made the step's last token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// Nothing was verified: plain decoding.
+    Plain,
+    /// A draft token was rejected; this one was drawn from (p - q)+.
+    Recovered,
+    /// All draft tokens were accepted; this one was drawn from the target.
+    Bonus,
+}
+
+/// Known after verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Draft tokens that were verified; at most the number drafted.
+    pub verified: usize,
+    /// Draft tokens that were accepted.
+    pub accepted: usize,
+    /// What made the token after the accepted ones.
+    pub last: Last,
+    /// Tokens added to the sequence: `accepted + 1`, or fewer when an end token cut the step.
+    pub produced: usize,
+    /// An end token cut the step: what the target would have said after it was not seen.
+    pub ended: bool,
+}
+
+impl Outcome {
+    /// Outcome of draft token `position` (from 0), or `None` where it was not seen: after the first rejection, beyond what was
+    /// verified, or past an end token.
+    #[must_use]
+    pub fn label(&self, position: usize) -> Option<bool> {
+        if self.ended && position >= self.produced {
+            None
+        } else if position < self.accepted {
+            Some(true)
+        } else if position == self.accepted && position < self.verified {
+            Some(false)
+        } else {
+            None
+        }
+    }
+}
+
+/// Where the step's time went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// Draft reading tokens that it had missed.
+    pub catch_up: Duration,
+    /// Drafting, signals included.
+    pub draft: Duration,
+    /// The target's pass.
+    pub verify: Duration,
+    /// Controller: planning, judging, and observing the step before.
+    pub controller: Duration,
+    /// The whole step.
+    pub total: Duration,
+}
+
+/// One step, from decision to outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRecord {
+    /// Known before.
+    pub before: Before,
+    /// Known while drafting, one entry per drafted token.
+    pub drafted: Vec<Drafted>,
+    /// Known after.
+    pub outcome: Outcome,
+    /// Where the time went.
+    pub times: Times,
+    /// Tokens added to the sequence, [produced].
+    pub tokens: Vec<Token>,
+}
+
+impl StepRecord {
+    /// Whether budget, context or an end token, and not the controller or the target, decided how far this step went: no
+    /// statistic of lengths may be taken from it.
+    #[must_use]
+    pub fn is_censored(&self) -> bool {
+        self.outcome.ended || (self.before.plan.gamma > self.before.gamma_limit && self.drafted.len() >= self.before.gamma_limit)
+    }
+}
