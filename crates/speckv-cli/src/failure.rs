@@ -57,6 +57,17 @@ impl Failure {
         Failure::new(format!("cannot {action} {}: {error}", path.display()), hint)
     }
 
+    /// A failure from a library error: its chain of causes as the message, its own hint if it has one, else `hint`.
+    pub fn from_error(error: &(dyn std::error::Error + 'static), own: Option<&str>, hint: &str) -> Self {
+        Failure::new(chain(error), own.unwrap_or(hint))
+    }
+
+    /// The same failure about something in particular.
+    #[must_use]
+    pub fn about(self, what: impl Display) -> Self {
+        Failure { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// What the program says about itself, without the hint.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -99,4 +110,20 @@ impl Failure {
             _ => failure,
         }
     }
+}
+
+/// An error and its causes, each said once, separated by colons.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }

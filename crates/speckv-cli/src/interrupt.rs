@@ -34,6 +34,11 @@ impl Interrupt {
         interrupt
     }
 
+    /// Nothing is going on that could be stopped: the next Ctrl-C ends the process.
+    pub fn rest(&self) {
+        self.0.store(1, Ordering::SeqCst);
+    }
+
     /// Asks the work to stop.
     pub fn raise(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
@@ -45,7 +50,7 @@ impl Interrupt {
         self.0.load(Ordering::SeqCst) > 0
     }
 
-    /// Forgets an earlier request.
+    /// Work begins: forgets an earlier request.
     pub fn clear(&self) {
         self.0.store(0, Ordering::SeqCst);
     }

@@ -3,6 +3,7 @@
 //! The road of every invocation: typed [`args`] -> resolved settings -> one function per command in [`commands`] -> a
 //! [`printer::Printer`] for what it says and an exit status for how it ended.
 
+pub mod answer;
 pub mod args;
 pub mod catalogue;
 pub mod commands;
@@ -11,8 +12,12 @@ pub mod download;
 pub mod failure;
 pub mod interrupt;
 pub mod obtain;
+pub mod pair;
 pub mod printer;
 pub mod progress;
+pub mod prompt;
+pub mod settings;
+pub mod stats;
 pub mod store;
 pub mod units;
 

@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use super::values::{DraftChoice, number, whole};
+use super::values::{DraftChoice, gamma, number, threads, whole};
 use crate::controllers::ControllerChoice;
 
 /// Which models, and how they run.
@@ -17,10 +17,10 @@ pub struct ModelOptions {
     #[arg(long, value_name = "NAME")]
     pub controller: Option<ControllerChoice>,
     /// Tokens that a step may draft, 1 to 64 [default: 4]
-    #[arg(long, value_name = "N", value_parser = whole(1..=64_usize, "4 is a good start; `--draft none` turns drafting off"))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma: Option<usize>,
     /// Threads that compute [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = whole(1..=1024_usize, "as many threads as cores is a good start"))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]

@@ -8,8 +8,9 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use values::{DraftChoice, TokenList};
+use values::{gamma, identity_tokens, prompts, threads};
 
-use crate::printer;
+use crate::{controllers, printer};
 
 /// Lossless speculative decoding of local language models.
 #[derive(Debug, Parser)]
@@ -31,6 +32,116 @@ pub enum Command {
     Pull(PullArgs),
     /// List the models known by name and what is here of them.
     Models(ModelsArgs),
+    /// Answer one prompt.
+    #[command(after_help = controllers::help())]
+    Run(RunArgs),
+    /// Talk with a model; /help lists what else can be typed.
+    #[command(after_help = controllers::help())]
+    Chat(ChatArgs),
+    /// Show what a model file holds and whether it can run.
+    Inspect(InspectArgs),
+    /// Turn text into token ids, or ids into text.
+    Tokenize(TokenizeArgs),
+    /// Show the likeliest next tokens after each of the given tokens.
+    Score(ScoreArgs),
+    /// Check on this machine that speculation changes no token of greedy decoding.
+    Identity(IdentityArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// What to answer.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Which models.
+    #[command(flatten)]
+    pub models: ModelOptions,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingOptions,
+    /// Print one JSON object at the end in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, clap::Args)]
+pub struct ChatArgs {
+    /// Which models.
+    #[command(flatten)]
+    pub models: ModelOptions,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingOptions,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `tokenize`.
+#[derive(Debug, clap::Args)]
+pub struct TokenizeArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
+    #[arg(required_unless_present = "ids", conflicts_with = "ids")]
+    pub text: Option<String>,
+    /// Token ids to turn into text: 1,2,3.
+    #[arg(long)]
+    pub ids: Option<TokenList>,
+    /// Print one JSON object: ids and pieces, or text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `score`.
+#[derive(Debug, clap::Args)]
+pub struct ScoreArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// Token ids to read: 1,2,3.
+    #[arg(long, required = true)]
+    pub ids: Option<TokenList>,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `identity`.
+#[derive(Debug, clap::Args)]
+pub struct IdentityArgs {
+    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
+    #[arg(long, short, value_name = "MODEL|ngram")]
+    pub draft: Option<DraftChoice>,
+    /// How many of the built-in prompts to use.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
+    pub prompts: usize,
+    /// Gammas to compare with plain decoding.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = gamma())]
+    pub gammas: Vec<usize>,
+    /// Numbers of threads to try.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
+    pub threads_list: Vec<usize>,
+    /// Tokens of each answer.
+    #[arg(long, short = 'n', value_name = "N", default_value = "128", value_parser = identity_tokens())]
+    pub max_tokens: usize,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `pull`.

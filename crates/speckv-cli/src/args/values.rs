@@ -4,6 +4,8 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use speckv::token::Token;
 
+use crate::controllers::MAX_GAMMA;
+
 /// Who drafts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DraftChoice {
@@ -79,6 +81,26 @@ pub(super) fn number(
         let value = text.parse::<f32>().ok().filter(|value| value.is_finite() && test(*value));
         value.ok_or_else(|| format!("expected a number {range}, got {text:?}\nhint: {hint}"))
     }
+}
+
+/// Parser of gamma.
+pub(super) fn gamma() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    whole(1..=MAX_GAMMA, "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns drafting off")
+}
+
+/// Parser of a number of threads.
+pub(super) fn threads() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    whole(1..=1024_usize, "as many threads as cores is a good start")
+}
+
+/// Parser of a number of built-in prompts.
+pub(super) fn prompts() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    whole(1..=crate::commands::IDENTITY_PROMPTS, "there are that many built-in prompts")
+}
+
+/// Parser of the length of an answer that is compared.
+pub(super) fn identity_tokens() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    whole(1..=4096_usize, "128 is a good start")
 }
 
 #[cfg(test)]
