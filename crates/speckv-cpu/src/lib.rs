@@ -4,3 +4,5 @@ pub mod gguf;
 pub mod quant;
 pub mod tokenizer;
 pub mod chat_template;
+pub mod kernels;
+pub mod pool;
