@@ -16,8 +16,8 @@ use std::{
 /// anybody would notice on a power meter.
 const SPINS: u32 = 20_000;
 
-/// A section's work: called with the number of each task, in any order, by any thread.
-type Work = dyn Fn(usize) + Sync;
+/// A section's work: called with the number of each task, in any order, by any thread, and with the number of that thread.
+type Work = dyn Fn(usize, usize) + Sync;
 
 struct Shared {
     /// The section in progress. Written by [`Pool::run`] before `epoch` moves; read by workers after they saw it move.
@@ -58,7 +58,7 @@ impl Pool {
         for number in 1..threads.get() {
             let shared = Arc::clone(&pool.shared);
             let worker =
-                std::thread::Builder::new().name(format!("speckv-{number}")).spawn(move || serve(&shared))?;
+                std::thread::Builder::new().name(format!("speckv-{number}")).spawn(move || serve(&shared, number))?;
             pool.handles.push(worker.thread().clone());
             pool.workers.push(worker);
         }
@@ -71,24 +71,25 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `work(task)` once for every task below `tasks` and returns when all are done. Tasks are handed out one by one, so a
+    /// Calls `work(task, thread)` once for every task below `tasks` and returns when all are done; no two calls at a time have the
+    /// same `thread`, which is below [`threads`](Self::threads). Tasks are handed out one by one, so a
     /// thread that the system takes away holds up the others for one task at most.
     ///
     /// # Panics
     /// If a task panicked.
-    pub fn run(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+    pub fn run(&self, tasks: usize, work: &(dyn Fn(usize, usize) + Sync)) {
         if tasks == 0 {
             return;
         }
         if self.workers.is_empty() || tasks == 1 {
-            (0..tasks).for_each(work);
+            (0..tasks).for_each(|task| work(task, 0));
             return;
         }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         // SAFETY: workers use the reference only between `epoch` moving and `busy` reaching zero, and this function does not return
         // or unwind before that (`Finish` waits even when the caller's own share panics).
-        let work: &'static Work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Work>(work) };
+        let work: &'static Work = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
@@ -96,7 +97,7 @@ impl Pool {
         shared.epoch.fetch_add(1, Ordering::SeqCst);
         self.handles.iter().for_each(Thread::unpark);
         let finish = Finish(shared);
-        share(shared, work);
+        share(shared, work, 0);
         drop(finish);
         drop(turn);
         assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a kernel task panicked");
@@ -129,19 +130,19 @@ impl Drop for Pool {
 }
 
 /// Takes tasks until none is left.
-fn share(shared: &Shared, work: &Work) {
+fn share(shared: &Shared, work: &Work, thread: usize) {
     let tasks = shared.tasks.load(Ordering::Relaxed);
     loop {
         let task = shared.next.fetch_add(1, Ordering::Relaxed);
         if task >= tasks {
             return;
         }
-        work(task);
+        work(task, thread);
     }
 }
 
 /// A worker's life.
-fn serve(shared: &Shared) {
+fn serve(shared: &Shared, thread: usize) {
     let mut seen = 0;
     loop {
         let mut spins = 0;
@@ -160,7 +161,7 @@ fn serve(shared: &Shared) {
         }
         let work = *shared.work.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(work) = work
-            && std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| share(shared, work))).is_err()
+            && std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| share(shared, work, thread))).is_err()
         {
             shared.panicked.store(true, Ordering::Relaxed);
         }
@@ -182,7 +183,7 @@ mod tests {
             let pool = pool(threads);
             for tasks in [0, 1, 2, 7, 1000] {
                 let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(tasks, &|task| {
+                pool.run(tasks, &|task, _| {
                     counts[task].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} threads, {tasks} tasks");
@@ -195,7 +196,7 @@ mod tests {
         let pool = pool(2);
         for _ in 0..3 {
             let sum = AtomicUsize::new(0);
-            pool.run(100, &|task| {
+            pool.run(100, &|task, _| {
                 sum.fetch_add(task, Ordering::Relaxed);
             });
             assert_eq!(sum.load(Ordering::Relaxed), 4950);
@@ -207,11 +208,11 @@ mod tests {
     fn a_panic_in_a_task_reaches_the_caller_and_the_pool_goes_on() {
         let pool = pool(2);
         let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            pool.run(10, &|task| assert!(task != 5, "task five"));
+            pool.run(10, &|task, _| assert!(task != 5, "task five"));
         }));
         assert!(failed.is_err());
         let sum = AtomicUsize::new(0);
-        pool.run(10, &|task| {
+        pool.run(10, &|task, _| {
             sum.fetch_add(task, Ordering::Relaxed);
         });
         assert_eq!(sum.load(Ordering::Relaxed), 45);

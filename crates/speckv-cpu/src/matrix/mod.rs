@@ -38,6 +38,8 @@ pub struct Input<'a> {
     pub quantized: &'a Activations,
     /// Exact rows, [rows, columns].
     pub exact: &'a [f32],
+    /// The row that counts as the first.
+    pub first: usize,
 }
 
 /// A destination that tasks write disjoint columns of.
@@ -58,13 +60,14 @@ impl Output {
         Output { start: values.as_mut_ptr(), stride }
     }
 
-    /// A pointer to `row`, `column`.
-    ///
-    /// # Safety
-    /// Both are inside.
-    pub(crate) unsafe fn at(&self, row: usize, column: usize) -> *mut f32 {
-        // SAFETY: the caller's promise.
-        unsafe { self.start.add(row * self.stride + column) }
+    /// A small matrix [rows, stride] that stands for the columns from `first` on.
+    pub(crate) fn window(values: &mut [f32], stride: usize, first: usize) -> Self {
+        Output { start: values.as_mut_ptr().wrapping_sub(first), stride }
+    }
+
+    /// Where `row`, `column` lies, if it is inside.
+    pub(crate) fn at(&self, row: usize, column: usize) -> *mut f32 {
+        self.start.wrapping_add(row * self.stride + column)
     }
 }
 
@@ -117,10 +120,11 @@ impl Matrix {
     /// # Panics
     /// If `input` does not have `n` rows of `self.columns()` values.
     pub(crate) unsafe fn multiply(&self, isa: Isa, groups: Range<usize>, input: Input<'_>, n: usize, out: Output) {
+        let needed = (input.first + n) * self.columns;
         if self.is_quantized() {
-            assert!(input.quantized.columns() == self.columns && input.quantized.q.len() >= n * self.columns);
+            assert!(input.quantized.columns() == self.columns && input.quantized.q.len() >= needed);
         } else {
-            assert!(input.exact.len() >= n * self.columns);
+            assert!(input.exact.len() >= needed);
         }
         for group in groups {
             let column = group * GROUP;
@@ -130,7 +134,7 @@ impl Matrix {
                 // SAFETY: the group lies inside the matrix, the rows inside `input` (asserted) and `out` (the caller's promise).
                 unsafe {
                     if column + GROUP <= self.rows {
-                        self.tile(isa, group, input, row, tile_rows, out.at(row, column), out.stride);
+                        self.tile(isa, group, input, input.first + row, tile_rows, out.at(row, column), out.stride);
                     } else {
                         let mut whole = [[0f32; GROUP]; STRIP];
                         self.tile(isa, group, input, row, tile_rows, whole.as_mut_ptr().cast(), GROUP);

@@ -65,7 +65,7 @@ impl Cache for KvCache {
 }
 
 /// One layer's keys and values, for tasks that write different positions or read different heads at the same time.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
     start: *mut u16,
     capacity: usize,

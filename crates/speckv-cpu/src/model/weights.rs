@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::config::{Config, ConfigError};
 use crate::{
-    gguf::{Gguf, Tensor, TensorInfo, TensorType},
+    gguf::{Gguf, Tensor, TensorType},
     kernels::Isa,
     matrix::{Matrix, PackError},
     pool::Pool,
@@ -47,18 +47,19 @@ pub(super) struct Head {
     pub tokens: Option<Vec<u32>>,
 }
 
+const EMBEDDING: &str = "token_embd.weight";
+
 /// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
 pub(super) struct Embedding {
     file: Arc<Gguf>,
-    info: TensorInfo,
     pub vocab_size: usize,
 }
 
 impl Embedding {
     /// Writes the embedding of `token` to `out`, [hidden].
     pub fn read(&self, token: u32, out: &mut [f32]) -> Result<(), quant::QuantError> {
-        let tensor = Tensor::of(&self.file, &self.info);
-        quant::dequantize(self.info.tensor_type, tensor.row(token as usize), out)
+        let tensor = self.file.tensor(EMBEDDING).expect("loading has seen it");
+        quant::dequantize(tensor.info.tensor_type, tensor.row(token as usize), out)
     }
 }
 
@@ -215,11 +216,11 @@ impl Weights {
         let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
         let mut loader = Loader { file, pool, progress, done: 0, total };
         let missing = |name: &str| LoadError::Missing { name: name.to_owned() };
-        let embedding_info = file.tensor("token_embd.weight").ok_or_else(|| missing("token_embd.weight"))?.info.clone();
+        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| missing(EMBEDDING))?.info;
         let vocab_size = embedding_info.shape.get(1).copied().unwrap_or(0);
-        loader.tensor("token_embd.weight", &[config.hidden, vocab_size])?;
+        loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
         // Models with tied embeddings have no output matrix of their own.
-        let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
+        let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
         let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
         if let Some(&token) = head_tokens.and_then(|tokens| tokens.iter().find(|&&token| token as usize >= vocab_size)) {
             return Err(LoadError::HeadToken { token, vocab_size });
@@ -233,7 +234,7 @@ impl Weights {
             output_norm: loader.vector("output_norm.weight", config.hidden)?,
             rope_factors: loader.opt_vector("rope_freqs.weight", config.rope.dim / 2)?,
             head: Head { matrix, tokens: head_tokens.map(<[u32]>::to_vec) },
-            embedding: Embedding { file: Arc::clone(file), info: embedding_info, vocab_size },
+            embedding: Embedding { file: Arc::clone(file), vocab_size },
         })
     }
 
@@ -254,12 +255,6 @@ impl Weights {
                 + [&layer.gate, &layer.up, &layer.down].map(size).iter().sum::<u64>()
         };
         self.layers.iter().map(layer).sum::<u64>() + size(&self.head.matrix)
-    }
-
-    /// Whether any matrix wants exact activations.
-    pub fn any_exact(layer: &Layer) -> bool {
-        [&layer.query, &layer.key, &layer.value, &layer.output].iter().any(|p| !p.matrix.is_quantized())
-            || [&layer.gate, &layer.up, &layer.down].iter().any(|m| !m.is_quantized())
     }
 }
 
