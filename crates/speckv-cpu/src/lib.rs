@@ -5,4 +5,7 @@ pub mod quant;
 pub mod tokenizer;
 pub mod chat_template;
 pub mod kernels;
+pub mod matrix;
+pub mod memory;
+pub mod model;
 pub mod pool;

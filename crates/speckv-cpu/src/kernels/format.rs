@@ -15,6 +15,7 @@
 //! of its rows in the file, except for Q3_K, whose 6-bit scales take 8.
 
 use super::simd::GROUP;
+use crate::quant::iq4_nl::LEVELS;
 
 /// Scales and minima of a unit, decoded: `[part][row]`, a part being [`Format::SUB`] (or [`Format::MIN_SUB`]) columns.
 #[repr(C, align(64))]
@@ -123,7 +124,15 @@ blocks_of_32! {
 }
 
 /// The 16 values of IQ4_NL, raised by 128.
-pub const IQ4_NL_TABLE: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+const IQ4_NL_TABLE: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        table[i] = (LEVELS[i] as i16 + 128) as u8;
+        i += 1;
+    }
+    table
+};
 
 /// Rows' scales and minima of 6 bits: vectors of [`GROUP`] bytes, `8` with the low nibbles (scale | min << 4) of each block, then `2` with
 /// the upper two bits of the scales (block `b` in vector `b / 4`, bits `2 (b mod 4)`), then `2` for the minima.

@@ -127,7 +127,7 @@ pack! {
     Q5_0 from q5_0 by put_d: |_block, _unit| {}
     Q5_1 from q5_1 by put_d_min: |block, unit| { unit.min = block.m; }
     // Signed in the file, raised by 128 for the multiplier.
-    Q8_0 from q8_0 by put_d: |_block, unit| { unit.q.iter_mut().for_each(|q| *q ^= 0x80); }
+    Q8_0 from q8_0 by put_d: |_block, unit| { unit.q[..32].iter_mut().for_each(|q| *q ^= 0x80); }
     Iq4Nl from iq4_nl by put_d: |_block, _unit| {}
     Q4K from q4k by put_six_bits: |block, unit| {
         unit.min = block.dmin;

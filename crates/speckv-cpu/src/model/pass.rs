@@ -251,7 +251,7 @@ impl CpuModel {
         let config = &self.config;
         let (n, head_dim, width) = (rows.len(), config.head_dim, config.heads * config.head_dim);
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0).next_multiple_of(16);
-        let attended = Rows::new(room(&mut scratch.attended, n * width), width);
+        let attended = Output::new(room(&mut scratch.attended, n * width), width);
         // One strip per thread: scores, then the queries and results of its task.
         let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
         let scores = Rows::new(room(&mut scratch.scores, self.pool.threads() * strip), strip);
@@ -294,11 +294,9 @@ impl CpuModel {
             }
             for line in 0..lines {
                 let (row, head) = (first + line / heads, head + line % heads);
+                let from = &out[line * head_dim..(line + 1) * head_dim];
                 // SAFETY: each task has its own rows and heads of `attended`; only this head's values are touched.
-                unsafe {
-                    let to = attended.start.add(row * width + head * head_dim);
-                    std::ptr::copy_nonoverlapping(out.as_ptr().add(line * head_dim), to, head_dim);
-                }
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), attended.at(row, head * head_dim), head_dim) };
             }
         });
     }
