@@ -63,3 +63,17 @@ impl Logits {
         &mut self.values[first * self.vocab_size..(first + count) * self.vocab_size]
     }
 }
+
+/// Why no token can be made of a row of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LogitsError {
+    /// There is no logit.
+    #[error("expected at least one logit, got none")]
+    Empty,
+    /// A logit is NaN or plus infinity: the weights or the kernel are broken.
+    #[error("expected numbers below infinity as logits, got a NaN or infinity")]
+    NotANumber,
+    /// Every logit is minus infinity: no token is possible.
+    #[error("expected at least one possible token, got minus infinity for all")]
+    AllImpossible,
+}

@@ -32,8 +32,8 @@ pub trait LanguageModel: Send + Sync {
     fn forward(&self, feeds: &mut [Feed<'_, Self::Cache>], logits: &mut Logits) -> Result<(), ModelError>;
 }
 
-/// State of one sequence inside a model: what it has read so far.
-pub trait Cache: Send {
+/// State of one sequence inside a model: what it has read so far. It owns its memory.
+pub trait Cache: Send + 'static {
     /// Number of positions held.
     fn len(&self) -> usize;
 

@@ -1,0 +1,218 @@
+//! The sampling chain: repetition penalty, temperature, top-k, top-p, min-p.
+
+use std::cmp::Ordering;
+
+use super::{Distribution, SamplingError, SamplingSettings};
+use crate::{exponential::exp, logits::LogitsError, signals, token::Token};
+
+/// Checked [`SamplingSettings`] with the memory that applying them needs; one per sequence, shared by draft and target.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    settings: SamplingSettings,
+    recent: Vec<Token>,            // distinct tokens of the window
+    candidates: Vec<(f32, Token)>, // logit (later: weight) and token
+}
+
+/// Logits that are skipped together where none of them can be a candidate.
+const GROUP: usize = 64;
+
+impl Chain {
+    /// A chain with these settings.
+    ///
+    /// # Errors
+    /// A setting outside its range.
+    pub fn new(settings: SamplingSettings) -> Result<Self, SamplingError> {
+        settings.check()?;
+        Ok(Chain { settings, recent: Vec::new(), candidates: Vec::new() })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &SamplingSettings {
+        &self.settings
+    }
+
+    /// Whether the likeliest token is always taken and no random number is used.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        self.settings.is_greedy()
+    }
+
+    /// Whether the chain looks at the tokens before.
+    #[must_use]
+    pub fn has_penalty(&self) -> bool {
+        self.settings.repetition_penalty != 1.0
+    }
+
+    /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first one of several.
+    /// `logits` ([vocab]) are used up; `context` is every token before this position.
+    ///
+    /// # Errors
+    /// See [`signals::argmax`].
+    pub fn argmax(&mut self, logits: &mut [f32], context: &[Token]) -> Result<Token, LogitsError> {
+        self.penalize(logits, context);
+        signals::argmax(logits)
+    }
+
+    /// Fills `distribution` with the probabilities that the settings make of `logits` ([vocab], used up) after `context` (every token
+    /// before this position). At temperature 0 that is certainty of the greedy token. It always holds at least one token.
+    ///
+    /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps the token that crosses the mass.
+    ///
+    /// # Errors
+    /// See [`signals::argmax`].
+    pub fn fill(
+        &mut self,
+        logits: &mut [f32],
+        context: &[Token],
+        distribution: &mut Distribution,
+    ) -> Result<(), LogitsError> {
+        self.penalize(logits, context);
+        let (likeliest, largest) = signals::largest(logits)?;
+        let SamplingSettings { temperature, top_k, top_p, min_p, .. } = self.settings;
+        if self.is_greedy() {
+            distribution.set_certain(likeliest);
+            return Ok(());
+        }
+        let has_top_k = top_k > 0 && top_k < logits.len();
+        if !has_top_k && top_p == 1.0 && min_p == 0.0 {
+            let weights = distribution.dense_weights(logits.len());
+            for (weight, &logit) in weights.iter_mut().zip(logits.iter()) {
+                *weight = exp((logit - largest) / temperature);
+            }
+            distribution.normalize();
+            return Ok(());
+        }
+
+        // The mass that top-p counts is relative to: None is all that the candidates hold.
+        let mut whole = None;
+        if has_top_k {
+            self.select_top(logits, top_k);
+        } else {
+            let mut floor = f64::from(min_p);
+            if top_p < 1.0 {
+                // Tokens below (1 - p) / vocab hold less than 1 - p together, so that the nucleus lies above; half of that for rounding.
+                let all = sum_of_weights(logits, largest, temperature);
+                floor = floor.max(all * (1.0 - f64::from(top_p)) / (2.0 * logits.len() as f64));
+                whole = Some(all);
+            }
+            self.select_above(logits, f64::from(largest) + f64::from(temperature) * (floor * 0.999).ln());
+        }
+        for (weight, _) in &mut self.candidates {
+            *weight = exp((*weight - largest) / temperature);
+        }
+        if top_p < 1.0 {
+            self.cut_nucleus(f64::from(top_p), whole);
+        }
+        self.candidates.retain(|&(weight, _)| weight >= min_p && weight > 0.0);
+        self.candidates.sort_unstable_by_key(|&(_, token)| token);
+        distribution.clear();
+        for &(weight, token) in &self.candidates {
+            distribution.push(token, weight);
+        }
+        distribution.normalize();
+        Ok(())
+    }
+
+    /// Divides positive and multiplies negative logits of the window's tokens by the penalty, each token once (Keskar et al. 2019,
+    /// arXiv 1909.05858, in the form that keeps the direction for negative logits).
+    fn penalize(&mut self, logits: &mut [f32], context: &[Token]) {
+        if !self.has_penalty() {
+            return;
+        }
+        let SamplingSettings { repetition_penalty: penalty, repetition_window: window, .. } = self.settings;
+        let start = if window == 0 { 0 } else { context.len().saturating_sub(window) };
+        self.recent.clear();
+        self.recent.extend_from_slice(&context[start..]);
+        self.recent.sort_unstable();
+        self.recent.dedup();
+        for &token in &self.recent {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
+    }
+
+    /// Candidates: the `k` largest logits, of equal ones those with the smaller token.
+    fn select_top(&mut self, logits: &[f32], k: usize) {
+        self.candidates.clear();
+        let most = 2 * k.max(GROUP);
+        let mut threshold = f32::NEG_INFINITY;
+        for (index, group) in logits.chunks(GROUP).enumerate() {
+            if !has_above(group, threshold) {
+                continue;
+            }
+            // A later token that only equals the threshold loses the tie.
+            let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
+            self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            if self.candidates.len() >= most {
+                self.keep_top(k);
+                threshold = self.candidates[k - 1].0;
+            }
+        }
+        self.keep_top(k);
+    }
+
+    /// Keeps the `k` best candidates, the worst of them last.
+    fn keep_top(&mut self, k: usize) {
+        if self.candidates.len() > k {
+            self.candidates.select_nth_unstable_by(k - 1, likelier_first);
+            self.candidates.truncate(k);
+        }
+    }
+
+    /// Candidates: the logits at or above `floor`, in the order of tokens.
+    fn select_above(&mut self, logits: &[f32], floor: f64) {
+        self.candidates.clear();
+        let threshold = (floor as f32).next_down().next_down(); // the strict comparison below must not lose the floor itself to rounding
+        for (index, group) in logits.chunks(GROUP).enumerate() {
+            if has_above(group, threshold) {
+                let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
+                self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            }
+        }
+    }
+
+    /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by default of all candidates).
+    fn cut_nucleus(&mut self, share: f64, whole: Option<f64>) {
+        self.candidates.sort_unstable_by(likelier_first);
+        let whole = whole.unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
+        let mut mass = 0.0;
+        let crossing = self.candidates.iter().position(|&(weight, _)| {
+            mass += f64::from(weight);
+            mass >= share * whole
+        });
+        if let Some(crossing) = crossing {
+            self.candidates.truncate(crossing + 1);
+        }
+    }
+}
+
+fn likelier_first(a: &(f32, Token), b: &(f32, Token)) -> Ordering {
+    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
+}
+
+/// Whether any value is above the threshold, without a branch per value.
+fn has_above(group: &[f32], threshold: f32) -> bool {
+    group.iter().fold(false, |any, &logit| any | (logit > threshold))
+}
+
+/// sum e^((x - largest) / temperature), summed in chunks so that `f32` lanes stay exact enough.
+fn sum_of_weights(logits: &[f32], largest: f32, temperature: f32) -> f64 {
+    const LANES: usize = 8;
+    let mut total = 0.0;
+    for chunk in logits.chunks(2048) {
+        let mut lanes = [0.0_f32; LANES];
+        let (groups, rest) = chunk.as_chunks::<LANES>();
+        for group in groups {
+            for lane in 0..LANES {
+                lanes[lane] += exp((group[lane] - largest) / temperature);
+            }
+        }
+        for (lane, logit) in rest.iter().enumerate() {
+            lanes[lane] += exp((logit - largest) / temperature);
+        }
+        total += lanes.into_iter().map(f64::from).sum::<f64>();
+    }
+    total
+}
