@@ -135,7 +135,7 @@ fn a_huge_number_anywhere_never_panics() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
     fn several_changed_bytes_never_panic(changes in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..12)) {

@@ -260,6 +260,8 @@ fn sizes_that_do_not_fit_are_refused_and_leave_the_output_alone() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_decode_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700), blocks in 0_usize..3) {
         for tensor_type in TensorType::ALL {

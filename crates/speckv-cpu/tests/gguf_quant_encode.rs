@@ -35,26 +35,26 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn normal_weights_come_back_within_the_bound_of_the_type() {
     let values = normal(256 * 64, 5);
+    // A little above what the search reached when it was written; a worse one is a regression.
     let bounds = [
         (TensorType::F32, 0.0),
         (TensorType::F16, 0.0003),
         (TensorType::BF16, 0.0021),
         (TensorType::Q8_0, 0.006),
-        (TensorType::Q6K, 0.02),
-        (TensorType::Q5_0, 0.04),
-        (TensorType::Q5_1, 0.04),
-        (TensorType::Q5K, 0.04),
-        (TensorType::Q4_0, 0.09),
-        (TensorType::Q4_1, 0.09),
-        (TensorType::Q4K, 0.09),
-        (TensorType::Iq4Nl, 0.09),
-        (TensorType::Q3K, 0.2),
-        (TensorType::Q2K, 0.4),
+        (TensorType::Q6K, 0.018),
+        (TensorType::Q5_0, 0.042),
+        (TensorType::Q5_1, 0.037),
+        (TensorType::Q5K, 0.038),
+        (TensorType::Q4_0, 0.083),
+        (TensorType::Q4_1, 0.075),
+        (TensorType::Q4K, 0.076),
+        (TensorType::Iq4Nl, 0.076),
+        (TensorType::Q3K, 0.15),
+        (TensorType::Q2K, 0.28),
     ];
     assert_eq!(bounds.len(), TensorType::ALL.len());
     for (tensor_type, bound) in bounds {
         let error = relative_error(&values, &there_and_back(tensor_type, &values));
-        eprintln!("{tensor_type}: {error}");
         assert!(error <= bound, "{tensor_type}: {error}, bound {bound}");
     }
 }
@@ -85,7 +85,6 @@ fn the_search_beats_rounding_with_the_largest_magnitude_as_the_end() {
             .collect();
         let (searched, plain) =
             (relative_error(&values, &there_and_back(tensor_type, &values)), relative_error(&values, &plain));
-        eprintln!("{tensor_type}: {searched} {plain}");
         assert!(searched < 0.97 * plain, "{tensor_type}: {searched}, plain {plain}");
     }
 }
@@ -138,7 +137,10 @@ fn what_a_format_cannot_hold_is_refused_by_element() {
 }
 
 proptest! {
-    /// Whatever the sizes, the decoded values are finite and no farther off than twice the largest magnitude.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+    /// Whatever the sizes, no value comes back farther off than the largest magnitude in the block, give or take 1e-6, about what
+    /// steps of the smallest half float resolve.
     #[test]
     fn every_finite_block_encodes(
         values in proptest::collection::vec(-1.0_f32..=1.0, 256),
@@ -149,7 +151,7 @@ proptest! {
         let peak = values.iter().fold(0.0_f32, |peak, v| peak.max(v.abs()));
         for tensor_type in TensorType::ALL {
             for (value, decoded) in values.iter().zip(there_and_back(tensor_type, &values)) {
-                prop_assert!((value - decoded).abs() <= peak * 2.0, "{tensor_type}: {value} came back as {decoded}");
+                prop_assert!((value - decoded).abs() <= peak + 1e-6, "{tensor_type}: {value} came back as {decoded}");
             }
         }
     }

@@ -111,8 +111,8 @@ pub(super) fn affine_groups<const GROUPS: usize>(
 ) -> AffineGroups<GROUPS> {
     let len = 256 / GROUPS;
     let fits: [(f32, f32); GROUPS] = std::array::from_fn(|g| affine(&values[g * len..(g + 1) * len], top, 0.0));
-    let d = halves::round(fits.iter().fold(0.0_f32, |max, fit| max.max(fit.0)) / scale_top);
-    let dmin = halves::round(fits.iter().fold(0.0_f32, |max, fit| max.max(-fit.1)) / scale_top);
+    let d = halves::round_away(fits.iter().fold(0.0_f32, |max, fit| max.max(fit.0)) / scale_top);
+    let dmin = halves::round_away(fits.iter().fold(0.0_f32, |max, fit| max.max(-fit.1)) / scale_top);
     let scales = fits.map(|fit| level(fit.0, d, 0.0, scale_top) as u8);
     let mins = fits.map(|fit| level(-fit.1, dmin, 0.0, scale_top) as u8);
     let q = std::array::from_fn(|i| {
@@ -130,7 +130,7 @@ pub(super) fn signed_groups(values: &[f32; 256], offset: f32, scale_offset: f32)
         })
     });
     let largest = fits.iter().fold(0.0_f32, |largest, &s| if s.abs() > largest.abs() { s } else { largest });
-    let d = halves::round(0.0 - largest / scale_offset); // the largest becomes -scale_offset, the end that reaches farther
+    let d = halves::round_away(0.0 - largest / scale_offset); // the largest becomes -scale_offset, the end that reaches farther
     let scales = fits.map(|s| signed_level(s, d, -scale_offset, scale_offset - 1.0) as i8);
     let q = std::array::from_fn(|i| {
         let level = signed_level(values[i], d * f32::from(scales[i / 16]), -offset, offset - 1.0);
