@@ -2,6 +2,7 @@
 
 pub mod gguf;
 pub mod quant;
+pub mod tiny;
 pub mod tokenizer;
 pub mod chat_template;
 pub mod kernels;

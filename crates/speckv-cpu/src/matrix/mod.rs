@@ -16,6 +16,8 @@ use crate::{
 };
 
 mod pack;
+#[cfg(test)]
+mod tests;
 
 pub use pack::PackError;
 
@@ -137,7 +139,7 @@ impl Matrix {
                         self.tile(isa, group, input, input.first + row, tile_rows, out.at(row, column), out.stride);
                     } else {
                         let mut whole = [[0f32; GROUP]; STRIP];
-                        self.tile(isa, group, input, row, tile_rows, whole.as_mut_ptr().cast(), GROUP);
+                        self.tile(isa, group, input, input.first + row, tile_rows, whole.as_mut_ptr().cast(), GROUP);
                         let rest = self.rows - column;
                         for (a, whole) in whole[..tile_rows].iter().enumerate() {
                             std::ptr::copy_nonoverlapping(whole.as_ptr(), out.at(row + a, column), rest);
