@@ -16,11 +16,7 @@ fn hello() -> Vec<Message> {
     vec![Message::new("user", "Hello")]
 }
 
-fn ok(source: &str) -> String {
-    render(source, &hello()).unwrap()
-}
-
-/// Every expected text was made by Jinja2 as `transformers` sets it up.
+/// The expected texts are those of Jinja2 3.1 with `trim_blocks` and `lstrip_blocks`, the environment of `transformers`.
 #[test]
 fn templates_have_what_transformers_gives_them() {
     for (source, expected) in [
@@ -45,7 +41,7 @@ fn templates_have_what_transformers_gives_them() {
         ("{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f('a') }}", "[a]"),
     ] {
         let got = render(source, &hello()).unwrap_or_else(|error| panic!("{source}: {error}"));
-        assert_eq!(got.to_lowercase(), expected.to_lowercase(), "{source}");
+        assert_eq!(got, expected, "{source}");
     }
 }
 
@@ -85,14 +81,18 @@ fn errors_tell_the_line_and_a_next_step() {
 fn templates_that_do_not_end_are_stopped() {
     let range = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     assert!(matches!(render(range, &hello()), Err(TemplateError::TooManySteps { line: 1 })));
+    eprintln!("A");
     let macros = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
     assert!(render(macros, &hello()).is_err());
+    eprintln!("B");
     let long = "{% set a = 'x' * 60000 %}{% set b = a * 1 %}{% for i in range(20000) %}{{ b }}{% endfor %}";
     assert!(matches!(render(long, &hello()), Err(TemplateError::TooLong { .. })));
     assert!(render("{{ 'x' * 1000000000000 }}", &hello()).is_err());
+    eprintln!("C");
     let nested = format!("{}{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
     assert!(render(&nested, &hello()).is_err());
     assert!(render(&format!("{{{{ {} }}}}", "(".repeat(20_000)), &hello()).is_err());
+    eprintln!("D");
     // Lists in lists in lists: freeing them must not overflow the stack either.
     let lists = "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}";
     assert!(matches!(render(lists, &hello()), Err(TemplateError::TooManySteps { .. })));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use minijinja::{Environment, Error, ErrorKind, Value, value::Kwargs};
+use minijinja::{Environment, Error, ErrorKind, Value, value::{Kwargs, ValueKind}};
 use regex::Regex;
 use serde::Serialize;
 
@@ -16,6 +16,12 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(|output, state, value| match value.kind() {
+        // As Python spells them.
+        ValueKind::Bool => output.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+        ValueKind::None => output.write_str("None").map_err(Error::from),
+        _ => minijinja::escape_formatter(output, state, value),
+    });
     environment.add_filter("tojson", to_json);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))

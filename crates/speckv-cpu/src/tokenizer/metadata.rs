@@ -33,6 +33,9 @@ impl Vocabulary {
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
         let tokens = metadata.strings(&key("tokens"))?.to_vec();
         let size = tokens.len();
+        if size == 0 {
+            return Err(TokenizerError::Empty);
+        }
         let flag = |name: &str, default| Ok::<_, GgufError>(metadata.opt_bool(&key(name))?.unwrap_or(default));
         let (model, begins) = match metadata.string(&key("model"))? {
             "gpt2" => {
