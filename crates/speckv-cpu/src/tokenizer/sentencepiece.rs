@@ -1,0 +1,140 @@
+//! Byte-pair encoding of SentencePiece (Kudo and Richardson 2018, arXiv 1808.06226), with byte fallback.
+
+use std::{cmp::Ordering, collections::HashMap};
+
+use speckv::token::Token;
+
+use super::{TokenType, TokenizerError, merge::merge, table::Texts};
+
+/// How SentencePiece spells a space.
+pub(super) const SPACE: &str = "\u{2581}";
+
+/// The byte that `<0xNN>` spells.
+pub(super) fn spelled_byte(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    // `from_str_radix` alone would also take a sign.
+    (digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .then(|| u8::from_str_radix(digits, 16).ok())
+        .flatten()
+}
+
+/// Higher scores come first.
+#[derive(PartialEq)]
+struct Priority(f32);
+
+impl Eq for Priority {}
+
+impl Ord for Priority {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Adding zero turns -0 into 0, which is the same score.
+        (other.0 + 0.0).total_cmp(&(self.0 + 0.0))
+    }
+}
+
+impl PartialOrd for Priority {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+pub(super) struct SentencePiece {
+    scores: Vec<f32>,
+    bytes: [Option<Token>; 256],
+    add_space_prefix: bool,
+    unknown: Option<Token>,
+}
+
+impl SentencePiece {
+    pub fn new(
+        texts: &Texts,
+        types: &[TokenType],
+        scores: Vec<f32>,
+        add_space_prefix: bool,
+        unknown: Option<Token>,
+    ) -> Result<Self, TokenizerError> {
+        if scores.len() != types.len() {
+            return Err(TokenizerError::Length { what: "scores", expected: types.len(), got: scores.len() });
+        }
+        if let Some(token) = scores.iter().position(|score| score.is_nan()) {
+            return Err(TokenizerError::Score { token, score: scores[token] });
+        }
+        let mut bytes = [None; 256];
+        for (token, _) in types.iter().enumerate().filter(|(_, kind)| **kind == TokenType::Byte) {
+            let token = token as Token;
+            if let Some(byte) = texts.text(token).and_then(spelled_byte) {
+                bytes[usize::from(byte)].get_or_insert(token);
+            }
+        }
+        Ok(Self { scores, bytes, add_space_prefix, unknown })
+    }
+
+    pub fn encode(
+        &self,
+        text: &str,
+        after_special: bool,
+        texts: &Texts,
+        types: &[TokenType],
+        out: &mut Vec<Token>,
+    ) -> Result<(), TokenizerError> {
+        let mut spelled = String::with_capacity(text.len() + SPACE.len());
+        if self.add_space_prefix && after_special {
+            spelled.push_str(SPACE);
+        }
+        for character in text.chars() {
+            if character == ' ' { spelled.push_str(SPACE) } else { spelled.push(character) }
+        }
+        let token = |start: usize, end: usize| {
+            texts.token(&spelled[start..end]).filter(|&token| {
+                matches!(types[token as usize], TokenType::Normal | TokenType::UserDefined | TokenType::Unused)
+            })
+        };
+        // Unused tokens take part in merging and are taken apart afterwards, where they were last joined.
+        let mut unused: HashMap<Token, usize> = HashMap::new();
+        let characters = spelled.char_indices().map(|(at, character)| {
+            let end = at + character.len_utf8();
+            (at, end, token(at, end))
+        });
+        let symbols = merge(characters, |left, right| {
+            let joined = token(left.start, right.end)?;
+            if types[joined as usize] == TokenType::Unused {
+                unused.insert(joined, left.end - left.start);
+            }
+            Some((Priority(self.scores[joined as usize]), joined))
+        });
+        let mut after_unknown = false;
+        let mut stack: Vec<(usize, usize)> = Vec::new();
+        for symbol in symbols {
+            stack.push((symbol.start, symbol.end));
+            while let Some((start, end)) = stack.pop() {
+                match token(start, end) {
+                    Some(token) => match unused.get(&token) {
+                        Some(left) if types[token as usize] == TokenType::Unused => {
+                            stack.push((start + left, end));
+                            stack.push((start, start + left));
+                        }
+                        _ => {
+                            out.push(token);
+                            after_unknown = false;
+                        }
+                    },
+                    None => after_unknown = self.spell(&spelled[start..end], after_unknown, out)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Spells a character that is no token: byte by byte if every byte has a token, else as the unknown token, once for a run of
+    /// such characters. Says whether it was the latter.
+    fn spell(&self, text: &str, after_unknown: bool, out: &mut Vec<Token>) -> Result<bool, TokenizerError> {
+        if let Some(tokens) = text.bytes().map(|byte| self.bytes[usize::from(byte)]).collect::<Option<Vec<_>>>() {
+            out.extend(tokens);
+            return Ok(false);
+        }
+        let unknown = self.unknown.ok_or_else(|| TokenizerError::NoToken { text: text.to_owned() })?;
+        if !after_unknown {
+            out.push(unknown);
+        }
+        Ok(true)
+    }
+}
