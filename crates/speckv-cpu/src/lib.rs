@@ -2,5 +2,11 @@
 
 pub mod gguf;
 pub mod quant;
+pub mod tiny;
 pub mod tokenizer;
 pub mod chat_template;
+pub mod kernels;
+pub mod matrix;
+pub mod memory;
+pub mod model;
+pub mod pool;

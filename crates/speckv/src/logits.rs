@@ -53,6 +53,15 @@ impl Logits {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         &mut self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
     }
+
+    /// Mutable logits of `count` neighbouring positions, [count, vocab].
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn rows_mut(&mut self, first: usize, count: usize) -> &mut [f32] {
+        assert!(first + count <= self.rows, "rows {first}..{} of {}", first + count, self.rows);
+        &mut self.values[first * self.vocab_size..(first + count) * self.vocab_size]
+    }
 }
 
 /// Why no token can be made of a row of logits.

@@ -189,7 +189,7 @@ mod tests {
 
     /// The definitions in f64, without any of the tricks.
     fn reference(logits: &[f32]) -> (Token, f64, f64, f64) {
-        let likeliest = (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        let likeliest = (0..logits.len()).rev().max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap()).unwrap();
         let most = f64::from(logits[likeliest]);
         let weights: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - most).exp()).collect();
         let total: f64 = weights.iter().sum();

@@ -198,7 +198,7 @@ impl GgufError {
                 Some("convert the model to GGUF version 3 with llama.cpp's conversion script")
             }
             Self::BigEndian { .. } => Some("convert the file with `gguf_convert_endian.py` of llama.cpp"),
-            Self::Empty | Self::Truncated { .. } | Self::TensorOutside { .. } => {
+            Self::Empty | Self::Truncated { .. } | Self::Count { .. } | Self::TensorOutside { .. } => {
                 Some("the download may be incomplete: fetch the file again")
             }
             Self::TensorType { .. } => Some("take the model in one of the supported types, for example Q4_K_M or Q8_0"),

@@ -181,6 +181,7 @@ impl UnsupportedTensorType {
             37 => "IQ4_NL_4_8",
             38 => "IQ4_NL_8_8",
             39 => "MXFP4",
+            40 => "NVFP4",
             _ => return None,
         })
     }

@@ -18,7 +18,6 @@ struct Stage {
 pub(super) struct PreTokenizer {
     stages: Vec<Stage>,
     whole_words: bool,
-    add_bos: bool,
 }
 
 struct Family {
@@ -158,7 +157,7 @@ impl PreTokenizer {
                 line_breaks: pattern.contains(r"|\s*[\r\n]+"),
             })
             .collect();
-        Ok(Self { stages, whole_words: family.whole_words, add_bos: family.add_bos })
+        Ok(Self { stages, whole_words: family.whole_words })
     }
 
     /// Whether a part that is a token as a whole is taken without merging.
@@ -167,8 +166,8 @@ impl PreTokenizer {
     }
 
     /// Whether texts begin with BOS where the file does not say.
-    pub fn add_bos(&self) -> bool {
-        self.add_bos
+    pub fn adds_bos(name: &str) -> bool {
+        FAMILIES.iter().any(|family| family.add_bos && family.names.contains(&name))
     }
 
     /// The parts, in order; joined, they are the text.

@@ -36,7 +36,7 @@ impl Specials {
                 }
             }
             if patterns.is_empty() {
-                return Ok(Matcher::default());
+                return Ok::<_, TokenizerError>(Matcher::default());
             }
             let found = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
             Ok(Matcher { found: Some(found.map_err(|_| TokenizerError::TooLarge)?), tokens })
@@ -99,4 +99,44 @@ pub(super) fn end_tokens(named: impl Iterator<Item = Token>, texts: &Texts, type
         }
     }
     ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specials(tokens: &[(&str, TokenType)]) -> (Specials, Texts, Vec<TokenType>) {
+        let texts: Vec<String> = tokens.iter().map(|(text, _)| (*text).to_owned()).collect();
+        let types: Vec<TokenType> = tokens.iter().map(|(_, kind)| *kind).collect();
+        let texts = Texts::new(&texts, &types).unwrap();
+        (Specials::new(&texts, &types).unwrap(), texts, types)
+    }
+
+    #[test]
+    fn the_leftmost_and_then_the_longest_token_is_found() {
+        use Fragment::{Text, Token};
+        let (specials, ..) = specials(&[
+            ("a", TokenType::Normal),
+            ("<x>", TokenType::Control),
+            ("<x><y>", TokenType::UserDefined),
+            ("<y>z", TokenType::Control),
+            ("", TokenType::Control),
+        ]);
+        assert_eq!(specials.split("a<x><y>z<x>", true), [Text("a"), Token(2), Text("z"), Token(1)]);
+        assert_eq!(specials.split("a<x><y>z<x>", false), [Text("a"), Token(2), Text("z<x>")]);
+        assert_eq!(specials.split("", true), []);
+    }
+
+    #[test]
+    fn ends_are_those_named_and_control_tokens_known_to_end() {
+        let (_, texts, types) = specials(&[
+            ("<|endoftext|>", TokenType::Control),
+            ("<|im_end|>", TokenType::Control),
+            ("<|eot_id|>", TokenType::Normal),
+            ("<|end|>", TokenType::Control),
+        ]);
+        assert_eq!(end_tokens([1].into_iter(), &texts, &types), [1, 0, 3]);
+        let (_, texts, types) = specials(&[("<|return|>", TokenType::Control), ("<|end|>", TokenType::Control)]);
+        assert_eq!(end_tokens([].into_iter(), &texts, &types), [0], "<|end|> ends a message there, not the answer");
+    }
 }

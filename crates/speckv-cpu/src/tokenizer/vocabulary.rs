@@ -20,7 +20,7 @@ pub enum TokenType {
 
 impl TokenType {
     /// The type with this number, if there is one.
-    pub fn from_number(number: i64) -> Option<Self> {
+    pub fn from_number(number: i32) -> Option<Self> {
         Some(match number {
             1 => Self::Normal,
             2 => Self::Unknown,

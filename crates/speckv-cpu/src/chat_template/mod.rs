@@ -1,0 +1,171 @@
+//! Chat templates: a list of messages becomes the text that a model was trained to answer.
+//!
+//! Templates are Jinja programs inside model files. They are rendered as the `transformers` library does: blocks are trimmed, Python's
+//! string and dictionary methods work, `raise_exception`, `strftime_now` and `tojson` exist, and `tools` and `documents` are none.
+
+mod date;
+mod environment;
+mod error;
+mod fallback;
+
+use std::{path::Path, time::SystemTime};
+
+use minijinja::{Environment, Value, context};
+
+pub use self::{error::TemplateError, fallback::Origin};
+use crate::{gguf::Metadata, tokenizer::Tokenizer};
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of any role.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// Renders conversations. Made once per model; rendering is cheap.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+    origin: Origin,
+}
+
+/// Name of the one template in its environment; it stands in error messages.
+const NAME: &str = "chat_template";
+
+/// Steps that a template may take, and steps more for each message. The longest published templates take some hundred a message; a
+/// template that loops over huge ranges fails within milliseconds instead of hanging.
+const FUEL: (u64, u64) = (200_000, 20_000);
+
+impl ChatTemplate {
+    /// Reads a template. `bos_token` and `eos_token` are the texts that the template may write at the ends; empty if there are none.
+    ///
+    /// # Errors
+    /// [`TemplateError::Syntax`] if it is not a Jinja template.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TemplateError> {
+        Self::with_origin(source, bos_token, eos_token, Origin::Model)
+    }
+
+    fn with_origin(source: &str, bos: &str, eos: &str, origin: Origin) -> Result<Self, TemplateError> {
+        let mut environment = environment::new();
+        environment
+            .add_template_owned(NAME, environment::without_generation_blocks(source))
+            .map_err(|error| TemplateError::syntax(&error))?;
+        Ok(Self { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned(), origin })
+    }
+
+    /// The template in a model file, `tokenizer.chat_template`; without one, a fallback that [`Self::origin`] tells of.
+    ///
+    /// # Errors
+    /// A template that does not parse, or an entry that is not text.
+    pub fn from_gguf(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        match metadata.opt_string("tokenizer.chat_template")? {
+            Some(source) => {
+                let (bos, eos) = ends(tokenizer);
+                Self::new(source, bos, eos)
+            }
+            None => Ok(Self::fallback(tokenizer)),
+        }
+    }
+
+    /// The template in a Hugging Face folder: `chat_template.jinja`, else `chat_template` in `tokenizer_config.json`, else a fallback.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a template that does not parse.
+    pub fn from_folder(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Ok(Some(text)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(TemplateError::Io { path, source }),
+            }
+        };
+        let (bos, eos) = ends(tokenizer);
+        if let Some(source) = read("chat_template.jinja")? {
+            return Self::new(&source, bos, eos);
+        }
+        if let Some(config) = read("tokenizer_config.json")? {
+            let config: serde_json::Value = serde_json::from_str(&config)
+                .map_err(|error| TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error })?;
+            let template = match &config["chat_template"] {
+                // Several templates by name: the one for chats is called `default`.
+                serde_json::Value::Array(named) => named
+                    .iter()
+                    .find(|entry| entry["name"] == "default")
+                    .and_then(|entry| entry["template"].as_str()),
+                template => template.as_str(),
+            };
+            if let Some(source) = template {
+                return Self::new(source, bos, eos);
+            }
+        }
+        Ok(Self::fallback(tokenizer))
+    }
+
+    /// Where the template comes from. Anything but [`Origin::Model`] deserves a word to the user: the model was not trained on it.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The text for a conversation; with `add_generation_prompt` it ends where the assistant's turn begins.
+    ///
+    /// Reads the clock if the template asks for the date.
+    ///
+    /// # Errors
+    /// [`TemplateError::Raised`] if the template refuses the conversation, [`TemplateError::Render`] if it fails,
+    /// [`TemplateError::TooManySteps`] or [`TemplateError::TooLong`] if it does not come to an end.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
+        self.render_at(messages, add_generation_prompt, SystemTime::now())
+    }
+
+    /// As [`Self::render`], with the time that `strftime_now` tells (in UTC).
+    ///
+    /// # Errors
+    /// See [`Self::render`].
+    pub fn render_at(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TemplateError> {
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(FUEL.0.saturating_add(FUEL.1.saturating_mul(messages.len() as u64))));
+        environment.add_function("strftime_now", move |format: &str| date::format(now, format));
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| context! { role => message.role, content => message.content })
+            .collect();
+        let context = context! {
+            messages,
+            add_generation_prompt,
+            bos_token => self.bos_token,
+            eos_token => self.eos_token,
+            tools => Value::from(()),
+            documents => Value::from(()),
+        };
+        let template = environment.get_template(NAME).map_err(|error| TemplateError::syntax(&error))?;
+        let mut output = environment::Output::default();
+        match template.render_captured_to(context, &mut output) {
+            _ if output.is_full() => Err(TemplateError::TooLong { limit: environment::MOST_BYTES }),
+            Ok(_) => output.into_text(),
+            Err(error) => Err(TemplateError::render(&error)),
+        }
+    }
+}
+
+/// Texts of the tokens that begin and end a text.
+fn ends(tokenizer: &Tokenizer) -> (&str, &str) {
+    let text = |token: Option<_>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
+    (text(tokenizer.bos()), text(tokenizer.eos()))
+}

@@ -1,0 +1,236 @@
+//! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run time.
+
+use std::fmt;
+
+pub mod activation;
+pub mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod dense;
+pub mod format;
+pub(crate) mod rows;
+pub mod simd;
+pub mod tile;
+
+use activation::ActivationParts;
+use attention::AttentionArgs;
+use dense::{DenseArgs, Element};
+use format::Format;
+use simd::Portable;
+use tile::TileArgs;
+
+/// An instruction set that kernels are compiled for. All give the same results, bit for bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Whatever the compiler makes of plain Rust.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
+    Avx512,
+}
+
+impl Isa {
+    /// The best one that this machine has.
+    #[must_use]
+    pub fn detect() -> Self {
+        *Self::available().last().unwrap_or(&Isa::Portable)
+    }
+
+    /// All that this machine has, best last.
+    #[must_use]
+    pub fn available() -> &'static [Isa] {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            match (avx2, avx512) {
+                (_, true) => &[Isa::Portable, Isa::Avx2, Isa::Avx512],
+                (true, _) => &[Isa::Portable, Isa::Avx2],
+                _ => &[Isa::Portable],
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        &[Isa::Portable]
+    }
+
+    /// Name as `SPECKV_ISA` spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Rows of activations that the next tile takes out of `rows`: as many as have registers, in tiles of even size.
+    #[inline]
+    pub(crate) fn tile_rows(self, rows: usize) -> usize {
+        let most = match self {
+            Isa::Avx512 => 12,
+            Isa::Avx2 | Isa::Portable => 4,
+        };
+        rows.div_ceil(rows.div_ceil(most))
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Compiles generic kernels for one instruction set.
+macro_rules! versions {
+    ($module:ident, $simd:ty, $features:literal, [$($n:literal)*]) => {
+        mod $module {
+            use super::*;
+
+            #[target_feature(enable = $features)]
+            unsafe fn tile<F: Format, const N: usize>(args: &TileArgs) {
+                // SAFETY: passed on; the attribute gives the instruction set.
+                unsafe { tile::tile::<$simd, F, N>(args) }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn dense<E: Element, const N: usize>(args: &DenseArgs) {
+                // SAFETY: as above.
+                unsafe { dense::dense_tile::<$simd, E, N>(args) }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn attention<const N: usize>(args: &AttentionArgs) {
+                // SAFETY: as above.
+                unsafe { attention::attention::<$simd, N>(args) }
+            }
+
+            pub(super) fn tile_kernel<F: Format>(rows: usize) -> unsafe fn(&TileArgs) {
+                match rows {
+                    $($n => tile::<F, $n>,)*
+                    _ => unreachable!("no tile of {rows} rows"),
+                }
+            }
+
+            pub(super) fn dense_kernel<E: Element>(rows: usize) -> unsafe fn(&DenseArgs) {
+                match rows {
+                    $($n => dense::<E, $n>,)*
+                    _ => unreachable!("no tile of {rows} rows"),
+                }
+            }
+
+            pub(super) fn attention_kernel(rows: usize) -> unsafe fn(&AttentionArgs) {
+                match rows {
+                    $($n => attention::<$n>,)*
+                    _ => unreachable!("no attention of {rows} rows"),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+                rows::rms_norm(x, weight, epsilon, out);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts, row: usize) {
+                // SAFETY: passed on.
+                unsafe { rows::quantize(x, parts, row) }
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                rows::swiglu(gate, up, out);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+                rows::rotate(head, cos, sin, interleaved);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn add(x: &mut [f32], y: &[f32]) {
+                rows::add(x, y);
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+versions!(with_avx512, avx512::Avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c", [1 2 3 4 5 6 7 8 9 10 11 12]);
+#[cfg(target_arch = "x86_64")]
+versions!(with_avx2, avx2::Avx2, "avx2,fma,f16c", [1 2 3 4]);
+#[cfg(target_arch = "x86_64")]
+versions!(with_nothing, Portable, "sse2", [1 2 3 4]);
+#[cfg(target_arch = "aarch64")]
+versions!(with_nothing, Portable, "neon", [1 2 3 4]);
+
+/// Calls a function of the version for `$isa`.
+macro_rules! dispatch {
+    ($isa:expr, $function:ident $(::<$generic:ty>)? ($($argument:expr),*)) => {
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => with_avx512::$function $(::<$generic>)? ($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
+            _ => with_nothing::$function $(::<$generic>)? ($($argument),*),
+        }
+    };
+}
+
+impl Isa {
+    /// The product kernel for a format and a number of rows that [`tile_rows`](Self::tile_rows) gave.
+    pub(crate) fn tile_kernel<F: Format>(self, rows: usize) -> unsafe fn(&TileArgs) {
+        dispatch!(self, tile_kernel::<F>(rows))
+    }
+
+    /// The product kernel for float weights.
+    pub(crate) fn dense_kernel<E: Element>(self, rows: usize) -> unsafe fn(&DenseArgs) {
+        dispatch!(self, dense_kernel::<E>(rows))
+    }
+
+    /// Attention for a number of rows that [`tile_rows`](Self::tile_rows) gave.
+    pub(crate) fn attention_kernel(self, rows: usize) -> unsafe fn(&AttentionArgs) {
+        dispatch!(self, attention_kernel(rows))
+    }
+
+    /// See [`rows::rms_norm`].
+    pub(crate) fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        // SAFETY: an `Isa` other than portable exists only where it was detected.
+        unsafe { dispatch!(self, rms_norm(x, weight, epsilon, out)) }
+    }
+
+    /// See [`rows::quantize`].
+    ///
+    /// # Safety
+    /// Nobody else touches the row.
+    pub(crate) unsafe fn quantize(self, x: &[f32], parts: ActivationParts, row: usize) {
+        // SAFETY: as above, and the caller's promise.
+        unsafe { dispatch!(self, quantize(x, parts, row)) }
+    }
+
+    /// See [`rows::swiglu`].
+    pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, swiglu(gate, up, out)) }
+    }
+
+    /// See [`rows::rotate`].
+    pub(crate) fn rotate(self, head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, rotate(head, cos, sin, interleaved)) }
+    }
+
+    /// See [`rows::add`].
+    pub(crate) fn add(self, x: &mut [f32], y: &[f32]) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, add(x, y)) }
+    }
+}

@@ -1,0 +1,214 @@
+//! The product that everything waits for: 16 rows of packed weights with N rows of activations.
+//!
+//! ```text
+//! out[a][r] = sum over blocks b of  s[b][a] * (scale[b][r] * I[b][a][r]) + min[b][r] * (s[b][a] * sum[b][a])
+//! I[b][a][r] = sum over the block's columns of (w - OFFSET) * q        exact, in integers
+//! ```
+//!
+//! `r` is the lane, so no sum ever crosses lanes: blocks are added in their order, whatever N, whatever the instruction set. That
+//! is what makes a row's result the same in every batch.
+
+use super::{
+    format::{Format, Scales},
+    simd::{GROUP, Simd},
+};
+
+/// One tile's arguments. All strides are in elements.
+#[derive(Clone, Copy)]
+pub struct TileArgs {
+    /// First unit of the group of 16 rows.
+    pub weights: *const u8,
+    /// Columns, a multiple of the format's unit.
+    pub columns: usize,
+    /// Quantized activations, [N, columns].
+    pub q: *const i8,
+    /// [N, columns / 32].
+    pub scale: *const f32,
+    /// [N, columns / 16].
+    pub sum16: *const i32,
+    /// [N, columns / 32].
+    pub sum32: *const i32,
+    /// [N, columns / 16].
+    pub scaled_sum16: *const f32,
+    /// [N, columns / 32].
+    pub scaled_sum32: *const f32,
+    /// Results, [N, 16] at `out_stride`.
+    pub out: *mut f32,
+    /// Distance of two activations' results.
+    pub out_stride: usize,
+}
+
+/// Bytes ahead of the current unit that are asked for early; a few memory latencies at this machine's rate.
+const AHEAD: usize = 4096;
+
+/// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each vector on.
+#[inline(always)]
+unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -> [S::B; 4] {
+    let vector = 4 * GROUP;
+    // SAFETY: the caller promises a whole block; see `format` for where things lie.
+    unsafe {
+        let low = block.add(half * F::LOW * vector / 2 + at);
+        let high = block.add(F::LOW * vector + at);
+        let mut quads = match F::LOW {
+            2 => {
+                let x = S::bytes(low);
+                [
+                    S::shift_right_and::<0>(x, 3),
+                    S::shift_right_and::<2>(x, 3),
+                    S::shift_right_and::<4>(x, 3),
+                    S::shift_right_and::<6>(x, 3),
+                ]
+            }
+            4 => {
+                let (x, y) = (S::bytes(low), S::bytes(low.add(vector)));
+                [
+                    S::shift_right_and::<0>(x, 15),
+                    S::shift_right_and::<4>(x, 15),
+                    S::shift_right_and::<0>(y, 15),
+                    S::shift_right_and::<4>(y, 15),
+                ]
+            }
+            _ => [
+                S::bytes(low),
+                S::bytes(low.add(vector)),
+                S::bytes(low.add(2 * vector)),
+                S::bytes(low.add(3 * vector)),
+            ],
+        };
+        match (F::HIGH, F::LOW, half) {
+            (1, 4, 0) => {
+                let x = S::bytes(high);
+                quads = [
+                    S::merge::<4>(quads[0], x, 16),
+                    S::merge::<3>(quads[1], x, 16),
+                    S::merge::<2>(quads[2], x, 16),
+                    S::merge::<1>(quads[3], x, 16),
+                ];
+            }
+            (1, 4, _) => {
+                let x = S::bytes(high);
+                quads = [
+                    S::merge::<0>(quads[0], x, 16),
+                    S::merge::<-1>(quads[1], x, 16),
+                    S::merge::<-2>(quads[2], x, 16),
+                    S::merge::<-3>(quads[3], x, 16),
+                ];
+            }
+            (1, 2, 0) => {
+                let x = S::bytes(high);
+                quads = [
+                    S::merge::<2>(quads[0], x, 4),
+                    S::merge::<1>(quads[1], x, 4),
+                    S::merge::<0>(quads[2], x, 4),
+                    S::merge::<-1>(quads[3], x, 4),
+                ];
+            }
+            (1, 2, _) => {
+                let x = S::bytes(high);
+                quads = [
+                    S::merge::<-2>(quads[0], x, 4),
+                    S::merge::<-3>(quads[1], x, 4),
+                    S::merge::<-4>(quads[2], x, 4),
+                    S::merge::<-5>(quads[3], x, 4),
+                ];
+            }
+            (2, _, _) => {
+                let x = S::bytes(high.add(half * vector));
+                quads = [
+                    S::merge::<4>(quads[0], x, 48),
+                    S::merge::<2>(quads[1], x, 48),
+                    S::merge::<0>(quads[2], x, 48),
+                    S::merge::<-2>(quads[3], x, 48),
+                ];
+            }
+            _ => {}
+        }
+        if let Some(table) = &F::TABLE {
+            quads = quads.map(|x| S::look_up(table, x));
+        }
+        quads
+    }
+}
+
+/// Computes one tile.
+///
+/// # Safety
+/// The instruction set is there; `args` point to whole rows as described.
+#[inline(always)]
+pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
+    let columns = args.columns;
+    let blocks = columns / 32;
+    let mut scales = Scales::ZERO;
+    let mut lane = 0;
+    // SAFETY: all pointers stay inside the rows that the caller promises.
+    unsafe {
+        while lane < GROUP {
+            let mut total = [S::splat(0.0); N];
+            let mut unit = args.weights;
+            for first in (0..blocks).step_by(F::UNIT / 32) {
+                F::decode(std::slice::from_raw_parts(unit, F::SCALE_BYTES), &mut scales);
+                #[cfg(target_arch = "x86_64")]
+                for line in (0..F::UNIT_BYTES).step_by(64) {
+                    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                    _mm_prefetch::<_MM_HINT_T0>(unit.wrapping_add(AHEAD + line).cast());
+                }
+                let quants = unit.add(F::SCALE_BYTES);
+                for inner in 0..F::UNIT / 32 {
+                    let block = first + inner;
+                    let packed = quants.add(inner * F::BLOCK_BYTES);
+                    let mut sums: [S::I; N] = std::array::from_fn(|a| {
+                        if F::SUB == 32 && F::OFFSET != 0 {
+                            S::seed(F::BITS, *args.sum32.add(a * blocks + block), F::OFFSET)
+                        } else {
+                            S::seed(F::BITS, 0, 0)
+                        }
+                    });
+                    for half in 0..2 {
+                        let quads = unpack::<S, F>(packed, half, 4 * lane);
+                        let column = 32 * block + 16 * half;
+                        if F::SUB == 32 {
+                            for a in 0..N {
+                                sums[a] = S::dot4(F::BITS, sums[a], quads, args.q.add(a * columns + column));
+                            }
+                        } else {
+                            let weight_scale = S::load(scales.scale[2 * inner + half].as_ptr().add(lane));
+                            for a in 0..N {
+                                let start = if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
+                                let sum = S::seed(F::BITS, start, F::OFFSET);
+                                let sum = S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
+                                let scaled = S::mul(S::to_float(sum), S::splat(*args.scale.add(a * blocks + block)));
+                                total[a] = S::fma(scaled, weight_scale, total[a]);
+                            }
+                        }
+                        if F::MIN_SUB == 16 {
+                            let min = S::load(scales.min[2 * inner + half].as_ptr().add(lane));
+                            for a in 0..N {
+                                let sum = S::splat(*args.scaled_sum16.add(a * 2 * blocks + column / 16));
+                                total[a] = S::fma(min, sum, total[a]);
+                            }
+                        }
+                    }
+                    if F::SUB == 32 {
+                        let weight_scale = S::load(scales.scale[inner].as_ptr().add(lane));
+                        for a in 0..N {
+                            let scaled = S::mul(S::to_float(sums[a]), S::splat(*args.scale.add(a * blocks + block)));
+                            total[a] = S::fma(scaled, weight_scale, total[a]);
+                        }
+                    }
+                    if F::MIN_SUB == 32 {
+                        let min = S::load(scales.min[inner].as_ptr().add(lane));
+                        for a in 0..N {
+                            let sum = S::splat(*args.scaled_sum32.add(a * blocks + block));
+                            total[a] = S::fma(min, sum, total[a]);
+                        }
+                    }
+                }
+                unit = unit.add(F::UNIT_BYTES);
+            }
+            for a in 0..N {
+                S::store(args.out.add(a * args.out_stride + lane), total[a]);
+            }
+            lane += S::LANES;
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! From a file's blocks to interleaved groups of 16 rows.
+
+use super::{Matrix, group_bytes, is_quantized};
+use crate::{
+    gguf::{Tensor, TensorType},
+    kernels::{
+        format::{self, Format},
+        simd::GROUP,
+    },
+    memory::Memory,
+    pool::Pool,
+    quant::{iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0},
+};
+
+/// Why a tensor cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// Not a matrix.
+    #[error("expected a matrix, got the shape {0:?}")]
+    NotAMatrix(Vec<usize>),
+    /// Memory for the packed form was refused.
+    #[error("{bytes} bytes for the packed weights were refused")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// The integers and scales of one row in one unit.
+#[derive(Clone, Copy)]
+struct Unit {
+    q: [u8; 256],
+    d: f32,
+    min: f32,
+    scales: [u8; 16],
+    mins: [u8; 16],
+}
+
+impl Unit {
+    const ZERO: Unit = Unit { q: [0; 256], d: 0.0, min: 0.0, scales: [0; 16], mins: [0; 16] };
+}
+
+/// A format that can be packed.
+trait Pack: Format {
+    /// Bytes of a block in the file.
+    const FILE_BYTES: usize;
+
+    /// Takes a block of the file apart.
+    fn read(block: &[u8], unit: &mut Unit);
+
+    /// Writes the scales of 16 rows as [`Format::decode`] reads them.
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]);
+}
+
+fn put_halves(out: &mut [u8], value: impl Fn(usize) -> f32) {
+    for row in 0..GROUP {
+        out[2 * row..2 * row + 2].copy_from_slice(&half::f16::from_f32(value(row)).to_le_bytes());
+    }
+}
+
+fn put_d(units: &[Unit; GROUP], out: &mut [u8]) {
+    put_halves(out, |row| units[row].d);
+}
+
+fn put_d_min(units: &[Unit; GROUP], out: &mut [u8]) {
+    put_halves(out, |row| units[row].d);
+    put_halves(&mut out[2 * GROUP..], |row| units[row].min);
+}
+
+/// See `decode_six_bits` in [`format`].
+fn put_six_bits(units: &[Unit; GROUP], out: &mut [u8]) {
+    put_d_min(units, out);
+    let (low, high) = out[64..64 + 192].split_at_mut(128);
+    high.fill(0);
+    for (row, unit) in units.iter().enumerate() {
+        for block in 0..8 {
+            let (scale, min) = (unit.scales[block], unit.mins[block]);
+            low[block * GROUP + row] = scale & 15 | min << 4;
+            high[block / 4 * GROUP + row] |= (scale >> 4 & 3) << (2 * (block % 4));
+            high[(2 + block / 4) * GROUP + row] |= (min >> 4 & 3) << (2 * (block % 4));
+        }
+    }
+}
+
+fn put_signed_bytes(units: &[Unit; GROUP], out: &mut [u8]) {
+    put_d(units, out);
+    for (row, unit) in units.iter().enumerate() {
+        for part in 0..16 {
+            out[32 + part * GROUP + row] = unit.scales[part];
+        }
+    }
+}
+
+fn put_nibbles(units: &[Unit; GROUP], out: &mut [u8]) {
+    put_d_min(units, out);
+    for (row, unit) in units.iter().enumerate() {
+        for part in 0..16 {
+            out[64 + part * GROUP + row] = unit.scales[part] & 15 | unit.mins[part] << 4;
+        }
+    }
+}
+
+macro_rules! pack {
+    ($($format:ident from $module:ident by $write:ident: |$block:ident, $unit:ident| $read:block)*) => {$(
+        impl Pack for format::$format {
+            const FILE_BYTES: usize = $module::BYTES;
+
+            fn read(block: &[u8], $unit: &mut Unit) {
+                let $block = $module::unpack(block.try_into().expect("a whole block"));
+                $unit.q[..Self::UNIT].copy_from_slice(&$block.q.map(|q| q as u8));
+                $unit.d = $block.d;
+                $read
+            }
+
+            fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+                $write(units, out);
+            }
+        }
+    )*};
+}
+
+pack! {
+    Q4_0 from q4_0 by put_d: |_block, _unit| {}
+    Q4_1 from q4_1 by put_d_min: |block, unit| { unit.min = block.m; }
+    Q5_0 from q5_0 by put_d: |_block, _unit| {}
+    Q5_1 from q5_1 by put_d_min: |block, unit| { unit.min = block.m; }
+    // Signed in the file, raised by 128 for the multiplier.
+    Q8_0 from q8_0 by put_d: |_block, unit| { unit.q[..32].iter_mut().for_each(|q| *q ^= 0x80); }
+    Iq4Nl from iq4_nl by put_d: |_block, _unit| {}
+    Q4K from q4k by put_six_bits: |block, unit| {
+        unit.min = block.dmin;
+        unit.scales[..8].copy_from_slice(&block.scales);
+        unit.mins[..8].copy_from_slice(&block.mins);
+    }
+    Q5K from q5k by put_six_bits: |block, unit| {
+        unit.min = block.dmin;
+        unit.scales[..8].copy_from_slice(&block.scales);
+        unit.mins[..8].copy_from_slice(&block.mins);
+    }
+    Q6K from q6k by put_signed_bytes: |block, unit| { unit.scales = block.scales.map(|s| s as u8); }
+    Q3K from q3k by put_signed_bytes: |block, unit| { unit.scales = block.scales.map(|s| s as u8); }
+    Q2K from q2k by put_nibbles: |block, unit| {
+        unit.min = block.dmin;
+        unit.scales = block.scales;
+        unit.mins = block.mins;
+    }
+}
+
+/// Interleaves the integers of 16 rows; see [`format`] for where each goes. Four columns of a row move at a time.
+fn write_quants<F: Format>(units: &[Unit; GROUP], out: &mut [u8]) {
+    const VECTOR: usize = 4 * GROUP;
+    for (number, block) in out.chunks_exact_mut(F::BLOCK_BYTES).enumerate() {
+        let (low, high) = block.split_at_mut(F::LOW * VECTOR);
+        high.fill(0);
+        for (row, unit) in units.iter().enumerate() {
+            let at = 4 * row;
+            let mut put = |vector: usize, value: u32| {
+                low[vector * VECTOR + at..][..4].copy_from_slice(&value.to_le_bytes());
+            };
+            for half in 0..2 {
+                let q: [u32; 4] = std::array::from_fn(|quad| {
+                    let q = &unit.q[32 * number + 16 * half + 4 * quad..][..4];
+                    u32::from_le_bytes([q[0], q[1], q[2], q[3]])
+                });
+                match F::LOW {
+                    2 => {
+                        let q = q.map(|q| q & 0x0303_0303);
+                        put(half, q[0] | q[1] << 2 | q[2] << 4 | q[3] << 6);
+                    }
+                    4 => {
+                        let q = q.map(|q| q & 0x0f0f_0f0f);
+                        put(2 * half, q[0] | q[1] << 4);
+                        put(2 * half + 1, q[2] | q[3] << 4);
+                    }
+                    _ => (0..4).for_each(|quad| put(4 * half + quad, q[quad])),
+                }
+                let mut raise = |vector: usize, value: u32| {
+                    let bytes = &mut high[vector * VECTOR + at..][..4];
+                    for (byte, value) in bytes.iter_mut().zip(value.to_le_bytes()) {
+                        *byte |= value;
+                    }
+                };
+                match F::HIGH {
+                    1 => (0..4).for_each(|quad| raise(0, (q[quad] >> F::LOW & 0x0101_0101) << (4 * half + quad))),
+                    2 => (0..4).for_each(|quad| raise(half, (q[quad] >> F::LOW & 0x0303_0303) << (2 * quad))),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Packs one group: `row(i)` is the file's bytes of the group's row `i`, or nothing beyond the last.
+fn pack_group<'a, F: Pack>(row: impl Fn(usize) -> Option<&'a [u8]>, out: &mut [u8]) {
+    let mut units = [Unit::ZERO; GROUP];
+    for (number, out) in out.chunks_exact_mut(F::UNIT_BYTES).enumerate() {
+        for (i, unit) in units.iter_mut().enumerate() {
+            match row(i) {
+                Some(bytes) => F::read(&bytes[number * F::FILE_BYTES..][..F::FILE_BYTES], unit),
+                None => *unit = Unit::ZERO,
+            }
+        }
+        let (scales, quants) = out.split_at_mut(F::SCALE_BYTES);
+        F::write_scales(&units, scales);
+        write_quants::<F>(&units, quants);
+    }
+}
+
+/// Packs one group of floats of `size` bytes.
+fn pack_floats<'a>(row: impl Fn(usize) -> Option<&'a [u8]>, size: usize, out: &mut [u8]) {
+    for i in 0..GROUP {
+        let Some(bytes) = row(i) else { continue };
+        for (column, value) in bytes.chunks_exact(size).enumerate() {
+            out[(column * GROUP + i) * size..][..size].copy_from_slice(value);
+        }
+    }
+}
+
+/// The packed groups, for tasks that write different ones.
+#[derive(Clone, Copy)]
+struct Groups(*mut u8);
+// SAFETY: each group is written by one task.
+unsafe impl Send for Groups {}
+// SAFETY: as above.
+unsafe impl Sync for Groups {}
+
+impl Matrix {
+    /// Packs a tensor [in, out], or those of its rows that `only` names, in that order.
+    ///
+    /// # Errors
+    /// See [`PackError`].
+    ///
+    /// # Panics
+    /// If `only` names a row that the tensor does not have.
+    pub fn pack(tensor: &Tensor<'_>, only: Option<&[u32]>, pool: &Pool) -> Result<Self, PackError> {
+        let &[columns, all_rows] = tensor.info.shape.as_slice() else {
+            return Err(PackError::NotAMatrix(tensor.info.shape.clone()));
+        };
+        let tensor_type = tensor.info.tensor_type;
+        let rows = only.map_or(all_rows, <[u32]>::len);
+        let group_bytes = group_bytes(tensor_type, columns);
+        let bytes = rows.div_ceil(GROUP) * group_bytes;
+        let mut memory = Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
+        let groups = Groups(memory.bytes_mut().as_mut_ptr());
+        pool.run(rows.div_ceil(GROUP), &|group, _| {
+            let groups = groups; // the whole wrapper, not the pointer in it
+            // SAFETY: the memory has this group, and this task alone writes it.
+            let out = unsafe { std::slice::from_raw_parts_mut(groups.0.add(group * group_bytes), group_bytes) };
+            let row = |i: usize| {
+                let row = group * GROUP + i;
+                (row < rows).then(|| tensor.row(only.map_or(row, |only| only[row] as usize)))
+            };
+            match tensor_type {
+                TensorType::F32 => pack_floats(row, 4, out),
+                TensorType::F16 | TensorType::BF16 => pack_floats(row, 2, out),
+                TensorType::Q4_0 => pack_group::<format::Q4_0>(row, out),
+                TensorType::Q4_1 => pack_group::<format::Q4_1>(row, out),
+                TensorType::Q5_0 => pack_group::<format::Q5_0>(row, out),
+                TensorType::Q5_1 => pack_group::<format::Q5_1>(row, out),
+                TensorType::Q8_0 => pack_group::<format::Q8_0>(row, out),
+                TensorType::Iq4Nl => pack_group::<format::Iq4Nl>(row, out),
+                TensorType::Q2K => pack_group::<format::Q2K>(row, out),
+                TensorType::Q3K => pack_group::<format::Q3K>(row, out),
+                TensorType::Q4K => pack_group::<format::Q4K>(row, out),
+                TensorType::Q5K => pack_group::<format::Q5K>(row, out),
+                TensorType::Q6K => pack_group::<format::Q6K>(row, out),
+            }
+        });
+        debug_assert!(!is_quantized(tensor_type) || columns.is_multiple_of(tensor_type.block_len()));
+        Ok(Matrix { rows, columns, tensor_type, group_bytes, memory })
+    }
+}

@@ -1,0 +1,155 @@
+//! Transformers of the llama family behind [`speckv::model::LanguageModel`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use speckv::{
+    logits::Logits,
+    model::{Feed, LanguageModel, ModelError},
+};
+
+use crate::{
+    gguf::{Gguf, TensorType},
+    kernels::Isa,
+    pool::Pool,
+};
+
+mod cache;
+mod config;
+mod pass;
+mod scratch;
+mod weights;
+
+pub use cache::KvCache;
+pub use config::{Config, ConfigError, Rope, supported_architectures};
+pub use weights::{LoadError, LoadOptions, Progress};
+
+use scratch::Scratch;
+use weights::Weights;
+
+/// A transformer on the CPU: weights and threads, shared by all sequences.
+pub struct CpuModel {
+    config: Config,
+    weights: Weights,
+    context: usize,
+    isa: Isa,
+    pool: Arc<Pool>,
+    file_type: TensorType,
+    /// Room for one pass; passes of one model take turns.
+    scratch: Mutex<Scratch>,
+    /// Angle per position of each rotary pair, [rope.dim / 2].
+    rope_frequencies: Vec<f64>,
+}
+
+impl CpuModel {
+    /// Loads a model from a GGUF file: reads the blueprint, packs the weights.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(
+        file: &Arc<Gguf>,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, LoadError> {
+        let config = Config::from_metadata(file.metadata())?;
+        let context = options.context.unwrap_or(config.context_length);
+        if context > config.context_length || context == 0 {
+            let (path, most) = (file.path().map(Into::into), config.context_length);
+            return Err(LoadError::Context { path, most, asked: context });
+        }
+        let weights = Weights::load(file, &config, options.head_tokens.as_deref(), &options.pool, progress)?;
+        let available = Isa::available();
+        let from_environment = || {
+            let name = std::env::var("SPECKV_ISA").ok()?;
+            available.iter().copied().find(|isa| isa.name() == name)
+        };
+        let isa = options.isa.filter(|isa| available.contains(isa)).or_else(from_environment);
+        let rope = &config.rope;
+        let rope_frequencies = (0..rope.dim / 2)
+            .map(|pair| {
+                let factor = weights.rope_factors.as_ref().map_or(1.0, |factors| f64::from(factors[pair]));
+                let exponent = -2.0 * pair as f64 / rope.dim as f64;
+                f64::from(rope.base).powf(exponent) / factor / f64::from(rope.linear_factor)
+            })
+            .collect();
+        Ok(CpuModel {
+            weights,
+            context,
+            isa: isa.unwrap_or_else(Isa::detect),
+            pool: Arc::clone(&options.pool),
+            file_type: weights::dominant_type(file),
+            scratch: Mutex::new(Scratch::default()),
+            rope_frequencies,
+            config,
+        })
+    }
+
+    /// The blueprint.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of weights that one pass reads.
+    #[must_use]
+    pub fn pass_bytes(&self) -> u64 {
+        self.weights.pass_bytes()
+    }
+
+    /// Multiply-adds with weights for one position.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        self.weights.multiply_adds()
+    }
+
+    /// Bytes of keys and values per position.
+    #[must_use]
+    pub fn position_bytes(&self) -> usize {
+        KvCache::position_bytes(&self.config)
+    }
+
+    /// The type that most of the weights have.
+    #[must_use]
+    pub fn file_type(&self) -> TensorType {
+        self.file_type
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads in use.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+}
+
+impl LanguageModel for CpuModel {
+    type Cache = KvCache;
+
+    fn vocab_size(&self) -> usize {
+        self.weights.embedding.vocab_size
+    }
+
+    fn context_length(&self) -> usize {
+        self.context
+    }
+
+    fn new_cache(&self) -> Result<KvCache, ModelError> {
+        KvCache::new(&self.config, self.context)
+    }
+
+    fn forward(&self, feeds: &mut [Feed<'_, KvCache>], logits: &mut Logits) -> Result<(), ModelError> {
+        feeds.iter().try_for_each(|feed| feed.check(self.vocab_size(), self.context))?;
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pass(feeds, logits, &mut scratch)
+    }
+}
+
+impl std::fmt::Debug for CpuModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CpuModel").field("config", &self.config).field("isa", &self.isa).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,384 @@
+//! One pass over the weights.
+
+use speckv::{
+    logits::Logits,
+    model::{Cache, Feed, ModelError},
+};
+
+use super::{
+    CpuModel, KvCache,
+    cache::Heads,
+    scratch::{AttentionTask, Row, Scratch, room},
+    weights::{Layer, Projection},
+};
+use crate::{
+    kernels::attention::{ATTENTION_ROWS, AttentionArgs},
+    matrix::{Input, Matrix, Output},
+};
+
+/// Most positions that go through the layers together. More would only take more memory: the arithmetic is bound by then.
+const MAX_ROWS: usize = 256;
+
+/// From this many rows on, work on single rows is worth sharing among threads.
+const SHARE_ROWS: usize = 4;
+
+/// Rows whose gate and up products a task keeps at a time.
+const STRIP: usize = 12;
+
+/// Most groups of 16 outputs that a task takes at once.
+const TASK_GROUPS: usize = 16;
+
+/// A mutable buffer that tasks write disjoint rows of.
+#[derive(Clone, Copy)]
+struct Rows {
+    start: *mut f32,
+    width: usize,
+}
+
+// SAFETY: every use gives each row to one task.
+unsafe impl Send for Rows {}
+// SAFETY: as above.
+unsafe impl Sync for Rows {}
+
+impl Rows {
+    fn new(values: &mut [f32], width: usize) -> Self {
+        Rows { start: values.as_mut_ptr(), width }
+    }
+
+    /// # Safety
+    /// `row` is inside the buffer, which outlives the use, and nobody else touches the row.
+    unsafe fn get<'a>(self, row: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.width), self.width) }
+    }
+}
+
+impl CpuModel {
+    /// Runs `work` for every row, on all threads if there are enough rows.
+    fn for_rows(&self, n: usize, work: &(dyn Fn(usize) + Sync)) {
+        if n < SHARE_ROWS { (0..n).for_each(work) } else { self.pool.run(n, &|row, _| work(row)) }
+    }
+
+    /// All products of `input` with several matrices in one section.
+    fn multiply(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Output)]) {
+        let groups: usize = products.iter().map(|(matrix, _)| matrix.groups()).sum();
+        // Some tasks per thread, so that a thread that was interrupted does not hold up the others for long.
+        let size = groups.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS);
+        let tasks = |matrix: &Matrix| matrix.groups().div_ceil(size);
+        let total = products.iter().map(|(matrix, _)| tasks(matrix)).sum();
+        self.pool.run(total, &|mut task, _| {
+            for (matrix, out) in products {
+                if task < tasks(matrix) {
+                    let start = task * size;
+                    let groups = start..(start + size).min(matrix.groups());
+                    // SAFETY: each task has its own groups; the buffers have n rows of the matrix's width.
+                    unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
+                    return;
+                }
+                task -= tasks(matrix);
+            }
+        });
+    }
+
+    /// The pass: positions go through the layers in slices of at most [`MAX_ROWS`].
+    pub(super) fn pass(
+        &self,
+        feeds: &mut [Feed<'_, KvCache>],
+        logits: &mut Logits,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        let mut plan = std::mem::take(&mut scratch.plan);
+        plan.clear();
+        let mut wanted = 0;
+        for (number, feed) in feeds.iter().enumerate() {
+            let start = feed.cache.len();
+            for (i, &token) in feed.tokens.iter().enumerate() {
+                let row = (i + feed.rows >= feed.tokens.len()).then(|| {
+                    wanted += 1;
+                    wanted - 1
+                });
+                plan.push(Row { feed: number, token, position: start + i, logits: row });
+            }
+        }
+        logits.reshape(wanted, self.weights.embedding.vocab_size);
+        let result = plan.chunks(MAX_ROWS).try_for_each(|rows| self.slice(rows, feeds, logits, scratch));
+        scratch.plan = plan;
+        result?;
+        for feed in feeds {
+            feed.cache.grow(feed.tokens.len());
+        }
+        Ok(())
+    }
+
+    /// One slice of positions through all layers.
+    fn slice(
+        &self,
+        rows: &[Row],
+        feeds: &mut [Feed<'_, KvCache>],
+        logits: &mut Logits,
+        scratch: &mut Scratch,
+    ) -> Result<(), ModelError> {
+        let (config, n) = (&self.config, rows.len());
+        let hidden = config.hidden;
+        let x = room(&mut scratch.x, n * hidden);
+        for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
+            self.weights.embedding.read(row.token, x).map_err(|error| ModelError::Backend(Box::new(error)))?;
+        }
+        self.angles(rows, scratch);
+        scratch.tasks.clear();
+        let mut start = 0;
+        for part in rows.chunk_by(|a, b| a.feed == b.feed) {
+            AttentionTask::split(&mut scratch.tasks, start, part.len(), config.kv_heads, config.group());
+            start += part.len();
+        }
+        for (number, layer) in self.weights.layers.iter().enumerate() {
+            self.attend(number, layer, rows, feeds, scratch);
+            self.feed_forward(layer, n, scratch);
+        }
+        self.head(rows, logits, scratch);
+        Ok(())
+    }
+
+    /// Cosines and sines of this slice's positions.
+    fn angles(&self, rows: &[Row], scratch: &mut Scratch) {
+        let pairs = self.rope_frequencies.len();
+        let (cos, sin) = (room(&mut scratch.cos, rows.len() * pairs), room(&mut scratch.sin, rows.len() * pairs));
+        for (i, row) in rows.iter().enumerate() {
+            for (pair, frequency) in self.rope_frequencies.iter().enumerate() {
+                let angle = row.position as f64 * frequency;
+                cos[i * pairs + pair] = angle.cos() as f32;
+                sin[i * pairs + pair] = angle.sin() as f32;
+            }
+        }
+    }
+
+    /// `normed = rms_norm(x)`, and its quantized form.
+    fn norm(&self, weight: &[f32], n: usize, scratch: &mut Scratch) {
+        let hidden = self.config.hidden;
+        let normed = Rows::new(room(&mut scratch.normed, n * hidden), hidden);
+        let quantize = hidden.is_multiple_of(32);
+        if quantize {
+            scratch.wide.reshape(n, hidden);
+        }
+        let parts = scratch.wide.parts();
+        let x = &scratch.x;
+        self.for_rows(n, &|row| {
+            // SAFETY: one task per row.
+            let normed = unsafe { normed.get(row) };
+            self.isa.rms_norm(&x[row * hidden..(row + 1) * hidden], weight, self.config.epsilon, normed);
+            if quantize {
+                // SAFETY: one task per row.
+                unsafe { self.isa.quantize(normed, parts, row) };
+            }
+        });
+    }
+
+    /// `x += W_o attention(norm(x))`.
+    fn attend(&self, number: usize, layer: &Layer, rows: &[Row], feeds: &mut [Feed<'_, KvCache>], scratch: &mut Scratch) {
+        let (config, n) = (&self.config, rows.len());
+        let (hidden, head_dim) = (config.hidden, config.head_dim);
+        let (queries, keys) = (config.heads * head_dim, config.kv_heads * head_dim);
+        self.norm(&layer.attention_norm, n, scratch);
+        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let query = room(&mut scratch.query, n * queries);
+        let key = room(&mut scratch.key, n * keys);
+        let value = room(&mut scratch.value, n * keys);
+        self.multiply(
+            input,
+            n,
+            &[
+                (&layer.query.matrix, Output::new(query, queries)),
+                (&layer.key.matrix, Output::new(key, keys)),
+                (&layer.value.matrix, Output::new(value, keys)),
+            ],
+        );
+
+        // Biases, rotation, and keys and values into the caches.
+        let (query, key, value) = (Rows::new(query, queries), Rows::new(key, keys), Rows::new(value, keys));
+        let (cos, sin) = (&scratch.cos, &scratch.sin);
+        let pairs = self.rope_frequencies.len();
+        let interleaved = config.rope.interleaved;
+        let mut caches = std::mem::take(&mut scratch.caches);
+        caches.clear();
+        caches.extend(feeds.iter_mut().map(|feed| feed.cache.heads(number)));
+        self.for_rows(n, &|row| {
+            // SAFETY: one task per row, and rows of one cache have different positions, all below its capacity.
+            unsafe {
+                let (query, key, value) = (query.get(row), key.get(row), value.get(row));
+                for (values, projection) in [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)] {
+                    self.add_bias(values, projection);
+                }
+                let (cos, sin) = (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
+                for head in query.chunks_exact_mut(head_dim).chain(key.chunks_exact_mut(head_dim)) {
+                    self.isa.rotate(head, cos, sin, interleaved);
+                }
+                let cache = caches[rows[row].feed];
+                let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
+                for (head, (key, value)) in heads.enumerate() {
+                    cache.store(head, rows[row].position, key, value);
+                }
+            }
+        });
+
+        self.read_caches(rows, &caches, scratch);
+        scratch.caches = caches;
+        if queries.is_multiple_of(32) {
+            scratch.attn.reshape(n, queries);
+            let parts = scratch.attn.parts();
+            let attended = &scratch.attended;
+            self.for_rows(n, &|row| {
+                // SAFETY: one task per row.
+                unsafe { self.isa.quantize(&attended[row * queries..(row + 1) * queries], parts, row) };
+            });
+        }
+        let input = Input { quantized: &scratch.attn, exact: &scratch.attended, first: 0 };
+        let delta = room(&mut scratch.delta, n * hidden);
+        self.multiply(input, n, &[(&layer.output.matrix, Output::new(delta, hidden))]);
+        if layer.output.bias.is_some() {
+            delta.chunks_exact_mut(hidden).for_each(|row| self.add_bias(row, &layer.output));
+        }
+        self.isa.add(&mut scratch.x[..n * hidden], delta);
+    }
+
+    fn add_bias(&self, values: &mut [f32], projection: &Projection) {
+        if let Some(bias) = &projection.bias {
+            self.isa.add(values, bias);
+        }
+    }
+
+    /// Attention of every row over its cache: `attended`, [n, heads * head_dim].
+    fn read_caches(&self, rows: &[Row], caches: &[Heads], scratch: &mut Scratch) {
+        let config = &self.config;
+        let (n, head_dim, width) = (rows.len(), config.head_dim, config.heads * config.head_dim);
+        let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0).next_multiple_of(16);
+        let attended = Output::new(room(&mut scratch.attended, n * width), width);
+        // One strip per thread: scores, then the queries and results of its task.
+        let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
+        let scores = Rows::new(room(&mut scratch.scores, self.pool.threads() * strip), strip);
+        let (tasks, query) = (&scratch.tasks, &scratch.query);
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        self.pool.run(tasks.len(), &|task, thread| {
+            let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = tasks[task];
+            let lines = task_rows * heads;
+            // SAFETY: no other task runs under this thread's number.
+            let strip = unsafe { scores.get(thread) };
+            let (scores, rest) = strip.split_at_mut(ATTENTION_ROWS * positions);
+            let (queries, out) = rest.split_at_mut(ATTENTION_ROWS * head_dim);
+            let mut visible = [0usize; ATTENTION_ROWS];
+            for line in 0..lines {
+                let (row, head) = (first + line / heads, head + line % heads);
+                visible[line] = rows[row].position + 1;
+                queries[line * head_dim..(line + 1) * head_dim]
+                    .copy_from_slice(&query[row * width + head * head_dim..][..head_dim]);
+            }
+            let cache = caches[rows[first].feed];
+            let mut line = 0;
+            while line < lines {
+                let count = self.isa.tile_rows(lines - line);
+                // SAFETY: the cache holds every visible position of the head; strip and query hold `lines` rows.
+                unsafe {
+                    let args = AttentionArgs {
+                        keys: cache.keys(kv_head),
+                        values: cache.values(kv_head),
+                        head_dim,
+                        queries: queries.as_ptr().add(line * head_dim),
+                        visible: visible.as_ptr().add(line),
+                        scale,
+                        scores: scores.as_mut_ptr(),
+                        score_stride: positions,
+                        out: out.as_mut_ptr().add(line * head_dim),
+                    };
+                    self.isa.attention_kernel(count)(&args);
+                }
+                line += count;
+            }
+            for line in 0..lines {
+                let (row, head) = (first + line / heads, head + line % heads);
+                let from = &out[line * head_dim..(line + 1) * head_dim];
+                // SAFETY: each task has its own rows and heads of `attended`; only this head's values are touched.
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), attended.at(row, head * head_dim), head_dim) };
+            }
+        });
+    }
+
+    /// `x += W_down (silu(W_gate norm(x)) * W_up norm(x))`.
+    fn feed_forward(&self, layer: &Layer, n: usize, scratch: &mut Scratch) {
+        let (hidden, width) = (self.config.hidden, self.config.feed_forward);
+        self.norm(&layer.feed_forward_norm, n, scratch);
+        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let quantize = layer.down.is_quantized();
+        if quantize {
+            scratch.inner.reshape(n, width);
+        }
+        let parts = scratch.inner.parts();
+        let gated = Output::new(room(&mut scratch.gated, n * width), width);
+        // A task takes 32 outputs of both matrices at a time: what they become is one block of the next product's input.
+        let blocks = width.div_ceil(32);
+        let size = blocks.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS / 2);
+        self.pool.run(blocks.div_ceil(size), &|task, _| {
+            let mut gate = [0f32; STRIP * 32];
+            let mut up = [0f32; STRIP * 32];
+            for block in task * size..((task + 1) * size).min(blocks) {
+                let columns = 32.min(width - 32 * block);
+                let groups = 2 * block..2 * block + columns.div_ceil(16);
+                for first in (0..n).step_by(STRIP) {
+                    let rows = STRIP.min(n - first);
+                    let input = Input { first, ..input };
+                    let (gate_out, up_out) =
+                        (Output::window(&mut gate, 32, 32 * block), Output::window(&mut up, 32, 32 * block));
+                    // SAFETY: `gate` and `up` have room for a strip of 32 columns, seen from column 32 * block on.
+                    unsafe {
+                        layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
+                        layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
+                    }
+                    for row in 0..rows {
+                        let mut inner = [0f32; 32];
+                        self.isa.swiglu(&gate[32 * row..32 * row + 32], &up[32 * row..32 * row + 32], &mut inner);
+                        // SAFETY: block and columns belong to this task alone.
+                        unsafe {
+                            if quantize {
+                                parts.quantize_block(first + row, block, &inner);
+                            } else {
+                                let to = gated.at(first + row, 32 * block);
+                                std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        let input = Input { quantized: &scratch.inner, exact: &scratch.gated, first: 0 };
+        let delta = room(&mut scratch.delta, n * hidden);
+        self.multiply(input, n, &[(&layer.down, Output::new(delta, hidden))]);
+        self.isa.add(&mut scratch.x[..n * hidden], delta);
+    }
+
+    /// Logits of the rows that want them.
+    fn head(&self, rows: &[Row], logits: &mut Logits, scratch: &mut Scratch) {
+        let (hidden, head) = (self.config.hidden, &self.weights.head);
+        let Some(first) = rows.iter().find_map(|row| row.logits) else { return };
+        // The wanted rows move to the front of the residual stream, which nothing reads any more.
+        let mut count = 0;
+        for (i, _) in rows.iter().enumerate().filter(|(_, row)| row.logits.is_some()) {
+            scratch.x.copy_within(i * hidden..(i + 1) * hidden, count * hidden);
+            count += 1;
+        }
+        self.norm(&self.weights.output_norm, count, scratch);
+        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let vocab_size = self.weights.embedding.vocab_size;
+        let values = logits.rows_mut(first, count);
+        let Some(tokens) = &head.tokens else {
+            self.multiply(input, count, &[(&head.matrix, Output::new(values, vocab_size))]);
+            return;
+        };
+        let width = head.matrix.rows();
+        let out = room(&mut scratch.head_out, count * width);
+        self.multiply(input, count, &[(&head.matrix, Output::new(out, width))]);
+        for (values, out) in values.chunks_exact_mut(vocab_size).zip(out.chunks_exact(width)) {
+            values.fill(f32::NEG_INFINITY);
+            for (&token, &logit) in tokens.iter().zip(out) {
+                values[token as usize] = logit;
+            }
+        }
+    }
+}

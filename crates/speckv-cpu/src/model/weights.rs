@@ -1,0 +1,288 @@
+//! A model's weights: read from the file once, packed, shared by all sequences.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::config::{Config, ConfigError};
+use crate::{
+    gguf::{Gguf, Tensor, TensorType},
+    kernels::Isa,
+    matrix::{Matrix, PackError},
+    pool::Pool,
+    quant,
+};
+
+/// One layer. Vectors are [width]; a bias that the file does not have is absent.
+pub(super) struct Layer {
+    pub attention_norm: Vec<f32>, // [hidden]
+    pub query: Projection,        // [heads * head_dim, hidden]
+    pub key: Projection,          // [kv_heads * head_dim, hidden]
+    pub value: Projection,        // [kv_heads * head_dim, hidden]
+    pub output: Projection,       // [hidden, heads * head_dim]
+    pub feed_forward_norm: Vec<f32>, // [hidden]
+    pub gate: Matrix,             // [feed_forward, hidden]
+    pub up: Matrix,               // [feed_forward, hidden]
+    pub down: Matrix,             // [hidden, feed_forward]
+}
+
+/// A matrix with an optional bias.
+pub(super) struct Projection {
+    pub matrix: Matrix,
+    pub bias: Option<Vec<f32>>, // [rows]
+}
+
+/// All weights of a model.
+pub(super) struct Weights {
+    pub embedding: Embedding,
+    pub layers: Vec<Layer>,
+    pub output_norm: Vec<f32>, // [hidden]
+    pub head: Head,
+    /// Factor that divides each pair's angle, if the file has one: [rope.dim / 2].
+    pub rope_factors: Option<Vec<f32>>,
+}
+
+/// The output head.
+pub(super) struct Head {
+    pub matrix: Matrix, // [tokens, hidden]
+    /// The tokens whose logits the rows give, if the head was cut; else row `i` is token `i`.
+    pub tokens: Option<Vec<u32>>,
+}
+
+const EMBEDDING: &str = "token_embd.weight";
+
+/// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
+pub(super) struct Embedding {
+    file: Arc<Gguf>,
+    pub vocab_size: usize,
+}
+
+impl Embedding {
+    /// Writes the embedding of `token` to `out`, [hidden].
+    pub fn read(&self, token: u32, out: &mut [f32]) -> Result<(), quant::QuantError> {
+        let tensor = self.file.tensor(EMBEDDING).expect("loading has seen it");
+        quant::dequantize(tensor.info.tensor_type, tensor.row(token as usize), out)
+    }
+}
+
+/// Why a file's weights cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The blueprint.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A tensor that every model of the architecture has is not in the file.
+    #[error("the tensor {name} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor's shape contradicts the metadata.
+    #[error("the tensor {name} has the shape {got:?}, expected {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Shape by the metadata, [in, out].
+        expected: Vec<usize>,
+        /// Shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor could not be packed.
+    #[error("the tensor {name} cannot be used")]
+    Pack {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: PackError,
+    },
+    /// A vector could not be decoded.
+    #[error("the tensor {name} cannot be decoded")]
+    Decode {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: quant::QuantError,
+    },
+    /// A token of the cut output head is outside the vocabulary.
+    #[error("token {token} of the draft head is outside the vocabulary of {vocab_size} tokens")]
+    HeadToken {
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// More context was asked for than the model was made for.
+    #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
+    Context {
+        /// The model's file, if it is one.
+        path: Option<PathBuf>,
+        /// The model's limit.
+        most: usize,
+        /// What was asked for.
+        asked: usize,
+    },
+}
+
+/// Reads tensors and counts bytes.
+struct Loader<'a> {
+    file: &'a Gguf,
+    pool: &'a Pool,
+    progress: &'a mut dyn FnMut(Progress),
+    done: u64,
+    total: u64,
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes to read.
+    pub total: u64,
+}
+
+impl Loader<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, LoadError> {
+        let tensor = self.file.tensor(name).ok_or_else(|| LoadError::Missing { name: name.to_owned() })?;
+        if tensor.info.shape != shape {
+            let (expected, got) = (shape.to_vec(), tensor.info.shape.clone());
+            return Err(LoadError::Shape { name: name.to_owned(), expected, got });
+        }
+        Ok(tensor)
+    }
+
+    fn finish(&mut self, name: &str) {
+        if let Some(tensor) = self.file.tensor(name) {
+            self.done += tensor.bytes.len() as u64;
+            // The packed copy is what counts from here on.
+            self.file.release(tensor.info);
+        }
+        (self.progress)(Progress { done: self.done, total: self.total });
+    }
+
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let tensor = self.tensor(name, &[len])?;
+        let mut values = vec![0.0; len];
+        quant::dequantize(tensor.info.tensor_type, tensor.bytes, &mut values)
+            .map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
+        self.finish(name);
+        Ok(values)
+    }
+
+    fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        self.file.tensor(name).is_some().then(|| self.vector(name, len)).transpose()
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
+        let tensor = self.tensor(name, &[columns, rows])?;
+        let matrix = Matrix::pack(&tensor, None, self.pool)
+            .map_err(|source| LoadError::Pack { name: name.to_owned(), source })?;
+        self.finish(name);
+        Ok(matrix)
+    }
+
+    fn projection(&mut self, name: &str, rows: usize, columns: usize) -> Result<Projection, LoadError> {
+        Ok(Projection {
+            matrix: self.matrix(&format!("{name}.weight"), rows, columns)?,
+            bias: self.opt_vector(&format!("{name}.bias"), rows)?,
+        })
+    }
+
+    fn layer(&mut self, config: &Config, layer: usize) -> Result<Layer, LoadError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (hidden, feed_forward) = (config.hidden, config.feed_forward);
+        let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        Ok(Layer {
+            attention_norm: self.vector(&name("attn_norm.weight"), hidden)?,
+            query: self.projection(&name("attn_q"), queries, hidden)?,
+            key: self.projection(&name("attn_k"), keys, hidden)?,
+            value: self.projection(&name("attn_v"), keys, hidden)?,
+            output: self.projection(&name("attn_output"), hidden, queries)?,
+            feed_forward_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
+            gate: self.matrix(&name("ffn_gate.weight"), feed_forward, hidden)?,
+            up: self.matrix(&name("ffn_up.weight"), feed_forward, hidden)?,
+            down: self.matrix(&name("ffn_down.weight"), hidden, feed_forward)?,
+        })
+    }
+}
+
+impl Weights {
+    /// Reads and packs everything. `head_tokens` cuts the output head to some tokens.
+    pub fn load(
+        file: &Arc<Gguf>,
+        config: &Config,
+        head_tokens: Option<&[u32]>,
+        pool: &Pool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, LoadError> {
+        let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
+        let mut loader = Loader { file, pool, progress, done: 0, total };
+        let missing = |name: &str| LoadError::Missing { name: name.to_owned() };
+        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| missing(EMBEDDING))?.info;
+        let vocab_size = embedding_info.shape.get(1).copied().unwrap_or(0);
+        loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
+        // Models with tied embeddings have no output matrix of their own.
+        let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
+        let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
+        if let Some(&token) = head_tokens.and_then(|tokens| tokens.iter().find(|&&token| token as usize >= vocab_size)) {
+            return Err(LoadError::HeadToken { token, vocab_size });
+        }
+        let matrix = Matrix::pack(&head_tensor, head_tokens, pool)
+            .map_err(|source| LoadError::Pack { name: head_name.to_owned(), source })?;
+        loader.finish(head_name);
+        let layers = (0..config.layers).map(|layer| loader.layer(config, layer)).collect::<Result<_, _>>()?;
+        Ok(Weights {
+            layers,
+            output_norm: loader.vector("output_norm.weight", config.hidden)?,
+            rope_factors: loader.opt_vector("rope_freqs.weight", config.rope.dim / 2)?,
+            head: Head { matrix, tokens: head_tokens.map(<[u32]>::to_vec) },
+            embedding: Embedding { file: Arc::clone(file), vocab_size },
+        })
+    }
+
+    /// Bytes of weights that one pass reads (the embedding's few rows left out).
+    pub fn pass_bytes(&self) -> u64 {
+        let projections = |layer: &Layer| {
+            [&layer.query, &layer.key, &layer.value, &layer.output].map(|p| p.matrix.byte_len()).iter().sum::<usize>()
+                + [&layer.gate, &layer.up, &layer.down].map(Matrix::byte_len).iter().sum::<usize>()
+        };
+        (self.layers.iter().map(projections).sum::<usize>() + self.head.matrix.byte_len()) as u64
+    }
+
+    /// Multiply-adds of one row through the whole model.
+    pub fn multiply_adds(&self) -> u64 {
+        let size = |matrix: &Matrix| (matrix.rows() * matrix.columns()) as u64;
+        let layer = |layer: &Layer| {
+            [&layer.query, &layer.key, &layer.value, &layer.output].map(|p| size(&p.matrix)).iter().sum::<u64>()
+                + [&layer.gate, &layer.up, &layer.down].map(size).iter().sum::<u64>()
+        };
+        self.layers.iter().map(layer).sum::<u64>() + size(&self.head.matrix)
+    }
+}
+
+/// Options of loading.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// Threads, shared by all models that run in turn.
+    pub pool: Arc<Pool>,
+    /// Most positions of a sequence; `None` is what the model was made for.
+    pub context: Option<usize>,
+    /// Instruction set; `None` is the best that the machine has, or what `SPECKV_ISA` says.
+    pub isa: Option<Isa>,
+    /// Tokens that the output head is cut to. Logits of all others are minus infinity: only for drafts.
+    pub head_tokens: Option<Vec<u32>>,
+}
+
+impl LoadOptions {
+    /// Everything by default on these threads.
+    #[must_use]
+    pub fn new(pool: Arc<Pool>) -> Self {
+        LoadOptions { pool, context: None, isa: None, head_tokens: None }
+    }
+}
+
+/// The most used type of a model's matrices by bytes: what people call its quantization.
+pub(super) fn dominant_type(file: &Gguf) -> TensorType {
+    let bytes = |t: TensorType| -> usize {
+        file.tensors().iter().filter(|info| info.tensor_type == t).map(|info| info.byte_len).sum()
+    };
+    TensorType::ALL.into_iter().max_by_key(|&t| bytes(t)).unwrap_or(TensorType::F32)
+}

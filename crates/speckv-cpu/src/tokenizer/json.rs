@@ -1,0 +1,172 @@
+//! Tokenizers from a Hugging Face `tokenizer.json`, run by the `tokenizers` library.
+
+use std::{path::Path, sync::OnceLock};
+
+use serde_json::Value;
+use speckv::token::Token;
+
+use super::{
+    Engine, LeadingSpace, TokenType, Tokenizer, TokenizerError, byte_level, sentencepiece, special,
+    table::{Bytes, Texts},
+};
+
+/// The library's tokenizer, and a twin that takes special tokens for text, made when it is first needed: the library has that choice as
+/// a state, not as an argument.
+pub(super) struct Library {
+    parsing: tokenizers::Tokenizer,
+    plain: OnceLock<tokenizers::Tokenizer>,
+}
+
+impl Library {
+    pub fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Result<Vec<Token>, TokenizerError> {
+        let tokenizer = if parse_special {
+            &self.parsing
+        } else {
+            self.plain.get_or_init(|| {
+                let mut twin = self.parsing.clone();
+                twin.set_encode_special_tokens(true);
+                twin
+            })
+        };
+        let encoding =
+            tokenizer.encode_fast(text, add_special).map_err(|error| TokenizerError::Library(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+/// How a decoder turns a token's text into bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Spelling {
+    Bytes,
+    Spaces,
+}
+
+impl Tokenizer {
+    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from `tokenizer_config.json` and
+    /// `generation_config.json` in the same folder, where they exist.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither byte-level nor SentencePiece's.
+    pub fn from_json_file(path: &Path) -> Result<Self, TokenizerError> {
+        let fail = |reason: String| TokenizerError::Json { path: path.to_owned(), reason };
+        let bytes =
+            std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
+        let decoder = &value["decoder"];
+        let (spelling, leading_space) = if mentions(decoder, "ByteLevel") {
+            (Spelling::Bytes, LeadingSpace::Kept)
+        } else if mentions(decoder, "Metaspace") || mentions(decoder, sentencepiece::SPACE) {
+            let strips = mentions(decoder, "Strip") || mentions(decoder, "Metaspace") && !mentions(decoder, "never");
+            (Spelling::Spaces, if strips { LeadingSpace::AtStart } else { LeadingSpace::Kept })
+        } else {
+            let got = decoder["type"].as_str().unwrap_or("none");
+            return Err(fail(format!("expected a ByteLevel, Metaspace or Replace decoder, got {got}")));
+        };
+        let byte_fallback = value["model"]["byte_fallback"] == true;
+        let unknown = value["model"]["unk_token"].as_str().map(str::to_owned);
+        drop(value);
+        let library = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| fail(error.to_string()))?;
+        drop(bytes);
+
+        let vocabulary = library.get_vocab(true);
+        let size = vocabulary.values().max().map_or(0, |&last| last as usize + 1);
+        // Identifiers may have gaps, but a few tokens may not ask for memory for billions.
+        if size > 2 * vocabulary.len() + 65536 {
+            return Err(fail(format!("expected identifiers near the number of tokens {}, got {size}", vocabulary.len())));
+        }
+        let mut tokens = vec![String::new(); size];
+        let mut types = vec![TokenType::Unused; size];
+        for (text, token) in vocabulary {
+            let byte = byte_fallback && sentencepiece::spelled_byte(&text).is_some();
+            types[token as usize] = match &unknown {
+                Some(unknown) if *unknown == text => TokenType::Unknown,
+                _ if byte => TokenType::Byte,
+                _ => TokenType::Normal,
+            };
+            tokens[token as usize] = text;
+        }
+        for (token, added) in library.get_added_tokens_decoder() {
+            if let Some(kind) = types.get_mut(token as usize) {
+                *kind = if added.special { TokenType::Control } else { TokenType::UserDefined };
+            }
+        }
+        if tokens.is_empty() {
+            return Err(TokenizerError::Empty);
+        }
+        let texts = Texts::new(&tokens, &types)?;
+        let mut pieces = Bytes::default();
+        for (text, kind) in tokens.iter().zip(&types) {
+            match (kind, spelling, sentencepiece::spelled_byte(text)) {
+                (TokenType::Unused, ..) => pieces.push(b"")?,
+                (TokenType::Byte, Spelling::Spaces, Some(byte)) => pieces.push(&[byte])?,
+                (TokenType::Normal, Spelling::Spaces, _) => {
+                    pieces.push(text.replace(sentencepiece::SPACE, " ").as_bytes())?;
+                }
+                (TokenType::Normal | TokenType::Byte, Spelling::Bytes, _) => {
+                    pieces.push(&byte_level::spelled_bytes(text))?;
+                }
+                _ => pieces.push(text.as_bytes())?,
+            }
+        }
+        let ends = Ends::read(path, &texts)?;
+        let end_tokens = special::end_tokens(ends.eos.into_iter().chain(ends.others), &texts, &types);
+        let engine = Engine::Library(Box::new(Library { parsing: library, plain: OnceLock::new() }));
+        Ok(Self { texts, pieces, types, engine, leading_space, bos: ends.bos, eos: ends.eos, end_tokens })
+    }
+}
+
+/// Whether a value contains this string anywhere.
+fn mentions(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(string) => string == wanted,
+        Value::Array(values) => values.iter().any(|value| mentions(value, wanted)),
+        Value::Object(entries) => entries.values().any(|value| mentions(value, wanted)),
+        _ => false,
+    }
+}
+
+/// What the files beside a `tokenizer.json` say.
+#[derive(Default)]
+struct Ends {
+    bos: Option<Token>,
+    eos: Option<Token>,
+    others: Vec<Token>,
+}
+
+impl Ends {
+    fn read(tokenizer: &Path, texts: &Texts) -> Result<Self, TokenizerError> {
+        let beside = |name: &str| {
+            let path = tokenizer.with_file_name(name);
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
+                Err(source) => return Err(TokenizerError::Io { path, source }),
+            };
+            serde_json::from_slice(&bytes)
+                .map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
+        };
+        let config = beside("tokenizer_config.json")?;
+        let generation = beside("generation_config.json")?;
+        // A token is a string, or an object with its text in `content`.
+        let named = |key: &str| {
+            let value: &Value = &config[key];
+            texts.token(value.as_str().or_else(|| value["content"].as_str())?)
+        };
+        let ids = match &generation["eos_token_id"] {
+            Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
+            value => Vec::from_iter(value.as_u64()),
+        };
+        let others = ids
+            .into_iter()
+            .map(|id| match Token::try_from(id) {
+                Ok(token) if (token as usize) < texts.len() => Ok(token),
+                _ => Err(TokenizerError::OutOfRange {
+                    what: "eos_token_id in generation_config.json".to_owned(),
+                    token: id,
+                    size: texts.len(),
+                }),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { bos: named("bos_token"), eos: named("eos_token"), others })
+    }
+}
