@@ -72,11 +72,8 @@ pub fn give<M: LanguageModel>(
     if read_prompt(engine, sequence, interrupt, printer)?.is_break() {
         return Ok(Answer { finish: Finish::Interrupted, ..answer });
     }
-    let mut decoder = if voice.continues {
-        StreamDecoder::continuing(voice.tokenizer)
-    } else {
-        StreamDecoder::new(voice.tokenizer)
-    };
+    let mut decoder =
+        if voice.continues { StreamDecoder::continuing(voice.tokenizer) } else { StreamDecoder::new(voice.tokenizer) };
     let mut stops = StopStrings::new(voice.stop);
     let mut say = |text: &str, answer: &mut Answer| {
         answer.text.push_str(text);

@@ -82,7 +82,9 @@ pub fn model(
     let failure = |error: LoadError| {
         let hint = match &error {
             LoadError::Context { most, .. } => format!("give at most --ctx {most}"),
-            LoadError::Config(_) => "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into(),
+            LoadError::Config(_) => {
+                "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
+            }
             _ => DAMAGED.into(),
         };
         Failure::new(chain(&error), hint).about(name(file))
@@ -163,14 +165,16 @@ impl Pair {
         match self.template.origin() {
             Origin::Model => None,
             Origin::ChatMl => Some("the model has no chat template; ChatML is used since it has its tokens"),
-            Origin::Plain => Some("the model has no chat template and was perhaps not made for chat; --raw may fit it better"),
+            Origin::Plain => {
+                Some("the model has no chat template and was perhaps not made for chat; --raw may fit it better")
+            }
         }
     }
 
     fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Outcome<Vec<Token>> {
-        self.tokenizer
-            .encode(text, parse_special, add_special)
-            .map_err(|error| Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell"))
+        self.tokenizer.encode(text, parse_special, add_special).map_err(|error| {
+            Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
+        })
     }
 }
 

@@ -49,7 +49,12 @@ pub struct AnswerSettings {
 impl PairSettings {
     /// Target and draft by the options; the default draft comes only with the default target.
     #[must_use]
-    pub fn models(model: Option<&String>, draft: Option<&DraftChoice>, fallback: DraftChoice, catalogue: &Catalogue) -> (String, DraftChoice) {
+    pub fn models(
+        model: Option<&String>,
+        draft: Option<&DraftChoice>,
+        fallback: DraftChoice,
+        catalogue: &Catalogue,
+    ) -> (String, DraftChoice) {
         let [default_target, default_draft] = catalogue.default_pair();
         let target = model.unwrap_or(default_target).clone();
         let draft = draft.cloned().unwrap_or_else(|| {
@@ -73,7 +78,8 @@ pub fn resolve(
     let default_controller = if draft == DraftChoice::None { "off" } else { "fixed" };
     let controller = match models.controller {
         Some(controller) => controller,
-        None => ControllerChoice::named(default_controller).ok_or_else(|| Failure::bug("the default controller is unknown"))?,
+        None => ControllerChoice::named(default_controller)
+            .ok_or_else(|| Failure::bug("the default controller is unknown"))?,
     };
     let off = controller.name() == "off";
     if !off && draft == DraftChoice::None {
@@ -119,7 +125,10 @@ pub fn resolve(
         system: sampling.system.clone(),
         raw: sampling.raw,
     };
-    answer.sampling.check().map_err(|error| Failure::usage(error, "`speckv run --help` shows every option and its range"))?;
+    answer
+        .sampling
+        .check()
+        .map_err(|error| Failure::usage(error, "`speckv run --help` shows every option and its range"))?;
     Ok((pair, answer))
 }
 

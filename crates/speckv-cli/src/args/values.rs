@@ -85,7 +85,10 @@ pub(super) fn number(
 
 /// Parser of gamma.
 pub(super) fn gamma() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
-    whole(1..=MAX_GAMMA, "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns drafting off")
+    whole(
+        1..=MAX_GAMMA,
+        "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns drafting off",
+    )
 }
 
 /// Parser of a number of threads.

@@ -65,7 +65,10 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
     let (pair_settings, settings) = settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
     if settings.raw {
-        return Err(Failure::usage("a chat needs the model's chat template", "leave --raw away, or use `speckv run --raw`"));
+        return Err(Failure::usage(
+            "a chat needs the model's chat template",
+            "leave --raw away, or use `speckv run --raw`",
+        ));
     }
     let interrupt = Interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
@@ -175,10 +178,9 @@ impl Chat {
         let voice = Voice { tokenizer: &self.pair.tokenizer, stop, continues: false };
         let printer = self.printer;
         self.interrupt.clear();
-        let given =
-            answer::give(&mut self.pair.engine, &mut sequence, voice, &self.interrupt, &printer, &mut |text| {
-                printer.data(text)
-            });
+        let given = answer::give(&mut self.pair.engine, &mut sequence, voice, &self.interrupt, &printer, &mut |text| {
+            printer.data(text)
+        });
         let full = sequence.tokens().len() >= context;
         let stats = Stats::of(sequence.totals(), sequence.controller().name());
         self.sequence = Some(sequence);
@@ -241,7 +243,11 @@ impl Input {
                     Failure::new(format!("cannot read standard input: {error}"), "check where the input comes from")
                 })?;
                 *number += 1;
-                if count == 0 { Ok(None) } else { prompt::utf8(bytes, &format!("standard input, line {number}")).map(Some) }
+                if count == 0 {
+                    Ok(None)
+                } else {
+                    prompt::utf8(bytes, &format!("standard input, line {number}")).map(Some)
+                }
             }
         }
     }

@@ -64,7 +64,10 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let (target, draft) =
         PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
     if draft == DraftChoice::None {
-        return Err(Failure::usage("without a draft there is nothing to compare", "give --draft MODEL or --draft ngram"));
+        return Err(Failure::usage(
+            "without a draft there is nothing to compare",
+            "give --draft MODEL or --draft ngram",
+        ));
     }
     let interrupt = Interrupt::install();
     let runs = args.prompts * args.threads_list.len() * (1 + args.gammas.len());

@@ -9,7 +9,13 @@ use speckv_cpu::{
 };
 
 use crate::{
-    args::InspectArgs, failure::{Outcome, chain}, interrupt::Interrupt, obtain::Shelf, pair, printer::Printer, units,
+    args::InspectArgs,
+    failure::{Outcome, chain},
+    interrupt::Interrupt,
+    obtain::Shelf,
+    pair,
+    printer::Printer,
+    units,
 };
 
 /// Elements of an array that are shown.

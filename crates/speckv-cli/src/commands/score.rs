@@ -57,7 +57,10 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, printer)?;
 
     let failure = |error: speckv::model::ModelError| {
-        Failure::new(chain(&error), "a shorter list of ids takes less memory; if the model file is damaged, fetch it again")
+        Failure::new(
+            chain(&error),
+            "a shorter list of ids takes less memory; if the model file is damaged, fetch it again",
+        )
     };
     let mut cache = model.new_cache().map_err(failure)?;
     let mut logits = Logits::new();

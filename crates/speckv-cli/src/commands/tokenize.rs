@@ -16,7 +16,8 @@ use crate::{
 
 pub(super) fn run(args: &TokenizeArgs, printer: &Printer) -> Outcome<()> {
     let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
-    let tokenizer = pair::tokenizer(&pair::open(&path)?)?;
+    let file = pair::open(&path)?;
+    let tokenizer = pair::tokenizer(&file)?;
     match (&args.ids, &args.text) {
         (Some(ids), _) => detokenize(&tokenizer, &ids.0, args.json, printer),
         (None, Some(text)) => tokenize(&tokenizer, &prompt::text_or_stdin(text)?, args.json, printer),
