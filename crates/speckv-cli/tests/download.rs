@@ -57,8 +57,8 @@ impl World {
         let options = Options {
             hub: hub.into(),
             pip: Some(pip.command()),
-            connect: Duration::from_secs(2),
-            stall: Duration::from_millis(400),
+            connect: Duration::from_secs(5),
+            stall: Duration::from_secs(20),
             retries: 2,
             pause: Duration::from_millis(10),
         };
@@ -149,6 +149,7 @@ fn a_silent_connection_is_given_up_and_continued() {
         _ => Reply::whole(&bytes),
     });
     let mut world = World::new(vec![hub()], &server.address);
+    world.options.stall = Duration::from_millis(500);
     world.install().expect("a download");
     world.assert_installed();
     assert_eq!(server.requests()[1].from, Some(300_000));
