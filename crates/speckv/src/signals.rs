@@ -26,7 +26,7 @@ const CHUNK: usize = 2048;
 /// Independent sums. Sixteen is what the compiler turns into full vectors; with eight it unrolls first and makes scalars of it.
 const LANES: usize = 16;
 
-/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass over `logits` ([vocab]).
+/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass over `logits` (`[vocab]`).
 ///
 /// With m = max x, d = x - m, Z = sum e^d: entropy = (ln Z - sum(d e^d) / Z) / ln 2, confidence = 1 / Z,
 /// margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are rescaled when it grows. A logit of
@@ -56,8 +56,11 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     let (mut largest, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
     let (mut weights, mut moments) = (0.0_f64, 0.0_f64); // sum e^d, sum d e^d with d = x - largest
     for (index, chunk) in logits.chunks(CHUNK).enumerate() {
-        let (first, next) = two_largest(chunk)?;
+        let (first, next) = two_largest(chunk);
         if first == f32::NEG_INFINITY {
+            if chunk.iter().any(|x| x.is_nan()) {
+                return Err(LogitsError::NotANumber);
+            }
             continue;
         }
         if first > largest {
@@ -75,6 +78,9 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
             second = larger(second, first);
         }
         let (chunk_weights, chunk_moments) = sums(chunk, largest);
+        if chunk_weights.is_nan() {
+            return Err(LogitsError::NotANumber);
+        }
         weights += chunk_weights;
         moments += chunk_moments;
     }
@@ -88,7 +94,7 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     Ok((likeliest as Token, signals))
 }
 
-/// The likeliest token, the first one of several: all that greedy decoding needs of `logits` ([vocab]).
+/// The likeliest token, the first one of several: all that greedy decoding needs of `logits` (`[vocab]`).
 ///
 /// # Errors
 /// As [`read`].
@@ -150,33 +156,28 @@ fn position(chunk: &[f32], value: f32) -> usize {
     chunk.iter().position(|&x| x == value).unwrap_or(0)
 }
 
-/// The largest value and the largest of the others (equal to it where it occurs twice).
+/// The largest value and the largest of the others (equal to it where it occurs twice), NaN passed over.
 #[inline(always)]
-fn two_largest(chunk: &[f32]) -> Result<(f32, f32), LogitsError> {
+fn two_largest(chunk: &[f32]) -> (f32, f32) {
     let mut first = [f32::NEG_INFINITY; LANES];
     let mut second = [f32::NEG_INFINITY; LANES];
-    let mut is_nan = [false; LANES];
     let (groups, rest) = chunk.as_chunks::<LANES>();
     for group in groups {
         for lane in 0..LANES {
             let x = group[lane];
             second[lane] = larger(second[lane], smaller(first[lane], x));
             first[lane] = larger(first[lane], x);
-            is_nan[lane] |= x.is_nan();
         }
-    }
-    if is_nan.contains(&true) || rest.iter().any(|x| x.is_nan()) {
-        return Err(LogitsError::NotANumber);
     }
     let (mut most, mut next) = (f32::NEG_INFINITY, second.into_iter().fold(f32::NEG_INFINITY, larger));
     for &x in first.iter().chain(rest) {
         next = larger(next, smaller(most, x));
         most = larger(most, x);
     }
-    Ok((most, next))
+    (most, next)
 }
 
-/// sum e^d and sum d e^d with d = x - largest <= 0.
+/// sum e^d and sum d e^d with d = x - largest <= 0; NaN if there is one.
 #[inline(always)]
 fn sums(chunk: &[f32], largest: f32) -> (f64, f64) {
     let mut weights = [0.0_f32; LANES];
@@ -201,7 +202,7 @@ fn sums(chunk: &[f32], largest: f32) -> (f64, f64) {
 /// e^d and d e^d for d <= 0. What is impossible gets 1e-38 instead of 0: next to the largest weight, 1, no sum can tell.
 #[inline(always)]
 fn weight_and_moment(d: f32) -> (f32, f32) {
-    let d = if d > SMALLEST { d } else { SMALLEST };
+    let d = if d < SMALLEST { SMALLEST } else { d }; // this way round, NaN stays NaN
     let weight = exp_from_smallest(d);
     (weight, d * weight)
 }

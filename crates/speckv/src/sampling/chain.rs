@@ -45,7 +45,7 @@ impl Chain {
     }
 
     /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first one of several.
-    /// `logits` ([vocab]) are used up; `context` is every token before this position.
+    /// `logits` (`[vocab]`) are used up; `context` is every token before this position.
     ///
     /// # Errors
     /// See [`signals::argmax`].
@@ -54,7 +54,7 @@ impl Chain {
         signals::argmax(logits)
     }
 
-    /// Fills `distribution` with the probabilities that the settings make of `logits` ([vocab], used up) after `context` (every token
+    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`, used up) after `context` (every token
     /// before this position). At temperature 0 that is certainty of the greedy token. It always holds at least one token.
     ///
     /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps the token that crosses the mass.
@@ -175,15 +175,27 @@ impl Chain {
 
     /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by default of all candidates).
     fn cut_nucleus(&mut self, share: f64, whole: Option<f64>) {
-        self.candidates.sort_unstable_by(likelier_first);
         let whole = whole.unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
-        let mut mass = 0.0;
-        let crossing = self.candidates.iter().position(|&(weight, _)| {
-            mass += f64::from(weight);
-            mass >= share * whole
-        });
-        if let Some(crossing) = crossing {
-            self.candidates.truncate(crossing + 1);
+        // Sorted piece by piece: a nucleus is mostly a few of the candidates.
+        let (mut sorted, mut piece, mut mass) = (0, 256, 0.0);
+        while sorted < self.candidates.len() {
+            let left = &mut self.candidates[sorted..];
+            if piece < left.len() {
+                left.select_nth_unstable_by(piece - 1, likelier_first);
+            }
+            let end = piece.min(left.len());
+            let next = &mut left[..end];
+            next.sort_unstable_by(likelier_first);
+            let crossing = next.iter().position(|&(weight, _)| {
+                mass += f64::from(weight);
+                mass >= share * whole
+            });
+            if let Some(crossing) = crossing {
+                self.candidates.truncate(sorted + crossing + 1);
+                return;
+            }
+            sorted += next.len();
+            piece *= 4;
         }
     }
 }

@@ -153,7 +153,7 @@ impl Distribution {
         self.probabilities.push(weight);
     }
 
-    /// Turns it into one weight per token of the vocabulary and returns them for writing, [vocab].
+    /// Turns it into one weight per token of the vocabulary and returns them for writing, `[vocab]`.
     pub(super) fn dense_weights(&mut self, vocab_size: usize) -> &mut [f32] {
         self.tokens.clear();
         self.dense = true;
