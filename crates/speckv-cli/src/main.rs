@@ -1,2 +1,5 @@
 //! The `speckv` command line.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    speckv_cli::main()
+}

@@ -1,0 +1,77 @@
+//! Options that several commands share.
+
+use super::values::{DraftChoice, gamma, number, threads, whole};
+use crate::controllers::ControllerChoice;
+
+/// Which models, and how they run.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Models")]
+pub struct ModelOptions {
+    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Draft: a catalogue name, a path, `none`, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else none]
+    #[arg(long, short, value_name = "MODEL|none|ngram")]
+    pub draft: Option<DraftChoice>,
+    /// Who decides how far to draft, step by step; see below
+    #[arg(long, value_name = "NAME")]
+    pub controller: Option<ControllerChoice>,
+    /// Tokens that a step may draft, 1 to 64 [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = gamma())]
+    pub gamma: Option<usize>,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
+    pub threads: Option<usize>,
+    /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
+    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
+    pub ctx: Option<usize>,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingOptions {
+    /// Most tokens of an answer [default: 512]
+    #[arg(long, short = 'n', value_name = "N", value_parser = whole(1..=16_777_216_usize, "the answer ends by itself; this is the most it may have"))]
+    pub max_tokens: Option<usize>,
+    /// 0 takes the likeliest token, above 0 samples
+    #[arg(long, short, value_name = "T", default_value = "0", allow_negative_numbers = true,
+        value_parser = number("from 0 to 10", |t| (0.0..=10.0).contains(&t), "0 is greedy, 0.7 is lively, above 1.5 most models ramble"))]
+    pub temperature: f32,
+    /// Keep the K likeliest tokens; 0 keeps all
+    #[arg(long, value_name = "K", default_value = "0", allow_negative_numbers = true,
+        value_parser = whole(0..=16_777_216_usize, "0 keeps all tokens, 40 is a common value"))]
+    pub top_k: usize,
+    /// Keep the fewest tokens whose probabilities reach P; 1 keeps all
+    #[arg(long, value_name = "P", default_value = "1", allow_negative_numbers = true,
+        value_parser = number("above 0, at most 1", |p| p > 0.0 && p <= 1.0, "1 keeps all tokens, 0.95 is a common value"))]
+    pub top_p: f32,
+    /// Keep tokens at least P times as likely as the likeliest; 0 keeps all
+    #[arg(long, value_name = "P", default_value = "0", allow_negative_numbers = true,
+        value_parser = number("from 0 to 1", |p| (0.0..=1.0).contains(&p), "0 keeps all tokens, 0.05 is a common value"))]
+    pub min_p: f32,
+    /// Make tokens of the recent text less likely; 1 does nothing
+    #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true,
+        value_parser = number("above 0, at most 10", |r| r > 0.0 && r <= 10.0, "1 does nothing, 1.1 is a common value"))]
+    pub repetition_penalty: f32,
+    /// Start of the random numbers
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// End the answer before this text; may be given several times
+    #[arg(long, value_name = "TEXT", value_parser = stop_string)]
+    pub stop: Vec<String>,
+    /// Instructions that come before the conversation
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    pub system: Option<String>,
+    /// Give the prompt to the model as it is, without its chat template
+    #[arg(long)]
+    pub raw: bool,
+}
+
+fn stop_string(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("expected a text, got an empty one\nhint: leave --stop away to end where the model ends".into())
+    } else {
+        Ok(text.to_owned())
+    }
+}

@@ -1,0 +1,222 @@
+//! What the user typed, as types. Nothing here touches a file or a model.
+
+mod common;
+mod values;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+pub use common::{ModelOptions, SamplingOptions};
+pub use values::{DraftChoice, TokenList};
+use values::{gamma, identity_tokens, prompts, threads};
+
+use crate::{controllers, printer};
+
+/// Lossless speculative decoding of local language models.
+#[derive(Debug, Parser)]
+#[command(name = "speckv", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Text and data go to standard output, everything else to standard error.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say nothing but results, warnings and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Download models by name; without a name, the default pair.
+    Pull(PullArgs),
+    /// List the models known by name and what is here of them.
+    Models(ModelsArgs),
+    /// Answer one prompt.
+    #[command(after_help = controllers::help())]
+    Run(RunArgs),
+    /// Talk with a model; /help lists what else can be typed.
+    #[command(after_help = controllers::help())]
+    Chat(ChatArgs),
+    /// Show what a model file holds and whether it can run.
+    Inspect(InspectArgs),
+    /// Turn text into token ids, or ids into text.
+    Tokenize(TokenizeArgs),
+    /// Show the likeliest next tokens after each of the given tokens.
+    Score(ScoreArgs),
+    /// Check on this machine that speculation changes no token of greedy decoding.
+    Identity(IdentityArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// What to answer.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
+    /// Which models.
+    #[command(flatten)]
+    pub models: ModelOptions,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingOptions,
+    /// Print one JSON object at the end in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, clap::Args)]
+pub struct ChatArgs {
+    /// Which models.
+    #[command(flatten)]
+    pub models: ModelOptions,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingOptions,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `tokenize`.
+#[derive(Debug, clap::Args)]
+pub struct TokenizeArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
+    #[arg(required_unless_present = "ids", conflicts_with = "ids")]
+    pub text: Option<String>,
+    /// Token ids to turn into text: 1,2,3.
+    #[arg(long)]
+    pub ids: Option<TokenList>,
+    /// Print one JSON object: ids and pieces, or text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `score`.
+#[derive(Debug, clap::Args)]
+pub struct ScoreArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// Token ids to read: 1,2,3.
+    #[arg(long, required = true)]
+    pub ids: Option<TokenList>,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `identity`.
+#[derive(Debug, clap::Args)]
+pub struct IdentityArgs {
+    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
+    #[arg(long, short, value_name = "MODEL|ngram")]
+    pub draft: Option<DraftChoice>,
+    /// How many of the built-in prompts to use.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
+    pub prompts: usize,
+    /// Gammas to compare with plain decoding.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = gamma())]
+    pub gammas: Vec<usize>,
+    /// Numbers of threads to try.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
+    pub threads_list: Vec<usize>,
+    /// Tokens of each answer.
+    #[arg(long, short = 'n', value_name = "N", default_value = "128", value_parser = identity_tokens())]
+    pub max_tokens: usize,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `pull`.
+#[derive(Debug, clap::Args)]
+pub struct PullArgs {
+    /// Catalogue names; see `speckv models`.
+    pub names: Vec<String>,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `models`.
+#[derive(Debug, clap::Args)]
+pub struct ModelsArgs {
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a prompt comes from: the argument, a file, or standard input.
+#[derive(Debug, clap::Args)]
+pub struct PromptArgs {
+    /// The prompt; `-` reads it from standard input.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file.
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Reads arguments. Help and version go to standard output with status 0; mistakes to standard error with a hint and status 2.
+///
+/// # Errors
+/// The exit status, when there is nothing more to do.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        if error.use_stderr() {
+            eprint_all(&mistake(&error));
+            ExitCode::from(2)
+        } else {
+            // A closed pipe is no reason to complain about help.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// The parser's message with its pointer to `--help` turned into a hint, unless the message has a better one.
+fn mistake(error: &clap::Error) -> String {
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && printer::colour_allowed();
+    let rendered = error.render();
+    let text = if colour { rendered.ansi().to_string() } else { rendered.to_string() };
+    let mut kept: Vec<&str> = text.lines().filter(|line| !line.contains("For more information, try")).collect();
+    // A hint out of a value's parser stands in the middle; the end is its place.
+    let hints: Vec<&str> = kept.extract_if(.., |line| line.trim_start().starts_with("hint: ")).collect();
+    let body = kept.join("\n");
+    let hint = hints
+        .first()
+        .map_or("hint: `speckv help` lists the commands, `speckv COMMAND --help` the options of one", |hint| {
+            hint.trim_start()
+        });
+    format!("{}\n{hint}\n", body.trim_end())
+}
+
+fn eprint_all(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,278 @@
+//! `speckv chat`: a conversation in one sequence, so that every turn reads only what is new.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use rustyline::{DefaultEditor, error::ReadlineError};
+use speckv::{
+    engine::{Sequence, SequenceSettings},
+    model::LanguageModel,
+};
+use speckv_cpu::{chat_template::Message, model::CpuModel};
+
+use crate::{
+    answer::{self, Finish, Voice},
+    args::ChatArgs,
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    obtain::Shelf,
+    pair::Pair,
+    printer::Printer,
+    prompt,
+    settings::{self, AnswerSettings},
+    stats::Stats,
+};
+
+const HELP: &str = "\
+/help          this list
+/reset         forget the conversation, keep the instructions
+/system TEXT   new instructions, and a new conversation
+/stats         what the whole chat has cost
+/exit          leave; so does Ctrl-D, or Ctrl-C at the prompt
+Ctrl-C while an answer comes stops it and keeps the chat.";
+
+/// What a typed line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Line<'a> {
+    Nothing,
+    Help,
+    Reset,
+    System(&'a str),
+    Stats,
+    Exit,
+    Unknown(&'a str),
+    Say(&'a str),
+}
+
+impl<'a> Line<'a> {
+    fn read(text: &'a str) -> Self {
+        let text = text.trim();
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        match word {
+            "" => Line::Nothing,
+            "/help" | "/?" => Line::Help,
+            "/reset" => Line::Reset,
+            "/system" => Line::System(rest.trim()),
+            "/stats" => Line::Stats,
+            "/exit" | "/quit" => Line::Exit,
+            // A path or a comment may begin with a slash, a command is one word.
+            word if word.starts_with('/') && word[1..].chars().all(char::is_alphabetic) => Line::Unknown(word),
+            _ => Line::Say(text),
+        }
+    }
+}
+
+pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
+    let shelf = Shelf::from_environment()?;
+    let (pair_settings, settings) = settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
+    if settings.raw {
+        return Err(Failure::usage(
+            "a chat needs the model's chat template",
+            "leave --raw away, or use `speckv run --raw`",
+        ));
+    }
+    let interrupt = Interrupt::install();
+    let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
+    if interrupt.is_raised() {
+        return Ok(());
+    }
+    if let Some(warning) = pair.template_warning() {
+        printer.warning(warning);
+    }
+    let mut input = Input::new();
+    if input.is_interactive() {
+        printer.note("/help lists what else can be typed; Ctrl-C stops an answer, Ctrl-D leaves");
+    }
+    let mut chat = Chat::new(pair, settings, interrupt, *printer);
+    while let Some(text) = input.line(&chat.interrupt)? {
+        match Line::read(&text) {
+            Line::Nothing => {}
+            Line::Help => printer.note(HELP),
+            Line::Reset => chat.reset(),
+            Line::System(text) => chat.instruct(text),
+            Line::Stats => chat.total.lines().iter().for_each(|line| printer.note(line)),
+            Line::Exit => break,
+            Line::Unknown(word) => printer.warning(&format!("there is no command {word}; /help lists them")),
+            Line::Say(text) => match chat.say(text) {
+                // What concerns one turn does not end the chat.
+                Err(failure) if !failure.is_silent() && input.is_interactive() => printer.failure(&failure),
+                outcome => outcome?,
+            },
+        }
+    }
+    Ok(())
+}
+
+struct Chat {
+    pair: Pair,
+    settings: AnswerSettings,
+    interrupt: Interrupt,
+    printer: Printer,
+    messages: Vec<Message>,
+    sequence: Option<Sequence<CpuModel>>,
+    total: Stats,
+}
+
+impl Chat {
+    fn new(pair: Pair, settings: AnswerSettings, interrupt: Interrupt, printer: Printer) -> Self {
+        let mut chat =
+            Chat { pair, settings, interrupt, printer, messages: Vec::new(), sequence: None, total: Stats::default() };
+        chat.reset();
+        chat
+    }
+
+    fn reset(&mut self) {
+        self.messages = self.settings.system.iter().map(|system| Message::new("system", system)).collect();
+    }
+
+    fn instruct(&mut self, text: &str) {
+        self.settings.system = (!text.is_empty()).then(|| text.to_owned());
+        self.reset();
+    }
+
+    /// One turn: the user's words, the model's answer.
+    fn say(&mut self, text: &str) -> Outcome<()> {
+        self.messages.push(Message::new("user", text));
+        match self.answer() {
+            Ok(said) => {
+                self.messages.push(Message::new("assistant", said));
+                Ok(())
+            }
+            Err(failure) => {
+                // The turn did not happen.
+                self.messages.pop();
+                Err(failure)
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Outcome<String> {
+        let tokens = self.pair.conversation(&self.messages)?;
+        let context = self.pair.engine.target().context_length();
+        if tokens.len() >= context {
+            return Err(Failure::new(
+                format!("the conversation has {} tokens, but the context holds {context}", tokens.len()),
+                "/reset begins a new conversation; --ctx makes the context larger",
+            ));
+        }
+        let mut sequence = match self.sequence.take() {
+            Some(mut sequence) => {
+                // What the conversation so far and the new one have in common stays read.
+                sequence.set_tokens(&tokens).map_err(|error| answer::engine_failure(&error))?;
+                sequence.reset_totals();
+                sequence
+            }
+            None => self
+                .pair
+                .engine
+                .sequence(SequenceSettings {
+                    prompt: tokens,
+                    sampling: self.settings.sampling.clone(),
+                    end_tokens: self.pair.tokenizer.end_tokens().to_vec(),
+                    max_tokens: self.settings.max_tokens,
+                    controller: self.settings.controller.make(self.settings.gamma),
+                })
+                .map_err(|error| answer::engine_failure(&error))?,
+        };
+        let mut stop = self.settings.stop.clone();
+        stop.extend(self.pair.stop_strings());
+        let voice = Voice { tokenizer: &self.pair.tokenizer, stop, continues: false };
+        let printer = self.printer;
+        self.interrupt.clear();
+        let given = answer::give(&mut self.pair.engine, &mut sequence, voice, &self.interrupt, &printer, &mut |text| {
+            printer.data(text)
+        });
+        let full = sequence.tokens().len() >= context;
+        let stats = Stats::of(sequence.totals(), sequence.controller().name());
+        self.sequence = Some(sequence);
+        let answer = given?;
+        printer.data("\n")?;
+        match answer.finish {
+            Finish::Stop => {}
+            Finish::Length if full => {
+                printer.warning(&format!("the context of {context} tokens is full; /reset begins a new conversation"));
+            }
+            Finish::Length => {
+                printer.aside(&format!("ended after {} tokens; --max-tokens allows more", answer.tokens.len()));
+            }
+            Finish::Interrupted => printer.aside("stopped"),
+        }
+        stats.lines().iter().for_each(|line| printer.aside(line));
+        self.total.add(&stats);
+        Ok(answer.text)
+    }
+}
+
+/// Where lines come from: an editor where a person types, plain lines elsewhere.
+enum Input {
+    Editor(Box<DefaultEditor>),
+    Lines(usize),
+}
+
+impl Input {
+    fn new() -> Self {
+        let person = io::stdin().is_terminal() && io::stdout().is_terminal();
+        match DefaultEditor::new() {
+            Ok(editor) if person => Input::Editor(Box::new(editor)),
+            _ => Input::Lines(0),
+        }
+    }
+
+    fn is_interactive(&self) -> bool {
+        matches!(self, Input::Editor(_)) || io::stdin().is_terminal()
+    }
+
+    /// The next line, or `None` when the user leaves.
+    fn line(&mut self, interrupt: &Interrupt) -> Outcome<Option<String>> {
+        interrupt.rest();
+        match self {
+            Input::Editor(editor) => match editor.readline("> ") {
+                Ok(line) => {
+                    // History is a comfort; a line that it refuses is still said.
+                    let _ = editor.add_history_entry(&line);
+                    Ok(Some(line))
+                }
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
+                Err(error) => Err(Failure::new(
+                    format!("cannot read from the terminal: {error}"),
+                    "pipe the lines in instead: printf 'hello\\n' | speckv chat",
+                )),
+            },
+            Input::Lines(number) => {
+                let mut bytes = Vec::new();
+                let count = io::stdin().lock().read_until(b'\n', &mut bytes).map_err(|error| {
+                    Failure::new(format!("cannot read standard input: {error}"), "check where the input comes from")
+                })?;
+                *number += 1;
+                if count == 0 {
+                    Ok(None)
+                } else {
+                    prompt::utf8(bytes, &format!("standard input, line {number}")).map(Some)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_commands_or_words() {
+        for (text, line) in [
+            ("  ", Line::Nothing),
+            ("/help", Line::Help),
+            (" /reset ", Line::Reset),
+            ("/system Be brief.", Line::System("Be brief.")),
+            ("/system", Line::System("")),
+            ("/stats", Line::Stats),
+            ("/exit", Line::Exit),
+            ("/rest", Line::Unknown("/rest")),
+            ("/etc/passwd is a file", Line::Say("/etc/passwd is a file")),
+            ("// why two slashes?", Line::Say("// why two slashes?")),
+            ("hello\n", Line::Say("hello")),
+        ] {
+            assert_eq!(Line::read(text), line, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `speckv identity`: plain and speculative greedy decoding, token by token.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use serde_json::json;
+use speckv::{
+    controller::{Controller, Fixed, Off},
+    engine::SequenceSettings,
+    model::LanguageModel,
+    sampling::SamplingSettings,
+    token::Token,
+};
+use speckv_cpu::chat_template::Message;
+
+use crate::{
+    answer,
+    args::{DraftChoice, IdentityArgs},
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    obtain::Shelf,
+    pair::Pair,
+    printer::Printer,
+    progress::Unit,
+    settings::PairSettings,
+};
+
+/// Number of built-in prompts.
+pub(crate) const PROMPTS: usize = TEXTS.len();
+
+/// Code and prose, easy and hard to predict, so that drafts of every length are accepted and rejected.
+const TEXTS: [&str; 16] = [
+    "Write a Python function that checks whether a number is prime.",
+    "Explain in three sentences why the sky is blue.",
+    "Count from one to forty in words.",
+    "Write a short poem about a lighthouse in winter.",
+    "Translate into French: The train leaves at seven and the station is far away.",
+    "Write an SQL query for the five customers with the highest sum of orders.",
+    "List ten animals in alphabetical order and say one thing about each.",
+    "What is the difference between a process and a thread?",
+    "Write a Rust struct for a stack of integers with push, pop and peek.",
+    "Tell a story about a clockmaker who loses an hour.",
+    "Solve step by step: a shop sells pens at 3 for 2 euros. What do 21 pens cost?",
+    "Write a JSON object that describes a bicycle with twelve fields.",
+    "Name the planets from the sun outward with one number for each.",
+    "Write a regular expression for dates such as 2024-02-29 and explain its parts.",
+    "Repeat the word echo thirty times, separated by commas.",
+    "Write a shell script that renames all files in a folder to lower case.",
+];
+
+/// One comparison that failed.
+#[derive(Debug, serde::Serialize)]
+struct Mismatch {
+    prompt: usize,
+    gamma: usize,
+    threads: usize,
+    /// First generated token that differs, from 0.
+    position: usize,
+    expected: Option<Token>,
+    got: Option<Token>,
+}
+
+pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
+    let shelf = Shelf::from_environment()?;
+    let (target, draft) =
+        PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+    if draft == DraftChoice::None {
+        return Err(Failure::usage(
+            "without a draft there is nothing to compare",
+            "give --draft MODEL or --draft ngram",
+        ));
+    }
+    let interrupt = Interrupt::install();
+    let runs = args.prompts * args.threads_list.len() * (1 + args.gammas.len());
+    let mut progress = None;
+    let (mut done, mut comparisons, mut steps) = (0, 0, 0);
+    let (mut drafted, mut accepted) = (0, 0);
+    // Plain decoding with the first number of threads is what everything else must equal.
+    let mut references: Vec<Vec<Token>> = Vec::new();
+    let mut mismatches = Vec::new();
+    for (round, &threads) in args.threads_list.iter().enumerate() {
+        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        let settings = PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None };
+        let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+        let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
+        for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
+            let prompt = pair.conversation(&[Message::new("user", *text)])?;
+            for gamma in std::iter::once(0).chain(args.gammas.iter().copied()) {
+                bar.at(done, runs as u64);
+                let controller: Box<dyn Controller> =
+                    if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
+                let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
+                done += 1;
+                steps += outcome.steps;
+                drafted += outcome.drafted;
+                accepted += outcome.accepted;
+                if gamma == 0 && round == 0 {
+                    references.push(outcome.tokens);
+                    continue;
+                }
+                comparisons += 1;
+                let expected = &references[number];
+                if let Some(position) = first_difference(expected, &outcome.tokens) {
+                    mismatches.push(Mismatch {
+                        prompt: number,
+                        gamma,
+                        threads: threads.get(),
+                        position,
+                        expected: expected.get(position).copied(),
+                        got: outcome.tokens.get(position).copied(),
+                    });
+                }
+            }
+        }
+    }
+    drop(progress);
+    if args.json {
+        printer.json(&json!({
+            "mismatches": mismatches.len(),
+            "comparisons": comparisons,
+            "prompts": args.prompts,
+            "gammas": args.gammas,
+            "threads": args.threads_list,
+            "max_tokens": args.max_tokens,
+            "tokens": references.iter().map(Vec::len).sum::<usize>(),
+            "steps": steps,
+            "drafted": drafted,
+            "accepted": accepted,
+            "differences": mismatches,
+        }))?;
+    } else {
+        for Mismatch { prompt, gamma, threads, position, .. } in &mismatches {
+            printer.data(&format!(
+                "differs: prompt {prompt}, gamma {gamma}, {threads} threads, from generated token {position} on\n"
+            ))?;
+        }
+        printer.note(&format!("{accepted} of {drafted} drafted tokens were accepted on the way"));
+        printer.data(&format!("mismatches: {} of {comparisons} comparisons\n", mismatches.len()))?;
+    }
+    if mismatches.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("{} of {comparisons} answers differ from plain decoding", mismatches.len()),
+        "this is a bug in speckv; please report it with the output of `speckv identity --json` and of `speckv inspect`",
+    ))
+}
+
+struct Decoded {
+    tokens: Vec<Token>,
+    steps: usize,
+    drafted: usize,
+    accepted: usize,
+}
+
+fn decode(
+    pair: &mut Pair,
+    prompt: Vec<Token>,
+    controller: Box<dyn Controller>,
+    max_tokens: usize,
+    interrupt: &Interrupt,
+) -> Outcome<Decoded> {
+    let context = pair.engine.target().context_length();
+    if prompt.len() + max_tokens > context {
+        return Err(answer::prompt_too_long(prompt.len() + max_tokens, context));
+    }
+    let settings = SequenceSettings {
+        prompt,
+        sampling: SamplingSettings::default(),
+        end_tokens: pair.tokenizer.end_tokens().to_vec(),
+        max_tokens,
+        controller,
+    };
+    let mut sequence = pair.engine.sequence(settings).map_err(|error| answer::engine_failure(&error))?;
+    let mut tokens = Vec::with_capacity(max_tokens);
+    for token in pair.engine.generate(&mut sequence) {
+        if interrupt.is_raised() {
+            return Err(Failure::interrupted(
+                "stopped before all comparisons were done",
+                "fewer --prompts, --gammas or --max-tokens take less time",
+            ));
+        }
+        tokens.push(token.map_err(|error| answer::engine_failure(&error))?);
+    }
+    let totals = sequence.totals();
+    let decoded = Decoded { tokens, steps: totals.steps, drafted: totals.drafted, accepted: totals.accepted };
+    pair.engine.close(sequence);
+    Ok(decoded)
+}
+
+/// The first position where two lists differ, their ends included.
+fn first_difference(a: &[Token], b: &[Token]) -> Option<usize> {
+    let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    (common < a.len() || common < b.len()).then_some(common)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_count_ends() {
+        assert_eq!(first_difference(&[1, 2], &[1, 2]), None);
+        assert_eq!(first_difference(&[1, 2], &[1, 3]), Some(1));
+        assert_eq!(first_difference(&[1, 2], &[1, 2, 3]), Some(2));
+        assert_eq!(first_difference(&[1, 2], &[]), Some(0));
+    }
+}

@@ -1,0 +1,166 @@
+//! `speckv inspect`: what a model file holds, and whether it can run.
+
+use serde_json::{Map, Value as Json, json};
+use speckv_cpu::{
+    chat_template::ChatTemplate,
+    gguf::{Array, Gguf, TensorType, Value},
+    model::Config,
+    tokenizer::Tokenizer,
+};
+
+use crate::{
+    args::InspectArgs,
+    failure::{Outcome, chain},
+    interrupt::Interrupt,
+    obtain::Shelf,
+    pair,
+    printer::Printer,
+    units,
+};
+
+/// Elements of an array that are shown.
+const SHOWN: usize = 8;
+
+/// What a file holds, summed up.
+struct Summary {
+    /// Type, number of tensors, bytes; most bytes first.
+    types: Vec<(TensorType, usize, u64)>,
+    parameters: u64,
+    /// Bytes of weights that one token's pass reads: all but the embedding, of which it reads one row.
+    bytes_per_token: u64,
+    config: Option<Config>,
+    /// Why the file cannot run; empty if it can.
+    obstacles: Vec<String>,
+}
+
+pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
+    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let file = pair::open(&path)?;
+    let summary = Summary::of(&file);
+    if args.json { printer.json(&as_json(&file, &summary)) } else { printer.data(&as_text(&file, &summary)) }
+}
+
+impl Summary {
+    fn of(file: &Gguf) -> Self {
+        let mut types: Vec<(TensorType, usize, u64)> = Vec::new();
+        for info in file.tensors() {
+            let bytes = info.byte_len as u64;
+            match types.iter_mut().find(|(known, ..)| *known == info.tensor_type) {
+                Some((_, count, sum)) => (*count, *sum) = (*count + 1, *sum + bytes),
+                None => types.push((info.tensor_type, 1, bytes)),
+            }
+        }
+        types.sort_by_key(|&(.., bytes)| std::cmp::Reverse(bytes));
+
+        let all: u64 = file.tensors().iter().map(|info| info.byte_len as u64).sum();
+        let embedding = file.tensor("token_embd.weight").map_or(0, |tensor| tensor.info.byte_len as u64);
+        let row = file.tensor("token_embd.weight").map_or(0, |tensor| tensor.info.row_bytes() as u64);
+        // Without an output matrix of its own the embedding is read whole, as the output head.
+        let separate = file.tensor("output.weight").is_some();
+        let bytes_per_token = if separate { all - embedding + row } else { all + row };
+
+        let mut obstacles = Vec::new();
+        let config = Config::from_metadata(file.metadata()).map_err(|error| obstacles.push(chain(&error))).ok();
+        match Tokenizer::from_gguf(file.metadata()) {
+            Ok(tokenizer) => {
+                if let Err(error) = ChatTemplate::from_gguf(file.metadata(), &tokenizer) {
+                    obstacles.push(chain(&error));
+                }
+            }
+            Err(error) => obstacles.push(chain(&error)),
+        }
+        let parameters = file.tensors().iter().map(|info| info.elements() as u64).sum();
+        Summary { types, parameters, bytes_per_token, config, obstacles }
+    }
+
+    /// Bytes of keys and values per token of context, in half precision.
+    fn cache_bytes(&self) -> Option<u64> {
+        let config = self.config.as_ref()?;
+        Some(config.layers as u64 * config.kv_heads as u64 * config.head_dim as u64 * 2 * 2)
+    }
+}
+
+fn as_json(file: &Gguf, summary: &Summary) -> Json {
+    let metadata: Map<String, Json> =
+        file.metadata().iter().map(|(key, value)| (key.to_owned(), value_json(value))).collect();
+    let types: Vec<Json> = summary
+        .types
+        .iter()
+        .map(|(kind, count, bytes)| json!({ "type": kind.name(), "tensors": count, "bytes": bytes }))
+        .collect();
+    json!({
+        "path": file.path(),
+        "file_size": file.file_size(),
+        "gguf_version": file.version(),
+        "parameters": summary.parameters,
+        "context_length": summary.config.as_ref().map(|config| config.context_length),
+        "tensor_types": types,
+        "bytes_per_token": summary.bytes_per_token,
+        "cache_bytes_per_token": summary.cache_bytes(),
+        "supported": summary.obstacles.is_empty(),
+        "obstacles": summary.obstacles,
+        "metadata": metadata,
+    })
+}
+
+/// A value as JSON; of long arrays the length and the first elements.
+fn value_json(value: &Value) -> Json {
+    match value {
+        Value::F32(x) => json!(x),
+        Value::F64(x) => json!(x),
+        Value::Bool(x) => json!(x),
+        Value::String(x) => json!(x),
+        Value::U64(x) => json!(x),
+        Value::Array(array) => {
+            let first: Vec<Json> = elements(array).iter().map(value_json).collect();
+            if array.len() <= SHOWN { Json::Array(first) } else { json!({ "length": array.len(), "first": first }) }
+        }
+        // All other integers fit 64 bits with sign.
+        other => json!(other.as_integer().and_then(|x| i64::try_from(x).ok())),
+    }
+}
+
+fn elements(array: &Array) -> Vec<Value> {
+    (0..array.len().min(SHOWN)).filter_map(|index| array.get(index)).collect()
+}
+
+fn as_text(file: &Gguf, summary: &Summary) -> String {
+    let mut lines = Vec::new();
+    if let Some(path) = file.path() {
+        lines.push(path.display().to_string());
+    }
+    lines.push(format!(
+        "GGUF version {}, {}, {:.1} million parameters",
+        file.version(),
+        units::bytes(file.file_size()),
+        summary.parameters as f64 / 1e6
+    ));
+    lines.push(String::new());
+    lines.push("metadata".into());
+    for (key, value) in file.metadata().iter() {
+        lines.push(format!("  {key} = {}", value.describe()));
+    }
+    lines.push(String::new());
+    lines.push("tensors".into());
+    for (kind, count, bytes) in &summary.types {
+        lines.push(format!(
+            "  {:7} {count:5} tensors  {:>9}  {:.2} bits per weight",
+            kind.name(),
+            units::bytes(*bytes),
+            kind.bits_per_element()
+        ));
+    }
+    lines.push(String::new());
+    lines.push(format!("weights read per token  {}", units::bytes(summary.bytes_per_token)));
+    if let (Some(config), Some(cache)) = (&summary.config, summary.cache_bytes()) {
+        lines.push(format!("cache per token         {}", units::bytes(cache)));
+        lines.push(format!("longest context         {} tokens", config.context_length));
+    }
+    if summary.obstacles.is_empty() {
+        lines.push("supported               yes".into());
+    } else {
+        lines.push("supported               no".into());
+        lines.extend(summary.obstacles.iter().map(|obstacle| format!("  {obstacle}")));
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,31 @@
+//! One file and one function per command.
+
+mod chat;
+mod identity;
+mod inspect;
+mod models;
+mod pull;
+mod run;
+mod score;
+mod tokenize;
+
+pub(crate) use identity::PROMPTS as IDENTITY_PROMPTS;
+
+use crate::{args::Command, failure::Outcome, printer::Printer};
+
+/// Runs a command.
+///
+/// # Errors
+/// What the command could not do.
+pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
+    match command {
+        Command::Pull(args) => pull::run(&args, printer),
+        Command::Models(args) => models::run(&args, printer),
+        Command::Run(args) => run::run(&args, printer),
+        Command::Chat(args) => chat::run(&args, printer),
+        Command::Inspect(args) => inspect::run(&args, printer),
+        Command::Tokenize(args) => tokenize::run(&args, printer),
+        Command::Score(args) => score::run(&args, printer),
+        Command::Identity(args) => identity::run(&args, printer),
+    }
+}

@@ -1,0 +1,200 @@
+//! Target, draft and what belongs to them, loaded from files.
+
+use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+
+use speckv::{
+    draft::{Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
+    engine::Engine,
+    model::LanguageModel,
+    token::Token,
+};
+use speckv_cpu::{
+    chat_template::{ChatTemplate, Message, Origin},
+    gguf::Gguf,
+    model::{Config, CpuModel, LoadError, LoadOptions},
+    pool::Pool,
+    tokenizer::Tokenizer,
+};
+
+use crate::{
+    args::DraftChoice,
+    controllers::MAX_GAMMA,
+    failure::{Failure, Outcome, chain},
+    interrupt::Interrupt,
+    obtain::Shelf,
+    printer::Printer,
+    progress::Unit,
+    settings::PairSettings,
+};
+
+/// Context where the user gives none and the model allows it.
+const DEFAULT_CONTEXT: usize = 4096;
+
+const DAMAGED: &str = "the file may be damaged: fetch it again and compare its checksum";
+
+/// A target that is ready to answer, with who drafts for it.
+pub struct Pair {
+    /// Target and drafter.
+    pub engine: Engine<CpuModel>,
+    /// The target's tokenizer; the draft's is the same.
+    pub tokenizer: Tokenizer,
+    template: ChatTemplate,
+}
+
+/// Opens a model file without loading its weights.
+///
+/// # Errors
+/// No file, no GGUF, or one that is damaged or holds an unsupported type.
+pub fn open(path: &Path) -> Outcome<Arc<Gguf>> {
+    Gguf::open(path).map(Arc::new).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
+}
+
+/// The tokenizer of a model file.
+///
+/// # Errors
+/// A vocabulary that is missing, damaged or of an unsupported kind.
+pub fn tokenizer(file: &Gguf) -> Outcome<Tokenizer> {
+    Tokenizer::from_gguf(file.metadata())
+        .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
+}
+
+/// Threads for all models.
+///
+/// # Errors
+/// If the system refuses to start them.
+pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
+    Pool::new(threads).map(Arc::new).map_err(|error| {
+        Failure::new(format!("cannot start {threads} threads: {error}"), "give a smaller number with --threads")
+    })
+}
+
+/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so.
+///
+/// # Errors
+/// Another architecture, missing or misshapen tensors, a context that is too long.
+pub fn model(
+    file: &Arc<Gguf>,
+    pool: &Arc<Pool>,
+    context: usize,
+    cut: bool,
+    printer: &Printer,
+) -> Outcome<Arc<CpuModel>> {
+    let failure = |error: LoadError| {
+        let hint = match &error {
+            LoadError::Context { most, .. } => format!("give at most --ctx {most}"),
+            LoadError::Config(_) => {
+                "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
+            }
+            _ => DAMAGED.into(),
+        };
+        Failure::new(chain(&error), hint).about(name(file))
+    };
+    let longest = Config::from_metadata(file.metadata()).map_err(|error| failure(error.into()))?.context_length;
+    let mut options = LoadOptions::new(Arc::clone(pool));
+    options.context = Some(if cut { context.min(longest) } else { context });
+    let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
+    let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
+    progress.finish();
+    loaded.map(Arc::new).map_err(failure)
+}
+
+impl Pair {
+    /// Loads target and draft; catalogue models that are absent are pulled first.
+    ///
+    /// # Errors
+    /// Whatever keeps one of the files from being used, or vocabularies that differ.
+    pub fn load(settings: &PairSettings, shelf: &Shelf, interrupt: &Interrupt, printer: &Printer) -> Outcome<Self> {
+        // Cheap things first: a wrong draft is found out before gigabytes are read.
+        let target_file = open(&shelf.file(&settings.target, interrupt, printer)?)?;
+        let draft_file = match &settings.draft {
+            DraftChoice::Model(draft) => Some(open(&shelf.file(draft, interrupt, printer)?)?),
+            DraftChoice::None | DraftChoice::Ngram => None,
+        };
+        let tokenizer = tokenizer(&target_file)?;
+        if let Some(draft_file) = &draft_file {
+            check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
+        }
+        let template = ChatTemplate::from_gguf(target_file.metadata(), &tokenizer)
+            .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(&target_file)))?;
+
+        let pool = pool(settings.threads)?;
+        let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
+        let target = model(&target_file, &pool, context, cut, printer)?;
+        let drafter: Box<dyn Drafter> = match (&settings.draft, &draft_file) {
+            (DraftChoice::Ngram, _) => Box::new(NgramDrafter::new(NgramSettings::default())),
+            (_, Some(file)) => {
+                // A draft with a shorter context stops drafting there; it need not hold the target's.
+                let draft = model(file, &pool, target.context_length(), true, printer)?;
+                Box::new(ModelDrafter::new(draft, target.vocab_size()))
+            }
+            (_, None) => Box::new(NoDrafter::default()),
+        };
+        let mut engine = Engine::new(target, drafter);
+        engine.set_max_gamma(MAX_GAMMA);
+        Ok(Pair { engine, tokenizer, template })
+    }
+
+    /// The tokens of a conversation, up to where the assistant's turn begins.
+    ///
+    /// # Errors
+    /// If the model's template refuses the conversation.
+    pub fn conversation(&self, messages: &[Message]) -> Outcome<Vec<Token>> {
+        let text = self.template.render(messages, true).map_err(|error| {
+            Failure::from_error(&error, error.hint(), "`--raw` gives the prompt to the model without its template")
+        })?;
+        self.encode(&text, true, false)
+    }
+
+    /// The tokens of a text that the model continues as it is.
+    ///
+    /// # Errors
+    /// If the vocabulary cannot spell the text.
+    pub fn raw(&self, text: &str) -> Outcome<Vec<Token>> {
+        self.encode(text, true, true)
+    }
+
+    /// Texts that end a turn of a model without tokens for that.
+    #[must_use]
+    pub fn stop_strings(&self) -> Vec<String> {
+        self.template.stop_strings().iter().map(|&stop| stop.to_owned()).collect()
+    }
+
+    /// A warning if the model brings no chat template of its own.
+    #[must_use]
+    pub fn template_warning(&self) -> Option<&'static str> {
+        match self.template.origin() {
+            Origin::Model => None,
+            Origin::ChatMl => Some("the model has no chat template; ChatML is used since it has its tokens"),
+            Origin::Plain => {
+                Some("the model has no chat template and was perhaps not made for chat; --raw may fit it better")
+            }
+        }
+    }
+
+    fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Outcome<Vec<Token>> {
+        self.tokenizer.encode(text, parse_special, add_special).map_err(|error| {
+            Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
+        })
+    }
+}
+
+fn check_same_vocabulary(target_file: &Gguf, target: &Tokenizer, draft_file: &Gguf) -> Outcome<()> {
+    let Some(difference) = target.first_difference(&tokenizer(draft_file)?) else { return Ok(()) };
+    let shown = |text: &Option<String>| text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"));
+    Err(Failure::new(
+        format!(
+            "draft and target have different vocabularies: token {} is {} in {} and {} in {}",
+            difference.token,
+            shown(&difference.ours),
+            name(target_file),
+            shown(&difference.theirs),
+            name(draft_file)
+        ),
+        "take a draft of the target's own family, or `--draft ngram`, which needs no second model",
+    ))
+}
+
+/// The file's path for messages.
+fn name(file: &Gguf) -> String {
+    file.path().map_or_else(|| "the model".to_owned(), |path| path.display().to_string())
+}

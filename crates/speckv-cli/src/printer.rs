@@ -1,0 +1,95 @@
+//! The only place that writes: data to standard output, talk to standard error.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use crate::{
+    failure::{Failure, Outcome},
+    progress::Progress,
+};
+
+/// What a command may say, and how. Cheap to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    quiet: bool,
+    colour: bool,
+    terminal: bool,
+}
+
+impl Printer {
+    /// A printer for this process: colour only on a terminal that can show it and where `NO_COLOR` is not set.
+    #[must_use]
+    pub fn from_environment(quiet: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Printer { quiet, colour: terminal && colour_allowed(), terminal }
+    }
+
+    /// Writes data to standard output and flushes, so that a reader sees text as it comes.
+    ///
+    /// # Errors
+    /// A silent [`Failure`] when the reader has gone; see [`Failure::output`].
+    pub fn data(&self, text: &str) -> Outcome<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+    }
+
+    /// Writes one JSON document and a newline to standard output.
+    ///
+    /// # Errors
+    /// As [`data`](Self::data).
+    pub fn json(&self, value: &impl serde::Serialize) -> Outcome<()> {
+        let text = serde_json::to_string_pretty(value).map_err(Failure::bug)?;
+        self.data(&(text + "\n"))
+    }
+
+    /// Says something in passing, unless quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Says something in passing, dimmed, unless quiet.
+    pub fn aside(&self, text: &str) {
+        if !self.quiet {
+            self.say(&self.paint("2", text));
+        }
+    }
+
+    /// Says something that the user should know even when quiet.
+    pub fn warning(&self, text: &str) {
+        self.say(&format!("{} {text}", self.paint("1;33", "warning:")));
+    }
+
+    /// Reports a failure with its hint.
+    pub fn failure(&self, failure: &Failure) {
+        if !failure.is_silent() {
+            self.say(&format!("{} {}", self.paint("1;31", "error:"), failure.message()));
+            self.say(&format!("{} {}", self.paint("1;36", "hint:"), failure.hint()));
+        }
+    }
+
+    /// A progress display on standard error that appears once the work has taken `patience`; none when quiet.
+    #[must_use]
+    pub fn progress(&self, label: &str, unit: crate::progress::Unit, patience: Duration) -> Progress {
+        if self.quiet { Progress::hidden() } else { Progress::new(label, unit, patience, self.terminal) }
+    }
+
+    // Standard error may be closed as well; there is nobody left to tell then.
+    fn say(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Whether the environment allows colour: `NO_COLOR` unset or empty, and a terminal that is not dumb.
+#[must_use]
+pub fn colour_allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

@@ -1,0 +1,189 @@
+//! From what the user typed to what will be done: defaults filled in, contradictions refused.
+
+use std::num::NonZeroUsize;
+
+use speckv::sampling::SamplingSettings;
+
+use crate::{
+    args::{DraftChoice, ModelOptions, SamplingOptions},
+    catalogue::Catalogue,
+    controllers::{ControllerChoice, DEFAULT_GAMMA},
+    failure::{Failure, Outcome},
+};
+
+/// Most tokens of an answer where the user gives no number.
+const DEFAULT_MAX_TOKENS: usize = 512;
+
+/// Which models run, and how.
+#[derive(Debug, Clone)]
+pub struct PairSettings {
+    /// Target: catalogue name or path.
+    pub target: String,
+    /// Who drafts.
+    pub draft: DraftChoice,
+    /// Threads that compute.
+    pub threads: NonZeroUsize,
+    /// Most tokens of prompt and answer; `None` is a default that fits the model.
+    pub context: Option<usize>,
+}
+
+/// How an answer is made.
+#[derive(Debug, Clone)]
+pub struct AnswerSettings {
+    /// Who decides how far to draft.
+    pub controller: ControllerChoice,
+    /// Most tokens that a step drafts.
+    pub gamma: usize,
+    /// How tokens are chosen.
+    pub sampling: SamplingSettings,
+    /// Most tokens of an answer.
+    pub max_tokens: usize,
+    /// Texts that end an answer.
+    pub stop: Vec<String>,
+    /// Instructions before the conversation.
+    pub system: Option<String>,
+    /// The prompt goes to the model as it is.
+    pub raw: bool,
+}
+
+impl PairSettings {
+    /// Target and draft by the options; the default draft comes only with the default target.
+    #[must_use]
+    pub fn models(
+        model: Option<&String>,
+        draft: Option<&DraftChoice>,
+        fallback: DraftChoice,
+        catalogue: &Catalogue,
+    ) -> (String, DraftChoice) {
+        let [default_target, default_draft] = catalogue.default_pair();
+        let target = model.unwrap_or(default_target).clone();
+        let draft = draft.cloned().unwrap_or_else(|| {
+            if target == *default_target { DraftChoice::Model(default_draft.clone()) } else { fallback }
+        });
+        (target, draft)
+    }
+}
+
+/// Fills in defaults.
+///
+/// # Errors
+/// Options that contradict each other.
+pub fn resolve(
+    models: &ModelOptions,
+    sampling: &SamplingOptions,
+    catalogue: &Catalogue,
+) -> Outcome<(PairSettings, AnswerSettings)> {
+    let (target, mut draft) =
+        PairSettings::models(models.model.as_ref(), models.draft.as_ref(), DraftChoice::None, catalogue);
+    let default_controller = if draft == DraftChoice::None { "off" } else { "fixed" };
+    let controller = match models.controller {
+        Some(controller) => controller,
+        None => ControllerChoice::named(default_controller)
+            .ok_or_else(|| Failure::bug("the default controller is unknown"))?,
+    };
+    let off = controller.name() == "off";
+    if !off && draft == DraftChoice::None {
+        return Err(Failure::usage(
+            format!("the controller {} needs somebody who drafts", controller.name()),
+            "give --draft MODEL or --draft ngram, or leave --controller away",
+        ));
+    }
+    if off && let Some(gamma) = models.gamma {
+        return Err(Failure::usage(
+            format!("--gamma {gamma} has no meaning where nothing is drafted"),
+            "give --draft MODEL or --draft ngram, or leave --gamma away",
+        ));
+    }
+    if let (Some(gamma), Some(named)) = (models.gamma, controller.gamma())
+        && gamma != named
+    {
+        return Err(Failure::usage(
+            format!("--gamma {gamma} contradicts --controller {}-{named}", controller.name()),
+            "give one of the two",
+        ));
+    }
+    if off {
+        // A draft that is never asked needs no memory.
+        draft = DraftChoice::None;
+    }
+    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+    let pair = PairSettings { target, draft, threads, context: models.ctx };
+    let answer = AnswerSettings {
+        controller,
+        gamma: controller.gamma().or(models.gamma).unwrap_or(DEFAULT_GAMMA),
+        sampling: SamplingSettings {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            seed: sampling.seed,
+            ..SamplingSettings::default()
+        },
+        max_tokens: sampling.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        stop: sampling.stop.clone(),
+        system: sampling.system.clone(),
+        raw: sampling.raw,
+    };
+    answer
+        .sampling
+        .check()
+        .map_err(|error| Failure::usage(error, "`speckv run --help` shows every option and its range"))?;
+    Ok((pair, answer))
+}
+
+/// Cores that this process may use.
+#[must_use]
+pub fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn resolved(words: &str) -> Outcome<(PairSettings, AnswerSettings)> {
+        let words = ["speckv", "run"].into_iter().chain(words.split_whitespace()).chain(["hello"]);
+        let Command::Run(args) = Cli::try_parse_from(words).expect("well formed").command else { unreachable!() };
+        resolve(&args.models, &args.sampling, &Catalogue::builtin())
+    }
+
+    #[test]
+    fn the_default_draft_comes_only_with_the_default_target() {
+        let draft = |words| resolved(words).expect("resolves").0.draft;
+        let default = DraftChoice::Model("qwen2.5-coder-0.5b".into());
+        assert_eq!(draft(""), default);
+        assert_eq!(draft("--model qwen2.5-coder-1.5b"), default);
+        assert_eq!(draft("--model other.gguf"), DraftChoice::None);
+        assert_eq!(draft("--model other.gguf --draft ngram"), DraftChoice::Ngram);
+        assert_eq!(draft("--controller off"), DraftChoice::None, "nobody would ask it");
+    }
+
+    #[test]
+    fn the_controller_follows_the_draft_and_gamma_the_controller() {
+        let of = |words| {
+            let (_, answer) = resolved(words).expect("resolves");
+            answer.controller.make(answer.gamma).name()
+        };
+        assert_eq!(of(""), "fixed-4");
+        assert_eq!(of("--gamma 7"), "fixed-7");
+        assert_eq!(of("--controller fixed-9"), "fixed-9");
+        assert_eq!(of("--model other.gguf"), "off");
+        assert_eq!(of("--draft none"), "off");
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for words in [
+            "--draft none --controller fixed",
+            "--model other.gguf --gamma 4",
+            "--controller off --gamma 4",
+            "--controller fixed-3 --gamma 4",
+        ] {
+            assert_eq!(resolved(words).expect_err(words).status(), 2, "{words}");
+        }
+    }
+}

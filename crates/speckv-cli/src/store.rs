@@ -1,0 +1,90 @@
+//! Where models lie on this machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    catalogue::Entry,
+    failure::{Failure, Outcome},
+};
+
+/// The folder of installed models.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// What is there of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// An unfinished download of so many bytes.
+    Partial(u64),
+    /// A file of the right size.
+    Ready,
+    /// A file of another size: not the catalogue's.
+    WrongSize(u64),
+}
+
+impl Store {
+    /// A store in the given folder, which need not exist yet.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Store { folder }
+    }
+
+    /// The user's store: `$SPECKV_MODELS`, else `speckv/models` in the user's cache folder (`$XDG_CACHE_HOME`, else `~/.cache`).
+    ///
+    /// # Errors
+    /// If no variable names a place.
+    pub fn from_environment() -> Outcome<Self> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = || {
+            set("XDG_CACHE_HOME")
+                .filter(|path| path.is_absolute())
+                .or_else(|| set("HOME").map(|home| home.join(".cache")))
+                .or_else(|| set("LOCALAPPDATA"))
+        };
+        set("SPECKV_MODELS")
+            .or_else(|| cache().map(|cache| cache.join("speckv").join("models")))
+            .map(Store::new)
+            .ok_or_else(|| {
+                Failure::new(
+                    "no place for models: neither SPECKV_MODELS nor HOME is set",
+                    "set SPECKV_MODELS to a folder with room for the models",
+                )
+            })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where an entry's file is, or will be.
+    #[must_use]
+    pub fn path(&self, entry: &Entry) -> PathBuf {
+        self.beside(entry, "")
+    }
+
+    /// A path beside an entry's file, with a suffix: `.part`, `.lock`.
+    #[must_use]
+    pub fn beside(&self, entry: &Entry, suffix: &str) -> PathBuf {
+        self.folder.join(format!("{}.gguf{suffix}", entry.name))
+    }
+
+    /// What is there of an entry. A file counts by its size; its checksum was verified when it was installed.
+    #[must_use]
+    pub fn state(&self, entry: &Entry) -> State {
+        let length = |path: PathBuf| std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| meta.len());
+        match length(self.path(entry)) {
+            Some(bytes) if bytes == entry.size => State::Ready,
+            Some(bytes) => State::WrongSize(bytes),
+            None => match length(self.beside(entry, ".part")) {
+                Some(bytes) if bytes > 0 => State::Partial(bytes),
+                _ => State::Absent,
+            },
+        }
+    }
+}

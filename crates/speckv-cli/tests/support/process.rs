@@ -1,0 +1,123 @@
+//! The real binary, as a user starts it.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use speckv_cpu::tiny::Tiny;
+
+/// A folder with tiny models, and an environment in which nothing of this machine is seen.
+pub struct Desk {
+    pub folder: tempfile::TempDir,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        let desk = Desk { folder: tempfile::tempdir().expect("a folder") };
+        desk.model("target.gguf", &Tiny::default());
+        desk.model("draft.gguf", &Tiny { seed: 2, layers: 1, ..Tiny::default() });
+        desk
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn model(&self, name: &str, tiny: &Tiny) -> PathBuf {
+        self.put(name, &tiny.to_bytes().expect("a tiny model"))
+    }
+
+    pub fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_speckv"));
+        self.prepare(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// Gives a command the desk's folder and environment.
+    pub fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path())
+            .env("SPECKV_MODELS", self.path("models"))
+            .env("SPECKV_HUB_ENDPOINT", "http://127.0.0.1:9")
+            .env("SPECKV_PIP", "/no/such/pip")
+            .stdin(Stdio::null());
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::new(arguments, self.command(arguments).output().expect("the binary starts"))
+    }
+
+    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
+        let mut child = self.start(arguments);
+        // The child may end before it has read everything.
+        let _ = child.stdin.take().expect("a pipe").write_all(input);
+        Ended::new(arguments, child.wait_with_output().expect("an end"))
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+    }
+}
+
+/// What a process left.
+#[derive(Debug)]
+pub struct Ended {
+    pub what: String,
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    pub fn new(arguments: &[&str], output: Output) -> Self {
+        Ended {
+            what: arguments.join(" "),
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    pub fn succeeds(self) -> Self {
+        assert_eq!(self.status, Some(0), "{self:#?}");
+        self
+    }
+
+    /// The process ended with this status, an error that has all `words`, and a hint as the last line.
+    pub fn fails(self, status: i32, words: &[&str]) -> Self {
+        assert_eq!(self.status, Some(status), "{self:#?}");
+        assert!(self.err.contains("error: ") && !self.err.contains("panicked"), "{self:#?}");
+        assert!(self.err.lines().last().is_some_and(|line| line.starts_with("hint: ")), "{self:#?}");
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not in {self:#?}");
+        }
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+/// Ctrl-C.
+pub fn interrupt(child: &Child) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
+    assert!(status.success());
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
