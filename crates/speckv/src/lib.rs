@@ -8,15 +8,17 @@
 //!
 //! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without weights behind the same door.
 
-pub mod token;
-pub mod model;
+pub mod conformance;
+pub mod controller;
+pub mod cost;
+pub mod draft;
+pub mod engine;
 pub mod logits;
+pub mod model;
+pub mod predictor;
+pub mod record;
 pub mod sampling;
 pub mod signals;
-pub mod draft;
-pub mod controller;
-pub mod verify;
-pub mod record;
-pub mod engine;
 pub mod sim;
-pub mod conformance;
+pub mod token;
+pub mod verify;

@@ -116,6 +116,7 @@ impl StepRecord {
     /// statistic of lengths may be taken from it.
     #[must_use]
     pub fn is_censored(&self) -> bool {
-        self.outcome.ended || (self.before.plan.gamma > self.before.gamma_limit && self.drafted.len() >= self.before.gamma_limit)
+        self.outcome.ended
+            || (self.before.plan.gamma > self.before.gamma_limit && self.drafted.len() >= self.before.gamma_limit)
     }
 }
