@@ -2,4 +2,8 @@
 //!
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
 
+pub mod oracle;
+pub mod replay;
+pub mod synthetic;
+pub mod trace;
 pub mod workload;

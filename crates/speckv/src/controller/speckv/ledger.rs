@@ -20,7 +20,8 @@ pub(super) struct Ledger {
 }
 
 const FIRST_INTERVAL: u32 = 8;
-const LONGEST_INTERVAL: u32 = 512;
+const LONGEST_INTERVAL: u32 = 32;
+const PATIENCE: f64 = 0.05;
 const CAP: f64 = 8.0;
 
 impl Ledger {
@@ -42,6 +43,12 @@ impl Ledger {
         self.balance <= 0.0
     }
 
+    /// Loss per step, in tokens, that is put up with while the balance is good: stopping is dear (the draft falls behind, and nothing more is
+    /// learned), and a forecast just below zero is as likely to be wrong as not. The balance pays for it and ends it.
+    pub fn patience(&self) -> f64 {
+        PATIENCE * self.balance.max(0.0)
+    }
+
     /// Whether it is time to look again, at a price of `price` plain steps.
     pub fn may_probe(&self, price: f64) -> bool {
         self.idle_steps >= self.interval && self.balance >= price
@@ -59,7 +66,7 @@ impl Ledger {
 
     /// The source was chosen only to learn.
     pub fn probed(&mut self) {
-        self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
+        self.interval = (self.interval + self.interval / 2).min(LONGEST_INTERVAL);
     }
 
     /// A step without this source.

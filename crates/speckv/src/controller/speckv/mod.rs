@@ -316,11 +316,13 @@ impl Controller for Speckv {
             ..self.step
         };
         let model = self.offer_model(situation, rate);
-        let lives = model.is_some_and(|offer| offer.value > 0.0) && !self.ledger(Source::Model).is_exhausted();
+        let ledger = self.ledgers[Source::Model as usize];
+        let lives = model.is_some_and(|offer| offer.value + ledger.patience() > 0.0) && !ledger.is_exhausted();
         let ngram = self.offer_ngram(situation, rate, lives);
         let mut best: Option<Offer> = None;
         for offer in [ngram, model].into_iter().flatten() {
-            let allowed = offer.value > 0.0 && !self.ledger(offer.source).is_exhausted();
+            let ledger = self.ledger(offer.source);
+            let allowed = offer.value + ledger.patience() > 0.0 && !ledger.is_exhausted();
             if allowed && best.is_none_or(|best| offer.value > best.value) {
                 best = Some(offer);
             }

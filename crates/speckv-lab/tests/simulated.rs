@@ -1,0 +1,129 @@
+//! Controllers on synthetic acceptance with known truth, in modelled time: tokens per second by exact replay.
+
+use speckv::{
+    controller::{Controller, ControllerParts, ControllerSpec},
+    cost::{CostModel, Samples, TimeSample, VerifySample},
+    record::StepRecord,
+};
+use speckv_lab::{
+    oracle,
+    replay::{Summary, replay},
+    synthetic::{self, Regime},
+    trace::Trace,
+};
+
+/// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the target's size.
+fn cpu() -> CostModel {
+    let verify =
+        [41.0, 41.0, 44.0, 56.0, 61.0, 65.0, 77.0, 90.0, 112.0, 124.0, 136.0, 148.0, 160.0, 172.0, 184.0, 206.0, 218.0];
+    cost(&verify, 14.0, 4.0)
+}
+
+/// A flat curve and a cheap draft: a GPU at batch 1.
+fn gpu() -> CostModel {
+    let verify: Vec<f64> = (0..17).map(|more| 20.0 + 0.15 * f64::from(more)).collect();
+    cost(&verify, 3.0, 0.05)
+}
+
+/// Milliseconds: verification per row count, a draft token, catching up per token.
+fn cost(verify: &[f64], draft: f64, catch_up: f64) -> CostModel {
+    let verify =
+        verify.iter().enumerate().map(|(index, ms)| VerifySample { rows: index + 1, context: 0, seconds: ms / 1e3 });
+    let time = |ms: f64| vec![TimeSample { tokens: 1, context: 0, seconds: ms / 1e3 }];
+    CostModel::from_samples(&Samples { draft: time(draft), verify: verify.collect(), catch_up: time(catch_up) })
+        .expect("positive times")
+}
+
+fn traces(regimes: &[Regime], count: u64) -> Vec<Trace> {
+    (0..count).map(|seed| synthetic::trace(regimes, seed)).collect()
+}
+
+fn build(name: &str, cost: &CostModel) -> Box<dyn Controller> {
+    let spec: ControllerSpec = name.parse().expect("a known name");
+    spec.build(&ControllerParts { cost: cost.clone(), ..ControllerParts::default() })
+}
+
+fn run(name: &str, cost: &CostModel, traces: &[Trace]) -> Summary {
+    let mut sum = Summary::default();
+    for trace in traces {
+        sum += Summary::of(&replay(build(name, cost).as_mut(), trace, cost).expect("a good trace"));
+    }
+    sum
+}
+
+/// Tokens per second relative to plain decoding.
+fn ratio(name: &str, cost: &CostModel, traces: &[Trace]) -> f64 {
+    run(name, cost, traces).tokens_per_second() / run("off", cost, traces).tokens_per_second()
+}
+
+fn best_fixed(cost: &CostModel, traces: &[Trace]) -> (usize, f64) {
+    (1..=12)
+        .map(|gamma| (gamma, ratio(&format!("fixed:{gamma}"), cost, traces)))
+        .fold((0, 1.0), |a, b| if b.1 > a.1 { b } else { a })
+}
+
+/// Speed against plain decoding over the steps that begin after the first `skip` tokens.
+fn ratio_after(skip: usize, records: &[StepRecord], cost: &CostModel) -> f64 {
+    let first = records.first().map_or(0, |record| record.before.context);
+    let rest: Vec<StepRecord> =
+        records.iter().filter(|record| record.before.context - first >= skip).cloned().collect();
+    Summary::of(&rest).tokens_per_second() * cost.plain_seconds(0)
+}
+
+const RIVALS: [&str; 9] = [
+    "confidence",
+    "confidence:0.4",
+    "heuristic",
+    "entropy:svip",
+    "entropy:adaedl",
+    "ema",
+    "expected-value",
+    "adaptive-verification",
+    "paper",
+];
+
+fn scenarios() -> Vec<(&'static str, Vec<Regime>)> {
+    let level = |length, level| Regime::calibrated(length, level);
+    let boasting = Regime { level: -4.0, wander: 0.3, trust: 0.0, bias: 3.0, ..level(512, 0.0) };
+    let shy = Regime { level: -4.0, wander: 0.3, trust: 0.0, bias: -3.0, ..level(512, 0.0) };
+    let quoting = |length| Regime { lookup: (0.8, 0.97), ..level(length, 1.5) };
+    vec![
+        ("worthless, boasting", vec![boasting]),
+        ("worthless, unsure", vec![shy]),
+        ("low 0.35", vec![level(512, -0.8)]),
+        ("chat 0.65", vec![level(512, 0.8)]),
+        ("summary 0.75", vec![level(512, 1.5)]),
+        ("code 0.92", vec![level(512, 3.2)]),
+        ("blind 0.75", vec![Regime { trust: 0.0, bias: 1.0, ..level(512, 1.5) }]),
+        ("overconfident 0.6", vec![Regime { bias: 2.0, ..level(512, 0.5) }]),
+        ("mixed", vec![level(128, 3.5), level(128, -1.0), level(128, 3.0), level(128, 0.5)]),
+        ("bad then good", vec![level(128, -3.0), level(384, 3.0)]),
+        ("good then bad", vec![level(256, 3.0), level(256, -3.0)]),
+        ("editing", vec![quoting(200), level(112, 1.0), quoting(200)]),
+    ]
+}
+
+#[test]
+#[ignore = "prints the table; the tests below hold what it shows"]
+fn table() {
+    for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
+        println!("{machine}, tokens per second relative to plain decoding");
+        for (name, regimes) in scenarios() {
+            let traces = traces(&regimes, 12);
+            let (gamma, best) = best_fixed(&cost, &traces);
+            let least: f64 =
+                traces.iter().map(|trace| oracle::least_seconds(trace, &cost).expect("a good trace")).sum();
+            let bound = run("off", &cost, &traces).seconds / least;
+            let ours = run("speckv", &cost, &traces);
+            print!(
+                "{name:22} speckv {:.3} chain {:.3} best fixed-{gamma} {best:.3} oracle {bound:.3} |",
+                ratio("speckv", &cost, &traces),
+                ratio("chain+speckv", &cost, &traces)
+            );
+            for rival in RIVALS {
+                print!(" {rival} {:.3}", ratio(rival, &cost, &traces));
+            }
+            println!(" | rate {:.2} length {:.2}", ours.acceptance_rate(), ours.tokens as f64 / ours.steps as f64);
+        }
+    }
+}
