@@ -25,9 +25,9 @@ pub enum PaperPredictor {
         /// [features, hidden]
         hidden: Box<[[f64; PAPER_HIDDEN]; PAPER_FEATURES]>,
         /// [hidden]
-        hidden_bias: [f64; PAPER_HIDDEN],
+        hidden_bias: Box<[f64; PAPER_HIDDEN]>,
         /// [hidden]
-        output: [f64; PAPER_HIDDEN],
+        output: Box<[f64; PAPER_HIDDEN]>,
         /// Output bias.
         output_bias: f64,
     },
@@ -50,11 +50,11 @@ impl PaperPredictor {
         let raw = match self {
             PaperPredictor::Linear { weights, bias } => weights.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + bias,
             PaperPredictor::Mlp { hidden, hidden_bias, output, output_bias } => {
-                let mut units = *hidden_bias;
+                let mut units = **hidden_bias;
                 for (row, x) in hidden.iter().zip(x) {
                     units.iter_mut().zip(row).for_each(|(unit, w)| *unit += w * x);
                 }
-                units.iter().zip(output).map(|(unit, w)| unit.max(0.0) * w).sum::<f64>() + output_bias
+                units.iter().zip(output.iter()).map(|(unit, w)| unit.max(0.0) * w).sum::<f64>() + output_bias
             }
         };
         if raw.is_nan() { 0.0 } else { raw.clamp(0.0, 1.0) }
@@ -142,9 +142,10 @@ mod tests {
         let mut hidden = Box::new([[0.0; PAPER_HIDDEN]; PAPER_FEATURES]);
         hidden[1][0] = 2.0;
         hidden[5][1] = -1.0; // silent for every gamma
-        let mut output = [0.0; PAPER_HIDDEN];
+        let mut output = Box::new([0.0; PAPER_HIDDEN]);
         (output[0], output[1]) = (0.25, 9.0);
-        let mlp = PaperPredictor::Mlp { hidden, hidden_bias: [0.0; PAPER_HIDDEN], output, output_bias: 0.125 };
+        let mlp =
+            PaperPredictor::Mlp { hidden, hidden_bias: Box::new([0.0; PAPER_HIDDEN]), output, output_bias: 0.125 };
         assert!((mlp.acceptance_rate(&[0.0, 0.5, 0.0, 0.0, 0.0, 4.0]) - 0.375).abs() < 1e-12);
         assert_eq!(mlp.acceptance_rate(&[0.0, 5.0, 0.0, 0.0, 0.0, 4.0]), 1.0);
     }

@@ -16,6 +16,7 @@ pub struct Calibrator {
 }
 
 const VARIANCE: [f32; 3] = [1.0, 0.0, 0.09];
+const DAMPED_VARIANCE: [f32; 3] = [0.1, 0.0, 0.09];
 /// Process noise per outcome: the filter's memory is some hundred outcomes.
 const NOISE: [f32; 2] = [2e-3, 1e-4];
 /// Process noise per step without an outcome.
@@ -28,6 +29,13 @@ impl Default for Calibrator {
 }
 
 impl Calibrator {
+    /// A correction that is slow to move at first (standard deviation 0.3 of the intercept): for heads whose features follow the running
+    /// acceptance by themselves, so that three bad tokens are not counted twice.
+    #[must_use]
+    pub fn damped() -> Self {
+        Calibrator { covariance: DAMPED_VARIANCE, ..Self::default() }
+    }
+
     /// Corrected probability of a score.
     #[must_use]
     pub fn probability(&self, score: f32) -> f32 {

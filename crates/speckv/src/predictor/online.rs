@@ -39,7 +39,7 @@ impl OnlinePredictor {
         OnlinePredictor {
             weights,
             state: FeatureState::new(facts),
-            calibrators: Default::default(),
+            calibrators: [[Calibrator::default(), Calibrator::damped(), Calibrator::damped()]; 2],
             first_score: 0.0,
             accept_scores: [0.0; POSITIONS],
             next_scores: [0.0; POSITIONS],

@@ -233,7 +233,16 @@ impl Speckv {
         let ledger = &self.ledgers[Source::Model as usize];
         let predicted = prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share;
         let risk = self.step.catch_up + (prices.draft + prices.verify[1]) / rate;
-        Some(Offer { source: Source::Model, limit, prices, predicted, value: predicted + ledger.surplus(), risk })
+        // A step without the draft model is one token more that it has to read when it comes back.
+        let arrears = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
+        Some(Offer {
+            source: Source::Model,
+            limit,
+            prices,
+            predicted,
+            value: predicted + ledger.surplus() + arrears,
+            risk,
+        })
     }
 
     fn offer_ngram(&mut self, situation: &Situation, rate: f64, model_lives: bool) -> Option<Offer> {
