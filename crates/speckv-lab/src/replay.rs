@@ -5,6 +5,7 @@ use std::time::Duration;
 use speckv::{
     controller::{Controller, Situation, Verdict},
     cost::CostModel,
+    engine::MAX_GAMMA,
     record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
 };
@@ -26,7 +27,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
     let (mut done, mut draft_read) = (0, 0); // output tokens; positions in the draft's cache
     while done < trace.tokens.len() {
         let context = trace.prompt_tokens + done;
-        let gamma_limit = trace.max_tokens - done - 1;
+        let gamma_limit = (trace.max_tokens - done - 1).min(MAX_GAMMA);
         let draft_behind = if has_model { (context - 1).saturating_sub(draft_read) } else { 0 };
         let here = &trace.positions[done];
         let lookup = here.ngram.as_ref().map(|(lookup, _)| *lookup);
@@ -43,7 +44,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
                 signals.push(next.signals);
                 let verdict = controller.judge(&signals);
                 verified += usize::from(verdict != Verdict::Drop);
-                if verdict != Verdict::Continue {
+                if verdict != Verdict::Continue || trace.end_tokens.contains(&next.token) {
                     break;
                 }
             }
@@ -51,8 +52,10 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
         let accepted = agreed.min(verified);
         let left = trace.tokens.len() - done;
         let produced = (accepted + 1).min(left);
+        let ended = produced <= accepted; // the end token itself was accepted
         let last = match verified {
             0 => Last::Plain,
+            _ if ended => Last::Accepted,
             _ if accepted == verified => Last::Bonus,
             _ => Last::Recovered,
         };
@@ -61,7 +64,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
             draft_read = (context + drafted.len() - 1).min(context + accepted);
         }
         let tokens = trace.tokens[done..done + produced].to_vec();
-        let outcome = Outcome { verified, accepted, last, produced, ended: produced <= accepted };
+        let outcome = Outcome { verified, accepted, last, produced, ended };
         let record = StepRecord { before, drafted, outcome, times, tokens };
         controller.observe(&record);
         records.push(record);

@@ -103,6 +103,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
         task: "synthetic".into(),
         prompt_tokens: PROMPT,
         max_tokens,
+        end_tokens: Vec::new(),
         tokens,
         positions,
     }

@@ -12,7 +12,7 @@ use speckv::{
 /// What one source proposes from one position on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Proposal {
-    /// Proposed tokens with their signals, up to the depth of the recording.
+    /// Proposed tokens with their signals, up to the depth of the recording or to an end token.
     pub drafted: Vec<Drafted>,
     /// How many of them, from the first on, the target's text continues with.
     pub agreed: usize,
@@ -49,7 +49,9 @@ pub struct Trace {
     pub prompt_tokens: usize,
     /// Tokens that the run was allowed to produce.
     pub max_tokens: usize,
-    /// The target's output.
+    /// Tokens that end an output.
+    pub end_tokens: Vec<Token>,
+    /// The target's output, the end token included if there was one.
     pub tokens: Vec<Token>,
     /// What was proposed before each of them, [tokens].
     pub positions: Vec<Position>,
@@ -119,11 +121,5 @@ impl Trace {
             }
         }
         Ok(())
-    }
-
-    /// Whether the output stopped by an end token, and not because the budget was used up.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.tokens.len() < self.max_tokens
     }
 }

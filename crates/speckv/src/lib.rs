@@ -8,6 +8,9 @@
 //!
 //! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without weights behind the same door.
 
+mod exponential;
+mod recycle;
+
 pub mod conformance;
 pub mod controller;
 pub mod cost;

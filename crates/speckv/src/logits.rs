@@ -1,6 +1,6 @@
 //! The buffer that logits are written to.
 
-/// Logits of some positions, [rows, vocab], row-major. Kept by the caller and reused, so that a step allocates nothing.
+/// Logits of some positions, `[rows, vocab]`, row-major. Kept by the caller and reused, so that a step allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
     values: Vec<f32>, // [rows, vocab]
@@ -35,7 +35,7 @@ impl Logits {
         self.vocab_size
     }
 
-    /// Logits of one position, [vocab].
+    /// Logits of one position, `[vocab]`.
     ///
     /// # Panics
     /// If `row` is not below [`rows`](Self::rows).
@@ -45,7 +45,7 @@ impl Logits {
         &self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
     }
 
-    /// Mutable logits of one position, [vocab].
+    /// Mutable logits of one position, `[vocab]`.
     ///
     /// # Panics
     /// If `row` is not below [`rows`](Self::rows).
@@ -53,4 +53,18 @@ impl Logits {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         &mut self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
     }
+}
+
+/// Why no token can be made of a row of logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LogitsError {
+    /// There is no logit.
+    #[error("expected at least one logit, got none")]
+    Empty,
+    /// A logit is NaN or plus infinity: the weights or the kernel are broken.
+    #[error("expected numbers below infinity as logits, got a NaN or infinity")]
+    NotANumber,
+    /// Every logit is minus infinity: no token is possible.
+    #[error("expected at least one possible token, got minus infinity for all")]
+    AllImpossible,
 }

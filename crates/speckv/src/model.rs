@@ -24,7 +24,7 @@ pub trait LanguageModel: Send + Sync {
     fn new_cache(&self) -> Result<Self::Cache, ModelError>;
 
     /// One pass over the weights: appends each feed's tokens to its cache and writes the logits of each feed's last
-    /// `rows` positions, in the order of the feeds, into `logits` ([sum of rows, vocab]).
+    /// `rows` positions, in the order of the feeds, into `logits` (`[sum of rows, vocab]`).
     ///
     /// # Errors
     /// A feed without tokens, with more rows than tokens, with a token outside the vocabulary, or past the context. On an error no
@@ -32,8 +32,8 @@ pub trait LanguageModel: Send + Sync {
     fn forward(&self, feeds: &mut [Feed<'_, Self::Cache>], logits: &mut Logits) -> Result<(), ModelError>;
 }
 
-/// State of one sequence inside a model: what it has read so far.
-pub trait Cache: Send {
+/// State of one sequence inside a model: what it has read so far. It owns its memory.
+pub trait Cache: Send + 'static {
     /// Number of positions held.
     fn len(&self) -> usize;
 

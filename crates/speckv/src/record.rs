@@ -24,7 +24,7 @@ pub struct Drafted {
 }
 
 /// Known before the step began.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Before {
     /// Number of the step in its sequence, from 0.
     pub step: usize,
@@ -39,18 +39,21 @@ pub struct Before {
 }
 
 /// What made the step's last token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Last {
     /// Nothing was verified: plain decoding.
+    #[default]
     Plain,
     /// A draft token was rejected; this one was drawn from (p - q)+.
     Recovered,
     /// All draft tokens were accepted; this one was drawn from the target.
     Bonus,
+    /// The last draft token was accepted and is an end token: nothing was drawn after it.
+    Accepted,
 }
 
 /// Known after verification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Draft tokens that were verified; at most the number drafted.
     pub verified: usize,
@@ -58,9 +61,9 @@ pub struct Outcome {
     pub accepted: usize,
     /// What made the token after the accepted ones.
     pub last: Last,
-    /// Tokens added to the sequence: `accepted + 1`, or fewer when an end token cut the step.
+    /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is an end token.
     pub produced: usize,
-    /// An end token cut the step: what the target would have said after it was not seen.
+    /// An accepted end token cut the step: what draft and target would have said after it was not seen.
     pub ended: bool,
 }
 
@@ -81,10 +84,11 @@ impl Outcome {
     }
 }
 
-/// Where the step's time went.
+/// Where the step's time went. Where several sequences share a pass, each one's record has the time of the whole pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
-    /// Draft reading tokens that it had missed.
+    /// Draft reading tokens that it had missed. A few missed tokens are read along with the first drafting pass, and their time is
+    /// in `draft`: see [`crate::draft::ModelDrafter`].
     pub catch_up: Duration,
     /// Drafting, signals included.
     pub draft: Duration,
@@ -92,12 +96,12 @@ pub struct Times {
     pub verify: Duration,
     /// Controller: planning, judging, and observing the step before.
     pub controller: Duration,
-    /// The whole step.
+    /// The whole step, observing the step before included.
     pub total: Duration,
 }
 
 /// One step, from decision to outcome.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepRecord {
     /// Known before.
     pub before: Before,
@@ -107,7 +111,7 @@ pub struct StepRecord {
     pub outcome: Outcome,
     /// Where the time went.
     pub times: Times,
-    /// Tokens added to the sequence, [produced].
+    /// Tokens added to the sequence, `[produced]`.
     pub tokens: Vec<Token>,
 }
 

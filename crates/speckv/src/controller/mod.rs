@@ -90,13 +90,19 @@ pub struct Lookup {
     pub signals: Signals,
 }
 
-/// A controller's decision before a step.
+/// A controller's decision before a step. The default is plain decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// Most tokens to draft; 0 is plain decoding.
     pub gamma: usize,
     /// Who drafts.
     pub source: Source,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan::OFF
+    }
 }
 
 impl Plan {

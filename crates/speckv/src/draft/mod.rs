@@ -1,1 +1,119 @@
-//! (being written)
+//! Where proposals come from: a draft model, look-up of earlier text, or both.
+
+mod both;
+mod model;
+mod ngram;
+mod none;
+mod slots;
+
+pub use both::Both;
+pub use model::ModelDrafter;
+pub use ngram::{NgramDrafter, NgramSettings};
+pub use none::NoDrafter;
+pub use slots::{Slot, Slots};
+
+use crate::{
+    controller::Lookup,
+    logits::LogitsError,
+    model::ModelError,
+    record::Source,
+    sampling::{Chain, Distribution},
+    signals::Signals,
+    token::Token,
+};
+
+/// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know of each sequence in a slot.
+///
+/// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it, and `tokens` always means the whole
+/// list, the tokens drafted in this step included. A drafter reads on from where it stands, and [`truncate`](Drafter::truncate)
+/// is all that it hears of rejections.
+pub trait Drafter: Send {
+    /// A slot for a new sequence, with nothing read.
+    ///
+    /// # Errors
+    /// No memory for the state.
+    fn open(&mut self) -> Result<Slot, DraftError>;
+
+    /// Gives a slot back. Does nothing if it is not open.
+    fn close(&mut self, slot: Slot);
+
+    /// Whether [`Source::Model`] can propose.
+    fn has_model(&self) -> bool {
+        false
+    }
+
+    /// Tokens that a draft model would have to read before it could draft after `len` tokens, beyond the one that every step feeds.
+    fn behind(&self, slot: Slot, len: usize) -> usize {
+        let _ = (slot, len);
+        0
+    }
+
+    /// What n-gram look-up could offer after `tokens`, nothing of which is drafted.
+    fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
+        let _ = (slot, tokens);
+        None
+    }
+
+    /// Reads what a draft model has missed of `tokens`, the last one excepted. A few missed tokens may be left to the first
+    /// [`propose`](Drafter::propose), which reads them in the same pass.
+    ///
+    /// # Errors
+    /// The draft model's, with what was read so far kept.
+    fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
+        let _ = (slot, tokens);
+        Ok(())
+    }
+
+    /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.
+    ///
+    /// # Errors
+    /// The draft model's; then nothing is proposed to anybody.
+    fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError>;
+
+    /// Forgets everything read from position `len` on; does nothing if there is less.
+    fn truncate(&mut self, slot: Slot, len: usize);
+}
+
+/// One sequence's request for one more draft token.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// The sequence.
+    pub slot: Slot,
+    /// Who is asked.
+    pub source: Source,
+    /// The sequence's tokens, the drafted ones at the end, at least one.
+    pub tokens: &'a [Token],
+    /// How many of `tokens` were drafted in this step and may be taken back.
+    pub drafted: usize,
+    /// How the token is to be chosen.
+    pub chain: &'a mut Chain,
+    /// Uniform in [0, 1), for a drafter that draws its token.
+    pub uniform: f64,
+    /// Out: the distribution q that the token was drawn from; certain of it where nothing was drawn. Not used where the chain is greedy.
+    pub distribution: &'a mut Distribution,
+    /// Out: the proposal, or `None` if the source has nothing more to say.
+    pub proposal: Option<Proposal>,
+}
+
+/// A proposed token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proposal {
+    /// The token.
+    pub token: Token,
+    /// What the source's distribution looked like.
+    pub signals: Signals,
+}
+
+/// Why a drafter could not draft.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The slot was closed or belongs to another drafter.
+    #[error("expected an open slot, got {0:?}")]
+    Slot(Slot),
+    /// The draft model's pass failed.
+    #[error("the draft model failed")]
+    Model(#[from] ModelError),
+    /// The draft model's logits make no token.
+    #[error("the draft model's logits are broken")]
+    Logits(#[from] LogitsError),
+}

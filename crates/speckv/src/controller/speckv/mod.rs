@@ -275,7 +275,10 @@ impl Speckv {
         let seconds = self.cost.catch_up_seconds(1) * charged;
         self.step.catch_up_tokens = situation.draft_behind;
         self.step.catch_up = seconds / self.plain_seconds(situation);
-        let horizon = self.produced.max(32).max(if prompt > 0 { 256 } else { 0 }).min(situation.gamma_limit + 1);
+        // A text that has lasted for n tokens is taken to last for n more, unless the budget is seen to end before.
+        let guess = self.produced.max(if prompt > 0 { 256 } else { 32 });
+        let ends = situation.gamma_limit < self.options.max_gamma.min(crate::engine::MAX_GAMMA);
+        let horizon = if ends { guess.min(situation.gamma_limit + 1) } else { guess };
         let steps = if charged <= 2.0 { 1.0 } else { (horizon as f64 / 3.0).max(1.0) };
         self.step.catch_up_share = self.step.catch_up / steps;
     }

@@ -109,7 +109,7 @@ fn the_prompt_is_free_by_default_and_a_price_on_request() {
         let options = SpeckvOptions { prompt_weight, ..SpeckvOptions::default() };
         let costs = crate::controller::testing::cost(20.0, 100.0, 5.0); // catching up: 0.2 per token
         let mut controller = Speckv::new(costs, Arc::new(Predictor::prior()), SessionFacts::default(), options);
-        controller.plan(&Situation { draft_behind: 20_000, context: 20_000, ..situation(30) })
+        controller.plan(&Situation { draft_behind: 200_000, context: 200_000, ..situation(30) })
     };
     assert!(plan(0.0).gamma > 0);
     assert_eq!(plan(1.0), Plan::OFF);

@@ -1,0 +1,81 @@
+//! Look-up and a draft model behind one door; the controller chooses between them per step.
+
+use super::{Ask, DraftError, Drafter, NgramDrafter, Slot, Slots};
+use crate::{controller::Lookup, token::Token};
+
+/// An n-gram drafter and another drafter; each answers the asks of its own source.
+#[derive(Debug)]
+pub struct Both<D> {
+    ngram: NgramDrafter,
+    other: D,
+    slots: Slots<Pair>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    ngram: Slot,
+    other: Slot,
+}
+
+impl<D: Drafter> Both<D> {
+    /// Both of them.
+    #[must_use]
+    pub fn new(ngram: NgramDrafter, other: D) -> Self {
+        Both { ngram, other, slots: Slots::default() }
+    }
+}
+
+impl<D: Drafter> Drafter for Both<D> {
+    fn open(&mut self) -> Result<Slot, DraftError> {
+        let ngram = self.ngram.open()?;
+        match self.other.open() {
+            Ok(other) => Ok(self.slots.open(Pair { ngram, other })),
+            Err(error) => {
+                self.ngram.close(ngram);
+                Err(error)
+            }
+        }
+    }
+
+    fn close(&mut self, slot: Slot) {
+        if let Some(pair) = self.slots.close(slot) {
+            self.ngram.close(pair.ngram);
+            self.other.close(pair.other);
+        }
+    }
+
+    fn has_model(&self) -> bool {
+        self.other.has_model()
+    }
+
+    fn behind(&self, slot: Slot, len: usize) -> usize {
+        self.slots.get(slot).map_or(0, |pair| self.other.behind(pair.other, len))
+    }
+
+    fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
+        let pair = *self.slots.get(slot)?;
+        self.ngram.lookup(pair.ngram, tokens)
+    }
+
+    fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
+        let pair = *self.slots.get_mut(slot)?;
+        self.other.catch_up(pair.other, tokens)
+    }
+
+    fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+        for ask in asks.iter_mut() {
+            let pair = *self.slots.get_mut(ask.slot)?;
+            ask.slot = pair.ngram;
+            self.ngram.propose(std::slice::from_mut(ask))?;
+            ask.slot = pair.other;
+        }
+        self.other.propose(asks)
+    }
+
+    fn truncate(&mut self, slot: Slot, len: usize) {
+        if let Some(&pair) = self.slots.get(slot) {
+            self.ngram.truncate(pair.ngram, len);
+            self.other.truncate(pair.other, len);
+        }
+    }
+}

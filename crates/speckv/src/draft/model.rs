@@ -1,0 +1,162 @@
+//! A language model as the draft.
+
+use std::sync::Arc;
+
+use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
+use crate::{
+    logits::Logits,
+    model::{Cache, Feed, LanguageModel},
+    record::Source,
+    recycle::recycle,
+    signals,
+    token::Token,
+};
+
+/// Missed tokens that are read along with the first drafting pass: one pass over a few tokens costs less than two passes.
+const READ_ALONG: usize = 4;
+/// Tokens per pass when there is more to catch up on.
+const CHUNK: usize = 128;
+
+/// Drafts with a language model, all sequences of a round in one pass.
+///
+/// Up to four missed tokens (one is usual: after full acceptance the draft has not read its own last token) are read along with the
+/// first drafting pass of a step; more are read by [`catch_up`](Drafter::catch_up), 128 per pass.
+#[derive(Debug)]
+pub struct ModelDrafter<M: LanguageModel> {
+    model: Arc<M>,
+    vocab_size: usize,
+    slots: Slots<Option<M::Cache>>, // a cache is away only while a pass uses it
+    logits: Logits,
+    away: Vec<(usize, Slot, M::Cache)>,  // index of the ask, its slot, its cache
+    feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
+}
+
+impl<M: LanguageModel> ModelDrafter<M> {
+    /// Drafts with `model` for a target of `target_vocab_size` tokens.
+    ///
+    /// The sizes may differ where one vocabulary is padded: a token outside the target's is never proposed, and a text with a token
+    /// outside the draft's is not continued.
+    #[must_use]
+    pub fn new(model: Arc<M>, target_vocab_size: usize) -> Self {
+        let vocab_size = target_vocab_size.min(model.vocab_size());
+        ModelDrafter {
+            model,
+            vocab_size,
+            slots: Slots::default(),
+            logits: Logits::new(),
+            away: Vec::new(),
+            feeds: Vec::new(),
+        }
+    }
+
+    /// The draft model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<M> {
+        &self.model
+    }
+
+    /// Whether the model can read these tokens: they fit its context, and it knows those that it has not read.
+    fn can_read(&self, tokens: &[Token], held: usize) -> bool {
+        let vocab_size = self.model.vocab_size();
+        tokens.len() <= self.model.context_length() && tokens[held..].iter().all(|&token| (token as usize) < vocab_size)
+    }
+
+    /// Puts every cache back into its slot.
+    fn put_back(&mut self) {
+        for (_, slot, cache) in self.away.drain(..) {
+            if let Ok(place) = self.slots.get_mut(slot) {
+                *place = Some(cache);
+            }
+        }
+    }
+
+    /// Takes the caches of the asks that the model can answer, and has them all read up to their last token in one pass.
+    fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::Model) {
+            let mut cache = self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
+            cache.truncate(ask.tokens.len() - 1);
+            if self.can_read(ask.tokens, cache.len()) {
+                self.away.push((index, ask.slot, cache));
+            } else if let Ok(place) = self.slots.get_mut(ask.slot) {
+                *place = Some(cache);
+            }
+        }
+        let mut feeds = recycle(std::mem::take(&mut self.feeds));
+        for (index, _, cache) in &mut self.away {
+            let tokens = &asks[*index].tokens[cache.len()..];
+            feeds.push(Feed { cache, tokens, rows: 1 });
+        }
+        let outcome = if feeds.is_empty() { Ok(()) } else { self.model.forward(&mut feeds, &mut self.logits) };
+        self.feeds = recycle(feeds);
+        Ok(outcome?)
+    }
+
+    /// Makes a proposal of each row that was read.
+    fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+        for (row, &(index, ..)) in self.away.iter().enumerate() {
+            let ask = &mut asks[index];
+            let logits = &mut self.logits.row_mut(row)[..self.vocab_size];
+            let (likeliest, signals) = signals::read(logits)?;
+            let token = if !ask.chain.is_greedy() {
+                ask.chain.fill(logits, ask.tokens, ask.distribution)?;
+                ask.distribution.draw(ask.uniform)
+            } else if ask.chain.has_penalty() {
+                ask.chain.argmax(logits, ask.tokens)?
+            } else {
+                likeliest
+            };
+            ask.proposal = Some(Proposal { token, signals });
+        }
+        Ok(())
+    }
+}
+
+impl<M: LanguageModel> Drafter for ModelDrafter<M> {
+    fn open(&mut self) -> Result<Slot, DraftError> {
+        let cache = self.model.new_cache()?;
+        Ok(self.slots.open(Some(cache)))
+    }
+
+    fn close(&mut self, slot: Slot) {
+        self.slots.close(slot);
+    }
+
+    fn has_model(&self) -> bool {
+        true
+    }
+
+    fn behind(&self, slot: Slot, len: usize) -> usize {
+        let held = self.slots.get(slot).and_then(Option::as_ref).map_or(0, Cache::len);
+        len.saturating_sub(held + 1)
+    }
+
+    fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
+        let cache = self.slots.get_mut(slot)?.as_mut().ok_or(DraftError::Slot(slot))?;
+        let Some(end) = tokens.len().checked_sub(1) else { return Ok(()) };
+        cache.truncate(end);
+        let held = cache.len();
+        if end - held <= READ_ALONG || !self.can_read(tokens, held) {
+            return Ok(());
+        }
+        let cache = self.slots.get_mut(slot)?.as_mut().ok_or(DraftError::Slot(slot))?;
+        for chunk in tokens[held..end].chunks(CHUNK) {
+            self.model.forward(&mut [Feed { cache, tokens: chunk, rows: 0 }], &mut self.logits)?;
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+        let outcome = self.read(asks).and_then(|()| self.answer(asks));
+        self.put_back();
+        if outcome.is_err() {
+            asks.iter_mut().for_each(|ask| ask.proposal = None);
+        }
+        outcome
+    }
+
+    fn truncate(&mut self, slot: Slot, len: usize) {
+        if let Ok(Some(cache)) = self.slots.get_mut(slot) {
+            cache.truncate(len);
+        }
+    }
+}

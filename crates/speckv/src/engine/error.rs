@@ -1,0 +1,38 @@
+//! Why the engine could not go on.
+
+use crate::{draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError};
+
+/// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call, so the call may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is nothing to continue.
+    #[error("expected a prompt of at least one token, got none")]
+    EmptyPrompt,
+    /// The text does not fit in the model's context.
+    #[error("the context holds {context} tokens, the prompt has {got}")]
+    PromptTooLong {
+        /// Most tokens of a sequence.
+        context: usize,
+        /// Tokens given.
+        got: usize,
+    },
+    /// A sampling setting is outside its range.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The target's pass failed.
+    #[error("the target model failed")]
+    Model(#[from] ModelError),
+    /// The drafter failed.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The target's logits make no token.
+    #[error("the target model's logits are broken (sequence {sequence} of the step, position {position})")]
+    Logits {
+        /// Index in the slice of sequences.
+        sequence: usize,
+        /// Position in the sequence that was to be decided.
+        position: usize,
+        /// What is wrong with them.
+        source: LogitsError,
+    },
+}

@@ -1,0 +1,213 @@
+//! One text in the making.
+
+use std::time::Duration;
+
+use super::{EngineError, Totals};
+use crate::{
+    controller::Controller,
+    draft::Slot,
+    model::{Cache, LanguageModel},
+    record::{Last, StepRecord},
+    sampling::{Chain, Distribution, Randomness, SamplingSettings},
+    signals::Signals,
+    token::Token,
+};
+
+/// What a sequence starts from.
+pub struct SequenceSettings {
+    /// Tokens to continue, at least one.
+    pub prompt: Vec<Token>,
+    /// How tokens are chosen.
+    pub sampling: SamplingSettings,
+    /// Tokens that end the text. They are kept in it.
+    pub end_tokens: Vec<Token>,
+    /// Most tokens to generate; the context may allow fewer.
+    pub max_tokens: usize,
+    /// Decides how far to draft.
+    pub controller: Box<dyn Controller>,
+}
+
+/// Why a sequence went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model said an end token.
+    Stop,
+    /// The token budget is spent or the context is full.
+    Length,
+}
+
+/// A text and all the state that belongs to it alone. Made by [`Engine::sequence`](super::Engine::sequence), grown by
+/// [`Engine::step`](super::Engine::step), given back with [`Engine::close`](super::Engine::close).
+///
+/// Its token list is the truth; the caches of target and draft hold prefixes of it. Prompt and output together never
+/// exceed the target's context.
+pub struct Sequence<M: LanguageModel> {
+    pub(super) tokens: Vec<Token>, // the text; inside a step also the draft, from `committed` on
+    pub(super) cache: M::Cache,
+    pub(super) slot: Slot,
+    pub(super) draft_keeps: Option<usize>, // set when the text was changed: what the drafter read from here on is void
+    pub(super) chain: Chain,
+    pub(super) randomness: Randomness,
+    pub(super) controller: Box<dyn Controller>,
+    pub(super) end_tokens: Vec<Token>,
+    pub(super) max_tokens: usize,
+    pub(super) generated: usize, // since the text was last given from outside
+    pub(super) context_length: usize,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) record: StepRecord,
+    pub(super) steps: usize, // done in all, whatever became of the totals
+    pub(super) totals: Totals,
+    pub(super) observing: Duration, // what observing the last record took; booked on the next
+    pub(super) step: StepState,
+}
+
+/// What one step keeps between its phases; all of it is set anew in every step.
+#[derive(Debug, Default)]
+pub(super) struct StepState {
+    pub active: bool,
+    pub committed: usize, // tokens in the text before the step
+    pub budget: usize,    // tokens that it may still propose at most, in all
+    pub drafting: bool,
+    pub kept: usize,                      // draft tokens to verify
+    pub signals: Vec<Signals>,            // of each drafted token, [drafted]
+    pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
+    pub accepted: usize,
+    pub last: Last,
+    pub last_token: Option<Token>,
+    pub rest_was_empty: bool,
+}
+
+impl<M: LanguageModel> Sequence<M> {
+    /// The text so far, prompt and output.
+    #[must_use]
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// Tokens generated since the prompt, or since the text was last changed from outside.
+    #[must_use]
+    pub fn generated(&self) -> usize {
+        self.generated
+    }
+
+    /// Why the text goes no further; `None` while it does.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish
+    }
+
+    /// The last step. Before the first step, an empty record.
+    #[must_use]
+    pub fn record(&self) -> &StepRecord {
+        &self.record
+    }
+
+    /// Sums over all steps.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Starts the sums anew, for the next turn of a chat.
+    pub fn reset_totals(&mut self) {
+        self.totals = Totals::default();
+    }
+
+    /// The controller.
+    #[must_use]
+    pub fn controller(&self) -> &dyn Controller {
+        self.controller.as_ref()
+    }
+
+    /// Another controller from the next step on.
+    pub fn set_controller(&mut self, controller: Box<dyn Controller>) {
+        self.controller = controller;
+    }
+
+    /// The random numbers, to start them anew or to save them.
+    pub fn randomness_mut(&mut self) -> &mut Randomness {
+        &mut self.randomness
+    }
+
+    /// Another token budget, counted from the last change of the text from outside.
+    pub fn set_max_tokens(&mut self, max_tokens: usize) {
+        self.max_tokens = max_tokens;
+        if self.finish != Some(FinishReason::Stop) {
+            self.check_room();
+        }
+    }
+
+    /// Tokens of the text that the target has read.
+    #[must_use]
+    pub fn read(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Appends tokens from outside, such as the next turn of a chat, and starts the token budget anew. What was read stays read.
+    ///
+    /// # Errors
+    /// The context has no room; the text is unchanged.
+    pub fn extend(&mut self, tokens: &[Token]) -> Result<(), EngineError> {
+        let got = self.tokens.len() + tokens.len();
+        if got > self.context_length {
+            return Err(EngineError::PromptTooLong { context: self.context_length, got });
+        }
+        self.tokens.extend_from_slice(tokens);
+        self.start_anew();
+        Ok(())
+    }
+
+    /// Forgets every token from `len` on (at least one stays), and starts the token budget anew.
+    pub fn rewind(&mut self, len: usize) {
+        let len = len.clamp(1, self.tokens.len());
+        self.tokens.truncate(len);
+        self.forget_from(len);
+        self.start_anew();
+    }
+
+    /// Becomes another text, keeping what was read of the common beginning, and starts the token budget anew.
+    ///
+    /// # Errors
+    /// No tokens, or more than the context holds; the text is unchanged.
+    pub fn set_tokens(&mut self, tokens: &[Token]) -> Result<(), EngineError> {
+        if tokens.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if tokens.len() > self.context_length {
+            return Err(EngineError::PromptTooLong { context: self.context_length, got: tokens.len() });
+        }
+        let common = self.tokens.iter().zip(tokens).take_while(|(old, new)| old == new).count();
+        self.tokens.truncate(common);
+        self.tokens.extend_from_slice(&tokens[common..]);
+        self.forget_from(common);
+        self.start_anew();
+        Ok(())
+    }
+
+    /// Makes the caches prefixes of the first `len` tokens, and short of the whole text, whose last token every step feeds.
+    fn forget_from(&mut self, len: usize) {
+        let len = len.min(self.tokens.len() - 1);
+        self.cache.truncate(len);
+        self.draft_keeps = Some(self.draft_keeps.map_or(len, |keeps| keeps.min(len)));
+    }
+
+    fn start_anew(&mut self) {
+        self.generated = 0;
+        self.finish = None;
+        self.check_room();
+    }
+
+    /// Tokens that budget and context still allow.
+    pub(super) fn room(&self) -> usize {
+        self.max_tokens.saturating_sub(self.generated).min(self.context_length.saturating_sub(self.tokens.len()))
+    }
+
+    pub(super) fn check_room(&mut self) {
+        self.finish = (self.room() == 0).then_some(FinishReason::Length);
+    }
+
+    pub(super) fn ends_with(&self, token: Token) -> bool {
+        self.end_tokens.contains(&token)
+    }
+}

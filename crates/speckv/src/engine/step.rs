@@ -1,0 +1,407 @@
+//! The step: decide -> draft -> verify -> accept -> commit -> observe.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use super::{Clock, EngineError, FinishReason, Generation, Sequence, SequenceSettings, Totals, sequence::StepState};
+use crate::{
+    controller::{Situation, Verdict},
+    draft::{Ask, Drafter, Proposal},
+    logits::{Logits, LogitsError},
+    model::{Cache, Feed, LanguageModel},
+    record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
+    recycle::recycle,
+    sampling::{Chain, Distribution, Randomness},
+    token::Token,
+    verify::{Verified, verify},
+};
+
+/// Most tokens that a step drafts unless [`Engine::set_max_gamma`] says otherwise.
+pub const MAX_GAMMA: usize = 16;
+
+/// Tokens per pass when a step has to read ahead.
+const PREFILL_CHUNK: usize = 256;
+
+/// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing once its buffers have grown.
+pub struct Engine<M: LanguageModel> {
+    pub(super) target: Arc<M>,
+    pub(super) drafter: Box<dyn Drafter>,
+    pub(super) clock: Clock,
+    pub(super) logits: Logits,
+    max_gamma: usize,
+    asks: Vec<Ask<'static>>,             // empty between rounds
+    proposals: Vec<Option<Proposal>>,    // [asks]
+    feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
+    target_distribution: Distribution,   // p
+    rest: Distribution,                  // (p - q)+
+}
+
+impl<M: LanguageModel> Engine<M> {
+    /// An engine for a target and what drafts for it.
+    #[must_use]
+    pub fn new(target: Arc<M>, drafter: Box<dyn Drafter>) -> Self {
+        Engine {
+            target,
+            drafter,
+            clock: Clock::system(),
+            logits: Logits::new(),
+            max_gamma: MAX_GAMMA,
+            asks: Vec::new(),
+            proposals: Vec::new(),
+            feeds: Vec::new(),
+            target_distribution: Distribution::new(),
+            rest: Distribution::new(),
+        }
+    }
+
+    /// Another clock.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// The most tokens that a step may draft, whatever a controller asks for.
+    pub fn set_max_gamma(&mut self, max_gamma: usize) {
+        self.max_gamma = max_gamma;
+    }
+
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &Arc<M> {
+        &self.target
+    }
+
+    /// A new sequence. Give it back with [`close`](Engine::close): its place in the drafter stays taken until then.
+    ///
+    /// # Errors
+    /// No prompt, a prompt longer than the context, a setting outside its range, or no memory for its state.
+    pub fn sequence(&mut self, settings: SequenceSettings) -> Result<Sequence<M>, EngineError> {
+        let SequenceSettings { prompt, sampling, end_tokens, max_tokens, controller } = settings;
+        let context_length = self.target.context_length();
+        if prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if prompt.len() > context_length {
+            return Err(EngineError::PromptTooLong { context: context_length, got: prompt.len() });
+        }
+        let randomness = Randomness::new(sampling.seed);
+        let chain = Chain::new(sampling)?;
+        let cache = self.target.new_cache()?;
+        let slot = self.drafter.open()?;
+        let mut sequence = Sequence {
+            tokens: prompt,
+            cache,
+            slot,
+            draft_keeps: None,
+            chain,
+            randomness,
+            controller,
+            end_tokens,
+            max_tokens,
+            generated: 0,
+            context_length,
+            finish: None,
+            record: StepRecord::default(),
+            steps: 0,
+            totals: Totals::default(),
+            observing: Duration::ZERO,
+            step: StepState::default(),
+        };
+        sequence.check_room();
+        Ok(sequence)
+    }
+
+    /// Gives a sequence's place in the drafter back.
+    pub fn close(&mut self, sequence: Sequence<M>) {
+        self.drafter.close(sequence.slot);
+    }
+
+    /// The tokens of a sequence, as an iterator.
+    pub fn generate<'a>(&'a mut self, sequence: &'a mut Sequence<M>) -> Generation<'a, M> {
+        Generation::new(self, sequence)
+    }
+
+    /// One step of each sequence that is not finished, with one target pass for all of them.
+    ///
+    /// # Errors
+    /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of its tokens; random numbers drawn
+    /// in the failed step stay drawn.
+    pub fn step(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        let start = self.clock.now();
+        for sequence in sequences.iter_mut() {
+            sequence.begin();
+        }
+        let outcome = self.advance(sequences);
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            if outcome.is_ok() {
+                sequence.commit();
+            } else {
+                sequence.roll_back();
+            }
+            let held = sequence.tokens.len() - 1;
+            self.drafter.truncate(sequence.slot, held);
+        }
+        if outcome.is_ok() {
+            let total = self.clock.now() - start;
+            for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+                sequence.observe(total, &self.clock);
+            }
+        }
+        outcome
+    }
+
+    /// Everything of a step that may fail.
+    fn advance(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            if sequence.cache.len() + 1 < sequence.tokens.len() {
+                let _ = self.prefill(sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
+            }
+        }
+        let batch = sequences.iter().filter(|sequence| sequence.step.active).count();
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            self.decide(sequence, batch)?;
+        }
+        while self.draft(sequences)? {}
+        self.verify(sequences)?;
+        self.accept(sequences)
+    }
+
+    /// Asks the controller, and lets the draft model catch up if it is to draft.
+    fn decide(&mut self, sequence: &mut Sequence<M>, batch: usize) -> Result<(), EngineError> {
+        if let Some(len) = sequence.draft_keeps.take() {
+            self.drafter.truncate(sequence.slot, len);
+        }
+        let context = sequence.tokens.len();
+        let gamma_limit = (sequence.room() - 1).min(self.max_gamma);
+        let draft_behind = self.drafter.behind(sequence.slot, context);
+        let lookup = if gamma_limit > 0 { self.drafter.lookup(sequence.slot, &sequence.tokens) } else { None };
+        let situation =
+            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, batch };
+        let start = self.clock.now();
+        let plan = sequence.controller.plan(&situation);
+        let mut now = self.clock.now();
+        sequence.record.times.controller += now - start;
+        sequence.record.before = Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
+        sequence.step.budget = plan.gamma.min(gamma_limit);
+        sequence.step.drafting = sequence.step.budget > 0;
+        if sequence.step.drafting && plan.source == Source::Model && draft_behind > 0 {
+            self.drafter.catch_up(sequence.slot, &sequence.tokens)?;
+            let start = std::mem::replace(&mut now, self.clock.now());
+            sequence.record.times.catch_up = now - start;
+        }
+        Ok(())
+    }
+
+    /// One round: a token for each sequence that still drafts. `false` if there was none.
+    fn draft(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<bool, EngineError> {
+        let mut asks = recycle(std::mem::take(&mut self.asks));
+        asks.extend(sequences.iter_mut().filter(|sequence| sequence.step.drafting).map(|sequence| sequence.ask()));
+        if asks.is_empty() {
+            self.asks = recycle(asks);
+            return Ok(false);
+        }
+        let start = self.clock.now();
+        let outcome = self.drafter.propose(&mut asks);
+        let elapsed = self.clock.now() - start;
+        self.proposals.clear();
+        self.proposals.extend(asks.iter().map(|ask| ask.proposal));
+        self.asks = recycle(asks);
+        outcome?;
+        let drafting = sequences.iter_mut().filter(|sequence| sequence.step.drafting);
+        for (sequence, proposal) in drafting.zip(&self.proposals) {
+            sequence.record.times.draft += elapsed;
+            sequence.take(*proposal, &self.clock);
+        }
+        Ok(true)
+    }
+
+    /// The target's pass over all sequences: each feeds what the target has not read, its kept draft at the end.
+    fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        let mut feeds = recycle(std::mem::take(&mut self.feeds));
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            let Sequence { cache, tokens, step, .. } = &mut **sequence;
+            let held = cache.len();
+            feeds.push(Feed { cache, tokens: &tokens[held..], rows: step.kept + 1 });
+        }
+        let start = self.clock.now();
+        let outcome = if feeds.is_empty() { Ok(()) } else { self.target.forward(&mut feeds, &mut self.logits) };
+        let elapsed = self.clock.now() - start;
+        self.feeds = recycle(feeds);
+        outcome?;
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            sequence.record.times.verify = elapsed;
+        }
+        Ok(())
+    }
+
+    /// Finds out how much of each draft stays, and which token follows it.
+    fn accept(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        let mut first_row = 0;
+        for (index, sequence) in sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active) {
+            let rows = sequence.step.kept + 1;
+            let accepted = if sequence.chain.is_greedy() {
+                sequence.accept_greedy(&mut self.logits, first_row)
+            } else {
+                sequence.accept_sampled(&mut self.logits, first_row, &mut self.target_distribution, &mut self.rest)
+            };
+            accepted.map_err(|source| EngineError::Logits {
+                sequence: index,
+                position: sequence.step.committed + sequence.step.accepted,
+                source,
+            })?;
+            first_row += rows;
+        }
+        Ok(())
+    }
+}
+
+/// One sequence's part in each phase.
+impl<M: LanguageModel> Sequence<M> {
+    fn begin(&mut self) {
+        let step = &mut self.step;
+        step.active = self.finish.is_none();
+        step.committed = self.tokens.len();
+        step.drafting = false;
+        step.kept = 0;
+        step.signals.clear();
+        step.accepted = 0;
+        step.last = Last::Plain;
+        step.last_token = None;
+        step.rest_was_empty = false;
+        self.record.drafted.clear();
+        self.record.tokens.clear();
+        self.record.times = Times { controller: self.observing, ..Times::default() };
+    }
+
+    fn ask(&mut self) -> Ask<'_> {
+        let drafted = self.step.signals.len();
+        if self.step.distributions.len() <= drafted {
+            self.step.distributions.push(Distribution::new());
+        }
+        Ask {
+            slot: self.slot,
+            source: self.record.before.plan.source,
+            tokens: &self.tokens,
+            drafted,
+            uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
+            chain: &mut self.chain,
+            distribution: &mut self.step.distributions[drafted],
+            proposal: None,
+        }
+    }
+
+    /// Takes a proposal in, and asks the controller whether to keep it and whether to go on.
+    fn take(&mut self, proposal: Option<Proposal>, clock: &Clock) {
+        let Some(Proposal { token, signals }) = proposal else {
+            self.step.drafting = false;
+            return;
+        };
+        self.record.drafted.push(Drafted { token, signals });
+        self.step.signals.push(signals);
+        let start = clock.now();
+        let verdict = self.controller.judge(&self.step.signals);
+        self.record.times.controller += clock.now() - start;
+        if verdict == Verdict::Drop {
+            self.step.drafting = false;
+            return;
+        }
+        self.tokens.push(token);
+        self.step.kept += 1;
+        // Nothing after an end token can be kept. This looks at the drawn token, but only at what would not be seen anyway.
+        self.step.drafting =
+            verdict == Verdict::Continue && self.step.kept < self.step.budget && !self.ends_with(token);
+    }
+
+    fn accept_greedy(&mut self, logits: &mut Logits, first_row: usize) -> Result<(), LogitsError> {
+        for position in 0..=self.step.kept {
+            let end = self.step.committed + position;
+            let token = self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
+            if position == self.step.kept || token != self.tokens[end] {
+                self.follow_with(token);
+                return Ok(());
+            }
+            self.step.accepted += 1;
+            if self.ends_with(token) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_sampled(
+        &mut self,
+        logits: &mut Logits,
+        first_row: usize,
+        p: &mut Distribution,
+        rest: &mut Distribution,
+    ) -> Result<(), LogitsError> {
+        for position in 0..=self.step.kept {
+            let end = self.step.committed + position;
+            self.chain.fill(logits.row_mut(first_row + position), &self.tokens[..end], p)?;
+            if position == self.step.kept {
+                let token = p.draw(self.randomness.uniform());
+                self.follow_with(token);
+                return Ok(());
+            }
+            let drafted = self.tokens[end];
+            let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
+            match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
+                Verified::Accepted => self.step.accepted += 1,
+                Verified::Recovered { token, rest_was_empty } => {
+                    self.step.rest_was_empty = rest_was_empty;
+                    self.follow_with(token);
+                    return Ok(());
+                }
+            }
+            if self.ends_with(drafted) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The token after the accepted ones.
+    fn follow_with(&mut self, token: Token) {
+        self.step.last_token = Some(token);
+        self.step.last = match (self.step.kept, self.step.accepted) {
+            (0, _) => Last::Plain,
+            (kept, accepted) if accepted == kept => Last::Bonus,
+            _ => Last::Recovered,
+        };
+    }
+
+    /// Makes the accepted draft and the token after it part of the text.
+    fn commit(&mut self) {
+        let StepState { committed, accepted, kept, last, last_token, rest_was_empty, .. } = self.step;
+        self.tokens.truncate(committed + accepted);
+        self.tokens.extend(last_token);
+        self.cache.truncate(self.tokens.len() - 1);
+        let produced = self.tokens.len() - committed;
+        self.record.tokens.extend_from_slice(&self.tokens[committed..]);
+        let ended = last_token.is_none();
+        let last = if ended { Last::Accepted } else { last };
+        self.record.outcome = Outcome { verified: kept, accepted, last, produced, ended };
+        self.generated += produced;
+        self.totals.empty_rests += usize::from(rest_was_empty);
+        if self.ends_with(self.tokens[self.tokens.len() - 1]) {
+            self.finish = Some(FinishReason::Stop);
+        } else {
+            self.check_room();
+        }
+    }
+
+    /// Takes back what a failed step did.
+    fn roll_back(&mut self) {
+        self.tokens.truncate(self.step.committed);
+        self.cache.truncate(self.tokens.len() - 1);
+        self.record.drafted.clear();
+    }
+
+    /// Closes the record and lets the controller learn from it.
+    fn observe(&mut self, elapsed: Duration, clock: &Clock) {
+        self.record.times.total = elapsed + self.observing;
+        self.totals.add(&self.record);
+        self.steps += 1;
+        let start = clock.now();
+        self.controller.observe(&self.record);
+        self.observing = clock.now() - start;
+    }
+}

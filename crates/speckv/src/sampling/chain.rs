@@ -1,0 +1,392 @@
+//! The sampling chain: repetition penalty, temperature, top-k, top-p, min-p.
+
+use std::cmp::Ordering;
+
+use super::{Distribution, SamplingError, SamplingSettings};
+use crate::{exponential::exp, logits::LogitsError, signals, token::Token};
+
+/// Checked [`SamplingSettings`] with the memory that applying them needs; one per sequence, shared by draft and target.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    settings: SamplingSettings,
+    recent: Vec<Token>,            // distinct tokens of the window
+    candidates: Vec<(f32, Token)>, // logit (later: weight) and token
+}
+
+/// Logits that are skipped together where none of them can be a candidate.
+const GROUP: usize = 64;
+
+impl Chain {
+    /// A chain with these settings.
+    ///
+    /// # Errors
+    /// A setting outside its range.
+    pub fn new(settings: SamplingSettings) -> Result<Self, SamplingError> {
+        settings.check()?;
+        Ok(Chain { settings, recent: Vec::new(), candidates: Vec::new() })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &SamplingSettings {
+        &self.settings
+    }
+
+    /// Whether the likeliest token is always taken and no random number is used.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        self.settings.is_greedy()
+    }
+
+    /// Whether the chain looks at the tokens before.
+    #[must_use]
+    pub fn has_penalty(&self) -> bool {
+        self.settings.repetition_penalty != 1.0
+    }
+
+    /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first one of several.
+    /// `logits` (`[vocab]`) are used up; `context` is every token before this position.
+    ///
+    /// # Errors
+    /// See [`signals::argmax`].
+    pub fn argmax(&mut self, logits: &mut [f32], context: &[Token]) -> Result<Token, LogitsError> {
+        self.penalize(logits, context);
+        signals::argmax(logits)
+    }
+
+    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`, used up) after `context` (every token
+    /// before this position). At temperature 0 that is certainty of the greedy token. It always holds at least one token.
+    ///
+    /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps the token that crosses the mass.
+    ///
+    /// # Errors
+    /// See [`signals::argmax`].
+    pub fn fill(
+        &mut self,
+        logits: &mut [f32],
+        context: &[Token],
+        distribution: &mut Distribution,
+    ) -> Result<(), LogitsError> {
+        self.penalize(logits, context);
+        let (likeliest, largest) = signals::largest(logits)?;
+        let SamplingSettings { temperature, top_k, top_p, min_p, .. } = self.settings;
+        if self.is_greedy() {
+            distribution.set_certain(likeliest);
+            return Ok(());
+        }
+        let has_top_k = top_k > 0 && top_k < logits.len();
+        if !has_top_k && top_p == 1.0 && min_p == 0.0 {
+            let weights = distribution.dense_weights(logits.len());
+            for (weight, &logit) in weights.iter_mut().zip(logits.iter()) {
+                *weight = exp((logit - largest) / temperature);
+            }
+            distribution.normalize();
+            return Ok(());
+        }
+
+        // The mass that top-p counts is relative to: None is all that the candidates hold.
+        let mut whole = None;
+        if has_top_k {
+            self.select_top(logits, top_k);
+        } else {
+            let mut floor = f64::from(min_p);
+            if top_p < 1.0 {
+                // Tokens below (1 - p) / vocab hold less than 1 - p together, so that the nucleus lies above; half of that for rounding.
+                let all = sum_of_weights(logits, largest, temperature);
+                floor = floor.max(all * (1.0 - f64::from(top_p)) / (2.0 * logits.len() as f64));
+                whole = Some(all);
+            }
+            self.select_above(logits, f64::from(largest) + f64::from(temperature) * (floor * 0.999).ln());
+        }
+        for (weight, _) in &mut self.candidates {
+            *weight = exp((*weight - largest) / temperature);
+        }
+        if top_p < 1.0 {
+            self.cut_nucleus(f64::from(top_p), whole);
+        }
+        self.candidates.retain(|&(weight, _)| weight >= min_p && weight > 0.0);
+        self.candidates.sort_unstable_by_key(|&(_, token)| token);
+        distribution.clear();
+        for &(weight, token) in &self.candidates {
+            distribution.push(token, weight);
+        }
+        distribution.normalize();
+        Ok(())
+    }
+
+    /// Divides positive and multiplies negative logits of the window's tokens by the penalty, each token once (Keskar et al. 2019,
+    /// arXiv 1909.05858, in the form that keeps the direction for negative logits).
+    fn penalize(&mut self, logits: &mut [f32], context: &[Token]) {
+        if !self.has_penalty() {
+            return;
+        }
+        let SamplingSettings { repetition_penalty: penalty, repetition_window: window, .. } = self.settings;
+        let start = if window == 0 { 0 } else { context.len().saturating_sub(window) };
+        self.recent.clear();
+        self.recent.extend_from_slice(&context[start..]);
+        self.recent.sort_unstable();
+        self.recent.dedup();
+        for &token in &self.recent {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
+    }
+
+    /// Candidates: the `k` largest logits, of equal ones those with the smaller token.
+    fn select_top(&mut self, logits: &[f32], k: usize) {
+        self.candidates.clear();
+        let most = 2 * k.max(GROUP);
+        let mut threshold = f32::NEG_INFINITY;
+        for (index, group) in logits.chunks(GROUP).enumerate() {
+            if !has_above(group, threshold) {
+                continue;
+            }
+            // A later token that only equals the threshold loses the tie.
+            let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
+            self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            if self.candidates.len() >= most {
+                self.keep_top(k);
+                threshold = self.candidates[k - 1].0;
+            }
+        }
+        self.keep_top(k);
+    }
+
+    /// Keeps the `k` best candidates, the worst of them last.
+    fn keep_top(&mut self, k: usize) {
+        if self.candidates.len() > k {
+            self.candidates.select_nth_unstable_by(k - 1, likelier_first);
+            self.candidates.truncate(k);
+        }
+    }
+
+    /// Candidates: the logits at or above `floor`, in the order of tokens.
+    fn select_above(&mut self, logits: &[f32], floor: f64) {
+        self.candidates.clear();
+        let threshold = (floor as f32).next_down().next_down(); // the strict comparison below must not lose the floor itself to rounding
+        for (index, group) in logits.chunks(GROUP).enumerate() {
+            if has_above(group, threshold) {
+                let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
+                self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            }
+        }
+    }
+
+    /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by default of all candidates).
+    fn cut_nucleus(&mut self, share: f64, whole: Option<f64>) {
+        let whole = whole.unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
+        // First the likeliest few, which mostly are enough, then all the rest.
+        let (mut sorted, mut piece, mut mass) = (0, 256, 0.0);
+        while sorted < self.candidates.len() {
+            let left = &mut self.candidates[sorted..];
+            if piece < left.len() {
+                left.select_nth_unstable_by(piece - 1, likelier_first);
+            }
+            let end = piece.min(left.len());
+            let next = &mut left[..end];
+            next.sort_unstable_by(likelier_first);
+            let crossing = next.iter().position(|&(weight, _)| {
+                mass += f64::from(weight);
+                mass >= share * whole
+            });
+            if let Some(crossing) = crossing {
+                self.candidates.truncate(sorted + crossing + 1);
+                return;
+            }
+            sorted += next.len();
+            piece = usize::MAX;
+        }
+    }
+}
+
+fn likelier_first(a: &(f32, Token), b: &(f32, Token)) -> Ordering {
+    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
+}
+
+/// Whether any value is above the threshold, without a branch per value.
+fn has_above(group: &[f32], threshold: f32) -> bool {
+    group.iter().fold(false, |any, &logit| any | (logit > threshold))
+}
+
+/// sum e^((x - largest) / temperature), summed in chunks so that `f32` lanes stay exact enough.
+fn sum_of_weights(logits: &[f32], largest: f32, temperature: f32) -> f64 {
+    const LANES: usize = 16;
+    let mut total = 0.0;
+    for chunk in logits.chunks(2048) {
+        let mut lanes = [0.0_f32; LANES];
+        let (groups, rest) = chunk.as_chunks::<LANES>();
+        for group in groups {
+            for lane in 0..LANES {
+                lanes[lane] += exp((group[lane] - largest) / temperature);
+            }
+        }
+        for (lane, logit) in rest.iter().enumerate() {
+            lanes[lane] += exp((logit - largest) / temperature);
+        }
+        total += lanes.into_iter().map(f64::from).sum::<f64>();
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampling::Randomness;
+
+    fn noise(len: usize, scale: f64, seed: u64) -> Vec<f32> {
+        let mut randomness = Randomness::new(seed);
+        // Rounded, so that ties are frequent.
+        (0..len).map(|_| ((randomness.uniform() - 0.5) * scale * 8.0).round() as f32 / 8.0).collect()
+    }
+
+    /// The same settings in f64, by sorting everything.
+    fn reference(settings: &SamplingSettings, logits: &[f32], context: &[Token]) -> Vec<f64> {
+        let mut logits: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
+        let window = if settings.repetition_window == 0 { context.len() } else { settings.repetition_window };
+        let recent = &context[context.len() - window.min(context.len())..];
+        for (token, logit) in logits.iter_mut().enumerate() {
+            if recent.contains(&(token as Token)) {
+                let penalty = f64::from(settings.repetition_penalty);
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].partial_cmp(&logits[a]).unwrap().then(a.cmp(&b)));
+        if settings.top_k > 0 {
+            order.truncate(settings.top_k);
+        }
+        let most = logits[order[0]];
+        let weight = |token: usize| ((logits[token] - most) / f64::from(settings.temperature)).exp();
+        let total: f64 = order.iter().map(|&token| weight(token)).sum();
+        let mut mass = 0.0;
+        let mut kept = Vec::new();
+        for token in order {
+            if weight(token) >= f64::from(settings.min_p) {
+                kept.push(token);
+            }
+            mass += weight(token);
+            if settings.top_p < 1.0 && mass >= f64::from(settings.top_p) * total {
+                break;
+            }
+        }
+        let total: f64 = kept.iter().map(|&token| weight(token)).sum();
+        let mut probabilities = vec![0.0; logits.len()];
+        kept.into_iter().for_each(|token| probabilities[token] = weight(token) / total);
+        probabilities
+    }
+
+    #[test]
+    fn every_combination_of_settings_equals_its_definition() {
+        let mut chain_memory = Distribution::new();
+        for (seed, len) in [1, 2, 5, 64, 65, 700, 5_000].into_iter().enumerate() {
+            for top_k in [0, 1, 3, 40, 100_000] {
+                for top_p in [1.0, 0.97, 0.5, 0.013] {
+                    for min_p in [0.0, 0.07, 1.0] {
+                        for (temperature, penalty, window) in [(1.0, 1.0, 0), (0.3, 1.37, 3), (2.7, 0.83, 0)] {
+                            let settings = SamplingSettings {
+                                temperature,
+                                top_k,
+                                top_p,
+                                min_p,
+                                repetition_penalty: penalty,
+                                repetition_window: window,
+                                seed: 0,
+                            };
+                            let logits = noise(len, 9.0, seed as u64);
+                            let context: Vec<Token> =
+                                [1, 4, 0, 4, 2].into_iter().map(|token| token % len as Token).collect();
+                            let expected = reference(&settings, &logits, &context);
+                            let mut chain = Chain::new(settings.clone()).unwrap();
+                            chain.fill(&mut logits.clone(), &context, &mut chain_memory).unwrap();
+                            for (token, &expected) in expected.iter().enumerate() {
+                                let got = f64::from(chain_memory.probability(token as Token));
+                                assert!(
+                                    (got - expected).abs() < 3e-6,
+                                    "token {token} of {len}: {got} instead of {expected}, {settings:?}"
+                                );
+                                assert_eq!(got > 0.0, expected > 1e-37, "token {token} of {len}, {settings:?}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_equal_tokens_the_smaller_number_is_kept() {
+        let settings = SamplingSettings { temperature: 1.0, top_k: 3, ..SamplingSettings::default() };
+        let mut distribution = Distribution::new();
+        Chain::new(settings.clone()).unwrap().fill(&mut [1.0; 500], &[], &mut distribution).unwrap();
+        assert_eq!(distribution.iter().map(|(token, _)| token).collect::<Vec<_>>(), [0, 1, 2]);
+        let settings = SamplingSettings { top_k: 0, top_p: 0.5, ..settings };
+        Chain::new(settings).unwrap().fill(&mut [1.0; 4], &[], &mut distribution).unwrap();
+        assert_eq!(distribution.iter().map(|(token, _)| token).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_tiny_temperature_is_nearly_greedy_and_never_empty() {
+        for temperature in [f32::MIN_POSITIVE, 1e-40, 1e-6] {
+            let settings = SamplingSettings { temperature, top_p: 0.9, ..SamplingSettings::default() };
+            let mut distribution = Distribution::new();
+            Chain::new(settings)
+                .unwrap()
+                .fill(&mut [1.0, 2.0, f32::NEG_INFINITY, 1.5], &[], &mut distribution)
+                .unwrap();
+            assert_eq!(distribution.iter().collect::<Vec<_>>(), [(1, 1.0)]);
+        }
+    }
+
+    #[test]
+    fn impossible_tokens_stay_impossible() {
+        for (top_k, top_p) in [(0, 1.0), (5, 1.0), (0, 0.99)] {
+            let settings = SamplingSettings { temperature: 5.0, top_k, top_p, ..SamplingSettings::default() };
+            let mut logits = vec![f32::NEG_INFINITY; 300];
+            (logits[7], logits[200]) = (-3.0, 4.0);
+            let mut distribution = Distribution::new();
+            Chain::new(settings).unwrap().fill(&mut logits, &[], &mut distribution).unwrap();
+            assert_eq!(
+                distribution.iter().filter(|(_, p)| *p > 0.0).map(|(token, _)| token).collect::<Vec<_>>(),
+                [7, 200]
+            );
+        }
+    }
+
+    #[test]
+    fn broken_logits_are_errors() {
+        let settings = SamplingSettings { temperature: 1.0, ..SamplingSettings::default() };
+        let mut chain = Chain::new(settings).unwrap();
+        let mut distribution = Distribution::new();
+        assert_eq!(chain.fill(&mut [0.0, f32::NAN], &[], &mut distribution), Err(LogitsError::NotANumber));
+        assert_eq!(chain.fill(&mut [f32::NEG_INFINITY; 3], &[], &mut distribution), Err(LogitsError::AllImpossible));
+        assert_eq!(chain.fill(&mut [], &[], &mut distribution), Err(LogitsError::Empty));
+    }
+
+    /// A measurement, not a truth: `cargo test --release -p speckv -- --ignored --nocapture time_of`.
+    #[test]
+    #[ignore = "prints times"]
+    fn time_of_one_distribution() {
+        // Cubed: few tokens stand out, as in a language model.
+        let logits: Vec<f32> = noise(151_936, 6.0, 1).into_iter().map(|x| x * x * x).collect();
+        let plain = SamplingSettings { temperature: 0.8, ..SamplingSettings::default() };
+        for settings in [
+            plain.clone(),
+            SamplingSettings { top_k: 40, ..plain.clone() },
+            SamplingSettings { top_p: 0.95, ..plain.clone() },
+            SamplingSettings { top_k: 40, top_p: 0.95, min_p: 0.05, ..plain },
+        ] {
+            let mut chain = Chain::new(settings.clone()).unwrap();
+            let (mut row, mut distribution) = (logits.clone(), Distribution::new());
+            let mut times = [std::time::Duration::ZERO; 100];
+            for time in &mut times {
+                let start = std::time::Instant::now();
+                chain.fill(&mut row, &[], &mut distribution).unwrap();
+                std::hint::black_box(distribution.draw(0.7));
+                *time = start.elapsed();
+            }
+            times.sort();
+            println!("{settings:?}: median {:?}, {} tokens", times[50], distribution.len());
+        }
+    }
+}

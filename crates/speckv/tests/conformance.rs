@@ -1,0 +1,199 @@
+//! The simulated models, the drafters and the plainest controllers pass the conformance suite, and broken ones do not.
+
+use std::sync::Arc;
+
+use speckv::{
+    conformance::{check_controller, check_drafter, check_model},
+    controller::{Controller, Fixed, Off, Plan, Situation, Verdict},
+    draft::{Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot},
+    logits::Logits,
+    model::{Cache, Feed, LanguageModel, ModelError},
+    record::Source,
+    signals::Signals,
+    sim::{Difference, SimCache, SimModel, SimSettings},
+};
+
+fn sim(vocab_size: usize) -> SimModel {
+    SimModel::new(SimSettings { vocab_size, context_length: 64, seed: 3, ..SimSettings::default() })
+}
+
+#[test]
+fn simulated_models_are_language_models() {
+    check_model(&sim(40)).unwrap();
+    check_model(&sim(1)).unwrap();
+    check_model(&sim(40).draft(Difference::Share { agreement: 0.5 })).unwrap();
+    check_model(&sim(40).without(2, 1)).unwrap();
+}
+
+/// A model with one fault; the conformance suite must see each of them.
+struct Faulty {
+    inner: SimModel,
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    DependsOnBatch,
+    DependsOnCompany,
+    RowsMissing,
+    ErrorGrowsCache,
+    AcceptsAnyToken,
+    CacheKeepsTail,
+}
+
+#[derive(Clone)]
+struct FaultyCache {
+    inner: SimCache,
+    keeps_tail: bool,
+}
+
+impl Cache for FaultyCache {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.inner.truncate(if self.keeps_tail && len > 0 { len + 1 } else { len });
+    }
+}
+
+impl LanguageModel for Faulty {
+    type Cache = FaultyCache;
+
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    fn context_length(&self) -> usize {
+        self.inner.context_length()
+    }
+
+    fn new_cache(&self) -> Result<FaultyCache, ModelError> {
+        Ok(FaultyCache { inner: self.inner.new_cache()?, keeps_tail: matches!(self.fault, Fault::CacheKeepsTail) })
+    }
+
+    fn forward(&self, feeds: &mut [Feed<'_, FaultyCache>], logits: &mut Logits) -> Result<(), ModelError> {
+        let fed = feeds[0].tokens.len();
+        let count = feeds.len();
+        let mut inner: Vec<_> = feeds
+            .iter_mut()
+            .map(|feed| Feed { cache: &mut feed.cache.inner, tokens: feed.tokens, rows: feed.rows })
+            .collect();
+        if matches!(self.fault, Fault::ErrorGrowsCache) {
+            self.inner.forward(&mut inner[..1], logits)?;
+            return if count > 1 { self.inner.forward(&mut inner[1..], logits) } else { Ok(()) };
+        }
+        if matches!(self.fault, Fault::AcceptsAnyToken)
+            && inner.iter().any(|f| f.tokens.iter().any(|&t| t as usize >= 40))
+        {
+            return Ok(());
+        }
+        self.inner.forward(&mut inner, logits)?;
+        let rows = logits.rows();
+        match self.fault {
+            Fault::DependsOnBatch if fed > 8 && rows > 0 => logits.row_mut(0)[3] += 1e-6,
+            Fault::DependsOnCompany if count > 1 && rows > 1 => logits.row_mut(rows - 1)[3] += 1e-6,
+            Fault::RowsMissing if rows > 4 => _ = logits.reshape(rows - 1, 40),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn every_fault_of_a_model_is_seen() {
+    use Fault::{AcceptsAnyToken, CacheKeepsTail, DependsOnBatch, DependsOnCompany, ErrorGrowsCache, RowsMissing};
+    for fault in [DependsOnBatch, DependsOnCompany, RowsMissing, ErrorGrowsCache, AcceptsAnyToken, CacheKeepsTail] {
+        // `row` of a buffer with too few rows would panic; a panic is as good as an error here.
+        let seen = std::panic::catch_unwind(|| check_model(&Faulty { inner: sim(40), fault }).is_err()).unwrap_or(true);
+        assert!(seen, "{fault:?} was not seen");
+    }
+}
+
+fn model_drafter() -> ModelDrafter<SimModel> {
+    ModelDrafter::new(Arc::new(sim(40).draft(Difference::Share { agreement: 0.5 })), 40)
+}
+
+#[test]
+fn drafters_are_drafters() {
+    let exact = NgramSettings { min_match: 1, max_match: 3, max_places: 4 };
+    let drafters: Vec<(&str, Box<dyn Drafter>)> = vec![
+        ("none", Box::new(NoDrafter::new())),
+        ("n-gram", Box::new(NgramDrafter::default())),
+        ("short n-gram", Box::new(NgramDrafter::new(exact))),
+        ("model", Box::new(model_drafter())),
+        ("padded model", Box::new(ModelDrafter::new(Arc::new(sim(40)), 30))),
+        ("both", Box::new(Both::new(NgramDrafter::default(), model_drafter()))),
+    ];
+    for (name, mut drafter) in drafters {
+        let vocab_size = if name == "padded model" { 30 } else { 40 };
+        check_drafter(drafter.as_mut(), vocab_size).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// Forgets to forget.
+struct Stubborn(ModelDrafter<SimModel>);
+
+impl Drafter for Stubborn {
+    fn open(&mut self) -> Result<Slot, DraftError> {
+        self.0.open()
+    }
+
+    fn close(&mut self, slot: Slot) {
+        self.0.close(slot);
+    }
+
+    fn catch_up(&mut self, slot: Slot, tokens: &[speckv::token::Token]) -> Result<(), DraftError> {
+        self.0.catch_up(slot, tokens)
+    }
+
+    fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+        self.0.propose(asks)
+    }
+
+    fn truncate(&mut self, _: Slot, _: usize) {}
+}
+
+#[test]
+fn a_drafter_that_does_not_truncate_is_seen() {
+    check_drafter(&mut Stubborn(model_drafter()), 40).unwrap_err();
+}
+
+#[test]
+fn plain_controllers_are_controllers() {
+    check_controller(&|| Box::new(Off)).unwrap();
+    for gamma in [0, 1, 4, 1000] {
+        check_controller(&|| Box::new(Fixed::new(gamma))).unwrap();
+    }
+    check_controller(&|| Box::new(Fixed::from_source(3, Source::Ngram))).unwrap();
+}
+
+/// Asks for everything, then drops or verifies by signals.
+struct Moody;
+
+impl Controller for Moody {
+    fn name(&self) -> String {
+        "moody".into()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        if situation.context.is_multiple_of(3) && situation.lookup.is_some() {
+            Plan::ngram(1000)
+        } else {
+            Plan::model(1000)
+        }
+    }
+
+    fn judge(&mut self, signals: &[Signals]) -> Verdict {
+        match signals.last() {
+            Some(newest) if newest.confidence < 0.4 => Verdict::Drop,
+            Some(newest) if newest.entropy_bits > 1.5 => Verdict::Verify,
+            _ => Verdict::Continue,
+        }
+    }
+}
+
+#[test]
+fn a_controller_may_drop_and_verify_as_it_likes() {
+    check_controller(&|| Box::new(Moody)).unwrap();
+}

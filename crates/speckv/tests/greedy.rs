@@ -1,0 +1,157 @@
+//! Greedy output equals plain decoding, token for token, whatever drafts and however far.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use speckv::{
+    conformance::decode_plainly,
+    controller::{Controller, Fixed, Plan, Situation, Verdict},
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
+    engine::{Engine, FinishReason, SequenceSettings},
+    record::Source,
+    sampling::{Randomness, SamplingSettings},
+    signals::Signals,
+    sim::{Difference, SimModel, SimSettings},
+    token::Token,
+};
+
+fn drafter(kind: usize, target: &SimModel, difference: Difference, vocab_size: usize) -> Box<dyn Drafter> {
+    let model = || ModelDrafter::new(Arc::new(target.draft(difference)), vocab_size);
+    match kind {
+        0 => Box::new(NoDrafter::new()),
+        1 => Box::new(NgramDrafter::default()),
+        2 => Box::new(model()),
+        _ => Box::new(Both::new(NgramDrafter::default(), model())),
+    }
+}
+
+/// Plans and judges at random.
+struct Whim(Randomness);
+
+impl Controller for Whim {
+    fn name(&self) -> String {
+        "whim".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        let source = if self.0.uniform() < 0.5 { Source::Model } else { Source::Ngram };
+        Plan { gamma: (self.0.uniform() * 20.0) as usize, source }
+    }
+
+    fn judge(&mut self, _: &[Signals]) -> Verdict {
+        match self.0.uniform() {
+            u if u < 0.1 => Verdict::Drop,
+            u if u < 0.2 => Verdict::Verify,
+            _ => Verdict::Continue,
+        }
+    }
+}
+
+fn difference() -> impl Strategy<Value = Difference> {
+    prop_oneof![
+        (0.0..=1.0).prop_map(|agreement| Difference::Share { agreement }),
+        Just(Difference::Share { agreement: 1.0 }),
+        (0.0_f32..=1.0).prop_map(|weight| Difference::Blend { weight }),
+        Just(Difference::Opposed),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn greedy_output_equals_plain_decoding(
+        seed in 0_u64..1000,
+        vocab_size in 1_usize..40,
+        order in prop_oneof![Just(1), Just(2), Just(usize::MAX)],
+        gamma in prop_oneof![(0_usize..=16).prop_map(Some), Just(Some(1000)), Just(None)],
+        kind in 0_usize..4,
+        difference in difference(),
+        prompt in prop::collection::vec(0_u32..1000, 1..20),
+        max_tokens in 1_usize..60,
+    ) {
+        let target = SimModel::new(SimSettings { vocab_size, context_length: 70, order, seed, sharpness: 3.0 });
+        let prompt: Vec<Token> = prompt.into_iter().map(|token| token % vocab_size as Token).collect();
+        let room = max_tokens.min(70 - prompt.len());
+        let expected = decode_plainly(&target, &prompt, room).unwrap();
+        let mut engine = Engine::new(Arc::new(target.clone()), drafter(kind, &target, difference, vocab_size));
+        let controller: Box<dyn Controller> = match gamma {
+            Some(gamma) => Box::new(Fixed::new(gamma)),
+            None => Box::new(Whim(Randomness::new(seed))),
+        };
+        let sampling = SamplingSettings::default();
+        let mut sequence = engine.sequence(SequenceSettings { prompt, sampling, end_tokens: vec![], max_tokens, controller }).unwrap();
+        let got: Vec<Token> = engine.generate(&mut sequence).map(Result::unwrap).collect();
+        prop_assert_eq!(got, expected);
+        prop_assert_eq!(sequence.finish_reason(), Some(FinishReason::Length));
+        prop_assert_eq!(sequence.totals().produced, room);
+    }
+
+    #[test]
+    fn with_a_repetition_penalty_greedy_output_is_still_that_of_plain_decoding(
+        seed in 0_u64..1000,
+        penalty in 0.7_f32..2.0,
+        window in prop_oneof![Just(0_usize), 1_usize..12],
+        gamma in 1_usize..=16,
+        kind in 1_usize..4,
+    ) {
+        let target = SimModel::new(SimSettings { vocab_size: 10, order: 2, seed, ..SimSettings::default() });
+        let sampling = SamplingSettings { repetition_penalty: penalty, repetition_window: window, ..SamplingSettings::default() };
+        let run = |gamma: usize, kind: usize| {
+            let drafter = drafter(kind, &target, Difference::Share { agreement: 0.8 }, 10);
+            let mut engine = Engine::new(Arc::new(target.clone()), drafter);
+            let controller = Box::new(Fixed::new(gamma));
+            let settings = SequenceSettings { prompt: vec![1, 2, 3], sampling: sampling.clone(), end_tokens: vec![], max_tokens: 60, controller };
+            let mut sequence = engine.sequence(settings).unwrap();
+            engine.generate(&mut sequence).map(Result::unwrap).collect::<Vec<Token>>()
+        };
+        prop_assert_eq!(run(gamma, kind), run(0, 0));
+    }
+
+    #[test]
+    fn sequences_stepped_together_say_what_each_says_alone(seed in 0_u64..1000, kind in 0_usize..4, gammas in prop::collection::vec(0_usize..6, 4)) {
+        let target = SimModel::new(SimSettings { vocab_size: 16, order: 3, seed, ..SimSettings::default() });
+        for temperature in [0.0, 0.9] {
+            let settings = |index: usize| SequenceSettings {
+                prompt: (0..=index as Token * 3).map(|i| (i * 7 + index as Token) % 16).collect(),
+                sampling: SamplingSettings { temperature, seed: index as u64, ..SamplingSettings::default() },
+                end_tokens: vec![5],
+                max_tokens: 20 + 5 * index,
+                controller: Box::new(Fixed::new(gammas[index])),
+            };
+            let engine = || Engine::new(Arc::new(target.clone()), drafter(kind, &target, Difference::Share { agreement: 0.7 }, 16));
+            let alone: Vec<_> = (0..4).map(|index| {
+                let mut engine = engine();
+                let mut sequence = engine.sequence(settings(index)).unwrap();
+                while sequence.finish_reason().is_none() {
+                    engine.step(&mut [&mut sequence]).unwrap();
+                }
+                (sequence.tokens().to_vec(), sequence.finish_reason(), sequence.totals().steps, sequence.totals().accepted)
+            }).collect();
+            let mut engine = engine();
+            let mut sequences: Vec<_> = (0..4).map(|index| engine.sequence(settings(index)).unwrap()).collect();
+            while sequences.iter().any(|sequence| sequence.finish_reason().is_none()) {
+                engine.step(&mut sequences.iter_mut().collect::<Vec<_>>()).unwrap();
+            }
+            let together: Vec<_> = sequences.iter()
+                .map(|s| (s.tokens().to_vec(), s.finish_reason(), s.totals().steps, s.totals().accepted)).collect();
+            prop_assert_eq!(together, alone);
+        }
+    }
+}
+
+#[test]
+fn a_draft_that_agrees_is_accepted_and_one_that_does_not_is_not() {
+    for (agreement, expected) in [(1.0, 1.0), (0.0, 0.0)] {
+        let target = SimModel::new(SimSettings { vocab_size: 500, ..SimSettings::default() });
+        let drafter = drafter(2, &target, Difference::Share { agreement }, 500);
+        let mut engine = Engine::new(Arc::new(target), drafter);
+        let controller = Box::new(Fixed::new(4));
+        let sampling = SamplingSettings::default();
+        let settings = SequenceSettings { prompt: vec![1], sampling, end_tokens: vec![], max_tokens: 200, controller };
+        let mut sequence = engine.sequence(settings).unwrap();
+        assert_eq!(engine.generate(&mut sequence).count(), 200);
+        let rate = sequence.totals().acceptance_rate().unwrap();
+        assert!((rate - expected).abs() < 0.05, "acceptance rate {rate} at agreement {agreement}");
+    }
+}
