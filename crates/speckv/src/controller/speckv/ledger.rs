@@ -22,6 +22,7 @@ pub(super) struct Ledger {
 const FIRST_INTERVAL: u32 = 8;
 const LONGEST_INTERVAL: u32 = 32;
 const PATIENCE: f64 = 0.1;
+const PAUSE: u32 = 4;
 /// Savings that count, in plain steps: what a draft that turns bad may lose again.
 const CAP: f64 = 12.0;
 
@@ -45,9 +46,15 @@ impl Ledger {
     }
 
     /// Loss per step, in tokens, that is put up with while the balance is good: stopping is dear (the draft falls behind, and nothing more is
-    /// learned), and a forecast just below zero is as likely to be wrong as not. The balance pays for it and ends it.
+    /// learned), and a forecast just below zero is as likely to be wrong as not. The balance pays for it and ends it. Nothing is put up with
+    /// for coming back.
     pub fn patience(&self) -> f64 {
-        PATIENCE * self.balance.max(0.0)
+        if self.is_away() { 0.0 } else { PATIENCE * self.balance.max(0.0) }
+    }
+
+    /// Whether the source has rested for more than a pause between steps.
+    pub fn is_away(&self) -> bool {
+        self.idle_steps > PAUSE
     }
 
     /// Whether it is time to look again, at a price of `price` plain steps.

@@ -234,7 +234,8 @@ impl Speckv {
         let predicted = prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share;
         let risk = self.step.catch_up + (prices.draft + prices.verify[1]) / rate;
         // A step without the draft model is one token more that it has to read when it comes back.
-        let arrears = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
+        let reading = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
+        let arrears = if ledger.is_away() { 0.0 } else { reading };
         Some(Offer {
             source: Source::Model,
             limit,
