@@ -1,8 +1,14 @@
 //! Controllers on synthetic acceptance with known truth, in modelled time: tokens per second by exact replay.
 
+use std::sync::Arc;
+
 use speckv::{
     controller::{Controller, ControllerParts, ControllerSpec},
     cost::{CostModel, Samples, TimeSample, VerifySample},
+    predictor::{
+        Metrics, Predictor, Question, SessionFacts, sigmoid,
+        train::{Example, Kind, TrainOptions, examples, train},
+    },
     record::StepRecord,
 };
 use speckv_lab::{
@@ -229,4 +235,46 @@ fn nobody_passes_the_oracle() {
             assert!(seconds >= least - 1e-6, "{name}: {seconds} s, bound {least} s");
         }
     }
+}
+
+/// Examples of a deep fixed draft on some traces.
+fn seen(traces: &[Trace], cost: &CostModel) -> Vec<Example> {
+    let records =
+        traces.iter().map(|trace| replay(build("fixed:8", cost).as_mut(), trace, cost).expect("a good trace"));
+    records.flat_map(|records| examples(&records, SessionFacts::default())).collect()
+}
+
+#[test]
+fn training_on_other_texts_calibrates_a_boasting_draft_and_does_not_slow_it_down() {
+    let cost = cpu();
+    let regimes = [Regime { bias: 2.0, ..Regime::calibrated(512, 0.5) }];
+    let train_on: Vec<Trace> = (0..12).map(|seed| synthetic::trace(&regimes, seed)).collect();
+    let test_on = traces(&regimes, 12);
+    let trained = train(&seen(&train_on, &cost), Kind::Logistic, &Predictor::prior(), &TrainOptions::default());
+    let quality = |predictor: &Predictor| {
+        let accept = seen(&test_on, &cost).into_iter().filter(|example| example.question == Question::Accept);
+        let pairs: Vec<(f32, bool)> = accept
+            .map(|example| {
+                (sigmoid(predictor.head(example.source, example.question).score(&example.features)), example.accepted)
+            })
+            .collect();
+        Metrics::of(&pairs).expect("there are examples")
+    };
+    let (before, after) = (quality(&Predictor::prior()), quality(&trained));
+    println!("prior {before:?}\ntrained {after:?}");
+    assert!(after.ece_10 < 0.04 && after.ece_10 < 0.5 * before.ece_10, "{} was {}", after.ece_10, before.ece_10);
+    assert!(after.gain_over_constant() > 0.1 && after.auc > Some(0.7), "{after:?}");
+    let speed = |predictor: Predictor| {
+        let parts =
+            ControllerParts { cost: cost.clone(), predictor: Some(Arc::new(predictor)), ..ControllerParts::default() };
+        let spec: ControllerSpec = "speckv".parse().expect("known");
+        let mut sum = Summary::default();
+        for trace in &test_on {
+            sum += Summary::of(&replay(spec.build(&parts).as_mut(), trace, &cost).expect("a good trace"));
+        }
+        sum.tokens_per_second()
+    };
+    let (prior, trained) = (speed(Predictor::prior()), speed(trained));
+    println!("{prior:.2} with the prior, {trained:.2} trained");
+    assert!(trained > 0.995 * prior, "{trained:.2} trained, {prior:.2} with the prior");
 }
