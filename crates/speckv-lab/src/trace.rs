@@ -53,7 +53,7 @@ pub struct Trace {
     pub end_tokens: Vec<Token>,
     /// The target's output, the end token included if there was one.
     pub tokens: Vec<Token>,
-    /// What was proposed before each of them, [tokens].
+    /// What was proposed before each of them, `[tokens]`.
     pub positions: Vec<Position>,
 }
 

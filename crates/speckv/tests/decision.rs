@@ -9,7 +9,7 @@ use std::{
 };
 
 use speckv::{
-    controller::{Controller, Plan, Situation, Speckv, SpeckvOptions, Verdict},
+    controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
     cost::CostModel,
     predictor::{FEATURES, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts},
     record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},

@@ -12,7 +12,8 @@ pub struct Ema {
     steps: u32,
 }
 
-/// SGLang's documented defaults.
+/// SGLang's documented defaults (`--speculative-adaptive-config`). Its documentation gives the target as `round(average) + 1`; that a tier is left half a
+/// token before it is this project's reading of that.
 const TIERS: [usize; 3] = [1, 3, 7];
 const RATE: f32 = 0.2;
 const WARM_UP: u32 = 10;

@@ -25,7 +25,8 @@ pub struct Entropy {
     acceptance: f32,
 }
 
-/// AdaEDL's constants, as published: weight of the entropy, goal of the acceptance rate, and the three rates of its update.
+/// AdaEDL's constants: the weight of the entropy is the published one; goal and rates of the update, and where lambda starts, are not checked
+/// against the paper's appendix.
 const ENTROPY_WEIGHT: f32 = 0.2;
 const GOAL: f32 = 0.9;
 const ACCEPTANCE_MEMORY: f32 = 0.5;
@@ -33,7 +34,7 @@ const LAMBDA_MEMORY: f32 = 0.9;
 const LAMBDA_STEP: f32 = 0.01;
 
 impl Entropy {
-    /// SVIP's threshold on the square root of the entropy.
+    /// Threshold on the square root of the entropy: this project's choice, SVIP tunes it per pair.
     pub const SVIP_THRESHOLD: f32 = 0.6;
     /// Most tokens per step.
     pub const GAMMA: usize = 16;

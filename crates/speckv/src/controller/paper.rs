@@ -22,11 +22,11 @@ pub enum PaperPredictor {
     },
     /// `clip(relu(x W1 + b1) . W2 + b2, 0, 1)`, as released.
     Mlp {
-        /// [features, hidden]
+        /// `[features, hidden]`
         hidden: Box<[[f64; PAPER_HIDDEN]; PAPER_FEATURES]>,
-        /// [hidden]
+        /// `[hidden]`
         hidden_bias: Box<[f64; PAPER_HIDDEN]>,
-        /// [hidden]
+        /// `[hidden]`
         output: Box<[f64; PAPER_HIDDEN]>,
         /// Output bias.
         output_bias: f64,

@@ -43,7 +43,7 @@ impl Affine {
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct CostModel {
     parts: Parts,
-    /// `verify` with the online corrections applied, never falling with the row count, [rows].
+    /// `verify` with the online corrections applied, never falling with the row count, `[rows]`.
     corrected: [Affine; MEASURED_ROWS],
     /// `exp` of the draft's correction.
     draft_factor: f64,

@@ -11,7 +11,7 @@ pub const HIDDEN: usize = 16;
 pub enum Head {
     /// `w . x`.
     Logistic {
-        /// [features]
+        /// `[features]`
         weights: Vec<f32>,
     },
     /// `w2 . relu(W1 x + b1) + b2`.
@@ -22,11 +22,11 @@ pub enum Head {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mlp {
-    /// First layer, [HIDDEN, features], row-major.
+    /// First layer, `[HIDDEN, features]`, row-major.
     pub hidden: Vec<f32>,
-    /// Its biases, [HIDDEN].
+    /// Its biases, `[HIDDEN]`.
     pub hidden_bias: Vec<f32>,
-    /// Second layer, [HIDDEN].
+    /// Second layer, `[HIDDEN]`.
     pub output: Vec<f32>,
     /// Its bias.
     pub output_bias: f32,

@@ -8,7 +8,7 @@ pub(super) const DEEPEST: usize = 32;
 pub(super) struct Prices {
     /// One draft token.
     pub draft: f64,
-    /// Verifying `k` draft tokens more than none, [0..=DEEPEST].
+    /// Verifying `k` draft tokens more than none, `[0..=DEEPEST]`.
     pub verify: [f64; DEEPEST + 1],
 }
 

@@ -89,7 +89,7 @@ struct Step {
     predicted: f64,
     /// `S_i` of the newest position.
     survival: f64,
-    /// Sum of `S_1 ..= S_i`, [0..=DEEPEST].
+    /// Sum of `S_1 ..= S_i`, `[0..=DEEPEST]`.
     expected: [f64; DEEPEST + 1],
     judged: usize,
 }
