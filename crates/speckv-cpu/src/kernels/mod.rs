@@ -1,5 +1,7 @@
 //! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run time.
 
+#![allow(clippy::needless_range_loop, reason = "lanes, rows and blocks are coordinates: the same index reads several arrays")]
+
 use std::fmt;
 
 pub mod activation;
@@ -44,9 +46,8 @@ impl Isa {
     pub fn available() -> &'static [Isa] {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+            let avx2 =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             let avx512 = avx2
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
