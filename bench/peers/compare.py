@@ -2,6 +2,7 @@
 """SpecKV and llama-server on the same files and prompts, in turns. See README.md."""
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -79,9 +80,11 @@ def programs(options):
     return found
 
 
-def measure(options, prompts, binaries, say):
-    """All samples, and how long each setting's turn began after the start. Rounds of settings in a new order each time; a setting's
-    prompts run in one block, since its flags are those of a process."""
+def measure(options, prompts, binaries, say, keep):
+    """Rounds of settings in a new order each time; a setting's prompts run in one block, since its flags are those of a process.
+
+    `keep(samples, turns)` gets all samples and turns so far after each round; a turn is when a setting's block began. Samples come in
+    the order of the settings as given."""
     engines = {"llama": LlamaServer, "speckv": SpeckvRun}
     order = random.Random(options.seed)
     samples, turns = [], []
@@ -97,7 +100,9 @@ def measure(options, prompts, binaries, say):
             speed = summary.spread(s.tokens_per_second for s in block)
             done = f"round {round_number + 1} of {options.rounds}, setting {place + 1} of {len(options.settings)}"
             say(f"{done}: {setting} {speed.text()} tokens/s")
-    return samples, turns
+        samples.sort(key=lambda s: (options.settings.index(s.setting), s.round))
+        keep(samples, turns)
+    return samples
 
 
 def report(samples):
@@ -132,19 +137,24 @@ def result(options, binaries, prompts, samples, turns):
     }
 
 
+def write(options, binaries, prompts, samples, turns):
+    """Writes the result so far, so that a failure late in a long run loses one round at most."""
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(result(options, binaries, prompts, samples, turns), indent=1)
+        options.output.write_text(text + "\n", encoding="utf-8")
+
+
 def main():
     options = parse_arguments()
     binaries = programs(options)
     tasks = options.tasks.split(",") if options.tasks else None
     try:
         prompts = workload.load(options.workloads, options.prompts_per_task, tasks=tasks)
-        samples, turns = measure(options, prompts, binaries, lambda text: print(text, file=sys.stderr, flush=True))
+        keep = functools.partial(write, options, binaries, prompts)
+        samples = measure(options, prompts, binaries, lambda text: print(text, file=sys.stderr, flush=True), keep)
     except (ServerFailed, RunFailed, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result(options, binaries, prompts, samples, turns), indent=1)
-        options.output.write_text(text + "\n", encoding="utf-8")
     print(report(samples))
     if disagreements := summary.prompt_disagreements(samples):
         sys.exit(f"error: engines disagree on the number of tokens of {len(disagreements)} prompts: {disagreements}")

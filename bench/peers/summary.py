@@ -90,11 +90,13 @@ def by_task(samples, plain):
 
 
 def prompt_disagreements(samples):
-    """Prompts that engines turned into different numbers of tokens: {prompt: {setting: tokens}}. Such a comparison is void."""
+    """Prompts that were not always the same number of tokens: {prompt: {tokens: settings}}. Such a comparison is void."""
     counts = {}
     for s in samples:
-        counts.setdefault(s.prompt, {})[s.setting] = s.prompt_tokens
-    return {prompt: by_setting for prompt, by_setting in counts.items() if len(set(by_setting.values())) > 1}
+        settings = counts.setdefault(s.prompt, {}).setdefault(s.prompt_tokens, [])
+        if s.setting not in settings:
+            settings.append(s.setting)
+    return {prompt: by_count for prompt, by_count in counts.items() if len(by_count) > 1}
 
 
 def texts_unlike_plain(samples, plain):
