@@ -53,12 +53,14 @@ fn the_curve_as_text_is_a_table_on_standard_output() {
 #[test]
 fn default_lengths_fit_the_model_and_lengths_that_do_not_are_refused() {
     let desk = Desk::new();
-    let json = desk.run(&["bench", "--curve", "target.gguf", "--rounds", "1", "--buffer", "1", "--json"]).succeeds().json();
+    let json =
+        desk.run(&["bench", "--curve", "target.gguf", "--rounds", "1", "--buffer", "1", "--json"]).succeeds().json();
     assert_eq!(json["curves"].as_array().map(Vec::len), Some(1), "2048 tokens do not fit a context of 256");
     assert_eq!((&json["curves"][0]["context"], &json["prompts"][0]["tokens"]), (&128.into(), &128.into()));
     let too_long = ["bench", "--curve", "target.gguf", "--context", "250"];
     desk.run(&too_long).fails(2, &["--context 250 does not fit", "256", "give at most --context 239"]);
-    desk.run(&["bench", "--curve", "target.gguf", "--prompt", "257"]).fails(2, &["--prompt 257", "at most --prompt 256"]);
+    desk.run(&["bench", "--curve", "target.gguf", "--prompt", "257"])
+        .fails(2, &["--prompt 257", "at most --prompt 256"]);
 }
 
 #[test]

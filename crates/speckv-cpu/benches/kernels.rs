@@ -107,15 +107,14 @@ fn product(bencher: Bencher, case: &Case) {
     checked::quantize(*ISA, &exact, COLUMNS, &mut quantized);
     let mut out = vec![0.0; case.n * ROWS];
     let mut next = 0;
-    bencher
-        .counter(BytesCount::new(set[0].byte_len()))
-        .counter(ItemsCount::new(case.n * ROWS * COLUMNS))
-        .bench_local(|| {
+    bencher.counter(BytesCount::new(set[0].byte_len())).counter(ItemsCount::new(case.n * ROWS * COLUMNS)).bench_local(
+        || {
             next = (next + 1) % set.len();
             let input = Input { quantized: &quantized, exact: &exact, first: 0 };
             checked::product(black_box(&set[next]), &POOL, *ISA, input, &mut out);
             black_box(&out);
-        });
+        },
+    );
 }
 
 /// One key-value head of 128 values with the 6 queries of each row that share it, as Qwen2.5 1.5B has.

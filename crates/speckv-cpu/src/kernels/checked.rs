@@ -92,7 +92,10 @@ pub fn attention(
     assert!(queries.len() == n * head_dim && out.len() == n * head_dim, "queries and results are [{n}, {head_dim}]");
     let stride = visible.iter().copied().max().unwrap_or(0).next_multiple_of(GROUP);
     assert!(visible.iter().all(|&visible| visible > 0), "a query sees nothing");
-    assert!(keys.len() >= stride * head_dim && values.len() >= stride * head_dim, "{stride} positions are not in the cache");
+    assert!(
+        keys.len() >= stride * head_dim && values.len() >= stride * head_dim,
+        "{stride} positions are not in the cache"
+    );
     scores.resize(ATTENTION_ROWS * stride, 0.0);
     let mut row = 0;
     while row < n {
@@ -135,17 +138,23 @@ mod tests {
             let mut out = vec![f32::NAN; n * head_dim];
             attention(isa, cache, &queries, &visible, 0.2, &mut Vec::new(), &mut out);
             for row in 0..n {
-                let key = |position: usize, k: usize| keys[(position / GROUP * head_dim + k) * GROUP + position % GROUP].to_f64();
+                let key = |position: usize, k: usize| {
+                    keys[(position / GROUP * head_dim + k) * GROUP + position % GROUP].to_f64()
+                };
                 let weights: Vec<f64> = (0..visible[row])
                     .map(|position| {
-                        let score: f64 = (0..head_dim).map(|k| f64::from(queries[row * head_dim + k]) * key(position, k)).sum();
+                        let score: f64 =
+                            (0..head_dim).map(|k| f64::from(queries[row * head_dim + k]) * key(position, k)).sum();
                         (0.2 * score).exp()
                     })
                     .collect();
                 let sum: f64 = weights.iter().sum();
                 for k in 0..head_dim {
-                    let expected: f64 =
-                        weights.iter().enumerate().map(|(position, w)| w / sum * values[position * head_dim + k].to_f64()).sum();
+                    let expected: f64 = weights
+                        .iter()
+                        .enumerate()
+                        .map(|(position, w)| w / sum * values[position * head_dim + k].to_f64())
+                        .sum();
                     let got = f64::from(out[row * head_dim + k]);
                     assert!((got - expected).abs() < 1e-5, "{isa}, row {row}, column {k}: {got} for {expected}");
                 }
