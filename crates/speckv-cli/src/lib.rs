@@ -8,6 +8,7 @@ pub mod args;
 pub mod catalogue;
 pub mod commands;
 pub mod controllers;
+pub mod conversation;
 pub mod curve;
 pub mod download;
 pub mod failure;

@@ -19,6 +19,7 @@ use speckv_cpu::{
 use crate::{
     args::DraftChoice,
     controllers::MAX_GAMMA,
+    conversation::Scribe,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     obtain::Shelf,
@@ -134,23 +135,12 @@ impl Pair {
         Ok(Pair { engine, tokenizer, template })
     }
 
-    /// The tokens of a conversation, up to where the assistant's turn begins.
-    ///
-    /// # Errors
-    /// If the model's template refuses the conversation.
-    pub fn conversation(&self, messages: &[Message]) -> Outcome<Vec<Token>> {
-        let text = self.template.render(messages, true).map_err(|error| {
-            Failure::from_error(&error, error.hint(), "`--raw` gives the prompt to the model without its template")
-        })?;
-        self.encode(&text, true, false)
-    }
-
     /// The tokens of a text that the model continues as it is.
     ///
     /// # Errors
     /// If the vocabulary cannot spell the text.
     pub fn raw(&self, text: &str) -> Outcome<Vec<Token>> {
-        self.encode(text, true, true)
+        self.tokens(text, true)
     }
 
     /// Texts that end a turn of a model without tokens for that.
@@ -171,10 +161,26 @@ impl Pair {
         }
     }
 
-    fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Outcome<Vec<Token>> {
-        self.tokenizer.encode(text, parse_special, add_special).map_err(|error| {
+    fn tokens(&self, text: &str, add_special: bool) -> Outcome<Vec<Token>> {
+        self.tokenizer.encode(text, true, add_special).map_err(|error| {
             Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
         })
+    }
+}
+
+impl Scribe for Pair {
+    fn render(&self, messages: &[Message]) -> Outcome<String> {
+        self.template.render(messages, true).map_err(|error| {
+            Failure::from_error(&error, error.hint(), "`--raw` gives the prompt to the model without its template")
+        })
+    }
+
+    fn encode(&self, text: &str) -> Outcome<Vec<Token>> {
+        self.tokens(text, false)
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        self.tokenizer.end_tokens().contains(&token)
     }
 }
 

@@ -129,7 +129,7 @@ fn bar_style(unit: Unit) -> ProgressStyle {
 }
 
 fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapsed: Duration) -> String {
-    let percent = if total == 0 { 100 } else { done * 100 / total };
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
     match unit {
         Unit::Bytes => {
             let rate = done.saturating_sub(start) as f64 / elapsed.as_secs_f64().max(1e-3);

@@ -14,7 +14,7 @@ use std::{
 
 /// Turns of the spin loop before a worker parks: some 100 microseconds, longer than the work between two sections, shorter than
 /// anybody would notice on a power meter.
-const SPINS: u32 = 20_000;
+const SPINS: u32 = 5_000;
 
 /// A section's work: called with the number of each task, in any order, by any thread, and with the number of that thread.
 type Work = dyn Fn(usize, usize) + Sync;

@@ -67,10 +67,15 @@ fn errors_tell_the_line_and_a_next_step() {
     assert!(error.to_string().contains("line 2") && error.hint().is_some());
 
     let error = render("\n\n{{ raise_exception('roles must alternate') }}", &hello()).unwrap_err();
-    assert!(matches!(&error, TemplateError::Raised { line: 3, message } if message == "roles must alternate"), "{error}");
+    assert!(
+        matches!(&error, TemplateError::Raised { line: 3, message } if message == "roles must alternate"),
+        "{error}"
+    );
     assert!(error.hint().is_some());
 
-    for source in ["a\n{{ 1 + 'x' }}", "a\n{{ nothing.at.all }}", "a\n{{ f() }}", "a\n{{ 1 // 0 }}", "a\n{{ 'x' | frobnicate }}"] {
+    for source in
+        ["a\n{{ 1 + 'x' }}", "a\n{{ nothing.at.all }}", "a\n{{ f() }}", "a\n{{ 1 // 0 }}", "a\n{{ 'x' | frobnicate }}"]
+    {
         let error = render(source, &hello()).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{source}: {error}");
         assert!(error.hint().is_some());
@@ -81,27 +86,23 @@ fn errors_tell_the_line_and_a_next_step() {
 fn templates_that_do_not_end_are_stopped() {
     let range = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     assert!(matches!(render(range, &hello()), Err(TemplateError::TooManySteps { line: 1 })));
-    eprintln!("A");
     let macros = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
     assert!(render(macros, &hello()).is_err());
-    eprintln!("B");
     let long = "{% set a = 'x' * 60000 %}{% set b = a * 1 %}{% for i in range(20000) %}{{ b }}{% endfor %}";
     assert!(matches!(render(long, &hello()), Err(TemplateError::TooLong { .. })));
     assert!(render("{{ 'x' * 1000000000000 }}", &hello()).is_err());
-    eprintln!("C");
     let nested = format!("{}{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
     assert!(render(&nested, &hello()).is_err());
     assert!(render(&format!("{{{{ {} }}}}", "(".repeat(20_000)), &hello()).is_err());
-    eprintln!("D");
-    // Lists in lists in lists: freeing them must not overflow the stack either.
-    let lists = "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}";
-    assert!(matches!(render(lists, &hello()), Err(TemplateError::TooManySteps { .. })));
+    // Lists in lists in lists: freeing them must not overflow the stack, with as many steps as there can be.
+    let lists = "{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}";
+    assert!(matches!(render(lists, &vec![hello()[0].clone(); 1000]), Err(TemplateError::TooManySteps { .. })));
 }
 
 #[test]
 fn long_conversations_have_steps_enough() {
-    let source = "{% for m in messages %}{% for n in messages %}{% if n.role == 'x' %}{{ n.content }}{% endif %}{% endfor %}{% endfor %}";
-    let messages = vec![Message::new("user", "a"); 1000];
+    let source = "{% for m in messages %}{% for i in range(9) %}{% if m.role == 'x' %}{{ m.content }}{% endif %}{% endfor %}{% endfor %}";
+    let messages = vec![Message::new("user", "a"); 10_000];
     assert_eq!(render(source, &messages).unwrap(), "");
 }
 
@@ -118,12 +119,14 @@ fn models_without_a_template_get_a_fallback_that_says_so() {
     use TokenType::{Control, Normal};
     let messages = [Message::new("system", "Be brief."), Message::new("user", "Hi")];
 
-    let template = ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Control), ("<|im_end|>", Control)]));
+    let template =
+        ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Control), ("<|im_end|>", Control)]));
     assert_eq!((template.origin(), template.stop_strings()), (Origin::ChatMl, &[][..]));
     let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(template.render(&messages, true).unwrap(), expected);
 
-    let template = ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Normal), ("<|im_end|>", Normal)]));
+    let template =
+        ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Normal), ("<|im_end|>", Normal)]));
     assert_eq!(template.origin(), Origin::Plain);
     assert!(template.stop_strings().contains(&"\n\nUser:"));
     assert_eq!(template.render(&messages, true).unwrap(), "<s>System: Be brief.\n\nUser: Hi\n\nAssistant:");
@@ -137,7 +140,11 @@ fn templates_of_a_folder_are_found_in_their_order() {
     let load = || ChatTemplate::from_folder(folder.path(), &tokenizer);
     assert_eq!(load().unwrap().origin(), Origin::Plain);
     let config = folder.path().join("tokenizer_config.json");
-    std::fs::write(&config, r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#).unwrap();
+    std::fs::write(
+        &config,
+        r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#,
+    )
+    .unwrap();
     assert_eq!(load().unwrap().render(&[], true).unwrap(), "d");
     std::fs::write(&config, r#"{"chat_template": "{{ bos_token }}c"}"#).unwrap();
     assert_eq!(load().unwrap().render(&[], true).unwrap(), "<s>c");

@@ -222,7 +222,13 @@ fn gguf_and_tokenizer_json_give_the_same_tokens() {
             .run(&text, |text| {
                 for parse_special in [false, true] {
                     let tokens = ours.encode(&text, parse_special, false).unwrap();
-                    prop_assert_eq!(&tokens, &library.encode(&text, parse_special, false).unwrap(), "{}: {:?}", name, text);
+                    prop_assert_eq!(
+                        &tokens,
+                        &library.encode(&text, parse_special, false).unwrap(),
+                        "{}: {:?}",
+                        name,
+                        text
+                    );
                     for skip_special in [false, true] {
                         prop_assert_eq!(ours.decode(&tokens, skip_special), library.decode(&tokens, skip_special));
                     }

@@ -17,9 +17,7 @@ fn load(json: &str, beside: &[(&str, Value)]) -> Result<Tokenizer, TokenizerErro
 
 /// In the manner of Llama 2: a space before the text, U+2581 for spaces, bytes for what is unknown.
 fn llama() -> Value {
-    let added = |id: u32, text: &str| {
-        json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
-    };
+    let added = |id: u32, text: &str| json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     json!({
         "version": "1.0", "added_tokens": [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
         "normalizer": {"type": "Sequence", "normalizers": [

@@ -57,7 +57,8 @@ fn a_leading_space_is_encodings_own_or_part_of_a_continuation() {
 fn until_stop(text: &str, stops: &[String]) -> (String, bool) {
     let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
     for end in ends {
-        let longest = stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str())).map(String::len).max();
+        let longest =
+            stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str())).map(String::len).max();
         if let Some(length) = longest {
             return (text[..end - length].to_owned(), true);
         }

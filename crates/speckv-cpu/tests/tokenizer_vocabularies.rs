@@ -176,13 +176,8 @@ fn sentencepiece_spells_what_it_does_not_know_byte_by_byte() {
 #[test]
 fn sentencepiece_takes_unused_tokens_apart_again() {
     // ab is unused but carries the merge to abc; alone it falls back into a, b.
-    let tokens = [
-        ("a", -9.0, Normal),
-        ("b", -9.0, Normal),
-        ("c", -9.0, Normal),
-        ("ab", -1.0, Unused),
-        ("abc", -2.0, Normal),
-    ];
+    let tokens =
+        [("a", -9.0, Normal), ("b", -9.0, Normal), ("c", -9.0, Normal), ("ab", -1.0, Unused), ("abc", -2.0, Normal)];
     let tokenizer = build(sentencepiece(&tokens, false));
     assert_eq!(texts(&tokenizer, "abcab"), ["abc", "a", "b"]);
 }
@@ -263,7 +258,10 @@ fn padding_is_no_difference_and_any_other_text_is() {
     assert_eq!(padded.first_difference(&tokenizer(&[("<e>", Control), ("<unused>", Unused)])), None);
     let other = tokenizer(&[("<e>", Control), ("<think>", UserDefined)]);
     let difference = padded.first_difference(&other).unwrap();
-    assert_eq!((difference.token, difference.ours.as_deref(), difference.theirs.as_deref()), (257, None, Some("<think>")));
+    assert_eq!(
+        (difference.token, difference.ours.as_deref(), difference.theirs.as_deref()),
+        (257, None, Some("<think>"))
+    );
     assert_eq!(difference.to_string(), "token 257 is nothing in one and \"<think>\" in the other");
     let difference = plain.first_difference(&tokenizer(&[("<f>", Control)])).unwrap();
     assert_eq!((difference.token, difference.ours.as_deref()), (256, Some("<e>")));
@@ -414,11 +412,11 @@ proptest! {
             Model::ByteLevel { merges, pre: "qwen2".to_owned() }
         };
         let vocabulary = Vocabulary { types, bos, add_bos: true, ..Vocabulary::new(tokens, model) };
-        if let Ok(tokenizer) = Tokenizer::from_vocabulary(vocabulary) {
-            if let Ok(tokens) = tokenizer.encode(&text, true, true) {
-                prop_assert!(tokens.iter().all(|&token| (token as usize) < size));
-                tokenizer.decode(&tokens, false);
-            }
+        if let Ok(tokenizer) = Tokenizer::from_vocabulary(vocabulary)
+            && let Ok(tokens) = tokenizer.encode(&text, true, true)
+        {
+            prop_assert!(tokens.iter().all(|&token| (token as usize) < size));
+            tokenizer.decode(&tokens, false);
         }
     }
 }

@@ -1,1 +1,9 @@
-//! The SpecKV laboratory: traces, training, exact replay, evaluation.
+//! The SpecKV laboratory: workloads, traces, exact replay.
+//!
+//! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
+
+pub mod oracle;
+pub mod replay;
+pub mod synthetic;
+pub mod trace;
+pub mod workload;

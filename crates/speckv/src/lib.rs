@@ -13,10 +13,12 @@ mod recycle;
 
 pub mod conformance;
 pub mod controller;
+pub mod cost;
 pub mod draft;
 pub mod engine;
 pub mod logits;
 pub mod model;
+pub mod predictor;
 pub mod record;
 pub mod sampling;
 pub mod signals;

@@ -1,6 +1,6 @@
 //! The buffer that logits are written to.
 
-/// Logits of some positions, [rows, vocab], row-major. Kept by the caller and reused, so that a step allocates nothing.
+/// Logits of some positions, `[rows, vocab]`, row-major. Kept by the caller and reused, so that a step allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
     values: Vec<f32>, // [rows, vocab]
@@ -35,7 +35,7 @@ impl Logits {
         self.vocab_size
     }
 
-    /// Logits of one position, [vocab].
+    /// Logits of one position, `[vocab]`.
     ///
     /// # Panics
     /// If `row` is not below [`rows`](Self::rows).
@@ -45,7 +45,7 @@ impl Logits {
         &self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
     }
 
-    /// Mutable logits of one position, [vocab].
+    /// Mutable logits of one position, `[vocab]`.
     ///
     /// # Panics
     /// If `row` is not below [`rows`](Self::rows).

@@ -24,7 +24,7 @@ pub trait LanguageModel: Send + Sync {
     fn new_cache(&self) -> Result<Self::Cache, ModelError>;
 
     /// One pass over the weights: appends each feed's tokens to its cache and writes the logits of each feed's last
-    /// `rows` positions, in the order of the feeds, into `logits` ([sum of rows, vocab]).
+    /// `rows` positions, in the order of the feeds, into `logits` (`[sum of rows, vocab]`).
     ///
     /// # Errors
     /// A feed without tokens, with more rows than tokens, with a token outside the vocabulary, or past the context. On an error no

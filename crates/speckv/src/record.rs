@@ -111,7 +111,7 @@ pub struct StepRecord {
     pub outcome: Outcome,
     /// Where the time went.
     pub times: Times,
-    /// Tokens added to the sequence, [produced].
+    /// Tokens added to the sequence, `[produced]`.
     pub tokens: Vec<Token>,
 }
 

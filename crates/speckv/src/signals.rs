@@ -1,6 +1,10 @@
 //! What a distribution says about itself, read in one pass over the logits.
 
-use crate::{exponential::exp, logits::LogitsError, token::Token};
+use crate::{
+    exponential::{SMALLEST, exp_from_smallest},
+    logits::LogitsError,
+    token::Token,
+};
 
 /// Signals of a draft's distribution at one position, at temperature 1 and before any filter.
 ///
@@ -19,9 +23,10 @@ pub struct Signals {
 
 /// Values that stay in the first-level cache between the look for the largest and the sums.
 const CHUNK: usize = 2048;
+/// Independent sums. Sixteen is what the compiler turns into full vectors; with eight it unrolls first and makes scalars of it.
 const LANES: usize = 16;
 
-/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass over `logits` ([vocab]).
+/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass over `logits` (`[vocab]`).
 ///
 /// With m = max x, d = x - m, Z = sum e^d: entropy = (ln Z - sum(d e^d) / Z) / ln 2, confidence = 1 / Z,
 /// margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are rescaled when it grows. A logit of
@@ -30,12 +35,32 @@ const LANES: usize = 16;
 /// # Errors
 /// No logits, a NaN, plus infinity, or nothing but minus infinity.
 pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, just checked.
+        return unsafe { read_avx2(logits) };
+    }
+    read_anywhere(logits)
+}
+
+/// The same operations on the same lanes, two vectors at a time: the result is the same, bit for bit.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn read_avx2(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
+    read_anywhere(logits)
+}
+
+#[inline(always)]
+fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     let mut likeliest = 0;
     let (mut largest, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
     let (mut weights, mut moments) = (0.0_f64, 0.0_f64); // sum e^d, sum d e^d with d = x - largest
     for (index, chunk) in logits.chunks(CHUNK).enumerate() {
-        let (first, next) = two_largest(chunk)?;
+        let (first, next) = two_largest(chunk);
         if first == f32::NEG_INFINITY {
+            if chunk.iter().any(|x| x.is_nan()) {
+                return Err(LogitsError::NotANumber);
+            }
             continue;
         }
         if first > largest {
@@ -53,6 +78,9 @@ pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
             second = larger(second, first);
         }
         let (chunk_weights, chunk_moments) = sums(chunk, largest);
+        if chunk_weights.is_nan() {
+            return Err(LogitsError::NotANumber);
+        }
         weights += chunk_weights;
         moments += chunk_moments;
     }
@@ -66,7 +94,7 @@ pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     Ok((likeliest as Token, signals))
 }
 
-/// The likeliest token, the first one of several: all that greedy decoding needs of `logits` ([vocab]).
+/// The likeliest token, the first one of several: all that greedy decoding needs of `logits` (`[vocab]`).
 ///
 /// # Errors
 /// As [`read`].
@@ -128,34 +156,30 @@ fn position(chunk: &[f32], value: f32) -> usize {
     chunk.iter().position(|&x| x == value).unwrap_or(0)
 }
 
-/// The largest value and the largest of the others (equal to it where it occurs twice).
-fn two_largest(chunk: &[f32]) -> Result<(f32, f32), LogitsError> {
+/// The largest value and the largest of the others (equal to it where it occurs twice), NaN passed over.
+#[inline(always)]
+fn two_largest(chunk: &[f32]) -> (f32, f32) {
     let mut first = [f32::NEG_INFINITY; LANES];
     let mut second = [f32::NEG_INFINITY; LANES];
-    let mut is_nan = [false; LANES];
     let (groups, rest) = chunk.as_chunks::<LANES>();
     for group in groups {
         for lane in 0..LANES {
             let x = group[lane];
             second[lane] = larger(second[lane], smaller(first[lane], x));
             first[lane] = larger(first[lane], x);
-            is_nan[lane] |= x.is_nan();
         }
-    }
-    if is_nan.contains(&true) || rest.iter().any(|x| x.is_nan()) {
-        return Err(LogitsError::NotANumber);
     }
     let (mut most, mut next) = (f32::NEG_INFINITY, second.into_iter().fold(f32::NEG_INFINITY, larger));
     for &x in first.iter().chain(rest) {
         next = larger(next, smaller(most, x));
         most = larger(most, x);
     }
-    Ok((most, next))
+    (most, next)
 }
 
-/// sum e^d and sum d e^d with d = x - largest <= 0.
+/// sum e^d and sum d e^d with d = x - largest <= 0; NaN if there is one.
+#[inline(always)]
 fn sums(chunk: &[f32], largest: f32) -> (f64, f64) {
-    const LANES: usize = 8;
     let mut weights = [0.0_f32; LANES];
     let mut moments = [0.0_f32; LANES];
     let (groups, rest) = chunk.as_chunks::<LANES>();
@@ -175,12 +199,12 @@ fn sums(chunk: &[f32], largest: f32) -> (f64, f64) {
     (total(weights), total(moments))
 }
 
-/// e^d and d e^d, with 0 for both at minus infinity (where the product alone would be NaN).
+/// e^d and d e^d for d <= 0. What is impossible gets 1e-38 instead of 0: next to the largest weight, 1, no sum can tell.
 #[inline(always)]
 fn weight_and_moment(d: f32) -> (f32, f32) {
-    let weight = exp(d);
-    let finite = if d > -1e4 { d } else { -1e4 };
-    (weight, finite * weight)
+    let d = if d < SMALLEST { SMALLEST } else { d }; // this way round, NaN stays NaN
+    let weight = exp_from_smallest(d);
+    (weight, d * weight)
 }
 
 #[cfg(test)]
@@ -203,6 +227,7 @@ mod tests {
         let (token, signals) = read(logits).unwrap();
         let (likeliest, entropy, confidence, margin) = reference(logits);
         assert_eq!(token, likeliest);
+        assert_eq!(read_anywhere(logits).unwrap(), (token, signals), "the portable path differs");
         assert_eq!(argmax(logits).unwrap(), likeliest);
         let close = |got: f32, expected: f64, what: &str| {
             let error = (f64::from(got) - expected).abs();
@@ -285,12 +310,14 @@ mod tests {
     #[ignore = "prints a time"]
     fn time_of_one_row() {
         let logits = noise(151_936, 20.0, 1);
-        for what in ["read", "argmax"] {
+        for what in ["read", "portable read", "argmax"] {
             let mut times: Vec<_> = (0..200)
                 .map(|_| {
                     let start = std::time::Instant::now();
                     if what == "read" {
                         std::hint::black_box(read(std::hint::black_box(&logits)).unwrap());
+                    } else if what == "portable read" {
+                        std::hint::black_box(read_anywhere(std::hint::black_box(&logits)).unwrap());
                     } else {
                         std::hint::black_box(argmax(std::hint::black_box(&logits)).unwrap());
                     }

@@ -109,7 +109,7 @@ impl SimModel {
         &self.time
     }
 
-    /// Writes the logits after `context`, [vocab].
+    /// Writes the logits after `context`, `[vocab]`.
     fn write(&self, context: &[Token], out: &mut [f32]) {
         let SimSettings { order, sharpness, seed, .. } = self.settings;
         let seen = &context[context.len() - context.len().min(order)..];

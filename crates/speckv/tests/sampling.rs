@@ -232,7 +232,7 @@ type Verifier = fn(Token, &Distribution, &Distribution, f64, f64, &mut Distribut
 
 /// One position, many times, with a verifier of choice.
 fn verified_with(verifier: Verifier) -> GoodnessOfFit {
-    let (weights_p, weights_q) = ([0.4_f32, 0.3, 0.2, 0.1], [0.1_f32, 0.3, 0.25, 0.35]);
+    let (weights_p, weights_q) = ([0.4_f32, 0.3, 0.2, 0.1], [0.1_f32, 0.2, 0.3, 0.4]);
     let distribution = |weights: [f32; 4]| {
         let mut made = Distribution::new();
         made.set_weights((0..).zip(weights));

@@ -7,11 +7,12 @@ use speckv::{
     engine::{Sequence, SequenceSettings},
     model::LanguageModel,
 };
-use speckv_cpu::{chat_template::Message, model::CpuModel};
+use speckv_cpu::model::CpuModel;
 
 use crate::{
     answer::{self, Finish, Voice},
     args::ChatArgs,
+    conversation::{Conversation, Scribe},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     obtain::Shelf,
@@ -73,7 +74,7 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
     if interrupt.is_raised() {
-        return Ok(());
+        return Err(Failure::interrupted("stopped while loading", "start the chat again when there is time"));
     }
     if let Some(warning) = pair.template_warning() {
         printer.warning(warning);
@@ -107,21 +108,19 @@ struct Chat {
     settings: AnswerSettings,
     interrupt: Interrupt,
     printer: Printer,
-    messages: Vec<Message>,
+    conversation: Conversation,
     sequence: Option<Sequence<CpuModel>>,
     total: Stats,
 }
 
 impl Chat {
     fn new(pair: Pair, settings: AnswerSettings, interrupt: Interrupt, printer: Printer) -> Self {
-        let mut chat =
-            Chat { pair, settings, interrupt, printer, messages: Vec::new(), sequence: None, total: Stats::default() };
-        chat.reset();
-        chat
+        let conversation = Conversation::new(settings.system.as_deref());
+        Chat { pair, settings, interrupt, printer, conversation, sequence: None, total: Stats::default() }
     }
 
     fn reset(&mut self) {
-        self.messages = self.settings.system.iter().map(|system| Message::new("system", system)).collect();
+        self.conversation = Conversation::new(self.settings.system.as_deref());
     }
 
     fn instruct(&mut self, text: &str) {
@@ -129,24 +128,10 @@ impl Chat {
         self.reset();
     }
 
-    /// One turn: the user's words, the model's answer.
-    fn say(&mut self, text: &str) -> Outcome<()> {
-        self.messages.push(Message::new("user", text));
-        match self.answer() {
-            Ok(said) => {
-                self.messages.push(Message::new("assistant", said));
-                Ok(())
-            }
-            Err(failure) => {
-                // The turn did not happen.
-                self.messages.pop();
-                Err(failure)
-            }
-        }
-    }
-
-    fn answer(&mut self) -> Outcome<String> {
-        let tokens = self.pair.conversation(&self.messages)?;
+    /// One turn: the user's words, the model's answer. If it fails, it did not happen.
+    fn say(&mut self, said: &str) -> Outcome<()> {
+        let prompt = self.conversation.prompt(said, &self.pair)?;
+        let tokens = &prompt.tokens;
         let context = self.pair.engine.target().context_length();
         if tokens.len() >= context {
             return Err(Failure::new(
@@ -157,7 +142,7 @@ impl Chat {
         let mut sequence = match self.sequence.take() {
             Some(mut sequence) => {
                 // What the conversation so far and the new one have in common stays read.
-                sequence.set_tokens(&tokens).map_err(|error| answer::engine_failure(&error))?;
+                sequence.set_tokens(tokens).map_err(|error| answer::engine_failure(&error))?;
                 sequence.reset_totals();
                 sequence
             }
@@ -165,7 +150,7 @@ impl Chat {
                 .pair
                 .engine
                 .sequence(SequenceSettings {
-                    prompt: tokens,
+                    prompt: tokens.clone(),
                     sampling: self.settings.sampling.clone(),
                     end_tokens: self.pair.tokenizer.end_tokens().to_vec(),
                     max_tokens: self.settings.max_tokens,
@@ -198,7 +183,11 @@ impl Chat {
         }
         stats.lines().iter().for_each(|line| printer.aside(line));
         self.total.add(&stats);
-        Ok(answer.text)
+        let by_stop_string =
+            answer.finish == Finish::Stop && !answer.tokens.last().is_some_and(|&last| self.pair.is_end(last));
+        let spoken = (!by_stop_string).then_some(answer.tokens.as_slice());
+        self.conversation.answered(said, prompt, &answer.text, spoken, &self.pair);
+        Ok(())
     }
 }
 

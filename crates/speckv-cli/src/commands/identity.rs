@@ -10,11 +10,11 @@ use speckv::{
     sampling::SamplingSettings,
     token::Token,
 };
-use speckv_cpu::chat_template::Message;
 
 use crate::{
     answer,
     args::{DraftChoice, IdentityArgs},
+    conversation::Conversation,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     obtain::Shelf,
@@ -83,7 +83,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
-            let prompt = pair.conversation(&[Message::new("user", *text)])?;
+            let prompt = Conversation::new(None).prompt(text, &pair)?.tokens;
             for gamma in std::iter::once(0).chain(args.gammas.iter().copied()) {
                 bar.at(done, runs as u64);
                 let controller: Box<dyn Controller> =

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use speckv::{engine::SequenceSettings, model::LanguageModel};
-use speckv_cpu::chat_template::Message;
 
 use crate::{
     answer::{self, Finish, Voice},
     args::RunArgs,
+    conversation::Conversation,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     obtain::Shelf,
@@ -31,11 +31,9 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
             printer.warning(warning);
         }
         stop.extend(pair.stop_strings());
-        let system = settings.system.iter().map(|system| Message::new("system", system));
         // The newline that ends a file or a line of input is no part of what is said.
         let said = text.strip_suffix('\n').unwrap_or(&text);
-        let messages: Vec<Message> = system.chain([Message::new("user", said)]).collect();
-        pair.conversation(&messages)?
+        Conversation::new(settings.system.as_deref()).prompt(said, &pair)?.tokens
     };
     let (prompt_tokens, context) = (prompt.len(), pair.engine.target().context_length());
     if prompt_tokens >= context {

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use minijinja::{Environment, Error, ErrorKind, Value, value::{Kwargs, ValueKind}};
+use minijinja::{
+    Environment, Error, ErrorKind, Value,
+    value::{Kwargs, ValueKind},
+};
 use regex::Regex;
 use serde::Serialize;
 

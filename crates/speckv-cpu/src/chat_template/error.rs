@@ -94,12 +94,19 @@ impl TemplateError {
     /// The next step for whoever meets this error, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Raised { .. } => "change the conversation as the message asks: many templates want user and assistant to take turns",
-            Self::Syntax { .. } | Self::Render { .. } | Self::TooManySteps { .. } | Self::TooLong { .. } | Self::NotText => {
+            Self::Raised { .. } => {
+                "change the conversation as the message asks: many templates want user and assistant to take turns"
+            }
+            Self::Syntax { .. }
+            | Self::Render { .. }
+            | Self::TooManySteps { .. }
+            | Self::TooLong { .. }
+            | Self::NotText => {
                 "the template is part of the model; use another file of the model, or a raw prompt without a template"
             }
             Self::Io { .. } => "check that the file exists and may be read",
-            Self::Json { .. } | Self::Metadata(_) => "the file may be damaged: fetch it again and compare its checksum",
+            Self::Metadata(error) => return error.hint(),
+            Self::Json { .. } => "the file may be damaged: fetch it again and compare its checksum",
         })
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Templates are Jinja programs inside model files. They are rendered as the `transformers` library does: blocks are trimmed, Python's
 //! string and dictionary methods work, `raise_exception`, `strftime_now` and `tojson` exist, and `tools` and `documents` are none.
+//!
+//! A template is foreign code. Its steps, its output and its recursion are bounded; the memory of the strings that it joins on the way is
+//! not, as in Jinja's own sandbox.
 
 mod date;
 mod environment;
@@ -31,7 +34,7 @@ impl Message {
     }
 }
 
-/// Renders conversations. Made once per model; rendering is cheap.
+/// Renders conversations. Made once per model.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -43,9 +46,15 @@ pub struct ChatTemplate {
 /// Name of the one template in its environment; it stands in error messages.
 const NAME: &str = "chat_template";
 
-/// Steps that a template may take, and steps more for each message. The longest published templates take some hundred a message; a
-/// template that loops over huge ranges fails within milliseconds instead of hanging.
-const FUEL: (u64, u64) = (200_000, 20_000);
+/// Steps that a template may take: at first, more for each message, and at most. Published templates take some dozens to hundreds a
+/// message; one that loops over huge ranges fails within a second instead of hanging.
+const FIRST_STEPS: u64 = 200_000;
+const STEPS_PER_MESSAGE: u64 = 5_000;
+const MOST_STEPS: u64 = 2_000_000;
+
+/// Stack for rendering, in bytes; only what is touched takes memory. A value can be nested as deep as there are steps, and is freed
+/// recursively: for [`MOST_STEPS`] that is enough, where a caller's stack might not be.
+const STACK_BYTES: usize = 128 << 20;
 
 impl ChatTemplate {
     /// Reads a template. `bos_token` and `eos_token` are the texts that the template may write at the ends; empty if there are none.
@@ -100,10 +109,9 @@ impl ChatTemplate {
                 .map_err(|error| TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error })?;
             let template = match &config["chat_template"] {
                 // Several templates by name: the one for chats is called `default`.
-                serde_json::Value::Array(named) => named
-                    .iter()
-                    .find(|entry| entry["name"] == "default")
-                    .and_then(|entry| entry["template"].as_str()),
+                serde_json::Value::Array(named) => {
+                    named.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str())
+                }
                 template => template.as_str(),
             };
             if let Some(source) = template {
@@ -139,13 +147,24 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
+        let fail = |message: String| TemplateError::Render { line: 0, message };
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, || self.run(messages, add_generation_prompt, now))
+                .map_err(|error| fail(format!("no thread to render it on: {error}")))?
+                .join()
+                .unwrap_or_else(|_| Err(fail("the template engine broke down".to_owned())))
+        })
+    }
+
+    fn run(&self, messages: &[Message], add_generation_prompt: bool, now: SystemTime) -> Result<String, TemplateError> {
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(FUEL.0.saturating_add(FUEL.1.saturating_mul(messages.len() as u64))));
+        let steps = STEPS_PER_MESSAGE.saturating_mul(messages.len() as u64).saturating_add(FIRST_STEPS);
+        environment.set_fuel(Some(steps.min(MOST_STEPS)));
         environment.add_function("strftime_now", move |format: &str| date::format(now, format));
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| context! { role => message.role, content => message.content })
-            .collect();
+        let messages: Vec<Value> =
+            messages.iter().map(|message| context! { role => message.role, content => message.content }).collect();
         let context = context! {
             messages,
             add_generation_prompt,

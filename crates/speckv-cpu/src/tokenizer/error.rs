@@ -119,13 +119,16 @@ impl TokenizerError {
     /// The next step for whoever meets this error, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::MissingPreTokenizer => "convert the model again with a current converter, which writes `tokenizer.ggml.pre`",
+            Self::MissingPreTokenizer => {
+                "convert the model again with a current converter, which writes `tokenizer.ggml.pre`"
+            }
             Self::UnknownModel { .. } | Self::UnknownPreTokenizer { .. } => {
                 "another pre-tokenizer would give other tokens than the model was trained on; use a model from a supported family"
             }
             Self::Json { .. } => "use the `tokenizer.json` that was published with the model, unchanged",
             Self::Io { .. } => "check that the file exists and may be read",
             Self::Library(_) | Self::NoToken { .. } => return None,
+            Self::Metadata(error) => return error.hint(),
             _ => "the file may be damaged: fetch it again and compare its checksum",
         })
     }

@@ -49,8 +49,7 @@ impl Tokenizer {
     /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither byte-level nor SentencePiece's.
     pub fn from_json_file(path: &Path) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError::Json { path: path.to_owned(), reason };
-        let bytes =
-            std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
         let decoder = &value["decoder"];
         let (spelling, leading_space) = if mentions(decoder, "ByteLevel") {
@@ -72,7 +71,10 @@ impl Tokenizer {
         let size = vocabulary.values().max().map_or(0, |&last| last as usize + 1);
         // Identifiers may have gaps, but a few tokens may not ask for memory for billions.
         if size > 2 * vocabulary.len() + 65536 {
-            return Err(fail(format!("expected identifiers near the number of tokens {}, got {size}", vocabulary.len())));
+            return Err(fail(format!(
+                "expected identifiers near the number of tokens {}, got {size}",
+                vocabulary.len()
+            )));
         }
         let mut tokens = vec![String::new(); size];
         let mut types = vec![TokenType::Unused; size];
@@ -142,8 +144,7 @@ impl Ends {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
                 Err(source) => return Err(TokenizerError::Io { path, source }),
             };
-            serde_json::from_slice(&bytes)
-                .map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
+            serde_json::from_slice(&bytes).map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
         };
         let config = beside("tokenizer_config.json")?;
         let generation = beside("generation_config.json")?;

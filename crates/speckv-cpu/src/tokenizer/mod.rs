@@ -19,15 +19,6 @@ mod vocabulary;
 
 use speckv::token::Token;
 
-pub use self::{
-    difference::Difference,
-    error::TokenizerError,
-    metadata::MODELS,
-    pre::pre_tokenizers,
-    stop::{Passed, StopStrings},
-    stream::StreamDecoder,
-    vocabulary::{Model, TokenType, Vocabulary},
-};
 use self::{
     byte_level::ByteLevel,
     json::Library,
@@ -36,6 +27,15 @@ use self::{
     special::{Fragment, Specials},
     stream::Assembler,
     table::{Bytes, Texts},
+};
+pub use self::{
+    difference::Difference,
+    error::TokenizerError,
+    metadata::MODELS,
+    pre::pre_tokenizers,
+    stop::{Passed, StopStrings},
+    stream::StreamDecoder,
+    vocabulary::{Model, TokenType, Vocabulary},
 };
 
 /// Turns text into the tokens that a model was trained on, and tokens into text.

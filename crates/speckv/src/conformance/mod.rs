@@ -37,7 +37,7 @@ pub fn decode_plainly<M: LanguageModel>(model: &M, prompt: &[Token], count: usiz
     Ok(text.split_off(prompt.len()))
 }
 
-/// The exact joint distribution of the next `depth` tokens under plain sampling, [vocab^depth], the first token the most significant digit.
+/// The exact joint distribution of the next `depth` tokens under plain sampling, `[vocab^depth]`, the first token the most significant digit.
 ///
 /// # Errors
 /// The model's, in words.

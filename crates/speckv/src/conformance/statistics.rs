@@ -134,12 +134,18 @@ mod tests {
         fit
     }
 
-    /// Oracle: upper 1e-6 points of chi-square, R 4.3 `qchisq(1e-6, df, lower.tail = FALSE)`.
+    /// Oracle: for k = 2 m degrees of freedom the probability above x is e^(-x/2) sum over i < m of (x/2)^i / i!.
     #[test]
-    fn critical_values_agree_with_tables() {
-        for (degrees, expected) in [(10, 46.863), (100, 182.0)] {
-            let got = GoodnessOfFit::critical(degrees);
-            assert!((got - expected).abs() / expected < 0.02, "{degrees} degrees: {got} instead of {expected}");
+    fn critical_values_are_exceeded_once_in_a_million() {
+        for degrees in [4_i32, 10, 24, 64, 124] {
+            let half = GoodnessOfFit::critical(degrees as usize) / 2.0;
+            let (mut term, mut sum) = (1.0, 1.0);
+            for i in 1..degrees / 2 {
+                term *= half / f64::from(i);
+                sum += term;
+            }
+            let above = (-half).exp() * sum;
+            assert!((2e-7..1.2e-6).contains(&above), "{degrees} degrees: exceeded with probability {above}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! A constant gamma, as most engines have it.
 
-use super::{Controller, Plan, Situation};
+use super::{Controller, Plan, Situation, default_source};
 use crate::record::Source;
 
 /// Drafts the same number of tokens in every step.
@@ -30,7 +30,7 @@ impl Controller for Fixed {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        let source = self.source.unwrap_or(if situation.has_model { Source::Model } else { Source::Ngram });
+        let source = self.source.unwrap_or_else(|| default_source(situation));
         Plan { gamma: self.gamma, source }
     }
 }

@@ -153,7 +153,7 @@ impl Distribution {
         self.probabilities.push(weight);
     }
 
-    /// Turns it into one weight per token of the vocabulary and returns them for writing, [vocab].
+    /// Turns it into one weight per token of the vocabulary and returns them for writing, `[vocab]`.
     pub(super) fn dense_weights(&mut self, vocab_size: usize) -> &mut [f32] {
         self.tokens.clear();
         self.dense = true;
@@ -177,12 +177,12 @@ impl Distribution {
     }
 }
 
-/// Sum in eight lanes: one chain of additions over a whole vocabulary would take longer than everything else in a draw.
+/// Sum in sixteen lanes: one chain of additions over a whole vocabulary would take longer than everything else in a draw.
 fn sum(block: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; 8];
-    let (groups, rest) = block.as_chunks::<8>();
+    let mut lanes = [0.0_f64; 16];
+    let (groups, rest) = block.as_chunks::<16>();
     for group in groups {
-        for lane in 0..8 {
+        for lane in 0..16 {
             lanes[lane] += f64::from(group[lane]);
         }
     }

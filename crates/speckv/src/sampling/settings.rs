@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_named() {
-        let broken: [(&str, fn(&mut SamplingSettings)); 11] = [
+        type Change = fn(&mut SamplingSettings);
+        let broken: [(&str, Change); 11] = [
             ("temperature", |s| s.temperature = -0.1),
             ("temperature", |s| s.temperature = f32::NAN),
             ("temperature", |s| s.temperature = f32::INFINITY),

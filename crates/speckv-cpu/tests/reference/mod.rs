@@ -1,0 +1,114 @@
+//! A transformer written down straight from its definition: f64, no cache, no kernels, no packing. Shares nothing with the crate's
+//! own but the file reader and the decoders, which have tests of their own.
+
+use std::collections::HashMap;
+
+use speckv_cpu::gguf::Gguf;
+
+/// All tensors as floats and the few numbers that the definition needs.
+pub struct Reference {
+    tensors: HashMap<String, Vec<f64>>,
+    layers: usize,
+    hidden: usize,
+    heads: usize,
+    kv_heads: usize,
+    epsilon: f64,
+    base: f64,
+    neighbours: bool,
+}
+
+impl Reference {
+    pub fn new(file: &Gguf) -> Self {
+        let tensors = file.tensors().iter().map(|info| {
+            let values = file.tensor(&info.name).unwrap().to_f32().unwrap();
+            (info.name.clone(), values.into_iter().map(f64::from).collect())
+        });
+        let metadata = file.metadata();
+        let architecture = metadata.string("general.architecture").unwrap();
+        let int = |key: &str| metadata.u32(&format!("{architecture}.{key}")).unwrap() as usize;
+        let float = |key: &str| f64::from(metadata.f32(&format!("{architecture}.{key}")).unwrap());
+        Reference {
+            tensors: tensors.collect(),
+            layers: int("block_count"),
+            hidden: int("embedding_length"),
+            heads: int("attention.head_count"),
+            kv_heads: int("attention.head_count_kv"),
+            epsilon: float("attention.layer_norm_rms_epsilon"),
+            base: float("rope.freq_base"),
+            neighbours: architecture == "llama",
+        }
+    }
+
+    fn norm(&self, x: &[f64], weight: &str) -> Vec<f64> {
+        let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+        let scale = 1.0 / (mean + self.epsilon).sqrt();
+        x.iter().zip(&self.tensors[weight]).map(|(x, w)| x * scale * w).collect()
+    }
+
+    fn linear(&self, x: &[f64], name: &str) -> Vec<f64> {
+        let rows = self.tensors[&format!("{name}.weight")].chunks_exact(x.len());
+        let mut y: Vec<f64> = rows.map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
+        if let Some(bias) = self.tensors.get(&format!("{name}.bias")) {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+        y
+    }
+
+    fn turn(&self, head: &mut [f64], position: usize) {
+        let half = head.len() / 2;
+        for i in 0..half {
+            let factor = self.tensors.get("rope_freqs.weight").map_or(1.0, |factors| factors[i]);
+            let angle = position as f64 * self.base.powf(-2.0 * i as f64 / head.len() as f64) / factor;
+            let (a, b) = if self.neighbours { (2 * i, 2 * i + 1) } else { (i, i + half) };
+            (head[a], head[b]) =
+                (head[a] * angle.cos() - head[b] * angle.sin(), head[a] * angle.sin() + head[b] * angle.cos());
+        }
+    }
+
+    /// Logits of every position, [tokens, vocab].
+    pub fn logits(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
+        let head_dim = self.hidden / self.heads;
+        let embedding = &self.tensors["token_embd.weight"];
+        let mut x: Vec<Vec<f64>> =
+            tokens.iter().map(|&t| embedding[t as usize * self.hidden..][..self.hidden].to_vec()).collect();
+        for layer in 0..self.layers {
+            let name = |part: &str| format!("blk.{layer}.{part}");
+            let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
+            for (position, x) in x.iter().enumerate() {
+                let normed = self.norm(x, &name("attn_norm.weight"));
+                let mut query = self.linear(&normed, &name("attn_q"));
+                let mut key = self.linear(&normed, &name("attn_k"));
+                query.chunks_exact_mut(head_dim).for_each(|head| self.turn(head, position));
+                key.chunks_exact_mut(head_dim).for_each(|head| self.turn(head, position));
+                queries.push(query);
+                keys.push(key);
+                values.push(self.linear(&normed, &name("attn_v")));
+            }
+            for position in 0..x.len() {
+                let mut attended = vec![0.0; self.hidden];
+                for head in 0..self.heads {
+                    let kv = head / (self.heads / self.kv_heads) * head_dim;
+                    let query = &queries[position][head * head_dim..][..head_dim];
+                    let dot = |key: &[f64]| query.iter().zip(&key[kv..kv + head_dim]).map(|(q, k)| q * k).sum::<f64>();
+                    let weights: Vec<f64> =
+                        keys[..=position].iter().map(|key| (dot(key) / (head_dim as f64).sqrt()).exp()).collect();
+                    let sum: f64 = weights.iter().sum();
+                    for (weight, value) in weights.iter().zip(&values) {
+                        for i in 0..head_dim {
+                            attended[head * head_dim + i] += weight / sum * value[kv + i];
+                        }
+                    }
+                }
+                let delta = self.linear(&attended, &name("attn_output"));
+                x[position].iter_mut().zip(delta).for_each(|(x, d)| *x += d);
+                let normed = self.norm(&x[position], &name("ffn_norm.weight"));
+                let (gate, up) = (self.linear(&normed, &name("ffn_gate")), self.linear(&normed, &name("ffn_up")));
+                let inner: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+                let delta = self.linear(&inner, &name("ffn_down"));
+                x[position].iter_mut().zip(delta).for_each(|(x, d)| *x += d);
+            }
+        }
+        let output = if self.tensors.contains_key("output.weight") { "output" } else { "token_embd" };
+        x.iter().map(|x| self.linear(&self.norm(x, "output_norm.weight"), output)).collect()
+    }
+}

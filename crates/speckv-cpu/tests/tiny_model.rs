@@ -1,0 +1,163 @@
+//! Whole models on tiny random weights: against an independent reference, on every instruction set, in every batch.
+
+mod reference;
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use reference::Reference;
+use speckv::{
+    conformance::check_model,
+    logits::Logits,
+    model::{Cache, Feed, LanguageModel, ModelError},
+};
+use speckv_cpu::{
+    gguf::{Gguf, TensorType},
+    kernels::Isa,
+    model::{ConfigError, CpuModel, LoadError, LoadOptions},
+    pool::Pool,
+    tiny::Tiny,
+};
+
+fn options(threads: usize) -> LoadOptions {
+    LoadOptions::new(Arc::new(Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap()))
+}
+
+fn file(tiny: &Tiny) -> Arc<Gguf> {
+    Arc::new(Gguf::from_bytes(tiny.to_bytes().unwrap()).unwrap())
+}
+
+fn load(file: &Arc<Gguf>, options: &LoadOptions) -> CpuModel {
+    CpuModel::load(file, options, &mut |_| {}).unwrap()
+}
+
+/// Every family and head layout, with sizes that are no multiple of anything handy where the type allows.
+fn shapes() -> Vec<Tiny> {
+    let small = Tiny::default();
+    let wide = Tiny { hidden: 256, feed_forward: 512, layers: 1, ..Tiny::default() };
+    let mut shapes = vec![
+        Tiny { architecture: "qwen2", biases: true, tied: true, kv_heads: 1, ..small.clone() },
+        Tiny { rope_factors: true, kv_heads: 4, vocab_size: 300, ..small.clone() },
+        Tiny { hidden: 48, heads: 3, kv_heads: 3, feed_forward: 40, tensor_type: TensorType::F32, ..small.clone() },
+        Tiny { architecture: "qwen2", hidden: 224, heads: 14, kv_heads: 1, feed_forward: 32, ..small },
+    ];
+    let types = TensorType::ALL.into_iter().enumerate();
+    shapes.extend(types.map(|(i, tensor_type)| {
+        let architecture = ["llama", "qwen2"][i % 2];
+        Tiny { architecture, tensor_type, biases: i % 2 == 1, tied: i % 3 == 0, seed: i as u64, ..wide.clone() }
+    }));
+    shapes
+}
+
+fn text(len: usize) -> Vec<u32> {
+    (0..len as u32).map(|i| (i * 37 + i * i * 11 + 5) % 256).collect()
+}
+
+fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
+    let mut logits = Logits::new();
+    let mut cache = model.new_cache().unwrap();
+    model.forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits).unwrap();
+    (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
+}
+
+#[test]
+fn logits_are_near_those_of_the_reference() {
+    for tiny in shapes() {
+        let file = file(&tiny);
+        let tokens = text(24);
+        let got = logits(&load(&file, &options(2)), &tokens);
+        let expected = Reference::new(&file).logits(&tokens);
+        let exact = matches!(tiny.tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        for (position, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let error = got.iter().zip(expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt();
+            // Half-precision keys and values cost some 1e-3; 8-bit activations on random weights a few hundredths.
+            let bound = if exact { 3e-3 } else { 6e-2 };
+            assert!(error <= bound * size, "{tiny:?}, position {position}: relative error {}", error / size);
+        }
+    }
+}
+
+#[test]
+fn every_model_conforms() {
+    for tiny in shapes() {
+        check_model(&load(&file(&tiny), &options(2))).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
+    }
+}
+
+#[test]
+fn threads_and_instruction_sets_change_no_bit() {
+    for tiny in shapes() {
+        let file = file(&tiny);
+        let tokens = text(70);
+        let run = |threads, isa| {
+            let model = load(&file, &LoadOptions { isa: Some(isa), ..options(threads) });
+            assert_eq!(model.isa(), isa);
+            let rows = logits(&model, &tokens);
+            rows.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>()
+        };
+        let expected = run(1, Isa::Portable);
+        for &isa in Isa::available() {
+            for threads in [1, 2, 3] {
+                assert!(run(threads, isa) == expected, "{tiny:?} on {isa} with {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_longer_than_a_slice_equals_token_by_token() {
+    let file = file(&Tiny { context_length: 700, layers: 1, ..Tiny::default() });
+    let model = load(&file, &options(2));
+    let tokens = text(600);
+    let whole = logits(&model, &tokens);
+    let mut cache = model.new_cache().unwrap();
+    let mut logits = Logits::new();
+    for (i, token) in tokens.iter().enumerate() {
+        model.forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits).unwrap();
+        assert_eq!(logits.row(0), whole[i], "position {i}");
+    }
+    assert_eq!(cache.len(), 600);
+}
+
+#[test]
+fn a_cut_head_keeps_the_logits_of_its_tokens_and_excludes_the_others() {
+    let file = file(&Tiny::default());
+    let tokens = text(9);
+    let whole = logits(&load(&file, &options(2)), &tokens);
+    let keep = vec![3u32, 100, 101, 258, 7];
+    let cut = load(&file, &LoadOptions { head_tokens: Some(keep.clone()), ..options(2) });
+    assert_eq!(cut.vocab_size(), whole[0].len());
+    for (cut, whole) in logits(&cut, &tokens).iter().zip(&whole) {
+        for token in 0..whole.len() {
+            let expected = if keep.contains(&(token as u32)) { whole[token] } else { f32::NEG_INFINITY };
+            assert_eq!(cut[token].to_bits(), expected.to_bits(), "token {token}");
+        }
+    }
+}
+
+#[test]
+fn a_full_context_is_refused_and_changes_nothing() {
+    let file = file(&Tiny { context_length: 20, ..Tiny::default() });
+    let model = load(&file, &options(1));
+    let mut cache = model.new_cache().unwrap();
+    let mut logits = Logits::new();
+    model.forward(&mut [Feed { cache: &mut cache, tokens: &text(20), rows: 1 }], &mut logits).unwrap();
+    let full = model.forward(&mut [Feed { cache: &mut cache, tokens: &[1], rows: 1 }], &mut logits);
+    assert!(matches!(full, Err(ModelError::ContextFull { held: 20, fed: 1, context: 20 })), "{full:?}");
+    assert_eq!(cache.len(), 20);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_named() {
+    let load = |tiny: Tiny, context| {
+        CpuModel::load(&file(&tiny), &LoadOptions { context, ..options(1) }, &mut |_| {}).unwrap_err()
+    };
+    let architecture = load(Tiny { architecture: "mamba", ..Tiny::default() }, None);
+    assert!(matches!(architecture, LoadError::Config(ConfigError::Architecture(name)) if name == "mamba"));
+    let context = load(Tiny::default(), Some(100_000));
+    assert!(matches!(context, LoadError::Context { most: 256, asked: 100_000, .. }));
+    let heads = load(Tiny { kv_heads: 3, heads: 4, ..Tiny::default() }, None).to_string();
+    assert!(heads.contains("attention.head_count_kv"), "{heads}");
+    let small_heads = load(Tiny { heads: 8, kv_heads: 8, ..Tiny::default() }, None).to_string();
+    assert!(small_heads.contains("attention.key_length"), "{small_heads}");
+}

@@ -1,0 +1,125 @@
+//! What the models said at every position of one greedy output.
+//!
+//! Under greedy decoding the target's text does not depend on how far anybody drafted. A trace that holds, for every position, what each source
+//! would have proposed from there and how much of it the target agrees with, answers every what-if exactly.
+
+use speckv::{
+    controller::Lookup,
+    record::{Drafted, Source},
+    token::Token,
+};
+
+/// What one source proposes from one position on.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Proposal {
+    /// Proposed tokens with their signals, up to the depth of the recording or to an end token.
+    pub drafted: Vec<Drafted>,
+    /// How many of them, from the first on, the target's text continues with.
+    pub agreed: usize,
+}
+
+/// What is proposed before one token of the output.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Position {
+    /// From the draft model; empty without one.
+    pub model: Proposal,
+    /// From look-up, where it found something.
+    pub ngram: Option<(Lookup, Proposal)>,
+}
+
+impl Position {
+    /// What a source proposes here.
+    #[must_use]
+    pub fn proposal(&self, source: Source) -> Option<&Proposal> {
+        match source {
+            Source::Model => Some(&self.model).filter(|proposal| !proposal.drafted.is_empty()),
+            Source::Ngram => self.ngram.as_ref().map(|(_, proposal)| proposal),
+        }
+    }
+}
+
+/// One output of the target with everything that could have been drafted for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// The prompt's id in its workload.
+    pub prompt_id: String,
+    /// The prompt's task.
+    pub task: String,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens that the run was allowed to produce.
+    pub max_tokens: usize,
+    /// Tokens that end an output.
+    pub end_tokens: Vec<Token>,
+    /// The target's output, the end token included if there was one.
+    pub tokens: Vec<Token>,
+    /// What was proposed before each of them, `[tokens]`.
+    pub positions: Vec<Position>,
+}
+
+/// Why a trace cannot be replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TraceError {
+    /// Another number of positions than tokens.
+    #[error("trace of {prompt_id}: expected {tokens} positions, one per token, got {positions}")]
+    Positions {
+        /// The prompt.
+        prompt_id: String,
+        /// Tokens.
+        tokens: usize,
+        /// Positions.
+        positions: usize,
+    },
+    /// More tokens than were allowed.
+    #[error("trace of {prompt_id}: expected at most {max_tokens} tokens, got {tokens}")]
+    TooLong {
+        /// The prompt.
+        prompt_id: String,
+        /// The limit.
+        max_tokens: usize,
+        /// Tokens.
+        tokens: usize,
+    },
+    /// An agreement that the tokens contradict.
+    #[error(
+        "trace of {prompt_id}, position {position}: expected an agreement of {expected} tokens by comparing the texts, got {got}"
+    )]
+    Agreement {
+        /// The prompt.
+        prompt_id: String,
+        /// The position.
+        position: usize,
+        /// By comparison.
+        expected: usize,
+        /// As recorded.
+        got: usize,
+    },
+}
+
+impl Trace {
+    /// Checks that the parts fit together: one position per token, agreements as the tokens themselves say.
+    ///
+    /// # Errors
+    /// [`TraceError`] with the first place that does not fit.
+    pub fn check(&self) -> Result<(), TraceError> {
+        let (tokens, positions) = (self.tokens.len(), self.positions.len());
+        if tokens != positions {
+            return Err(TraceError::Positions { prompt_id: self.prompt_id.clone(), tokens, positions });
+        }
+        if tokens > self.max_tokens {
+            return Err(TraceError::TooLong { prompt_id: self.prompt_id.clone(), max_tokens: self.max_tokens, tokens });
+        }
+        for (position, proposals) in self.positions.iter().enumerate() {
+            for proposal in [Source::Model, Source::Ngram].into_iter().filter_map(|source| proposals.proposal(source)) {
+                let text = &self.tokens[position..];
+                let expected =
+                    proposal.drafted.iter().zip(text).take_while(|(drafted, token)| drafted.token == **token).count();
+                if expected != proposal.agreed {
+                    let prompt_id = self.prompt_id.clone();
+                    return Err(TraceError::Agreement { prompt_id, position, expected, got: proposal.agreed });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! A replayed controller takes the very steps that it takes live, on simulated models.
+
+use std::sync::Arc;
+
+use speckv::{
+    controller::{Controller, ControllerParts, ControllerSpec, Lookup, Plan, Situation},
+    cost::CostModel,
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter},
+    engine::{Clock, Engine, Sequence, SequenceSettings},
+    record::{Source, StepRecord},
+    sampling::SamplingSettings,
+    sim::{Difference, SimModel, SimSettings},
+};
+use speckv_lab::{
+    replay::replay,
+    trace::{Position, Proposal, Trace},
+};
+
+const VOCAB: usize = 24;
+const END: u32 = 5;
+const MAX_TOKENS: usize = 150;
+
+fn target(seed: u64) -> SimModel {
+    let settings = SimSettings { vocab_size: VOCAB, context_length: 600, order: 3, seed, sharpness: 3.0 };
+    SimModel::new(settings)
+}
+
+fn engine(seed: u64) -> Engine<SimModel> {
+    let target = target(seed);
+    let draft = target.draft(Difference::Share { agreement: 0.8 });
+    let drafter: Box<dyn Drafter> =
+        Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)));
+    let time = target.time().clone();
+    let mut engine = Engine::new(Arc::new(target), drafter);
+    engine.set_clock(Clock::Virtual(time)); // stands still: no times are learned from
+    engine
+}
+
+fn sequence(
+    engine: &mut Engine<SimModel>,
+    prompt: &[u32],
+    max_tokens: usize,
+    controller: Box<dyn Controller>,
+) -> Sequence<SimModel> {
+    let settings = SequenceSettings {
+        prompt: prompt.to_vec(),
+        sampling: SamplingSettings::default(),
+        end_tokens: vec![END],
+        max_tokens,
+        controller,
+    };
+    engine.sequence(settings).expect("good settings")
+}
+
+fn live(seed: u64, prompt: &[u32], controller: Box<dyn Controller>) -> Vec<StepRecord> {
+    let mut engine = engine(seed);
+    let mut sequence = sequence(&mut engine, prompt, MAX_TOKENS, controller);
+    let mut records = Vec::new();
+    while sequence.finish_reason().is_none() {
+        engine.step(&mut [&mut sequence]).expect("simulated models do not fail");
+        records.push(sequence.record().clone());
+    }
+    records
+}
+
+/// Drafts as deep as it may from one source, and remembers what look-up offered.
+struct Probe {
+    source: Source,
+    seen: Arc<std::sync::Mutex<Option<Lookup>>>,
+}
+
+impl Controller for Probe {
+    fn name(&self) -> String {
+        "probe".into()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        *self.seen.lock().expect("one thread") = situation.lookup;
+        Plan { gamma: 16, source: self.source }
+    }
+}
+
+/// What a source proposes after `text`: one step of a fresh engine.
+fn proposal(seed: u64, text: &[u32], rest: &[u32], source: Source) -> (Option<Lookup>, Proposal) {
+    let seen = Arc::new(std::sync::Mutex::new(None));
+    let mut engine = engine(seed);
+    let probe = Box::new(Probe { source, seen: seen.clone() });
+    let mut sequence = sequence(&mut engine, text, 40, probe);
+    engine.step(&mut [&mut sequence]).expect("simulated models do not fail");
+    let drafted = sequence.record().drafted.clone();
+    let agreed = drafted.iter().zip(rest).take_while(|(drafted, token)| drafted.token == **token).count();
+    let lookup = *seen.lock().expect("one thread");
+    (lookup, Proposal { drafted, agreed })
+}
+
+fn trace(seed: u64, prompt: &[u32]) -> Trace {
+    let off: ControllerSpec = "off".parse().expect("known");
+    let tokens: Vec<u32> = live(seed, prompt, off.build(&ControllerParts::default()))
+        .iter()
+        .flat_map(|record| record.tokens.clone())
+        .collect();
+    let positions = (0..tokens.len())
+        .map(|done| {
+            let text = [prompt, &tokens[..done]].concat();
+            let (_, model) = proposal(seed, &text, &tokens[done..], Source::Model);
+            let (lookup, ngram) = proposal(seed, &text, &tokens[done..], Source::Ngram);
+            Position { model, ngram: lookup.map(|lookup| (lookup, ngram)) }
+        })
+        .collect();
+    Trace {
+        prompt_id: format!("sim-{seed}"),
+        task: "sim".into(),
+        prompt_tokens: prompt.len(),
+        max_tokens: MAX_TOKENS,
+        end_tokens: vec![END],
+        tokens,
+        positions,
+    }
+}
+
+#[test]
+fn a_replayed_controller_takes_its_live_steps() {
+    // With the controller's own costs as the truth, a replay teaches it nothing about time, and neither does a clock that stands still.
+    let parts = ControllerParts::default();
+    let (mut ended, mut drafted_from) = (0, [0, 0]);
+    for seed in 0..6 {
+        let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
+        let trace = trace(seed, &prompt);
+        for name in [
+            "speckv",
+            "chain+fixed:3",
+            "fixed:5",
+            "confidence:0.4",
+            "heuristic",
+            "entropy:adaedl",
+            "expected-value",
+            "paper",
+        ] {
+            let spec: ControllerSpec = name.parse().expect("known");
+            let live = live(seed, &prompt, spec.build(&parts));
+            let replayed =
+                replay(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated()).expect("a good trace");
+            for (live, replayed) in live.iter().zip(&replayed) {
+                let step = live.before.step;
+                assert_eq!(live.before, replayed.before, "{name}, model {seed}, step {step}");
+                assert_eq!(live.drafted, replayed.drafted, "{name}, model {seed}, step {step}");
+                assert_eq!(live.outcome, replayed.outcome, "{name}, model {seed}, step {step}");
+                assert_eq!(live.tokens, replayed.tokens, "{name}, model {seed}, step {step}");
+                if name == "speckv" {
+                    drafted_from[live.before.plan.source as usize] += live.drafted.len();
+                }
+            }
+            assert_eq!(live.len(), replayed.len(), "{name}, model {seed}");
+            ended += usize::from(live.last().is_some_and(|record| record.tokens.last() == Some(&END)));
+        }
+    }
+    assert!(
+        ended > 0 && drafted_from.iter().all(|&count| count > 0),
+        "the test sees every case: {ended} {drafted_from:?}"
+    );
+}

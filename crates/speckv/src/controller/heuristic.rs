@@ -1,0 +1,55 @@
+//! Two more after a full success, one fewer after a failure: the Hugging Face heuristic.
+
+use super::{Controller, Plan, Situation, default_source};
+use crate::record::StepRecord;
+
+/// `gamma + 2` when all drafted tokens were accepted, else `max(1, gamma - 1)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Heuristic {
+    gamma: usize,
+}
+
+impl Heuristic {
+    /// Where it starts.
+    pub const GAMMA: usize = 5;
+
+    /// Starts at `gamma`.
+    #[must_use]
+    pub fn new(gamma: usize) -> Self {
+        Heuristic { gamma: gamma.max(1) }
+    }
+}
+
+impl Controller for Heuristic {
+    fn name(&self) -> String {
+        "heuristic".into()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        Plan { gamma: self.gamma, source: default_source(situation) }
+    }
+
+    fn observe(&mut self, record: &StepRecord) {
+        if record.drafted.is_empty() || record.is_censored() {
+            return;
+        }
+        self.gamma =
+            if record.outcome.accepted == record.drafted.len() { self.gamma + 2 } else { (self.gamma - 1).max(1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::record, *};
+
+    #[test]
+    fn it_goes_up_by_two_and_down_by_one_but_not_below_one() {
+        let mut controller = Heuristic::new(2);
+        controller.observe(&record(&[0.9; 2], 2));
+        assert_eq!(controller.gamma, 4);
+        for expected in [3, 2, 1, 1] {
+            controller.observe(&record(&[0.9; 3], 0));
+            assert_eq!(controller.gamma, expected);
+        }
+    }
+}

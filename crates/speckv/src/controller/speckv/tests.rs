@@ -1,0 +1,116 @@
+use super::*;
+use crate::controller::{
+    Lookup,
+    testing::{cost, record, signals, situation},
+};
+
+fn controller(cost: CostModel) -> Speckv {
+    Speckv::new(cost, Arc::new(Predictor::prior()), SessionFacts::default(), SpeckvOptions::default())
+}
+
+/// Plans and then judges positions of the given confidence until the controller stops: (verified, last verdict).
+fn drafted(controller: &mut Speckv, situation: &Situation, confidence: f32) -> (usize, Verdict) {
+    let plan = controller.plan(situation);
+    let all = vec![signals(confidence); plan.gamma];
+    for count in 1..=plan.gamma {
+        match controller.judge(&all[..count]) {
+            Verdict::Continue => {}
+            Verdict::Verify => return (count, Verdict::Verify),
+            Verdict::Drop => return (count - 1, Verdict::Drop),
+        }
+    }
+    (plan.gamma, Verdict::Continue)
+}
+
+#[test]
+fn a_draft_as_dear_as_the_target_is_left_off() {
+    let mut controller = controller(cost(1.0, 1.0, 0.3));
+    assert_eq!(controller.plan(&situation(16)), Plan::OFF);
+}
+
+#[test]
+fn sure_tokens_are_drafted_on_and_unsure_ones_end_the_draft() {
+    let prices = || cost(0.2, 1.0, 0.05);
+    let (sure, _) = drafted(&mut controller(prices()), &situation(16), 0.99);
+    let (unsure, _) = drafted(&mut controller(prices()), &situation(16), 0.25);
+    assert_eq!(sure, UNPROVEN_GAMMA, "as far as an unproven draft may go");
+    assert!(unsure <= 1, "{unsure}");
+    let (hopeless, verdict) = drafted(&mut controller(cost(0.2, 1.0, 0.3)), &situation(16), 0.02);
+    assert_eq!((hopeless, verdict), (0, Verdict::Drop), "not worth its verification");
+}
+
+#[test]
+fn the_same_signals_draft_further_where_drafting_is_cheaper() {
+    let length = |draft: f64| {
+        let mut controller = controller(cost(draft, 1.0, 0.03));
+        for _ in 0..8 {
+            let _ = controller.plan(&situation(16));
+            controller.observe(&record(&[0.7; 3], 2));
+        }
+        drafted(&mut controller, &situation(16), 0.8).0
+    };
+    assert!(
+        length(0.02) > length(0.15) && length(0.15) > length(0.45),
+        "{} {} {}",
+        length(0.02),
+        length(0.15),
+        length(0.45)
+    );
+}
+
+#[test]
+fn gamma_falls_as_the_batch_grows() {
+    let length = |batch| drafted(&mut controller(cost(0.1, 1.0, 0.04)), &Situation { batch, ..situation(16) }, 0.9).0;
+    assert!(length(1) > length(16), "{} {}", length(1), length(16));
+}
+
+#[test]
+fn look_up_drafts_where_it_is_worth_more_than_the_model() {
+    let found = |match_length: u16, confidence: f32| {
+        let mut first = signals(confidence);
+        first.match_length = match_length;
+        Some(Lookup { match_length: match_length.into(), available: 12, signals: first })
+    };
+    // A dear model: long matches are taken, a hopeless one is not.
+    let mut dear = controller(cost(0.9, 1.0, 0.05));
+    assert_eq!(dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source, Source::Ngram);
+    assert!(dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).gamma > 0);
+    let mut steep = controller(cost(0.9, 1.0, 0.9));
+    assert_eq!(steep.plan(&Situation { lookup: found(1, 0.2), ..situation(16) }), Plan::OFF);
+    // A nearly free and good model keeps short matches waiting.
+    let mut cheap = controller(cost(0.01, 1.0, 0.1));
+    assert_eq!(cheap.plan(&Situation { lookup: found(1, 0.3), ..situation(16) }).source, Source::Model);
+}
+
+#[test]
+fn limits_are_kept_and_nothing_to_draft_with_is_off() {
+    let mut controller = controller(cost(0.1, 1.0, 0.01));
+    assert!(controller.plan(&situation(2)).gamma <= 2);
+    assert_eq!(controller.plan(&situation(0)), Plan::OFF);
+    assert_eq!(controller.plan(&Situation { has_model: false, ..situation(9) }), Plan::OFF);
+}
+
+#[test]
+fn a_long_absence_has_its_price() {
+    let value = |behind| {
+        let mut controller = controller(cost(0.2, 1.0, 0.05));
+        let _ = controller.plan(&situation(99)); // the first step: nothing to read
+        controller.observe(&record(&[], 0));
+        let situation = Situation { draft_behind: behind, ..situation(99) };
+        controller.price_catch_up(&situation);
+        controller.offer_model(&situation, 1.2).expect("there is a model").value
+    };
+    assert!(value(0) > value(50) && value(50) > value(500), "{} {} {}", value(0), value(50), value(500));
+}
+
+#[test]
+fn the_prompt_is_free_by_default_and_a_price_on_request() {
+    let plan = |prompt_weight| {
+        let options = SpeckvOptions { prompt_weight, ..SpeckvOptions::default() };
+        let costs = crate::controller::testing::cost(20.0, 100.0, 5.0); // catching up: 0.2 per token
+        let mut controller = Speckv::new(costs, Arc::new(Predictor::prior()), SessionFacts::default(), options);
+        controller.plan(&Situation { draft_behind: 200_000, context: 200_000, ..situation(30) })
+    };
+    assert!(plan(0.0).gamma > 0);
+    assert_eq!(plan(1.0), Plan::OFF);
+}

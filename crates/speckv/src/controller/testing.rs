@@ -1,0 +1,51 @@
+//! What the unit tests of controllers share: situations, records and costs with round numbers.
+
+use super::{Plan, Situation};
+use crate::{
+    cost::{CostModel, Samples, TimeSample, VerifySample},
+    record::{Before, Drafted, Last, Outcome, StepRecord, Times},
+    signals::Signals,
+};
+
+pub(crate) fn signals(confidence: f32) -> Signals {
+    Signals {
+        confidence,
+        entropy_bits: 4.0 * (1.0 - confidence),
+        margin: (2.0 * confidence - 1.0).max(0.0),
+        match_length: 0,
+    }
+}
+
+/// A step that verified everything it drafted; its times are 0, so that cost models learn nothing from it.
+pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
+    let count = confidences.len();
+    let last = if count == 0 {
+        Last::Plain
+    } else if accepted == count {
+        Last::Bonus
+    } else {
+        Last::Recovered
+    };
+    StepRecord {
+        before: Before { step: 0, context: 0, draft_behind: 0, gamma_limit: 99, plan: Plan::model(count) },
+        drafted: confidences.iter().map(|&confidence| Drafted { token: 0, signals: signals(confidence) }).collect(),
+        outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
+        times: Times::default(),
+        tokens: vec![0; accepted + 1],
+    }
+}
+
+pub(crate) fn situation(gamma_limit: usize) -> Situation {
+    Situation { context: 0, gamma_limit, draft_behind: 0, has_model: true, lookup: None, batch: 1 }
+}
+
+/// `draft` seconds per token, `plain + more * (rows - 1)` seconds per pass, catching up a hundredth of a draft token each.
+pub(crate) fn cost(draft: f64, plain: f64, more: f64) -> CostModel {
+    let verify = (1..=17).map(|rows| VerifySample { rows, context: 0, seconds: plain + more * (rows - 1) as f64 });
+    let samples = Samples {
+        draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
+        verify: verify.collect(),
+        catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 0.01 * draft }],
+    };
+    CostModel::from_samples(&samples).expect("positive times")
+}

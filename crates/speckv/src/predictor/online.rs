@@ -1,0 +1,129 @@
+//! A predictor at work on one sequence: features, heads and their online corrections together.
+
+use std::sync::Arc;
+
+use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
+use crate::{
+    record::{Source, StepRecord},
+    signals::Signals,
+};
+
+/// What is thought of the newest drafted position.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// Probability that it is accepted, given that all before it are.
+    pub accept: f32,
+    /// Probability that the one after it would be accepted, given that it is itself.
+    pub next: f32,
+}
+
+/// Most positions of a step that are learned from.
+const POSITIONS: usize = 64;
+
+/// [`Predictor`], [`FeatureState`] and six [`Calibrator`]s. Does not allocate after construction.
+#[derive(Debug, Clone)]
+pub struct OnlinePredictor {
+    weights: Arc<Predictor>,
+    state: FeatureState,
+    calibrators: [[Calibrator; 3]; 2], // [source, question]
+    first_score: f32,
+    accept_scores: [f32; POSITIONS],
+    next_scores: [f32; POSITIONS],
+    source: Source,
+}
+
+impl OnlinePredictor {
+    /// A predictor before a sequence's first step.
+    #[must_use]
+    pub fn new(weights: Arc<Predictor>, facts: SessionFacts) -> Self {
+        OnlinePredictor {
+            weights,
+            state: FeatureState::new(facts),
+            calibrators: [[Calibrator::default(), Calibrator::damped(), Calibrator::damped()]; 2],
+            first_score: 0.0,
+            accept_scores: [0.0; POSITIONS],
+            next_scores: [0.0; POSITIONS],
+            source: Source::Model,
+        }
+    }
+
+    /// Begins a step and returns the probability that the first token of `source` would be accepted.
+    pub fn begin(&mut self, source: Source, context: usize) -> f32 {
+        self.source = source;
+        self.state.begin(source, context);
+        self.first_score = self.weights.head(source, Question::First).score(&self.state.start());
+        self.calibrator(Question::First).probability(self.first_score)
+    }
+
+    /// Takes the next drafted position in.
+    pub fn push(&mut self, signals: &Signals) -> Judgement {
+        let features = self.state.push(signals);
+        let position = self.state.positions() - 1;
+        let accept_score = self.weights.head(self.source, Question::Accept).score(&features);
+        let next_score = self.weights.head(self.source, Question::Next).score(&features);
+        if position < POSITIONS {
+            self.accept_scores[position] = accept_score;
+            self.next_scores[position] = next_score;
+        }
+        Judgement {
+            accept: self.calibrator(Question::Accept).probability(accept_score),
+            next: self.calibrator(Question::Next).probability(next_score),
+        }
+    }
+
+    /// What [`push`](Self::push) would say, without taking the position in: for look-up, whose first signals are known before the step.
+    #[must_use]
+    pub fn preview(&self, signals: &Signals) -> Judgement {
+        let features = { self.state }.push(signals);
+        let probability =
+            |question| self.calibrator(question).probability(self.weights.head(self.source, question).score(&features));
+        Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
+    }
+
+    /// Learns from a finished step. Positions that were drafted but not pushed are pushed first, so that replay and live agree.
+    pub fn observe(&mut self, record: &StepRecord) {
+        if record.drafted.is_empty() || record.before.plan.source != self.source {
+            let _ = self.begin(record.before.plan.source, record.before.context);
+        }
+        for drafted in record.drafted.iter().skip(self.state.positions()) {
+            let _ = self.push(&drafted.signals);
+        }
+        let source = self.source as usize;
+        let label = |position: usize| record.outcome.label(position);
+        let mut learned = false;
+        if !record.drafted.is_empty()
+            && let Some(accepted) = label(0)
+        {
+            self.calibrators[source][Question::First as usize].observe(self.first_score, accepted);
+        }
+        for position in 0..record.drafted.len().min(POSITIONS) {
+            let Some(accepted) = label(position) else { break };
+            learned = true;
+            self.calibrators[source][Question::Accept as usize].observe(self.accept_scores[position], accepted);
+            if accepted && let Some(next) = label(position + 1) {
+                self.calibrators[source][Question::Next as usize].observe(self.next_scores[position], next);
+            }
+        }
+        for other in [Source::Model, Source::Ngram] {
+            if !(learned && other == self.source) {
+                self.calibrators[other as usize].iter_mut().for_each(Calibrator::idle);
+            }
+        }
+        self.state.observe(record);
+    }
+
+    /// Starts a new sequence with the corrections learned so far.
+    pub fn next_sequence(&mut self, facts: SessionFacts) {
+        self.state = FeatureState::new(facts);
+    }
+
+    /// The feature state.
+    #[must_use]
+    pub fn state(&self) -> &FeatureState {
+        &self.state
+    }
+
+    fn calibrator(&self, question: Question) -> &Calibrator {
+        &self.calibrators[self.source as usize][question as usize]
+    }
+}
