@@ -1,7 +1,6 @@
 //! `bench` with the real binary and tiny models.
 #![cfg(unix)]
 
-#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/process.rs"]
 mod process;
 
@@ -47,7 +46,11 @@ fn the_curve_as_text_is_a_table_on_standard_output() {
     let ended = Desk::new().run(&CURVE).succeeds();
     let words = ["memory read rate", "share of the floor", "context 16", "context 48", "/ t(1)", "tokens per second"];
     assert!(words.iter().all(|word| ended.out.contains(word)), "{ended:#?}");
-    assert_eq!(ended.err, "", "nothing to say about two seconds of work");
+    // On a slow machine progress shows; nothing else has to be said.
+    assert!(
+        ended.err.lines().all(|line| line.starts_with("measuring: ") || line.starts_with("loading ")),
+        "{ended:#?}"
+    );
 }
 
 #[test]

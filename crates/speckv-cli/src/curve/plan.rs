@@ -100,7 +100,7 @@ impl Random {
 
     /// A number below `bound`, by the high half of the product.
     fn below(&mut self, bound: usize) -> usize {
-        (u128::from(self.next()) * bound as u128 >> 64) as usize
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 }
 
