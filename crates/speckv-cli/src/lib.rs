@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod commands;
 pub mod controllers;
 pub mod conversation;
+pub mod curve;
 pub mod download;
 pub mod failure;
 pub mod interrupt;

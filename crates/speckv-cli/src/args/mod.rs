@@ -1,10 +1,12 @@
 //! What the user typed, as types. Nothing here touches a file or a model.
 
+mod bench;
 mod common;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
+pub use bench::BenchArgs;
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use values::{DraftChoice, TokenList};
@@ -44,6 +46,8 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
+    /// Measure on this machine what passes of a model cost.
+    Bench(BenchArgs),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
 }

@@ -8,6 +8,7 @@ pub mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod checked;
 pub mod dense;
 pub mod format;
 pub(crate) mod rows;
