@@ -68,12 +68,9 @@ unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -
                     S::shift_right_and::<4>(y, 15),
                 ]
             }
-            _ => [
-                S::bytes(low),
-                S::bytes(low.add(vector)),
-                S::bytes(low.add(2 * vector)),
-                S::bytes(low.add(3 * vector)),
-            ],
+            _ => {
+                [S::bytes(low), S::bytes(low.add(vector)), S::bytes(low.add(2 * vector)), S::bytes(low.add(3 * vector))]
+            }
         };
         match (F::HIGH, F::LOW, half) {
             (1, 4, 0) => {
@@ -173,7 +170,8 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                         } else {
                             let weight_scale = S::load(scales.scale[2 * inner + half].as_ptr().add(lane));
                             for a in 0..N {
-                                let start = if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
+                                let start =
+                                    if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
                                 let sum = S::seed(F::BITS, start, F::OFFSET);
                                 let sum = S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
                                 let scaled = S::mul(S::to_float(sum), S::splat(*args.scale.add(a * blocks + block)));

@@ -121,7 +121,11 @@ impl Config {
         }
         let rope_dim = opt_size("rope.dimension_count", head_dim)?;
         if rope_dim == 0 || rope_dim > head_dim || rope_dim % 2 == 1 {
-            return Err(wrong("rope.dimension_count", &format!("an even number up to {head_dim}"), rope_dim.to_string()));
+            return Err(wrong(
+                "rope.dimension_count",
+                &format!("an even number up to {head_dim}"),
+                rope_dim.to_string(),
+            ));
         }
         let scaling = metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("none");
         let linear_factor = match scaling {

@@ -174,7 +174,14 @@ impl CpuModel {
     }
 
     /// `x += W_o attention(norm(x))`.
-    fn attend(&self, number: usize, layer: &Layer, rows: &[Row], feeds: &mut [Feed<'_, KvCache>], scratch: &mut Scratch) {
+    fn attend(
+        &self,
+        number: usize,
+        layer: &Layer,
+        rows: &[Row],
+        feeds: &mut [Feed<'_, KvCache>],
+        scratch: &mut Scratch,
+    ) {
         let (config, n) = (&self.config, rows.len());
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (queries, keys) = (config.heads * head_dim, config.kv_heads * head_dim);
@@ -205,7 +212,9 @@ impl CpuModel {
             // SAFETY: one task per row, and rows of one cache have different positions, all below its capacity.
             unsafe {
                 let (query, key, value) = (query.get(row), key.get(row), value.get(row));
-                for (values, projection) in [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)] {
+                for (values, projection) in
+                    [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)]
+                {
                     self.add_bias(values, projection);
                 }
                 let (cos, sin) = (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
