@@ -3,7 +3,10 @@
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
 
 pub mod oracle;
+pub mod recorder;
 pub mod replay;
+pub mod run_folder;
 pub mod synthetic;
 pub mod trace;
+pub mod trace_file;
 pub mod workload;

@@ -12,12 +12,14 @@ pub mod train;
 mod calibrator;
 mod head;
 mod online;
+mod shipped;
 
 pub use calibrator::Calibrator;
 pub use features::{FEATURE_NAMES, FEATURES, FeatureState, Features, SessionFacts};
 pub use head::{HIDDEN, Head, Mlp};
 pub use metrics::Metrics;
 pub use online::{Judgement, OnlinePredictor};
+pub use shipped::ModelShape;
 
 use crate::record::Source;
 
