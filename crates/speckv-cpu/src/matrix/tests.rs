@@ -176,3 +176,16 @@ fn packed_weights_take_the_bytes_of_the_file() {
         assert!(packed as f64 <= file as f64 * more, "{}: {packed} bytes for {file}", tensor_type.name());
     }
 }
+
+#[test]
+fn a_broken_activation_comes_out_as_broken() {
+    for &isa in Isa::available() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut case = case(TensorType::Q4K);
+            case.exact[2 * COLUMNS + 77] = bad;
+            case.quantized = quantized(isa, &case.exact);
+            assert!(case.product(isa, 2, 1).iter().any(|x| !x.is_finite()), "{bad} on {isa}");
+            assert!(case.product(isa, 1, 1).iter().all(|x| x.is_finite()), "{bad} on {isa}");
+        }
+    }
+}

@@ -340,18 +340,18 @@ impl CpuModel {
                         layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
                         layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
                     }
+                    let (gate, up) = (&gate[..32 * rows], &up[..32 * rows]);
+                    if quantize {
+                        // SAFETY: the block belongs to this task alone.
+                        unsafe { self.isa.swiglu_quantize(gate, up, parts, first, block) };
+                        continue;
+                    }
                     for row in 0..rows {
                         let mut inner = [0f32; 32];
                         self.isa.swiglu(&gate[32 * row..32 * row + 32], &up[32 * row..32 * row + 32], &mut inner);
-                        // SAFETY: block and columns belong to this task alone.
-                        unsafe {
-                            if quantize {
-                                parts.quantize_block(first + row, block, &inner);
-                            } else {
-                                let to = gated.at(first + row, 32 * block);
-                                std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns);
-                            }
-                        }
+                        let to = gated.at(first + row, 32 * block);
+                        // SAFETY: the columns belong to this task alone.
+                        unsafe { std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns) };
                     }
                 }
             }
