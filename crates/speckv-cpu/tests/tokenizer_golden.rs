@@ -204,19 +204,3 @@ fn gguf_and_tokenizer_json_give_the_same_tokens() {
     }
     assert!(pre_tokenizers().contains(&"smollm"));
 }
-
-/// Timing alone, for release builds: `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures time"]
-fn building_takes_less_than_half_a_second() {
-    let Some(gguf) = model(MODELS[2].0) else { return };
-    let start = Instant::now();
-    let tokenizer = Tokenizer::from_gguf(gguf.metadata()).unwrap();
-    let building = start.elapsed();
-    let text = include_str!("tokenizer_golden.rs").repeat(100);
-    let start = Instant::now();
-    let tokens = tokenizer.encode(&text, true, false).unwrap();
-    let encoding = start.elapsed();
-    eprintln!("built in {building:?}; {} bytes to {} tokens in {encoding:?}", text.len(), tokens.len());
-    assert!(building < Duration::from_millis(500));
-}
