@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod args;
+pub mod calibration;
 pub mod catalogue;
 pub mod commands;
 pub mod controllers;

@@ -9,8 +9,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::BenchArgs;
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
-pub use values::{DraftChoice, TokenList};
-use values::{gamma, identity_tokens, prompts, threads};
+pub use values::{ControllerList, DraftChoice, TokenList};
+use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
 
@@ -137,6 +137,9 @@ pub struct IdentityArgs {
     /// Gammas to compare with plain decoding.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = gamma())]
     pub gammas: Vec<usize>,
+    /// Controllers to compare with plain decoding: names as for --controller, or `all`.
+    #[arg(long, value_name = "LIST", default_value = "speckv", value_parser = controller_list)]
+    pub controllers: ControllerList,
     /// Numbers of threads to try.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
     pub threads_list: Vec<usize>,
