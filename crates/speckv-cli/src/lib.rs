@@ -8,6 +8,7 @@ pub mod args;
 pub mod calibration;
 pub mod catalogue;
 pub mod commands;
+pub mod comparison;
 pub mod controllers;
 pub mod conversation;
 pub mod curve;

@@ -6,10 +6,10 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-pub use bench::BenchArgs;
+pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
-pub use values::{ControllerList, DraftChoice, TokenList};
+pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
@@ -46,8 +46,9 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
-    /// Measure on this machine what passes of a model cost.
-    Bench(BenchArgs),
+    /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
+    #[command(after_help = controllers::help())]
+    Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
 }

@@ -75,6 +75,18 @@ pub(super) fn controller_list(text: &str) -> Result<ControllerList, String> {
     names.into_iter().map(controllers::parse).collect::<Result<_, _>>().map(ControllerList)
 }
 
+/// Gammas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GammaList(pub Vec<usize>);
+
+/// Parser of a list of gammas: numbers separated by commas, or `none`.
+pub(super) fn gamma_list(text: &str) -> Result<GammaList, String> {
+    if text == "none" {
+        return Ok(GammaList(Vec::new()));
+    }
+    text.split(',').map(|part| gamma()(part.trim())).collect::<Result<_, _>>().map(GammaList)
+}
+
 /// Token ids separated by commas or spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenList(pub Vec<Token>);
