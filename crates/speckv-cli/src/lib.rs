@@ -5,8 +5,10 @@
 
 pub mod answer;
 pub mod args;
+pub mod calibration;
 pub mod catalogue;
 pub mod commands;
+pub mod comparison;
 pub mod controllers;
 pub mod conversation;
 pub mod curve;

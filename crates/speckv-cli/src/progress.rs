@@ -143,6 +143,10 @@ fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapse
             format!("{label}: {percent}% ({done} of {total}, {rate}/s{left})")
         }
         Unit::Tokens => format!("{label}: {percent}% ({done} of {total} tokens)"),
+        Unit::Items if done > start => {
+            let left = elapsed.mul_f64((total - done) as f64 / (done - start) as f64);
+            format!("{label}: {done} of {total}, {} left", units::duration(left))
+        }
         Unit::Items => format!("{label}: {done} of {total}"),
     }
 }
@@ -155,5 +159,7 @@ mod tests {
     fn a_plain_line_counts_the_rate_from_where_the_work_began() {
         let line = plain_line("m", Unit::Bytes, 500_000_000, 600_000_000, 1_000_000_000, Duration::from_secs(10));
         assert_eq!(line, "m: 60% (600 MB of 1.00 GB, 10.0 MB/s, 40 s left)");
+        assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
+        assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
     }
 }

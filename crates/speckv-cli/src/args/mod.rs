@@ -6,11 +6,11 @@ mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-pub use bench::BenchArgs;
+pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
-pub use values::{DraftChoice, TokenList};
-use values::{gamma, identity_tokens, prompts, threads};
+pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
+use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
 
@@ -46,8 +46,9 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
-    /// Measure on this machine what passes of a model cost.
-    Bench(BenchArgs),
+    /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
+    #[command(after_help = controllers::help())]
+    Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
 }
@@ -137,6 +138,9 @@ pub struct IdentityArgs {
     /// Gammas to compare with plain decoding.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = gamma())]
     pub gammas: Vec<usize>,
+    /// Controllers to compare with plain decoding: names as for --controller, or `all`.
+    #[arg(long, value_name = "LIST", default_value = "speckv", value_parser = controller_list)]
+    pub controllers: ControllerList,
     /// Numbers of threads to try.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
     pub threads_list: Vec<usize>,

@@ -24,6 +24,9 @@ use crate::{
     settings,
 };
 
+/// Rounds where the user gives no number: medians with quartiles that mean something.
+const ROUNDS: usize = 9;
+
 /// Timed loads; one before them, untimed, makes sure that the system holds the file in memory.
 const LOADS: usize = 3;
 
@@ -85,7 +88,7 @@ fn plan(args: &BenchArgs, longest: usize) -> Outcome<Plan> {
     Ok(Plan {
         contexts: lengths(&args.context, [128, 2048], MOST_ROWS, "--context")?,
         prompts: lengths(&args.prompt, [128, 512], 0, "--prompt")?,
-        rounds: args.rounds,
+        rounds: args.rounds.unwrap_or(ROUNDS),
         buffer_bytes: args.buffer * 1_000_000,
     })
 }
