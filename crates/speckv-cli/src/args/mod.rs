@@ -1,12 +1,14 @@
 //! What the user typed, as types. Nothing here touches a file or a model.
 
 mod common;
+mod lab;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
+pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
 pub use values::{DraftChoice, TokenList};
 use values::{gamma, identity_tokens, prompts, threads};
 
@@ -46,6 +48,12 @@ pub enum Command {
     Score(ScoreArgs),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
+    /// Record what target, draft and look-up say at every position of a workload's texts.
+    Profile(ProfileArgs),
+    /// Fit the predictor of acceptance to recorded traces.
+    Train(TrainArgs),
+    /// Replay controllers over recorded traces, token for token, in modelled time.
+    Replay(ReplayArgs),
 }
 
 /// Arguments of `run`.

@@ -4,10 +4,13 @@ mod chat;
 mod identity;
 mod inspect;
 mod models;
+mod profile;
 mod pull;
+mod replay;
 mod run;
 mod score;
 mod tokenize;
+mod train;
 
 pub(crate) use identity::PROMPTS as IDENTITY_PROMPTS;
 
@@ -27,5 +30,8 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
         Command::Identity(args) => identity::run(&args, printer),
+        Command::Profile(args) => profile::run(&args, printer),
+        Command::Train(args) => train::run(&args, printer),
+        Command::Replay(args) => replay::run(&args, printer),
     }
 }
