@@ -22,6 +22,7 @@ pub mod prompt;
 pub mod settings;
 pub mod stats;
 pub mod store;
+pub mod table;
 pub mod units;
 
 use std::{
