@@ -11,10 +11,12 @@ pub mod commands;
 pub mod comparison;
 pub mod controllers;
 pub mod conversation;
+pub mod cost_file;
 pub mod curve;
 pub mod download;
 pub mod failure;
 pub mod interrupt;
+pub mod machine;
 pub mod obtain;
 pub mod pair;
 pub mod printer;
@@ -23,6 +25,7 @@ pub mod prompt;
 pub mod settings;
 pub mod stats;
 pub mod store;
+pub mod table;
 pub mod units;
 
 use std::{

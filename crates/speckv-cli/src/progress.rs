@@ -130,24 +130,20 @@ fn bar_style(unit: Unit) -> ProgressStyle {
 
 fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapsed: Duration) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
+    let rate = done.saturating_sub(start) as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = if rate > 0.0 {
+        let seconds = total.saturating_sub(done) as f64 / rate;
+        format!(", {} left", units::duration(Duration::from_secs_f64(seconds.min(1e9))))
+    } else {
+        String::new()
+    };
     match unit {
         Unit::Bytes => {
-            let rate = done.saturating_sub(start) as f64 / elapsed.as_secs_f64().max(1e-3);
-            let left = if rate > 0.0 {
-                let seconds = (total - done) as f64 / rate;
-                format!(", {} left", units::duration(Duration::from_secs_f64(seconds.min(1e9))))
-            } else {
-                String::new()
-            };
             let (done, total, rate) = (units::bytes(done), units::bytes(total), units::bytes(rate as u64));
             format!("{label}: {percent}% ({done} of {total}, {rate}/s{left})")
         }
-        Unit::Tokens => format!("{label}: {percent}% ({done} of {total} tokens)"),
-        Unit::Items if done > start => {
-            let left = elapsed.mul_f64((total - done) as f64 / (done - start) as f64);
-            format!("{label}: {done} of {total}, {} left", units::duration(left))
-        }
-        Unit::Items => format!("{label}: {done} of {total}"),
+        Unit::Tokens => format!("{label}: {percent}% ({done} of {total} tokens{left})"),
+        Unit::Items => format!("{label}: {done} of {total}{left}"),
     }
 }
 
@@ -161,5 +157,7 @@ mod tests {
         assert_eq!(line, "m: 60% (600 MB of 1.00 GB, 10.0 MB/s, 40 s left)");
         assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
         assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
+        let line = plain_line("m", Unit::Tokens, 100, 150, 200, Duration::from_secs(10));
+        assert_eq!(line, "m: 75% (150 of 200 tokens, 10 s left)");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
 
+pub mod comparison;
 pub mod oracle;
 pub mod recorder;
 pub mod replay;
@@ -9,4 +10,5 @@ pub mod run_folder;
 pub mod synthetic;
 pub mod trace;
 pub mod trace_file;
+pub mod training;
 pub mod workload;

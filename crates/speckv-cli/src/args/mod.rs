@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod lab;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -9,6 +10,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
+pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
 pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
@@ -51,6 +53,12 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
+    /// Record what target, draft and look-up say at every position of a workload's texts.
+    Profile(ProfileArgs),
+    /// Fit the predictor of acceptance to recorded traces.
+    Train(TrainArgs),
+    /// Replay controllers over recorded traces, token for token, in modelled time.
+    Replay(ReplayArgs),
 }
 
 /// Arguments of `run`.

@@ -5,10 +5,13 @@ mod chat;
 mod identity;
 mod inspect;
 mod models;
+mod profile;
 mod pull;
+mod replay;
 mod run;
 mod score;
 mod tokenize;
+mod train;
 
 pub(crate) use identity::PROMPTS as IDENTITY_PROMPTS;
 
@@ -29,5 +32,8 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Score(args) => score::run(&args, printer),
         Command::Bench(args) => bench::run(&args, printer),
         Command::Identity(args) => identity::run(&args, printer),
+        Command::Profile(args) => profile::run(&args, printer),
+        Command::Train(args) => train::run(&args, printer),
+        Command::Replay(args) => replay::run(&args, printer),
     }
 }

@@ -58,6 +58,9 @@ pub struct Heads {
 pub struct Predictor {
     /// Names of the features in the order of the weights; a file made for other features is refused.
     features: Vec<String>,
+    /// What the weights were trained on, in words; nothing for weights that were not trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Heads for the draft model.
     pub model: Heads,
     /// Heads for n-gram look-up.
@@ -92,7 +95,7 @@ impl Predictor {
     /// Puts trained heads together.
     #[must_use]
     pub fn new(model: Heads, ngram: Heads) -> Self {
-        Predictor { features: FEATURE_NAMES.iter().map(|&name| name.into()).collect(), model, ngram }
+        Predictor { features: FEATURE_NAMES.iter().map(|&name| name.into()).collect(), origin: None, model, ngram }
     }
 
     /// A sane start without any training: acceptance rises with the logit of the confidence and with the acceptance seen so far.

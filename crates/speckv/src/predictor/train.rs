@@ -198,7 +198,8 @@ fn solve_positive_definite(a: &mut [[f64; FEATURES]; FEATURES], b: [f64; FEATURE
 
 const BATCH: usize = 256;
 
-/// A perceptron trained by Adam on log loss in batches of 256.
+/// A perceptron trained by Adam on log loss in batches of 256. A feature that never changes in the examples gets no weight: it cannot be told from
+/// the bias, and elsewhere it may have another value.
 #[must_use]
 pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head {
     const OUTPUT: usize = HIDDEN * FEATURES + HIDDEN; // [hidden | hidden bias | output | output bias]
@@ -211,6 +212,10 @@ pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head
             *parameter = bound * (2.0 * uniform(&mut random) - 1.0);
         }
     }
+    let varies: [bool; FEATURES] =
+        std::array::from_fn(|index| examples.iter().any(|(x, _)| x[index] != examples[0].0[index]));
+    let is_free = |index: usize| index >= HIDDEN * FEATURES || varies[index % FEATURES];
+    parameters.iter_mut().enumerate().filter(|(index, _)| !is_free(*index)).for_each(|(_, parameter)| *parameter = 0.0);
     let (mut first, mut second) = (vec![0.0_f32; ALL], vec![0.0_f32; ALL]);
     let mut order: Vec<usize> = (0..examples.len()).collect();
     let mut update = 0;
@@ -243,7 +248,7 @@ pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head
             }
             update += 1;
             let (c1, c2) = (1.0 - 0.9_f32.powi(update), 1.0 - 0.999_f32.powi(update));
-            for index in 0..ALL {
+            for index in (0..ALL).filter(|&index| is_free(index)) {
                 let g = gradient[index] + options.decay * parameters[index];
                 first[index] = 0.9 * first[index] + 0.1 * g;
                 second[index] = 0.999 * second[index] + 0.001 * g * g;
@@ -317,6 +322,17 @@ mod tests {
         assert!(bent.brier < 0.6 * line.brier, "perceptron {}, logistic {}", bent.brier, line.brier);
         assert!(bent.ece_10 < 0.05 && bent.gain_over_constant() > 0.4, "{bent:?}");
         assert_eq!(perceptron(&examples, &options), curve);
+    }
+
+    #[test]
+    fn a_feature_that_never_changed_in_training_changes_nothing_afterwards() {
+        let mut examples = drawn(400, |x| x[index::LOGIT_CONFIDENCE]);
+        examples.iter_mut().for_each(|(x, _)| x[index::COMPRESSION] = 0.7);
+        let head = perceptron(&examples, &TrainOptions { epochs: 5, ..TrainOptions::default() });
+        let mut elsewhere = examples[0].0;
+        elsewhere[index::COMPRESSION] = 0.0;
+        elsewhere[index::TEMPERATURE] = 0.8;
+        assert_eq!(head.score(&elsewhere), head.score(&examples[0].0));
     }
 
     #[test]

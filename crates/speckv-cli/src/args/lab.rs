@@ -1,0 +1,133 @@
+//! Arguments of the laboratory's commands: `profile`, `train`, `replay`.
+
+use std::path::PathBuf;
+
+use speckv::controller::ControllerSpec;
+use speckv_lab::workload::Split;
+
+use super::values::{DraftChoice, gamma, threads, whole};
+
+/// Which prompts of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitChoice {
+    /// One split.
+    Only(Split),
+    /// All prompts.
+    All,
+}
+
+impl SplitChoice {
+    /// Whether a prompt of this split is meant.
+    #[must_use]
+    pub fn takes(self, split: Split) -> bool {
+        match self {
+            SplitChoice::Only(only) => only == split,
+            SplitChoice::All => true,
+        }
+    }
+}
+
+impl std::str::FromStr for SplitChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(SplitChoice::All),
+            _ => text.parse().map(SplitChoice::Only).map_err(|_| {
+                format!(
+                    "expected train, test or all, got {text:?}\nhint: fit and tune on train, report figures on test"
+                )
+            }),
+        }
+    }
+}
+
+/// Arguments of `profile`.
+#[derive(Debug, clap::Args)]
+pub struct ProfileArgs {
+    /// Record traces into this folder; a folder with an unfinished recording is continued.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub trace: PathBuf,
+    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Draft: a catalogue name, a path, or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else ngram]
+    #[arg(long, short, value_name = "MODEL|ngram")]
+    pub draft: Option<DraftChoice>,
+    /// Depth of the draft model's chain at every position.
+    #[arg(long, value_name = "N", default_value = "8", allow_negative_numbers = true, value_parser = gamma())]
+    pub gamma_max: usize,
+    /// Most tokens of each text.
+    #[arg(long, short = 'n', value_name = "N", default_value = "128", value_parser = whole(2..=65_536_usize, "128 is a good start"))]
+    pub max_tokens: usize,
+    /// Prompts of this split: train, test or all.
+    #[arg(long, value_name = "SPLIT", default_value = "train")]
+    pub split: SplitChoice,
+    /// Tasks of the workload, separated by commas [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub tasks: Vec<String>,
+    /// Prompts of each task, the first ones [default: all]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000_usize, "leave it away for all prompts"))]
+    pub prompts_per_task: Option<usize>,
+    /// A folder of *.jsonl files in place of the built-in workload.
+    #[arg(long, value_name = "DIR")]
+    pub workload: Option<PathBuf>,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
+    pub threads: Option<usize>,
+    /// Measured costs of the pair to keep with the traces: a file as `replay --cost` takes it.
+    #[arg(long, value_name = "FILE")]
+    pub cost: Option<PathBuf>,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `train`.
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Folder of recorded traces; may be given several times.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub trace: Vec<PathBuf>,
+    /// Where to write the weights.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Train on the prompts of this split: train, test or all.
+    #[arg(long, value_name = "SPLIT", default_value = "train")]
+    pub split: SplitChoice,
+    /// Parts for cross-validation, by prompt.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = whole(2..=100_usize, "4 is a good start"))]
+    pub folds: usize,
+    /// Passes over the examples for the perceptron.
+    #[arg(long, value_name = "N", default_value = "60", value_parser = whole(1..=10_000_usize, "60 is a good start"))]
+    pub epochs: usize,
+    /// Start of the random numbers.
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub seed: u64,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Folder of recorded traces.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub trace: PathBuf,
+    /// Controllers to replay, separated by commas [default: all, with fixed-1 to fixed-8]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub controllers: Vec<ControllerSpec>,
+    /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
+    #[arg(long, value_name = "FILE|trace", default_value = "trace")]
+    pub cost: String,
+    /// Weights of the predictor: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
+    /// Prompts of this split: train, test or all.
+    #[arg(long, value_name = "SPLIT", default_value = "all")]
+    pub split: SplitChoice,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,173 @@
+//! `speckv replay`: what any controller would have done on recorded texts.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::json;
+use speckv::{
+    controller::{ControllerParts, ControllerSpec},
+    cost::CostModel,
+    predictor::Predictor,
+};
+use speckv_lab::{
+    comparison::{Comparison, Group, Row, compare},
+    run_folder::{Run, RunFolder},
+    trace::Trace,
+};
+
+use super::profile::folder_failure;
+use crate::{
+    args::ReplayArgs,
+    cost_file,
+    failure::{Failure, Outcome, chain},
+    printer::Printer,
+    table::Table,
+};
+
+/// Controllers beside the fixed gammas, where the user names none.
+const DEFAULT: [&str; 13] = [
+    "off",
+    "confidence",
+    "confidence:0.4",
+    "heuristic",
+    "entropy:svip",
+    "entropy:adaedl",
+    "ema",
+    "expected-value",
+    "adaptive-verification",
+    "paper",
+    "chain+fixed:3",
+    "chain+speckv",
+    "speckv",
+];
+
+pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
+    let folder = RunFolder::open(&args.trace).map_err(|error| folder_failure(&error))?;
+    let run = folder.run();
+    let cost = cost(&args.cost, run)?;
+    let (predictor, predictor_name) = predictor(args.predictor.as_deref(), run)?;
+    let traces: Vec<Trace> = folder
+        .load()
+        .map_err(|error| folder_failure(&error))?
+        .into_iter()
+        .filter(|file| args.split.takes(file.prompt.split))
+        .map(|file| file.recording.trace)
+        .collect();
+    let gamma_max = run.settings.gamma_max;
+    let specs = if args.controllers.is_empty() { everybody(gamma_max)? } else { args.controllers.clone() };
+    let parts = ControllerParts {
+        cost: cost.clone(),
+        predictor: Some(Arc::new(predictor)),
+        facts: run.settings.facts(),
+        ..ControllerParts::default()
+    };
+    let comparison = compare(&specs, &parts, &traces, &cost, gamma_max).map_err(|error| {
+        Failure::new(
+            chain(&error),
+            "`speckv profile --trace DIR --gamma-max N` records deeper; --split chooses prompts",
+        )
+    })?;
+    if args.json {
+        return printer.json(&json!({
+            "traces": args.trace.display().to_string(),
+            "target": run.settings.target.name,
+            "draft": run.settings.draft.as_ref().map(|draft| &draft.name),
+            "gamma_max": gamma_max,
+            "predictor": predictor_name,
+            "cost": cost,
+            "groups": comparison.groups,
+        }));
+    }
+    printer.data(&text(&comparison))?;
+    printer.aside(&format!(
+        "steps and acceptance are exact, all speeds are modelled by the cost model; predictor: {predictor_name}; drafts cut at {gamma_max}"
+    ));
+    Ok(())
+}
+
+fn everybody(gamma_max: usize) -> Outcome<Vec<ControllerSpec>> {
+    let fixed = (1..=gamma_max.min(8)).map(|gamma| format!("fixed:{gamma}"));
+    let names = DEFAULT[..1].iter().map(|&name| name.to_owned()).chain(fixed);
+    names
+        .chain(DEFAULT[1..].iter().filter(|name| gamma_max >= 3 || !name.ends_with(":3")).map(|&name| name.to_owned()))
+        .map(|name| name.parse().map_err(|error| Failure::bug(chain(&error))))
+        .collect()
+}
+
+fn cost(asked: &str, run: &Run) -> Outcome<CostModel> {
+    match (asked, &run.origin.cost) {
+        ("trace", Some(cost)) => Ok(cost.clone()),
+        ("trace", None) => Err(Failure::usage(
+            "these traces were recorded without measured costs",
+            "give --cost FILE with a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}",
+        )),
+        (path, _) => cost_file::read(Path::new(path)),
+    }
+}
+
+/// The weights and how to call them.
+fn predictor(asked: Option<&str>, run: &Run) -> Outcome<(Predictor, String)> {
+    let settings = &run.settings;
+    let shipped = || Predictor::shipped(&settings.target.shape, settings.draft.as_ref().map(|draft| &draft.shape));
+    let prior = || (Predictor::prior(), "prior".to_owned());
+    match asked {
+        None => Ok(shipped().map_or_else(prior, |weights| ((*weights).clone(), "shipped".into()))),
+        Some("prior") => Ok(prior()),
+        Some("shipped") => shipped().map(|weights| ((*weights).clone(), "shipped".into())).ok_or_else(|| {
+            Failure::new("no weights are shipped for this pair", "`speckv train` makes some; or give --predictor prior")
+        }),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", Path::new(path), &error))?;
+            let weights = Predictor::from_json(&text)
+                .map_err(|error| Failure::new(chain(&error), "`speckv train` writes such files").about(path))?;
+            Ok((weights, path.to_owned()))
+        }
+    }
+}
+
+fn text(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for group in &comparison.groups {
+        text.push_str(&heading(group));
+        let mut table = Table::new(&[
+            "controller",
+            "modelled tokens/s",
+            "modelled x off",
+            "modelled x best fixed",
+            "modelled share of oracle",
+            "rate",
+            "length",
+            "steps by gamma 0, 1, 2, ...",
+        ]);
+        group.controllers.iter().for_each(|row| table.row(cells(row)));
+        text.push_str(&table.to_string());
+        text.push('\n');
+    }
+    text
+}
+
+fn heading(group: &Group) -> String {
+    format!(
+        "{}: {} prompts, {} tokens; modelled: off {:.2} tokens/s, best fixed gamma {} makes {:.3} x off, the oracle {:.3} x off\n",
+        group.task,
+        group.prompts,
+        group.tokens,
+        group.modelled_off_tokens_per_second,
+        group.best_fixed_gamma,
+        group.modelled_best_fixed_ratio_to_off,
+        group.modelled_oracle_ratio_to_off
+    )
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let histogram: Vec<String> = row.gamma_histogram.iter().map(ToString::to_string).collect();
+    vec![
+        row.controller.clone(),
+        format!("{:.2}", row.modelled_tokens_per_second),
+        format!("{:.3}", row.modelled_ratio_to_off),
+        format!("{:.3}", row.modelled_ratio_to_best_fixed),
+        format!("{:.1} %", 100.0 * row.modelled_share_of_oracle),
+        row.acceptance_rate.map_or_else(|| "-".into(), |rate| format!("{rate:.3}")),
+        format!("{:.2}", row.acceptance_length),
+        histogram.join(" "),
+    ]
+}

@@ -1,0 +1,202 @@
+//! Controllers side by side over recorded traces, in modelled time.
+//!
+//! Steps, drafted and accepted tokens are exact: they are what the controller would have done. Seconds are modelled by the cost model, and every
+//! number made of them says so in its name.
+
+use speckv::{
+    controller::{ControllerKind, ControllerParts, ControllerSpec},
+    cost::CostModel,
+    engine::MAX_GAMMA,
+};
+
+use crate::{
+    oracle,
+    replay::{Summary, replay},
+    trace::{Trace, TraceError},
+};
+
+/// One controller's figures over some prompts.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Row {
+    /// The controller's name.
+    pub controller: String,
+    /// Tokens per modelled second.
+    pub modelled_tokens_per_second: f64,
+    /// By that of `off`.
+    pub modelled_ratio_to_off: f64,
+    /// By that of the best fixed gamma for these prompts, `off` included.
+    pub modelled_ratio_to_best_fixed: f64,
+    /// By that of the oracle, which knows every agreement beforehand.
+    pub modelled_share_of_oracle: f64,
+    /// Accepted by drafted; `None` if nothing was drafted.
+    pub acceptance_rate: Option<f64>,
+    /// Tokens per step.
+    pub acceptance_length: f64,
+    /// Steps by the number of tokens drafted, from 0.
+    pub gamma_histogram: Vec<usize>,
+    /// Sums.
+    #[serde(skip)]
+    pub summary: Summary,
+}
+
+/// All controllers over the prompts of one task, or over all prompts.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Group {
+    /// The task, or `all`.
+    pub task: String,
+    /// Prompts.
+    pub prompts: usize,
+    /// Tokens of their texts.
+    pub tokens: usize,
+    /// Tokens per modelled second of plain decoding.
+    pub modelled_off_tokens_per_second: f64,
+    /// The best fixed gamma in hindsight; 0 is `off`.
+    pub best_fixed_gamma: usize,
+    /// Its speed by that of `off`.
+    pub modelled_best_fixed_ratio_to_off: f64,
+    /// The oracle's speed by that of `off`: what no controller can pass.
+    pub modelled_oracle_ratio_to_off: f64,
+    /// One row per controller, in the order asked for.
+    pub controllers: Vec<Row>,
+}
+
+/// Everything that was replayed.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Comparison {
+    /// All prompts first, then every task.
+    pub groups: Vec<Group>,
+}
+
+/// Why controllers cannot be compared.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ComparisonError {
+    /// No trace.
+    #[error("expected at least one trace, got none")]
+    Nothing,
+    /// A gamma beyond what was recorded.
+    #[error("expected a gamma of at most {gamma_max}, the depth of the recording, got {got}")]
+    TooDeep {
+        /// Depth of the recording.
+        gamma_max: usize,
+        /// The controller's gamma.
+        got: usize,
+    },
+    /// A trace does not fit together.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+}
+
+/// One controller over one trace.
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    summary: Summary,
+    histogram: Vec<usize>,
+}
+
+/// Replays `specs` over traces recorded to `gamma_max`, each controller fresh for every prompt.
+///
+/// # Errors
+/// [`ComparisonError`].
+pub fn compare(
+    specs: &[ControllerSpec],
+    parts: &ControllerParts,
+    traces: &[Trace],
+    cost: &CostModel,
+    gamma_max: usize,
+) -> Result<Comparison, ComparisonError> {
+    if traces.is_empty() {
+        return Err(ComparisonError::Nothing);
+    }
+    for spec in specs {
+        if let ControllerKind::Fixed(Some(got)) = spec.kind
+            && got > gamma_max.min(MAX_GAMMA)
+        {
+            return Err(ComparisonError::TooDeep { gamma_max, got });
+        }
+    }
+    let run = |spec: &ControllerSpec| -> Result<Vec<Cell>, ComparisonError> {
+        traces.iter().map(|trace| Ok(cell(spec, parts, trace, cost)?)).collect()
+    };
+    let cells = specs.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+    let fixed: Vec<Vec<Cell>> = (0..=gamma_max.min(MAX_GAMMA))
+        .map(|gamma| {
+            let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
+            run(&ControllerSpec { chain: false, kind })
+        })
+        .collect::<Result<_, _>>()?;
+    let least: Vec<f64> =
+        traces.iter().map(|trace| oracle::least_seconds(trace, cost)).collect::<Result<_, TraceError>>()?;
+
+    let mut tasks: Vec<&str> = Vec::new();
+    for trace in traces {
+        if !tasks.contains(&trace.task.as_str()) {
+            tasks.push(&trace.task);
+        }
+    }
+    let group = |task: Option<&str>| -> Group {
+        let chosen: Vec<usize> =
+            (0..traces.len()).filter(|&index| task.is_none_or(|task| traces[index].task == task)).collect();
+        let sum = |cells: &[Cell]| chosen.iter().fold(Cell::default(), |sum, &index| sum.and(&cells[index]));
+        let speed = |cells: &[Cell]| sum(cells).summary.tokens_per_second();
+        let off = speed(&fixed[0]);
+        let best = (0..fixed.len()).fold((0, off), |best, gamma| {
+            let speed = speed(&fixed[gamma]);
+            if speed > best.1 { (gamma, speed) } else { best }
+        });
+        let tokens: usize = chosen.iter().map(|&index| traces[index].tokens.len()).sum();
+        let oracle = tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
+        let rows = specs.iter().zip(&cells).map(|(spec, cells)| {
+            let Cell { summary, histogram } = sum(cells);
+            let speed = summary.tokens_per_second();
+            Row {
+                controller: spec.build(parts).name(),
+                modelled_tokens_per_second: speed,
+                modelled_ratio_to_off: speed / off,
+                modelled_ratio_to_best_fixed: speed / best.1,
+                modelled_share_of_oracle: speed / oracle,
+                acceptance_rate: (summary.drafted > 0).then(|| summary.acceptance_rate()),
+                acceptance_length: summary.tokens as f64 / summary.steps.max(1) as f64,
+                gamma_histogram: histogram,
+                summary,
+            }
+        });
+        Group {
+            task: task.unwrap_or("all").into(),
+            prompts: chosen.len(),
+            tokens,
+            modelled_off_tokens_per_second: off,
+            best_fixed_gamma: best.0,
+            modelled_best_fixed_ratio_to_off: best.1 / off,
+            modelled_oracle_ratio_to_off: oracle / off,
+            controllers: rows.collect(),
+        }
+    };
+    let groups = std::iter::once(None).chain(tasks.iter().copied().map(Some)).map(group).collect();
+    Ok(Comparison { groups })
+}
+
+fn cell(spec: &ControllerSpec, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
+    let records = replay(spec.build(parts).as_mut(), trace, cost)?;
+    let mut histogram = Vec::new();
+    for record in &records {
+        let drafted = record.drafted.len();
+        if histogram.len() <= drafted {
+            histogram.resize(drafted + 1, 0);
+        }
+        histogram[drafted] += 1;
+    }
+    Ok(Cell { summary: Summary::of(&records), histogram })
+}
+
+impl Cell {
+    fn and(mut self, other: &Cell) -> Self {
+        self.summary += other.summary;
+        if self.histogram.len() < other.histogram.len() {
+            self.histogram.resize(other.histogram.len(), 0);
+        }
+        for (sum, count) in self.histogram.iter_mut().zip(&other.histogram) {
+            *sum += count;
+        }
+        self
+    }
+}
