@@ -52,7 +52,8 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let target_settings = PairSettings { target: target.clone(), draft: DraftChoice::None, threads, context: None };
+    let target_settings =
+        PairSettings { target: target.clone(), draft: DraftChoice::None, threads, context: None, draft_head: None };
     let pair = Pair::load(&target_settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let draft_model =
@@ -213,7 +214,7 @@ fn load_draft(
         ));
     }
     let context = target.engine.target().context_length();
-    pair::model(&file, &pair::pool(threads)?, context, true, printer)
+    pair::model(&file, &pair::pool(threads)?, context, true, None, printer)
 }
 
 /// A path's file name: where a file lies says nothing about it.
