@@ -67,7 +67,7 @@ fn a_broken_off_recording_goes_on_to_the_same_files() {
     }
     // Ctrl-C in the third prompt, at every kind of moment; and a crash that left half a file behind.
     let third = &prompts(40)[2];
-    for stop_at in [0, 3, 39, 41, 70] {
+    for stop_at in [0, 1, 41, 42] {
         let stopped = broken.record(&common::task(third), &mut |done| {
             if done >= stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -141,7 +141,8 @@ fn broken_bytes_are_errors_and_never_panics() {
     assert!(matches!(read(b"not parquet at all"), Err(TraceFileError::Damaged { .. })));
     // A token that contradicts its agreement is found out by the trace's own check.
     let mut wrong = whole;
-    wrong.recording.trace.tokens[0] ^= 1;
+    let agreeing = wrong.recording.trace.positions.iter().position(|position| position.model.agreed > 0);
+    wrong.recording.trace.tokens[agreeing.expect("the draft is right somewhere")] ^= 1;
     assert!(matches!(trace_file::to_bytes(&wrong), Err(TraceFileError::Unwritable { .. })));
 }
 

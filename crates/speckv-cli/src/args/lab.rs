@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use speckv::controller::ControllerSpec;
 use speckv_lab::workload::Split;
 
-use super::values::{DraftChoice, gamma, threads, whole};
+use super::values::{DraftChoice, gamma, number, threads, whole};
 
 /// Which prompts of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +101,10 @@ pub struct TrainArgs {
     /// Passes over the examples for the perceptron.
     #[arg(long, value_name = "N", default_value = "60", value_parser = whole(1..=10_000_usize, "60 is a good start"))]
     pub epochs: usize,
+    /// Pull of logistic weights towards the prior, in units of examples.
+    #[arg(long, value_name = "R", default_value = "100",
+        value_parser = number("from 0 to 1000000", |r| (0.0..=1e6).contains(&r), "less follows few examples closer; 100 is a good start"))]
+    pub ridge: f32,
     /// Start of the random numbers.
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,
