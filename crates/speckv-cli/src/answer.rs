@@ -93,7 +93,6 @@ pub fn give<M: LanguageModel>(
             break Some(Finish::Stop);
         }
     };
-    drop(generation);
     answer.finish = finish.unwrap_or(match sequence.finish_reason() {
         Some(FinishReason::Stop) => Finish::Stop,
         _ => Finish::Length,

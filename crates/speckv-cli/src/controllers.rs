@@ -1,97 +1,78 @@
-//! The controllers that the command line knows: one table of names, one place to add one.
+//! Controllers as the command line names them; the table itself is [`ControllerSpec`]'s.
 
-use std::str::FromStr;
+use std::sync::Arc;
 
-use speckv::controller::{Controller, Fixed, Off};
-
-/// Gamma where the user gives none.
-pub const DEFAULT_GAMMA: usize = 4;
+use speckv::{
+    controller::{ControllerKind, ControllerParts, ControllerSpec},
+    cost::CostModel,
+    predictor::{Predictor, SessionFacts},
+};
+use speckv_cpu::model::CpuModel;
 
 /// Largest gamma.
 pub const MAX_GAMMA: usize = 64;
 
-/// One row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    /// Name as typed.
-    pub name: &'static str,
-    /// What it does, for `--help` and errors.
-    pub purpose: &'static str,
-    make: fn(usize) -> Box<dyn Controller>,
-}
+/// The controller wherever somebody can draft.
+pub const DEFAULT: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Speckv };
 
-/// Every controller, in the order of the help.
-pub const KNOWN: &[Known] = &[
-    Known { name: "off", purpose: "never drafts: plain decoding", make: |_| Box::new(Off) },
-    Known {
-        name: "fixed",
-        purpose: "drafts --gamma tokens in every step; `fixed-6` is the same with its gamma",
-        make: |gamma| Box::new(Fixed::new(gamma)),
-    },
-];
+/// Plain decoding.
+pub const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Off };
 
-/// A controller by name, with the gamma of `fixed-6` where the name has one.
-#[derive(Debug, Clone, Copy)]
-pub struct ControllerChoice {
-    known: &'static Known,
-    gamma: Option<usize>,
-}
-
-impl ControllerChoice {
-    /// The controller of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        KNOWN.iter().find(|known| known.name == name).map(|known| ControllerChoice { known, gamma: None })
-    }
-
-    /// The name without parameters.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.known.name
-    }
-
-    /// The gamma that came with the name.
-    #[must_use]
-    pub fn gamma(&self) -> Option<usize> {
-        self.gamma
-    }
-
-    /// A new controller for one sequence.
-    #[must_use]
-    pub fn make(&self, gamma: usize) -> Box<dyn Controller> {
-        (self.known.make)(self.gamma.unwrap_or(gamma))
-    }
-}
-
-impl FromStr for ControllerChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(choice) = ControllerChoice::named(text) {
-            return Ok(choice);
+/// A controller by name, with a hint where there is none.
+///
+/// # Errors
+/// No such name, or a parameter outside its range.
+pub fn parse(text: &str) -> Result<ControllerSpec, String> {
+    let hint = format!("the controllers are {}, and chain+NAME", ControllerSpec::NAMES.join(", "));
+    let spec: ControllerSpec = text.parse().map_err(|error| format!("{error}\nhint: {hint}"))?;
+    match spec.kind {
+        ControllerKind::Fixed(Some(gamma)) if !(1..=MAX_GAMMA).contains(&gamma) => {
+            Err(format!("expected a gamma from 1 to {MAX_GAMMA}, got {gamma}\nhint: {hint}"))
         }
-        let with_gamma = text.rsplit_once('-').and_then(|(name, gamma)| {
-            let gamma = gamma.parse().ok().filter(|gamma| (1..=MAX_GAMMA).contains(gamma))?;
-            Some(ControllerChoice {
-                gamma: Some(gamma),
-                ..ControllerChoice::named(name).filter(|choice| choice.name() != "off")?
-            })
-        });
-        with_gamma.ok_or_else(|| {
-            let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
-            format!(
-                "{text:?} is no controller\nhint: the controllers are {}, and fixed-1 to fixed-{MAX_GAMMA}",
-                names.join(", ")
-            )
-        })
+        ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
+        _ => Ok(spec),
     }
+}
+
+/// The gamma that came with the name.
+#[must_use]
+pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
+    if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
+}
+
+/// What controllers of a target are made of.
+#[must_use]
+pub fn parts(target: &CpuModel, cost: CostModel, temperature: f32, gamma: Option<usize>) -> ControllerParts {
+    ControllerParts {
+        gamma,
+        cost,
+        predictor: Some(Arc::new(Predictor::prior())),
+        facts: SessionFacts { temperature, compression: compression(target) },
+        paper: None,
+    }
+}
+
+/// Bits that the compression of most of the weights removed from 16, divided by 16.
+#[must_use]
+pub fn compression(model: &CpuModel) -> f32 {
+    (1.0 - model.file_type().bits_per_element() / 16.0).clamp(0.0, 1.0) as f32
 }
 
 /// The table in words, for `--help`.
 #[must_use]
 pub fn help() -> String {
-    let rows: Vec<String> = KNOWN.iter().map(|known| format!("  {:<12} {}", known.name, known.purpose)).collect();
-    format!("Controllers:\n{}", rows.join("\n"))
+    let names = ControllerSpec::NAMES.iter().zip(ControllerSpec::PURPOSES);
+    let rows: Vec<String> =
+        names.map(|(name, (parameter, purpose))| format!("  {:<32} {purpose}", format!("{name}{parameter}"))).collect();
+    format!(
+        "Controllers:\n{}\n  {:<32} look-up of earlier text first, NAME where it finds nothing\n\n\
+         speckv is the default. With a draft model it looks up earlier text too, at no cost that can be measured, unless --no-lookup\n\
+         is given; the others draft with the model alone, as they do where they come from, unless chain+ is put before them.\n\
+         speckv, expected-value and adaptive-verification decide by measured costs: the first run of a pair measures them, in a few\n\
+         seconds, and keeps them in the user's cache folder.",
+        rows.join("\n"),
+        "chain+NAME"
+    )
 }
 
 #[cfg(test)]
@@ -99,18 +80,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_controllers_own_name_is_what_the_command_line_takes() {
-        for text in ["off", "fixed-1", "fixed-64"] {
-            let choice: ControllerChoice = text.parse().expect(text);
-            assert_eq!(choice.make(DEFAULT_GAMMA).name(), text);
+    fn every_name_of_the_library_is_a_name_here_and_in_the_help() {
+        let help = help();
+        for name in ControllerSpec::NAMES {
+            assert!(parse(name).is_ok() && help.contains(&format!("\n  {name}")), "{name}");
         }
-        assert_eq!("fixed".parse::<ControllerChoice>().expect("known").make(7).name(), "fixed-7");
+        for text in ["fixed-1", "fixed:64", "chain+fixed:2", "confidence:0.4", "entropy:adaedl"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        assert_eq!(DEFAULT.to_string(), "speckv");
     }
 
     #[test]
     fn unknown_names_and_gammas_are_refused_with_the_list() {
-        for text in ["", "fast", "fixed-0", "fixed-65", "fixed-", "off-3"] {
-            assert!(text.parse::<ControllerChoice>().expect_err(text).contains("hint: the controllers are off, fixed"));
+        for text in ["", "fast", "fixed-0", "fixed:65", "fixed-", "off-3", "chain+off", "speckv:3"] {
+            assert!(parse(text).expect_err(text).contains("hint: the controllers are off, fixed"), "{text}");
         }
     }
 }

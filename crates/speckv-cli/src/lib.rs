@@ -5,11 +5,14 @@
 
 pub mod answer;
 pub mod args;
+pub mod calibration;
 pub mod catalogue;
 pub mod commands;
+pub mod comparison;
 pub mod controllers;
 pub mod conversation;
 pub mod cost_file;
+pub mod curve;
 pub mod download;
 pub mod failure;
 pub mod interrupt;

@@ -1,9 +1,14 @@
 //! Target, draft and what belongs to them, loaded from files.
 
-use std::{num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use speckv::{
-    draft::{Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
     engine::Engine,
     model::LanguageModel,
     token::Token,
@@ -37,8 +42,14 @@ const DAMAGED: &str = "the file may be damaged: fetch it again and compare its c
 pub struct Pair {
     /// Target and drafter.
     pub engine: Engine<CpuModel>,
+    /// The draft model, if there is one.
+    pub draft: Option<Arc<CpuModel>>,
     /// The target's tokenizer; the draft's is the same.
     pub tokenizer: Tokenizer,
+    /// The target's file.
+    pub target_path: PathBuf,
+    /// The draft's file.
+    pub draft_path: Option<PathBuf>,
     template: ChatTemplate,
 }
 
@@ -105,12 +116,27 @@ impl Pair {
     /// # Errors
     /// Whatever keeps one of the files from being used, or vocabularies that differ.
     pub fn load(settings: &PairSettings, shelf: &Shelf, interrupt: &Interrupt, printer: &Printer) -> Outcome<Self> {
+        Self::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
+            drafter(&settings.draft, draft, vocab_size)
+        })
+    }
+
+    /// As [`load`](Self::load), with a drafter made by `drafter` from the draft model and the size of the target's vocabulary.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        settings: &PairSettings,
+        shelf: &Shelf,
+        interrupt: &Interrupt,
+        printer: &Printer,
+        drafter: impl FnOnce(Option<Arc<CpuModel>>, usize) -> Box<dyn Drafter>,
+    ) -> Outcome<Self> {
         // Cheap things first: a wrong draft is found out before gigabytes are read.
-        let target_file = open(&shelf.file(&settings.target, interrupt, printer)?)?;
-        let draft_file = match &settings.draft {
-            DraftChoice::Model(draft) => Some(open(&shelf.file(draft, interrupt, printer)?)?),
-            DraftChoice::None | DraftChoice::Ngram => None,
-        };
+        let target_path = shelf.file(&settings.target, interrupt, printer)?;
+        let target_file = open(&target_path)?;
+        let draft_path = settings.draft.model().map(|draft| shelf.file(draft, interrupt, printer)).transpose()?;
+        let draft_file = draft_path.as_deref().map(open).transpose()?;
         let tokenizer = tokenizer(&target_file)?;
         if let Some(draft_file) = &draft_file {
             check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
@@ -121,18 +147,12 @@ impl Pair {
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
         let target = model(&target_file, &pool, context, cut, printer)?;
-        let drafter: Box<dyn Drafter> = match (&settings.draft, &draft_file) {
-            (DraftChoice::Ngram, _) => Box::new(NgramDrafter::new(NgramSettings::default())),
-            (_, Some(file)) => {
-                // A draft with a shorter context stops drafting there; it need not hold the target's.
-                let draft = model(file, &pool, target.context_length(), true, printer)?;
-                Box::new(ModelDrafter::new(draft, target.vocab_size()))
-            }
-            (_, None) => Box::new(NoDrafter::default()),
-        };
+        // A draft with a shorter context stops drafting there; it need not hold the target's.
+        let draft = draft_file.map(|file| model(&file, &pool, target.context_length(), true, printer)).transpose()?;
+        let drafter = drafter(draft.clone(), target.vocab_size());
         let mut engine = Engine::new(target, drafter);
         engine.set_max_gamma(MAX_GAMMA);
-        Ok(Pair { engine, tokenizer, template })
+        Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
     }
 
     /// The tokens of a text that the model continues as it is.
@@ -181,6 +201,18 @@ impl Scribe for Pair {
 
     fn is_end(&self, token: Token) -> bool {
         self.tokenizer.end_tokens().contains(&token)
+    }
+}
+
+/// Who drafts.
+fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize) -> Box<dyn Drafter> {
+    let lookup = || NgramDrafter::new(NgramSettings::default());
+    let model = draft.map(|draft| ModelDrafter::new(draft, vocab_size));
+    match (choice, model) {
+        (DraftChoice::Both(_), Some(model)) => Box::new(Both::new(lookup(), model)),
+        (_, Some(model)) => Box::new(model),
+        (DraftChoice::Ngram, None) => Box::new(lookup()),
+        (_, None) => Box::new(NoDrafter::default()),
     }
 }
 

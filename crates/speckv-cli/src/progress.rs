@@ -129,7 +129,7 @@ fn bar_style(unit: Unit) -> ProgressStyle {
 }
 
 fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapsed: Duration) -> String {
-    let percent = if total == 0 { 100 } else { done * 100 / total };
+    let percent = (done * 100).checked_div(total).unwrap_or(100);
     let rate = done.saturating_sub(start) as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = if rate > 0.0 {
         let seconds = total.saturating_sub(done) as f64 / rate;
@@ -157,5 +157,7 @@ mod tests {
         assert_eq!(line, "m: 60% (600 MB of 1.00 GB, 10.0 MB/s, 40 s left)");
         let line = plain_line("m", Unit::Tokens, 100, 150, 200, Duration::from_secs(10));
         assert_eq!(line, "m: 75% (150 of 200 tokens, 10 s left)");
+        assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
+        assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
     }
 }

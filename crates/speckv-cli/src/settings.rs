@@ -2,13 +2,19 @@
 
 use std::num::NonZeroUsize;
 
-use speckv::sampling::SamplingSettings;
+use speckv::{
+    controller::{ControllerParts, ControllerSpec},
+    cost::CostModel,
+    sampling::SamplingSettings,
+};
 
 use crate::{
     args::{DraftChoice, ModelOptions, SamplingOptions},
+    calibration::Costs,
     catalogue::Catalogue,
-    controllers::{ControllerChoice, DEFAULT_GAMMA},
+    controllers,
     failure::{Failure, Outcome},
+    pair::Pair,
 };
 
 /// Most tokens of an answer where the user gives no number.
@@ -31,9 +37,11 @@ pub struct PairSettings {
 #[derive(Debug, Clone)]
 pub struct AnswerSettings {
     /// Who decides how far to draft.
-    pub controller: ControllerChoice,
-    /// Most tokens that a step drafts.
-    pub gamma: usize,
+    pub controller: ControllerSpec,
+    /// Tokens that a step may draft; `None` is the controller's own number.
+    pub gamma: Option<usize>,
+    /// Costs are measured although there are some from before.
+    pub recalibrate: bool,
     /// How tokens are chosen.
     pub sampling: SamplingSettings,
     /// Most tokens of an answer.
@@ -44,6 +52,15 @@ pub struct AnswerSettings {
     pub system: Option<String>,
     /// The prompt goes to the model as it is.
     pub raw: bool,
+}
+
+impl AnswerSettings {
+    /// What the controller is made of.
+    #[must_use]
+    pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> ControllerParts {
+        let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
+        controllers::parts(pair.engine.target(), cost, self.sampling.temperature, self.gamma)
+    }
 }
 
 impl PairSettings {
@@ -75,16 +92,12 @@ pub fn resolve(
 ) -> Outcome<(PairSettings, AnswerSettings)> {
     let (target, mut draft) =
         PairSettings::models(models.model.as_ref(), models.draft.as_ref(), DraftChoice::None, catalogue);
-    let default_controller = if draft == DraftChoice::None { "off" } else { "fixed" };
-    let controller = match models.controller {
-        Some(controller) => controller,
-        None => ControllerChoice::named(default_controller)
-            .ok_or_else(|| Failure::bug("the default controller is unknown"))?,
-    };
-    let off = controller.name() == "off";
+    let default = if draft == DraftChoice::None { controllers::OFF } else { controllers::DEFAULT };
+    let controller = models.controller.unwrap_or(default);
+    let off = controller == controllers::OFF;
     if !off && draft == DraftChoice::None {
         return Err(Failure::usage(
-            format!("the controller {} needs somebody who drafts", controller.name()),
+            format!("the controller {controller} needs somebody who drafts"),
             "give --draft MODEL or --draft ngram, or leave --controller away",
         ));
     }
@@ -94,23 +107,21 @@ pub fn resolve(
             "give --draft MODEL or --draft ngram, or leave --gamma away",
         ));
     }
-    if let (Some(gamma), Some(named)) = (models.gamma, controller.gamma())
+    if let (Some(gamma), Some(named)) = (models.gamma, controllers::gamma(&controller))
         && gamma != named
     {
         return Err(Failure::usage(
-            format!("--gamma {gamma} contradicts --controller {}-{named}", controller.name()),
+            format!("--gamma {gamma} contradicts --controller {controller}"),
             "give one of the two",
         ));
     }
-    if off {
-        // A draft that is never asked needs no memory.
-        draft = DraftChoice::None;
-    }
+    draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let pair = PairSettings { target, draft, threads, context: models.ctx };
     let answer = AnswerSettings {
         controller,
-        gamma: controller.gamma().or(models.gamma).unwrap_or(DEFAULT_GAMMA),
+        gamma: models.gamma,
+        recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,
             top_k: sampling.top_k,
@@ -130,6 +141,26 @@ pub fn resolve(
         .check()
         .map_err(|error| Failure::usage(error, "`speckv run --help` shows every option and its range"))?;
     Ok((pair, answer))
+}
+
+/// Adds look-up to the model, or leaves it out, as the controller can use it and the user wants it.
+fn with_lookup(draft: DraftChoice, controller: &ControllerSpec, no_lookup: bool) -> Outcome<DraftChoice> {
+    match draft {
+        // A draft that is never asked needs no memory.
+        _ if *controller == controllers::OFF => Ok(DraftChoice::None),
+        DraftChoice::Both(_) | DraftChoice::Ngram if no_lookup => {
+            Err(Failure::usage("--no-lookup contradicts --draft with ngram", "give one of the two"))
+        }
+        DraftChoice::Both(_) if !controller.may_look_up() => Err(Failure::usage(
+            format!("the controller {controller} drafts with the model alone"),
+            format!("--controller chain+{controller} looks up first; speckv, the default, chooses between the two"),
+        )),
+        DraftChoice::Model(_) if no_lookup && controller.chain => {
+            Err(Failure::usage(format!("--no-lookup contradicts --controller {controller}"), "give one of the two"))
+        }
+        DraftChoice::Model(model) if controller.may_look_up() && !no_lookup => Ok(DraftChoice::Both(model)),
+        other => Ok(other),
+    }
 }
 
 /// Cores that this process may use.
@@ -154,7 +185,7 @@ mod tests {
     #[test]
     fn the_default_draft_comes_only_with_the_default_target() {
         let draft = |words| resolved(words).expect("resolves").0.draft;
-        let default = DraftChoice::Model("qwen2.5-coder-0.5b".into());
+        let default = DraftChoice::Both("qwen2.5-coder-0.5b".into());
         assert_eq!(draft(""), default);
         assert_eq!(draft("--model qwen2.5-coder-1.5b"), default);
         assert_eq!(draft("--model other.gguf"), DraftChoice::None);
@@ -163,16 +194,28 @@ mod tests {
     }
 
     #[test]
-    fn the_controller_follows_the_draft_and_gamma_the_controller() {
+    fn look_up_joins_the_model_where_the_controller_can_use_it() {
+        let draft = |words: &str| resolved(&format!("--draft d.gguf {words}")).expect("resolves").0.draft;
+        let (model, both) = (DraftChoice::Model("d.gguf".into()), DraftChoice::Both("d.gguf".into()));
+        assert_eq!(draft(""), both);
+        assert_eq!(draft("--no-lookup"), model);
+        assert_eq!(draft("--controller fixed"), model);
+        assert_eq!(draft("--controller ema"), model);
+        assert_eq!(draft("--controller chain+ema"), both);
+    }
+
+    #[test]
+    fn the_controller_follows_the_draft() {
         let of = |words| {
             let (_, answer) = resolved(words).expect("resolves");
-            answer.controller.make(answer.gamma).name()
+            (answer.controller.to_string(), answer.gamma)
         };
-        assert_eq!(of(""), "fixed-4");
-        assert_eq!(of("--gamma 7"), "fixed-7");
-        assert_eq!(of("--controller fixed-9"), "fixed-9");
-        assert_eq!(of("--model other.gguf"), "off");
-        assert_eq!(of("--draft none"), "off");
+        assert_eq!(of(""), ("speckv".into(), None));
+        assert_eq!(of("--gamma 7"), ("speckv".into(), Some(7)));
+        assert_eq!(of("--controller fixed-9"), ("fixed:9".into(), None));
+        assert_eq!(of("--model other.gguf"), ("off".into(), None));
+        assert_eq!(of("--model other.gguf --draft ngram"), ("speckv".into(), None));
+        assert_eq!(of("--draft none"), ("off".into(), None));
     }
 
     #[test]
@@ -182,6 +225,10 @@ mod tests {
             "--model other.gguf --gamma 4",
             "--controller off --gamma 4",
             "--controller fixed-3 --gamma 4",
+            "--draft d.gguf+ngram --controller fixed",
+            "--draft d.gguf+ngram --no-lookup",
+            "--draft ngram --no-lookup",
+            "--controller chain+fixed --no-lookup",
         ] {
             assert_eq!(resolved(words).expect_err(words).status(), 2, "{words}");
         }

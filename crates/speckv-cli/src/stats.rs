@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use speckv::engine::Totals;
 
-use crate::units;
+use crate::{calibration::View, units};
 
 /// Sums over steps, with the controller that decided them.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,7 @@ pub struct Stats {
     verifying: Duration,
     controlling: Duration,
     gamma_histogram: Vec<usize>,
+    costs: Option<View>,
 }
 
 /// The JSON object `stats`. What cannot be known, such as an acceptance rate without drafts, is null.
@@ -51,14 +52,17 @@ pub struct Report {
     pub gamma_histogram: Vec<usize>,
     /// The controller's name with its parameters.
     pub controller: String,
+    /// The costs that the controller began with; null where it asks for none.
+    pub costs: Option<View>,
 }
 
 impl Stats {
     /// The sums of a sequence.
     #[must_use]
-    pub fn of(totals: &Totals, controller: String) -> Self {
+    pub fn of(totals: &Totals, controller: String, costs: Option<View>) -> Self {
         Stats {
             controller,
+            costs,
             generated: totals.produced,
             generating: totals.times.total,
             prompt_tokens_read: totals.prompt_tokens,
@@ -76,6 +80,7 @@ impl Stats {
     /// Adds the sums of another answer.
     pub fn add(&mut self, other: &Stats) {
         self.controller.clone_from(&other.controller);
+        self.costs.clone_from(&other.costs);
         self.generated += other.generated;
         self.generating += other.generating;
         self.prompt_tokens_read += other.prompt_tokens_read;
@@ -110,6 +115,7 @@ impl Stats {
             controller_seconds: self.controlling.as_secs_f64(),
             gamma_histogram: self.gamma_histogram.clone(),
             controller: self.controller.clone(),
+            costs: self.costs.clone(),
         }
     }
 

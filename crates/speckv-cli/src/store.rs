@@ -26,6 +26,19 @@ pub enum State {
     WrongSize(u64),
 }
 
+/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`.
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
+    variable("XDG_CACHE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        .or_else(|| variable("LOCALAPPDATA"))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 impl Store {
     /// A store in the given folder, which need not exist yet.
     #[must_use]
@@ -38,15 +51,8 @@ impl Store {
     /// # Errors
     /// If no variable names a place.
     pub fn from_environment() -> Outcome<Self> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = || {
-            set("XDG_CACHE_HOME")
-                .filter(|path| path.is_absolute())
-                .or_else(|| set("HOME").map(|home| home.join(".cache")))
-                .or_else(|| set("LOCALAPPDATA"))
-        };
-        set("SPECKV_MODELS")
-            .or_else(|| cache().map(|cache| cache.join("speckv").join("models")))
+        variable("SPECKV_MODELS")
+            .or_else(|| cache_folder().map(|cache| cache.join("speckv").join("models")))
             .map(Store::new)
             .ok_or_else(|| {
                 Failure::new(

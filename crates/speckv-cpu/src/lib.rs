@@ -1,12 +1,12 @@
 //! Real language models on the CPU, behind [`speckv::model::LanguageModel`].
 
-pub mod gguf;
-pub mod quant;
-pub mod tiny;
-pub mod tokenizer;
 pub mod chat_template;
+pub mod gguf;
 pub mod kernels;
 pub mod matrix;
 pub mod memory;
 pub mod model;
 pub mod pool;
+pub mod quant;
+pub mod tiny;
+pub mod tokenizer;

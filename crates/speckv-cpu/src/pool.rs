@@ -12,9 +12,12 @@ use std::{
     thread::{JoinHandle, Thread},
 };
 
-/// Turns of the spin loop before a worker parks: some 100 microseconds, longer than the work between two sections, shorter than
-/// anybody would notice on a power meter.
-const SPINS: u32 = 5_000;
+/// Turns of the spin loop before a worker parks: some 50 to 100 microseconds, longer than the work between two sections of a pass.
+const SPINS: u32 = 2_500;
+
+/// Turns of the spin loop before the caller, waiting for the last tasks, offers its core to whoever else wants it. On a machine with more
+/// runnable threads than cores the thread that is waited for may be one of those.
+const SPINS_OF_CALLER: u32 = 500;
 
 /// A section's work: called with the number of each task, in any order, by any thread, and with the number of that thread.
 type Work = dyn Fn(usize, usize) + Sync;
@@ -112,7 +115,7 @@ impl Drop for Finish<'_> {
         let mut spins = 0u32;
         while self.0.busy.load(Ordering::Acquire) != 0 {
             spins = spins.saturating_add(1);
-            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+            if spins < SPINS_OF_CALLER { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
 }
@@ -186,7 +189,10 @@ mod tests {
                 pool.run(tasks, &|task, _| {
                     counts[task].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} threads, {tasks} tasks");
+                assert!(
+                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                    "{threads} threads, {tasks} tasks"
+                );
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Files and blocks made by the `gguf` package of the llama.cpp project, see `data/make_gguf_oracle.py`.
 
+mod support;
+
 use std::{env, path::PathBuf};
 
 use speckv_cpu::{
@@ -67,22 +69,10 @@ fn a_file_of_the_gguf_package_reads_as_it_was_written() {
     }
 }
 
-/// The folder of real models, if there is one.
-fn models() -> Option<PathBuf> {
-    env::var_os("SPECKV_MODELS").map(PathBuf::from).or_else(|| {
-        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?.join("speckv/models"))
-    })
-}
-
 #[test]
 fn weights_of_real_models_are_centred_small_numbers() {
-    for name in ["smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"] {
-        let Some(path) = models().map(|folder| folder.join(format!("{name}.gguf"))).filter(|path| path.exists()) else {
-            eprintln!("SKIPPED: no model {name}; `speckv pull {name}` or set SPECKV_MODELS");
-            continue;
-        };
-        let file = Gguf::open(&path).unwrap();
+    for (name, _) in support::MODELS {
+        let Some(file) = support::model(name) else { continue };
         assert!(file.metadata().lossy_keys().is_empty());
         assert!(file.metadata().strings("tokenizer.ggml.tokens").unwrap().len() > 40_000);
         for info in file.tensors().iter().filter(|info| info.shape.len() == 2) {

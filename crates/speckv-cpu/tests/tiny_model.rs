@@ -161,3 +161,20 @@ fn what_is_wrong_with_a_file_is_named() {
     let small_heads = load(Tiny { heads: 8, kv_heads: 8, ..Tiny::default() }, None).to_string();
     assert!(small_heads.contains("attention.key_length"), "{small_heads}");
 }
+
+#[test]
+fn pretended_positions_can_be_read_and_forgotten() {
+    let model = load(&file(&Tiny::default()), &options(2));
+    let mut cache = model.new_cache().unwrap();
+    let mut out = Logits::new();
+    assert!(cache.pretend(100) && cache.len() == 100);
+    model.forward(&mut [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 3 }], &mut out).unwrap();
+    assert!(cache.len() == 103 && (0..3).all(|row| out.row(row).iter().all(|logit| logit.is_finite())));
+    assert!(!cache.pretend(100_000) && cache.len() == 103);
+    cache.truncate(0);
+    let tokens = text(20);
+    model.forward(&mut [Feed { cache: &mut cache, tokens: &tokens, rows: 20 }], &mut out).unwrap();
+    for (row, expected) in logits(&model, &tokens).iter().enumerate() {
+        assert_eq!(out.row(row), expected, "a real position is written before it is read");
+    }
+}

@@ -1,7 +1,6 @@
 //! Real models: tokens, texts and prompts equal those of llama.cpp, which made the golden files.
-//!
-//! Models are looked for in the folder SPECKV_MODELS, else in `speckv/models` of the user's cache; golden files in SPECKV_GOLDEN,
-//! else in `../shared/golden` beside the workspace.
+
+mod support;
 
 use std::{
     env,
@@ -17,48 +16,12 @@ use speckv_cpu::{
     gguf::Gguf,
     tokenizer::{StreamDecoder, TokenType, Tokenizer, Vocabulary, pre_tokenizers},
 };
-
-const MODELS: [(&str, &str); 3] = [
-    ("smollm2-135m", "smollm2-135m-instruct-q4_1"),
-    ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-instruct-q4_k_m"),
-    ("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
-];
-
-fn model(name: &str) -> Option<Gguf> {
-    let cache = || {
-        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(cache.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?.join("speckv/models"))
-    };
-    let folder = env::var_os("SPECKV_MODELS").map(PathBuf::from).or_else(cache)?;
-    let path = folder.join(format!("{name}.gguf"));
-    if !path.exists() {
-        eprintln!("SKIPPED: no model {name}; put it into the folder that SPECKV_MODELS names");
-        return None;
-    }
-    Some(Gguf::open(&path).unwrap())
-}
-
-fn golden(name: &str) -> Option<Value> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden");
-    let folder = env::var_os("SPECKV_GOLDEN").map_or_else(beside, PathBuf::from);
-    let path = folder.join(format!("{name}.llamacpp.json"));
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
-        Err(_) => {
-            eprintln!("SKIPPED: no golden file for {name}; put it into the folder that SPECKV_GOLDEN names");
-            None
-        }
-    }
-}
-
-fn tokens(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect()
-}
+use support::{MODELS, golden, model, tokens};
 
 #[test]
 fn tokens_and_texts_equal_those_of_llama_cpp() {
     for (name, file) in MODELS {
-        let (Some(gguf), Some(golden)) = (model(name), golden(file)) else { continue };
+        let (Some(gguf), Some(golden)) = (model(name), golden(file, "llamacpp")) else { continue };
         let tokenizer = Tokenizer::from_gguf(gguf.metadata()).unwrap();
         let cases = golden["tokenize"].as_array().unwrap();
         assert!(!cases.is_empty());
@@ -86,7 +49,7 @@ fn tokens_and_texts_equal_those_of_llama_cpp() {
 #[test]
 fn prompts_equal_those_of_llama_cpp() {
     for (name, file) in MODELS {
-        let (Some(gguf), Some(golden)) = (model(name), golden(file)) else { continue };
+        let (Some(gguf), Some(golden)) = (model(name), golden(file, "llamacpp")) else { continue };
         let tokenizer = Tokenizer::from_gguf(gguf.metadata()).unwrap();
         let template = ChatTemplate::from_gguf(gguf.metadata(), &tokenizer).unwrap();
         assert_eq!(template.origin(), Origin::Model);
@@ -240,20 +203,4 @@ fn gguf_and_tokenizer_json_give_the_same_tokens() {
         assert!(compared.into_inner().unwrap() >= 256);
     }
     assert!(pre_tokenizers().contains(&"smollm"));
-}
-
-/// Timing alone, for release builds: `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures time"]
-fn building_takes_less_than_half_a_second() {
-    let Some(gguf) = model(MODELS[2].0) else { return };
-    let start = Instant::now();
-    let tokenizer = Tokenizer::from_gguf(gguf.metadata()).unwrap();
-    let building = start.elapsed();
-    let text = include_str!("tokenizer_golden.rs").repeat(100);
-    let start = Instant::now();
-    let tokens = tokenizer.encode(&text, true, false).unwrap();
-    let encoding = start.elapsed();
-    eprintln!("built in {building:?}; {} bytes to {} tokens in {encoding:?}", text.len(), tokens.len());
-    assert!(building < Duration::from_millis(500));
 }

@@ -20,7 +20,7 @@ use speckv_cpu::{
 use speckv_lab::{
     recorder::{Depths, Recorder, Task},
     replay::replay,
-    run_folder::{Origin, RunFolder, RunFolderError},
+    run_folder::{Origin, Run, RunFolder},
     trace_file::PromptFacts,
     workload::Split,
 };
@@ -71,7 +71,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
         Recorder::new(Arc::clone(&target), Some(Arc::clone(&draft)), NgramSettings::default(), depths).expect("greedy");
     let folder = tempfile::tempdir().expect("a folder");
     let settings = common::run_settings(16, MAX_TOKENS);
-    let run = RunFolder::begin(folder.path(), settings, || Ok::<_, RunFolderError>(Origin::default())).expect("new");
+    let run = RunFolder::create(folder.path(), &Run { settings, origin: Origin::default() }).expect("a new recording");
     let prompts: Vec<PromptFacts> = ["the other one and the thing", "an in and out", "they are there"]
         .iter()
         .enumerate()

@@ -111,31 +111,6 @@ fn scenarios() -> Vec<(&'static str, Vec<Regime>)> {
 }
 
 #[test]
-#[ignore = "prints the table; the tests below hold what it shows"]
-fn table() {
-    for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
-        println!("{machine}, tokens per second relative to plain decoding");
-        for (name, regimes) in scenarios() {
-            let traces = traces(&regimes, 12);
-            let (gamma, best) = best_fixed(&cost, &traces);
-            let least: f64 =
-                traces.iter().map(|trace| oracle::least_seconds(trace, &cost).expect("a good trace")).sum();
-            let bound = run("off", &cost, &traces).seconds / least;
-            let ours = run("speckv", &cost, &traces);
-            print!(
-                "{name:22} speckv {:.3} chain {:.3} best fixed-{gamma} {best:.3} oracle {bound:.3} |",
-                ratio("speckv", &cost, &traces),
-                ratio("chain+speckv", &cost, &traces)
-            );
-            for rival in RIVALS {
-                print!(" {rival} {:.3}", ratio(rival, &cost, &traces));
-            }
-            println!(" | rate {:.2} length {:.2}", ours.acceptance_rate(), ours.tokens as f64 / ours.steps as f64);
-        }
-    }
-}
-
-#[test]
 fn a_worthless_draft_costs_at_most_three_percent_after_64_tokens() {
     for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
         for (name, regimes) in scenarios().into_iter().filter(|(name, _)| name.starts_with("worthless")) {

@@ -7,13 +7,17 @@ use std::{fs, ops::ControlFlow, path::Path};
 use common::{facts, record_all, recorder, run_settings};
 use speckv_lab::{
     recorder::Recording,
-    run_folder::{Origin, RunFolder, RunFolderError},
+    run_folder::{Origin, Run, RunFolder, RunFolderError},
     trace_file::{self, PromptFacts, SCHEMA, TraceFileError},
 };
 use tempfile::tempdir;
 
 fn begin(path: &Path, max_tokens: usize) -> Result<RunFolder, RunFolderError> {
-    RunFolder::begin(path, run_settings(6, max_tokens), || Ok::<_, RunFolderError>(Origin::default()))
+    let settings = run_settings(6, max_tokens);
+    match RunFolder::resume(path, &settings)? {
+        Some(folder) => Ok(folder),
+        None => RunFolder::create(path, &Run { settings, origin: Origin::default() }),
+    }
 }
 
 fn prompts(max_tokens: usize) -> Vec<PromptFacts> {

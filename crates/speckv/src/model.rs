@@ -44,6 +44,15 @@ pub trait Cache: Send + 'static {
 
     /// Forgets every position from `len` on; does nothing if there are fewer.
     fn truncate(&mut self, len: usize);
+
+    /// Pretends to have read up to `len` positions, without a pass: what they hold is finite and means nothing, but a pass over
+    /// them takes the time that it takes over real ones. For measuring passes at long contexts only.
+    ///
+    /// `false`, and nothing is changed, where the implementation has no such thing or `len` does not fit.
+    fn pretend(&mut self, len: usize) -> bool {
+        let _ = len;
+        false
+    }
 }
 
 /// One sequence's part in a pass.

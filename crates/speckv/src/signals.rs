@@ -304,28 +304,4 @@ mod tests {
         assert!(matches!(argmax(&[f32::NEG_INFINITY; 100]), Err(LogitsError::AllImpossible)));
         assert!(matches!(read(&[]), Err(LogitsError::Empty)));
     }
-
-    /// A measurement, not a truth: run it by hand with `cargo test --release -p speckv -- --ignored --nocapture time_of`.
-    #[test]
-    #[ignore = "prints a time"]
-    fn time_of_one_row() {
-        let logits = noise(151_936, 20.0, 1);
-        for what in ["read", "portable read", "argmax"] {
-            let mut times: Vec<_> = (0..200)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    if what == "read" {
-                        std::hint::black_box(read(std::hint::black_box(&logits)).unwrap());
-                    } else if what == "portable read" {
-                        std::hint::black_box(read_anywhere(std::hint::black_box(&logits)).unwrap());
-                    } else {
-                        std::hint::black_box(argmax(std::hint::black_box(&logits)).unwrap());
-                    }
-                    start.elapsed()
-                })
-                .collect();
-            times.sort();
-            println!("{what}: median {:?}, best {:?}", times[100], times[0]);
-        }
-    }
 }

@@ -5,7 +5,6 @@ use std::{
     cell::Cell,
     hint::black_box,
     sync::Arc,
-    time::Instant,
 };
 
 use speckv::{
@@ -110,21 +109,4 @@ fn a_decision_allocates_nothing() {
     let decisions = decide(&mut controller, &mut record, &mut signals, 500);
     assert_eq!(COUNT.get() - before, 0);
     assert!(decisions > 1500, "{decisions}: it drafted");
-}
-
-#[test]
-#[ignore = "a measurement: run it alone and in release mode"]
-fn a_decision_takes_less_than_a_microsecond() {
-    let (mut controller, (mut record, mut signals)) = (controller(), buffers());
-    decide(&mut controller, &mut record, &mut signals, 2_000);
-    let mut samples: Vec<f64> = (0..21)
-        .map(|_| {
-            let start = Instant::now();
-            let decisions = decide(&mut controller, &mut record, &mut signals, 5_000);
-            start.elapsed().as_secs_f64() * 1e9 / decisions as f64
-        })
-        .collect();
-    samples.sort_by(f64::total_cmp);
-    println!("{:.0} ns per decision (median of 21; {:.0} to {:.0})", samples[10], samples[0], samples[20]);
-    assert!(samples[10] < 1_000.0);
 }

@@ -376,3 +376,34 @@ fn a_closed_sequence_gives_its_place_back() {
         engine.close(sequence);
     }
 }
+
+#[test]
+fn a_draft_that_has_read_the_prompt_pays_nothing_for_it_later() {
+    let cost = |pass| SimCost { pass: Duration::from_millis(pass), token: Duration::from_millis(1) };
+    let target = sim(4096).costing(cost(30));
+    let prompt: Vec<Token> = (0..200).map(|i| i * 7 % 32).collect();
+    let first_step = |ahead: bool| {
+        let mut engine = engine(&target);
+        engine.set_clock(Clock::Virtual(target.time().clone()));
+        let mut sequence = engine
+            .sequence(SequenceSettings { prompt: prompt.clone(), ..settings(20, vec![], Fixed::new(3)) })
+            .unwrap();
+        assert!(engine.prefill(&mut sequence, 64, |_| ControlFlow::Continue(())).unwrap().is_continue());
+        if ahead {
+            engine.prefill_draft(&mut sequence).unwrap();
+        }
+        engine.step(&mut [&mut sequence]).unwrap();
+        let first = sequence.record().clone();
+        finish(&mut engine, &mut sequence);
+        // Back to the prompt: nothing of it is read again.
+        sequence.rewind(prompt.len());
+        engine.step(&mut [&mut sequence]).unwrap();
+        assert_eq!((sequence.record().before.draft_behind, sequence.record().times.catch_up), (0, Duration::ZERO));
+        assert_eq!(sequence.record().tokens, first.tokens);
+        first
+    };
+    let (read_ahead, read_late) = (first_step(true), first_step(false));
+    assert_eq!((read_ahead.before.draft_behind, read_ahead.times.catch_up), (0, Duration::ZERO));
+    assert!(read_late.before.draft_behind == 199 && read_late.times.catch_up > Duration::from_millis(199));
+    assert_eq!(read_ahead.tokens, read_late.tokens);
+}

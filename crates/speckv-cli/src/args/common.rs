@@ -1,7 +1,9 @@
 //! Options that several commands share.
 
+use speckv::controller::ControllerSpec;
+
 use super::values::{DraftChoice, gamma, number, threads, whole};
-use crate::controllers::ControllerChoice;
+use crate::controllers;
 
 /// Which models, and how they run.
 #[derive(Debug, Clone, clap::Args)]
@@ -10,13 +12,19 @@ pub struct ModelOptions {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `none`, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else none]
+    /// Draft: a catalogue name, a path, `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
     #[arg(long, short, value_name = "MODEL|none|ngram")]
     pub draft: Option<DraftChoice>,
-    /// Who decides how far to draft, step by step; see below
-    #[arg(long, value_name = "NAME")]
-    pub controller: Option<ControllerChoice>,
-    /// Tokens that a step may draft, 1 to 64 [default: 4]
+    /// Draft with the model only, also where the controller would look up earlier text
+    #[arg(long)]
+    pub no_lookup: bool,
+    /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
+    #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
+    pub controller: Option<ControllerSpec>,
+    /// Measure again what passes cost on this machine
+    #[arg(long)]
+    pub recalibrate: bool,
+    /// Tokens that a step may draft, 1 to 64 [default: the controller's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma: Option<usize>,
     /// Threads that compute [default: the number of cores]

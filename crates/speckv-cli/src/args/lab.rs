@@ -6,6 +6,7 @@ use speckv::controller::ControllerSpec;
 use speckv_lab::workload::Split;
 
 use super::values::{DraftChoice, gamma, number, threads, whole};
+use crate::controllers;
 
 /// Which prompts of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub struct ProfileArgs {
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
-    /// Measured costs of the pair to keep with the traces: a file as `replay --cost` takes it.
+    /// Costs of the pair to keep with the traces, a file as `replay --cost` takes it [default: measured on this machine]
     #[arg(long, value_name = "FILE")]
     pub cost: Option<PathBuf>,
     /// Print one JSON object in place of text.
@@ -120,7 +121,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DIR", required = true)]
     pub trace: PathBuf,
     /// Controllers to replay, separated by commas [default: all, with fixed-1 to fixed-8]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = controllers::parse)]
     pub controllers: Vec<ControllerSpec>,
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]

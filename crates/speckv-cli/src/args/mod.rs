@@ -1,16 +1,18 @@
 //! What the user typed, as types. Nothing here touches a file or a model.
 
+mod bench;
 mod common;
 mod lab;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
+pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
-pub use values::{DraftChoice, TokenList};
-use values::{gamma, identity_tokens, prompts, threads};
+pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
+use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
 
@@ -46,6 +48,9 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
+    /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
+    #[command(after_help = controllers::help())]
+    Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
     /// Record what target, draft and look-up say at every position of a workload's texts.
@@ -141,6 +146,9 @@ pub struct IdentityArgs {
     /// Gammas to compare with plain decoding.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,4,8,16", value_parser = gamma())]
     pub gammas: Vec<usize>,
+    /// Controllers to compare with plain decoding: names as for --controller, or `all`.
+    #[arg(long, value_name = "LIST", default_value = "speckv", value_parser = controller_list)]
+    pub controllers: ControllerList,
     /// Numbers of threads to try.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
     pub threads_list: Vec<usize>,

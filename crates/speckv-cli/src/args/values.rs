@@ -2,9 +2,9 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use speckv::token::Token;
+use speckv::{controller::ControllerSpec, token::Token};
 
-use crate::controllers::MAX_GAMMA;
+use crate::controllers::{self, MAX_GAMMA};
 
 /// Who drafts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,19 @@ pub enum DraftChoice {
     Ngram,
     /// A model, by catalogue name or path.
     Model(String),
+    /// A model and look-up; the controller chooses.
+    Both(String),
+}
+
+impl DraftChoice {
+    /// The model, by catalogue name or path.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            DraftChoice::Model(model) | DraftChoice::Both(model) => Some(model),
+            DraftChoice::None | DraftChoice::Ngram => None,
+        }
+    }
 }
 
 impl FromStr for DraftChoice {
@@ -29,9 +42,49 @@ impl FromStr for DraftChoice {
             other if other.starts_with("self:") => Err(format!(
                 "{other:?} is not supported yet\nhint: take a smaller model of the same family, `ngram` or `none`"
             )),
-            model => Ok(DraftChoice::Model(model.to_owned())),
+            other => match other.strip_suffix("+ngram") {
+                None => Ok(DraftChoice::Model(other.to_owned())),
+                Some("" | "none" | "ngram") => Err(format!(
+                    "expected a model before +ngram, got {other:?}\nhint: `--draft ngram` drafts by look-up alone"
+                )),
+                Some(model) => Ok(DraftChoice::Both(model.to_owned())),
+            },
         }
     }
+}
+
+/// Controllers by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControllerList(pub Vec<ControllerSpec>);
+
+impl std::ops::Deref for ControllerList {
+    type Target = [ControllerSpec];
+
+    fn deref(&self) -> &[ControllerSpec] {
+        &self.0
+    }
+}
+
+/// Parser of a list of controllers: names separated by commas, or `all`.
+pub(super) fn controller_list(text: &str) -> Result<ControllerList, String> {
+    let more = ["entropy:adaedl", "chain+fixed", "chain+speckv"];
+    let names: Vec<&str> = match text {
+        "all" => ControllerSpec::NAMES.into_iter().chain(more).collect(),
+        list => list.split(',').map(str::trim).collect(),
+    };
+    names.into_iter().map(controllers::parse).collect::<Result<_, _>>().map(ControllerList)
+}
+
+/// Gammas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GammaList(pub Vec<usize>);
+
+/// Parser of a list of gammas: numbers separated by commas, or `none`.
+pub(super) fn gamma_list(text: &str) -> Result<GammaList, String> {
+    if text == "none" {
+        return Ok(GammaList(Vec::new()));
+    }
+    text.split(',').map(|part| gamma()(part.trim())).collect::<Result<_, _>>().map(GammaList)
 }
 
 /// Token ids separated by commas or spaces.
@@ -134,10 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_none_ngram_or_a_model() {
+    fn a_draft_is_none_ngram_a_model_or_both() {
         assert_eq!("none".parse(), Ok(DraftChoice::None));
         assert_eq!("ngram".parse(), Ok(DraftChoice::Ngram));
         assert_eq!("a/b.gguf".parse(), Ok(DraftChoice::Model("a/b.gguf".into())));
-        assert!("self:q4_0".parse::<DraftChoice>().is_err());
+        assert_eq!("a/b.gguf+ngram".parse(), Ok(DraftChoice::Both("a/b.gguf".into())));
+        for wrong in ["", "self:q4_0", "+ngram", "ngram+ngram", "none+ngram"] {
+            assert!(wrong.parse::<DraftChoice>().is_err(), "{wrong}");
+        }
     }
 }

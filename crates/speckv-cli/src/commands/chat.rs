@@ -12,6 +12,7 @@ use speckv_cpu::model::CpuModel;
 use crate::{
     answer::{self, Finish, Voice},
     args::ChatArgs,
+    calibration::{self, Costs},
     conversation::{Conversation, Scribe},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -79,11 +80,12 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     if let Some(warning) = pair.template_warning() {
         printer.warning(warning);
     }
+    let costs = calibration::for_controller(&settings, &pair, &interrupt, printer)?;
     let mut input = Input::new();
     if input.is_interactive() {
         printer.note("/help lists what else can be typed; Ctrl-C stops an answer, Ctrl-D leaves");
     }
-    let mut chat = Chat::new(pair, settings, interrupt, *printer);
+    let mut chat = Chat::new(pair, settings, costs, interrupt, *printer);
     while let Some(text) = input.line(&chat.interrupt)? {
         match Line::read(&text) {
             Line::Nothing => {}
@@ -106,6 +108,7 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
 struct Chat {
     pair: Pair,
     settings: AnswerSettings,
+    costs: Option<Costs>,
     interrupt: Interrupt,
     printer: Printer,
     conversation: Conversation,
@@ -114,9 +117,9 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(pair: Pair, settings: AnswerSettings, interrupt: Interrupt, printer: Printer) -> Self {
+    fn new(pair: Pair, settings: AnswerSettings, costs: Option<Costs>, interrupt: Interrupt, printer: Printer) -> Self {
         let conversation = Conversation::new(settings.system.as_deref());
-        Chat { pair, settings, interrupt, printer, conversation, sequence: None, total: Stats::default() }
+        Chat { pair, settings, costs, interrupt, printer, conversation, sequence: None, total: Stats::default() }
     }
 
     fn reset(&mut self) {
@@ -141,7 +144,8 @@ impl Chat {
         }
         let mut sequence = match self.sequence.take() {
             Some(mut sequence) => {
-                // What the conversation so far and the new one have in common stays read.
+                // What the conversation so far and the new one have in common stays read, and the controller keeps what it has
+                // learned of models and machine.
                 sequence.set_tokens(tokens).map_err(|error| answer::engine_failure(&error))?;
                 sequence.reset_totals();
                 sequence
@@ -154,7 +158,7 @@ impl Chat {
                     sampling: self.settings.sampling.clone(),
                     end_tokens: self.pair.tokenizer.end_tokens().to_vec(),
                     max_tokens: self.settings.max_tokens,
-                    controller: self.settings.controller.make(self.settings.gamma),
+                    controller: self.settings.controller.build(&self.settings.parts(&self.pair, self.costs.as_ref())),
                 })
                 .map_err(|error| answer::engine_failure(&error))?,
         };
@@ -167,7 +171,8 @@ impl Chat {
             printer.data(text)
         });
         let full = sequence.tokens().len() >= context;
-        let stats = Stats::of(sequence.totals(), sequence.controller().name());
+        let costs = self.costs.as_ref().map(Costs::view);
+        let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
         self.sequence = Some(sequence);
         let answer = given?;
         printer.data("\n")?;

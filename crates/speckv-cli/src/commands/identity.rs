@@ -4,7 +4,8 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
 use speckv::{
-    controller::{Controller, Fixed, Off},
+    controller::{Controller, ControllerKind, ControllerSpec},
+    cost::CostModel,
     engine::SequenceSettings,
     model::LanguageModel,
     sampling::SamplingSettings,
@@ -14,6 +15,7 @@ use speckv::{
 use crate::{
     answer,
     args::{DraftChoice, IdentityArgs},
+    controllers,
     conversation::Conversation,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -51,7 +53,7 @@ const TEXTS: [&str; 16] = [
 #[derive(Debug, serde::Serialize)]
 struct Mismatch {
     prompt: usize,
-    gamma: usize,
+    controller: String,
     threads: usize,
     /// First generated token that differs, from 0.
     position: usize,
@@ -70,7 +72,16 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let interrupt = Interrupt::install();
-    let runs = args.prompts * args.threads_list.len() * (1 + args.gammas.len());
+    let mut specs = vec![controllers::OFF];
+    let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
+    specs.extend(args.gammas.iter().map(fixed));
+    specs.extend(args.controllers.iter().filter(|spec| **spec != controllers::OFF));
+    // Look-up beside the model is there for those that use it; the others do not see it.
+    let draft = match draft {
+        DraftChoice::Model(model) if specs.iter().any(ControllerSpec::may_look_up) => DraftChoice::Both(model),
+        draft => draft,
+    };
+    let runs = args.prompts * args.threads_list.len() * specs.len();
     let mut progress = None;
     let (mut done, mut comparisons, mut steps) = (0, 0, 0);
     let (mut drafted, mut accepted) = (0, 0);
@@ -84,16 +95,17 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
         let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
             let prompt = Conversation::new(None).prompt(text, &pair)?.tokens;
-            for gamma in std::iter::once(0).chain(args.gammas.iter().copied()) {
+            for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
-                let controller: Box<dyn Controller> =
-                    if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
+                // Measured costs would only change which drafts are tried; these are learned on the way.
+                let parts = controllers::parts(pair.engine.target(), CostModel::uncalibrated(), 0.0, None);
+                let controller = spec.build(&parts);
                 let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;
                 steps += outcome.steps;
                 drafted += outcome.drafted;
                 accepted += outcome.accepted;
-                if gamma == 0 && round == 0 {
+                if index == 0 && round == 0 {
                     references.push(outcome.tokens);
                     continue;
                 }
@@ -102,7 +114,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
                 if let Some(position) = first_difference(expected, &outcome.tokens) {
                     mismatches.push(Mismatch {
                         prompt: number,
-                        gamma,
+                        controller: spec.to_string(),
                         threads: threads.get(),
                         position,
                         expected: expected.get(position).copied(),
@@ -118,7 +130,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             "mismatches": mismatches.len(),
             "comparisons": comparisons,
             "prompts": args.prompts,
-            "gammas": args.gammas,
+            "controllers": specs.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>(),
             "threads": args.threads_list,
             "max_tokens": args.max_tokens,
             "tokens": references.iter().map(Vec::len).sum::<usize>(),
@@ -128,9 +140,9 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             "differences": mismatches,
         }))?;
     } else {
-        for Mismatch { prompt, gamma, threads, position, .. } in &mismatches {
+        for Mismatch { prompt, controller, threads, position, .. } in &mismatches {
             printer.data(&format!(
-                "differs: prompt {prompt}, gamma {gamma}, {threads} threads, from generated token {position} on\n"
+                "differs: prompt {prompt}, {controller}, {threads} threads, from generated token {position} on\n"
             ))?;
         }
         printer.note(&format!("{accepted} of {drafted} drafted tokens were accepted on the way"));

@@ -1,5 +1,6 @@
 //! One file and one function per command.
 
+mod bench;
 mod chat;
 mod identity;
 mod inspect;
@@ -29,6 +30,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
+        Command::Bench(args) => bench::run(&args, printer),
         Command::Identity(args) => identity::run(&args, printer),
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),

@@ -6,6 +6,7 @@ use speckv::{engine::SequenceSettings, model::LanguageModel};
 use crate::{
     answer::{self, Finish, Voice},
     args::RunArgs,
+    calibration,
     conversation::Conversation,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -39,6 +40,8 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     if prompt_tokens >= context {
         return Err(answer::prompt_too_long(prompt_tokens, context));
     }
+    let costs = calibration::for_controller(&settings, &pair, &interrupt, printer)?;
+    let parts = settings.parts(&pair, costs.as_ref());
     let mut sequence = pair
         .engine
         .sequence(SequenceSettings {
@@ -46,14 +49,14 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
             sampling: settings.sampling.clone(),
             end_tokens: pair.tokenizer.end_tokens().to_vec(),
             max_tokens: settings.max_tokens,
-            controller: settings.controller.make(settings.gamma),
+            controller: settings.controller.build(&parts),
         })
         .map_err(|error| answer::engine_failure(&error))?;
 
     let voice = Voice { tokenizer: &pair.tokenizer, stop, continues: settings.raw };
     let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
     let answer = answer::give(&mut pair.engine, &mut sequence, voice, &interrupt, printer, &mut say)?;
-    let stats = Stats::of(sequence.totals(), sequence.controller().name());
+    let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs.map(|costs| costs.view()));
     if args.json {
         printer.json(&json!({
             "text": answer.text,

@@ -68,7 +68,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     for chunk in ids.chunks(CHUNK) {
         let rows = chunk.len();
         model.forward(&mut [Feed { cache: &mut cache, tokens: chunk, rows }], &mut logits).map_err(failure)?;
-        for row in 0..rows {
+        for (row, &token) in chunk.iter().enumerate() {
             let position = positions.len();
             let next = ids.get(position + 1).copied();
             let scores = Scores::of(logits.row(row), next).ok_or_else(|| {
@@ -78,7 +78,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
             let expected = |(token, logprob)| Expected { token, piece: tokenize::piece(&tokenizer, token), logprob };
             positions.push(Position {
                 position,
-                token: chunk[row],
+                token,
                 top: scores.top.into_iter().map(expected).collect(),
                 entropy_bits: scores.entropy_bits,
                 logprob_next: scores.logprob_next,

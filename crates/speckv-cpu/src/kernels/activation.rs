@@ -78,32 +78,40 @@ impl ActivationParts {
     /// `row` and `block` are inside the shape that the parts were made for, and nobody else touches that block.
     #[inline(always)]
     pub(crate) unsafe fn quantize_block(&self, row: usize, block: usize, x: &[f32; 32]) {
-        // Lanes keep their maximum apart, so that this turns into vector code; the maximum of a set has no order.
+        // Lanes keep their maximum apart, so that this turns into vector code; the maximum of a set has no order. It does not see
+        // NaN, which therefore goes its own way into the scale: broken numbers must come out as broken, not as zeros.
         let mut lanes = [0f32; 16];
+        let mut poison = [0f32; 16];
         for half in 0..2 {
             for lane in 0..16 {
-                let magnitude = x[16 * half + lane].abs();
-                lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
+                let x = x[16 * half + lane];
+                lanes[lane] = if x.abs() > lanes[lane] { x.abs() } else { lanes[lane] };
+                poison[lane] += x * 0.0;
             }
         }
         let mut width = 8;
         while width > 0 {
             for lane in 0..width {
                 lanes[lane] = if lanes[lane + width] > lanes[lane] { lanes[lane + width] } else { lanes[lane] };
+                poison[lane] += poison[lane + width];
             }
             width /= 2;
         }
-        let scale = lanes[0] * (1.0 / 127.0);
+        let scale = lanes[0] * (1.0 / 127.0) + poison[0];
         let inverse = if lanes[0] > 0.0 { 127.0 / lanes[0] } else { 0.0 };
         let mut q = [0i8; 32];
         let mut sums = [0i32; 2];
         for half in 0..2 {
+            let mut rounded = [0i32; 16];
             for lane in 0..16 {
-                // Adding and taking off 1.5 * 2^23 rounds to the nearest integer, ties to even, without a call.
-                let rounded = ((x[16 * half + lane] * inverse + 12_582_912.0) - 12_582_912.0) as i32;
-                let value = rounded.clamp(-127, 127) as i8;
-                q[16 * half + lane] = value;
-                sums[half] += i32::from(value);
+                // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits: no conversion,
+                // whose care for NaN and overflow would cost more than all the rest.
+                let shifted = x[16 * half + lane] * inverse + 12_582_912.0;
+                rounded[lane] = (shifted.to_bits() as i32 - 0x4b40_0000).clamp(-127, 127);
+            }
+            for lane in 0..16 {
+                q[16 * half + lane] = rounded[lane] as i8;
+                sums[half] += rounded[lane];
             }
         }
         let blocks = self.columns / 32;

@@ -1,5 +1,10 @@
 //! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run time.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "lanes, rows and blocks are coordinates: the same index reads several arrays"
+)]
+
 use std::fmt;
 
 pub mod activation;
@@ -8,6 +13,7 @@ pub mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub mod checked;
 pub mod dense;
 pub mod format;
 pub(crate) mod rows;
@@ -44,9 +50,8 @@ impl Isa {
     pub fn available() -> &'static [Isa] {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+            let avx2 =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             let avx512 = avx2
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -151,6 +156,18 @@ macro_rules! versions {
             }
 
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn swiglu_quantize(
+                gate: &[f32],
+                up: &[f32],
+                parts: ActivationParts,
+                first: usize,
+                block: usize,
+            ) {
+                // SAFETY: passed on.
+                unsafe { rows::swiglu_quantize(gate, up, parts, first, block) }
+            }
+
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
                 rows::rotate(head, cos, sin, interleaved);
             }
@@ -220,6 +237,22 @@ impl Isa {
     pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         // SAFETY: as above.
         unsafe { dispatch!(self, swiglu(gate, up, out)) }
+    }
+
+    /// See [`rows::swiglu_quantize`].
+    ///
+    /// # Safety
+    /// Nobody else touches that block of those rows.
+    pub(crate) unsafe fn swiglu_quantize(
+        self,
+        gate: &[f32],
+        up: &[f32],
+        parts: ActivationParts,
+        first: usize,
+        block: usize,
+    ) {
+        // SAFETY: as above, and the caller's promise.
+        unsafe { dispatch!(self, swiglu_quantize(gate, up, parts, first, block)) }
     }
 
     /// See [`rows::rotate`].

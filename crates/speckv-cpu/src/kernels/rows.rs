@@ -79,6 +79,21 @@ pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     }
 }
 
+/// As [`swiglu`] for the 32 columns of block `block` of some rows, [rows, 32], straight into the quantized form of rows `first..`.
+///
+/// # Safety
+/// As [`ActivationParts::quantize_block`], for that block of those rows.
+#[inline(always)]
+pub(crate) unsafe fn swiglu_quantize(gate: &[f32], up: &[f32], parts: ActivationParts, first: usize, block: usize) {
+    let rows = gate.as_chunks::<32>().0.iter().zip(up.as_chunks::<32>().0);
+    for (row, (gate, up)) in rows.enumerate() {
+        let mut inner = [0f32; 32];
+        swiglu(gate, up, &mut inner);
+        // SAFETY: the caller's promise.
+        unsafe { parts.quantize_block(first + row, block, &inner) };
+    }
+}
+
 /// Rotates one head in place: pair `i` by the angle whose cosine and sine are `cos[i]`, `sin[i]`. Su et al. 2021, arXiv 2104.09864.
 /// Pairs are `(2i, 2i + 1)` if `interleaved`, else `(i, i + cos.len())`. Values beyond `2 cos.len()` stay.
 #[inline(always)]

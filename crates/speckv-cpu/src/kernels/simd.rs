@@ -10,6 +10,7 @@ pub const GROUP: usize = 16;
 ///
 /// # Safety
 /// All methods: the instruction set must be there, and pointers must be readable or writable for the width that the method names.
+#[allow(clippy::missing_safety_doc, reason = "the trait states the contract of all methods")]
 pub trait Simd: Copy {
     /// Rows per vector; [`GROUP`] is a multiple of it.
     const LANES: usize;

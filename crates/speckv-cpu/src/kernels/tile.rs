@@ -38,8 +38,26 @@ pub struct TileArgs {
     pub out_stride: usize,
 }
 
-/// Bytes ahead of the current unit that are asked for early; a few memory latencies at this machine's rate.
+/// Bytes ahead of the current ones that are asked for early, into the second-level cache: a few memory latencies. Measured on Zen 4 at 5
+/// rows of Q4_K, two threads: 24 GB/s of weights so, 20 with the first-level cache as the aim, 17 without asking.
 const AHEAD: usize = 4096;
+
+/// Up to this many rows a tile waits for memory only, and the hardware sees the pattern by itself: 33 GB/s against 30 with asking.
+const PATTERN_ROWS: usize = 2;
+
+/// Asks for the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has only so many requests open, and
+/// a burst of more makes loads wait behind it.
+#[inline(always)]
+fn prefetch(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch touches no memory that the program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(AHEAD + line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
+}
 
 /// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each vector on.
 #[inline(always)]
@@ -68,12 +86,9 @@ unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -
                     S::shift_right_and::<4>(y, 15),
                 ]
             }
-            _ => [
-                S::bytes(low),
-                S::bytes(low.add(vector)),
-                S::bytes(low.add(2 * vector)),
-                S::bytes(low.add(3 * vector)),
-            ],
+            _ => {
+                [S::bytes(low), S::bytes(low.add(vector)), S::bytes(low.add(2 * vector)), S::bytes(low.add(3 * vector))]
+            }
         };
         match (F::HIGH, F::LOW, half) {
             (1, 4, 0) => {
@@ -147,15 +162,16 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
             let mut unit = args.weights;
             for first in (0..blocks).step_by(F::UNIT / 32) {
                 F::decode(std::slice::from_raw_parts(unit, F::SCALE_BYTES), &mut scales);
-                #[cfg(target_arch = "x86_64")]
-                for line in (0..F::UNIT_BYTES).step_by(64) {
-                    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                    _mm_prefetch::<_MM_HINT_T0>(unit.wrapping_add(AHEAD + line).cast());
+                if N > PATTERN_ROWS {
+                    prefetch(unit, F::SCALE_BYTES);
                 }
                 let quants = unit.add(F::SCALE_BYTES);
                 for inner in 0..F::UNIT / 32 {
                     let block = first + inner;
                     let packed = quants.add(inner * F::BLOCK_BYTES);
+                    if N > PATTERN_ROWS {
+                        prefetch(packed, F::BLOCK_BYTES);
+                    }
                     let mut sums: [S::I; N] = std::array::from_fn(|a| {
                         if F::SUB == 32 && F::OFFSET != 0 {
                             S::seed(F::BITS, *args.sum32.add(a * blocks + block), F::OFFSET)
@@ -173,7 +189,8 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                         } else {
                             let weight_scale = S::load(scales.scale[2 * inner + half].as_ptr().add(lane));
                             for a in 0..N {
-                                let start = if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
+                                let start =
+                                    if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
                                 let sum = S::seed(F::BITS, start, F::OFFSET);
                                 let sum = S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
                                 let scaled = S::mul(S::to_float(sum), S::splat(*args.scale.add(a * blocks + block)));

@@ -220,11 +220,23 @@ fn pack_floats<'a>(row: impl Fn(usize) -> Option<&'a [u8]>, size: usize, out: &m
 
 /// The packed groups, for tasks that write different ones.
 #[derive(Clone, Copy)]
-struct Groups(*mut u8);
+struct Groups {
+    start: *mut u8,
+    bytes: usize,
+}
 // SAFETY: each group is written by one task.
 unsafe impl Send for Groups {}
 // SAFETY: as above.
 unsafe impl Sync for Groups {}
+
+impl Groups {
+    /// # Safety
+    /// The group is inside the memory, which outlives the use, and nobody else touches it.
+    unsafe fn get<'a>(self, group: usize) -> &'a mut [u8] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(group * self.bytes), self.bytes) }
+    }
+}
 
 impl Matrix {
     /// Packs a tensor [in, out], or those of its rows that `only` names, in that order.
@@ -243,11 +255,10 @@ impl Matrix {
         let group_bytes = group_bytes(tensor_type, columns);
         let bytes = rows.div_ceil(GROUP) * group_bytes;
         let mut memory = Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
-        let groups = Groups(memory.bytes_mut().as_mut_ptr());
+        let groups = Groups { start: memory.bytes_mut().as_mut_ptr(), bytes: group_bytes };
         pool.run(rows.div_ceil(GROUP), &|group, _| {
-            let groups = groups; // the whole wrapper, not the pointer in it
             // SAFETY: the memory has this group, and this task alone writes it.
-            let out = unsafe { std::slice::from_raw_parts_mut(groups.0.add(group * group_bytes), group_bytes) };
+            let out = unsafe { groups.get(group) };
             let row = |i: usize| {
                 let row = group * GROUP + i;
                 (row < rows).then(|| tensor.row(only.map_or(row, |only| only[row] as usize)))

@@ -24,7 +24,10 @@ struct Case {
 fn activations(seed: f32) -> Vec<f32> {
     // Rows of very different sizes, one of zeros, and an outlier, as real activations have.
     let mut x: Vec<f32> = (0..MOST * COLUMNS)
-        .map(|i| ((i as f32 * 0.7131 + seed).sin() * 3.0 + (i as f32 * 0.0137).cos()) * 10f32.powi(i as i32 / COLUMNS as i32 % 5 - 2))
+        .map(|i| {
+            ((i as f32 * 0.7131 + seed).sin() * 3.0 + (i as f32 * 0.0137).cos())
+                * 10f32.powi(i as i32 / COLUMNS as i32 % 5 - 2)
+        })
         .collect();
     x[3 * COLUMNS..4 * COLUMNS].fill(0.0);
     x[5 * COLUMNS + 17] = 4000.0;
@@ -91,7 +94,11 @@ fn products_are_near_the_exact_ones_of_the_decoded_weights() {
                 let terms = (0..COLUMNS).map(|k| f64::from(weights[r * COLUMNS + k]) * x[k]);
                 let size: f64 = terms.clone().map(f64::abs).sum();
                 let error = (f64::from(got[a * ROWS + r]) - terms.sum::<f64>()).abs();
-                assert!(error <= 1e-5 * size + 1e-12, "{} row {r} activation {a}: error {error} of {size}", tensor_type.name());
+                assert!(
+                    error <= 1e-5 * size + 1e-12,
+                    "{} row {r} activation {a}: error {error} of {size}",
+                    tensor_type.name()
+                );
             }
         }
     }
@@ -167,5 +174,18 @@ fn packed_weights_take_the_bytes_of_the_file() {
         let packed = 3 * super::group_bytes(tensor_type, COLUMNS);
         let more = if tensor_type == TensorType::Q3K { 1.04 } else { 1.0 };
         assert!(packed as f64 <= file as f64 * more, "{}: {packed} bytes for {file}", tensor_type.name());
+    }
+}
+
+#[test]
+fn a_broken_activation_comes_out_as_broken() {
+    for &isa in Isa::available() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut case = case(TensorType::Q4K);
+            case.exact[2 * COLUMNS + 77] = bad;
+            case.quantized = quantized(isa, &case.exact);
+            assert!(case.product(isa, 2, 1).iter().any(|x| !x.is_finite()), "{bad} on {isa}");
+            assert!(case.product(isa, 1, 1).iter().all(|x| x.is_finite()), "{bad} on {isa}");
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::gguf::{GgufError, Metadata};
 
+/// Most values per head.
+pub(super) const MAX_HEAD_DIM: usize = 1024;
+
 /// Shape and constants of a transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -112,8 +115,12 @@ impl Config {
             return Err(wrong("attention.head_count_kv", &format!("a divisor of {heads}"), kv_heads.to_string()));
         }
         let head_dim = opt_size("attention.key_length", hidden / heads)?;
-        if head_dim == 0 || !head_dim.is_multiple_of(16) || head_dim > 1024 {
-            return Err(wrong("attention.key_length", "a multiple of 16 up to 1024", head_dim.to_string()));
+        if head_dim == 0 || !head_dim.is_multiple_of(16) || head_dim > MAX_HEAD_DIM {
+            return Err(wrong(
+                "attention.key_length",
+                &format!("a multiple of 16 up to {MAX_HEAD_DIM}"),
+                head_dim.to_string(),
+            ));
         }
         let value_length = opt_size("attention.value_length", head_dim)?;
         if value_length != head_dim {
@@ -121,7 +128,11 @@ impl Config {
         }
         let rope_dim = opt_size("rope.dimension_count", head_dim)?;
         if rope_dim == 0 || rope_dim > head_dim || rope_dim % 2 == 1 {
-            return Err(wrong("rope.dimension_count", &format!("an even number up to {head_dim}"), rope_dim.to_string()));
+            return Err(wrong(
+                "rope.dimension_count",
+                &format!("an even number up to {head_dim}"),
+                rope_dim.to_string(),
+            ));
         }
         let scaling = metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("none");
         let linear_factor = match scaling {

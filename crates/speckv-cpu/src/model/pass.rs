@@ -174,7 +174,14 @@ impl CpuModel {
     }
 
     /// `x += W_o attention(norm(x))`.
-    fn attend(&self, number: usize, layer: &Layer, rows: &[Row], feeds: &mut [Feed<'_, KvCache>], scratch: &mut Scratch) {
+    fn attend(
+        &self,
+        number: usize,
+        layer: &Layer,
+        rows: &[Row],
+        feeds: &mut [Feed<'_, KvCache>],
+        scratch: &mut Scratch,
+    ) {
         let (config, n) = (&self.config, rows.len());
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (queries, keys) = (config.heads * head_dim, config.kv_heads * head_dim);
@@ -205,7 +212,9 @@ impl CpuModel {
             // SAFETY: one task per row, and rows of one cache have different positions, all below its capacity.
             unsafe {
                 let (query, key, value) = (query.get(row), key.get(row), value.get(row));
-                for (values, projection) in [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)] {
+                for (values, projection) in
+                    [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)]
+                {
                     self.add_bias(values, projection);
                 }
                 let (cos, sin) = (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
@@ -331,18 +340,18 @@ impl CpuModel {
                         layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
                         layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
                     }
+                    let (gate, up) = (&gate[..32 * rows], &up[..32 * rows]);
+                    if quantize {
+                        // SAFETY: the block belongs to this task alone.
+                        unsafe { self.isa.swiglu_quantize(gate, up, parts, first, block) };
+                        continue;
+                    }
                     for row in 0..rows {
                         let mut inner = [0f32; 32];
                         self.isa.swiglu(&gate[32 * row..32 * row + 32], &up[32 * row..32 * row + 32], &mut inner);
-                        // SAFETY: block and columns belong to this task alone.
-                        unsafe {
-                            if quantize {
-                                parts.quantize_block(first + row, block, &inner);
-                            } else {
-                                let to = gated.at(first + row, 32 * block);
-                                std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns);
-                            }
-                        }
+                        let to = gated.at(first + row, 32 * block);
+                        // SAFETY: the columns belong to this task alone.
+                        unsafe { std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns) };
                     }
                 }
             }

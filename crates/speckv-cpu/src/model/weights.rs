@@ -13,15 +13,15 @@ use crate::{
 
 /// One layer. Vectors are [width]; a bias that the file does not have is absent.
 pub(super) struct Layer {
-    pub attention_norm: Vec<f32>, // [hidden]
-    pub query: Projection,        // [heads * head_dim, hidden]
-    pub key: Projection,          // [kv_heads * head_dim, hidden]
-    pub value: Projection,        // [kv_heads * head_dim, hidden]
-    pub output: Projection,       // [hidden, heads * head_dim]
+    pub attention_norm: Vec<f32>,    // [hidden]
+    pub query: Projection,           // [heads * head_dim, hidden]
+    pub key: Projection,             // [kv_heads * head_dim, hidden]
+    pub value: Projection,           // [kv_heads * head_dim, hidden]
+    pub output: Projection,          // [hidden, heads * head_dim]
     pub feed_forward_norm: Vec<f32>, // [hidden]
-    pub gate: Matrix,             // [feed_forward, hidden]
-    pub up: Matrix,               // [feed_forward, hidden]
-    pub down: Matrix,             // [hidden, feed_forward]
+    pub gate: Matrix,                // [feed_forward, hidden]
+    pub up: Matrix,                  // [feed_forward, hidden]
+    pub down: Matrix,                // [hidden, feed_forward]
 }
 
 /// A matrix with an optional bias.
@@ -222,7 +222,8 @@ impl Weights {
         // Models with tied embeddings have no output matrix of their own.
         let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
         let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
-        if let Some(&token) = head_tokens.and_then(|tokens| tokens.iter().find(|&&token| token as usize >= vocab_size)) {
+        if let Some(&token) = head_tokens.and_then(|tokens| tokens.iter().find(|&&token| token as usize >= vocab_size))
+        {
             return Err(LoadError::HeadToken { token, vocab_size });
         }
         let matrix = Matrix::pack(&head_tensor, head_tokens, pool)

@@ -52,6 +52,10 @@ impl Controller for Chain {
             self.inner.observe(record);
         }
     }
+
+    fn next_text(&mut self) {
+        self.inner.next_text();
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ pub trait Controller: Send {
     fn observe(&mut self, record: &StepRecord) {
         let _ = record;
     }
+
+    /// The text was changed from outside: the next turn of a chat, or another prompt. What was learned of models and machine stays
+    /// true, what was learned of the text may not.
+    fn next_text(&mut self) {}
 }
 
 /// What is known before a step.

@@ -75,8 +75,35 @@ impl ControllerSpec {
         "speckv",
     ];
 
+    /// What each of [`NAMES`](Self::NAMES) may be followed by, and what it does: for help texts and reference tables.
+    pub const PURPOSES: [(&str, &str); 10] = [
+        ("", "never drafts: plain decoding"),
+        (":N", "drafts N tokens in every step (default 4)"),
+        (":P", "drafts until a token's probability is below P (llama.cpp, Hugging Face)"),
+        ("", "2 tokens more after full acceptance, 1 fewer after a rejection (Hugging Face)"),
+        (":svip[:H] or :adaedl", "drafts until the entropy says stop (SVIP, AdaEDL)"),
+        ("", "moving average of accepted lengths (SGLang)"),
+        ("", "depth with the best expected tokens per cost by moving averages (Ollama)"),
+        ("", "confidence against measured cost (vLLM)"),
+        ("", "the rule of the SpecKV paper, on the signals of the step before"),
+        ("", "by what a token earns per second; chooses between draft model and look-up"),
+    ];
+
     /// Gamma of `fixed` where none is given.
     pub const FIXED_GAMMA: usize = 4;
+
+    /// Whether it decides by measured costs.
+    #[must_use]
+    pub fn needs_costs(&self) -> bool {
+        use ControllerKind::{AdaptiveVerification, ExpectedValue, Speckv};
+        matches!(self.kind, ExpectedValue | AdaptiveVerification | Speckv)
+    }
+
+    /// Whether it may draft by look-up although there is a draft model.
+    #[must_use]
+    pub fn may_look_up(&self) -> bool {
+        self.chain || self.kind == ControllerKind::Speckv
+    }
 
     /// A fresh controller for one sequence.
     #[must_use]

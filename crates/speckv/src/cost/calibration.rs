@@ -76,6 +76,7 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
 
 fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostError> {
     let mut known: Vec<(usize, Affine)> = Vec::new();
+    let mut only_context = [None; MEASURED_ROWS]; // where a row count was seen at a single length of context
     for rows in 1..=MEASURED_ROWS {
         let points: Vec<(f64, f64)> = samples
             .iter()
@@ -83,13 +84,29 @@ fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostE
             .map(|sample| (sample.context as f64, sample.seconds))
             .collect();
         known.extend(fit_affine(&points).map(|time| (rows, time)));
+        let first = points.first().map(|point| point.0);
+        only_context[rows - 1] = first.filter(|&first| points.iter().all(|point| point.0 == first));
     }
+    borrow_slopes(&mut known, &only_context);
     if known.first().is_none_or(|&(rows, _)| rows != 1) {
         return Err(CostError::NoPlainDecoding);
     }
     let mut verify = std::array::from_fn(|index| interpolate(&known, index + 1));
     make_monotone(&mut verify);
     Ok(verify)
+}
+
+/// Row counts measured at one context length take their slope from those measured at several.
+fn borrow_slopes(known: &mut [(usize, Affine)], only_context: &[Option<f64>; MEASURED_ROWS]) {
+    let sloped: Vec<(usize, Affine)> =
+        known.iter().filter(|(rows, _)| only_context[rows - 1].is_none()).copied().collect();
+    let (Some(first), Some(last)) = (sloped.first().copied(), sloped.last().copied()) else { return };
+    for (rows, time) in known {
+        let Some(context) = only_context[*rows - 1] else { continue };
+        let slope = interpolate(&sloped, (*rows).clamp(first.0, last.0)).per_context_token;
+        let slope = slope.min(if context > 0.0 { 0.9 * time.seconds / context } else { slope });
+        *time = Affine { seconds: time.seconds - slope * context, per_context_token: slope };
+    }
 }
 
 /// Value at `rows` on the broken line through `known` (ascending, not empty); beyond it the last slope goes on, or 0.12 of the first
@@ -200,6 +217,20 @@ mod tests {
         let fitted = fit(&Samples { verify, ..Samples::default() }).expect("good samples");
         assert!((fitted.verify[0].seconds - 0.040).abs() < 1e-9, "{:?}", fitted.verify[0]);
         assert!((fitted.verify[0].per_context_token - 1e-5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_row_count_seen_at_one_context_takes_its_slope_from_its_neighbours() {
+        let time = |rows: usize, context: usize| 0.03 + 0.01 * rows as f64 + 1e-6 * (rows * context) as f64;
+        let mut verify: Vec<VerifySample> = (1..=9).map(|rows| pass(rows, 100, time(rows, 100))).collect();
+        verify.extend([1, 5, 9].map(|rows| pass(rows, 1000, time(rows, 1000))));
+        let fitted = fit(&Samples { verify, ..Samples::default() }).expect("good samples");
+        for rows in 1..=9 {
+            for context in [0, 100, 1000, 3000] {
+                let (got, expected) = (fitted.verify[rows - 1].at(context), time(rows, context));
+                assert!((got / expected - 1.0).abs() < 1e-9, "{rows} rows at {context}: {got} instead of {expected}");
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Clock {
     }
 
     /// Time since some fixed moment.
-    pub(crate) fn now(&self) -> Duration {
+    #[must_use]
+    pub fn now(&self) -> Duration {
         match self {
             Clock::System(start) => start.elapsed(),
             Clock::Virtual(time) => time.now(),

@@ -43,4 +43,16 @@ impl<M: LanguageModel> Engine<M> {
         }
         Ok(ControlFlow::Continue(()))
     }
+
+    /// Has the draft model, if there is one, read all of the text but its last token, which it does by itself when it first drafts.
+    /// For measurements in which the reading of prompts is not to count as decoding: its time is in no total.
+    ///
+    /// # Errors
+    /// The drafter's; what was read stays read.
+    pub fn prefill_draft(&mut self, sequence: &mut Sequence<M>) -> Result<(), EngineError> {
+        if let Some(len) = sequence.draft_keeps.take() {
+            self.drafter.truncate(sequence.slot, len);
+        }
+        Ok(self.drafter.catch_up(sequence.slot, &sequence.tokens)?)
+    }
 }

@@ -193,6 +193,7 @@ impl<M: LanguageModel> Sequence<M> {
     }
 
     fn start_anew(&mut self) {
+        self.controller.next_text();
         self.generated = 0;
         self.finish = None;
         self.check_room();

@@ -140,6 +140,12 @@ impl FeatureState {
         }
     }
 
+    /// What it was made with.
+    #[must_use]
+    pub fn facts(&self) -> SessionFacts {
+        self.facts
+    }
+
     /// Begins a step that `source` drafts for, with `context` tokens in the sequence.
     pub fn begin(&mut self, source: Source, context: usize) {
         self.source = source;

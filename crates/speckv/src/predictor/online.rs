@@ -112,9 +112,9 @@ impl OnlinePredictor {
         self.state.observe(record);
     }
 
-    /// Starts a new sequence with the corrections learned so far.
-    pub fn next_sequence(&mut self, facts: SessionFacts) {
-        self.state = FeatureState::new(facts);
+    /// Starts another text with the facts and the corrections of this one.
+    pub fn next_text(&mut self) {
+        self.state = FeatureState::new(self.state.facts());
     }
 
     /// The feature state.

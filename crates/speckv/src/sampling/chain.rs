@@ -362,31 +362,4 @@ mod tests {
         assert_eq!(chain.fill(&mut [f32::NEG_INFINITY; 3], &[], &mut distribution), Err(LogitsError::AllImpossible));
         assert_eq!(chain.fill(&mut [], &[], &mut distribution), Err(LogitsError::Empty));
     }
-
-    /// A measurement, not a truth: `cargo test --release -p speckv -- --ignored --nocapture time_of`.
-    #[test]
-    #[ignore = "prints times"]
-    fn time_of_one_distribution() {
-        // Cubed: few tokens stand out, as in a language model.
-        let logits: Vec<f32> = noise(151_936, 6.0, 1).into_iter().map(|x| x * x * x).collect();
-        let plain = SamplingSettings { temperature: 0.8, ..SamplingSettings::default() };
-        for settings in [
-            plain.clone(),
-            SamplingSettings { top_k: 40, ..plain.clone() },
-            SamplingSettings { top_p: 0.95, ..plain.clone() },
-            SamplingSettings { top_k: 40, top_p: 0.95, min_p: 0.05, ..plain },
-        ] {
-            let mut chain = Chain::new(settings.clone()).unwrap();
-            let (mut row, mut distribution) = (logits.clone(), Distribution::new());
-            let mut times = [std::time::Duration::ZERO; 100];
-            for time in &mut times {
-                let start = std::time::Instant::now();
-                chain.fill(&mut row, &[], &mut distribution).unwrap();
-                std::hint::black_box(distribution.draw(0.7));
-                *time = start.elapsed();
-            }
-            times.sort();
-            println!("{settings:?}: median {:?}, {} tokens", times[50], distribution.len());
-        }
-    }
 }

@@ -157,9 +157,9 @@ impl Speckv {
         [0.8, 0.85].map(|sustained| Ledger::new(options.credit, options.allowance, sustained))
     }
 
-    /// Begins another sequence with the costs and corrections learned so far.
-    pub fn next_sequence(&mut self, facts: SessionFacts) {
-        self.online.next_sequence(facts);
+    /// Begins another text with the costs and corrections learned so far.
+    fn begin_text(&mut self) {
+        self.online.next_text();
         self.ledgers = Self::fresh_ledgers(&self.options);
         self.throughput = Throughput { tokens: 0.0, time: 0.0 };
         (self.accepted, self.produced, self.steps, self.unread_prompt) = (0, 0, 0, 0);
@@ -415,6 +415,10 @@ impl Controller for Speckv {
         if self.step.batch <= 1 {
             self.cost.observe(record);
         }
+    }
+
+    fn next_text(&mut self) {
+        self.begin_text();
     }
 }
 

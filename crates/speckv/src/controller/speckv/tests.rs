@@ -114,3 +114,24 @@ fn the_prompt_is_free_by_default_and_a_price_on_request() {
     assert!(plan(0.0).gamma > 0);
     assert_eq!(plan(1.0), Plan::OFF);
 }
+
+#[test]
+fn another_text_keeps_the_costs_and_forgets_the_text() {
+    let mut controller = controller(cost(0.2, 1.0, 0.05));
+    for _ in 0..40 {
+        let _ = controller.plan(&situation(16));
+        let mut slow = record(&[0.9; 4], 4);
+        slow.times.draft = std::time::Duration::from_secs_f64(4.0 * 0.3);
+        slow.times.verify = std::time::Duration::from_secs_f64(1.2);
+        slow.times.total = slow.times.draft + slow.times.verify;
+        controller.observe(&slow);
+    }
+    let learned = controller.cost().clone();
+    assert!(learned.draft_seconds(0) > 0.25);
+    assert!(drafted(&mut controller, &situation(16), 0.99).0 > UNPROVEN_GAMMA);
+    controller.next_text();
+    assert_eq!(controller.cost(), &learned);
+    assert_eq!(drafted(&mut controller, &situation(16), 0.99).0, UNPROVEN_GAMMA, "unproven in this text");
+    let _ = controller.plan(&Situation { draft_behind: 100_000, context: 100_001, ..situation(999) });
+    assert_eq!(controller.step.catch_up, 0.0, "a new turn is read at the prompt's expense");
+}

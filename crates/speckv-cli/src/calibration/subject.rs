@@ -1,0 +1,159 @@
+//! What measured costs belong to: machine, program, files, threads.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    time::UNIX_EPOCH,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{pair::Pair, settings};
+
+/// Costs measured for one subject say nothing about another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The processor, as it calls itself.
+    pub processor: String,
+    /// Cores that the process may use.
+    pub cores: usize,
+    /// Instruction set of the kernels.
+    pub instruction_set: String,
+    /// Threads that compute.
+    pub threads: usize,
+    /// This program: other kernels have other costs.
+    pub program: Mark,
+    /// The target's file.
+    pub target: Mark,
+    /// The draft's file.
+    pub draft: Option<Mark>,
+    /// Longest context of a sequence; where it is short, long contexts were not measured.
+    pub context: usize,
+}
+
+/// What tells one file from another without reading all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mark {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Seconds from 1970 to the last change.
+    pub modified: u64,
+    /// SHA-256 of the first and the last 64 KiB, the first 8 bytes of it as hexadecimal digits.
+    pub ends: String,
+}
+
+const END: u64 = 64 << 10;
+/// No context beyond this is measured.
+const LONGEST: usize = 2048;
+
+impl Subject {
+    /// The subject of a loaded pair. A file that cannot be read again has an empty mark.
+    #[must_use]
+    pub fn of(pair: &Pair) -> Self {
+        let target = pair.engine.target();
+        let mark = |path: &Path| Mark::of(path).unwrap_or_default();
+        Subject {
+            processor: processor(),
+            cores: settings::cores().get(),
+            instruction_set: target.isa().name().to_owned(),
+            threads: target.threads(),
+            program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
+            target: mark(&pair.target_path),
+            draft: pair.draft_path.as_deref().map(mark),
+            context: speckv::model::LanguageModel::context_length(&**target).min(LONGEST),
+        }
+    }
+
+    /// Name of the subject's file: the first 8 bytes of the SHA-256 of its JSON.
+    #[must_use]
+    pub fn key(&self) -> String {
+        hex(&Sha256::digest(serde_json::to_vec(self).unwrap_or_default()))
+    }
+}
+
+impl Mark {
+    /// The mark of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let meta = file.metadata()?;
+        let mut digest = Sha256::new();
+        let mut end = Vec::new();
+        Read::by_ref(&mut file).take(END).read_to_end(&mut end)?;
+        file.seek(SeekFrom::Start(meta.len().saturating_sub(END)))?;
+        file.take(END).read_to_end(&mut end)?;
+        digest.update(&end);
+        let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Ok(Mark {
+            bytes: meta.len(),
+            modified: modified.map_or(0, |time| time.as_secs()),
+            ends: hex(&digest.finalize()),
+        })
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The processor's name where the system tells it, else its architecture.
+fn processor() -> String {
+    let named = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    named.unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            processor: "p".into(),
+            cores: 2,
+            instruction_set: "avx2".into(),
+            threads: 2,
+            program: Mark::default(),
+            target: Mark { bytes: 5, modified: 6, ends: "ab".into() },
+            draft: None,
+            context: 1024,
+        }
+    }
+
+    #[test]
+    fn whatever_changes_costs_changes_the_key() {
+        let key = subject().key();
+        assert_eq!((key.len(), subject().key()), (16, key.clone()));
+        for other in [
+            Subject { threads: 1, ..subject() },
+            Subject { processor: "q".into(), ..subject() },
+            Subject { program: Mark { bytes: 1, ..Mark::default() }, ..subject() },
+            Subject { target: Mark { modified: 7, ..subject().target }, ..subject() },
+            Subject { draft: Some(Mark::default()), ..subject() },
+        ] {
+            assert_ne!(other.key(), key, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_mark_sees_both_ends_of_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model");
+        let mark = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("a file");
+            Mark::of(&path).expect("readable").ends
+        };
+        let mut bytes = vec![0; 300_000];
+        let zeros = mark(&bytes);
+        bytes[10] = 1;
+        let head = mark(&bytes);
+        bytes[299_999] = 1;
+        assert!(zeros != head && head != mark(&bytes) && mark(b"") != mark(b"x"));
+    }
+}

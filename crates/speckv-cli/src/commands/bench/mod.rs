@@ -1,0 +1,13 @@
+//! `speckv bench`: measurements on this machine.
+
+mod compare;
+mod curve;
+
+use crate::{args::BenchArgs, failure::Outcome, printer::Printer};
+
+pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
+    match &args.curve {
+        Some(model) => curve::run(model, args, printer),
+        None => compare::run(&args.comparison, args.rounds, args.threads, args.json, printer),
+    }
+}

@@ -1,0 +1,234 @@
+//! A controller with who drafts for it.
+
+use speckv::{
+    controller::{Controller, ControllerKind, ControllerParts, ControllerSpec, Plan, Situation, Verdict},
+    record::StepRecord,
+    signals::Signals,
+};
+
+use crate::controllers;
+
+/// Who drafts for a contestant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drafting {
+    /// The draft model alone.
+    Model,
+    /// Look-up alone.
+    Ngram,
+    /// Both.
+    Both,
+}
+
+impl Drafting {
+    /// What a controller drafts with unless told otherwise: the model where there is one, and look-up too where it can choose.
+    #[must_use]
+    pub fn natural(spec: &ControllerSpec, has_model: bool) -> Self {
+        match (has_model, spec.may_look_up()) {
+            (false, _) => Drafting::Ngram,
+            (true, false) => Drafting::Model,
+            (true, true) => Drafting::Both,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Drafting::Model => "model",
+            Drafting::Ngram => "ngram",
+            Drafting::Both => "both",
+        }
+    }
+}
+
+/// One setting that is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contestant {
+    /// Which controller.
+    pub spec: ControllerSpec,
+    /// Who drafts for it.
+    pub drafting: Drafting,
+    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its natural one.
+    pub name: String,
+}
+
+impl Contestant {
+    /// A controller and who drafts for it.
+    #[must_use]
+    pub fn new(spec: ControllerSpec, drafting: Drafting, has_model: bool) -> Self {
+        let natural = Drafting::natural(&spec, has_model) == drafting || spec == controllers::OFF;
+        let name = if natural { spec.to_string() } else { format!("{spec}@{}", drafting.name()) };
+        Contestant { spec, drafting, name }
+    }
+
+    /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
+    ///
+    /// # Errors
+    /// No such controller, or nobody who drafts like that.
+    pub fn parse(text: &str, has_model: bool) -> Result<Self, String> {
+        let (name, drafting) = text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
+        let spec = controllers::parse(name)?;
+        let drafting = match drafting {
+            None => Drafting::natural(&spec, has_model),
+            Some("model") => Drafting::Model,
+            Some("ngram") => Drafting::Ngram,
+            Some("both") => Drafting::Both,
+            Some(other) => {
+                return Err(format!("expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"));
+            }
+        };
+        if drafting != Drafting::Ngram && !has_model {
+            return Err(format!("{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"));
+        }
+        if drafting == Drafting::Both && !spec.may_look_up() {
+            return Err(format!("{name} drafts with one source\nhint: chain+{name} looks up first"));
+        }
+        Ok(Contestant::new(spec, drafting, has_model))
+    }
+
+    /// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in their order, each once.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn list(gammas: &[usize], names: &[impl AsRef<str>], has_model: bool) -> Result<Vec<Self>, String> {
+        let natural = |spec| Contestant::new(spec, Drafting::natural(&spec, has_model), has_model);
+        let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
+        let mut all = vec![natural(controllers::OFF)];
+        all.extend(gammas.iter().map(fixed).map(natural));
+        for name in names {
+            all.push(Contestant::parse(name.as_ref(), has_model)?);
+        }
+        let mut seen = Vec::new();
+        all.retain(|contestant| {
+            let new = !seen.contains(&contestant.name);
+            seen.push(contestant.name.clone());
+            new
+        });
+        Ok(all)
+    }
+
+    /// The names that are measured where the user gives none.
+    #[must_use]
+    pub fn default_names(has_model: bool) -> &'static [&'static str] {
+        if has_model {
+            &[
+                "confidence",
+                "heuristic",
+                "entropy",
+                "entropy:adaedl",
+                "ema",
+                "expected-value",
+                "adaptive-verification",
+                "paper",
+                "chain+fixed:4",
+                "fixed:4@ngram",
+                "speckv@ngram",
+                "speckv@model",
+                "speckv",
+            ]
+        } else {
+            &["confidence", "heuristic", "entropy", "ema", "expected-value", "adaptive-verification", "speckv"]
+        }
+    }
+
+    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed gamma in hindsight.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        !self.spec.chain && matches!(self.spec.kind, ControllerKind::Fixed(_)) && !self.name.contains('@')
+    }
+
+    /// Whether it is somebody else's rule.
+    #[must_use]
+    pub fn is_rival(&self) -> bool {
+        use ControllerKind::{Fixed, Off, Speckv};
+        self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv)
+    }
+
+    /// A fresh controller that sees what this contestant may see.
+    #[must_use]
+    pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
+        let inner = self.spec.build(parts);
+        match self.drafting {
+            Drafting::Both => inner,
+            drafting => Box::new(Restricted { inner, drafting }),
+        }
+    }
+}
+
+/// A controller that is not shown one of the sources, so that one engine with both serves everybody.
+struct Restricted {
+    inner: Box<dyn Controller>,
+    drafting: Drafting,
+}
+
+impl Controller for Restricted {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        self.inner.plan(&match self.drafting {
+            Drafting::Both => *situation,
+            Drafting::Model => Situation { lookup: None, ..*situation },
+            Drafting::Ngram => Situation { has_model: false, draft_behind: 0, ..*situation },
+        })
+    }
+
+    fn judge(&mut self, signals: &[Signals]) -> Verdict {
+        self.inner.judge(signals)
+    }
+
+    fn observe(&mut self, record: &StepRecord) {
+        self.inner.observe(record);
+    }
+
+    fn next_text(&mut self) {
+        self.inner.next_text();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use speckv::{controller::Lookup, record::Source};
+
+    use super::*;
+
+    #[test]
+    fn names_say_who_drafts_only_where_it_is_not_natural() {
+        let name = |text, has_model| Contestant::parse(text, has_model).expect(text).name;
+        assert_eq!(name("speckv", true), "speckv");
+        assert_eq!(name("speckv@both", true), "speckv");
+        assert_eq!(name("speckv@model", true), "speckv@model");
+        assert_eq!(name("fixed-4@ngram", true), "fixed:4@ngram");
+        assert_eq!(name("ema@model", true), "ema");
+        assert_eq!(name("speckv@ngram", false), "speckv");
+        for (text, has_model) in [("speckv@model", false), ("ema@both", true), ("ema@somebody", true), ("fast", true)] {
+            assert!(Contestant::parse(text, has_model).expect_err(text).contains("\nhint: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_begins_with_off_and_has_nobody_twice() {
+        let list = Contestant::list(&[1, 4], &["fixed:4", "off", "speckv", "speckv@both"], true).expect("known names");
+        let names: Vec<&str> = list.iter().map(|contestant| contestant.name.as_str()).collect();
+        assert_eq!(names, ["off", "fixed:1", "fixed:4", "speckv"]);
+        for has_model in [true, false] {
+            assert!(Contestant::list(&[], Contestant::default_names(has_model), has_model).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_allowed_is_not_seen() {
+        let found =
+            Lookup { match_length: 9, available: 9, signals: Signals { confidence: 1.0, ..Signals::default() } };
+        let situation =
+            Situation { context: 9, gamma_limit: 9, draft_behind: 0, has_model: true, lookup: Some(found), batch: 1 };
+        let plan = |text| {
+            let contestant = Contestant::parse(text, true).expect(text);
+            contestant.build(&ControllerParts::default()).plan(&situation)
+        };
+        assert_eq!(plan("chain+fixed:3").source, Source::Ngram);
+        assert_eq!(plan("chain+fixed:3@model"), Plan::model(3));
+        assert_eq!(plan("fixed:3@ngram"), Plan::ngram(3));
+        assert_eq!(plan("fixed:3"), Plan::model(3));
+    }
+}

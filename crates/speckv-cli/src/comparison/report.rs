@@ -1,0 +1,333 @@
+//! What the samples say.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    Contestant, Sample, Text,
+    statistics::{Cell, Ratio, ratio, throughput},
+};
+use crate::calibration::View;
+
+/// What was measured on what.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// The target's file.
+    pub target: String,
+    /// The draft's file.
+    pub draft: Option<String>,
+    /// The draft's logits were moved on, so that it is worthless.
+    pub spoiled_draft: bool,
+    /// Threads.
+    pub threads: usize,
+    /// Instruction set of the kernels.
+    pub instruction_set: String,
+    /// `train` or `test`.
+    pub split: String,
+    /// Prompts of which all contestants have an answer.
+    pub prompts: usize,
+    /// Most tokens of an answer.
+    pub max_tokens: usize,
+    /// Rounds asked for.
+    pub rounds: usize,
+    /// Start of the random numbers.
+    pub seed: u64,
+    /// Costs that controllers began with.
+    pub costs: View,
+}
+
+/// One comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What was measured.
+    pub subject: Subject,
+    /// It was stopped before the end.
+    pub stopped: bool,
+    /// The fixed gamma with the highest throughput over the whole workload, known in hindsight only.
+    pub best_fixed: Option<String>,
+    /// The same per task.
+    pub best_fixed_by_task: BTreeMap<String, String>,
+    /// The rival controller with the highest throughput.
+    pub best_rival: Option<String>,
+    /// Throughput of `speckv` by that of the best rival.
+    pub speckv_to_best_rival: Option<Ratio>,
+    /// Answers whose tokens differ from plain decoding's.
+    pub mismatches: usize,
+    /// Mean seconds that the draft model took to read a prompt; in no throughput.
+    pub draft_prompt_seconds: f64,
+    /// Contestants in the order of the list.
+    pub settings: Vec<Row>,
+}
+
+/// One contestant over the whole workload.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub setting: String,
+    /// Tokens by seconds, both summed over all answers.
+    pub tokens_per_second: Option<f64>,
+    /// By that of `off`.
+    pub to_off: Option<Ratio>,
+    /// By that of the best fixed gamma in hindsight.
+    pub to_best_fixed: Option<Ratio>,
+    /// By that of `off`, with the draft's reading of the prompts counted as decoding.
+    pub to_off_with_draft_prompts: Option<Ratio>,
+    /// Accepted by drafted.
+    pub acceptance_rate: Option<f64>,
+    /// Tokens per step.
+    pub acceptance_length: Option<f64>,
+    /// Tokens drafted per step.
+    pub mean_gamma: Option<f64>,
+    /// Steps by the number of tokens drafted, from 0.
+    pub gamma_histogram: Vec<usize>,
+    /// Share of the time that drafting and catching up took.
+    pub draft_share: f64,
+    /// Share of the target's passes.
+    pub verify_share: f64,
+    /// Share of the controller.
+    pub controller_share: f64,
+    /// Answers whose tokens differ from plain decoding's.
+    pub mismatches: usize,
+    /// By task.
+    pub tasks: BTreeMap<String, TaskRow>,
+}
+
+/// One contestant on one task.
+#[derive(Debug, Clone, Serialize)]
+pub struct TaskRow {
+    /// Tokens by seconds.
+    pub tokens_per_second: Option<f64>,
+    /// By that of `off`.
+    pub to_off: Option<Ratio>,
+    /// By that of the task's best fixed gamma in hindsight.
+    pub to_best_fixed: Option<Ratio>,
+}
+
+/// Samples with what they are about.
+struct Table<'a> {
+    texts: &'a [Text],
+    contestants: &'a [Contestant],
+    samples: &'a [Sample],
+    seed: u64,
+}
+
+impl Table<'_> {
+    /// A contestant's cells, one per prompt with samples, of one task or all.
+    fn cells(&self, contestant: usize, task: Option<&str>, with_draft_prompts: bool) -> Vec<Cell> {
+        let mut cells: BTreeMap<usize, Cell> = BTreeMap::new();
+        let wanted = |prompt: usize| task.is_none_or(|task| self.texts[prompt].task == task);
+        for sample in self.samples.iter().filter(|sample| sample.contestant == contestant && wanted(sample.prompt)) {
+            let cell = cells.entry(sample.prompt).or_default();
+            cell.tokens += sample.totals.produced as f64;
+            cell.seconds += sample.totals.times.total.as_secs_f64();
+            if with_draft_prompts {
+                cell.seconds += sample.draft_prompt_seconds;
+            }
+        }
+        cells.into_values().collect()
+    }
+
+    fn speed(&self, contestant: usize, task: Option<&str>) -> Option<f64> {
+        throughput(&self.cells(contestant, task, false))
+    }
+
+    fn compared(&self, contestant: usize, other: usize, task: Option<&str>) -> Option<Ratio> {
+        ratio(&self.cells(contestant, task, false), &self.cells(other, task, false), self.seed)
+    }
+
+    /// The fastest of those that `wanted` picks.
+    fn best(&self, task: Option<&str>, wanted: impl Fn(&Contestant) -> bool) -> Option<usize> {
+        let speeds = self.contestants.iter().enumerate().filter(|(_, contestant)| wanted(contestant));
+        let speeds = speeds.filter_map(|(index, _)| Some((index, self.speed(index, task)?)));
+        speeds.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
+    }
+
+    fn row(&self, index: usize, best_fixed: Option<usize>, best_by_task: &BTreeMap<String, usize>) -> Row {
+        let contestant = &self.contestants[index];
+        let mine = || self.samples.iter().filter(move |sample| sample.contestant == index);
+        let (mut steps, mut drafted, mut accepted, mut produced) = (0, 0, 0, 0);
+        let (mut draft, mut verify, mut control, mut total) = (0.0, 0.0, 0.0, 0.0);
+        let mut gamma_histogram: Vec<usize> = Vec::new();
+        for totals in mine().map(|sample| &sample.totals) {
+            steps += totals.steps;
+            drafted += totals.drafted;
+            accepted += totals.accepted;
+            produced += totals.produced;
+            draft += (totals.times.draft + totals.times.catch_up).as_secs_f64();
+            verify += totals.times.verify.as_secs_f64();
+            control += totals.times.controller.as_secs_f64();
+            total += totals.times.total.as_secs_f64();
+            if gamma_histogram.len() < totals.gamma_histogram.len() {
+                gamma_histogram.resize(totals.gamma_histogram.len(), 0);
+            }
+            gamma_histogram.iter_mut().zip(&totals.gamma_histogram).for_each(|(sum, count)| *sum += count);
+        }
+        let part = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+        let share = |seconds: f64| if total > 0.0 { seconds / total } else { 0.0 };
+        let reads = index > 0 && contestant.drafting != super::Drafting::Ngram;
+        let tasks = self.tasks().into_iter().map(|task| {
+            let row = TaskRow {
+                tokens_per_second: self.speed(index, Some(task)),
+                to_off: self.compared(index, 0, Some(task)),
+                to_best_fixed: best_by_task.get(task).and_then(|&best| self.compared(index, best, Some(task))),
+            };
+            (task.clone(), row)
+        });
+        Row {
+            setting: contestant.name.clone(),
+            tokens_per_second: self.speed(index, None),
+            to_off: self.compared(index, 0, None),
+            to_best_fixed: best_fixed.and_then(|best| self.compared(index, best, None)),
+            to_off_with_draft_prompts: ratio(&self.cells(index, None, reads), &self.cells(0, None, false), self.seed),
+            acceptance_rate: part(accepted, drafted),
+            acceptance_length: part(produced, steps),
+            mean_gamma: part(drafted, steps),
+            draft_share: share(draft),
+            verify_share: share(verify),
+            controller_share: share(control),
+            mismatches: mine().filter(|sample| !sample.identical).count(),
+            tasks: tasks.collect(),
+            gamma_histogram,
+        }
+    }
+
+    /// Tasks with samples, in the order of the prompts.
+    fn tasks(&self) -> Vec<&String> {
+        let mut tasks = Vec::new();
+        for sample in self.samples {
+            let task = &self.texts[sample.prompt].task;
+            if !tasks.contains(&task) {
+                tasks.push(task);
+            }
+        }
+        tasks
+    }
+}
+
+impl Report {
+    /// The report on samples of whole blocks; the first contestant is `off`.
+    #[must_use]
+    pub fn new(
+        subject: Subject,
+        texts: &[Text],
+        contestants: &[Contestant],
+        samples: &[Sample],
+        stopped: bool,
+    ) -> Self {
+        let table = Table { texts, contestants, samples, seed: subject.seed };
+        let best_fixed = table.best(None, Contestant::is_fixed);
+        let best_rival = table.best(None, Contestant::is_rival);
+        let best_by_task: BTreeMap<String, usize> = table
+            .tasks()
+            .into_iter()
+            .filter_map(|task| Some((task.clone(), table.best(Some(task), Contestant::is_fixed)?)))
+            .collect();
+        let name = |index: usize| contestants[index].name.clone();
+        let ours = contestants.iter().position(|contestant| contestant.name == "speckv");
+        let blocks = samples.iter().filter(|sample| sample.contestant == 0);
+        let reading: Vec<f64> = blocks.map(|sample| sample.draft_prompt_seconds).collect();
+        Report {
+            stopped,
+            best_fixed: best_fixed.map(name),
+            best_fixed_by_task: best_by_task.iter().map(|(task, &index)| (task.clone(), name(index))).collect(),
+            best_rival: best_rival.map(name),
+            speckv_to_best_rival: ours.zip(best_rival).and_then(|(ours, rival)| table.compared(ours, rival, None)),
+            mismatches: samples.iter().filter(|sample| !sample.identical).count(),
+            draft_prompt_seconds: reading.iter().sum::<f64>() / reading.len().max(1) as f64,
+            settings: (0..contestants.len()).map(|index| table.row(index, best_fixed, &best_by_task)).collect(),
+            subject: Subject { prompts: table.cells(0, None, false).len(), ..subject },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use speckv::{engine::Totals, record::Times};
+
+    use super::*;
+    use crate::calibration::Costs;
+
+    pub(in super::super) fn report() -> Report {
+        let names = ["off", "fixed:2", "fixed:4", "ema", "speckv"];
+        let contestants: Vec<Contestant> =
+            names.iter().map(|name| Contestant::parse(name, true).expect("known")).collect();
+        let text = |id: &str, task: &str| Text { id: id.into(), task: task.into(), tokens: vec![] };
+        let texts = [text("code-01", "code"), text("chat-01", "chat"), text("chat-02", "chat")];
+        // Milliseconds for 100 tokens, [contestant][prompt].
+        let millis =
+            [[4000, 4000, 4000], [2500, 3000, 3000], [2000, 5000, 5000], [2200, 3000, 3300], [2000, 2500, 2500]];
+        let mut samples = Vec::new();
+        for round in 0..2 {
+            for prompt in 0..3 {
+                for (contestant, millis) in millis.iter().enumerate() {
+                    let total = Duration::from_millis(millis[prompt]);
+                    let times = Times { draft: total / 4, verify: total / 2, total, ..Times::default() };
+                    let drafted = [0, 100, 200, 80, 90][contestant];
+                    let totals = Totals {
+                        produced: 100,
+                        steps: 50,
+                        drafted,
+                        accepted: drafted / 2,
+                        times,
+                        gamma_histogram: vec![10, 40],
+                        ..Totals::default()
+                    };
+                    let identical = (round, prompt, contestant) != (1, 2, 3);
+                    let draft_prompt_seconds = 0.5;
+                    samples.push(Sample {
+                        round,
+                        prompt,
+                        contestant,
+                        place: 0,
+                        totals,
+                        draft_prompt_seconds,
+                        identical,
+                    });
+                }
+            }
+        }
+        let subject = Subject {
+            target: "t.gguf".into(),
+            draft: Some("d.gguf".into()),
+            spoiled_draft: false,
+            threads: 2,
+            instruction_set: "avx2".into(),
+            split: "test".into(),
+            prompts: 0,
+            max_tokens: 100,
+            rounds: 2,
+            seed: 0,
+            costs: Costs::guessed().view(),
+        };
+        Report::new(subject, &texts, &contestants, &samples, false)
+    }
+
+    #[test]
+    fn ratios_and_bests_follow_from_the_samples() {
+        let report = report();
+        // Seconds of all prompts: off 12, fixed:2 8.5, fixed:4 12, ema 8.5, speckv 7; per round.
+        assert_eq!(report.best_fixed.as_deref(), Some("fixed:2"));
+        assert_eq!(report.best_fixed_by_task["code"], "fixed:4");
+        assert_eq!(report.best_fixed_by_task["chat"], "fixed:2");
+        assert_eq!(report.best_rival.as_deref(), Some("ema"));
+        let close = |ratio: Option<Ratio>, expected: f64| (ratio.expect("a ratio").value - expected).abs() < 1e-12;
+        assert!(close(report.speckv_to_best_rival, 8.5 / 7.0));
+        let speckv = &report.settings[4];
+        assert!(close(speckv.to_off, 12.0 / 7.0) && close(speckv.to_best_fixed, 8.5 / 7.0));
+        assert!(close(speckv.to_off_with_draft_prompts, 12.0 / 8.5));
+        assert!(close(report.settings[0].to_off_with_draft_prompts, 1.0), "off needs no draft");
+        assert!(close(speckv.tasks["code"].to_best_fixed, 1.0) && close(speckv.tasks["chat"].to_off, 8.0 / 5.0));
+        assert_eq!(speckv.tokens_per_second, Some(600.0 / 14.0));
+        assert_eq!(
+            (speckv.acceptance_rate, speckv.acceptance_length, speckv.mean_gamma),
+            (Some(0.5), Some(2.0), Some(1.8))
+        );
+        assert_eq!((speckv.draft_share, speckv.verify_share), (0.25, 0.5));
+        assert_eq!(speckv.gamma_histogram, [60, 240]);
+        assert_eq!((report.mismatches, report.settings[3].mismatches), (1, 1));
+        assert_eq!((report.subject.prompts, report.draft_prompt_seconds), (3, 0.5));
+    }
+}

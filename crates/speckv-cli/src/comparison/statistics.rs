@@ -1,0 +1,128 @@
+//! Throughputs, their ratios, and how sure they are.
+
+use serde::Serialize;
+use speckv::sampling::Randomness;
+
+/// Tokens and seconds of one contestant on one prompt, summed over rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cell {
+    /// Tokens generated.
+    pub tokens: f64,
+    /// Seconds of all steps.
+    pub seconds: f64,
+}
+
+/// A ratio of throughputs with its 95% interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ratio {
+    /// The ratio.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// Resamples of the bootstrap.
+pub const RESAMPLES: usize = 2000;
+
+/// Total tokens by total seconds: every second counts alike, as for a user who waits. `None` where no time has passed.
+#[must_use]
+pub fn throughput(cells: &[Cell]) -> Option<f64> {
+    let (tokens, seconds) = sums(cells.iter());
+    (seconds > 0.0).then(|| tokens / seconds)
+}
+
+/// Throughput of `a` by that of `b`, cell by cell the same prompts, with the percentile bootstrap's 95% interval (Efron 1979): prompts are
+/// drawn with replacement, each with what both made of it. One prompt alone has the interval of a point; it says nothing then.
+///
+/// `None` without prompts or time.
+///
+/// # Panics
+/// If the numbers of prompts differ.
+#[must_use]
+pub fn ratio(a: &[Cell], b: &[Cell], seed: u64) -> Option<Ratio> {
+    assert_eq!(a.len(), b.len(), "both have answered the same prompts");
+    let value = throughput(a)? / throughput(b)?;
+    let mut randomness = Randomness::new(seed);
+    let mut ratios: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| {
+            let mut drawn = [Cell::default(); 2];
+            for _ in 0..a.len() {
+                let prompt = (a.len() as f64 * randomness.uniform()) as usize;
+                for (sum, cell) in drawn.iter_mut().zip([a[prompt], b[prompt]]) {
+                    sum.tokens += cell.tokens;
+                    sum.seconds += cell.seconds;
+                }
+            }
+            Some(throughput(&drawn[..1])? / throughput(&drawn[1..])?)
+        })
+        .filter(|ratio| ratio.is_finite())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let (low, high) = (quantile(&ratios, 0.025)?, quantile(&ratios, 0.975)?);
+    Some(Ratio { value, low, high })
+}
+
+/// Value at place `q (n - 1)` of sorted numbers, between neighbours by linear interpolation.
+fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let place = q * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    Some(below + (above - below) * place.fract())
+}
+
+fn sums<'a>(cells: impl Iterator<Item = &'a Cell>) -> (f64, f64) {
+    cells.fold((0.0, 0.0), |(tokens, seconds), cell| (tokens + cell.tokens, seconds + cell.seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(values: &[(f64, f64)]) -> Vec<Cell> {
+        values.iter().map(|&(tokens, seconds)| Cell { tokens, seconds }).collect()
+    }
+
+    #[test]
+    fn throughput_is_total_by_total() {
+        assert_eq!(throughput(&cells(&[(100.0, 1.0), (100.0, 3.0)])), Some(50.0));
+        assert_eq!((throughput(&[]), throughput(&cells(&[(1.0, 0.0)]))), (None, None));
+    }
+
+    #[test]
+    fn a_constant_ratio_is_certain_however_prompts_differ() {
+        let slow = cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0)]);
+        let fast: Vec<Cell> = slow.iter().map(|cell| Cell { seconds: cell.seconds / 1.25, ..*cell }).collect();
+        let ratio = ratio(&fast, &slow, 1).expect("prompts");
+        for value in [ratio.value, ratio.low, ratio.high] {
+            assert!((value - 1.25).abs() < 1e-12, "paired resampling has no spread here: {ratio:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_have_their_size() {
+        // 400 prompts of one second of b each; seconds of a uniform between 0.5 and 1.5. The ratio is 1 / mean(a); its deviation is that of
+        // the mean: sqrt(1/12) / sqrt(400) = 0.01443, so the interval is about 1 +- 1.96 * 0.01443.
+        let mut randomness = Randomness::new(9);
+        let b = cells(&[(10.0, 1.0); 400]);
+        let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
+        let Ratio { value, low, high } = ratio(&a, &b, 2).expect("prompts");
+        assert!(low < value && value < high);
+        assert!(((high - low) / (2.0 * 1.96 * 0.01443) - 1.0).abs() < 0.12, "{low} to {high}");
+        assert_eq!(ratio(&a, &b, 2), ratio(&a, &b, 2), "a seed repeats");
+    }
+
+    #[test]
+    fn an_interval_covers_the_truth_about_95_times_in_100() {
+        let mut randomness = Randomness::new(4);
+        let covered = (0..300)
+            .filter(|&seed| {
+                let b = cells(&[(10.0, 1.0); 30]);
+                let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
+                let Ratio { low, high, .. } = ratio(&a, &b, seed).expect("prompts");
+                low <= 1.0 && 1.0 <= high
+            })
+            .count();
+        assert!((270..=297).contains(&covered), "{covered} of 300");
+    }
+}

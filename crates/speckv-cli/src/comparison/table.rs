@@ -1,0 +1,191 @@
+//! The report for people.
+
+use std::fmt::Write;
+
+use super::{
+    Report,
+    report::Row,
+    statistics::{RESAMPLES, Ratio},
+};
+
+impl Report {
+    /// Two tables, over everything and by task, and what to know about them.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        let mut text = self.overview();
+        text.push('\n');
+        text.push_str(&self.by_task());
+        text.push('\n');
+        text.push_str(&self.notes());
+        text
+    }
+
+    fn overview(&self) -> String {
+        let head = [
+            "setting",
+            "tok/s",
+            "to off",
+            "to best fixed",
+            "accept",
+            "length",
+            "gamma",
+            "steps by gamma",
+            "draft",
+            "verify",
+            "control",
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        for row in &self.settings {
+            let number =
+                |value: Option<f64>, decimals: usize| value.map_or("-".into(), |value| format!("{value:.decimals$}"));
+            rows.push(vec![
+                row.setting.clone(),
+                number(row.tokens_per_second, 2),
+                interval(row.to_off),
+                interval(row.to_best_fixed),
+                row.acceptance_rate.map_or("-".into(), |rate| format!("{:.0} %", 100.0 * rate)),
+                number(row.acceptance_length, 2),
+                number(row.mean_gamma, 2),
+                bars(&row.gamma_histogram),
+                format!("{:.0} %", 100.0 * row.draft_share),
+                format!("{:.0} %", 100.0 * row.verify_share),
+                format!("{:.2} %", 100.0 * row.controller_share),
+            ]);
+        }
+        aligned(&rows)
+    }
+
+    fn by_task(&self) -> String {
+        let Some(first) = self.settings.first() else { return String::new() };
+        let mut head = vec!["to off".to_owned()];
+        head.extend(first.tasks.keys().cloned());
+        let mut rows = vec![head];
+        let values = |row: &Row| row.tasks.values().map(|task| interval(task.to_off)).collect::<Vec<_>>();
+        rows.extend(self.settings.iter().skip(1).map(|row| [vec![row.setting.clone()], values(row)].concat()));
+        if !self.best_fixed_by_task.is_empty() {
+            let best = first.tasks.keys().map(|task| self.best_fixed_by_task.get(task).cloned().unwrap_or_default());
+            rows.push([vec!["best fixed".to_owned()], best.collect()].concat());
+            if let Some(ours) = self.settings.iter().find(|row| row.setting == "speckv") {
+                let values = ours.tasks.values().map(|task| interval(task.to_best_fixed));
+                rows.push([vec!["speckv to it".to_owned()], values.collect()].concat());
+            }
+        }
+        aligned(&rows)
+    }
+
+    fn notes(&self) -> String {
+        let subject = &self.subject;
+        let mut text = format!(
+            "{} prompts ({} split), up to {} tokens each, {} round{}, {} threads, {}; brackets: 95 % intervals, {RESAMPLES} resamples of prompts\n",
+            subject.prompts,
+            subject.split,
+            subject.max_tokens,
+            subject.rounds,
+            if subject.rounds == 1 { "" } else { "s" },
+            subject.threads,
+            subject.instruction_set,
+        );
+        if subject.spoiled_draft {
+            text.push_str("the draft was spoiled on purpose: it is as sure as ever, and wrong\n");
+        }
+        if let Some(best) = &self.best_fixed {
+            let _ = writeln!(text, "best fixed gamma of the whole workload, known in hindsight only: {best}");
+        }
+        if let (Some(rival), Some(ratio)) = (&self.best_rival, self.speckv_to_best_rival) {
+            let _ = writeln!(text, "best rival: {rival}; speckv to it: {}", interval(Some(ratio)));
+        }
+        if self.draft_prompt_seconds > 0.0 {
+            let _ = write!(
+                text,
+                "the draft read each prompt in {:.2} s (mean), which counts for nobody above",
+                self.draft_prompt_seconds
+            );
+            let ours = self.settings.iter().find(|row| row.setting == "speckv").or(self.settings.last());
+            if let Some(ours) = ours {
+                let _ = write!(
+                    text,
+                    "; counted as decoding, {} to off is {}",
+                    ours.setting,
+                    interval(ours.to_off_with_draft_prompts)
+                );
+            }
+            text.push('\n');
+        }
+        let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
+        if self.stopped {
+            text.push_str("stopped before the end: only prompts that everybody had answered are counted\n");
+        }
+        text
+    }
+}
+
+/// `1.42 [1.31, 1.50]`.
+fn interval(ratio: Option<Ratio>) -> String {
+    ratio.map_or("-".into(), |Ratio { value, low, high }| format!("{value:.3} [{low:.3}, {high:.3}]"))
+}
+
+/// Counts as bars, one character each from gamma 0: a space for none, eight heights relative to the largest.
+fn bars(counts: &[usize]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let largest = counts.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |&count: &usize| if count == 0 { '·' } else { HEIGHTS[(count * 8).div_ceil(largest) - 1] };
+    counts.iter().map(bar).collect()
+}
+
+/// Columns as wide as their widest cell; the first is flush left, numbers are flush right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let left = column == 0 || row[column].contains(['▁', '█', '·']) || cell == "steps by gamma";
+            let padding = " ".repeat(width - cell.chars().count());
+            let separator = if column == 0 { "" } else { "  " };
+            let _ = if left {
+                write!(line, "{separator}{cell}{padding}")
+            } else {
+                write!(line, "{separator}{padding}{cell}")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_show_every_gamma_and_its_share() {
+        assert_eq!(bars(&[0, 1, 80, 40]), "·▁█▄");
+        assert_eq!(bars(&[]), "");
+    }
+
+    #[test]
+    fn the_tables_name_everybody_and_every_task() {
+        let text = super::super::report::tests::report().as_text();
+        for part in [
+            "speckv",
+            "ema",
+            "1.714 [",
+            "1.214 [",
+            "chat",
+            "code",
+            "best fixed gamma of the whole workload",
+            "best rival: ema",
+            "3 prompts (test split)",
+            "differ from plain decoding: 1",
+            "each prompt in 0.50 s",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let column = lines[0].find("to best fixed").expect("a head") + "to best fixed".len();
+        assert!(lines[1..6].iter().all(|line| line[..column].ends_with(']')), "columns are aligned:\n{text}");
+    }
+}

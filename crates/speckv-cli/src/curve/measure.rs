@@ -1,0 +1,219 @@
+//! Reading the clock around passes.
+
+use std::time::Instant;
+
+use speckv::{
+    logits::Logits,
+    model::{Cache, Feed, LanguageModel, ModelError},
+};
+use speckv_cpu::pool::Pool;
+
+use super::{
+    plan::{Item, MOST_ROWS, Plan, Text},
+    read_buffer::ReadBuffer,
+    spread::Spread,
+};
+
+/// What was timed, by round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// Bytes read per second, [rounds]: the median of a round's reads.
+    pub read_rates: Vec<f64>,
+    /// Seconds of passes, [contexts][rows - 1][rounds].
+    pub passes: Vec<Vec<Vec<f64>>>,
+    /// Seconds of prompts, [prompts][rounds].
+    pub prompts: Vec<Vec<f64>>,
+}
+
+/// Why a measurement ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// A pass failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// No memory for the read rate.
+    #[error("{bytes} bytes to measure the read rate on were refused: {source}")]
+    Buffer {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The caller did not want to go on.
+    #[error("stopped after {done} of {total} measurements")]
+    Stopped {
+        /// Measurements done.
+        done: u64,
+        /// Measurements planned.
+        total: u64,
+    },
+}
+
+/// A model between two measurements: every cache is as long as its context.
+struct Bench<'a, M: LanguageModel> {
+    model: &'a M,
+    pool: &'a Pool,
+    plan: &'a Plan,
+    text: Text,
+    buffer: ReadBuffer,
+    caches: Vec<M::Cache>,
+    /// For prompts; empty between them.
+    fresh: M::Cache,
+    logits: Logits,
+}
+
+/// Times everything in `plan`, in rounds, after one round that is thrown away: it touches all memory for the first time.
+/// `at(done, total)` is told how far it is and says whether to go on.
+///
+/// # Errors
+/// See [`MeasureError`].
+pub fn measure<M: LanguageModel>(
+    model: &M,
+    pool: &Pool,
+    plan: &Plan,
+    at: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Samples, MeasureError> {
+    let mut samples = Samples {
+        read_rates: Vec::new(),
+        passes: vec![vec![Vec::new(); MOST_ROWS]; plan.contexts.len()],
+        prompts: vec![Vec::new(); plan.prompts.len()],
+    };
+    let total = (plan.round(0).len() * (plan.rounds + 1)) as u64;
+    let mut done = 0;
+    let mut step = || {
+        if at(done, total) {
+            done += 1;
+            Ok(())
+        } else {
+            Err(MeasureError::Stopped { done, total })
+        }
+    };
+    step()?;
+    let mut bench = Bench::new(model, pool, plan)?;
+    for round in 0..=plan.rounds {
+        let mut rates = Vec::new();
+        for (number, item) in plan.round(round).into_iter().enumerate() {
+            if round + number > 0 {
+                step()?;
+            }
+            let seconds = bench.time(item)?;
+            match item {
+                Item::Read => rates.push(plan.buffer_bytes as f64 / seconds),
+                _ if round == 0 => {}
+                Item::Pass { context, rows } => samples.passes[context][rows - 1].push(seconds),
+                Item::Prompt { prompt } => samples.prompts[prompt].push(seconds),
+            }
+        }
+        if round > 0 {
+            samples.read_rates.push(Spread::of(rates).median);
+        }
+    }
+    Ok(samples)
+}
+
+impl<'a, M: LanguageModel> Bench<'a, M> {
+    fn new(model: &'a M, pool: &'a Pool, plan: &'a Plan) -> Result<Self, MeasureError> {
+        let bytes = plan.buffer_bytes;
+        let buffer = ReadBuffer::new(bytes).map_err(|source| MeasureError::Buffer { bytes, source })?;
+        let mut text = Text::new(model.vocab_size());
+        let mut logits = Logits::new();
+        let mut caches = Vec::new();
+        for &context in &plan.contexts {
+            let mut cache = model.new_cache()?;
+            let tokens = text.next(context);
+            model.forward(&mut [Feed { cache: &mut cache, tokens: &tokens, rows: 0 }], &mut logits)?;
+            caches.push(cache);
+        }
+        Ok(Bench { model, pool, plan, text, buffer, caches, fresh: model.new_cache()?, logits })
+    }
+
+    /// Seconds of one item.
+    fn time(&mut self, item: Item) -> Result<f64, ModelError> {
+        let (cache, keep, count, rows) = match item {
+            Item::Read => {
+                let start = Instant::now();
+                std::hint::black_box(self.buffer.read(self.pool));
+                return Ok(start.elapsed().as_secs_f64());
+            }
+            Item::Pass { context, rows } => (&mut self.caches[context], self.plan.contexts[context], rows, rows),
+            Item::Prompt { prompt } => (&mut self.fresh, 0, self.plan.prompts[prompt], 1),
+        };
+        let tokens = self.text.next(count);
+        let start = Instant::now();
+        self.model.forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
+        let seconds = start.elapsed().as_secs_f64();
+        cache.truncate(keep);
+        Ok(seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroUsize, sync::Arc};
+
+    use speckv_cpu::{
+        gguf::Gguf,
+        model::{CpuModel, LoadOptions},
+        tiny::Tiny,
+    };
+
+    use super::*;
+
+    fn tiny(pool: &Arc<Pool>) -> CpuModel {
+        let file = Arc::new(Gguf::from_bytes(Tiny::default().to_bytes().unwrap()).unwrap());
+        CpuModel::load(&file, &LoadOptions::new(Arc::clone(pool)), &mut |_| {}).unwrap()
+    }
+
+    fn plan() -> Plan {
+        Plan { contexts: vec![3, 40], prompts: vec![5, 33], rounds: 2, buffer_bytes: 1 << 20 }
+    }
+
+    #[test]
+    fn every_item_has_one_sample_per_round() {
+        let pool = Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap());
+        let mut calls = Vec::new();
+        let samples = measure(&tiny(&pool), &pool, &plan(), &mut |done, total| {
+            calls.push((done, total));
+            true
+        })
+        .unwrap();
+        assert_eq!(samples.passes.len(), 2);
+        assert!(samples.passes.iter().all(|rows| rows.len() == MOST_ROWS));
+        let all = samples.passes.iter().flatten().chain(&samples.prompts).chain([&samples.read_rates]);
+        for rounds in all {
+            assert!(rounds.len() == 2 && rounds.iter().all(|&sample| sample > 0.0 && sample.is_finite()), "{rounds:?}");
+        }
+        let items = plan().round(0).len() as u64 * 3;
+        assert_eq!(calls, (0..items).map(|done| (done, items)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn after_each_item_every_cache_is_as_long_as_before() {
+        let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
+        let (model, plan) = (tiny(&pool), plan());
+        let mut bench = Bench::new(&model, &pool, &plan).unwrap();
+        for item in plan.round(1) {
+            bench.time(item).unwrap();
+            assert_eq!(bench.caches.iter().map(Cache::len).collect::<Vec<_>>(), plan.contexts, "{item:?}");
+            assert_eq!(bench.fresh.len(), 0, "{item:?}");
+        }
+    }
+
+    #[test]
+    fn passes_ask_for_the_logits_of_all_rows_and_prompts_for_those_of_the_last() {
+        let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
+        let (model, plan) = (tiny(&pool), plan());
+        let mut bench = Bench::new(&model, &pool, &plan).unwrap();
+        bench.time(Item::Pass { context: 1, rows: 9 }).unwrap();
+        assert_eq!(bench.logits.rows(), 9);
+        bench.time(Item::Prompt { prompt: 1 }).unwrap();
+        assert_eq!(bench.logits.rows(), 1);
+    }
+
+    #[test]
+    fn the_caller_can_stop_between_two_measurements() {
+        let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
+        let stopped = measure(&tiny(&pool), &pool, &plan(), &mut |done, _| done < 7);
+        assert!(matches!(stopped, Err(MeasureError::Stopped { done: 7, .. })), "{stopped:?}");
+    }
+}
