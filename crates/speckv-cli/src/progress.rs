@@ -155,9 +155,9 @@ mod tests {
     fn a_plain_line_counts_the_rate_from_where_the_work_began() {
         let line = plain_line("m", Unit::Bytes, 500_000_000, 600_000_000, 1_000_000_000, Duration::from_secs(10));
         assert_eq!(line, "m: 60% (600 MB of 1.00 GB, 10.0 MB/s, 40 s left)");
-        assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
-        assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
         let line = plain_line("m", Unit::Tokens, 100, 150, 200, Duration::from_secs(10));
         assert_eq!(line, "m: 75% (150 of 200 tokens, 10 s left)");
+        assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
+        assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
     }
 }

@@ -198,40 +198,48 @@ impl RunFolderError {
 }
 
 impl RunFolder {
-    /// The folder of a recording with these settings: begun if it is new or empty, continued if it holds one with the same settings. `origin`
-    /// is asked only for a new one.
+    /// The folder of a recording that was begun with these settings; `None` if none was begun there.
     ///
     /// # Errors
-    /// [`RunFolderError`], or whatever `origin` fails with.
-    pub fn begin<E: From<RunFolderError>>(
-        path: &Path,
-        settings: Settings,
-        origin: impl FnOnce() -> Result<Origin, E>,
-    ) -> Result<Self, E> {
-        let file = path.join(RUN_FILE);
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| RunFolderError::Io { action, path, source }
-        };
-        if !file.exists() {
-            fs::create_dir_all(path).map_err(io("create", path))?;
-            let mut entries = fs::read_dir(path).map_err(io("read", path))?;
+    /// [`RunFolderError::OtherSettings`], or a folder that cannot be read or holds something else.
+    pub fn resume(path: &Path, settings: &Settings) -> Result<Option<Self>, RunFolderError> {
+        if !path.join(RUN_FILE).exists() {
             let ours = format!("{RUN_FILE}.part");
-            if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != ours.as_str())) {
-                return Err(RunFolderError::NotARun { path: path.to_owned() }.into());
-            }
-            let run = Run { settings, origin: origin()? };
-            let text = serde_json::to_string_pretty(&run)
-                .map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
-            write_whole(&file, text.as_bytes())?;
-        } else {
-            let here = Self::open(path)?;
-            if let Some((name, recorded, asked)) = here.run.settings.differences(&settings).into_iter().next() {
-                return Err(RunFolderError::OtherSettings { path: path.to_owned(), name, recorded, asked }.into());
+            match fs::read_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(RunFolderError::Io { action: "read", path: path.to_owned(), source }),
+                Ok(mut entries) => {
+                    if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != ours.as_str())) {
+                        return Err(RunFolderError::NotARun { path: path.to_owned() });
+                    }
+                    return Ok(None);
+                }
             }
         }
+        let here = Self::open(path)?;
+        match here.run.settings.differences(settings).into_iter().next() {
+            Some((name, recorded, asked)) => {
+                Err(RunFolderError::OtherSettings { path: path.to_owned(), name, recorded, asked })
+            }
+            None => Ok(Some(here)),
+        }
+    }
+
+    /// Begins a recording in a new or empty folder.
+    ///
+    /// # Errors
+    /// [`RunFolderError`].
+    pub fn create(path: &Path, run: &Run) -> Result<Self, RunFolderError> {
+        fs::create_dir_all(path).map_err(|source| {
+            let path = path.to_owned();
+            RunFolderError::Io { action: "create", path, source }
+        })?;
+        let file = path.join(RUN_FILE);
+        let text = serde_json::to_string_pretty(run)
+            .map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
+        write_whole(&file, text.as_bytes())?;
         // What was written is what counts: a number that JSON rounds must be the same in every file.
-        Ok(Self::open(path)?)
+        Self::open(path)
     }
 
     /// A folder that a recording was begun in.

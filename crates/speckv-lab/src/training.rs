@@ -62,7 +62,7 @@ pub struct HeadReport {
     pub mlp: Option<Quality>,
     /// The prior, which knows no data.
     pub prior: Option<Quality>,
-    /// `logistic`, `mlp`, or `prior` where there are too few examples.
+    /// `logistic`, `mlp`, or `prior` where that is best or there are too few examples.
     pub chosen: &'static str,
 }
 
@@ -91,8 +91,8 @@ pub struct Trained {
     pub heads: Vec<HeadReport>,
 }
 
-/// Fits logistic and perceptron heads, compares them by cross-validation over prompts in `folds` parts, and fits the better kind of each head to all
-/// prompts. Weights are rounded to five digits. The perceptron must be clearly better to be taken: it has twenty times the weights.
+/// Fits logistic and perceptron heads, compares them and the prior by cross-validation over prompts in `folds` parts, and fits the best kind of each
+/// head to all prompts. Weights are rounded to five digits. The perceptron must be clearly better to be taken: it has twenty times the weights.
 #[must_use]
 pub fn fit(prompts: &[PromptExamples], folds: usize, options: &TrainOptions) -> Trained {
     let folds = folds.clamp(2, prompts.len().max(2));
@@ -123,17 +123,18 @@ pub fn fit(prompts: &[PromptExamples], folds: usize, options: &TrainOptions) -> 
         let examples = all.iter().filter(|example| (example.source, example.question) == (source, question)).count();
         let (line, curve) = (Quality::of(&outcomes.logistic), Quality::of(&outcomes.mlp));
         let loss = |quality: Option<Quality>| quality.map_or(f64::INFINITY, |quality| quality.metrics.log_loss);
+        let prior = Quality::of(&outcomes.prior);
+        let simple = if loss(line) < loss(prior) { ("logistic", line) } else { ("prior", prior) };
         let chosen = match examples < FEWEST_EXAMPLES {
             true => "prior",
-            false if loss(curve) < (1.0 - WORTH) * loss(line) => "mlp",
-            false => "logistic",
+            false if loss(curve) < (1.0 - WORTH) * loss(simple.1) => "mlp",
+            false => simple.0,
         };
         match chosen {
             "mlp" => predictor.set_head(source, question, rounded(mlp.head(source, question))),
             "logistic" => predictor.set_head(source, question, rounded(logistic.head(source, question))),
             _ => {}
         }
-        let prior = Quality::of(&outcomes.prior);
         reports.push(HeadReport { source, question, examples, logistic: line, mlp: curve, prior, chosen });
     }
     Trained { predictor, heads: reports }

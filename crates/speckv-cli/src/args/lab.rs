@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use speckv::controller::ControllerSpec;
 use speckv_lab::workload::Split;
 
-use super::values::{DraftChoice, gamma, threads, whole};
+use super::values::{DraftChoice, gamma, number, threads, whole};
+use crate::controllers;
 
 /// Which prompts of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub struct ProfileArgs {
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
-    /// Measured costs of the pair to keep with the traces: a file as `replay --cost` takes it.
+    /// Costs of the pair to keep with the traces, a file as `replay --cost` takes it [default: measured on this machine]
     #[arg(long, value_name = "FILE")]
     pub cost: Option<PathBuf>,
     /// Print one JSON object in place of text.
@@ -101,6 +102,10 @@ pub struct TrainArgs {
     /// Passes over the examples for the perceptron.
     #[arg(long, value_name = "N", default_value = "60", value_parser = whole(1..=10_000_usize, "60 is a good start"))]
     pub epochs: usize,
+    /// Pull of logistic weights towards the prior, in units of examples.
+    #[arg(long, value_name = "R", default_value = "100",
+        value_parser = number("from 0 to 1000000", |r| (0.0..=1e6).contains(&r), "less follows few examples closer; 100 is a good start"))]
+    pub ridge: f32,
     /// Start of the random numbers.
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,
@@ -116,7 +121,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DIR", required = true)]
     pub trace: PathBuf,
     /// Controllers to replay, separated by commas [default: all, with fixed-1 to fixed-8]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = controllers::parse)]
     pub controllers: Vec<ControllerSpec>,
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]

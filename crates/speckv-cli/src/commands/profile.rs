@@ -16,7 +16,7 @@ use speckv::{draft::NgramSettings, engine::MAX_GAMMA, model::LanguageModel, pred
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{Depths, Recorder, RecordingError, Task},
-    run_folder::{ModelFacts, Origin, RunFolder, RunFolderError, Settings},
+    run_folder::{ModelFacts, Origin, Run, RunFolder, RunFolderError, Settings},
     trace_file::{FORMAT, PromptFacts},
     workload::{Prompt, Workload, WorkloadError},
 };
@@ -24,13 +24,14 @@ use speckv_lab::{
 use crate::{
     answer,
     args::{DraftChoice, ProfileArgs},
+    calibration, controllers,
     conversation::Conversation,
     cost_file,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
     obtain::Shelf,
-    pair::{self, Pair},
+    pair::Pair,
     printer::Printer,
     progress::Unit,
     settings::{PairSettings, cores},
@@ -52,30 +53,22 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let target_settings =
-        PairSettings { target: target.clone(), draft: DraftChoice::None, threads, context: None, draft_head: None };
-    let pair = Pair::load(&target_settings, &shelf, &interrupt, printer)?;
+    let settings =
+        PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+    let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
-    let draft_model =
-        draft.model().map(|name| load_draft(name, &pair, threads, &shelf, &interrupt, printer)).transpose()?;
-    let facts = |name: &str, model: &CpuModel| -> Outcome<ModelFacts> {
-        let path = shelf.file(name, &interrupt, printer)?;
-        let (sha256, bytes) = checksum(&path, &interrupt, printer)?;
-        Ok(ModelFacts {
-            name: shown_name(name),
-            sha256,
-            bytes,
-            shape: shape(model),
-            compression: model.file_type().name().into(),
-        })
+    let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {
+        let (sha256, bytes) = checksum(path, &interrupt, printer)?;
+        let compression = model.file_type().name().into();
+        Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: shape(model), compression })
     };
     let ngram = NgramSettings::default();
     let settings = Settings {
         format: FORMAT,
         version: Settings::version(),
-        target: facts(&target, &target_model)?,
-        draft: match (draft.model(), &draft_model) {
-            (Some(name), Some(model)) => Some(facts(name, model)?),
+        target: facts(&target, &pair.target_path, &target_model)?,
+        draft: match (draft.model(), &pair.draft_path, &pair.draft) {
+            (Some(name), Some(path), Some(model)) => Some(facts(name, path, model)?),
             _ => None,
         },
         gamma_max: args.gamma_max,
@@ -83,17 +76,25 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
         ngram: Settings::ngram_knobs(&ngram),
         max_tokens: args.max_tokens,
         threads: threads.get(),
-        target_compression: compression(&target_model),
+        target_compression: controllers::compression(&target_model),
     };
-    let origin = || -> Result<Origin, RunFolderError> {
-        let command = std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1)).collect();
-        Ok(Origin { machine: machine::describe(), command, cost })
+    let resumed = RunFolder::resume(&args.trace, &settings).map_err(|error| folder_failure(&error))?;
+    let folder = match resumed {
+        Some(folder) => folder,
+        None => {
+            let command = std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1)).collect();
+            let cost = match cost {
+                Some(cost) => cost,
+                None => calibration::costs(&pair, false, &interrupt, printer)?.model,
+            };
+            let origin = Origin { machine: machine::describe(), command, cost: Some(cost) };
+            RunFolder::create(&args.trace, &Run { settings, origin }).map_err(|error| folder_failure(&error))?
+        }
     };
-    let folder = RunFolder::begin(&args.trace, settings, origin).map_err(|error| folder_failure(&error))?;
 
     let depths = Depths { gamma_max: args.gamma_max, ngram_max: MAX_GAMMA };
     let mut recorder =
-        Recorder::new(target_model, draft_model, ngram, depths).map_err(|error| recording_failure(&error))?;
+        Recorder::new(target_model, pair.draft.clone(), ngram, depths).map_err(|error| recording_failure(&error))?;
     let began = Instant::now();
     let mut progress = printer.progress("recording", Unit::Tokens, Duration::from_secs(2));
     let per_prompt = 2 * args.max_tokens as u64;
@@ -198,25 +199,6 @@ fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<Prom
     })
 }
 
-fn load_draft(
-    name: &str,
-    target: &Pair,
-    threads: NonZeroUsize,
-    shelf: &Shelf,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Outcome<Arc<CpuModel>> {
-    let file = pair::open(&shelf.file(name, interrupt, printer)?)?;
-    if let Some(difference) = target.tokenizer.first_difference(&pair::tokenizer(&file)?) {
-        return Err(Failure::new(
-            format!("draft and target have different vocabularies, first at token {}", difference.token),
-            "take a draft of the target's own family, or `--draft ngram`, which needs no second model",
-        ));
-    }
-    let context = target.engine.target().context_length();
-    pair::model(&file, &pair::pool(threads)?, context, true, None, printer)
-}
-
 /// A path's file name: where a file lies says nothing about it.
 fn shown_name(name: &str) -> String {
     Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
@@ -231,11 +213,6 @@ fn shape(model: &CpuModel) -> ModelShape {
         hidden: config.hidden,
         vocab_size: model.vocab_size(),
     }
-}
-
-/// Bits that the file's main type took from 16 per weight, divided by 16.
-fn compression(model: &CpuModel) -> f32 {
-    (1.0 - model.file_type().bits_per_element() / 16.0).clamp(0.0, 1.0) as f32
 }
 
 /// SHA-256 and size of a file.

@@ -57,7 +57,8 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
         printer.warning("training on test prompts: no figure on them means anything afterwards");
     }
     printer.aside(&format!("{} prompts, {tokens} tokens; cross-validation in {} parts", learned.len(), args.folds));
-    let options = TrainOptions { epochs: args.epochs, seed: args.seed, ..TrainOptions::default() };
+    let options =
+        TrainOptions { ridge: f64::from(args.ridge), epochs: args.epochs, seed: args.seed, ..TrainOptions::default() };
     let mut trained = fit(&learned, args.folds, &options);
     trained.predictor.origin =
         Some(format!("{}; {} prompts, {tokens} tokens of greedy text", names.join(", "), learned.len()));

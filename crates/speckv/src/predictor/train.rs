@@ -54,7 +54,7 @@ pub fn examples(records: &[StepRecord], facts: SessionFacts) -> Vec<Example> {
 ///
 /// | option | default | range | effect |
 /// |---|---|---|---|
-/// | `ridge` | 1 | >= 0 | pull of every weight but the bias towards 0 (logistic), in units of examples |
+/// | `ridge` | 1 | >= 0 | pull of every weight but the bias towards the start's, or towards 0 where the start is no logistic head (logistic), in units of examples |
 /// | `epochs` | 200 | >= 1 | passes of Adam over all examples (perceptron) |
 /// | `learning_rate` | 0.01 | > 0 | Adam's step (perceptron) |
 /// | `decay` | 1e-4 | >= 0 | weight decay (perceptron) |
@@ -104,7 +104,7 @@ pub fn train(examples: &[Example], kind: Kind, start: &Predictor, options: &Trai
                 .collect();
             if chosen.len() >= FEWEST_EXAMPLES {
                 let head = match kind {
-                    Kind::Logistic => logistic(&chosen, options),
+                    Kind::Logistic => logistic_from(start.head(source, question), &chosen, options),
                     Kind::Mlp => perceptron(&chosen, options),
                 };
                 if head.is_valid() {
@@ -119,13 +119,24 @@ pub fn train(examples: &[Example], kind: Kind, start: &Predictor, options: &Trai
 /// Ridge logistic regression by Newton's method (iteratively reweighted least squares) over all examples, with step halving.
 #[must_use]
 pub fn logistic(examples: &[(Features, bool)], options: &TrainOptions) -> Head {
+    logistic_from(&Head::Logistic { weights: vec![0.0; FEATURES] }, examples, options)
+}
+
+/// The same, pulled towards the weights of `start`: what few examples do not say is left to it.
+#[must_use]
+pub fn logistic_from(start: &Head, examples: &[(Features, bool)], options: &TrainOptions) -> Head {
+    let centre: [f64; FEATURES] = std::array::from_fn(|index| match start {
+        Head::Logistic { weights } => weights.get(index).map_or(0.0, |&weight| f64::from(weight)),
+        Head::Mlp(_) => 0.0,
+    });
     let penalty = |index: usize| if index == 0 { 1e-6 } else { options.ridge.max(1e-6) };
     let loss = |weights: &[f64; FEATURES]| -> f64 {
         let data: f64 =
             examples.iter().map(|(x, y)| softplus(if *y { -score(weights, x) } else { score(weights, x) })).sum();
-        data + 0.5 * weights.iter().enumerate().map(|(index, w)| penalty(index) * w * w).sum::<f64>()
+        let pulled = |index: usize| penalty(index) * (weights[index] - centre[index]).powi(2);
+        data + 0.5 * (0..FEATURES).map(pulled).sum::<f64>()
     };
-    let mut weights = [0.0_f64; FEATURES];
+    let mut weights = centre;
     let mut best = loss(&weights);
     for _ in 0..50 {
         let mut gradient = [0.0; FEATURES];
@@ -141,7 +152,7 @@ pub fn logistic(examples: &[(Features, bool)], options: &TrainOptions) -> Head {
             }
         }
         for index in 0..FEATURES {
-            gradient[index] += penalty(index) * weights[index];
+            gradient[index] += penalty(index) * (weights[index] - centre[index]);
             hessian[index][index] += penalty(index) + 1e-9;
         }
         let step = solve_positive_definite(&mut hessian, gradient);

@@ -1,0 +1,145 @@
+//! `profile`, `train`, `replay` with the real binary and tiny models.
+#![cfg(unix)]
+
+#[path = "support/process.rs"]
+mod process;
+
+use process::{Desk, Ended};
+
+/// A desk with a workload of short prompts, as tiny models' contexts need.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    // A draft that is the target with less precision agrees now and then.
+    desk.model(
+        "draft.gguf",
+        &speckv_cpu::tiny::Tiny { tensor_type: speckv_cpu::gguf::TensorType::Q4_0, ..Default::default() },
+    );
+    std::fs::create_dir(desk.path("work")).expect("a folder");
+    for task in ["code", "chat"] {
+        let line = |number: u32, split: &str| {
+            format!(
+                "{{\"id\":\"{task}-0{number}\",\"task\":\"{task}\",\"split\":\"{split}\",\"prompt\":\"the {task} {number}\"}}\n"
+            )
+        };
+        let text = line(1, "train") + &line(2, "test") + &line(3, "train") + &line(4, "train");
+        desk.put(&format!("work/{task}.jsonl"), text.as_bytes());
+    }
+    desk.put("cost.json", br#"{"verify_ms": [40, 41, 43, 44, 46], "draft_ms": 14, "catch_up_ms": 4}"#);
+    desk
+}
+
+fn profile(desk: &Desk, more: &[&str]) -> Ended {
+    let base =
+        ["profile", "--trace", "t", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
+    let rest = ["--split", "all", "-n", "60", "--cost", "cost.json"];
+    desk.run(&base.iter().chain(&rest).chain(more).copied().collect::<Vec<_>>())
+}
+
+#[test]
+fn traces_are_recorded_resumed_trained_on_and_replayed() {
+    let desk = desk();
+    let first = profile(&desk, &["--json", "--prompts-per-task", "1"]).succeeds().json();
+    assert_eq!((&first["prompts"], &first["recorded"]), (&2.into(), &2.into()));
+    let path = desk.path("t/code-01.parquet");
+    let before = std::fs::read(&path).expect("a trace");
+    let second = profile(&desk, &["--json"]).succeeds().json();
+    assert_eq!((&second["prompts"], &second["recorded"]), (&8.into(), &6.into()));
+    assert_eq!(std::fs::read(&path).expect("a trace"), before, "what was recorded stays as it is");
+
+    let arguments = ["train", "--trace", "t", "-o", "weights.json", "--folds", "2", "--epochs", "3", "--json"];
+    let report = desk.run(&arguments).succeeds().json();
+    assert_eq!((&report["prompts"], &report["other_split"]["prompts"]), (&6.into(), &2.into()));
+    let accept = &report["held_out"][0];
+    assert_eq!((&accept["source"], &accept["question"]), (&"model".into(), &"accept".into()));
+    for quality in ["ece_10", "brier", "auc", "log_loss", "gain_over_constant"] {
+        assert!(accept["logistic"][quality].is_number(), "{quality}: {report:#}");
+    }
+
+    let arguments =
+        ["replay", "--trace", "t", "--controllers", "off,fixed:2,speckv", "--predictor", "weights.json", "--json"];
+    let replayed = desk.run(&arguments).succeeds().json();
+    let groups = replayed["groups"].as_array().expect("groups");
+    assert_eq!(
+        groups.iter().map(|group| group["task"].as_str()).collect::<Vec<_>>(),
+        [Some("all"), Some("chat"), Some("code")]
+    );
+    let rows = groups[0]["controllers"].as_array().expect("rows");
+    assert_eq!(rows[0]["modelled_ratio_to_off"], 1.0);
+    assert_eq!(rows[0]["modelled_tokens_per_second"].as_f64().map(f64::round), Some(25.0), "one token every 40 ms");
+    for row in rows {
+        assert!(row["modelled_share_of_oracle"].as_f64().is_some_and(|share| share > 0.0 && share <= 1.0 + 1e-9));
+        let steps: f64 = row["gamma_histogram"].as_array().expect("counts").iter().filter_map(|c| c.as_f64()).sum();
+        let tokens = groups[0]["tokens"].as_f64().expect("a number");
+        assert!((tokens / steps - row["acceptance_length"].as_f64().expect("a number")).abs() < 1e-9);
+    }
+    let table = desk.run(&["replay", "--trace", "t", "--split", "test"]).succeeds().out;
+    assert!(
+        table.contains("all: 2 prompts") && table.contains("modelled x off") && table.contains("adaptive-verification")
+    );
+}
+
+#[test]
+fn a_changed_setting_is_refused_with_a_way_out() {
+    let desk = desk();
+    profile(&desk, &["--prompts-per-task", "1"]).succeeds();
+    let ended = profile(&desk, &["--prompts-per-task", "1", "--gamma-max", "4"]);
+    assert_eq!(ended.status, Some(1), "{ended:#?}");
+    assert!(
+        ended.err.contains("gamma_max = 8, now it is 4") && ended.err.contains("hint: give another folder"),
+        "{ended:#?}"
+    );
+    for (arguments, words) in [
+        (vec!["replay", "--trace", "t", "--controllers", "fixed:9"], "gamma of at most 8"),
+        (vec!["replay", "--trace", "work"], "speckv profile --trace DIR"),
+        (vec!["replay", "--trace", "t", "--predictor", "shipped"], "no weights are shipped"),
+        (vec!["replay", "--trace", "t", "--cost", "none.json"], "cannot read none.json"),
+        (vec!["train", "--trace", "nowhere", "-o", "w.json"], "nowhere"),
+        (vec!["profile", "--trace", "u", "-m", "target.gguf", "-d", "none"], "nothing to record"),
+        (vec!["profile", "--trace", "u", "-m", "target.gguf", "--workload", "work", "--tasks", "cooking"], "code"),
+    ] {
+        let ended = desk.run(&arguments);
+        assert!(ended.status.is_some_and(|status| status == 1 || status == 2), "{ended:#?}");
+        assert!(ended.err.contains(words) && ended.err.contains("hint: "), "{words}: {ended:#?}");
+    }
+}
+
+#[test]
+fn an_interrupted_recording_keeps_what_is_whole_and_goes_on() {
+    let desk = desk();
+    let arguments = [
+        "profile",
+        "--trace",
+        "t",
+        "-m",
+        "target.gguf",
+        "-d",
+        "draft.gguf",
+        "--workload",
+        "work",
+        "--threads",
+        "1",
+        "--split",
+        "all",
+        "-n",
+        "200",
+        "--gamma-max",
+        "64",
+    ];
+    let child = desk.start(&arguments);
+    let whole = |name: &str| desk.path("t").join(name).exists();
+    for _ in 0..6_000 {
+        if whole("chat-01.parquet") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    process::interrupt(&child);
+    let ended = child.wait_with_output().expect("an end");
+    // On a fast machine all may have been done before the signal came.
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(0) || said.contains("of 8 prompts recorded"), "{said}");
+    let count = std::fs::read_dir(desk.path("t")).expect("the folder").count();
+    let again = desk.run(&[&arguments[..], &["--json"]].concat()).succeeds().json();
+    assert_eq!(again["recorded"].as_u64(), Some(9 - count as u64), "run.json and what was whole stayed");
+    desk.run(&["replay", "--trace", "t", "--controllers", "off", "--cost", "cost.json"]).succeeds();
+}
