@@ -34,7 +34,7 @@ pub fn facts(number: u32, max_tokens: usize) -> PromptFacts {
     PromptFacts {
         id: format!("sim-{number:02}"),
         task: "sim".into(),
-        split: if number % 2 == 0 { Split::Test } else { Split::Train },
+        split: if number.is_multiple_of(2) { Split::Test } else { Split::Train },
         tokens: (0..14).map(|i| (i * 5 + number) % 7 + 6).collect(),
         max_tokens,
         end_tokens: vec![END],
