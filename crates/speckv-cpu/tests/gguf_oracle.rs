@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::{env, path::PathBuf};
-
 use speckv_cpu::{
     gguf::{Array, Gguf, TensorType, Value},
     quant,

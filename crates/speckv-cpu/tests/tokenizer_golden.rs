@@ -2,18 +2,12 @@
 
 mod support;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::sync::Mutex;
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
 use speckv_cpu::{
     chat_template::{ChatTemplate, Message, Origin},
-    gguf::Gguf,
     tokenizer::{StreamDecoder, TokenType, Tokenizer, Vocabulary, pre_tokenizers},
 };
 use support::{MODELS, golden, model, tokens};

@@ -1,6 +1,6 @@
 //! Controllers against each other, on the same prompts, in one run.
 //!
-//! [`contestant`] is who takes part, [`race`] reads the totals that the engine's clock made, [`sample`] is one answer's numbers,
+//! [`contestant`] is who takes part, [`mod@race`] reads the totals that the engine's clock made, [`sample`] is one answer's numbers,
 //! [`statistics`] and [`report`] are arithmetic on the samples, [`spoiled`] is a draft that is worth nothing.
 
 pub mod contestant;

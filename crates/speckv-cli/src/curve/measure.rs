@@ -17,11 +17,11 @@ use super::{
 /// What was timed, by round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// Bytes read per second, [rounds]: the median of a round's reads.
+    /// Bytes read per second, `[rounds]`: the median of a round's reads.
     pub read_rates: Vec<f64>,
-    /// Seconds of passes, [contexts][rows - 1][rounds].
+    /// Seconds of passes, `[contexts][rows - 1][rounds]`.
     pub passes: Vec<Vec<Vec<f64>>>,
-    /// Seconds of prompts, [prompts][rounds].
+    /// Seconds of prompts, `[prompts][rounds]`.
     pub prompts: Vec<Vec<f64>>,
 }
 

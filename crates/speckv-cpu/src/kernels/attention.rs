@@ -26,7 +26,7 @@ pub struct AttentionArgs {
     pub head_dim: usize,
     /// Queries, [N, head_dim].
     pub queries: *const f32,
-    /// Positions that each query may see, [N], each at least 1.
+    /// Positions that each query may see, `[N]`, each at least 1.
     pub visible: *const usize,
     /// Factor of the scores before the softmax.
     pub scale: f32,

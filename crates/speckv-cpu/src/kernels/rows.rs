@@ -18,7 +18,7 @@ fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, [columns]. Zhang and Sennrich 2019, arXiv 1910.07467.
+/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, `[columns]`. Zhang and Sennrich 2019, arXiv 1910.07467.
 #[inline(always)]
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     let mut lanes = [0f32; LANES];
@@ -37,7 +37,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32])
     }
 }
 
-/// Quantizes row `row`, [columns].
+/// Quantizes row `row`, `[columns]`.
 ///
 /// # Safety
 /// As [`ActivationParts::quantize_block`], for every block of the row.
@@ -71,7 +71,7 @@ fn exp(x: f32) -> f32 {
     p * power
 }
 
-/// `out = gate * sigmoid(gate) * up`, [columns]. Shazeer 2020, arXiv 2002.05202.
+/// `out = gate * sigmoid(gate) * up`, `[columns]`. Shazeer 2020, arXiv 2002.05202.
 #[inline(always)]
 pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {

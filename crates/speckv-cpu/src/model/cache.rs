@@ -111,7 +111,7 @@ impl Heads {
         unsafe { self.start.add((head * 2 + 1) * self.capacity * self.head_dim) }
     }
 
-    /// Stores a key and a value, [head_dim] each, at `position`.
+    /// Stores a key and a value, `[head_dim]` each, at `position`.
     ///
     /// # Safety
     /// As [`keys`](Self::keys); `position` is below the capacity and nobody else touches it.

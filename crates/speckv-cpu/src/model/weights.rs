@@ -11,7 +11,7 @@ use crate::{
     quant,
 };
 
-/// One layer. Vectors are [width]; a bias that the file does not have is absent.
+/// One layer. Vectors are `[width]`; a bias that the file does not have is absent.
 pub(super) struct Layer {
     pub attention_norm: Vec<f32>,    // [hidden]
     pub query: Projection,           // [heads * head_dim, hidden]
@@ -56,7 +56,7 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    /// Writes the embedding of `token` to `out`, [hidden].
+    /// Writes the embedding of `token` to `out`, `[hidden]`.
     pub fn read(&self, token: u32, out: &mut [f32]) -> Result<(), quant::QuantError> {
         let tensor = self.file.tensor(EMBEDDING).expect("loading has seen it");
         quant::dequantize(tensor.info.tensor_type, tensor.row(token as usize), out)
