@@ -80,7 +80,8 @@ pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
     })
 }
 
-/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so.
+/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so; `head`
+/// are the tokens that the output head is cut to.
 ///
 /// # Errors
 /// Another architecture, missing or misshapen tensors, a context that is too long.
@@ -89,6 +90,7 @@ pub fn model(
     pool: &Arc<Pool>,
     context: usize,
     cut: bool,
+    head: Option<Vec<Token>>,
     printer: &Printer,
 ) -> Outcome<Arc<CpuModel>> {
     let failure = |error: LoadError| {
@@ -103,6 +105,7 @@ pub fn model(
     };
     let longest = Config::from_metadata(file.metadata()).map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
+    options.head_tokens = head;
     options.context = Some(if cut { context.min(longest) } else { context });
     let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
@@ -146,9 +149,11 @@ impl Pair {
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
-        let target = model(&target_file, &pool, context, cut, printer)?;
+        let target = model(&target_file, &pool, context, cut, None, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
-        let draft = draft_file.map(|file| model(&file, &pool, target.context_length(), true, printer)).transpose()?;
+        let head = settings.draft_head.map(|count| tokenizer.frequent(count));
+        let draft =
+            draft_file.map(|file| model(&file, &pool, target.context_length(), true, head, printer)).transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
         let mut engine = Engine::new(target, drafter);
         engine.set_max_gamma(MAX_GAMMA);

@@ -31,6 +31,8 @@ pub struct PairSettings {
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.
     pub context: Option<usize>,
+    /// Tokens that the draft's output head is cut to; `None` leaves it whole.
+    pub draft_head: Option<usize>,
 }
 
 /// How an answer is made.
@@ -117,7 +119,7 @@ pub fn resolve(
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-    let pair = PairSettings { target, draft, threads, context: models.ctx };
+    let pair = PairSettings { target, draft, threads, context: models.ctx, draft_head: models.draft_head };
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,

@@ -27,6 +27,10 @@ pub struct ModelOptions {
     /// Tokens that a step may draft, 1 to 64 [default: the controller's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma: Option<usize>,
+    /// Cut the draft's output head to the N most frequent tokens (and the special ones): a cheaper draft that sometimes cannot say
+    /// what the target will. The output stays the same [default: whole]
+    #[arg(long, value_name = "N", value_parser = whole(1..=16_777_216_usize, "32768 and 65536 are sizes to try"))]
+    pub draft_head: Option<usize>,
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,

@@ -29,6 +29,8 @@ pub struct Subject {
     pub target: Mark,
     /// The draft's file.
     pub draft: Option<Mark>,
+    /// Tokens that the draft's output head covers.
+    pub draft_head: Option<usize>,
     /// Longest context of a sequence; where it is short, long contexts were not measured.
     pub context: usize,
 }
@@ -62,6 +64,7 @@ impl Subject {
             program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
             target: mark(&pair.target_path),
             draft: pair.draft_path.as_deref().map(mark),
+            draft_head: pair.draft.as_ref().map(|draft| draft.head_size()),
             context: speckv::model::LanguageModel::context_length(&**target).min(LONGEST),
         }
     }
@@ -122,6 +125,7 @@ mod tests {
             program: Mark::default(),
             target: Mark { bytes: 5, modified: 6, ends: "ab".into() },
             draft: None,
+            draft_head: None,
             context: 1024,
         }
     }

@@ -53,7 +53,8 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings = PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None };
+    let settings =
+        PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {

@@ -95,6 +95,12 @@ impl CpuModel {
         self.weights.pass_bytes()
     }
 
+    /// Tokens that the output head covers: all of the vocabulary, or those that it was cut to.
+    #[must_use]
+    pub fn head_size(&self) -> usize {
+        self.weights.head.matrix.rows()
+    }
+
     /// Multiply-adds with weights for one position.
     #[must_use]
     pub fn multiply_adds(&self) -> u64 {

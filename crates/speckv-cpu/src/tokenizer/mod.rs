@@ -239,6 +239,15 @@ impl Tokenizer {
         self.eos
     }
 
+    /// The first `count` tokens and all special ones, ascending. Byte-pair vocabularies are in the order in which their tokens were
+    /// merged, the more frequent first: a guess, made without any text, at what a draft should be able to propose.
+    pub fn frequent(&self, count: usize) -> Vec<Token> {
+        let all = 0..u32::try_from(self.vocab_size()).unwrap_or(u32::MAX);
+        let kept =
+            |token: &Token| (*token as usize) < count || self.is_special(*token) || self.end_tokens().contains(token);
+        all.filter(kept).collect()
+    }
+
     /// Whether a token is a control or unknown token, which is not text.
     pub fn is_special(&self, token: Token) -> bool {
         self.token_type(token).is_some_and(TokenType::is_special)

@@ -103,7 +103,7 @@ fn load(
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model = pair::model(&pair::open(path)?, pool, context, false, printer)?;
+        let model = pair::model(&pair::open(path)?, pool, context, false, None, printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();
