@@ -153,7 +153,7 @@ fn tables_are_for_people_and_a_spoiled_draft_is_named() {
     let ngram =
         ["bench", "-m", "target.gguf", "--workload", "prompts", "-n", "8", "--gammas", "none", "--tasks", "edit"];
     let ended = desk.run(&[&ngram[..], &["--controllers", "speckv"]].concat()).succeeds();
-    assert!(ended.out.contains("1 prompts") && ended.out.contains("speckv"), "{ended:#?}");
+    assert!(ended.out.contains("1 prompt (test split)") && ended.out.contains("speckv"), "{ended:#?}");
 }
 
 #[test]

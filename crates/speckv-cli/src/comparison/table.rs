@@ -76,8 +76,9 @@ impl Report {
     fn notes(&self) -> String {
         let subject = &self.subject;
         let mut text = format!(
-            "{} prompts ({} split), up to {} tokens each, {} round{}, {} threads, {}; brackets: 95 % intervals, {RESAMPLES} resamples of prompts\n",
+            "{} prompt{} ({} split), up to {} tokens each, {} round{}, {} threads, {}; brackets: 95 % intervals, {RESAMPLES} resamples of prompts\n",
             subject.prompts,
+            if subject.prompts == 1 { "" } else { "s" },
             subject.split,
             subject.max_tokens,
             subject.rounds,
