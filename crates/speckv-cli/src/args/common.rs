@@ -1,5 +1,7 @@
 //! Options that several commands share.
 
+use std::path::PathBuf;
+
 use speckv::controller::ControllerSpec;
 
 use speckv_cpu::model::Compression;
@@ -23,6 +25,9 @@ pub struct ModelOptions {
     /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,

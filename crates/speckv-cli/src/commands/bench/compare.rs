@@ -10,6 +10,7 @@ use std::{
 };
 
 use speckv::{
+    controller::ControllerParts,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
     engine::Clock,
     model::LanguageModel,
@@ -28,6 +29,7 @@ use crate::{
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
+    paper_weights,
     printer::Printer,
     progress::Unit,
     settings::{self, PairSettings},
@@ -60,6 +62,7 @@ pub(super) fn run(
         ));
     }
     let contestants = contestants(options, has_model)?;
+    let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
     let workload = workload(options)?;
     if let Some(folder) = &options.output {
         fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
@@ -72,7 +75,8 @@ pub(super) fn run(
     })?;
     let texts = texts(&pair, &workload, options)?;
     let costs = calibration::costs(&pair, options.recalibrate, &interrupt, printer)?;
-    let parts = controllers::parts(pair.engine.target(), costs.model.clone(), 0.0, None);
+    let parts = controllers::parts(pair.engine.target(), pair.draft.as_deref(), costs.model.clone(), 0.0, None);
+    let parts = ControllerParts { paper, ..parts };
     let rules = Rules {
         max_tokens: options.max_tokens,
         rounds: rounds.unwrap_or(ROUNDS),
