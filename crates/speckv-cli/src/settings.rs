@@ -10,7 +10,7 @@ use speckv::{
 use speckv_cpu::model::Compression;
 
 use crate::{
-    args::{DraftChoice, DraftHead, DraftModel, ModelOptions, SamplingOptions, WeightOptions},
+    args::{DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions},
     calibration::Costs,
     catalogue::Catalogue,
     controllers,
@@ -84,7 +84,7 @@ impl PairSettings {
     /// The settings of target and draft with their weights as the options say.
     #[must_use]
     pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
-        let &WeightOptions { compression, draft_compression, draft_head } = weights;
+        let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
         PairSettings { target, draft, threads, context: None, compression, draft_compression, draft_head }
     }
 

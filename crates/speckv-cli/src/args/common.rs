@@ -52,6 +52,15 @@ pub struct WeightOptions {
     /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer bits, fp16 and int8 keep the file's values
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,
+    /// The draft's.
+    #[command(flatten)]
+    pub draft: DraftWeightOptions,
+}
+
+/// What becomes of the draft's weights.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Weights")]
+pub struct DraftWeightOptions {
     /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits. The output stays the same
     #[arg(long, value_name = "TYPE", default_value = "compact", value_parser = compression)]
     pub draft_compression: Compression,
@@ -61,7 +70,8 @@ pub struct WeightOptions {
     pub draft_head: DraftHead,
 }
 
-fn compression(text: &str) -> Result<Compression, String> {
+/// Parser of a compression.
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
     text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"))
 }
 
