@@ -11,8 +11,17 @@ use super::{
 /// What becomes of gamma as the target's compression changes: one line per report.
 #[must_use]
 pub fn across_compressions(reports: &[Report]) -> String {
-    let head =
-        ["compression", "GB per pass", "off tok/s", "best fixed", "to off", "speckv tok/s", "to off", "gamma", "steps by gamma"];
+    let head = [
+        "compression",
+        "GB per pass",
+        "off tok/s",
+        "best fixed",
+        "to off",
+        "speckv tok/s",
+        "to off",
+        "gamma",
+        "steps by gamma",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for report in reports {
         let row = |name: &str| report.settings.iter().find(|row| row.setting == name);
