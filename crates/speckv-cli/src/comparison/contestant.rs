@@ -220,8 +220,14 @@ mod tests {
     fn a_source_that_is_not_allowed_is_not_seen() {
         let found =
             Lookup { match_length: 9, available: 9, signals: Signals { confidence: 1.0, ..Signals::default() } };
-        let situation =
-            Situation { context: 9, gamma_limit: 9, draft_behind: 0, has_model: true, lookup: Some(found), batch: 1 };
+        let situation = Situation {
+            context: 9,
+            gamma_limit: 9,
+            draft_behind: 0,
+            has_model: true,
+            lookup: Some(found),
+            pass: SharedPass::ALONE,
+        };
         let plan = |text| {
             let contestant = Contestant::parse(text, true).expect(text);
             contestant.build(&ControllerParts::default()).plan(&situation)

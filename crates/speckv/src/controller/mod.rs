@@ -1,6 +1,7 @@
 //! Controllers decide, step by step, how far to draft.
 
 use crate::{
+    cost::SharedPass,
     record::{Source, StepRecord},
     signals::Signals,
 };
@@ -79,8 +80,8 @@ pub struct Situation {
     pub has_model: bool,
     /// What n-gram look-up could offer, if it found something.
     pub lookup: Option<Lookup>,
-    /// Sequences in the pass, this one included.
-    pub batch: usize,
+    /// Who else is in the target's pass.
+    pub pass: SharedPass,
 }
 
 /// What n-gram look-up could offer for the next tokens, known for free before drafting.

@@ -2,9 +2,13 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use super::{Clock, EngineError, FinishReason, Generation, Sequence, SequenceSettings, Totals, sequence::StepState};
+use super::{
+    Clock, EngineError, FinishReason, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals,
+    likelihood::Likelihoods, reading::drafted_with_model, sequence::StepState,
+};
 use crate::{
     controller::{Situation, Verdict},
+    cost::SharedPass,
     draft::{Ask, Drafter, Proposal},
     logits::{Logits, LogitsError},
     model::{Cache, Feed, LanguageModel},
@@ -27,6 +31,7 @@ pub struct Engine<M: LanguageModel> {
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
     pub(super) logits: Logits,
+    pub(super) last_pass: Pass,
     max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
     proposals: Vec<Option<Proposal>>,    // [asks]
@@ -44,6 +49,7 @@ impl<M: LanguageModel> Engine<M> {
             drafter,
             clock: Clock::system(),
             logits: Logits::new(),
+            last_pass: Pass::default(),
             max_gamma: MAX_GAMMA,
             asks: Vec::new(),
             proposals: Vec::new(),
@@ -102,6 +108,8 @@ impl<M: LanguageModel> Engine<M> {
             record: StepRecord::default(),
             steps: 0,
             totals: Totals::default(),
+            limits: ReadLimits::NONE,
+            likelihoods: Likelihoods::default(),
             observing: Duration::ZERO,
             step: StepState::default(),
         };
@@ -119,7 +127,8 @@ impl<M: LanguageModel> Engine<M> {
         Generation::new(self, sequence)
     }
 
-    /// One step of each sequence that is not finished, with one target pass for all of them.
+    /// One step of each sequence that is not finished, with one target pass for all of them. A sequence that has more to read than its
+    /// [`ReadLimits`] allow reads a part in that pass and makes no token.
     ///
     /// # Errors
     /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of its tokens; random numbers drawn
@@ -145,19 +154,24 @@ impl<M: LanguageModel> Engine<M> {
                 sequence.observe(total, &self.clock);
             }
         }
+        for sequence in sequences.iter_mut() {
+            sequence.step.active = false;
+        }
         outcome
     }
 
     /// Everything of a step that may fail.
     fn advance(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            if sequence.cache.len() + 1 < sequence.tokens.len() {
+            if sequence.unread() > 0 && sequence.limits.target == usize::MAX {
                 let _ = self.prefill(sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
             }
         }
-        let batch = sequences.iter().filter(|sequence| sequence.step.active).count();
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            self.decide(sequence, batch)?;
+        for index in 0..sequences.len() {
+            if sequences[index].step.active {
+                let pass = Self::pass_of(sequences, index);
+                self.decide(&mut *sequences[index], pass)?;
+            }
         }
         while self.draft(sequences)? {}
         self.verify(sequences)?;
@@ -165,7 +179,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Asks the controller, and lets the draft model catch up if it is to draft.
-    fn decide(&mut self, sequence: &mut Sequence<M>, batch: usize) -> Result<(), EngineError> {
+    fn decide(&mut self, sequence: &mut Sequence<M>, pass: SharedPass) -> Result<(), EngineError> {
         if let Some(len) = sequence.draft_keeps.take() {
             self.drafter.truncate(sequence.slot, len);
         }
@@ -174,7 +188,7 @@ impl<M: LanguageModel> Engine<M> {
         let draft_behind = self.drafter.behind(sequence.slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(sequence.slot, &sequence.tokens) } else { None };
         let situation =
-            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, batch };
+            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, pass };
         let start = self.clock.now();
         let plan = sequence.controller.plan(&situation);
         let mut now = self.clock.now();
@@ -182,8 +196,11 @@ impl<M: LanguageModel> Engine<M> {
         sequence.record.before = Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
         sequence.step.budget = plan.gamma.min(gamma_limit);
         sequence.step.drafting = sequence.step.budget > 0;
-        if sequence.step.drafting && plan.source == Source::Model && draft_behind > 0 {
-            self.drafter.catch_up(sequence.slot, &sequence.tokens)?;
+        sequence.step.drafts = sequence.step.drafting && plan.source == Source::Model;
+        if sequence.step.drafts && draft_behind > 0 {
+            let left = draft_behind.saturating_sub(sequence.limits.draft);
+            self.drafter.catch_up(sequence.slot, &sequence.tokens[..context - left])?;
+            sequence.step.drafting = left == 0;
             let start = std::mem::replace(&mut now, self.clock.now());
             sequence.record.times.catch_up = now - start;
         }
@@ -216,10 +233,17 @@ impl<M: LanguageModel> Engine<M> {
     /// The target's pass over all sequences: each feeds what the target has not read, its kept draft at the end.
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+        let mut pass = Pass::default();
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active || sequence.step.reading > 0) {
             let Sequence { cache, tokens, step, .. } = &mut **sequence;
             let held = cache.len();
-            feeds.push(Feed { cache, tokens: &tokens[held..], rows: step.kept + 1 });
+            let (end, rows) = if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
+            step.unread = if step.active { step.committed - 1 - held } else { 0 };
+            pass.sequences += 1;
+            pass.context += held;
+            pass.rows += end - held;
+            pass.reading += step.unread + step.reading;
+            feeds.push(Feed { cache, tokens: &tokens[held..end], rows });
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() { Ok(()) } else { self.target.forward(&mut feeds, &mut self.logits) };
@@ -228,7 +252,16 @@ impl<M: LanguageModel> Engine<M> {
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
             sequence.record.times.verify = elapsed;
+            // What was unread went along in the pass; the target has now read all but the token that was just decided.
+            sequence.totals.prompt_tokens += sequence.step.unread;
         }
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.reading > 0) {
+            sequence.totals.prefill += elapsed;
+            sequence.totals.prompt_tokens += sequence.step.reading;
+        }
+        pass.context /= pass.sequences.max(1);
+        pass.seconds = elapsed.as_secs_f64();
+        self.last_pass = pass;
         Ok(())
     }
 
@@ -256,8 +289,17 @@ impl<M: LanguageModel> Engine<M> {
 /// One sequence's part in each phase.
 impl<M: LanguageModel> Sequence<M> {
     fn begin(&mut self) {
+        let (unread, limit) = (self.unread(), self.limits.target);
         let step = &mut self.step;
-        step.active = self.finish.is_none();
+        step.active = self.finish.is_none() && unread <= limit;
+        step.reading = if self.finish.is_none() && unread > limit { limit } else { 0 };
+        if !step.active {
+            return;
+        }
+        step.drafts = drafted_with_model(&self.record);
+        step.verified_before = self.record.outcome.verified;
+        step.generated_before = self.generated;
+        step.unread = 0;
         step.committed = self.tokens.len();
         step.drafting = false;
         step.kept = 0;
@@ -266,6 +308,7 @@ impl<M: LanguageModel> Sequence<M> {
         step.last = Last::Plain;
         step.last_token = None;
         step.rest_was_empty = false;
+        self.likelihoods.begin();
         self.record.drafted.clear();
         self.record.tokens.clear();
         self.record.times = Times { controller: self.observing, ..Times::default() };
@@ -313,7 +356,9 @@ impl<M: LanguageModel> Sequence<M> {
     fn accept_greedy(&mut self, logits: &mut Logits, first_row: usize) -> Result<(), LogitsError> {
         for position in 0..=self.step.kept {
             let end = self.step.committed + position;
+            self.likelihoods.look(logits.row(first_row + position));
             let token = self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
+            self.likelihoods.decided(token);
             if position == self.step.kept || token != self.tokens[end] {
                 self.follow_with(token);
                 return Ok(());
@@ -335,17 +380,23 @@ impl<M: LanguageModel> Sequence<M> {
     ) -> Result<(), LogitsError> {
         for position in 0..=self.step.kept {
             let end = self.step.committed + position;
+            self.likelihoods.look(logits.row(first_row + position));
             self.chain.fill(logits.row_mut(first_row + position), &self.tokens[..end], p)?;
             if position == self.step.kept {
                 let token = p.draw(self.randomness.uniform());
+                self.likelihoods.decided(token);
                 self.follow_with(token);
                 return Ok(());
             }
             let drafted = self.tokens[end];
             let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
             match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
-                Verified::Accepted => self.step.accepted += 1,
+                Verified::Accepted => {
+                    self.likelihoods.decided(drafted);
+                    self.step.accepted += 1;
+                }
                 Verified::Recovered { token, rest_was_empty } => {
+                    self.likelihoods.decided(token);
                     self.step.rest_was_empty = rest_was_empty;
                     self.follow_with(token);
                     return Ok(());
@@ -389,9 +440,12 @@ impl<M: LanguageModel> Sequence<M> {
     }
 
     /// Takes back what a failed step did.
-    fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.tokens.truncate(self.step.committed);
         self.cache.truncate(self.tokens.len() - 1);
+        self.generated = self.step.generated_before;
+        self.finish = None;
+        self.likelihoods.begin();
         self.record.drafted.clear();
     }
 

@@ -22,7 +22,7 @@ use lookahead::{DEEPEST, Prices};
 
 use super::{Controller, Plan, Situation, Verdict};
 use crate::{
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
     record::{Source, StepRecord},
     signals::Signals,
@@ -77,7 +77,7 @@ pub struct Speckv {
 struct Step {
     gamma: usize,
     probe: bool,
-    batch: usize,
+    pass: SharedPass,
     sustained: f64,
     prices: Prices,
     /// Tokens per plain step that time is priced at.
@@ -138,7 +138,7 @@ impl Speckv {
             step: Step {
                 gamma: 0,
                 probe: false,
-                batch: 1,
+                pass: SharedPass::ALONE,
                 sustained: 0.0,
                 prices: Prices { draft: 0.0, verify: [0.0; DEEPEST + 1] },
                 throughput: 1.0,
@@ -175,23 +175,25 @@ impl Speckv {
         &mut self.ledgers[source as usize]
     }
 
+    /// Seconds of plain decoding that this sequence bears.
     fn plain_seconds(&self, situation: &Situation) -> f64 {
-        self.cost.verify_seconds(situation.batch.max(1), situation.context) + self.cost.overhead_seconds()
+        let overhead = self.cost.overhead_seconds() / situation.pass.sequences.max(1) as f64;
+        self.cost.shared_plain_seconds(situation.context, situation.pass) + overhead
     }
 
-    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass only the rows of this sequence are its own, but every sequence in
-    /// it waits for them: their price is that of the whole batch.
+    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass this sequence bears its share of what everybody needs, and all
+    /// of what its own draft adds, since everybody waits for that: see [`crate::cost::SharedPass`].
     fn prices(&self, situation: &Situation, source: Source, rate: f64, limit: usize) -> Prices {
         let plain = self.plain_seconds(situation);
-        let batch = situation.batch.max(1);
+        let Situation { context, pass, .. } = *situation;
         let draft = match source {
-            Source::Model => self.cost.draft_seconds(situation.context),
+            Source::Model => self.cost.shared_draft_seconds(context, pass),
             Source::Ngram => self.cost.ngram_seconds(),
         };
-        let alone = self.cost.verify_seconds(batch, situation.context);
+        let alone = self.cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; DEEPEST + 1];
         for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
-            *price = rate * batch as f64 * (self.cost.verify_seconds(batch + count, situation.context) - alone) / plain;
+            *price = rate * (self.cost.shared_verify_seconds(count + 1, context, pass) - alone) / plain;
         }
         Prices { draft: rate * draft / plain, verify }
     }
@@ -322,7 +324,7 @@ impl Controller for Speckv {
         self.step = Step {
             gamma: 0,
             probe: false,
-            batch: situation.batch,
+            pass: situation.pass,
             throughput: rate,
             survival: 1.0,
             judged: 0,
@@ -412,7 +414,7 @@ impl Controller for Speckv {
         self.ledger(other).rest(produced);
         self.throughput.observe(tokens, time, self.options.window);
         self.online.observe(record);
-        if self.step.batch <= 1 {
+        if self.step.pass.is_alone() {
             self.cost.observe(record);
         }
     }
