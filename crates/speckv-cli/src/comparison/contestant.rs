@@ -188,7 +188,7 @@ impl Controller for Restricted {
 
 #[cfg(test)]
 mod tests {
-    use speckv::{controller::Lookup, record::Source};
+    use speckv::{controller::Lookup, cost::SharedPass, record::Source};
 
     use super::*;
 

@@ -4,6 +4,7 @@ mod clock;
 mod error;
 mod generation;
 mod likelihood;
+mod phases;
 mod prefill;
 mod reading;
 mod sequence;
