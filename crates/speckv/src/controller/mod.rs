@@ -9,6 +9,7 @@ use crate::{
 mod adaptive_verification;
 mod chain;
 mod confidence;
+mod drafting;
 mod ema;
 mod entropy;
 mod expected_value;
@@ -24,6 +25,7 @@ pub(crate) mod testing;
 pub use adaptive_verification::AdaptiveVerification;
 pub use chain::Chain;
 pub use confidence::Confidence;
+pub use drafting::Drafting;
 pub use ema::Ema;
 pub use entropy::{Entropy, EntropyRule};
 pub use expected_value::ExpectedValue;
