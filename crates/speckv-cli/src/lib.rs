@@ -22,11 +22,13 @@ pub mod pair;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod store;
 pub mod table;
 pub mod units;
+pub mod words;
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -243,7 +243,7 @@ async fn likelihoods_are_told_in_both_forms() {
     let content = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
     assert_eq!(content.len(), 20);
     let said: String = content.iter().map(|entry| entry["token"].as_str().unwrap()).collect();
-    assert_eq!(said, answer["choices"][0]["message"]["content"].as_str().unwrap());
+    assert_eq!(said.replace('~', ""), answer["choices"][0]["message"]["content"].as_str().unwrap());
     for entry in content {
         let top = entry["top_logprobs"].as_array().unwrap();
         assert_eq!(top.len(), 3);

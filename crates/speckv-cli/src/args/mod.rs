@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod lab;
+mod serve;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -11,6 +12,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use serve::{LogFormat, ServeArgs};
 pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
@@ -42,6 +44,9 @@ pub enum Command {
     /// Talk with a model; /help lists what else can be typed.
     #[command(after_help = controllers::help())]
     Chat(ChatArgs),
+    /// Serve a model over HTTP, as OpenAI's clients expect it, with a page to try it out.
+    #[command(after_help = controllers::help())]
+    Serve(Box<ServeArgs>),
     /// Show what a model file holds and whether it can run.
     Inspect(InspectArgs),
     /// Turn text into token ids, or ids into text.

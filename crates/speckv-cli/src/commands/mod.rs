@@ -10,6 +10,7 @@ mod pull;
 mod replay;
 mod run;
 mod score;
+mod serve;
 mod tokenize;
 mod train;
 
@@ -27,6 +28,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Models(args) => models::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),
+        Command::Serve(args) => serve::run(*args, printer),
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
