@@ -150,6 +150,9 @@ async fn the_next_turn_reads_only_what_is_new() {
     let prompt = format!("u:first question that is rather long~a:{said}~u:second~a:");
     assert_eq!(second["choices"][0]["message"]["content"], plain(&server.model, &prompt, 20).as_str());
     assert_eq!(second["timings"]["cache_n"], cached);
+    let anew = server
+        .ask("/v1/chat/completions", with(chat("first question that is rather long"), json!({"cache_prompt": false})));
+    assert!(anew.await.ok()["timings"]["cache_n"].as_u64().unwrap() <= 1, "asked to read it all");
 }
 
 #[tokio::test]

@@ -63,6 +63,9 @@ pub struct ChatRequest {
     /// Alternatives per token, 0 to 20; needs `logprobs`.
     #[serde(default)]
     pub top_logprobs: Option<u32>,
+    /// `false`: read the whole prompt, also what an earlier request had in common with it; for measurements.
+    #[serde(default)]
+    pub cache_prompt: Option<bool>,
     /// End tokens do not end the answer.
     #[serde(default)]
     pub ignore_eos: Option<bool>,

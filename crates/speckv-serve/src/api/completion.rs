@@ -64,6 +64,9 @@ pub struct CompletionRequest {
     /// Put the prompt before the answer.
     #[serde(default)]
     pub echo: Option<bool>,
+    /// `false`: read the whole prompt, also what an earlier request had in common with it; for measurements.
+    #[serde(default)]
+    pub cache_prompt: Option<bool>,
     /// End tokens do not end the answer.
     #[serde(default)]
     pub ignore_eos: Option<bool>,

@@ -54,6 +54,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         stops,
         continues: false,
         ignore_end: request.ignore_eos.unwrap_or(false),
+        reuse: request.cache_prompt.unwrap_or(true),
         logprobs,
         speculation,
         choices,

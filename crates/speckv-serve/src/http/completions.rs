@@ -58,6 +58,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         stops: options::stops(request.stop.clone())?,
         continues: true,
         ignore_end: request.ignore_eos.unwrap_or(false),
+        reuse: request.cache_prompt.unwrap_or(true),
         logprobs,
         speculation,
         choices,

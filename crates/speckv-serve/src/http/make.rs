@@ -53,6 +53,8 @@ pub struct Common {
     pub continues: bool,
     /// End tokens do not end it.
     pub ignore_end: bool,
+    /// Prompts may go on from what was read for an earlier request.
+    pub reuse: bool,
     /// Alternatives per token.
     pub logprobs: Option<usize>,
     /// How it speculates.
@@ -131,6 +133,7 @@ pub fn submit(
                 stops: common.stops.clone(),
                 continues: common.continues,
                 ignore_end: common.ignore_end,
+                reuse: common.reuse,
                 logprobs: common.logprobs,
                 speculation: common.speculation,
                 deadline: asked + app.limits.request_timeout,

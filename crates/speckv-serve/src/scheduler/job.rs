@@ -48,6 +48,8 @@ pub struct Job {
     pub continues: bool,
     /// End tokens do not end it.
     pub ignore_end: bool,
+    /// It may go on from what was read for an earlier request.
+    pub reuse: bool,
     /// How many alternatives to report per token; `None` for no likelihoods.
     pub logprobs: Option<usize>,
     /// How it speculates.

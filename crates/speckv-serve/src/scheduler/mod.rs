@@ -208,7 +208,12 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     /// A sequence for a job, and how many tokens of its prompt need not be read.
     fn sequence(&mut self, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
         let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
-        let (sequence, cached) = match self.pool.take(&job.prompt, room) {
+        let rested = match (job.reuse, room) {
+            (true, _) => self.pool.take(&job.prompt, room),
+            (false, true) => None,
+            (false, false) => self.pool.take_oldest(),
+        };
+        let (sequence, cached) = match rested {
             Some(rested) => self.renew(rested, job)?,
             None => match self.engine.sequence(self.settings(job)) {
                 Ok(sequence) => (sequence, 0),
@@ -226,6 +231,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
 
     fn renew(&mut self, mut rested: Sequence<M>, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
         let settings = self.settings(job);
+        if !job.reuse {
+            rested.rewind(1);
+        }
         match self.engine.renew(&mut rested, settings) {
             Ok(cached) => Ok((rested, cached)),
             Err(error) => {
