@@ -11,7 +11,7 @@ const key = process.env.SPECKV_API_KEY || "";
 const pictures = process.env.SCREENSHOTS || join(tmpdir(), "speckv-screenshots");
 mkdirSync(pictures, { recursive: true });
 const profile = mkdtempSync(join(tmpdir(), "speckv-chromium-"));
-const LIST = "Repeat this list three times, exactly: red apple, green pear, blue plum, yellow lemon.";
+const CODE = "Write a Python function that merges two sorted lists.";
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
@@ -58,13 +58,14 @@ async function desktop() {
   }
   await ready(page);
   await page.screenshot({ path: join(pictures, "desktop-empty.png") });
-  await page.getByLabel("Most tokens").fill("80");
-  await page.getByRole("textbox", { name: "Your message" }).fill(LIST);
+  await page.getByLabel("Most tokens").fill("120");
+  await page.locator("#controller").selectOption("fixed");
+  await page.getByRole("textbox", { name: "Your message" }).fill(CODE);
   await page.keyboard.press("Enter");
   await page.locator(".turn.answer .text span").first().waitFor({ timeout: 60000 });
   await complete(page);
   const said = await page.locator(".turn.answer .text").first().evaluate(text => [...text.querySelectorAll("span")].map(span => span.textContent).join(""));
-  const expected = await answer({ messages: [{ role: "user", content: LIST }], temperature: 0, max_tokens: 80 });
+  const expected = await answer({ messages: [{ role: "user", content: CODE }], temperature: 0, max_tokens: 120 });
   assert.equal(said, expected, "the page shows what the API says");
   const accepted = page.locator(".turn.answer .text span.accepted");
   assert.ok((await accepted.count()) > 3, "some tokens were drafted and accepted");
@@ -80,10 +81,10 @@ async function desktop() {
   assert.equal(await accepted.first().evaluate(span => getComputedStyle(span).backgroundColor), "rgba(0, 0, 0, 0)");
   await page.getByLabel("Colour tokens").check();
 
-  await page.getByLabel("Controller").selectOption("fixed");
-  await page.getByLabel("Gamma").fill("6");
+  await page.locator("#controller").selectOption("fixed");
+  await page.locator("#gamma").fill("6");
   await page.getByLabel("Beside it: off").check();
-  await page.getByRole("textbox", { name: "Your message" }).fill("Now say the list once more.");
+  await page.getByRole("textbox", { name: "Your message" }).fill("Explain the code line by line.");
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".comparison").waitFor({ timeout: 120000 });
   await complete(page);
@@ -95,7 +96,7 @@ async function desktop() {
   assert.ok((await wide(page)) <= 0, "nothing is wider than the window");
   await page.screenshot({ path: join(pictures, "desktop-comparison.png") });
 
-  await page.getByLabel("Gamma").fill("999");
+  await page.locator("#gamma").fill("999");
   await page.getByLabel("Beside it: off").uncheck();
   await page.getByRole("textbox", { name: "Your message" }).fill("Too far?");
   await page.keyboard.press("Enter");
@@ -123,7 +124,7 @@ async function phone() {
   await page.keyboard.press("Escape");
   assert.equal(await page.getByRole("button", { name: "Settings" }).getAttribute("aria-expanded"), "false");
   await page.screenshot({ path: join(pictures, "phone-empty.png") });
-  await page.getByRole("textbox", { name: "Your message" }).fill(LIST);
+  await page.getByRole("textbox", { name: "Your message" }).fill(CODE);
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".turn.answer .text span.accepted").first().waitFor({ timeout: 60000 });
   await complete(page);

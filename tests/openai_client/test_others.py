@@ -1,6 +1,7 @@
 """Completions, models, tokens, errors, and what operators look at."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 
@@ -8,9 +9,13 @@ import openai
 import pytest
 
 
-def fetch(url, body=None, headers=None):
+KEY = os.environ.get("SPECKV_API_KEY", "")
+
+
+def fetch(url, body=None):
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json", **(headers or {})})
+    key = {"Authorization": f"Bearer {KEY}"} if KEY else {}
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json", **key})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
@@ -90,9 +95,7 @@ def test_bytes_that_are_no_request_are_told_so(url, body):
 
 
 def test_a_wrong_key_is_an_authentication_error():
-    import os
-
-    if not os.environ.get("SPECKV_API_KEY"):
+    if not KEY:
         pytest.skip("this server asks for no key")
     wrong = openai.OpenAI(base_url=os.environ["SPECKV_URL"] + "/v1", api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError) as error:

@@ -3,7 +3,7 @@
 mod support;
 
 use axum::{body::Body, http::Request};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree};
 use serde_json::{Map, Value, json};
 use speckv_serve::api::{
     self,
@@ -41,46 +41,47 @@ fn anything() -> impl Strategy<Value = Value> {
     })
 }
 
+const KNOWN: &[&str] = &[
+    "model",
+    "messages",
+    "role",
+    "content",
+    "type",
+    "text",
+    "prompt",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "seed",
+    "n",
+    "stop",
+    "stream",
+    "stream_options",
+    "include_usage",
+    "logprobs",
+    "top_logprobs",
+    "speculation",
+    "controller",
+    "gamma",
+    "draft",
+    "details",
+    "tools",
+    "response_format",
+    "logit_bias",
+    "echo",
+    "suffix",
+    "best_of",
+    "tokens",
+    "ignore_eos",
+];
+
 fn field() -> impl Strategy<Value = String> {
-    let known = [
-        "model",
-        "messages",
-        "role",
-        "content",
-        "type",
-        "text",
-        "prompt",
-        "max_tokens",
-        "max_completion_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "repetition_penalty",
-        "frequency_penalty",
-        "seed",
-        "n",
-        "stop",
-        "stream",
-        "stream_options",
-        "include_usage",
-        "logprobs",
-        "top_logprobs",
-        "speculation",
-        "controller",
-        "gamma",
-        "draft",
-        "details",
-        "tools",
-        "response_format",
-        "logit_bias",
-        "echo",
-        "suffix",
-        "best_of",
-        "tokens",
-        "ignore_eos",
-    ];
-    prop_oneof![9 => proptest::sample::select(&known[..]).prop_map(str::to_owned), 1 => ".{0,6}"]
+    prop_oneof![9 => proptest::sample::select(KNOWN).prop_map(str::to_owned), 1 => ".{0,6}"]
 }
 
 /// An object with fields of requests and values of any kind, beside parts that are right.
@@ -147,5 +148,3 @@ fn whatever_is_posted_the_answer_is_json_and_no_500() {
     }
     assert!(answered > 30, "{answered} were answered: the test should reach further than the first check");
 }
-
-use proptest::strategy::ValueTree;

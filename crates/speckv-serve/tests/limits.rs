@@ -236,10 +236,10 @@ async fn what_takes_too_long_is_told_so_in_whole_and_in_streams() {
 async fn a_request_that_breaks_the_model_fails_alone() {
     let setup = Setup { pass: Duration::from_millis(1), draft: None, ..Setup::default() };
     let server = Server::new(setup);
-    let good = futures_util::future::join_all((0..3).map(|n| async {
-        let n = n;
-        (n, server.complete(&format!("good {n}"), 60).await)
-    }));
+    let server = &server;
+    let good = futures_util::future::join_all(
+        (0..3).map(|n| async move { (n, server.complete(&format!("good {n}"), 60).await) }),
+    );
     let bad = async {
         tokio::time::sleep(Duration::from_millis(15)).await;
         server.ask("/v1/completions", long("this is ^^^ poison", 10)).await
@@ -255,10 +255,10 @@ async fn a_request_that_breaks_the_model_fails_alone() {
 #[tokio::test]
 async fn a_pass_that_panics_once_costs_nobody_anything_when_it_is_shared() {
     let server = Server::new(Setup { pass: Duration::from_millis(1), ..Setup::default() });
-    let asks = futures_util::future::join_all((0..4).map(|n| async move { n }).map(|n| async {
-        let n = n.await;
-        (n, server.complete(&format!("shared {n}"), 50).await)
-    }));
+    let server = &server;
+    let asks = futures_util::future::join_all(
+        (0..4).map(|n| async move { (n, server.complete(&format!("shared {n}"), 50).await) }),
+    );
     let breaker = async {
         tokio::time::sleep(Duration::from_millis(12)).await;
         server.model.panics.store(true, Ordering::Relaxed);
