@@ -259,7 +259,7 @@ async fn likelihoods_are_told_in_both_forms() {
     assert_eq!(entries, 20);
 
     let body =
-        json!({"prompt": ["ab", [99, 100]], "max_tokens": 5, "temperature": 0, "logprobs": 2, "ignore_eos": true});
+        json!({"prompt": [[97, 98], [99, 100]], "max_tokens": 5, "temperature": 0, "logprobs": 2, "ignore_eos": true});
     let answer = server.ask("/v1/completions", body).await.ok();
     assert_eq!(answer["choices"].as_array().unwrap().len(), 2);
     let logprobs = &answer["choices"][1]["logprobs"];
