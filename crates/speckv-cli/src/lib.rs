@@ -17,6 +17,7 @@ pub mod download;
 pub mod failure;
 pub mod interrupt;
 pub mod machine;
+pub mod memory;
 pub mod obtain;
 pub mod pair;
 pub mod printer;

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,21 +17,24 @@ use speckv::{
 use speckv_cpu::{
     chat_template::{ChatTemplate, Message, Origin},
     gguf::Gguf,
-    model::{Config, CpuModel, LoadError, LoadOptions},
+    matrix::PackError,
+    model::{Compression, Config, CpuModel, LoadError, LoadOptions, packed_bytes},
     pool::Pool,
     tokenizer::Tokenizer,
 };
 
 use crate::{
-    args::DraftChoice,
+    args::{DraftChoice, DraftHead, DraftModel},
     controllers::MAX_GAMMA,
     conversation::Scribe,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
+    memory,
     obtain::Shelf,
     printer::Printer,
     progress::Unit,
     settings::PairSettings,
+    units,
 };
 
 /// Context where the user gives none and the model allows it.
@@ -80,17 +84,26 @@ pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
     })
 }
 
-/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so; `head`
-/// are the tokens that the output head is cut to.
+/// What becomes of a model's weights.
+#[derive(Debug, Clone, Default)]
+pub struct Treatment {
+    /// What the matrices become.
+    pub compression: Compression,
+    /// The tokens that the output head leaves out while the text has none of them.
+    pub head_gap: Option<Range<Token>>,
+}
+
+/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so.
 ///
 /// # Errors
-/// Another architecture, missing or misshapen tensors, a context that is too long.
+/// Another architecture, missing or misshapen tensors, a context that is too long, weights that do not fit in memory or that the compression cannot
+/// hold.
 pub fn model(
     file: &Arc<Gguf>,
     pool: &Arc<Pool>,
     context: usize,
     cut: bool,
-    head: Option<Vec<Token>>,
+    treatment: Treatment,
     printer: &Printer,
 ) -> Outcome<Arc<CpuModel>> {
     let failure = |error: LoadError| {
@@ -99,13 +112,18 @@ pub fn model(
             LoadError::Config(_) => {
                 "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
             }
+            LoadError::Pack { source: PackError::Columns { .. } | PackError::Convert(_), .. } => {
+                "another --compression (or --draft-compression) can hold these weights; asis always can".into()
+            }
             _ => DAMAGED.into(),
         };
         Failure::new(chain(&error), hint).about(name(file))
     };
     let longest = Config::from_metadata(file.metadata()).map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
-    options.head_tokens = head;
+    let Treatment { compression, head_gap } = treatment;
+    memory::check(file, compression)?;
+    (options.head_gap, options.compression) = (head_gap, compression);
     options.context = Some(if cut { context.min(longest) } else { context });
     let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
@@ -138,8 +156,15 @@ impl Pair {
         // Cheap things first: a wrong draft is found out before gigabytes are read.
         let target_path = shelf.file(&settings.target, interrupt, printer)?;
         let target_file = open(&target_path)?;
-        let draft_path = settings.draft.model().map(|draft| shelf.file(draft, interrupt, printer)).transpose()?;
-        let draft_file = draft_path.as_deref().map(open).transpose()?;
+        let draft_path = match settings.draft.model() {
+            Some(DraftModel::Named(draft)) => Some(shelf.file(draft, interrupt, printer)?),
+            Some(DraftModel::Itself(_)) => Some(target_path.clone()),
+            None => None,
+        };
+        let draft_file = match settings.draft.model() {
+            Some(DraftModel::Itself(_)) => Some(Arc::clone(&target_file)),
+            _ => draft_path.as_deref().map(open).transpose()?,
+        };
         let tokenizer = tokenizer(&target_file)?;
         if let Some(draft_file) = &draft_file {
             check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
@@ -149,11 +174,29 @@ impl Pair {
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
-        let target = model(&target_file, &pool, context, cut, None, printer)?;
+        let treatment = Treatment { compression: settings.compression, head_gap: None };
+        let target = model(&target_file, &pool, context, cut, treatment, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
-        let head = settings.draft_head.map(|count| tokenizer.frequent(count));
-        let draft =
-            draft_file.map(|file| model(&file, &pool, target.context_length(), true, head, printer)).transpose()?;
+        let treatment = Treatment {
+            compression: match settings.draft.model() {
+                Some(&DraftModel::Itself(compression)) => compression,
+                _ => settings.draft_compression,
+            },
+            head_gap: match settings.draft_head {
+                DraftHead::First(count) => Some(tokenizer.rare(count)),
+                DraftHead::Whole => None,
+            },
+        };
+        if let (Some(DraftModel::Itself(compression)), Some(file)) = (settings.draft.model(), &draft_file) {
+            let bytes = packed_bytes(file, *compression);
+            printer.note(&format!(
+                "the target's own copy in {compression} drafts: {} more of memory",
+                units::bytes(bytes)
+            ));
+        }
+        let draft = draft_file
+            .map(|file| model(&file, &pool, target.context_length(), true, treatment, printer))
+            .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
         let mut engine = Engine::new(target, drafter);
         engine.set_max_gamma(MAX_GAMMA);

@@ -82,9 +82,11 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     models.gamma = count("gamma", models.gamma, file.gamma, 1, controllers::MAX_GAMMA as u64)?;
     models.ctx = count("ctx", models.ctx, file.ctx, 2, 16_777_216)?;
     models.threads = count("threads", models.threads, file.threads, 1, 1024)?;
-    let kv_memory = args.kv_memory.map_or_else(|| ranged("kv-memory", file.kv_memory, 1, 16_777_216), |mb| Ok(Some(mb)))?;
-    let request_timeout =
-        args.request_timeout.map_or_else(|| ranged("request-timeout", file.request_timeout, 1, 604_800), |s| Ok(Some(s)))?;
+    let kv_memory =
+        args.kv_memory.map_or_else(|| ranged("kv-memory", file.kv_memory, 1, 16_777_216), |mb| Ok(Some(mb)))?;
+    let request_timeout = args
+        .request_timeout
+        .map_or_else(|| ranged("request-timeout", file.request_timeout, 1, 604_800), |s| Ok(Some(s)))?;
     let stop_timeout =
         args.stop_timeout.map_or_else(|| ranged("stop-timeout", file.stop_timeout, 0, 86_400), |s| Ok(Some(s)))?;
     let log_format = match (args.log_format, file.log_format.as_deref()) {

@@ -7,9 +7,10 @@ use speckv::{
     cost::CostModel,
     sampling::SamplingSettings,
 };
+use speckv_cpu::model::Compression;
 
 use crate::{
-    args::{DraftChoice, ModelOptions, SamplingOptions},
+    args::{DraftChoice, DraftHead, DraftModel, ModelOptions, SamplingOptions, WeightOptions},
     calibration::Costs,
     catalogue::Catalogue,
     controllers,
@@ -31,8 +32,12 @@ pub struct PairSettings {
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.
     pub context: Option<usize>,
-    /// Tokens that the draft's output head is cut to; `None` leaves it whole.
-    pub draft_head: Option<usize>,
+    /// What the target's weights become.
+    pub compression: Compression,
+    /// What the draft's weights become, unless it is the target itself.
+    pub draft_compression: Compression,
+    /// Tokens that the draft's output head covers.
+    pub draft_head: DraftHead,
 }
 
 /// How an answer is made.
@@ -66,6 +71,13 @@ impl AnswerSettings {
 }
 
 impl PairSettings {
+    /// The settings of target and draft with their weights as the options say.
+    #[must_use]
+    pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
+        let &WeightOptions { compression, draft_compression, draft_head } = weights;
+        PairSettings { target, draft, threads, context: None, compression, draft_compression, draft_head }
+    }
+
     /// Target and draft by the options; the default draft comes only with the default target.
     #[must_use]
     pub fn models(
@@ -77,7 +89,11 @@ impl PairSettings {
         let [default_target, default_draft] = catalogue.default_pair();
         let target = model.unwrap_or(default_target).clone();
         let draft = draft.cloned().unwrap_or_else(|| {
-            if target == *default_target { DraftChoice::Model(default_draft.clone()) } else { fallback }
+            if target == *default_target {
+                DraftChoice::Model(DraftModel::Named(default_draft.clone()))
+            } else {
+                fallback
+            }
         });
         (target, draft)
     }
@@ -119,7 +135,7 @@ pub fn resolve(
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-    let pair = PairSettings { target, draft, threads, context: models.ctx, draft_head: models.draft_head };
+    let pair = PairSettings { context: models.ctx, ..PairSettings::new(target, draft, threads, &models.weights) };
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,
@@ -187,7 +203,7 @@ mod tests {
     #[test]
     fn the_default_draft_comes_only_with_the_default_target() {
         let draft = |words| resolved(words).expect("resolves").0.draft;
-        let default = DraftChoice::Both("qwen2.5-coder-0.5b".into());
+        let default = DraftChoice::Both(DraftModel::Named("qwen2.5-coder-0.5b".into()));
         assert_eq!(draft(""), default);
         assert_eq!(draft("--model qwen2.5-coder-1.5b"), default);
         assert_eq!(draft("--model other.gguf"), DraftChoice::None);
@@ -198,7 +214,8 @@ mod tests {
     #[test]
     fn look_up_joins_the_model_where_the_controller_can_use_it() {
         let draft = |words: &str| resolved(&format!("--draft d.gguf {words}")).expect("resolves").0.draft;
-        let (model, both) = (DraftChoice::Model("d.gguf".into()), DraftChoice::Both("d.gguf".into()));
+        let named = DraftModel::Named("d.gguf".into());
+        let (model, both) = (DraftChoice::Model(named.clone()), DraftChoice::Both(named));
         assert_eq!(draft(""), both);
         assert_eq!(draft("--no-lookup"), model);
         assert_eq!(draft("--controller fixed"), model);

@@ -1,6 +1,7 @@
 //! `speckv serve` as a process: what it says where it cannot start, and that it stops when it is asked to.
 
-mod support;
+#[path = "support/process.rs"]
+mod process;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -8,7 +9,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use support::{Desk, Ended};
+use process::{Desk, Ended};
 
 struct Server {
     child: Child,
@@ -23,7 +24,8 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("no address but {line:?}")).to_owned();
+        let address =
+            line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("no address but {line:?}")).to_owned();
         Server { child, address }
     }
 
@@ -52,7 +54,8 @@ impl Server {
 #[test]
 fn it_answers_like_run_and_stops_at_a_signal() {
     let desk = Desk::new();
-    let expected = desk.run(&["run", "--quiet", "--model", "target.gguf", "--raw", "-n", "12", "the cat"]).succeeds().out;
+    let expected =
+        desk.run(&["run", "--quiet", "--model", "target.gguf", "--raw", "-n", "12", "the cat"]).succeeds().out;
     for (signal, more) in [("-TERM", vec![]), ("-INT", vec!["--draft", "draft.gguf"])] {
         let server = Server::start(&desk, &more);
         let body = r#"{"prompt": "the cat", "max_tokens": 12, "temperature": 0}"#;
@@ -104,7 +107,14 @@ fn a_key_from_the_environment_is_asked_for_and_never_shown() {
     assert!(server.ask("GET", "/v1/models", "authorization: Bearer very-secret\r\n", "").starts_with("HTTP/1.1 200"));
     let ended = server.stop("-TERM").succeeds();
     assert!(!ended.err.contains("very-secret"));
-    let logged: Vec<serde_json::Value> =
-        ended.err.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert!(logged.iter().any(|line| line["fields"]["status"] == 401 && line["fields"]["request"].is_string()), "{ended:?}");
+    let logged: Vec<serde_json::Value> = ended
+        .err
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(
+        logged.iter().any(|line| line["fields"]["status"] == 401 && line["fields"]["request"].is_string()),
+        "{ended:?}"
+    );
 }

@@ -120,19 +120,39 @@ fn a_prompt_longer_than_a_slice_equals_token_by_token() {
 }
 
 #[test]
-fn a_cut_head_keeps_the_logits_of_its_tokens_and_excludes_the_others() {
-    let file = file(&Tiny::default());
-    let tokens = text(9);
-    let whole = logits(&load(&file, &options(2)), &tokens);
-    let keep = vec![3u32, 100, 101, 258, 7];
-    let cut = load(&file, &LoadOptions { head_tokens: Some(keep.clone()), ..options(2) });
-    assert_eq!(cut.vocab_size(), whole[0].len());
-    for (cut, whole) in logits(&cut, &tokens).iter().zip(&whole) {
-        for token in 0..whole.len() {
-            let expected = if keep.contains(&(token as u32)) { whole[token] } else { f32::NEG_INFINITY };
-            assert_eq!(cut[token].to_bits(), expected.to_bits(), "token {token}");
+fn a_head_with_a_gap_leaves_its_tokens_out_until_the_text_has_one() {
+    let file = file(&Tiny { context_length: 512, ..Tiny::default() });
+    let (asked, gap) = (60..250, 64..240); // whole groups of 16
+    let with_gap = load(&file, &LoadOptions { head_gap: Some(asked), ..options(2) });
+    let whole = load(&file, &options(2));
+    assert_eq!(with_gap.vocab_size(), whole.vocab_size());
+    assert_eq!(with_gap.head_size(), whole.vocab_size() - gap.len());
+    assert!(with_gap.pass_bytes() < whole.pass_bytes());
+    // Position 5 has a token of the gap: its own logits and those of the next 255 positions are whole.
+    let tokens: Vec<u32> = (0..300).map(|i| if i == 5 { 100 } else { i * 37 % 64 }).collect();
+    let expected = logits(&whole, &tokens);
+    let left_out = |position: usize| !(5..5 + 256).contains(&position);
+    let check = |position: usize, got: &[f32]| {
+        for (token, (got, whole)) in got.iter().zip(&expected[position]).enumerate() {
+            let expected = if gap.contains(&token) && left_out(position) { f32::NEG_INFINITY } else { *whole };
+            assert_eq!(got.to_bits(), expected.to_bits(), "position {position}, token {token}");
         }
+    };
+    for (position, got) in logits(&with_gap, &tokens).iter().enumerate() {
+        check(position, got);
     }
+    // What was forgotten is forgotten: the same text in pieces, with a token of the gap that is taken back.
+    let mut cache = with_gap.new_cache().unwrap();
+    let mut rows = Logits::new();
+    let mut read = |cache: &mut _, tokens: &[u32]| {
+        with_gap.forward(&mut [Feed { cache, tokens, rows: 1 }], &mut rows).unwrap();
+        rows.row(0).to_vec()
+    };
+    read(&mut cache, &[tokens[0], tokens[1], 200]);
+    cache.truncate(2);
+    check(3, &read(&mut cache, &tokens[2..4]));
+    check(6, &read(&mut cache, &tokens[4..7]));
+    check(299, &read(&mut cache, &tokens[7..]));
 }
 
 #[test]

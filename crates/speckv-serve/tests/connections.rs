@@ -123,6 +123,8 @@ async fn a_reader_that_stands_still_holds_up_nobody_and_is_given_up() {
         assert!(start.elapsed() < Duration::from_secs(60), "the slow reader was never given up");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let text = server.get("/metrics").await.text;
+    assert!(text.contains("request_failed_total{reason=\"abandoned\"} 3"), "{text}");
     drop(stream);
 }
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use speckv_lab::workload::Split;
 
-use super::values::{DraftChoice, GammaList, gamma_list, threads, whole};
+use super::{
+    common::WeightOptions,
+    values::{DraftChoice, GammaList, gamma_list, threads, whole},
+};
 
 /// Most tokens of context or prompt that can be asked for; what a model was made for is checked when it is known.
 const MOST_TOKENS: usize = 16_777_216;
@@ -77,9 +80,9 @@ pub struct ComparisonOptions {
     /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// Cut the draft's output head to the N most frequent tokens
-    #[arg(long, value_name = "N", value_parser = whole(1..=MOST_TOKENS, "32768 and 65536 are sizes to try"))]
-    pub draft_head: Option<usize>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use speckv::controller::ControllerSpec;
 use speckv_lab::workload::Split;
 
-use super::values::{DraftChoice, gamma, number, threads, whole};
+use super::{
+    common::WeightOptions,
+    values::{DraftChoice, gamma, number, threads, whole},
+};
 use crate::controllers;
 
 /// Which prompts of a workload.
@@ -55,6 +58,9 @@ pub struct ProfileArgs {
     /// Draft: a catalogue name, a path, or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// Depth of the draft model's chain at every position.
     #[arg(long, value_name = "N", default_value = "8", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,

@@ -10,10 +10,10 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
-pub use common::{ModelOptions, SamplingOptions};
+pub use common::{ModelOptions, SamplingOptions, WeightOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
 pub use serve::{LogFormat, ServeArgs};
-pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
+pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
@@ -145,6 +145,9 @@ pub struct IdentityArgs {
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// How many of the built-in prompts to use.
     #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
     pub prompts: usize,

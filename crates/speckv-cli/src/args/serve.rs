@@ -30,7 +30,14 @@ pub struct ServeArgs {
         value_parser = whole(0..=65_535_u16, "8080 is the default"))]
     pub port: Option<u16>,
     /// Key that clients must send; may be given several times. Prefer the variable: others on the machine can see flags
-    #[arg(long, value_name = "KEY", env = "SPECKV_API_KEY", hide_env_values = true, value_delimiter = ',', help_heading = "Server")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "SPECKV_API_KEY",
+        hide_env_values = true,
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
     pub api_key: Option<Vec<String>>,
     /// Name of the model in the API [default: the catalogue's or the file's name]
     #[arg(long, value_name = "NAME", env = "SPECKV_ALIAS", help_heading = "Server")]

@@ -117,6 +117,7 @@ mod tests {
             program: Mark::default(),
             target: Mark::default(),
             draft: None,
+            compression: Vec::new(),
             draft_head: None,
             context: 1024,
         }

@@ -29,6 +29,8 @@ pub struct Subject {
     pub target: Mark,
     /// The draft's file.
     pub draft: Option<Mark>,
+    /// What became of the weights of target and draft.
+    pub compression: Vec<String>,
     /// Tokens that the draft's output head covers.
     pub draft_head: Option<usize>,
     /// Longest context of a sequence; where it is short, long contexts were not measured.
@@ -64,6 +66,11 @@ impl Subject {
             program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
             target: mark(&pair.target_path),
             draft: pair.draft_path.as_deref().map(mark),
+            compression: [Some(target), pair.draft.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|model| model.compression().to_string())
+                .collect(),
             draft_head: pair.draft.as_ref().map(|draft| draft.head_size()),
             context: speckv::model::LanguageModel::context_length(&**target).min(LONGEST),
         }
@@ -125,6 +132,7 @@ mod tests {
             program: Mark::default(),
             target: Mark { bytes: 5, modified: 6, ends: "ab".into() },
             draft: None,
+            compression: vec!["asis".into()],
             draft_head: None,
             context: 1024,
         }
@@ -140,6 +148,7 @@ mod tests {
             Subject { program: Mark { bytes: 1, ..Mark::default() }, ..subject() },
             Subject { target: Mark { modified: 7, ..subject().target }, ..subject() },
             Subject { draft: Some(Mark::default()), ..subject() },
+            Subject { compression: vec!["nf4".into()], ..subject() },
         ] {
             assert_ne!(other.key(), key, "{other:?}");
         }

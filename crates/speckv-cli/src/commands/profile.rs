@@ -53,13 +53,12 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings =
-        PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+    let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {
         let (sha256, bytes) = checksum(path, &interrupt, printer)?;
-        let compression = model.file_type().name().into();
+        let compression = model.weight_type().name().into();
         Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: shape(model), compression })
     };
     let ngram = NgramSettings::default();
@@ -68,7 +67,7 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
         version: Settings::version(),
         target: facts(&target, &pair.target_path, &target_model)?,
         draft: match (draft.model(), &pair.draft_path, &pair.draft) {
-            (Some(name), Some(path), Some(model)) => Some(facts(name, path, model)?),
+            (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
         },
         gamma_max: args.gamma_max,

@@ -221,7 +221,8 @@ fn cache_bytes(model: &CpuModel) -> u64 {
 /// A catalogue name, or a file's name without its ending.
 fn name(model: &str) -> String {
     let path = Path::new(model);
-    let stem = if path.extension().is_some_and(|ending| ending == "gguf") { path.file_stem() } else { path.file_name() };
+    let stem =
+        if path.extension().is_some_and(|ending| ending == "gguf") { path.file_stem() } else { path.file_name() };
     stem.map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
@@ -229,8 +230,8 @@ fn describe(draft: &DraftChoice) -> Option<String> {
     match draft {
         DraftChoice::None => None,
         DraftChoice::Ngram => Some("ngram".into()),
-        DraftChoice::Model(model) => Some(name(model)),
-        DraftChoice::Both(model) => Some(format!("{}+ngram", name(model))),
+        DraftChoice::Model(model) => Some(name(&model.to_string())),
+        DraftChoice::Both(model) => Some(format!("{}+ngram", name(&model.to_string()))),
     }
 }
 

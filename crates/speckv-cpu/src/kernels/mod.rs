@@ -27,6 +27,8 @@ use format::Format;
 use simd::Portable;
 use tile::TileArgs;
 
+use crate::quant::iq4_nl;
+
 /// An instruction set that kernels are compiled for. All give the same results, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
@@ -173,6 +175,13 @@ macro_rules! versions {
             }
 
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn to_iq4_nl(values: &[f32], out: &mut [u8]) {
+                for (values, out) in values.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                    *out = iq4_nl::pack(&iq4_nl::quantize(values));
+                }
+            }
+
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn add(x: &mut [f32], y: &[f32]) {
                 rows::add(x, y);
             }
@@ -253,6 +262,12 @@ impl Isa {
     ) {
         // SAFETY: as above, and the caller's promise.
         unsafe { dispatch!(self, swiglu_quantize(gate, up, parts, first, block)) }
+    }
+
+    /// Blocks of [`iq4_nl`] near `values`, a whole number of blocks.
+    pub(crate) fn to_iq4_nl(self, values: &[f32], out: &mut [u8]) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, to_iq4_nl(values, out)) }
     }
 
     /// See [`rows::rotate`].

@@ -17,6 +17,8 @@ pub struct KvCache {
     capacity: usize,
     kv_heads: usize,
     head_dim: usize,
+    /// Positions, ascending, of tokens that the model's output head leaves out elsewhere.
+    rare: Vec<usize>,
 }
 
 impl KvCache {
@@ -33,6 +35,7 @@ impl KvCache {
             capacity,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
+            rare: Vec::new(),
         })
     }
 
@@ -44,6 +47,15 @@ impl KvCache {
     pub(super) fn grow(&mut self, tokens: usize) {
         self.len += tokens;
         debug_assert!(self.len <= self.capacity);
+    }
+
+    /// The last position of a token that the output head leaves out elsewhere.
+    pub(super) fn last_rare(&self) -> Option<usize> {
+        self.rare.last().copied()
+    }
+
+    pub(super) fn note_rare(&mut self, position: usize) {
+        self.rare.push(position);
     }
 
     /// Where a layer's heads lie.
@@ -62,6 +74,7 @@ impl Cache for KvCache {
 
     fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        while self.rare.pop_if(|position| *position >= len).is_some() {}
     }
 
     fn pretend(&mut self, len: usize) -> bool {

@@ -7,21 +7,19 @@ use speckv::{
     model::{Feed, LanguageModel, ModelError},
 };
 
-use crate::{
-    gguf::{Gguf, TensorType},
-    kernels::Isa,
-    pool::Pool,
-};
+use crate::{gguf::Gguf, kernels::Isa, matrix::WeightType, pool::Pool};
 
 mod cache;
+mod compression;
 mod config;
 mod pass;
 mod scratch;
 mod weights;
 
 pub use cache::KvCache;
+pub use compression::{Compression, Role, UnknownCompression};
 pub use config::{Config, ConfigError, Rope, supported_architectures};
-pub use weights::{LoadError, LoadOptions, Progress};
+pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
 use scratch::Scratch;
 use weights::Weights;
@@ -33,7 +31,7 @@ pub struct CpuModel {
     context: usize,
     isa: Isa,
     pool: Arc<Pool>,
-    file_type: TensorType,
+    compression: Compression,
     /// Room for one pass; passes of one model take turns.
     scratch: Mutex<Scratch>,
     /// Angle per position of each rotary pair, [rope.dim / 2].
@@ -56,7 +54,7 @@ impl CpuModel {
             let (path, most) = (file.path().map(Into::into), config.context_length);
             return Err(LoadError::Context { path, most, asked: context });
         }
-        let weights = Weights::load(file, &config, options.head_tokens.as_deref(), &options.pool, progress)?;
+        let weights = Weights::load(file, &config, options, progress)?;
         let available = Isa::available();
         let from_environment = || {
             let name = std::env::var("SPECKV_ISA").ok()?;
@@ -76,7 +74,7 @@ impl CpuModel {
             context,
             isa: isa.unwrap_or_else(Isa::detect),
             pool: Arc::clone(&options.pool),
-            file_type: weights::dominant_type(file),
+            compression: options.compression,
             scratch: Mutex::new(Scratch::default()),
             rope_frequencies,
             config,
@@ -95,10 +93,11 @@ impl CpuModel {
         self.weights.pass_bytes()
     }
 
-    /// Tokens that the output head covers: all of the vocabulary, or those that it was cut to.
+    /// Tokens that the output head covers while the text has none of those that it leaves out.
     #[must_use]
     pub fn head_size(&self) -> usize {
-        self.weights.head.matrix.rows()
+        let head = &self.weights.head;
+        head.matrix.rows() - head.gap.as_ref().map_or(0, ExactSizeIterator::len)
     }
 
     /// Multiply-adds with weights for one position.
@@ -113,10 +112,16 @@ impl CpuModel {
         KvCache::position_bytes(&self.config)
     }
 
-    /// The type that most of the weights have.
+    /// The type that most of the weights have in memory.
     #[must_use]
-    pub fn file_type(&self) -> TensorType {
-        self.file_type
+    pub fn weight_type(&self) -> WeightType {
+        self.weights.dominant_type()
+    }
+
+    /// What became of the weights when they were loaded.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// The instruction set in use.

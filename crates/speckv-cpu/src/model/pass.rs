@@ -1,5 +1,7 @@
 //! One pass over the weights.
 
+use std::ops::Range;
+
 use speckv::{
     logits::Logits,
     model::{Cache, Feed, ModelError},
@@ -12,7 +14,10 @@ use super::{
     weights::{Layer, Projection},
 };
 use crate::{
-    kernels::attention::{ATTENTION_ROWS, AttentionArgs},
+    kernels::{
+        attention::{ATTENTION_ROWS, AttentionArgs},
+        simd::GROUP,
+    },
     matrix::{Input, Matrix, Output},
 };
 
@@ -27,6 +32,9 @@ const STRIP: usize = 12;
 
 /// Most groups of 16 outputs that a task takes at once.
 const TASK_GROUPS: usize = 16;
+
+/// For so many tokens after one that the output head leaves out elsewhere, the head is whole: a text in another script has more of them.
+const RARE_REACH: usize = 256;
 
 /// A mutable buffer that tasks write disjoint rows of.
 #[derive(Clone, Copy)]
@@ -60,22 +68,27 @@ impl CpuModel {
     }
 
     /// All products of `input` with several matrices in one section.
-    fn multiply(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Output)]) {
-        let groups: usize = products.iter().map(|(matrix, _)| matrix.groups()).sum();
+    fn multiply<const COUNT: usize>(&self, input: Input<'_>, n: usize, products: [(&Matrix, Output); COUNT]) {
+        self.multiply_groups(input, n, &products.map(|(matrix, out)| (matrix, 0..matrix.groups(), out)));
+    }
+
+    /// Products of `input` with some groups of 16 rows of several matrices, in one section.
+    fn multiply_groups(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Range<usize>, Output)]) {
+        let groups: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
         // Some tasks per thread, so that a thread that was interrupted does not hold up the others for long.
         let size = groups.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS);
-        let tasks = |matrix: &Matrix| matrix.groups().div_ceil(size);
-        let total = products.iter().map(|(matrix, _)| tasks(matrix)).sum();
+        let tasks = |groups: &Range<usize>| groups.len().div_ceil(size);
+        let total = products.iter().map(|(_, groups, _)| tasks(groups)).sum();
         self.pool.run(total, &|mut task, _| {
-            for (matrix, out) in products {
-                if task < tasks(matrix) {
-                    let start = task * size;
-                    let groups = start..(start + size).min(matrix.groups());
+            for (matrix, groups, out) in products {
+                if task < tasks(groups) {
+                    let start = groups.start + task * size;
+                    let groups = start..(start + size).min(groups.end);
                     // SAFETY: each task has its own groups; the buffers have n rows of the matrix's width.
                     unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
                     return;
                 }
-                task -= tasks(matrix);
+                task -= tasks(groups);
             }
         });
     }
@@ -87,17 +100,23 @@ impl CpuModel {
         logits: &mut Logits,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
+        let gap = self.weights.head.gap.as_ref();
         let mut plan = std::mem::take(&mut scratch.plan);
         plan.clear();
         let mut wanted = 0;
         for (number, feed) in feeds.iter().enumerate() {
             let start = feed.cache.len();
+            let mut last_rare = feed.cache.last_rare();
             for (i, &token) in feed.tokens.iter().enumerate() {
+                if gap.is_some_and(|gap| gap.contains(&token)) {
+                    last_rare = Some(start + i);
+                }
+                let far = last_rare.is_none_or(|last| start + i - last >= RARE_REACH);
                 let row = (i + feed.rows >= feed.tokens.len()).then(|| {
                     wanted += 1;
                     wanted - 1
                 });
-                plan.push(Row { feed: number, token, position: start + i, logits: row });
+                plan.push(Row { feed: number, token, position: start + i, logits: row, gap: gap.is_some() && far });
             }
         }
         logits.reshape(wanted, self.weights.embedding.vocab_size);
@@ -105,6 +124,11 @@ impl CpuModel {
         scratch.plan = plan;
         result?;
         for feed in feeds {
+            let start = feed.cache.len();
+            if let Some(gap) = gap {
+                let rare = feed.tokens.iter().enumerate().filter(|(_, token)| gap.contains(token));
+                rare.for_each(|(i, _)| feed.cache.note_rare(start + i));
+            }
             feed.cache.grow(feed.tokens.len());
         }
         Ok(())
@@ -193,7 +217,7 @@ impl CpuModel {
         self.multiply(
             input,
             n,
-            &[
+            [
                 (&layer.query.matrix, Output::new(query, queries)),
                 (&layer.key.matrix, Output::new(key, keys)),
                 (&layer.value.matrix, Output::new(value, keys)),
@@ -242,7 +266,7 @@ impl CpuModel {
         }
         let input = Input { quantized: &scratch.attn, exact: &scratch.attended, first: 0 };
         let delta = room(&mut scratch.delta, n * hidden);
-        self.multiply(input, n, &[(&layer.output.matrix, Output::new(delta, hidden))]);
+        self.multiply(input, n, [(&layer.output.matrix, Output::new(delta, hidden))]);
         if layer.output.bias.is_some() {
             delta.chunks_exact_mut(hidden).for_each(|row| self.add_bias(row, &layer.output));
         }
@@ -358,7 +382,7 @@ impl CpuModel {
         });
         let input = Input { quantized: &scratch.inner, exact: &scratch.gated, first: 0 };
         let delta = room(&mut scratch.delta, n * hidden);
-        self.multiply(input, n, &[(&layer.down, Output::new(delta, hidden))]);
+        self.multiply(input, n, [(&layer.down, Output::new(delta, hidden))]);
         self.isa.add(&mut scratch.x[..n * hidden], delta);
     }
 
@@ -376,18 +400,19 @@ impl CpuModel {
         let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
         let vocab_size = self.weights.embedding.vocab_size;
         let values = logits.rows_mut(first, count);
-        let Some(tokens) = &head.tokens else {
-            self.multiply(input, count, &[(&head.matrix, Output::new(values, vocab_size))]);
-            return;
-        };
-        let width = head.matrix.rows();
-        let out = room(&mut scratch.head_out, count * width);
-        self.multiply(input, count, &[(&head.matrix, Output::new(out, width))]);
-        for (values, out) in values.chunks_exact_mut(vocab_size).zip(out.chunks_exact(width)) {
-            values.fill(f32::NEG_INFINITY);
-            for (&token, &logit) in tokens.iter().zip(out) {
-                values[token as usize] = logit;
+        let out = Output::new(values, vocab_size);
+        let groups = head.matrix.groups();
+        let wanted = || rows.iter().filter(|row| row.logits.is_some());
+        match &head.gap {
+            Some(gap) if wanted().all(|row| row.gap) => {
+                let (start, end) = (gap.start as usize / GROUP, gap.end as usize / GROUP);
+                self.multiply_groups(input, count, &[(&head.matrix, 0..start, out), (&head.matrix, end..groups, out)]);
             }
+            _ => self.multiply_groups(input, count, &[(&head.matrix, 0..groups, out)]),
+        }
+        if let Some(gap) = &head.gap {
+            let leaving_out = wanted().zip(values.chunks_exact_mut(vocab_size)).filter(|(row, _)| row.gap);
+            leaving_out.for_each(|(_, values)| values[gap.start as usize..gap.end as usize].fill(f32::NEG_INFINITY));
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Row {
     pub position: usize,
     /// Its row in the logits, if they are wanted.
     pub logits: Option<usize>,
+    /// Whether its logits leave out the tokens of the output head's gap.
+    pub gap: bool,
 }
 
 /// Buffers of one pass over `n` rows.
@@ -32,7 +34,6 @@ pub(super) struct Scratch {
     pub gated: Vec<f32>,    // [n, feed_forward]
     pub cos: Vec<f32>,      // [n, rope.dim / 2]
     pub sin: Vec<f32>,      // [n, rope.dim / 2]
-    pub head_out: Vec<f32>, // [rows with logits, head rows], if the head is cut
     pub scores: Vec<f32>,   // [threads, ATTENTION_ROWS * (positions + 2 * head_dim)]
     pub wide: Activations,  // [n, hidden]
     pub attn: Activations,  // [n, heads * head_dim]

@@ -66,7 +66,7 @@ pub(super) fn run(
     }
     let interrupt = Interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let settings = PairSettings { target, draft, threads, context: options.ctx, draft_head: options.draft_head };
+    let settings = PairSettings { context: options.ctx, ..PairSettings::new(target, draft, threads, &options.weights) };
     let mut pair = Pair::load_with(&settings, &shelf, &interrupt, printer, |draft, vocab_size| {
         drafter(draft, vocab_size, options.spoil_draft)
     })?;

@@ -39,7 +39,8 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let pool = pair::pool(threads)?;
-    let (model, load_seconds) = load(&path, &pool, plan.positions(), &interrupt, printer)?;
+    let treatment = pair::Treatment { compression: args.comparison.weights.compression, head_gap: None };
+    let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
     let samples = curve::measure(&*model, &pool, &plan, &mut |done, total| {
@@ -56,7 +57,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     })?;
     let subject = Subject {
         model: path.display().to_string(),
-        tensor_type: model.file_type().name().to_owned(),
+        tensor_type: model.weight_type().name().to_owned(),
         instruction_set: model.isa().name().to_owned(),
         threads: model.threads(),
         pass_bytes: model.pass_bytes(),
@@ -98,12 +99,13 @@ fn load(
     path: &Path,
     pool: &Arc<Pool>,
     context: usize,
+    treatment: &pair::Treatment,
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model = pair::model(&pair::open(path)?, pool, context, false, None, printer)?;
+        let model = pair::model(&pair::open(path)?, pool, context, false, treatment.clone(), printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();
