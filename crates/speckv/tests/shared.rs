@@ -216,11 +216,13 @@ fn controllers_are_told_who_shares_their_pass() {
     }
     let verified = 3;
     let of = |index: usize| heard[index].lock().unwrap().clone();
-    // First step: the other decoding sequence has its row, both have 4 tokens to read along, the third reads 20.
-    assert_eq!(of(0)[0], SharedPass { sequences: 3, rows_beside: 1 + 8 + 20, drafting_beside: 0 });
-    assert_eq!(of(1)[0], SharedPass { sequences: 3, rows_beside: 1 + 8 + 20, drafting_beside: 1 });
-    assert_eq!(of(0)[1], SharedPass { sequences: 3, rows_beside: 1 + 20, drafting_beside: 0 });
-    assert_eq!(of(1)[1], SharedPass { sequences: 3, rows_beside: 1 + verified + 20, drafting_beside: 1 });
+    // First step: two sequences decode and have 4 tokens each to read along, the third reads 20.
+    let pass =
+        |rows, drafted_beside, drafting_beside| SharedPass { sequences: 3, rows, drafted_beside, drafting_beside };
+    assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 0));
+    assert_eq!(of(1)[0], pass(2 + 8 + 20, 0, 1));
+    assert_eq!(of(0)[1], pass(2 + 20, 0, 0));
+    assert_eq!(of(1)[1], pass(2 + 20, verified, 1));
     assert!(of(2).is_empty(), "it only reads");
 }
 

@@ -32,7 +32,7 @@ pub fn check_controller(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), St
 /// Situations that are rare in a text must not panic.
 fn every_situation_has_a_plan(controller: &mut dyn Controller) {
     for gamma_limit in [0, 1, 16, usize::MAX] {
-        let crowd = SharedPass { sequences: 64, rows_beside: 100_000, drafting_beside: 63 };
+        let crowd = SharedPass { sequences: 64, rows: 100_000, drafted_beside: 100_000, drafting_beside: 63 };
         for (has_model, draft_behind, pass) in
             [(false, 0, SharedPass::ALONE), (true, 0, SharedPass::ALONE), (true, 100_000, crowd)]
         {

@@ -65,31 +65,24 @@ impl<M: LanguageModel> Sequence<M> {
         let read = &self.tokens[..self.cache.len()];
         read.iter().zip(tokens).take_while(|(old, new)| old == new).count()
     }
-
-    /// Rows that this sequence will probably have in the pass: what it has to read, the token that every step feeds, and a draft as long as the
-    /// last one that was verified.
-    fn expected_rows(&self) -> usize {
-        if self.step.reading > 0 {
-            self.step.reading
-        } else if self.step.active {
-            1 + self.step.verified_before
-        } else {
-            0
-        }
-    }
 }
 
 impl<M: LanguageModel> Engine<M> {
     /// What sequence `index` of the step shares its pass with.
     pub(super) fn pass_of(sequences: &[&mut Sequence<M>], index: usize) -> SharedPass {
-        let mut pass = SharedPass::ALONE;
+        let mut pass = SharedPass { sequences: 0, rows: 0, drafted_beside: 0, drafting_beside: 0 };
         for (other, sequence) in sequences.iter().enumerate() {
-            // A rest of the prompt that is read in the pass is nobody's choice, whosever it is.
-            pass.rows_beside += if sequence.step.active { sequence.unread() } else { 0 };
-            if other != index {
-                pass.sequences += usize::from(sequence.step.active || sequence.step.reading > 0);
-                pass.rows_beside += sequence.expected_rows();
-                pass.drafting_beside += usize::from(sequence.step.active && sequence.step.drafts);
+            let step = &sequence.step;
+            if step.active {
+                pass.sequences += 1;
+                pass.rows += 1 + sequence.unread();
+                if other != index {
+                    pass.drafted_beside += step.verified_before;
+                    pass.drafting_beside += usize::from(step.drafts);
+                }
+            } else if step.reading > 0 {
+                pass.sequences += 1;
+                pass.rows += step.reading;
             }
         }
         pass
