@@ -152,8 +152,13 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         let now = Instant::now();
         let stopped = self.stop.is_some_and(|deadline| deadline <= now);
         for job in self.queue.extract(|job| stopped || job.deadline <= now || job.events.is_closed()) {
-            self.metrics.failed(if job.events.is_closed() { "abandoned" } else { "late" });
-            running::refuse(&job, if stopped { Fault::Stopping } else { Fault::Late });
+            let (why, fault) = match (job.events.is_closed(), stopped) {
+                (true, _) => ("abandoned", Fault::Late), // nobody hears it
+                (false, true) => ("stopping", Fault::Stopping),
+                (false, false) => ("late", Fault::Late),
+            };
+            self.metrics.failed(why);
+            running::refuse(&job, fault);
         }
         let mut index = 0;
         while index < self.running.len() {
