@@ -219,7 +219,7 @@ fn controllers_are_told_who_shares_their_pass() {
     // First step: two sequences decode and have 4 tokens each to read along, the third reads 20.
     let pass =
         |rows, drafted_beside, drafting_beside| SharedPass { sequences: 3, rows, drafted_beside, drafting_beside };
-    assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 0));
+    assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 1), "the other begins too");
     assert_eq!(of(1)[0], pass(2 + 8 + 20, 0, 1));
     assert_eq!(of(0)[1], pass(2 + 20, 0, 0));
     assert_eq!(of(1)[1], pass(2 + 20, verified, 1));

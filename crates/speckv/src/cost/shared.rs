@@ -26,7 +26,7 @@ pub struct SharedPass {
     pub rows: usize,
     /// Rows of others' drafts: `D`. What they will draft in the step is not known yet; it is taken to be what they verified in the step before.
     pub drafted_beside: usize,
-    /// Other sequences that draft with the model: `m - 1`.
+    /// Other sequences that draft with the model, those that begin included: `m - 1`.
     pub drafting_beside: usize,
 }
 

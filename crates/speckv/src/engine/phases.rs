@@ -23,7 +23,8 @@ impl<M: LanguageModel> Sequence<M> {
         if !step.active {
             return;
         }
-        step.drafts = drafted_with_model(&self.record);
+        // Who begins is taken to draft: if all who begin together thought that they drafted alone, nobody would.
+        step.drafts = self.steps == 0 || drafted_with_model(&self.record);
         step.verified_before = self.record.outcome.verified;
         step.generated_before = self.generated;
         step.unread = 0;

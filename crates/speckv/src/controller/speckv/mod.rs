@@ -33,7 +33,7 @@ use crate::{
 /// | option | default | range | effect |
 /// |---|---|---|---|
 /// | `max_gamma` | 16 | 0 to 32 | most tokens per step |
-/// | `credit` | 5 | >= 0 | plain steps per source and sequence that may be lost on finding out that it is worthless |
+/// | `credit` | 5 | >= 0 | plain steps per source that may be lost on finding out that it is worthless; less where many sequences share a pass |
 /// | `allowance` | 0.015 | 0 to 1 | share of plain decoding's time that probing a worthless source may cost after that |
 /// | `window` | 48 | >= 1 | steps over which the throughput is averaged: shorter follows change, longer is steadier |
 /// | `prompt_weight` | 0 | 0 to 1 | share of the draft's reading of the *prompt* that counts as a price of drafting. 0: it belongs to the prompt's time; 1: a draft must pay for it within the remaining budget, which rules it out for short answers to long prompts |
@@ -313,6 +313,7 @@ impl Controller for Speckv {
     fn plan(&mut self, situation: &Situation) -> Plan {
         self.price_catch_up(situation);
         if self.throughput.time == 0.0 {
+            self.ledgers.iter_mut().for_each(|ledger| ledger.share(situation.pass.sequences));
             let mut guess = 1.0;
             if situation.has_model {
                 let first = f64::from(self.online.begin(Source::Model, situation.context));
