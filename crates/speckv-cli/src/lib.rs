@@ -20,6 +20,7 @@ pub mod machine;
 pub mod memory;
 pub mod obtain;
 pub mod pair;
+pub mod paper_weights;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

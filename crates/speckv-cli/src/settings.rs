@@ -3,19 +3,20 @@
 use std::num::NonZeroUsize;
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
+    controller::{ControllerParts, ControllerSpec, PaperPredictor},
     cost::CostModel,
     sampling::SamplingSettings,
 };
 use speckv_cpu::model::Compression;
 
 use crate::{
-    args::{DraftChoice, DraftHead, DraftModel, ModelOptions, SamplingOptions, WeightOptions},
+    args::{DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions},
     calibration::Costs,
     catalogue::Catalogue,
     controllers,
     failure::{Failure, Outcome},
     pair::Pair,
+    paper_weights,
 };
 
 /// Most tokens of an answer where the user gives no number.
@@ -47,6 +48,8 @@ pub struct AnswerSettings {
     pub controller: ControllerSpec,
     /// Tokens that a step may draft; `None` is the controller's own number.
     pub gamma: Option<usize>,
+    /// Weights of the controller `paper`; `None` is its linear fallback.
+    pub paper: Option<PaperPredictor>,
     /// Costs are measured although there are some from before.
     pub recalibrate: bool,
     /// How tokens are chosen.
@@ -66,7 +69,14 @@ impl AnswerSettings {
     #[must_use]
     pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> ControllerParts {
         let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
-        controllers::parts(pair.engine.target(), cost, self.sampling.temperature, self.gamma)
+        let parts = controllers::parts(
+            pair.engine.target(),
+            pair.draft.as_deref(),
+            cost,
+            self.sampling.temperature,
+            self.gamma,
+        );
+        ControllerParts { paper: self.paper.clone(), ..parts }
     }
 }
 
@@ -74,7 +84,7 @@ impl PairSettings {
     /// The settings of target and draft with their weights as the options say.
     #[must_use]
     pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
-        let &WeightOptions { compression, draft_compression, draft_head } = weights;
+        let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
         PairSettings { target, draft, threads, context: None, compression, draft_compression, draft_head }
     }
 
@@ -139,6 +149,7 @@ pub fn resolve(
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,
+        paper: models.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,

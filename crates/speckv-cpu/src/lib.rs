@@ -8,5 +8,6 @@ pub mod memory;
 pub mod model;
 pub mod pool;
 pub mod quant;
+pub mod requantize;
 pub mod tiny;
 pub mod tokenizer;

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
 use super::{
-    common::WeightOptions,
+    common::{DraftWeightOptions, compression},
     values::{DraftChoice, GammaList, gamma_list, threads, whole},
 };
 
@@ -55,7 +56,7 @@ pub struct ComparisonOptions {
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
-    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all]
+    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all; speckv where several compressions are compared]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub controllers: Option<Vec<String>>,
     /// Fixed gammas; `none` for none
@@ -80,12 +81,18 @@ pub struct ComparisonOptions {
     /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// What the weights become.
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
+    pub compression: Vec<Compression>,
+    /// What the draft's weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub draft_weights: DraftWeightOptions,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Start of the random numbers that make orders and intervals
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,

@@ -1,5 +1,7 @@
 //! Options that several commands share.
 
+use std::path::PathBuf;
+
 use speckv::controller::ControllerSpec;
 
 use speckv_cpu::model::Compression;
@@ -23,6 +25,9 @@ pub struct ModelOptions {
     /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,
@@ -47,6 +52,15 @@ pub struct WeightOptions {
     /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer bits, fp16 and int8 keep the file's values
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,
+    /// The draft's.
+    #[command(flatten)]
+    pub draft: DraftWeightOptions,
+}
+
+/// What becomes of the draft's weights.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Weights")]
+pub struct DraftWeightOptions {
     /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits. The output stays the same
     #[arg(long, value_name = "TYPE", default_value = "compact", value_parser = compression)]
     pub draft_compression: Compression,
@@ -56,7 +70,8 @@ pub struct WeightOptions {
     pub draft_head: DraftHead,
 }
 
-fn compression(text: &str) -> Result<Compression, String> {
+/// Parser of a compression.
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
     text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"))
 }
 

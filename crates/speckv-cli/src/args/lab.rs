@@ -132,6 +132,9 @@ pub struct ReplayArgs {
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]
     pub cost: String,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Weights of the predictor: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,

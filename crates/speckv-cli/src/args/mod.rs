@@ -10,11 +10,14 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
-pub use common::{ModelOptions, SamplingOptions, WeightOptions};
+use common::compression;
+pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
 pub use serve::{LogFormat, ServeArgs};
 pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
+
+use speckv_cpu::model::Compression;
 
 use crate::{controllers, printer};
 
@@ -49,6 +52,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Show what a model file holds and whether it can run.
     Inspect(InspectArgs),
+    /// Write a model file with other weight types.
+    Quantize(QuantizeArgs),
     /// Turn text into token ids, or ids into text.
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
@@ -99,6 +104,27 @@ pub struct ChatArgs {
 pub struct InspectArgs {
     /// A catalogue name or the path of a GGUF file.
     pub model: String,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `quantize`.
+#[derive(Debug, clap::Args)]
+pub struct QuantizeArgs {
+    /// A catalogue name or the path of a GGUF file.
+    pub model: String,
+    /// The file to write.
+    pub output: PathBuf,
+    /// What the matrices become: fp16, int8, compact, or a type such as q4_0 or q6_k
+    #[arg(long = "type", value_name = "TYPE", value_parser = compression)]
+    pub to: Compression,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,

@@ -98,7 +98,13 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
                 // Measured costs would only change which drafts are tried; these are learned on the way.
-                let parts = controllers::parts(pair.engine.target(), CostModel::uncalibrated(), 0.0, None);
+                let parts = controllers::parts(
+                    pair.engine.target(),
+                    pair.draft.as_deref(),
+                    CostModel::uncalibrated(),
+                    0.0,
+                    None,
+                );
                 let controller = spec.build(&parts);
                 let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;

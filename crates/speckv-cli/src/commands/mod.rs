@@ -7,6 +7,7 @@ mod inspect;
 mod models;
 mod profile;
 mod pull;
+mod quantize;
 mod replay;
 mod run;
 mod score;
@@ -26,6 +27,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
     match command {
         Command::Pull(args) => pull::run(&args, printer),
         Command::Models(args) => models::run(&args, printer),
+        Command::Quantize(args) => quantize::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),
         Command::Serve(args) => serve::run(*args, printer),

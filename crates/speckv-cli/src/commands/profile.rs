@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use speckv::{draft::NgramSettings, engine::MAX_GAMMA, model::LanguageModel, predictor::ModelShape};
+use speckv::{draft::NgramSettings, engine::MAX_GAMMA};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{Depths, Recorder, RecordingError, Task},
@@ -59,7 +59,7 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {
         let (sha256, bytes) = checksum(path, &interrupt, printer)?;
         let compression = model.weight_type().name().into();
-        Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: shape(model), compression })
+        Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
     };
     let ngram = NgramSettings::default();
     let settings = Settings {
@@ -201,17 +201,6 @@ fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<Prom
 /// A path's file name: where a file lies says nothing about it.
 fn shown_name(name: &str) -> String {
     Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// What a model is recognised by.
-fn shape(model: &CpuModel) -> ModelShape {
-    let config = model.config();
-    ModelShape {
-        architecture: config.architecture.clone(),
-        layers: config.layers,
-        hidden: config.hidden,
-        vocab_size: model.vocab_size(),
-    }
 }
 
 /// SHA-256 and size of a file.

@@ -68,7 +68,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         return Err(Failure::interrupted("stopped while loading", "start the server again when there is time"));
     }
     let target = Arc::clone(pair.engine.target());
-    let parts = controllers::parts(&target, cost, 0.0, models.gamma);
+    let parts = controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma);
     let sequence_bytes = cache_bytes(&target) + pair.draft.as_deref().map_or(0, cache_bytes);
     let room = settings.room(sequence_bytes)?;
     let info = Info {

@@ -15,3 +15,4 @@ pub use contestant::{Contestant, Drafting};
 pub use race::{Field, Race, Rules, Text, race};
 pub use report::Report;
 pub use sample::Sample;
+pub use table::across_compressions;

@@ -21,6 +21,7 @@ mod tests;
 mod weight_type;
 
 pub use pack::PackError;
+pub(crate) use pack::convert;
 pub use weight_type::WeightType;
 
 /// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k] x[a][k]`.

@@ -290,7 +290,7 @@ fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]
 }
 
 /// A row's bytes in `to`, appended to `out`; `values` is room for its weights.
-fn convert(
+pub(crate) fn convert(
     from: TensorType,
     row: &[u8],
     to: WeightType,

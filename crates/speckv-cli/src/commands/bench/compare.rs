@@ -10,6 +10,7 @@ use std::{
 };
 
 use speckv::{
+    controller::{ControllerParts, PaperPredictor},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
     engine::Clock,
     model::LanguageModel,
@@ -19,15 +20,16 @@ use speckv_lab::workload::Workload;
 
 use crate::{
     answer,
-    args::{ComparisonOptions, DraftChoice},
+    args::{ComparisonOptions, DraftChoice, DraftWeightOptions},
     calibration,
-    comparison::{Contestant, Field, Race, Report, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled},
+    comparison::{self, Contestant, Field, Race, Report, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled},
     controllers,
     conversation::Conversation,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
+    paper_weights,
     printer::Printer,
     progress::Unit,
     settings::{self, PairSettings},
@@ -60,29 +62,103 @@ pub(super) fn run(
         ));
     }
     let contestants = contestants(options, has_model)?;
+    let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
     let workload = workload(options)?;
-    if let Some(folder) = &options.output {
-        fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
-    }
     let interrupt = Interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let settings = PairSettings { context: options.ctx, ..PairSettings::new(target, draft, threads, &options.weights) };
-    let mut pair = Pair::load_with(&settings, &shelf, &interrupt, printer, |draft, vocab_size| {
+    let DraftWeightOptions { draft_compression, draft_head } = options.draft_weights;
+    let several = options.compression.len() > 1;
+    let mut reports = Vec::new();
+    for &compression in &options.compression {
+        let settings = PairSettings {
+            target: target.clone(),
+            draft: draft.clone(),
+            threads,
+            context: options.ctx,
+            compression,
+            draft_compression,
+            draft_head,
+        };
+        let folder = match &options.output {
+            Some(folder) if several => Some(folder.join(compression.to_string())),
+            folder => folder.clone(),
+        };
+        let setting =
+            Setting { settings: &settings, contestants: &contestants, paper: paper.as_ref(), workload: &workload };
+        let report =
+            one(&setting, options, rounds.unwrap_or(ROUNDS), folder.as_deref(), (&shelf, &interrupt, printer))?;
+        if !json {
+            let head = if several { format!("{compression}\n") } else { String::new() };
+            printer.data(&format!("{head}{}", report.as_text()))?;
+        }
+        let stopped = report.stopped;
+        reports.push(report);
+        if stopped {
+            break;
+        }
+    }
+    match reports.as_slice() {
+        [report] if json && !several => printer.json(report)?,
+        reports if json => printer.json(&reports)?,
+        [_] => {}
+        reports => printer.data(&comparison::across_compressions(reports))?,
+    }
+    let mismatches: usize = reports.iter().map(|report| report.mismatches).sum();
+    if mismatches > 0 {
+        return Err(Failure::new(
+            format!("{mismatches} answers differ from plain decoding"),
+            "this is a bug in speckv; please report it with the output of `speckv identity --json`",
+        ));
+    }
+    if reports.last().is_some_and(|report| report.stopped) {
+        return Err(Failure::interrupted(
+            "stopped before the end",
+            "the numbers above are of what was measured so far",
+        ));
+    }
+    Ok(())
+}
+
+/// One target with those who are compared on it.
+struct Setting<'a> {
+    settings: &'a PairSettings,
+    contestants: &'a [Contestant],
+    paper: Option<&'a PaperPredictor>,
+    workload: &'a Workload,
+}
+
+/// The comparison with one compression of the target.
+fn one(
+    setting: &Setting<'_>,
+    options: &ComparisonOptions,
+    rounds: usize,
+    folder: Option<&Path>,
+    (shelf, interrupt, printer): (&Shelf, &Interrupt, &Printer),
+) -> Outcome<Report> {
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
+    }
+    let mut pair = Pair::load_with(setting.settings, shelf, interrupt, printer, |draft, vocab_size| {
         drafter(draft, vocab_size, options.spoil_draft)
     })?;
-    let texts = texts(&pair, &workload, options)?;
-    let costs = calibration::costs(&pair, options.recalibrate, &interrupt, printer)?;
-    let parts = controllers::parts(pair.engine.target(), costs.model.clone(), 0.0, None);
+    let texts = texts(&pair, setting.workload, options)?;
+    let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
+    let parts = controllers::parts(pair.engine.target(), pair.draft.as_deref(), costs.model.clone(), 0.0, None);
+    let parts = ControllerParts { paper: setting.paper.cloned(), ..parts };
     let rules = Rules {
         max_tokens: options.max_tokens,
-        rounds: rounds.unwrap_or(ROUNDS),
+        rounds,
         seed: options.seed,
         end_tokens: pair.tokenizer.end_tokens().to_vec(),
     };
     let target = Arc::clone(pair.engine.target());
     let subject = Subject {
         target: pair.target_path.display().to_string(),
+        compression: target.compression().to_string(),
+        target_bytes: target.pass_bytes(),
         draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
+        draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
+        draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
         spoiled_draft: options.spoil_draft,
         threads: target.threads(),
         instruction_set: target.isa().name().to_owned(),
@@ -93,39 +169,22 @@ pub(super) fn run(
         seed: rules.seed,
         costs: costs.view(),
     };
-    let field = Field { texts: &texts, contestants: &contestants, parts: &parts };
-    let mut samples = options.output.as_deref().map(Samples::create).transpose()?;
-    let race = measure(&mut pair, &field, &rules, samples.as_mut(), &interrupt, printer)?;
+    let field = Field { texts: &texts, contestants: setting.contestants, parts: &parts };
+    let mut samples = folder.map(Samples::create).transpose()?;
+    let race = measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
     if race.samples.is_empty() {
         return Err(Failure::interrupted(
             "stopped before anybody had answered a prompt",
             "fewer --controllers, --gammas or --max-tokens take less time",
         ));
     }
-    let report = Report::new(subject, &texts, &contestants, &race.samples, race.stopped);
-    if let Some(folder) = &options.output {
+    let report = Report::new(subject, &texts, setting.contestants, &race.samples, race.stopped);
+    if let Some(folder) = folder {
         let path = folder.join("report.json");
         let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
         fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
     }
-    if json {
-        printer.json(&report)?
-    } else {
-        printer.data(&report.as_text())?
-    }
-    if report.mismatches > 0 {
-        return Err(Failure::new(
-            format!("{} answers differ from plain decoding", report.mismatches),
-            "this is a bug in speckv; please report it with the output of `speckv identity --json`",
-        ));
-    }
-    if race.stopped {
-        return Err(Failure::interrupted(
-            "stopped before the end",
-            "the numbers above are of what was measured so far",
-        ));
-    }
-    Ok(())
+    Ok(report)
 }
 
 /// Who takes part.
@@ -135,6 +194,7 @@ fn contestants(options: &ComparisonOptions, has_model: bool) -> Outcome<Vec<Cont
             Contestant::list(&options.gammas.0, &[""; 0], has_model)
         }
         Some(names) => Contestant::list(&options.gammas.0, names, has_model),
+        None if options.compression.len() > 1 => Contestant::list(&options.gammas.0, &["speckv"], has_model),
         None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
     };
     list.map_err(|message| match message.split_once("\nhint: ") {
