@@ -24,11 +24,13 @@ pub mod paper_weights;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod store;
 pub mod table;
 pub mod units;
+pub mod words;
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -203,6 +203,12 @@ impl Pair {
         Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
     }
 
+    /// The engine, and what knows the model's words.
+    #[must_use]
+    pub fn into_parts(self) -> (Engine<CpuModel>, Tokenizer, ChatTemplate) {
+        (self.engine, self.tokenizer, self.template)
+    }
+
     /// The tokens of a text that the model continues as it is.
     ///
     /// # Errors

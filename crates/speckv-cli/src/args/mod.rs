@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod lab;
+mod serve;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use serve::{LogFormat, ServeArgs};
 pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
@@ -45,6 +47,9 @@ pub enum Command {
     /// Talk with a model; /help lists what else can be typed.
     #[command(after_help = controllers::help())]
     Chat(ChatArgs),
+    /// Serve a model over HTTP, as OpenAI's clients expect it, with a page to try it out.
+    #[command(after_help = controllers::help())]
+    Serve(Box<ServeArgs>),
     /// Show what a model file holds and whether it can run.
     Inspect(InspectArgs),
     /// Write a model file with other weight types.

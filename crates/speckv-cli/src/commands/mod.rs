@@ -11,6 +11,7 @@ mod quantize;
 mod replay;
 mod run;
 mod score;
+mod serve;
 mod tokenize;
 mod train;
 
@@ -29,6 +30,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Quantize(args) => quantize::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),
+        Command::Serve(args) => serve::run(*args, printer),
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
