@@ -15,8 +15,8 @@ use speckv::{
 };
 use speckv_cpu::{
     chat_template::{ChatTemplate, Message, Origin},
-    gguf::Gguf,
-    model::{Config, CpuModel, LoadError, LoadOptions},
+    checkpoint::Checkpoint,
+    model::{CacheType, CpuModel, LoadError, LoadOptions},
     pool::Pool,
     tokenizer::Tokenizer,
 };
@@ -53,21 +53,20 @@ pub struct Pair {
     template: ChatTemplate,
 }
 
-/// Opens a model file without loading its weights.
+/// Opens a model file or folder without loading its weights.
 ///
 /// # Errors
-/// No file, no GGUF, or one that is damaged or holds an unsupported type.
-pub fn open(path: &Path) -> Outcome<Arc<Gguf>> {
-    Gguf::open(path).map(Arc::new).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
+/// No file, no GGUF or Hugging Face folder, or one that is damaged or holds an unsupported type.
+pub fn open(path: &Path) -> Outcome<Checkpoint> {
+    Checkpoint::open(path).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
 }
 
-/// The tokenizer of a model file.
+/// The tokenizer of a model.
 ///
 /// # Errors
 /// A vocabulary that is missing, damaged or of an unsupported kind.
-pub fn tokenizer(file: &Gguf) -> Outcome<Tokenizer> {
-    Tokenizer::from_gguf(file.metadata())
-        .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
+pub fn tokenizer(file: &Checkpoint) -> Outcome<Tokenizer> {
+    file.tokenizer().map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
 }
 
 /// Threads for all models.
@@ -81,21 +80,23 @@ pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
 }
 
 /// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so; `head`
-/// are the tokens that the output head is cut to.
+/// are the tokens that the output head is cut to, `cache_type` is how keys and values are stored.
 ///
 /// # Errors
 /// Another architecture, missing or misshapen tensors, a context that is too long.
 pub fn model(
-    file: &Arc<Gguf>,
+    file: &Checkpoint,
     pool: &Arc<Pool>,
     context: usize,
     cut: bool,
     head: Option<Vec<Token>>,
+    cache_type: CacheType,
     printer: &Printer,
 ) -> Outcome<Arc<CpuModel>> {
     let failure = |error: LoadError| {
         let hint = match &error {
             LoadError::Context { most, .. } => format!("give at most --ctx {most}"),
+            LoadError::CacheType { .. } => "leave --kv away: keys and values are then f16".into(),
             LoadError::Config(_) => {
                 "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
             }
@@ -103,9 +104,10 @@ pub fn model(
         };
         Failure::new(chain(&error), hint).about(name(file))
     };
-    let longest = Config::from_metadata(file.metadata()).map_err(|error| failure(error.into()))?.context_length;
+    let longest = file.config().map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
     options.head_tokens = head;
+    options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
     let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
@@ -144,16 +146,18 @@ impl Pair {
         if let Some(draft_file) = &draft_file {
             check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
         }
-        let template = ChatTemplate::from_gguf(target_file.metadata(), &tokenizer)
+        let template = target_file
+            .chat_template(&tokenizer)
             .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(&target_file)))?;
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
-        let target = model(&target_file, &pool, context, cut, None, printer)?;
+        let target = model(&target_file, &pool, context, cut, None, settings.cache_type, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
         let head = settings.draft_head.map(|count| tokenizer.frequent(count));
-        let draft =
-            draft_file.map(|file| model(&file, &pool, target.context_length(), true, head, printer)).transpose()?;
+        let draft = draft_file
+            .map(|file| model(&file, &pool, target.context_length(), true, head, settings.cache_type, printer))
+            .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
         let mut engine = Engine::new(target, drafter);
         engine.set_max_gamma(MAX_GAMMA);
@@ -221,7 +225,7 @@ fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize
     }
 }
 
-fn check_same_vocabulary(target_file: &Gguf, target: &Tokenizer, draft_file: &Gguf) -> Outcome<()> {
+fn check_same_vocabulary(target_file: &Checkpoint, target: &Tokenizer, draft_file: &Checkpoint) -> Outcome<()> {
     let Some(difference) = target.first_difference(&tokenizer(draft_file)?) else { return Ok(()) };
     let shown = |text: &Option<String>| text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"));
     Err(Failure::new(
@@ -238,6 +242,6 @@ fn check_same_vocabulary(target_file: &Gguf, target: &Tokenizer, draft_file: &Gg
 }
 
 /// The file's path for messages.
-fn name(file: &Gguf) -> String {
+fn name(file: &Checkpoint) -> String {
     file.path().map_or_else(|| "the model".to_owned(), |path| path.display().to_string())
 }

@@ -7,6 +7,7 @@ use speckv::{
     cost::CostModel,
     sampling::SamplingSettings,
 };
+use speckv_cpu::model::CacheType;
 
 use crate::{
     args::{DraftChoice, ModelOptions, SamplingOptions},
@@ -33,6 +34,8 @@ pub struct PairSettings {
     pub context: Option<usize>,
     /// Tokens that the draft's output head is cut to; `None` leaves it whole.
     pub draft_head: Option<usize>,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 /// How an answer is made.
@@ -119,7 +122,14 @@ pub fn resolve(
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-    let pair = PairSettings { target, draft, threads, context: models.ctx, draft_head: models.draft_head };
+    let pair = PairSettings {
+        target,
+        draft,
+        threads,
+        context: models.ctx,
+        draft_head: models.draft_head,
+        cache_type: models.kv.0,
+    };
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,

@@ -11,7 +11,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
-pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
+pub use values::{ControllerList, DraftChoice, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use crate::{controllers, printer};
@@ -92,7 +92,7 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -102,7 +102,7 @@ pub struct InspectArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
     #[arg(required_unless_present = "ids", conflicts_with = "ids")]
@@ -118,7 +118,7 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -134,7 +134,7 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]

@@ -119,6 +119,7 @@ mod tests {
             draft: None,
             draft_head: None,
             context: 1024,
+            cache_type: "f16".into(),
         }
     }
 

@@ -11,6 +11,7 @@ use speckv::{
     sampling::SamplingSettings,
     token::Token,
 };
+use speckv_cpu::model::CacheType;
 
 use crate::{
     answer,
@@ -90,8 +91,14 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings =
-            PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+        let settings = PairSettings {
+            target: target.clone(),
+            draft: draft.clone(),
+            threads,
+            context: None,
+            draft_head: None,
+            cache_type: CacheType::F16,
+        };
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {

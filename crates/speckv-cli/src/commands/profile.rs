@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use speckv::{draft::NgramSettings, engine::MAX_GAMMA, model::LanguageModel, predictor::ModelShape};
-use speckv_cpu::model::CpuModel;
+use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_lab::{
     recorder::{Depths, Recorder, RecordingError, Task},
     run_folder::{ModelFacts, Origin, Run, RunFolder, RunFolderError, Settings},
@@ -53,8 +53,14 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings =
-        PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+    let settings = PairSettings {
+        target: target.clone(),
+        draft: draft.clone(),
+        threads,
+        context: None,
+        draft_head: None,
+        cache_type: CacheType::F16,
+    };
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {

@@ -7,6 +7,7 @@ use speckv::{
     model::{Feed, LanguageModel},
     token::Token,
 };
+use speckv_cpu::model::CacheType;
 
 use super::tokenize;
 use crate::{
@@ -54,7 +55,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let tokenizer = pair::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
     let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(cores);
-    let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, None, printer)?;
+    let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, None, CacheType::F16, printer)?;
 
     let failure = |error: speckv::model::ModelError| {
         Failure::new(

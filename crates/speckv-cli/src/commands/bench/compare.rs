@@ -14,7 +14,7 @@ use speckv::{
     engine::Clock,
     model::LanguageModel,
 };
-use speckv_cpu::model::CpuModel;
+use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_lab::workload::Workload;
 
 use crate::{
@@ -66,7 +66,14 @@ pub(super) fn run(
     }
     let interrupt = Interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let settings = PairSettings { target, draft, threads, context: options.ctx, draft_head: options.draft_head };
+    let settings = PairSettings {
+        target,
+        draft,
+        threads,
+        context: options.ctx,
+        draft_head: options.draft_head,
+        cache_type: CacheType::F16,
+    };
     let mut pair = Pair::load_with(&settings, &shelf, &interrupt, printer, |draft, vocab_size| {
         drafter(draft, vocab_size, options.spoil_draft)
     })?;

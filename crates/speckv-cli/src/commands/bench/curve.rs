@@ -8,7 +8,7 @@ use std::{
 };
 
 use speckv_cpu::{
-    model::{Config, CpuModel},
+    model::{CacheType, CpuModel},
     pool::Pool,
 };
 
@@ -33,7 +33,7 @@ const LOADS: usize = 3;
 pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
-    let config = Config::from_metadata(pair::open(&path)?.metadata()).map_err(|error| {
+    let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(path.display())
     })?;
     let plan = plan(args, config.context_length)?;
@@ -103,7 +103,7 @@ fn load(
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model = pair::model(&pair::open(path)?, pool, context, false, None, printer)?;
+        let model = pair::model(&pair::open(path)?, pool, context, false, None, CacheType::F16, printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();
