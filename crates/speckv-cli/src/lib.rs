@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod machine;
 pub mod obtain;
 pub mod pair;
+pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod lab;
+mod perplexity;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -11,6 +12,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use perplexity::PerplexityArgs;
 pub use values::{ControllerList, DraftChoice, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
@@ -48,6 +50,8 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
+    /// Measure how well a model predicts a text, and how far it is from a reference.
+    Perplexity(PerplexityArgs),
     /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
     #[command(after_help = controllers::help())]
     Bench(Box<BenchArgs>),
