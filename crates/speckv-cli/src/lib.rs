@@ -21,6 +21,7 @@ pub mod memory;
 pub mod obtain;
 pub mod pair;
 pub mod paper_weights;
+pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

@@ -1,7 +1,7 @@
 //! Whether a model fits in memory, found out before it is read.
 
 use speckv_cpu::{
-    gguf::Gguf,
+    checkpoint::Checkpoint,
     model::{Compression, packed_bytes},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// Weights that do not fit.
-pub fn check(file: &Gguf, compression: Compression) -> Outcome<()> {
+pub fn check(file: &Checkpoint, compression: Compression) -> Outcome<()> {
     let needed = packed_bytes(file, compression);
     match available() {
         Some(available) if needed > available => {

@@ -7,7 +7,7 @@ use speckv::{
     cost::CostModel,
     sampling::SamplingSettings,
 };
-use speckv_cpu::model::Compression;
+use speckv_cpu::model::{CacheType, Compression};
 
 use crate::{
     args::{DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions},
@@ -39,6 +39,8 @@ pub struct PairSettings {
     pub draft_compression: Compression,
     /// Tokens that the draft's output head covers.
     pub draft_head: DraftHead,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 /// How an answer is made.
@@ -85,7 +87,16 @@ impl PairSettings {
     #[must_use]
     pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
         let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
-        PairSettings { target, draft, threads, context: None, compression, draft_compression, draft_head }
+        PairSettings {
+            target,
+            draft,
+            threads,
+            context: None,
+            compression,
+            draft_compression,
+            draft_head,
+            cache_type: CacheType::F16,
+        }
     }
 
     /// Target and draft by the options; the default draft comes only with the default target.
@@ -145,7 +156,11 @@ pub fn resolve(
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-    let pair = PairSettings { context: models.ctx, ..PairSettings::new(target, draft, threads, &models.weights) };
+    let pair = PairSettings {
+        context: models.ctx,
+        cache_type: models.kv.0,
+        ..PairSettings::new(target, draft, threads, &models.weights)
+    };
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,

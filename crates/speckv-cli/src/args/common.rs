@@ -6,15 +6,15 @@ use speckv::controller::ControllerSpec;
 
 use speckv_cpu::model::Compression;
 
-use super::values::{DraftChoice, DraftHead, gamma, number, threads, whole};
+use super::values::{DraftChoice, DraftHead, KvChoice, gamma, number, threads, whole};
 use crate::controllers;
 
 /// Which models, and how they run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelOptions {
-    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
-    #[arg(long, short, value_name = "MODEL")]
+    /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
     pub model: Option<String>,
     /// Draft: a catalogue name, a path, `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
     #[arg(long, short, value_name = "MODEL|none|ngram")]
@@ -43,6 +43,9 @@ pub struct ModelOptions {
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
     pub ctx: Option<usize>,
+    /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a little
+    #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]
+    pub kv: KvChoice,
 }
 
 /// What becomes of the weights of target and draft when they are loaded.

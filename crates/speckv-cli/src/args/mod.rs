@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod lab;
+mod perplexity;
 mod serve;
 mod values;
 
@@ -13,8 +14,9 @@ use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use perplexity::PerplexityArgs;
 pub use serve::{LogFormat, ServeArgs};
-pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, TokenList};
+pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use speckv_cpu::model::Compression;
@@ -58,6 +60,8 @@ pub enum Command {
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
+    /// Measure how well a model predicts a text, and how far it is from a reference.
+    Perplexity(PerplexityArgs),
     /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
     #[command(after_help = controllers::help())]
     Bench(Box<BenchArgs>),
@@ -102,7 +106,7 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -133,7 +137,7 @@ pub struct QuantizeArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
     #[arg(required_unless_present = "ids", conflicts_with = "ids")]
@@ -149,7 +153,7 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -165,7 +169,7 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]

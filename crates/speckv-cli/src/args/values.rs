@@ -3,7 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use speckv::{controller::ControllerSpec, token::Token};
-use speckv_cpu::model::Compression;
+use speckv_cpu::model::{CacheType, Compression};
 
 use crate::controllers::{self, MAX_GAMMA};
 
@@ -98,6 +98,22 @@ impl FromStr for DraftHead {
                     .map(DraftHead::First)
             }
         }
+    }
+}
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvChoice(pub CacheType);
+
+impl FromStr for KvChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [CacheType::F16, CacheType::Q8_0];
+        let found = all.into_iter().find(|cache| cache.name() == text);
+        found.map(KvChoice).ok_or_else(|| {
+            format!("expected f16 or q8_0, got {text:?}\nhint: q8_0 takes about half the memory and rounds a little")
+        })
     }
 }
 

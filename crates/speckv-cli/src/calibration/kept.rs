@@ -120,6 +120,7 @@ mod tests {
             compression: Vec::new(),
             draft_head: None,
             context: 1024,
+            cache_type: "f16".into(),
         }
     }
 

@@ -5,6 +5,7 @@ mod chat;
 mod identity;
 mod inspect;
 mod models;
+mod perplexity;
 mod profile;
 mod pull;
 mod quantize;
@@ -35,6 +36,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
         Command::Bench(args) => bench::run(&args, printer),
+        Command::Perplexity(args) => perplexity::run(&args, printer),
         Command::Identity(args) => identity::run(&args, printer),
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),

@@ -3,7 +3,10 @@
 use std::{fs, num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
-use speckv_cpu::requantize::{RequantizeError, requantize};
+use speckv_cpu::{
+    checkpoint::Checkpoint,
+    requantize::{RequantizeError, requantize},
+};
 
 use crate::{
     args::QuantizeArgs,
@@ -26,7 +29,13 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
             "give another name, or --force to write over it",
         ));
     }
-    let file = pair::open(&path)?;
+    let Checkpoint::Gguf(file) = pair::open(&path)? else {
+        return Err(Failure::new(
+            "only GGUF files can be converted to GGUF files",
+            "`--compression` gives a folder's weights another type while they are loaded",
+        )
+        .about(path.display()));
+    };
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     // Under its own name the file appears only when it is whole; its source may be the file that it replaces.
     let mut part = output.clone().into_os_string();

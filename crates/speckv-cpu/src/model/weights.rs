@@ -3,11 +3,13 @@
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use super::{
+    cache::CacheType,
     compression::{Compression, Role},
     config::{Config, ConfigError},
 };
 use crate::{
-    gguf::{Gguf, Tensor, TensorInfo},
+    checkpoint::Checkpoint,
+    gguf::{Tensor, TensorInfo},
     kernels::{Isa, simd::GROUP},
     matrix::{Matrix, PackError, WeightType},
     pool::Pool,
@@ -16,15 +18,19 @@ use crate::{
 
 /// One layer. Vectors are `[width]`; a bias that the file does not have is absent.
 pub(super) struct Layer {
-    pub attention_norm: Vec<f32>,    // [hidden]
-    pub query: Projection,           // [heads * head_dim, hidden]
-    pub key: Projection,             // [kv_heads * head_dim, hidden]
-    pub value: Projection,           // [kv_heads * head_dim, hidden]
-    pub output: Projection,          // [hidden, heads * head_dim]
-    pub feed_forward_norm: Vec<f32>, // [hidden]
-    pub gate: Matrix,                // [feed_forward, hidden]
-    pub up: Matrix,                  // [feed_forward, hidden]
-    pub down: Matrix,                // [hidden, feed_forward]
+    pub attention_norm: Vec<f32>,                 // [hidden]
+    pub query: Projection,                        // [heads * head_dim, hidden]
+    pub key: Projection,                          // [kv_heads * head_dim, hidden]
+    pub value: Projection,                        // [kv_heads * head_dim, hidden]
+    pub output: Projection,                       // [hidden, heads * head_dim]
+    pub query_norm: Option<Vec<f32>>,             // [head_dim]
+    pub key_norm: Option<Vec<f32>>,               // [head_dim]
+    pub attention_post_norm: Option<Vec<f32>>,    // [hidden]
+    pub feed_forward_post_norm: Option<Vec<f32>>, // [hidden]
+    pub feed_forward_norm: Vec<f32>,              // [hidden]
+    pub gate: Matrix,                             // [feed_forward, hidden]
+    pub up: Matrix,                               // [feed_forward, hidden]
+    pub down: Matrix,                             // [hidden, feed_forward]
 }
 
 /// A matrix with an optional bias.
@@ -54,7 +60,7 @@ const EMBEDDING: &str = "token_embd.weight";
 
 /// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
 pub(super) struct Embedding {
-    file: Arc<Gguf>,
+    file: Checkpoint,
     pub vocab_size: usize,
 }
 
@@ -104,6 +110,14 @@ pub enum LoadError {
         /// Why.
         source: quant::QuantError,
     },
+    /// Keys and values of this model cannot be stored so.
+    #[error("the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; f16 is supported")]
+    CacheType {
+        /// What was asked for.
+        asked: CacheType,
+        /// Values per head.
+        head_dim: usize,
+    },
     /// More context was asked for than the model was made for.
     #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
     Context {
@@ -118,7 +132,9 @@ pub enum LoadError {
 
 /// Reads tensors and counts bytes.
 struct Loader<'a> {
-    file: &'a Gguf,
+    file: &'a Checkpoint,
+    /// Added to the weights of norms.
+    norm_offset: f32,
     pool: &'a Pool,
     compression: Compression,
     progress: &'a mut dyn FnMut(Progress),
@@ -136,11 +152,15 @@ pub struct Progress {
 }
 
 impl Loader<'_> {
+    fn missing(&self, name: &str) -> LoadError {
+        LoadError::Missing { name: self.file.spelled(name) }
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, LoadError> {
-        let tensor = self.file.tensor(name).ok_or_else(|| LoadError::Missing { name: name.to_owned() })?;
+        let tensor = self.file.tensor(name).ok_or_else(|| self.missing(name))?;
         if tensor.info.shape != shape {
             let (expected, got) = (shape.to_vec(), tensor.info.shape.clone());
-            return Err(LoadError::Shape { name: name.to_owned(), expected, got });
+            return Err(LoadError::Shape { name: self.file.spelled(name), expected, got });
         }
         Ok(tensor)
     }
@@ -167,6 +187,18 @@ impl Loader<'_> {
         self.file.tensor(name).is_some().then(|| self.vector(name, len)).transpose()
     }
 
+    fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let mut weights = self.vector(name, len)?;
+        if self.norm_offset != 0.0 {
+            weights.iter_mut().for_each(|weight| *weight += self.norm_offset);
+        }
+        Ok(weights)
+    }
+
+    fn opt_norm(&mut self, wanted: bool, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        wanted.then(|| self.norm(name, len)).transpose()
+    }
+
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
         let tensor = self.tensor(name, &[columns, rows])?;
         let to = self.compression.of(tensor.info.tensor_type, Role::Layer);
@@ -188,12 +220,16 @@ impl Loader<'_> {
         let (hidden, feed_forward) = (config.hidden, config.feed_forward);
         let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm.weight"), hidden)?,
+            attention_norm: self.norm(&name("attn_norm.weight"), hidden)?,
             query: self.projection(&name("attn_q"), queries, hidden)?,
             key: self.projection(&name("attn_k"), keys, hidden)?,
             value: self.projection(&name("attn_v"), keys, hidden)?,
             output: self.projection(&name("attn_output"), hidden, queries)?,
-            feed_forward_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
+            query_norm: self.opt_norm(config.query_key_norm, &name("attn_q_norm.weight"), config.head_dim)?,
+            key_norm: self.opt_norm(config.query_key_norm, &name("attn_k_norm.weight"), config.head_dim)?,
+            attention_post_norm: self.opt_norm(config.post_norms, &name("post_attention_norm.weight"), hidden)?,
+            feed_forward_post_norm: self.opt_norm(config.post_norms, &name("post_ffw_norm.weight"), hidden)?,
+            feed_forward_norm: self.norm(&name("ffn_norm.weight"), hidden)?,
             gate: self.matrix(&name("ffn_gate.weight"), feed_forward, hidden)?,
             up: self.matrix(&name("ffn_up.weight"), feed_forward, hidden)?,
             down: self.matrix(&name("ffn_down.weight"), hidden, feed_forward)?,
@@ -204,17 +240,16 @@ impl Loader<'_> {
 impl Weights {
     /// Reads and packs everything.
     pub fn load(
-        file: &Arc<Gguf>,
+        file: &Checkpoint,
         config: &Config,
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
         let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
         let LoadOptions { compression, ref pool, .. } = *options;
-        let mut loader = Loader { file, pool, compression, progress, done: 0, total };
-        let missing = |name: &str| LoadError::Missing { name: name.to_owned() };
-        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| missing(EMBEDDING))?.info;
-        let vocab_size = embedding_info.shape.get(1).copied().unwrap_or(0);
+        let mut loader = Loader { file, norm_offset: config.norm_offset, pool, compression, progress, done: 0, total };
+        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?.info;
+        let vocab_size = config.vocab_size.unwrap_or_else(|| embedding_info.shape.get(1).copied().unwrap_or(0));
         loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
         // Models with tied embeddings have no output matrix of their own.
         let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
@@ -226,10 +261,10 @@ impl Weights {
         let layers = (0..config.layers).map(|layer| loader.layer(config, layer)).collect::<Result<_, _>>()?;
         Ok(Weights {
             layers,
-            output_norm: loader.vector("output_norm.weight", config.hidden)?,
+            output_norm: loader.norm("output_norm.weight", config.hidden)?,
             rope_factors: loader.opt_vector("rope_freqs.weight", config.rope.dim / 2)?,
             head: Head { matrix, gap: options.head_gap.clone().and_then(|gap| whole_groups(gap, vocab_size)) },
-            embedding: Embedding { file: Arc::clone(file), vocab_size },
+            embedding: Embedding { file: file.clone(), vocab_size },
         })
     }
 
@@ -278,7 +313,7 @@ fn whole_groups(gap: Range<u32>, vocab_size: usize) -> Option<Range<u32>> {
 
 /// Bytes of memory that a file's matrices take once they are packed.
 #[must_use]
-pub fn packed_bytes(file: &Gguf, compression: Compression) -> u64 {
+pub fn packed_bytes(file: &Checkpoint, compression: Compression) -> u64 {
     let bytes = |info: &TensorInfo, role| {
         let weights = info.shape.iter().product::<usize>() as f64;
         (weights * compression.of(info.tensor_type, role).bits_per_element() / 8.0) as u64
@@ -302,12 +337,21 @@ pub struct LoadOptions {
     pub head_gap: Option<Range<u32>>,
     /// What the matrices become.
     pub compression: Compression,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 impl LoadOptions {
     /// Everything by default on these threads.
     #[must_use]
     pub fn new(pool: Arc<Pool>) -> Self {
-        LoadOptions { pool, context: None, isa: None, head_gap: None, compression: Compression::AsIs }
+        LoadOptions {
+            pool,
+            context: None,
+            isa: None,
+            head_gap: None,
+            compression: Compression::AsIs,
+            cache_type: CacheType::F16,
+        }
     }
 }

@@ -15,7 +15,7 @@ use speckv::{
     engine::Clock,
     model::LanguageModel,
 };
-use speckv_cpu::model::CpuModel;
+use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_lab::workload::Workload;
 
 use crate::{
@@ -74,6 +74,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
             compression,
             draft_compression,
             draft_head,
+            cache_type: CacheType::F16,
         };
         let folder = match &options.output {
             Some(folder) if several => Some(folder.join(compression.to_string())),

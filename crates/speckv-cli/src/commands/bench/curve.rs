@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use speckv_cpu::{
-    model::{Config, CpuModel},
-    pool::Pool,
-};
+use speckv_cpu::{model::CpuModel, pool::Pool};
 
 use crate::{
     args::BenchArgs,
@@ -33,7 +30,7 @@ const LOADS: usize = 3;
 pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
-    let config = Config::from_metadata(pair::open(&path)?.metadata()).map_err(|error| {
+    let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(path.display())
     })?;
     let plan = plan(args, config.context_length)?;
@@ -42,7 +39,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage("--curve measures one compression at a time", "give --compression one value"));
     };
-    let treatment = pair::Treatment { compression, head_gap: None };
+    let treatment = pair::Treatment { compression, ..pair::Treatment::default() };
     let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
