@@ -34,6 +34,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "MB", default_value = "512", help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=65_536_usize, "512 is enough for caches up to 64 MB"))]
     pub buffer: usize,
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
+    pub compression: Vec<Compression>,
+    /// What the draft's weights become.
+    #[command(flatten)]
+    pub draft_weights: DraftWeightOptions,
     /// Rounds: everything is measured once in each, in a new order [default: 1; with --curve 9]
     #[arg(long, value_name = "N",
         value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take longer"))]
@@ -81,12 +87,6 @@ pub struct ComparisonOptions {
     /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
-    pub compression: Vec<Compression>,
-    /// What the draft's weights become.
-    #[command(flatten)]
-    pub draft_weights: DraftWeightOptions,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,

@@ -20,7 +20,7 @@ use speckv_lab::workload::Workload;
 
 use crate::{
     answer,
-    args::{ComparisonOptions, DraftChoice, DraftWeightOptions},
+    args::{BenchArgs, ComparisonOptions, DraftChoice, DraftWeightOptions},
     calibration,
     comparison::{self, Contestant, Field, Race, Report, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled},
     controllers,
@@ -38,13 +38,9 @@ use crate::{
 /// Rounds where the user gives no number.
 const ROUNDS: usize = 1;
 
-pub(super) fn run(
-    options: &ComparisonOptions,
-    rounds: Option<usize>,
-    threads: Option<usize>,
-    json: bool,
-    printer: &Printer,
-) -> Outcome<()> {
+pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
+    let BenchArgs { comparison: options, compression: compressions, draft_weights, rounds, threads, json, .. } = args;
+    let json = *json;
     let shelf = Shelf::from_environment()?;
     let (target, draft) =
         PairSettings::models(options.model.as_ref(), options.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
@@ -61,15 +57,15 @@ pub(super) fn run(
             "give --draft MODEL, or leave --spoil-draft away",
         ));
     }
-    let contestants = contestants(options, has_model)?;
+    let contestants = contestants(options, compressions.len() > 1, has_model)?;
     let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
     let workload = workload(options)?;
     let interrupt = Interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let DraftWeightOptions { draft_compression, draft_head } = options.draft_weights;
-    let several = options.compression.len() > 1;
+    let DraftWeightOptions { draft_compression, draft_head } = *draft_weights;
+    let several = compressions.len() > 1;
     let mut reports = Vec::new();
-    for &compression in &options.compression {
+    for &compression in compressions {
         let settings = PairSettings {
             target: target.clone(),
             draft: draft.clone(),
@@ -188,13 +184,13 @@ fn one(
 }
 
 /// Who takes part.
-fn contestants(options: &ComparisonOptions, has_model: bool) -> Outcome<Vec<Contestant>> {
+fn contestants(options: &ComparisonOptions, several: bool, has_model: bool) -> Outcome<Vec<Contestant>> {
     let list = match &options.controllers {
         Some(names) if names.iter().any(|name| name == "none") => {
             Contestant::list(&options.gammas.0, &[""; 0], has_model)
         }
         Some(names) => Contestant::list(&options.gammas.0, names, has_model),
-        None if options.compression.len() > 1 => Contestant::list(&options.gammas.0, &["speckv"], has_model),
+        None if several => Contestant::list(&options.gammas.0, &["speckv"], has_model),
         None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
     };
     list.map_err(|message| match message.split_once("\nhint: ") {

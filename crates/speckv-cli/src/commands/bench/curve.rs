@@ -39,7 +39,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let pool = pair::pool(threads)?;
-    let &[compression] = args.comparison.compression.as_slice() else {
+    let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage("--curve measures one compression at a time", "give --compression one value"));
     };
     let treatment = pair::Treatment { compression, head_gap: None };
