@@ -203,7 +203,7 @@ mod tests {
         for (line, word) in [
             ("gamma = 99", "gamma"),
             ("parallel = 0", "parallel"),
-            ("draft = \"self:q4_0\"", "draft"),
+            ("draft = \"self:q9\"", "draft"),
             ("controller = \"fast\"", "controller"),
             ("log-format = \"xml\"", "log-format"),
             ("api-keys = [\" \"]", "API key"),

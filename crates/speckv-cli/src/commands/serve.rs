@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use speckv::{controller::ControllerSpec, cost::CostModel, model::LanguageModel};
+use speckv::{
+    controller::{ControllerParts, ControllerSpec},
+    cost::CostModel,
+    model::LanguageModel,
+};
 use speckv_cpu::model::CpuModel;
 use speckv_serve::{
     api::options::SpeculationDefaults,
@@ -68,7 +72,10 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         return Err(Failure::interrupted("stopped while loading", "start the server again when there is time"));
     }
     let target = Arc::clone(pair.engine.target());
-    let parts = controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma);
+    let parts = ControllerParts {
+        paper: answers.paper.clone(),
+        ..controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma)
+    };
     let sequence_bytes = cache_bytes(&target) + pair.draft.as_deref().map_or(0, cache_bytes);
     let room = settings.room(sequence_bytes)?;
     let info = Info {

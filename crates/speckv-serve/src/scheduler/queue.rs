@@ -87,7 +87,7 @@ mod tests {
         queue.push(2, 11);
         let order: Vec<i32> = std::iter::from_fn(|| queue.pop().map(|(_, item)| item)).collect();
         assert_eq!(order, [0, 10, 20, 1, 11, 2, 3]);
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert_eq!((queue.is_empty(), queue.len()), (true, 0));
     }
 
     #[test]
