@@ -191,7 +191,9 @@ impl Pair {
                 DraftHead::First(count) => Some(tokenizer.rare(count)),
                 DraftHead::Whole => None,
             },
-            cache_type: settings.cache_type,
+            cache_type: draft_file
+                .as_ref()
+                .map_or(settings.cache_type, |file| draft_cache(file, settings.cache_type, printer)),
         };
         if let (Some(DraftModel::Itself(compression)), Some(file)) = (settings.draft.model(), &draft_file) {
             let bytes = packed_bytes(file, *compression);
@@ -274,6 +276,18 @@ fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize
         (DraftChoice::Ngram, None) => Box::new(lookup()),
         (_, None) => Box::new(NoDrafter::default()),
     }
+}
+
+/// The type of the draft's cache: as asked for the target, unless the draft's heads cannot be stored so. It does not change the output.
+fn draft_cache(file: &Checkpoint, asked: CacheType, printer: &Printer) -> CacheType {
+    // What is wrong with a blueprint is said where the model is loaded.
+    let Ok(config) = file.config() else { return asked };
+    if asked.takes(config.head_dim) {
+        return asked;
+    }
+    printer
+        .note(&format!("the draft keeps its keys and values in f16: {asked} cannot hold heads of {}", config.head_dim));
+    CacheType::F16
 }
 
 fn check_same_vocabulary(target_file: &Checkpoint, target: &Tokenizer, draft_file: &Checkpoint) -> Outcome<()> {
