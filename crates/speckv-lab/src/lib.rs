@@ -4,9 +4,11 @@
 
 pub mod comparison;
 pub mod oracle;
+pub mod paper;
 pub mod recorder;
 pub mod replay;
 pub mod run_folder;
+pub mod statistics;
 pub mod synthetic;
 pub mod trace;
 pub mod trace_file;
