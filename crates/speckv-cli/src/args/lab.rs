@@ -1,4 +1,4 @@
-//! Arguments of the laboratory's commands: `profile`, `train`, `replay`.
+//! Arguments of the laboratory's commands: `profile`, `train`, `replay`, `paper`.
 
 use std::path::PathBuf;
 
@@ -133,6 +133,20 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "SPLIT", default_value = "all")]
     pub split: SplitChoice,
     /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `paper`.
+#[derive(Debug, clap::Args)]
+pub struct PaperArgs {
+    /// Folder with the paper's public data: phase2_step_results.csv, phase2_experiment_results.csv, and, if they are there, the published tables.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: PathBuf,
+    /// Start of the random numbers; 42 is the paper's, and draws its very split, weights and minibatches.
+    #[arg(long, value_name = "N", default_value_t = speckv_lab::paper::PAPER_SEED)]
+    pub seed: u32,
+    /// Print one JSON object in place of tables.
     #[arg(long)]
     pub json: bool,
 }

@@ -10,7 +10,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 pub use common::{ModelOptions, SamplingOptions};
-pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use lab::{PaperArgs, ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
 pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
@@ -59,6 +59,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Replay controllers over recorded traces, token for token, in modelled time.
     Replay(ReplayArgs),
+    /// Repeat the SpecKV paper on its public data, and audit it in tokens per second.
+    Paper(PaperArgs),
 }
 
 /// Arguments of `run`.

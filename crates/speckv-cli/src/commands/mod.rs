@@ -5,6 +5,7 @@ mod chat;
 mod identity;
 mod inspect;
 mod models;
+mod paper;
 mod profile;
 mod pull;
 mod replay;
@@ -35,5 +36,6 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
         Command::Replay(args) => replay::run(&args, printer),
+        Command::Paper(args) => paper::run(&args, printer),
     }
 }
