@@ -22,6 +22,7 @@ pub mod pair;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod provenance;
 pub mod settings;
 pub mod stats;
 pub mod store;

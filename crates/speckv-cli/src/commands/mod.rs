@@ -2,6 +2,7 @@
 
 mod bench;
 mod chat;
+mod evaluate;
 mod identity;
 mod inspect;
 mod models;
@@ -9,6 +10,7 @@ mod paper;
 mod profile;
 mod pull;
 mod replay;
+mod report;
 mod run;
 mod score;
 mod tokenize;
@@ -36,6 +38,8 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
         Command::Replay(args) => replay::run(&args, printer),
+        Command::Evaluate(args) => evaluate::run(&args, printer),
+        Command::Report(args) => report::run(&args, printer),
         Command::Paper(args) => paper::run(&args, printer),
     }
 }

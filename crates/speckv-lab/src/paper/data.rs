@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::sheet::{Row, Sheet, SheetError};
+use crate::sheet::{Row, Sheet, SheetError};
 
 /// The paper's gammas.
 pub const GAMMAS: [usize; 4] = [2, 4, 6, 8];

@@ -1,6 +1,6 @@
 //! The SpecKV paper (Shukla 2026, arXiv 2605.02888) again, from its public data, and then what the same data says in seconds.
 //!
-//! The road: [`sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`] says who may be learned from -> [`models`] fit ->
+//! The road: [`crate::sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`] says who may be learned from -> [`models`] fit ->
 //! [`policies`] forecast as the paper does -> [`tables`] puts that beside what was published -> [`audit`] asks what is observed.
 //! The data is not part of this project; a user names its folder.
 
@@ -9,7 +9,7 @@ pub mod data;
 pub mod models;
 pub mod policies;
 pub mod published;
-pub mod sheet;
+
 pub mod split;
 pub mod tables;
 

@@ -7,9 +7,11 @@ use serde::Deserialize;
 use super::{
     data::{self, Compression, GAMMAS, Task},
     policies::Policy,
-    sheet::{self, Sheet, SheetError},
 };
-use crate::statistics::Interval;
+use crate::{
+    sheet::{self, Sheet, SheetError},
+    statistics::Interval,
+};
 
 /// Published figures. Every part may be missing; tables then have nothing beside them.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,6 +6,7 @@ mod holm;
 mod mersenne;
 mod moments;
 mod permutation;
+pub mod throughput;
 mod wilcoxon;
 
 pub use bootstrap::{Interval, PairedTest, mean_interval, paired_bootstrap};

@@ -1,40 +1,14 @@
 //! `speckv bench`: plain decoding, fixed gammas and controllers on one workload, in one table.
 
-use std::{
-    fs,
-    io::Write,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
-
-use speckv::{
-    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
-    engine::Clock,
-    model::LanguageModel,
-};
-use speckv_cpu::model::CpuModel;
-use speckv_lab::workload::Workload;
+use std::fs;
 
 use crate::{
-    answer,
-    args::{ComparisonOptions, DraftChoice},
-    calibration,
-    comparison::{Contestant, Field, Race, Report, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled},
-    controllers,
-    conversation::Conversation,
-    failure::{Failure, Outcome, chain},
+    args::ComparisonOptions,
+    comparison::{Report, live::Live},
+    failure::{Failure, Outcome},
     interrupt::Interrupt,
-    obtain::Shelf,
-    pair::Pair,
     printer::Printer,
-    progress::Unit,
-    settings::{self, PairSettings},
 };
-
-/// Rounds where the user gives no number.
-const ROUNDS: usize = 1;
 
 pub(super) fn run(
     options: &ComparisonOptions,
@@ -43,65 +17,8 @@ pub(super) fn run(
     json: bool,
     printer: &Printer,
 ) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
-    let (target, draft) =
-        PairSettings::models(options.model.as_ref(), options.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
-    let has_model = draft.model().is_some();
-    if draft == DraftChoice::None {
-        return Err(Failure::usage(
-            "without a draft there is nothing to compare",
-            "give --draft MODEL or --draft ngram",
-        ));
-    }
-    if options.spoil_draft && !has_model {
-        return Err(Failure::usage(
-            "there is no draft model to spoil",
-            "give --draft MODEL, or leave --spoil-draft away",
-        ));
-    }
-    let contestants = contestants(options, has_model)?;
-    let workload = workload(options)?;
-    if let Some(folder) = &options.output {
-        fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
-    }
-    let interrupt = Interrupt::install();
-    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let settings = PairSettings { target, draft, threads, context: options.ctx, draft_head: options.draft_head };
-    let mut pair = Pair::load_with(&settings, &shelf, &interrupt, printer, |draft, vocab_size| {
-        drafter(draft, vocab_size, options.spoil_draft)
-    })?;
-    let texts = texts(&pair, &workload, options)?;
-    let costs = calibration::costs(&pair, options.recalibrate, &interrupt, printer)?;
-    let parts = controllers::parts(pair.engine.target(), costs.model.clone(), 0.0, None);
-    let rules = Rules {
-        max_tokens: options.max_tokens,
-        rounds: rounds.unwrap_or(ROUNDS),
-        seed: options.seed,
-        end_tokens: pair.tokenizer.end_tokens().to_vec(),
-    };
-    let target = Arc::clone(pair.engine.target());
-    let subject = Subject {
-        target: pair.target_path.display().to_string(),
-        draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
-        spoiled_draft: options.spoil_draft,
-        threads: target.threads(),
-        instruction_set: target.isa().name().to_owned(),
-        split: options.split.to_string(),
-        prompts: 0,
-        max_tokens: rules.max_tokens,
-        rounds: rules.rounds,
-        seed: rules.seed,
-        costs: costs.view(),
-    };
-    let field = Field { texts: &texts, contestants: &contestants, parts: &parts };
-    let mut samples = options.output.as_deref().map(Samples::create).transpose()?;
-    let race = measure(&mut pair, &field, &rules, samples.as_mut(), &interrupt, printer)?;
-    if race.samples.is_empty() {
-        return Err(Failure::interrupted(
-            "stopped before anybody had answered a prompt",
-            "fewer --controllers, --gammas or --max-tokens take less time",
-        ));
-    }
+    let live = Live::run(options, rounds, threads, &Interrupt::install(), printer)?;
+    let Live { subject, texts, contestants, race, .. } = live;
     let report = Report::new(subject, &texts, &contestants, &race.samples, race.stopped);
     if let Some(folder) = &options.output {
         let path = folder.join("report.json");
@@ -126,131 +43,4 @@ pub(super) fn run(
         ));
     }
     Ok(())
-}
-
-/// Who takes part.
-fn contestants(options: &ComparisonOptions, has_model: bool) -> Outcome<Vec<Contestant>> {
-    let list = match &options.controllers {
-        Some(names) if names.iter().any(|name| name == "none") => {
-            Contestant::list(&options.gammas.0, &[""; 0], has_model)
-        }
-        Some(names) => Contestant::list(&options.gammas.0, names, has_model),
-        None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
-    };
-    list.map_err(|message| match message.split_once("\nhint: ") {
-        Some((message, hint)) => Failure::usage(message, hint),
-        None => Failure::usage(message, "`speckv bench --help` shows every option"),
-    })
-}
-
-fn workload(options: &ComparisonOptions) -> Outcome<Workload> {
-    let workload = match &options.workload {
-        Some(folder) => Workload::from_dir(folder),
-        None => Workload::builtin(),
-    };
-    let workload = workload.map_err(|error| {
-        Failure::new(
-            chain(&error),
-            "a workload is a folder of .jsonl files, one prompt a line, named after their tasks",
-        )
-    })?;
-    if let Some(task) = options.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str())) {
-        return Err(Failure::usage(
-            format!("{task:?} is no task of the workload"),
-            format!("its tasks are {}", workload.tasks().join(", ")),
-        ));
-    }
-    Ok(workload)
-}
-
-/// The chosen prompts as the models read them. All are checked before anything is measured.
-fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outcome<Vec<Text>> {
-    let wanted = |task: &str| options.tasks.is_empty() || options.tasks.iter().any(|name| name == task);
-    let mut texts = Vec::new();
-    for task in workload.tasks().into_iter().filter(|task| wanted(task)) {
-        let prompts = workload.select(options.split, Some(task));
-        for prompt in prompts.take(options.prompts_per_task.unwrap_or(usize::MAX)) {
-            let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
-            let (needed, context) = (tokens.len() + options.max_tokens, pair.engine.target().context_length());
-            if needed > context {
-                return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
-            }
-            texts.push(Text { id: prompt.id.clone(), task: prompt.task.clone(), tokens });
-        }
-    }
-    if texts.is_empty() {
-        return Err(Failure::usage(
-            format!("there is no prompt in the {} split", options.split),
-            "try the other --split",
-        ));
-    }
-    Ok(texts)
-}
-
-/// Look-up, and the draft model where there is one; contestants are shown what they may use.
-fn drafter(draft: Option<Arc<CpuModel>>, vocab_size: usize, spoil: bool) -> Box<dyn Drafter> {
-    let ngram = NgramDrafter::new(NgramSettings::default());
-    match draft {
-        None => Box::new(ngram),
-        Some(draft) if spoil => Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), vocab_size))),
-        Some(draft) => Box::new(Both::new(ngram, ModelDrafter::new(draft, vocab_size))),
-    }
-}
-
-fn measure(
-    pair: &mut Pair,
-    field: &Field<'_>,
-    rules: &Rules,
-    mut file: Option<&mut Samples>,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Outcome<Race> {
-    let mut progress = printer.progress("measuring", Unit::Items, Duration::ZERO);
-    let clock = Clock::system();
-    let mut failure = None;
-    let outcome = race(
-        &mut pair.engine,
-        &clock,
-        field,
-        rules,
-        &mut |done, total| {
-            progress.at(done, total);
-            !interrupt.is_raised()
-        },
-        &mut |samples| {
-            if let Some(file) = &mut file {
-                let written = samples.iter().try_for_each(|sample| file.write(sample, field));
-                failure = failure.take().or(written.err());
-            }
-        },
-    );
-    progress.finish();
-    match failure {
-        Some(failure) => Err(failure),
-        None => outcome.map_err(|error| answer::engine_failure(&error)),
-    }
-}
-
-/// The file of all samples; what is measured is written at once, so that a crash loses one block at most.
-struct Samples {
-    path: PathBuf,
-    file: fs::File,
-}
-
-impl Samples {
-    fn create(folder: &Path) -> Outcome<Self> {
-        let path = folder.join("samples.csv");
-        let created = fs::File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", Sample::COLUMNS)?;
-            Ok(file)
-        });
-        let file = created.map_err(|error| Failure::io("write", &path, &error))?;
-        Ok(Samples { path, file })
-    }
-
-    fn write(&mut self, sample: &Sample, field: &Field<'_>) -> Outcome<()> {
-        let text = &field.texts[sample.prompt];
-        let row = sample.row(&text.id, &text.task, &field.contestants[sample.contestant].name);
-        writeln!(self.file, "{row}").map_err(|error| Failure::io("write", &self.path, &error))
-    }
 }

@@ -6,14 +6,16 @@ mod tables;
 use std::time::Instant;
 
 use serde_json::json;
-use speckv_lab::paper::{
-    self,
-    data::PaperData,
-    models::Regressor,
-    policies::rule,
-    published::Published,
+use speckv_lab::{
+    paper::{
+        self,
+        data::PaperData,
+        models::Regressor,
+        policies::rule,
+        published::Published,
+        tables::{Fitted, fit, reproduce, split},
+    },
     sheet::SheetError,
-    tables::{Fitted, fit, reproduce, split},
 };
 
 use crate::{

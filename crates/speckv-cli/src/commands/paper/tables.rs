@@ -15,7 +15,8 @@ use crate::table::Table;
 fn beside(value: Beside, decimals: usize) -> String {
     match value.published {
         Some(published) => format!("{:.decimals$} ({published:.decimals$})", value.ours),
-        None => format!("{:.decimals$}", value.ours),
+        // As wide as with a published value, so that ours stand under each other.
+        None => format!("{:.decimals$}{}", value.ours, " ".repeat(decimals + 5)),
     }
 }
 

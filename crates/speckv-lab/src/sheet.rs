@@ -6,8 +6,8 @@ use std::{
     str::FromStr,
 };
 
-/// Largest file that is read: a hundred times the paper's largest.
-const MOST_BYTES: u64 = 32 << 20;
+/// Largest file that is read: a grid of a hundred thousand steps has a tenth of it.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
