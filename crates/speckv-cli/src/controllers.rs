@@ -5,7 +5,8 @@ use std::sync::Arc;
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
-    predictor::{Predictor, SessionFacts},
+    model::LanguageModel,
+    predictor::{ModelShape, Predictor, SessionFacts},
 };
 use speckv_cpu::model::CpuModel;
 
@@ -40,22 +41,41 @@ pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
     if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
-/// What controllers of a target are made of.
+/// What controllers of a pair are made of: its weights of the predictor where some are shipped, else the prior.
 #[must_use]
-pub fn parts(target: &CpuModel, cost: CostModel, temperature: f32, gamma: Option<usize>) -> ControllerParts {
+pub fn parts(
+    target: &CpuModel,
+    draft: Option<&CpuModel>,
+    cost: CostModel,
+    temperature: f32,
+    gamma: Option<usize>,
+) -> ControllerParts {
+    let shipped = Predictor::shipped(&shape(target), draft.map(shape).as_ref());
     ControllerParts {
         gamma,
         cost,
-        predictor: Some(Arc::new(Predictor::prior())),
+        predictor: Some(shipped.unwrap_or_else(|| Arc::new(Predictor::prior()))),
         facts: SessionFacts { temperature, compression: compression(target) },
         paper: None,
+    }
+}
+
+/// What a model is recognised by.
+#[must_use]
+pub fn shape(model: &CpuModel) -> ModelShape {
+    let config = model.config();
+    ModelShape {
+        architecture: config.architecture.clone(),
+        layers: config.layers,
+        hidden: config.hidden,
+        vocab_size: model.vocab_size(),
     }
 }
 
 /// Bits that the compression of most of the weights removed from 16, divided by 16.
 #[must_use]
 pub fn compression(model: &CpuModel) -> f32 {
-    (1.0 - model.file_type().bits_per_element() / 16.0).clamp(0.0, 1.0) as f32
+    (1.0 - model.weight_type().bits_per_element() / 16.0).clamp(0.0, 1.0) as f32
 }
 
 /// The table in words, for `--help`.

@@ -17,17 +17,22 @@ pub mod download;
 pub mod failure;
 pub mod interrupt;
 pub mod machine;
+pub mod memory;
 pub mod obtain;
 pub mod pair;
+pub mod paper_weights;
+pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod provenance;
+pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod store;
 pub mod table;
 pub mod units;
+pub mod words;
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -53,10 +53,10 @@ impl Shelf {
         })
     }
 
-    /// The file of a model given by catalogue name or by path. A catalogue model that is absent is pulled first.
+    /// The file or folder of a model given by catalogue name or by path. A catalogue model that is absent is pulled first.
     ///
     /// # Errors
-    /// If the path is no file, or the pull fails.
+    /// If there is nothing at the path, or the pull fails.
     pub fn file(&self, model: &str, interrupt: &Interrupt, printer: &Printer) -> Outcome<PathBuf> {
         if let Some(entry) = self.catalogue.get(model) {
             return match self.store.state(entry) {
@@ -66,14 +66,13 @@ impl Shelf {
         }
         let path = PathBuf::from(model);
         match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => Err(Failure::new(
-                format!("{model} is a folder, expected a GGUF file"),
-                "give the path of the .gguf file itself",
-            )),
             Ok(_) => Ok(path),
             Err(error) => Err(Failure::new(
                 format!("cannot open the model {model}: {error}"),
-                format!("give the path of a GGUF file or one of the names {}", self.catalogue.names()),
+                format!(
+                    "give the path of a GGUF file, of a Hugging Face folder, or one of the names {}",
+                    self.catalogue.names()
+                ),
             )),
         }
     }

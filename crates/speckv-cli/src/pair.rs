@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,22 +16,25 @@ use speckv::{
 };
 use speckv_cpu::{
     chat_template::{ChatTemplate, Message, Origin},
-    gguf::Gguf,
-    model::{Config, CpuModel, LoadError, LoadOptions},
+    checkpoint::Checkpoint,
+    matrix::PackError,
+    model::{CacheType, Compression, CpuModel, LoadError, LoadOptions, packed_bytes},
     pool::Pool,
     tokenizer::Tokenizer,
 };
 
 use crate::{
-    args::DraftChoice,
+    args::{DraftChoice, DraftHead, DraftModel},
     controllers::MAX_GAMMA,
     conversation::Scribe,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
+    memory,
     obtain::Shelf,
     printer::Printer,
     progress::Unit,
     settings::PairSettings,
+    units,
 };
 
 /// Context where the user gives none and the model allows it.
@@ -53,21 +57,20 @@ pub struct Pair {
     template: ChatTemplate,
 }
 
-/// Opens a model file without loading its weights.
+/// Opens a model file or folder without loading its weights.
 ///
 /// # Errors
-/// No file, no GGUF, or one that is damaged or holds an unsupported type.
-pub fn open(path: &Path) -> Outcome<Arc<Gguf>> {
-    Gguf::open(path).map(Arc::new).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
+/// No file, no GGUF or Hugging Face folder, or one that is damaged or holds an unsupported type.
+pub fn open(path: &Path) -> Outcome<Checkpoint> {
+    Checkpoint::open(path).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
 }
 
-/// The tokenizer of a model file.
+/// The tokenizer of a model.
 ///
 /// # Errors
 /// A vocabulary that is missing, damaged or of an unsupported kind.
-pub fn tokenizer(file: &Gguf) -> Outcome<Tokenizer> {
-    Tokenizer::from_gguf(file.metadata())
-        .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
+pub fn tokenizer(file: &Checkpoint) -> Outcome<Tokenizer> {
+    file.tokenizer().map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
 }
 
 /// Threads for all models.
@@ -80,32 +83,50 @@ pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
     })
 }
 
-/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so; `head`
-/// are the tokens that the output head is cut to.
+/// How a model is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Treatment {
+    /// What the matrices become.
+    pub compression: Compression,
+    /// The tokens that the output head leaves out while the text has none of them.
+    pub head_gap: Option<Range<Token>>,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
+}
+
+/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so.
 ///
 /// # Errors
-/// Another architecture, missing or misshapen tensors, a context that is too long.
+/// Another architecture, missing or misshapen tensors, a context that is too long, weights that do not fit in memory or that the compression cannot
+/// hold.
 pub fn model(
-    file: &Arc<Gguf>,
+    file: &Checkpoint,
     pool: &Arc<Pool>,
     context: usize,
     cut: bool,
-    head: Option<Vec<Token>>,
+    treatment: Treatment,
     printer: &Printer,
 ) -> Outcome<Arc<CpuModel>> {
     let failure = |error: LoadError| {
         let hint = match &error {
             LoadError::Context { most, .. } => format!("give at most --ctx {most}"),
+            LoadError::CacheType { .. } => "leave --kv away: keys and values are then f16".into(),
             LoadError::Config(_) => {
                 "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
+            }
+            LoadError::Pack { source: PackError::Columns { .. } | PackError::Convert(_), .. } => {
+                "another --compression (or --draft-compression) can hold these weights; asis always can".into()
             }
             _ => DAMAGED.into(),
         };
         Failure::new(chain(&error), hint).about(name(file))
     };
-    let longest = Config::from_metadata(file.metadata()).map_err(|error| failure(error.into()))?.context_length;
+    let longest = file.config().map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
-    options.head_tokens = head;
+    let Treatment { compression, head_gap, cache_type } = treatment;
+    memory::check(file, compression)?;
+    (options.head_gap, options.compression) = (head_gap, compression);
+    options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
     let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
@@ -138,26 +159,60 @@ impl Pair {
         // Cheap things first: a wrong draft is found out before gigabytes are read.
         let target_path = shelf.file(&settings.target, interrupt, printer)?;
         let target_file = open(&target_path)?;
-        let draft_path = settings.draft.model().map(|draft| shelf.file(draft, interrupt, printer)).transpose()?;
-        let draft_file = draft_path.as_deref().map(open).transpose()?;
+        let draft_path = match settings.draft.model() {
+            Some(DraftModel::Named(draft)) => Some(shelf.file(draft, interrupt, printer)?),
+            Some(DraftModel::Itself(_)) => Some(target_path.clone()),
+            None => None,
+        };
+        let draft_file = match settings.draft.model() {
+            Some(DraftModel::Itself(_)) => Some(target_file.clone()),
+            _ => draft_path.as_deref().map(open).transpose()?,
+        };
         let tokenizer = tokenizer(&target_file)?;
         if let Some(draft_file) = &draft_file {
             check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
         }
-        let template = ChatTemplate::from_gguf(target_file.metadata(), &tokenizer)
+        let template = target_file
+            .chat_template(&tokenizer)
             .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(&target_file)))?;
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
-        let target = model(&target_file, &pool, context, cut, None, printer)?;
+        let treatment =
+            Treatment { compression: settings.compression, head_gap: None, cache_type: settings.cache_type };
+        let target = model(&target_file, &pool, context, cut, treatment, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
-        let head = settings.draft_head.map(|count| tokenizer.frequent(count));
-        let draft =
-            draft_file.map(|file| model(&file, &pool, target.context_length(), true, head, printer)).transpose()?;
+        let treatment = Treatment {
+            compression: match settings.draft.model() {
+                Some(&DraftModel::Itself(compression)) => compression,
+                _ => settings.draft_compression,
+            },
+            head_gap: match settings.draft_head {
+                DraftHead::First(count) => Some(tokenizer.rare(count)),
+                DraftHead::Whole => None,
+            },
+            cache_type: settings.cache_type,
+        };
+        if let (Some(DraftModel::Itself(compression)), Some(file)) = (settings.draft.model(), &draft_file) {
+            let bytes = packed_bytes(file, *compression);
+            printer.note(&format!(
+                "the target's own copy in {compression} drafts: {} more of memory",
+                units::bytes(bytes)
+            ));
+        }
+        let draft = draft_file
+            .map(|file| model(&file, &pool, target.context_length(), true, treatment, printer))
+            .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
         let mut engine = Engine::new(target, drafter);
         engine.set_max_gamma(MAX_GAMMA);
         Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
+    }
+
+    /// The engine, and what knows the model's words.
+    #[must_use]
+    pub fn into_parts(self) -> (Engine<CpuModel>, Tokenizer, ChatTemplate) {
+        (self.engine, self.tokenizer, self.template)
     }
 
     /// The tokens of a text that the model continues as it is.
@@ -221,7 +276,7 @@ fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize
     }
 }
 
-fn check_same_vocabulary(target_file: &Gguf, target: &Tokenizer, draft_file: &Gguf) -> Outcome<()> {
+fn check_same_vocabulary(target_file: &Checkpoint, target: &Tokenizer, draft_file: &Checkpoint) -> Outcome<()> {
     let Some(difference) = target.first_difference(&tokenizer(draft_file)?) else { return Ok(()) };
     let shown = |text: &Option<String>| text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"));
     Err(Failure::new(
@@ -238,6 +293,6 @@ fn check_same_vocabulary(target_file: &Gguf, target: &Tokenizer, draft_file: &Gg
 }
 
 /// The file's path for messages.
-fn name(file: &Gguf) -> String {
+fn name(file: &Checkpoint) -> String {
     file.path().map_or_else(|| "the model".to_owned(), |path| path.display().to_string())
 }

@@ -71,6 +71,18 @@ impl Printer {
         }
     }
 
+    /// Whether only results, warnings and errors are wanted.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether what is said may be coloured.
+    #[must_use]
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// A progress display on standard error that appears once the work has taken `patience`; none when quiet.
     #[must_use]
     pub fn progress(&self, label: &str, unit: crate::progress::Unit, patience: Duration) -> Progress {

@@ -35,6 +35,14 @@ pub fn text_or_stdin(text: &str) -> Outcome<String> {
     if text == "-" { from_stdin() } else { Ok(text.to_owned()) }
 }
 
+/// The text of a file, or standard input where the path is `-`.
+///
+/// # Errors
+/// A file that cannot be read, or bytes that are not UTF-8.
+pub fn file_or_stdin(path: &Path) -> Outcome<String> {
+    if path.as_os_str() == "-" { from_stdin() } else { from_file(path) }
+}
+
 fn from_file(path: &Path) -> Outcome<String> {
     let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
     utf8(bytes, &path.display().to_string())

@@ -3,11 +3,11 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
-use speckv::{model::LanguageModel, predictor::ModelShape};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::run_folder::ModelFacts;
 
 use crate::{
+    controllers,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     printer::Printer,
@@ -26,8 +26,8 @@ pub fn facts(
     printer: &Printer,
 ) -> Outcome<ModelFacts> {
     let (sha256, bytes) = checksum(path, interrupt, printer)?;
-    let compression = model.file_type().name().into();
-    Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: shape(model), compression })
+    let compression = model.weight_type().name().into();
+    Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
 }
 
 /// A path's file name: where a file lies says nothing about it.
@@ -52,31 +52,40 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a model is recognised by.
-fn shape(model: &CpuModel) -> ModelShape {
-    let config = model.config();
-    ModelShape {
-        architecture: config.architecture.clone(),
-        layers: config.layers,
-        hidden: config.hidden,
-        vocab_size: model.vocab_size(),
-    }
-}
-
-/// SHA-256 and size of a file.
+/// SHA-256 and size of a file; of a folder, of the files in it by name, each preceded by its name and a zero byte.
 ///
 /// # Errors
 /// A file that cannot be read, or an interruption.
 pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcome<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut read = 0;
+    if !path.is_dir() {
+        feed(&mut hasher, path, &mut read, interrupt, printer)?;
+        return Ok((hexadecimal(&hasher.finalize()), read));
+    }
+    let io = |error| Failure::io("read", path, &error);
+    let entries = std::fs::read_dir(path).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    for file in files {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update([0]);
+        feed(&mut hasher, &file, &mut read, interrupt, printer)?;
+    }
+    Ok((hexadecimal(&hasher.finalize()), read))
+}
+
+fn feed(hasher: &mut Sha256, path: &Path, sum: &mut u64, interrupt: &Interrupt, printer: &Printer) -> Outcome<()> {
     let io = |error| Failure::io("read", path, &error);
     let mut file = File::open(path).map_err(io)?;
     let total = file.metadata().map_err(io)?.len();
     let mut progress = printer.progress("checksum", Unit::Bytes, Duration::from_secs(2));
-    let (mut hasher, mut buffer, mut read) = (Sha256::new(), vec![0; 1 << 20], 0);
+    let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
     loop {
         let count = file.read(&mut buffer).map_err(io)?;
         if count == 0 {
-            break;
+            *sum += read;
+            return Ok(());
         }
         if interrupt.is_raised() {
             return Err(Failure::interrupted("stopped before anything was recorded", "the same command begins again"));
@@ -85,7 +94,6 @@ pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcom
         read += count as u64;
         progress.at(read, total);
     }
-    Ok((hexadecimal(&hasher.finalize()), read))
 }
 
 #[cfg(test)]

@@ -3,18 +3,20 @@
 use std::num::NonZeroUsize;
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
+    controller::{ControllerParts, ControllerSpec, PaperPredictor},
     cost::CostModel,
     sampling::SamplingSettings,
 };
+use speckv_cpu::model::{CacheType, Compression};
 
 use crate::{
-    args::{DraftChoice, ModelOptions, SamplingOptions},
+    args::{DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions},
     calibration::Costs,
     catalogue::Catalogue,
     controllers,
     failure::{Failure, Outcome},
     pair::Pair,
+    paper_weights,
 };
 
 /// Most tokens of an answer where the user gives no number.
@@ -31,8 +33,14 @@ pub struct PairSettings {
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.
     pub context: Option<usize>,
-    /// Tokens that the draft's output head is cut to; `None` leaves it whole.
-    pub draft_head: Option<usize>,
+    /// What the target's weights become.
+    pub compression: Compression,
+    /// What the draft's weights become, unless it is the target itself.
+    pub draft_compression: Compression,
+    /// Tokens that the draft's output head covers.
+    pub draft_head: DraftHead,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 /// How an answer is made.
@@ -42,6 +50,8 @@ pub struct AnswerSettings {
     pub controller: ControllerSpec,
     /// Tokens that a step may draft; `None` is the controller's own number.
     pub gamma: Option<usize>,
+    /// Weights of the controller `paper`; `None` is its linear fallback.
+    pub paper: Option<PaperPredictor>,
     /// Costs are measured although there are some from before.
     pub recalibrate: bool,
     /// How tokens are chosen.
@@ -61,11 +71,34 @@ impl AnswerSettings {
     #[must_use]
     pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> ControllerParts {
         let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
-        controllers::parts(pair.engine.target(), cost, self.sampling.temperature, self.gamma)
+        let parts = controllers::parts(
+            pair.engine.target(),
+            pair.draft.as_deref(),
+            cost,
+            self.sampling.temperature,
+            self.gamma,
+        );
+        ControllerParts { paper: self.paper.clone(), ..parts }
     }
 }
 
 impl PairSettings {
+    /// The settings of target and draft with their weights as the options say.
+    #[must_use]
+    pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
+        let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
+        PairSettings {
+            target,
+            draft,
+            threads,
+            context: None,
+            compression,
+            draft_compression,
+            draft_head,
+            cache_type: CacheType::F16,
+        }
+    }
+
     /// Target and draft by the options; the default draft comes only with the default target.
     #[must_use]
     pub fn models(
@@ -77,7 +110,11 @@ impl PairSettings {
         let [default_target, default_draft] = catalogue.default_pair();
         let target = model.unwrap_or(default_target).clone();
         let draft = draft.cloned().unwrap_or_else(|| {
-            if target == *default_target { DraftChoice::Model(default_draft.clone()) } else { fallback }
+            if target == *default_target {
+                DraftChoice::Model(DraftModel::Named(default_draft.clone()))
+            } else {
+                fallback
+            }
         });
         (target, draft)
     }
@@ -119,10 +156,15 @@ pub fn resolve(
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-    let pair = PairSettings { target, draft, threads, context: models.ctx, draft_head: models.draft_head };
+    let pair = PairSettings {
+        context: models.ctx,
+        cache_type: models.kv.0,
+        ..PairSettings::new(target, draft, threads, &models.weights)
+    };
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,
+        paper: models.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,
@@ -187,7 +229,7 @@ mod tests {
     #[test]
     fn the_default_draft_comes_only_with_the_default_target() {
         let draft = |words| resolved(words).expect("resolves").0.draft;
-        let default = DraftChoice::Both("qwen2.5-coder-0.5b".into());
+        let default = DraftChoice::Both(DraftModel::Named("qwen2.5-coder-0.5b".into()));
         assert_eq!(draft(""), default);
         assert_eq!(draft("--model qwen2.5-coder-1.5b"), default);
         assert_eq!(draft("--model other.gguf"), DraftChoice::None);
@@ -198,7 +240,8 @@ mod tests {
     #[test]
     fn look_up_joins_the_model_where_the_controller_can_use_it() {
         let draft = |words: &str| resolved(&format!("--draft d.gguf {words}")).expect("resolves").0.draft;
-        let (model, both) = (DraftChoice::Model("d.gguf".into()), DraftChoice::Both("d.gguf".into()));
+        let named = DraftModel::Named("d.gguf".into());
+        let (model, both) = (DraftChoice::Model(named.clone()), DraftChoice::Both(named));
         assert_eq!(draft(""), both);
         assert_eq!(draft("--no-lookup"), model);
         assert_eq!(draft("--controller fixed"), model);

@@ -101,7 +101,7 @@ fn values_outside_their_range_are_usage_errors() {
         ("--seed", "x", "--seed"),
         ("--stop", "", "--stop"),
         ("--controller", "magic", "the controllers are off, fixed"),
-        ("--draft", "self:q4_0", "not supported yet"),
+        ("--draft", "self:q5", "expected asis"),
     ] {
         let ended = desk.run(&["run", "-m", "target.gguf", option, value, "hi"]).fails(2, &[option, words]);
         assert_eq!(ended.err.matches("hint: ").count(), 1, "{ended:#?}");

@@ -91,7 +91,7 @@ fn matrices(tensor_type: TensorType) -> Arc<Vec<Matrix>> {
     let mut writer = Writer::new();
     writer.tensor("w", &[COLUMNS, ROWS], tensor_type, bytes).expect("a tensor");
     let file = Gguf::from_bytes(writer.to_bytes().expect("a file")).expect("a file");
-    let pack = || Matrix::pack(&file.tensor("w").expect("the tensor"), None, &POOL).expect("memory");
+    let pack = || Matrix::pack(&file.tensor("w").expect("the tensor"), None, None, &POOL).expect("memory");
     let first = pack();
     let count = SET_BYTES.div_ceil(first.byte_len());
     let set = Arc::new(std::iter::once(first).chain((1..count).map(|_| pack())).collect::<Vec<_>>());

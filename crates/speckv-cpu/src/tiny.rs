@@ -1,6 +1,8 @@
-//! Tiny models with random weights, as GGUF files: what tests run on when no real model is at hand.
+//! Tiny models with random weights, as GGUF files or Hugging Face folders: what tests run on when no real model is at hand.
 //!
 //! They are whole: blueprint, weights, a byte-level tokenizer with a few merges, a chat template. What they say means nothing.
+
+mod folder;
 
 use crate::{
     gguf::{GgufError, TensorType, Writer},
@@ -10,7 +12,7 @@ use crate::{
 /// Blueprint of a tiny model.
 #[derive(Debug, Clone)]
 pub struct Tiny {
-    /// `llama` or `qwen2`.
+    /// `llama`, `qwen2`, `qwen3` or `gemma3`.
     pub architecture: &'static str,
     /// Type of all matrices.
     pub tensor_type: TensorType,
@@ -24,6 +26,10 @@ pub struct Tiny {
     pub heads: usize,
     /// Key-value heads.
     pub kv_heads: usize,
+    /// Values per head; `None` divides `hidden` among the heads.
+    pub head_dim: Option<usize>,
+    /// Positions that local layers of gemma3 see.
+    pub window: usize,
     /// Tokens, at least [`Tiny::WORDS`].
     pub vocab_size: usize,
     /// Longest context.
@@ -50,6 +56,8 @@ impl Default for Tiny {
             layers: 2,
             heads: 4,
             kv_heads: 2,
+            head_dim: None,
+            window: 16,
             vocab_size: Tiny::WORDS,
             context_length: 256,
             biases: false,
@@ -83,6 +91,33 @@ impl Tiny {
         writer.to_bytes()
     }
 
+    /// Values per head.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden / self.heads)
+    }
+
+    fn is_gemma(&self) -> bool {
+        self.architecture == "gemma3"
+    }
+
+    fn query_key_norm(&self) -> bool {
+        matches!(self.architecture, "qwen3" | "gemma3")
+    }
+
+    fn tokens(&self) -> (Vec<String>, Vec<i32>) {
+        let mut tokens: Vec<String> = (0..=255u8).map(|byte| byte_character(byte).to_string()).collect();
+        tokens.extend(CONTROL.map(str::to_owned));
+        tokens.extend(MERGES.map(|(a, b)| format!("{a}{b}")));
+        let mut types = vec![1i32; tokens.len()];
+        types[256..256 + CONTROL.len()].fill(3);
+        for pad in tokens.len()..self.vocab_size {
+            tokens.push(format!("[PAD{pad}]"));
+            types.push(5);
+        }
+        (tokens, types)
+    }
+
     fn metadata(&self, writer: &mut Writer<'_>) {
         let key = |name: &str| format!("{}.{name}", self.architecture);
         let int = |x: usize| u32::try_from(x).unwrap_or(u32::MAX);
@@ -97,15 +132,15 @@ impl Tiny {
             .set(key("attention.head_count_kv"), int(self.kv_heads))
             .set(key("attention.layer_norm_rms_epsilon"), 1e-5f32)
             .set(key("rope.freq_base"), 10_000f32);
-        let mut tokens: Vec<String> = (0..=255u8).map(|byte| byte_character(byte).to_string()).collect();
-        tokens.extend(CONTROL.map(str::to_owned));
-        tokens.extend(MERGES.map(|(a, b)| format!("{a}{b}")));
-        let mut types = vec![1i32; tokens.len()];
-        types[256..256 + CONTROL.len()].fill(3);
-        for pad in tokens.len()..self.vocab_size {
-            tokens.push(format!("[PAD{pad}]"));
-            types.push(5);
+        if self.head_dim.is_some() {
+            writer
+                .set(key("attention.key_length"), int(self.head_dim()))
+                .set(key("attention.value_length"), int(self.head_dim()));
         }
+        if self.is_gemma() {
+            writer.set(key("attention.sliding_window"), int(self.window));
+        }
+        let (tokens, types) = self.tokens();
         writer
             .set("tokenizer.ggml.model", "gpt2")
             .set("tokenizer.ggml.pre", "qwen2")
@@ -119,71 +154,82 @@ impl Tiny {
     }
 
     fn tensors(&self, writer: &mut Writer<'_>) -> Result<(), GgufError> {
-        let mut random = Random(self.seed);
-        let head_dim = self.hidden / self.heads;
-        let (hidden, keys) = (self.hidden, self.kv_heads * head_dim);
-        self.matrix(writer, &mut random, "token_embd.weight", self.vocab_size, hidden, (hidden as f32).sqrt())?;
-        if !self.tied {
-            self.matrix(writer, &mut random, "output.weight", self.vocab_size, hidden, self.sharpness)?;
-        }
-        vector(writer, &mut random, "output_norm.weight", hidden, 1.0)?;
-        if self.rope_factors {
-            let factors = (0..head_dim / 2).map(|i| if i < head_dim / 4 { 1.0 } else { 8.0 });
-            floats(writer, "rope_freqs.weight", factors.collect())?;
-        }
-        for layer in 0..self.layers {
-            let name = |part: &str| format!("blk.{layer}.{part}");
-            vector(writer, &mut random, &name("attn_norm.weight"), hidden, 1.0)?;
-            vector(writer, &mut random, &name("ffn_norm.weight"), hidden, 1.0)?;
-            let shapes = [
-                ("attn_q", hidden, hidden),
-                ("attn_k", keys, hidden),
-                ("attn_v", keys, hidden),
-                ("attn_output", hidden, hidden),
-                ("ffn_gate", self.feed_forward, hidden),
-                ("ffn_up", self.feed_forward, hidden),
-                ("ffn_down", hidden, self.feed_forward),
-            ];
-            for (part, rows, columns) in shapes {
-                self.matrix(writer, &mut random, &name(&format!("{part}.weight")), rows, columns, self.sharpness)?;
-            }
-            if self.biases {
-                for (part, rows) in [("attn_q", hidden), ("attn_k", keys), ("attn_v", keys)] {
-                    vector(writer, &mut random, &name(&format!("{part}.bias")), rows, 0.0)?;
+        for (name, shape, values) in self.values() {
+            match *shape.as_slice() {
+                [_, _] => {
+                    let blocks = values.len() / self.tensor_type.block_len();
+                    let mut bytes = vec![0; blocks * self.tensor_type.block_bytes()];
+                    quantize(self.tensor_type, &values, &mut bytes).expect("rows of whole blocks of small numbers");
+                    writer.tensor(&name, &shape, self.tensor_type, bytes)?;
+                }
+                _ => {
+                    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+                    writer.tensor(&name, &shape, TensorType::F32, bytes)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A matrix [rows, columns] of numbers in +-`size / sqrt(columns)`.
-    fn matrix(
-        &self,
-        writer: &mut Writer<'_>,
-        random: &mut Random,
-        name: &str,
-        rows: usize,
-        columns: usize,
-        size: f32,
-    ) -> Result<(), GgufError> {
-        let bound = size / (columns as f32).sqrt();
-        let values: Vec<f32> = (0..rows * columns).map(|_| random.next() * bound).collect();
-        let blocks = values.len() / self.tensor_type.block_len();
-        let mut bytes = vec![0; blocks * self.tensor_type.block_bytes()];
-        quantize(self.tensor_type, &values, &mut bytes).expect("rows of whole blocks of small numbers");
-        writer.tensor(name, &[columns, rows], self.tensor_type, bytes)?;
-        Ok(())
+    /// All tensors: GGUF name, shape [in, out], values.
+    fn values(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let mut random = Random(self.seed);
+        let mut tensors = Vec::new();
+        let head_dim = self.head_dim();
+        let (hidden, queries, keys) = (self.hidden, self.heads * head_dim, self.kv_heads * head_dim);
+        // Numbers in +-`size / sqrt(columns)`.
+        let matrix = |random: &mut Random, name: &str, rows: usize, columns: usize, size: f32| {
+            let bound = size / (columns as f32).sqrt();
+            let values: Vec<f32> = (0..rows * columns).map(|_| random.next() * bound).collect();
+            (name.to_owned(), vec![columns, rows], values)
+        };
+        // Scaled embeddings are small in the file.
+        let embedding = if self.is_gemma() { 1.0 } else { (hidden as f32).sqrt() };
+        tensors.push(matrix(&mut random, "token_embd.weight", self.vocab_size, hidden, embedding));
+        if !self.tied {
+            tensors.push(matrix(&mut random, "output.weight", self.vocab_size, hidden, self.sharpness));
+        }
+        let vector = |random: &mut Random, name: &str, len: usize, mean: f32| {
+            let values: Vec<f32> = (0..len).map(|_| mean + 0.2 * random.next()).collect();
+            (name.to_owned(), vec![len], values)
+        };
+        tensors.push(vector(&mut random, "output_norm.weight", hidden, 1.0));
+        if self.rope_factors {
+            let factors = (0..head_dim / 2).map(|i| if i < head_dim / 4 { 1.0 } else { 8.0 });
+            tensors.push(("rope_freqs.weight".to_owned(), vec![head_dim / 2], factors.collect()));
+        }
+        for layer in 0..self.layers {
+            let name = |part: &str| format!("blk.{layer}.{part}");
+            tensors.push(vector(&mut random, &name("attn_norm.weight"), hidden, 1.0));
+            tensors.push(vector(&mut random, &name("ffn_norm.weight"), hidden, 1.0));
+            if self.query_key_norm() {
+                tensors.push(vector(&mut random, &name("attn_q_norm.weight"), head_dim, 1.0));
+                tensors.push(vector(&mut random, &name("attn_k_norm.weight"), head_dim, 1.0));
+            }
+            if self.is_gemma() {
+                tensors.push(vector(&mut random, &name("post_attention_norm.weight"), hidden, 1.0));
+                tensors.push(vector(&mut random, &name("post_ffw_norm.weight"), hidden, 1.0));
+            }
+            let shapes = [
+                ("attn_q", queries, hidden),
+                ("attn_k", keys, hidden),
+                ("attn_v", keys, hidden),
+                ("attn_output", hidden, queries),
+                ("ffn_gate", self.feed_forward, hidden),
+                ("ffn_up", self.feed_forward, hidden),
+                ("ffn_down", hidden, self.feed_forward),
+            ];
+            for (part, rows, columns) in shapes {
+                tensors.push(matrix(&mut random, &name(&format!("{part}.weight")), rows, columns, self.sharpness));
+            }
+            if self.biases {
+                for (part, rows) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {
+                    tensors.push(vector(&mut random, &name(&format!("{part}.bias")), rows, 0.0));
+                }
+            }
+        }
+        tensors
     }
-}
-
-fn vector(writer: &mut Writer<'_>, random: &mut Random, name: &str, len: usize, mean: f32) -> Result<(), GgufError> {
-    floats(writer, name, (0..len).map(|_| mean + 0.2 * random.next()).collect())
-}
-
-fn floats(writer: &mut Writer<'_>, name: &str, values: Vec<f32>) -> Result<(), GgufError> {
-    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-    writer.tensor(name, &[values.len()], TensorType::F32, bytes)?;
-    Ok(())
 }
 
 /// The character that byte-level vocabularies write a byte as: printable ones as they are, the others from U+0100 on, in order.

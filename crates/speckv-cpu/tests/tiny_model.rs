@@ -13,7 +13,7 @@ use speckv::{
 use speckv_cpu::{
     gguf::{Gguf, TensorType},
     kernels::Isa,
-    model::{ConfigError, CpuModel, LoadError, LoadOptions},
+    model::{CacheType, ConfigError, CpuModel, LoadError, LoadOptions},
     pool::Pool,
     tiny::Tiny,
 };
@@ -34,7 +34,12 @@ fn load(file: &Arc<Gguf>, options: &LoadOptions) -> CpuModel {
 fn shapes() -> Vec<Tiny> {
     let small = Tiny::default();
     let wide = Tiny { hidden: 256, feed_forward: 512, layers: 1, ..Tiny::default() };
+    let gemma = Tiny { architecture: "gemma3", layers: 7, tied: true, ..small.clone() };
     let mut shapes = vec![
+        Tiny { architecture: "qwen3", head_dim: Some(32), ..small.clone() },
+        Tiny { architecture: "qwen3", head_dim: Some(48), kv_heads: 1, tensor_type: TensorType::F16, ..small.clone() },
+        Tiny { head_dim: Some(64), kv_heads: 1, heads: 2, tensor_type: TensorType::BF16, ..gemma.clone() },
+        Tiny { heads: 1, kv_heads: 1, window: 5, sharpness: 1.0, ..gemma },
         Tiny { architecture: "qwen2", biases: true, tied: true, kv_heads: 1, ..small.clone() },
         Tiny { rope_factors: true, kv_heads: 4, vocab_size: 300, ..small.clone() },
         Tiny { hidden: 48, heads: 3, kv_heads: 3, feed_forward: 40, tensor_type: TensorType::F32, ..small.clone() },
@@ -81,16 +86,92 @@ fn logits_are_near_those_of_the_reference() {
 fn every_model_conforms() {
     for tiny in shapes() {
         check_model(&load(&file(&tiny), &options(2))).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
+        if CacheType::Q8_0.takes(tiny.head_dim()) {
+            let options = LoadOptions { cache_type: CacheType::Q8_0, ..options(2) };
+            check_model(&load(&file(&tiny), &options)).unwrap_or_else(|error| panic!("{tiny:?}, q8_0: {error}"));
+        }
+    }
+}
+
+/// Heads of 32 and 64 values: what a cache of bytes can hold.
+fn byte_cache_shapes() -> [Tiny; 3] {
+    let small = Tiny { tensor_type: TensorType::F32, sharpness: 1.5, ..Tiny::default() };
+    [
+        Tiny { heads: 2, ..small.clone() },
+        Tiny { architecture: "qwen3", head_dim: Some(64), kv_heads: 1, ..small.clone() },
+        Tiny { architecture: "gemma3", head_dim: Some(32), layers: 6, window: 20, ..small },
+    ]
+}
+
+#[test]
+fn a_cache_of_bytes_is_near_one_of_halves_and_takes_17_of_32_bytes() {
+    for tiny in byte_cache_shapes() {
+        let file = file(&tiny);
+        let tokens = text(90);
+        let [halves, bytes] = [CacheType::F16, CacheType::Q8_0].map(|cache_type| {
+            let model = load(&file, &LoadOptions { cache_type, ..options(2) });
+            assert_eq!(model.new_cache().unwrap().cache_type(), cache_type);
+            (logits(&model, &tokens), model.position_bytes())
+        });
+        assert_eq!(bytes.1 * 32, halves.1 * 17);
+        let square = |x: f64| x * x;
+        let (mut error, mut size) = (0.0, 0.0);
+        for (got, expected) in bytes.0.iter().flatten().zip(halves.0.iter().flatten()) {
+            error += square(f64::from(*got) - f64::from(*expected));
+            size += square(f64::from(*expected));
+        }
+        let relative = (error / size).sqrt();
+        // 8 bits round a block by 1 / 254 of its peak at most: it must show, and it must be small.
+        assert!(relative > 1e-5 && relative < 1.5e-2, "{tiny:?}: {relative}");
     }
 }
 
 #[test]
+fn a_cache_of_bytes_gives_the_same_bits_token_by_token() {
+    for tiny in byte_cache_shapes() {
+        let model = load(&file(&tiny), &LoadOptions { cache_type: CacheType::Q8_0, ..options(2) });
+        let tokens = text(70);
+        let whole = logits(&model, &tokens);
+        let mut cache = model.new_cache().unwrap();
+        let mut logits = Logits::new();
+        for (i, token) in tokens.iter().enumerate() {
+            model.forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits).unwrap();
+            assert_eq!(logits.row(0), whole[i], "{tiny:?}, position {i}");
+        }
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_hold_the_heads_is_refused_by_name() {
+    let asked = LoadOptions { cache_type: CacheType::Q8_0, ..options(1) };
+    let error = CpuModel::load(&file(&Tiny::default()), &asked, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("q8_0") && error.contains("16") && error.contains("f16 is supported"), "{error}");
+}
+
+#[test]
+fn positions_beyond_the_window_change_nothing_in_a_model_of_local_layers() {
+    // Five layers of window 4 pass on what is at most 5 * 3 = 15 positions away.
+    let file = file(&Tiny { architecture: "gemma3", layers: 5, window: 4, ..Tiny::default() });
+    let model = load(&file, &options(2));
+    let tokens = text(40);
+    let mut other = tokens.clone();
+    other[20] += 1;
+    let (a, b) = (logits(&model, &tokens), logits(&model, &other));
+    let changed: Vec<usize> = (0..40).filter(|&position| a[position] != b[position]).collect();
+    assert_eq!(changed, (20..36).collect::<Vec<_>>());
+}
+
+#[test]
 fn threads_and_instruction_sets_change_no_bit() {
-    for tiny in shapes() {
-        let file = file(&tiny);
+    let caches = |tiny: &Tiny| {
+        [CacheType::F16, CacheType::Q8_0].into_iter().filter(|cache| cache.takes(tiny.head_dim())).collect::<Vec<_>>()
+    };
+    for (tiny, cache_type) in shapes().iter().flat_map(|tiny| caches(tiny).into_iter().map(move |cache| (tiny, cache)))
+    {
+        let file = file(tiny);
         let tokens = text(70);
         let run = |threads, isa| {
-            let model = load(&file, &LoadOptions { isa: Some(isa), ..options(threads) });
+            let model = load(&file, &LoadOptions { isa: Some(isa), cache_type, ..options(threads) });
             assert_eq!(model.isa(), isa);
             let rows = logits(&model, &tokens);
             rows.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>()
@@ -98,7 +179,7 @@ fn threads_and_instruction_sets_change_no_bit() {
         let expected = run(1, Isa::Portable);
         for &isa in Isa::available() {
             for threads in [1, 2, 3] {
-                assert!(run(threads, isa) == expected, "{tiny:?} on {isa} with {threads} threads");
+                assert!(run(threads, isa) == expected, "{tiny:?} on {isa} with {threads} threads, cache {cache_type}");
             }
         }
     }
@@ -120,19 +201,39 @@ fn a_prompt_longer_than_a_slice_equals_token_by_token() {
 }
 
 #[test]
-fn a_cut_head_keeps_the_logits_of_its_tokens_and_excludes_the_others() {
-    let file = file(&Tiny::default());
-    let tokens = text(9);
-    let whole = logits(&load(&file, &options(2)), &tokens);
-    let keep = vec![3u32, 100, 101, 258, 7];
-    let cut = load(&file, &LoadOptions { head_tokens: Some(keep.clone()), ..options(2) });
-    assert_eq!(cut.vocab_size(), whole[0].len());
-    for (cut, whole) in logits(&cut, &tokens).iter().zip(&whole) {
-        for token in 0..whole.len() {
-            let expected = if keep.contains(&(token as u32)) { whole[token] } else { f32::NEG_INFINITY };
-            assert_eq!(cut[token].to_bits(), expected.to_bits(), "token {token}");
+fn a_head_with_a_gap_leaves_its_tokens_out_until_the_text_has_one() {
+    let file = file(&Tiny { context_length: 512, ..Tiny::default() });
+    let (asked, gap) = (60..250, 64..240); // whole groups of 16
+    let with_gap = load(&file, &LoadOptions { head_gap: Some(asked), ..options(2) });
+    let whole = load(&file, &options(2));
+    assert_eq!(with_gap.vocab_size(), whole.vocab_size());
+    assert_eq!(with_gap.head_size(), whole.vocab_size() - gap.len());
+    assert!(with_gap.pass_bytes() < whole.pass_bytes());
+    // Position 5 has a token of the gap: its own logits and those of the next 255 positions are whole.
+    let tokens: Vec<u32> = (0..300).map(|i| if i == 5 { 100 } else { i * 37 % 64 }).collect();
+    let expected = logits(&whole, &tokens);
+    let left_out = |position: usize| !(5..5 + 256).contains(&position);
+    let check = |position: usize, got: &[f32]| {
+        for (token, (got, whole)) in got.iter().zip(&expected[position]).enumerate() {
+            let expected = if gap.contains(&token) && left_out(position) { f32::NEG_INFINITY } else { *whole };
+            assert_eq!(got.to_bits(), expected.to_bits(), "position {position}, token {token}");
         }
+    };
+    for (position, got) in logits(&with_gap, &tokens).iter().enumerate() {
+        check(position, got);
     }
+    // What was forgotten is forgotten: the same text in pieces, with a token of the gap that is taken back.
+    let mut cache = with_gap.new_cache().unwrap();
+    let mut rows = Logits::new();
+    let mut read = |cache: &mut _, tokens: &[u32]| {
+        with_gap.forward(&mut [Feed { cache, tokens, rows: 1 }], &mut rows).unwrap();
+        rows.row(0).to_vec()
+    };
+    read(&mut cache, &[tokens[0], tokens[1], 200]);
+    cache.truncate(2);
+    check(3, &read(&mut cache, &tokens[2..4]));
+    check(6, &read(&mut cache, &tokens[4..7]));
+    check(299, &read(&mut cache, &tokens[7..]));
 }
 
 #[test]

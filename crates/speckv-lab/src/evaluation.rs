@@ -36,8 +36,12 @@ pub struct Conditions {
     pub threads: usize,
     /// The target.
     pub target: File,
+    /// What became of its weights.
+    pub compression: String,
     /// The draft model, if there is one.
     pub draft: Option<File>,
+    /// What became of its weights.
+    pub draft_compression: Option<String>,
     /// Most tokens of an answer.
     pub max_tokens: usize,
 }
@@ -221,7 +225,9 @@ mod tests {
                 instruction_set: "avx2".into(),
                 threads: 2,
                 target: file,
+                compression: "asis".into(),
                 draft: None,
+                draft_compression: None,
                 max_tokens: 100,
             },
             split: "test".into(),

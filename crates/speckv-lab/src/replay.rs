@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use speckv::{
     controller::{Controller, Situation, Verdict},
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     engine::MAX_GAMMA,
     record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
@@ -31,7 +31,14 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
         let draft_behind = if has_model { (context - 1).saturating_sub(draft_read) } else { 0 };
         let here = &trace.positions[done];
         let lookup = here.ngram.as_ref().map(|(lookup, _)| *lookup);
-        let plan = controller.plan(&Situation { context, gamma_limit, draft_behind, has_model, lookup, batch: 1 });
+        let plan = controller.plan(&Situation {
+            context,
+            gamma_limit,
+            draft_behind,
+            has_model,
+            lookup,
+            pass: SharedPass::ALONE,
+        });
         let before = Before { step: records.len(), context, draft_behind, gamma_limit, plan };
 
         let mut drafted: Vec<Drafted> = Vec::new();

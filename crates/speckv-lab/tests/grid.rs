@@ -62,6 +62,8 @@ fn settings() -> GridSettings {
         version: "0".into(),
         target: ModelFacts { name: "t".into(), sha256: "0".into(), bytes: 1, shape, compression: "F32".into() },
         draft: None,
+        draft_compression: "asis".into(),
+        draft_head: None,
         gammas: GAMMAS.to_vec(),
         max_tokens: 25,
         threads: 1,
@@ -223,7 +225,7 @@ fn rows_that_contradict_themselves_are_named_by_file_and_line() {
         let message = table_file::from_csv(Path::new("steps.csv"), &csv).expect_err(words).to_string();
         assert!(message.starts_with("steps.csv, line ") && message.contains(words), "{message}");
     };
-    refused(&|row| row.compression = "fp8".into(), "expected fp16 or int8 or nf4 or asis");
+    refused(&|row| row.compression = "FP 8".into(), "expected a name in lower case in column compression");
     refused(&|row| row.draft_confidence[0] = 1.5, "in column draft_confidence");
     refused(&|row| row.tokens.truncate(1), "of both");
     refused(&|row| row.verified = 9, "gamma >= drafted >= verified >= accepted");

@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc};
 use divan::Bencher;
 use speckv::{
     controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     predictor::{Predictor, SessionFacts},
     record::{Before, Drafted, Last, Outcome, StepRecord},
     sampling::{Chain, Distribution, SamplingSettings},
@@ -68,8 +68,14 @@ fn speckv_step(bencher: Bencher) {
     bencher.bench_local(|| {
         step += 1;
         let context = 100 + step % 1000;
-        let situation =
-            Situation { context, gamma_limit: 16, draft_behind: 1, has_model: true, lookup: None, batch: 1 };
+        let situation = Situation {
+            context,
+            gamma_limit: 16,
+            draft_behind: 1,
+            has_model: true,
+            lookup: None,
+            pass: SharedPass::ALONE,
+        };
         let plan = controller.plan(black_box(&situation));
         record.before = Before { step, context, draft_behind: 1, gamma_limit: 16, plan };
         record.drafted.clear();

@@ -9,7 +9,7 @@ use std::{
 
 use speckv::{
     controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     predictor::{FEATURES, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts},
     record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
@@ -64,7 +64,7 @@ fn decide(controller: &mut Speckv, record: &mut StepRecord, signals: &mut Vec<Si
             draft_behind: 1,
             has_model: true,
             lookup: None,
-            batch: 1,
+            pass: SharedPass::ALONE,
         };
         let plan = black_box(controller.plan(black_box(&situation)));
         record.before = Before { step, context: situation.context, draft_behind: 1, gamma_limit: 16, plan };

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
-use super::values::{DraftChoice, GammaList, gamma_list, threads, whole};
+use super::{
+    common::{DraftWeightOptions, compression},
+    values::{DraftChoice, GammaList, gamma_list, threads, whole},
+};
 
 /// Most tokens of context or prompt that can be asked for; what a model was made for is checked when it is known.
 const MOST_TOKENS: usize = 16_777_216;
@@ -30,6 +34,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "MB", default_value = "512", help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=65_536_usize, "512 is enough for caches up to 64 MB"))]
     pub buffer: usize,
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
+    pub compression: Vec<Compression>,
+    /// What the draft's weights become.
+    #[command(flatten)]
+    pub draft_weights: DraftWeightOptions,
     /// Rounds: everything is measured once in each, in a new order [default: 1; with --curve 9]
     #[arg(long, value_name = "N",
         value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take longer"))]
@@ -52,7 +62,7 @@ pub struct ComparisonOptions {
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
-    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all]
+    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all; speckv where several compressions are compared]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub controllers: Option<Vec<String>>,
     /// Fixed gammas; `none` for none
@@ -77,12 +87,12 @@ pub struct ComparisonOptions {
     /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// Cut the draft's output head to the N most frequent tokens
-    #[arg(long, value_name = "N", value_parser = whole(1..=MOST_TOKENS, "32768 and 65536 are sizes to try"))]
-    pub draft_head: Option<usize>,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Start of the random numbers that make orders and intervals
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,

@@ -1,16 +1,20 @@
 //! Options that several commands share.
 
+use std::path::PathBuf;
+
 use speckv::controller::ControllerSpec;
 
-use super::values::{DraftChoice, gamma, number, threads, whole};
+use speckv_cpu::model::Compression;
+
+use super::values::{DraftChoice, DraftHead, KvChoice, gamma, number, threads, whole};
 use crate::controllers;
 
 /// Which models, and how they run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelOptions {
-    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
-    #[arg(long, short, value_name = "MODEL")]
+    /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default: qwen2.5-coder-1.5b]
+    #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
     pub model: Option<String>,
     /// Draft: a catalogue name, a path, `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
     #[arg(long, short, value_name = "MODEL|none|ngram")]
@@ -21,22 +25,57 @@ pub struct ModelOptions {
     /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,
     /// Tokens that a step may draft, 1 to 64 [default: the controller's own]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma: Option<usize>,
-    /// Cut the draft's output head to the N most frequent tokens (and the special ones): a cheaper draft that sometimes cannot say
-    /// what the target will. The output stays the same [default: whole]
-    #[arg(long, value_name = "N", value_parser = whole(1..=16_777_216_usize, "32768 and 65536 are sizes to try"))]
-    pub draft_head: Option<usize>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
     pub ctx: Option<usize>,
+    /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a little
+    #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]
+    pub kv: KvChoice,
+}
+
+/// What becomes of the weights of target and draft when they are loaded.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Weights")]
+pub struct WeightOptions {
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer bits, fp16 and int8 keep the file's values
+    #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
+    pub compression: Compression,
+    /// The draft's.
+    #[command(flatten)]
+    pub draft: DraftWeightOptions,
+}
+
+/// What becomes of the draft's weights.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Weights")]
+pub struct DraftWeightOptions {
+    /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits. The output stays the same
+    #[arg(long, value_name = "TYPE", default_value = "compact", value_parser = compression)]
+    pub draft_compression: Compression,
+    /// Tokens that the draft's output head covers while the text has no others: the first N and the special ones, or `whole`. Fewer make a cheaper
+    /// draft that sometimes cannot say what the target will; the output stays the same
+    #[arg(long, value_name = "N|whole", default_value = "100352")]
+    pub draft_head: DraftHead,
+}
+
+/// Parser of a compression.
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
+    text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"))
 }
 
 /// How tokens are chosen.

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use speckv::controller::ControllerSpec;
+use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
 use super::{
     bench::ComparisonOptions,
+    common::{WeightOptions, compression},
     values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
 };
 use crate::controllers;
@@ -58,9 +60,9 @@ pub struct ProfileArgs {
     /// Gammas of the grid; 0 is plain decoding.
     #[arg(long, value_name = "LIST", default_value = "0,1,2,4,6,8", value_parser = grid_gammas, conflicts_with = "trace")]
     pub gammas: GammaList,
-    /// Compressions of the grid's target: asis (its file as it is).
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", value_parser = compression, conflicts_with = "trace")]
-    pub compressions: Vec<String>,
+    /// Compressions of the grid's target, each of which --compression may be: fp16,int8,nf4 is the paper's list [default: that of --compression]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compression, conflicts_with_all = ["trace", "compression"])]
+    pub compressions: Vec<Compression>,
     /// Decides the order of the gammas on each prompt of the grid.
     #[arg(long, value_name = "N", default_value = "42", conflicts_with = "trace")]
     pub seed: u64,
@@ -70,6 +72,9 @@ pub struct ProfileArgs {
     /// Draft: a catalogue name, a path, or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// Depth of the draft model's chain at every position of a trace.
     #[arg(long, value_name = "N", default_value = "8", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,
@@ -97,16 +102,6 @@ pub struct ProfileArgs {
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A compression that a grid can be recorded under.
-fn compression(text: &str) -> Result<String, String> {
-    match text {
-        "asis" => Ok(text.to_owned()),
-        _ => Err(format!(
-            "expected asis, got {text:?}\nhint: give the file of another compression with --model, and another --grid"
-        )),
-    }
 }
 
 /// Arguments of `train`.
@@ -151,6 +146,9 @@ pub struct ReplayArgs {
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]
     pub cost: String,
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
     /// Weights of the predictor: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
@@ -182,6 +180,9 @@ pub struct EvaluateArgs {
     /// What is compared on what.
     #[command(flatten)]
     pub comparison: ComparisonOptions,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// Everybody is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
@@ -192,7 +193,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]

@@ -3,16 +3,23 @@
 mod bench;
 mod common;
 mod lab;
+mod perplexity;
+mod serve;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
-pub use common::{ModelOptions, SamplingOptions};
+use common::compression;
+pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
-pub use values::{ControllerList, DraftChoice, GammaList, TokenList};
+pub use perplexity::PerplexityArgs;
+pub use serve::{LogFormat, ServeArgs};
+pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
+
+use speckv_cpu::model::Compression;
 
 use crate::{controllers, printer};
 
@@ -42,12 +49,19 @@ pub enum Command {
     /// Talk with a model; /help lists what else can be typed.
     #[command(after_help = controllers::help())]
     Chat(ChatArgs),
+    /// Serve a model over HTTP, as OpenAI's clients expect it, with a page to try it out.
+    #[command(after_help = controllers::help())]
+    Serve(Box<ServeArgs>),
     /// Show what a model file holds and whether it can run.
     Inspect(InspectArgs),
+    /// Write a model file with other weight types.
+    Quantize(QuantizeArgs),
     /// Turn text into token ids, or ids into text.
     Tokenize(TokenizeArgs),
     /// Show the likeliest next tokens after each of the given tokens.
     Score(ScoreArgs),
+    /// Measure how well a model predicts a text, and how far it is from a reference.
+    Perplexity(PerplexityArgs),
     /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
     #[command(after_help = controllers::help())]
     Bench(Box<BenchArgs>),
@@ -99,8 +113,29 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    pub model: String,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `quantize`.
+#[derive(Debug, clap::Args)]
+pub struct QuantizeArgs {
     /// A catalogue name or the path of a GGUF file.
     pub model: String,
+    /// The file to write.
+    pub output: PathBuf,
+    /// What the matrices become: fp16, int8, compact, or a type such as q4_0 or q6_k
+    #[arg(long = "type", value_name = "TYPE", value_parser = compression)]
+    pub to: Compression,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,
@@ -109,7 +144,7 @@ pub struct InspectArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
     #[arg(required_unless_present = "ids", conflicts_with = "ids")]
@@ -125,7 +160,7 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -141,12 +176,15 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
     /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|ngram")]
     pub draft: Option<DraftChoice>,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
     /// How many of the built-in prompts to use.
     #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
     pub prompts: usize,

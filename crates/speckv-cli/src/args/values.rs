@@ -3,6 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use speckv::{controller::ControllerSpec, token::Token};
+use speckv_cpu::model::{CacheType, Compression};
 
 use crate::controllers::{self, MAX_GAMMA};
 
@@ -13,16 +14,44 @@ pub enum DraftChoice {
     None,
     /// Look-up of earlier text; no second model.
     Ngram,
-    /// A model, by catalogue name or path.
-    Model(String),
+    /// A model.
+    Model(DraftModel),
     /// A model and look-up; the controller chooses.
-    Both(String),
+    Both(DraftModel),
+}
+
+/// The model that drafts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DraftModel {
+    /// One of its own, by catalogue name or path.
+    Named(String),
+    /// The target's own weights, compressed further.
+    Itself(Compression),
+}
+
+impl Display for DraftModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DraftModel::Named(name) => f.write_str(name),
+            DraftModel::Itself(compression) => write!(f, "self:{compression}"),
+        }
+    }
+}
+
+impl DraftModel {
+    fn parse(text: &str) -> Result<Self, String> {
+        let Some(compression) = text.strip_prefix("self:") else { return Ok(DraftModel::Named(text.to_owned())) };
+        let compression = compression.parse();
+        compression
+            .map(DraftModel::Itself)
+            .map_err(|error| format!("{error}\nhint: `--draft self:nf4` is the usual one"))
+    }
 }
 
 impl DraftChoice {
-    /// The model, by catalogue name or path.
+    /// The model, if there is one.
     #[must_use]
-    pub fn model(&self) -> Option<&str> {
+    pub fn model(&self) -> Option<&DraftModel> {
         match self {
             DraftChoice::Model(model) | DraftChoice::Both(model) => Some(model),
             DraftChoice::None | DraftChoice::Ngram => None,
@@ -38,18 +67,53 @@ impl FromStr for DraftChoice {
             "" => Err("expected a model, `none` or `ngram`, got nothing\nhint: `--draft none` decodes plainly".into()),
             "none" => Ok(DraftChoice::None),
             "ngram" => Ok(DraftChoice::Ngram),
-            // The name is promised; taking it for a path would only confuse.
-            other if other.starts_with("self:") => Err(format!(
-                "{other:?} is not supported yet\nhint: take a smaller model of the same family, `ngram` or `none`"
-            )),
             other => match other.strip_suffix("+ngram") {
-                None => Ok(DraftChoice::Model(other.to_owned())),
+                None => Ok(DraftChoice::Model(DraftModel::parse(other)?)),
                 Some("" | "none" | "ngram") => Err(format!(
                     "expected a model before +ngram, got {other:?}\nhint: `--draft ngram` drafts by look-up alone"
                 )),
-                Some(model) => Ok(DraftChoice::Both(model.to_owned())),
+                Some(model) => Ok(DraftChoice::Both(DraftModel::parse(model)?)),
             },
         }
+    }
+}
+
+/// How many tokens the draft's output head covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DraftHead {
+    /// All of the vocabulary.
+    Whole,
+    /// The first ones and the special ones, until the text has others.
+    First(usize),
+}
+
+impl FromStr for DraftHead {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "whole" => Ok(DraftHead::Whole),
+            number => {
+                whole(1..=16_777_216_usize, "65536 and 100352 are sizes to try, `whole` leaves nothing out")(number)
+                    .map(DraftHead::First)
+            }
+        }
+    }
+}
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvChoice(pub CacheType);
+
+impl FromStr for KvChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [CacheType::F16, CacheType::Q8_0];
+        let found = all.into_iter().find(|cache| cache.name() == text);
+        found.map(KvChoice).ok_or_else(|| {
+            format!("expected f16 or q8_0, got {text:?}\nhint: q8_0 takes about half the memory and rounds a little")
+        })
     }
 }
 
@@ -199,9 +263,12 @@ mod tests {
     fn a_draft_is_none_ngram_a_model_or_both() {
         assert_eq!("none".parse(), Ok(DraftChoice::None));
         assert_eq!("ngram".parse(), Ok(DraftChoice::Ngram));
-        assert_eq!("a/b.gguf".parse(), Ok(DraftChoice::Model("a/b.gguf".into())));
-        assert_eq!("a/b.gguf+ngram".parse(), Ok(DraftChoice::Both("a/b.gguf".into())));
-        for wrong in ["", "self:q4_0", "+ngram", "ngram+ngram", "none+ngram"] {
+        let named = DraftModel::Named("a/b.gguf".into());
+        assert_eq!("a/b.gguf".parse(), Ok(DraftChoice::Model(named.clone())));
+        assert_eq!("a/b.gguf+ngram".parse(), Ok(DraftChoice::Both(named)));
+        assert_eq!("self:nf4".parse(), Ok(DraftChoice::Model(DraftModel::Itself(Compression::Nf4))));
+        assert_eq!("self:int8+ngram".parse(), Ok(DraftChoice::Both(DraftModel::Itself(Compression::Int8))));
+        for wrong in ["", "self:", "self:q5", "+ngram", "ngram+ngram", "none+ngram"] {
             assert!(wrong.parse::<DraftChoice>().is_err(), "{wrong}");
         }
     }

@@ -117,8 +117,10 @@ mod tests {
             program: Mark::default(),
             target: Mark::default(),
             draft: None,
+            compression: Vec::new(),
             draft_head: None,
             context: 1024,
+            cache_type: "f16".into(),
         }
     }
 

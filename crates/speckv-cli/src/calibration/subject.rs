@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
@@ -29,10 +29,14 @@ pub struct Subject {
     pub target: Mark,
     /// The draft's file.
     pub draft: Option<Mark>,
+    /// What became of the weights of target and draft.
+    pub compression: Vec<String>,
     /// Tokens that the draft's output head covers.
     pub draft_head: Option<usize>,
     /// Longest context of a sequence; where it is short, long contexts were not measured.
     pub context: usize,
+    /// How keys and values are stored.
+    pub cache_type: String,
 }
 
 /// What tells one file from another without reading all of it.
@@ -64,8 +68,14 @@ impl Subject {
             program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
             target: mark(&pair.target_path),
             draft: pair.draft_path.as_deref().map(mark),
+            compression: [Some(target), pair.draft.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|model| model.compression().to_string())
+                .collect(),
             draft_head: pair.draft.as_ref().map(|draft| draft.head_size()),
             context: speckv::model::LanguageModel::context_length(&**target).min(LONGEST),
+            cache_type: target.cache_type().name().to_owned(),
         }
     }
 
@@ -77,25 +87,34 @@ impl Subject {
 }
 
 impl Mark {
-    /// The mark of a file.
+    /// The mark of a file; of a folder, of the blueprint and all weights directly in it.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If one cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let meta = file.metadata()?;
+        let mut files = vec![path.to_owned()];
+        if path.is_dir() {
+            let inside = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+            let counts =
+                |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors" || ending == "json");
+            files = inside.into_iter().filter(counts).collect();
+            files.sort();
+        }
+        let mut mark = Mark::default();
         let mut digest = Sha256::new();
-        let mut end = Vec::new();
-        Read::by_ref(&mut file).take(END).read_to_end(&mut end)?;
-        file.seek(SeekFrom::Start(meta.len().saturating_sub(END)))?;
-        file.take(END).read_to_end(&mut end)?;
-        digest.update(&end);
-        let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Ok(Mark {
-            bytes: meta.len(),
-            modified: modified.map_or(0, |time| time.as_secs()),
-            ends: hex(&digest.finalize()),
-        })
+        for file in files {
+            let mut file = File::open(file)?;
+            let meta = file.metadata()?;
+            let mut end = Vec::new();
+            Read::by_ref(&mut file).take(END).read_to_end(&mut end)?;
+            file.seek(SeekFrom::Start(meta.len().saturating_sub(END)))?;
+            file.take(END).read_to_end(&mut end)?;
+            digest.update(&end);
+            mark.bytes += meta.len();
+            let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            mark.modified = mark.modified.max(modified.map_or(0, |time| time.as_secs()));
+        }
+        Ok(Mark { ends: hex(&digest.finalize()), ..mark })
     }
 }
 
@@ -125,8 +144,10 @@ mod tests {
             program: Mark::default(),
             target: Mark { bytes: 5, modified: 6, ends: "ab".into() },
             draft: None,
+            compression: vec!["asis".into()],
             draft_head: None,
             context: 1024,
+            cache_type: "f16".into(),
         }
     }
 
@@ -140,9 +161,28 @@ mod tests {
             Subject { program: Mark { bytes: 1, ..Mark::default() }, ..subject() },
             Subject { target: Mark { modified: 7, ..subject().target }, ..subject() },
             Subject { draft: Some(Mark::default()), ..subject() },
+            Subject { compression: vec!["nf4".into()], ..subject() },
+            Subject { cache_type: "q8_0".into(), ..subject() },
         ] {
             assert_ne!(other.key(), key, "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_mark_of_a_folder_sees_every_part_of_the_model() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mark = |name: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join(name), bytes).expect("a file");
+            Mark::of(folder.path()).expect("readable").ends
+        };
+        let marks = [
+            mark("config.json", b"{}"),
+            mark("model-00001-of-00002.safetensors", b"a"),
+            mark("model-00002-of-00002.safetensors", b"b"),
+            mark("model-00002-of-00002.safetensors", b"c"),
+        ];
+        assert!((1..marks.len()).all(|i| marks[i] != marks[i - 1]), "{marks:?}");
+        assert_eq!(mark("notes.txt", b"not a part"), marks[3]);
     }
 
     #[test]

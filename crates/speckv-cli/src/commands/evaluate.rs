@@ -1,6 +1,6 @@
 //! `speckv evaluate`: controllers against a baseline, live and paired by prompt; or two saved evaluations against each other.
 
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write, fs, num::NonZeroUsize, path::Path};
 
 use serde_json::json;
 use speckv_lab::{
@@ -10,12 +10,17 @@ use speckv_lab::{
 
 use crate::{
     args::EvaluateArgs,
-    comparison::{Sample, live::Live},
+    comparison::{
+        Contestant, Sample,
+        live::{Contest, Live},
+    },
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     machine,
+    obtain::Shelf,
     printer::Printer,
     provenance,
+    settings::{self, PairSettings},
     table::Table,
 };
 
@@ -24,15 +29,24 @@ pub(super) fn run(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
 }
 
 fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
-    let interrupt = Interrupt::install();
-    let live = Live::run(&args.comparison, args.rounds, args.threads, &interrupt, printer)?;
-    if !live.contestants.iter().any(|contestant| contestant.name == args.baseline) {
-        let names: Vec<&str> = live.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
+    let shelf = Shelf::from_environment()?;
+    let contest = Contest::new(&args.comparison, false, &shelf)?;
+    if !contest.contestants.iter().any(|contestant| contestant.name == args.baseline) {
+        let names: Vec<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
         return Err(Failure::usage(
             format!("the baseline {:?} does not take part", args.baseline),
             format!("give it in --controllers or --gammas; {} took part", names.join(", ")),
         ));
     }
+    let interrupt = Interrupt::install();
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let settings = PairSettings {
+        context: args.comparison.ctx,
+        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights)
+    };
+    let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
+    let around = (&shelf, &interrupt, printer);
+    let live = Live::run(&contest, &settings, &args.comparison, rounds, folder, around)?;
     let file = |path: &Path| -> Outcome<File> {
         let (sha256, _) = provenance::checksum(path, &interrupt, printer)?;
         Ok(File { name: provenance::shown_name(&path.display().to_string()), sha256 })
@@ -42,10 +56,12 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         instruction_set: live.subject.instruction_set.clone(),
         threads: live.subject.threads,
         target: file(&live.pair.target_path)?,
+        compression: live.subject.compression.clone(),
         draft: live.pair.draft_path.as_deref().map(file).transpose()?,
+        draft_compression: live.subject.draft_compression.clone(),
         max_tokens: live.subject.max_tokens,
     };
-    let evaluation = evaluation(&live, conditions).judged(&args.baseline);
+    let evaluation = evaluation(&live, &contest.contestants, conditions).judged(&args.baseline);
     if let Some(folder) = &args.comparison.output {
         let path = folder.join("evaluation.json");
         let text = serde_json::to_string_pretty(&evaluation).map_err(Failure::bug)?;
@@ -79,11 +95,11 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     Ok(())
 }
 
-fn evaluation(live: &Live, conditions: Conditions) -> Evaluation {
+fn evaluation(live: &Live, contestants: &[Contestant], conditions: Conditions) -> Evaluation {
     let samples = &live.race.samples;
     let answered: Vec<usize> =
         (0..live.texts.len()).filter(|&prompt| samples.iter().any(|sample| sample.prompt == prompt)).collect();
-    let sides = live.contestants.iter().enumerate().map(|(index, contestant)| {
+    let sides = contestants.iter().enumerate().map(|(index, contestant)| {
         let mine = || samples.iter().filter(move |sample| sample.contestant == index);
         let mut cells: BTreeMap<usize, Cell> = BTreeMap::new();
         for sample in mine() {

@@ -90,8 +90,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings =
-            PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
@@ -99,7 +98,13 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
                 // Measured costs would only change which drafts are tried; these are learned on the way.
-                let parts = controllers::parts(pair.engine.target(), CostModel::uncalibrated(), 0.0, None);
+                let parts = controllers::parts(
+                    pair.engine.target(),
+                    pair.draft.as_deref(),
+                    CostModel::uncalibrated(),
+                    0.0,
+                    None,
+                );
                 let controller = spec.build(&parts);
                 let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;

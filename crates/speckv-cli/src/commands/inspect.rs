@@ -1,11 +1,12 @@
 //! `speckv inspect`: what a model file holds, and whether it can run.
 
-use serde_json::{Map, Value as Json, json};
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
 use speckv_cpu::{
-    chat_template::ChatTemplate,
-    gguf::{Array, Gguf, TensorType, Value},
-    model::Config,
-    tokenizer::Tokenizer,
+    checkpoint::Checkpoint,
+    gguf::{Array, TensorType, Value},
+    model::{CacheType, Config},
 };
 
 use crate::{
@@ -41,7 +42,7 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
 }
 
 impl Summary {
-    fn of(file: &Gguf) -> Self {
+    fn of(file: &Checkpoint) -> Self {
         let mut types: Vec<(TensorType, usize, u64)> = Vec::new();
         for info in file.tensors() {
             let bytes = info.byte_len as u64;
@@ -60,10 +61,10 @@ impl Summary {
         let bytes_per_token = if separate { all - embedding + row } else { all + row };
 
         let mut obstacles = Vec::new();
-        let config = Config::from_metadata(file.metadata()).map_err(|error| obstacles.push(chain(&error))).ok();
-        match Tokenizer::from_gguf(file.metadata()) {
+        let config = file.config().map_err(|error| obstacles.push(chain(&error))).ok();
+        match file.tokenizer() {
             Ok(tokenizer) => {
-                if let Err(error) = ChatTemplate::from_gguf(file.metadata(), &tokenizer) {
+                if let Err(error) = file.chat_template(&tokenizer) {
                     obstacles.push(chain(&error));
                 }
             }
@@ -73,34 +74,51 @@ impl Summary {
         Summary { types, parameters, bytes_per_token, config, obstacles }
     }
 
-    /// Bytes of keys and values per token of context, in half precision.
-    fn cache_bytes(&self) -> Option<u64> {
+    /// Bytes of keys and values per token of context.
+    fn cache_bytes(&self, cache: CacheType) -> Option<usize> {
         let config = self.config.as_ref()?;
-        Some(config.layers as u64 * config.kv_heads as u64 * config.head_dim as u64 * 2 * 2)
+        cache.takes(config.head_dim).then(|| cache.position_bytes(config))
     }
 }
 
-fn as_json(file: &Gguf, summary: &Summary) -> Json {
-    let metadata: Map<String, Json> =
-        file.metadata().iter().map(|(key, value)| (key.to_owned(), value_json(value))).collect();
+fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
     let types: Vec<Json> = summary
         .types
         .iter()
         .map(|(kind, count, bytes)| json!({ "type": kind.name(), "tensors": count, "bytes": bytes }))
         .collect();
+    let (version, metadata) = match file {
+        Checkpoint::Gguf(file) => {
+            let entries = file.metadata().iter().map(|(key, value)| (key.to_owned(), value_json(value)));
+            (Some(file.version()), Json::Object(entries.collect()))
+        }
+        Checkpoint::Folder(folder) => (None, config_json(folder.path())),
+    };
     json!({
         "path": file.path(),
         "file_size": file.file_size(),
-        "gguf_version": file.version(),
+        "format": if version.is_some() { "gguf" } else { "safetensors" },
+        "gguf_version": version,
+        "weight_files": match file {
+            Checkpoint::Gguf(_) => 1,
+            Checkpoint::Folder(folder) => folder.shards(),
+        },
         "parameters": summary.parameters,
         "context_length": summary.config.as_ref().map(|config| config.context_length),
         "tensor_types": types,
         "bytes_per_token": summary.bytes_per_token,
-        "cache_bytes_per_token": summary.cache_bytes(),
+        "cache_bytes_per_token": summary.cache_bytes(CacheType::F16),
+        "cache_bytes_per_token_q8_0": summary.cache_bytes(CacheType::Q8_0),
         "supported": summary.obstacles.is_empty(),
         "obstacles": summary.obstacles,
         "metadata": metadata,
     })
+}
+
+/// What the folder's `config.json` says; opening has read it once already.
+fn config_json(folder: &Path) -> Json {
+    let bytes = std::fs::read(folder.join("config.json")).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// A value as JSON; of long arrays the length and the first elements.
@@ -124,21 +142,29 @@ fn elements(array: &Array) -> Vec<Value> {
     (0..array.len().min(SHOWN)).filter_map(|index| array.get(index)).collect()
 }
 
-fn as_text(file: &Gguf, summary: &Summary) -> String {
+fn as_text(file: &Checkpoint, summary: &Summary) -> String {
     let mut lines = Vec::new();
     if let Some(path) = file.path() {
         lines.push(path.display().to_string());
     }
-    lines.push(format!(
-        "GGUF version {}, {}, {:.1} million parameters",
-        file.version(),
-        units::bytes(file.file_size()),
-        summary.parameters as f64 / 1e6
-    ));
+    let kind = match file {
+        Checkpoint::Gguf(file) => format!("GGUF version {}", file.version()),
+        Checkpoint::Folder(folder) if folder.shards() == 1 => "Hugging Face folder with one file of weights".into(),
+        Checkpoint::Folder(folder) => format!("Hugging Face folder with {} files of weights", folder.shards()),
+    };
+    let (size, parameters) = (units::bytes(file.file_size()), summary.parameters as f64 / 1e6);
+    lines.push(format!("{kind}, {size}, {parameters:.1} million parameters"));
     lines.push(String::new());
     lines.push("metadata".into());
-    for (key, value) in file.metadata().iter() {
-        lines.push(format!("  {key} = {}", value.describe()));
+    match file {
+        Checkpoint::Gguf(file) => {
+            lines.extend(file.metadata().iter().map(|(key, value)| format!("  {key} = {}", value.describe())));
+        }
+        Checkpoint::Folder(folder) => {
+            let config = config_json(folder.path());
+            let fields = config.as_object().into_iter().flatten();
+            lines.extend(fields.map(|(key, value)| format!("  {key} = {value}")));
+        }
     }
     lines.push(String::new());
     lines.push("tensors".into());
@@ -152,8 +178,10 @@ fn as_text(file: &Gguf, summary: &Summary) -> String {
     }
     lines.push(String::new());
     lines.push(format!("weights read per token  {}", units::bytes(summary.bytes_per_token)));
-    if let (Some(config), Some(cache)) = (&summary.config, summary.cache_bytes()) {
-        lines.push(format!("cache per token         {}", units::bytes(cache)));
+    if let (Some(config), Some(cache)) = (&summary.config, summary.cache_bytes(CacheType::F16)) {
+        let small = summary.cache_bytes(CacheType::Q8_0);
+        let small = small.map_or(String::new(), |bytes| format!(", in q8_0 {}", units::bytes(bytes as u64)));
+        lines.push(format!("cache per token         {}{small}", units::bytes(cache as u64)));
         lines.push(format!("longest context         {} tokens", config.context_length));
     }
     if summary.obstacles.is_empty() {

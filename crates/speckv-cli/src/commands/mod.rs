@@ -7,12 +7,15 @@ mod identity;
 mod inspect;
 mod models;
 mod paper;
+mod perplexity;
 mod profile;
 mod pull;
+mod quantize;
 mod replay;
 mod report;
 mod run;
 mod score;
+mod serve;
 mod tokenize;
 mod train;
 
@@ -28,12 +31,15 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
     match command {
         Command::Pull(args) => pull::run(&args, printer),
         Command::Models(args) => models::run(&args, printer),
+        Command::Quantize(args) => quantize::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),
+        Command::Serve(args) => serve::run(*args, printer),
         Command::Inspect(args) => inspect::run(&args, printer),
         Command::Tokenize(args) => tokenize::run(&args, printer),
         Command::Score(args) => score::run(&args, printer),
         Command::Bench(args) => bench::run(&args, printer),
+        Command::Perplexity(args) => perplexity::run(&args, printer),
         Command::Identity(args) => identity::run(&args, printer),
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),

@@ -19,6 +19,7 @@ use crate::{
     args::ReplayArgs,
     cost_file,
     failure::{Failure, Outcome, chain},
+    paper_weights,
     printer::Printer,
     table::Table,
 };
@@ -58,6 +59,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         cost: cost.clone(),
         predictor: Some(Arc::new(predictor)),
         facts: run.settings.facts(),
+        paper: args.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         ..ControllerParts::default()
     };
     let comparison = compare(&specs, &parts, &traces, &cost, gamma_max).map_err(|error| {

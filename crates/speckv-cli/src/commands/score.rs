@@ -54,7 +54,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let tokenizer = pair::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
     let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(cores);
-    let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, None, printer)?;
+    let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, pair::Treatment::default(), printer)?;
 
     let failure = |error: speckv::model::ModelError| {
         Failure::new(

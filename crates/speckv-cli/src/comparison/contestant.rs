@@ -1,44 +1,9 @@
 //! A controller with who drafts for it.
 
-use speckv::{
-    controller::{Controller, ControllerKind, ControllerParts, ControllerSpec, Plan, Situation, Verdict},
-    record::StepRecord,
-    signals::Signals,
-};
+pub use speckv::controller::Drafting;
+use speckv::controller::{Controller, ControllerKind, ControllerParts, ControllerSpec};
 
 use crate::controllers;
-
-/// Who drafts for a contestant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Drafting {
-    /// The draft model alone.
-    Model,
-    /// Look-up alone.
-    Ngram,
-    /// Both.
-    Both,
-}
-
-impl Drafting {
-    /// What a controller drafts with unless told otherwise: the model where there is one, and look-up too where it can choose.
-    #[must_use]
-    pub fn natural(spec: &ControllerSpec, has_model: bool) -> Self {
-        match (has_model, spec.may_look_up()) {
-            (false, _) => Drafting::Ngram,
-            (true, false) => Drafting::Model,
-            (true, true) => Drafting::Both,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Drafting::Model => "model",
-            Drafting::Ngram => "ngram",
-            Drafting::Both => "both",
-        }
-    }
-}
 
 /// One setting that is measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,49 +111,18 @@ impl Contestant {
     /// A fresh controller that sees what this contestant may see.
     #[must_use]
     pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
-        let inner = self.spec.build(parts);
-        match self.drafting {
-            Drafting::Both => inner,
-            drafting => Box::new(Restricted { inner, drafting }),
-        }
-    }
-}
-
-/// A controller that is not shown one of the sources, so that one engine with both serves everybody.
-struct Restricted {
-    inner: Box<dyn Controller>,
-    drafting: Drafting,
-}
-
-impl Controller for Restricted {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-
-    fn plan(&mut self, situation: &Situation) -> Plan {
-        self.inner.plan(&match self.drafting {
-            Drafting::Both => *situation,
-            Drafting::Model => Situation { lookup: None, ..*situation },
-            Drafting::Ngram => Situation { has_model: false, draft_behind: 0, ..*situation },
-        })
-    }
-
-    fn judge(&mut self, signals: &[Signals]) -> Verdict {
-        self.inner.judge(signals)
-    }
-
-    fn observe(&mut self, record: &StepRecord) {
-        self.inner.observe(record);
-    }
-
-    fn next_text(&mut self) {
-        self.inner.next_text();
+        self.drafting.restrict(self.spec.build(parts))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use speckv::{controller::Lookup, record::Source};
+    use speckv::{
+        controller::{Lookup, Plan, Situation},
+        cost::SharedPass,
+        record::Source,
+        signals::Signals,
+    };
 
     use super::*;
 
@@ -220,8 +154,14 @@ mod tests {
     fn a_source_that_is_not_allowed_is_not_seen() {
         let found =
             Lookup { match_length: 9, available: 9, signals: Signals { confidence: 1.0, ..Signals::default() } };
-        let situation =
-            Situation { context: 9, gamma_limit: 9, draft_behind: 0, has_model: true, lookup: Some(found), batch: 1 };
+        let situation = Situation {
+            context: 9,
+            gamma_limit: 9,
+            draft_behind: 0,
+            has_model: true,
+            lookup: Some(found),
+            pass: SharedPass::ALONE,
+        };
         let plan = |text| {
             let contestant = Contestant::parse(text, true).expect(text);
             contestant.build(&ControllerParts::default()).plan(&situation)

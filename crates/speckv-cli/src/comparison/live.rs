@@ -3,13 +3,13 @@
 use std::{
     fs,
     io::Write,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use speckv::{
+    controller::{ControllerParts, PaperPredictor},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
     engine::Clock,
     model::LanguageModel,
@@ -27,41 +27,30 @@ use crate::{
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
+    paper_weights,
     printer::Printer,
     progress::Unit,
-    settings::{self, PairSettings},
+    settings::PairSettings,
 };
 
-/// Rounds where the user gives no number.
-const ROUNDS: usize = 1;
-
-/// What came of a race, and what ran.
-pub struct Live {
-    /// What was measured on what.
-    pub subject: Subject,
-    /// The prompts.
-    pub texts: Vec<Text>,
-    /// Who took part; the first decodes plainly.
+/// What is compared, on which prompts: everything that can be known before a model is loaded.
+pub struct Contest {
+    /// Target: catalogue name or path.
+    pub target: String,
+    /// Who drafts.
+    pub draft: DraftChoice,
+    /// Who takes part; the first decodes plainly.
     pub contestants: Vec<Contestant>,
-    /// What was measured.
-    pub race: Race,
-    /// The models.
-    pub pair: Pair,
+    paper: Option<PaperPredictor>,
+    workload: Workload,
 }
 
-impl Live {
-    /// Loads the pair and runs the race that the options describe; samples go to `samples.csv` in the output folder as they come.
+impl Contest {
+    /// Reads the options; `several` compressions have a shorter list of contestants where the user gives none.
     ///
     /// # Errors
-    /// Options that make no sense together, files that cannot be used, or a stop before anything was measured.
-    pub fn run(
-        options: &ComparisonOptions,
-        rounds: Option<usize>,
-        threads: Option<usize>,
-        interrupt: &Interrupt,
-        printer: &Printer,
-    ) -> Outcome<Self> {
-        let shelf = Shelf::from_environment()?;
+    /// Options that make no sense together, or files that cannot be read.
+    pub fn new(options: &ComparisonOptions, several: bool, shelf: &Shelf) -> Outcome<Self> {
         let (target, draft) =
             PairSettings::models(options.model.as_ref(), options.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
         let has_model = draft.model().is_some();
@@ -77,29 +66,61 @@ impl Live {
                 "give --draft MODEL, or leave --spoil-draft away",
             ));
         }
-        let contestants = contestants(options, has_model)?;
-        let workload = workload(options)?;
-        if let Some(folder) = &options.output {
+        let contestants = contestants(options, several, has_model)?;
+        let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
+        Ok(Contest { target, draft, contestants, paper, workload: workload(options)? })
+    }
+}
+
+/// What came of a race, and what ran.
+pub struct Live {
+    /// What was measured on what.
+    pub subject: Subject,
+    /// The prompts.
+    pub texts: Vec<Text>,
+    /// What was measured.
+    pub race: Race,
+    /// The models.
+    pub pair: Pair,
+}
+
+impl Live {
+    /// Loads the pair and runs the race; samples go to `samples.csv` in the folder as they come.
+    ///
+    /// # Errors
+    /// Files that cannot be used, prompts that do not fit, or a stop before anything was measured.
+    pub fn run(
+        contest: &Contest,
+        settings: &PairSettings,
+        options: &ComparisonOptions,
+        rounds: usize,
+        folder: Option<&Path>,
+        (shelf, interrupt, printer): (&Shelf, &Interrupt, &Printer),
+    ) -> Outcome<Self> {
+        if let Some(folder) = folder {
             fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
-        let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-        let settings = PairSettings { target, draft, threads, context: options.ctx, draft_head: options.draft_head };
-        let mut pair = Pair::load_with(&settings, &shelf, interrupt, printer, |draft, vocab_size| {
+        let mut pair = Pair::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
             drafter(draft, vocab_size, options.spoil_draft)
         })?;
-        let texts = texts(&pair, &workload, options)?;
+        let texts = texts(&pair, &contest.workload, options)?;
         let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
-        let parts = controllers::parts(pair.engine.target(), costs.model.clone(), 0.0, None);
+        let parts = controllers::parts(pair.engine.target(), pair.draft.as_deref(), costs.model.clone(), 0.0, None);
+        let parts = ControllerParts { paper: contest.paper.clone(), ..parts };
         let rules = Rules {
             max_tokens: options.max_tokens,
-            rounds: rounds.unwrap_or(ROUNDS),
+            rounds,
             seed: options.seed,
             end_tokens: pair.tokenizer.end_tokens().to_vec(),
         };
         let target = Arc::clone(pair.engine.target());
         let subject = Subject {
             target: pair.target_path.display().to_string(),
+            compression: target.compression().to_string(),
+            target_bytes: target.pass_bytes(),
             draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
+            draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
+            draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
             spoiled_draft: options.spoil_draft,
             threads: target.threads(),
             instruction_set: target.isa().name().to_owned(),
@@ -110,8 +131,8 @@ impl Live {
             seed: rules.seed,
             costs: costs.view(),
         };
-        let field = Field { texts: &texts, contestants: &contestants, parts: &parts };
-        let mut samples = options.output.as_deref().map(Samples::create).transpose()?;
+        let field = Field { texts: &texts, contestants: &contest.contestants, parts: &parts };
+        let mut samples = folder.map(Samples::create).transpose()?;
         let race = measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
         if race.samples.is_empty() {
             return Err(Failure::interrupted(
@@ -119,17 +140,18 @@ impl Live {
                 "fewer --controllers, --gammas or --max-tokens take less time",
             ));
         }
-        Ok(Live { subject, texts, contestants, race, pair })
+        Ok(Live { subject, texts, race, pair })
     }
 }
 
 /// Who takes part.
-fn contestants(options: &ComparisonOptions, has_model: bool) -> Outcome<Vec<Contestant>> {
+fn contestants(options: &ComparisonOptions, several: bool, has_model: bool) -> Outcome<Vec<Contestant>> {
     let list = match &options.controllers {
         Some(names) if names.iter().any(|name| name == "none") => {
             Contestant::list(&options.gammas.0, &[""; 0], has_model)
         }
         Some(names) => Contestant::list(&options.gammas.0, names, has_model),
+        None if several => Contestant::list(&options.gammas.0, &["speckv"], has_model),
         None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
     };
     list.map_err(|message| match message.split_once("\nhint: ") {

@@ -17,3 +17,4 @@ pub use race::{Field, Race, Rules, Text, race};
 pub use report::Report;
 pub use sample::Sample;
 pub use speckv_lab::statistics::throughput as statistics;
+pub use table::across_compressions;

@@ -15,8 +15,16 @@ use crate::calibration::View;
 pub struct Subject {
     /// The target's file.
     pub target: String,
+    /// What became of the target's weights.
+    pub compression: String,
+    /// Bytes of weights that a pass of the target reads.
+    pub target_bytes: u64,
     /// The draft's file.
     pub draft: Option<String>,
+    /// What became of the draft's weights.
+    pub draft_compression: Option<String>,
+    /// Bytes of weights that a pass of the draft reads.
+    pub draft_bytes: Option<u64>,
     /// The draft's logits were moved on, so that it is worthless.
     pub spoiled_draft: bool,
     /// Threads.
@@ -291,7 +299,11 @@ pub(super) mod tests {
         }
         let subject = Subject {
             target: "t.gguf".into(),
+            compression: "asis".into(),
+            target_bytes: 1,
             draft: Some("d.gguf".into()),
+            draft_compression: Some("compact".into()),
+            draft_bytes: Some(1),
             spoiled_draft: false,
             threads: 2,
             instruction_set: "avx2".into(),

@@ -8,6 +8,43 @@ use super::{
     statistics::{RESAMPLES, Ratio},
 };
 
+/// What becomes of gamma as the target's compression changes: one line per report.
+#[must_use]
+pub fn across_compressions(reports: &[Report]) -> String {
+    let head = [
+        "compression",
+        "GB per pass",
+        "off tok/s",
+        "best fixed",
+        "to off",
+        "speckv tok/s",
+        "to off",
+        "gamma",
+        "steps by gamma",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for report in reports {
+        let row = |name: &str| report.settings.iter().find(|row| row.setting == name);
+        let (off, ours) = (row("off"), row("speckv"));
+        let best = report.best_fixed.as_deref().and_then(row);
+        let speed = |row: Option<&Row>| {
+            row.and_then(|row| row.tokens_per_second).map_or("-".into(), |speed| format!("{speed:.2}"))
+        };
+        rows.push(vec![
+            report.subject.compression.clone(),
+            format!("{:.2}", report.subject.target_bytes as f64 / 1e9),
+            speed(off),
+            best.map_or("-".into(), |best| best.setting.clone()),
+            interval(best.and_then(|best| best.to_off)),
+            speed(ours),
+            interval(ours.and_then(|ours| ours.to_off)),
+            ours.and_then(|ours| ours.mean_gamma).map_or("-".into(), |gamma| format!("{gamma:.2}")),
+            ours.map_or(String::new(), |ours| bars(&ours.gamma_histogram)),
+        ]);
+    }
+    aligned(&rows)
+}
+
 impl Report {
     /// Two tables, over everything and by task, and what to know about them.
     #[must_use]

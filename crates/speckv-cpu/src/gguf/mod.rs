@@ -28,6 +28,7 @@ mod writer;
 pub use error::GgufError;
 pub use file::Gguf;
 pub use metadata::Metadata;
+pub(crate) use source::Source;
 pub use tensor::{Tensor, TensorInfo};
 pub use tensor_type::{TensorType, UnsupportedTensorType};
 pub use value::{Array, Value};

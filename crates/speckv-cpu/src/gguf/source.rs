@@ -8,7 +8,7 @@ use super::GgufError;
 
 /// The bytes of a file.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Map(Mmap),
     Memory(Vec<u8>),
 }
@@ -18,7 +18,7 @@ pub(super) enum Source {
 const PAGE: usize = 4096;
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self, GgufError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, GgufError> {
         let io = |action| move |source| GgufError::Io { action, path: path.to_owned(), source };
         let in_file = |problem| GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) };
         // Asked by path first, as some systems cannot open a folder at all and say so less clearly.
@@ -37,7 +37,7 @@ impl Source {
         Ok(Self::Map(map))
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Map(map) => map,
             Self::Memory(bytes) => bytes,
@@ -45,7 +45,7 @@ impl Source {
     }
 
     /// Lets the system take back the whole pages inside the range. They come back from the file on the next read.
-    pub(super) fn release(&self, range: Range<usize>) {
+    pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Map(map) = self {
             let start = range.start.next_multiple_of(PAGE);

@@ -22,7 +22,8 @@ struct Entry<'a> {
     name: String,
     shape: Vec<usize>,
     tensor_type: TensorType,
-    bytes: Cow<'a, [u8]>,
+    byte_len: usize,
+    bytes: Cow<'a, [u8]>, // empty where they come only when the file is written
 }
 
 impl<'a> Writer<'a> {
@@ -65,17 +66,39 @@ impl<'a> Writer<'a> {
         tensor_type: TensorType,
         bytes: impl Into<Cow<'a, [u8]>>,
     ) -> Result<&mut Self, GgufError> {
-        let (name, bytes) = (name.into(), bytes.into());
+        self.announce(name, shape, tensor_type)?;
+        if let Some(entry) = self.tensors.last_mut() {
+            entry.bytes = bytes.into();
+        }
+        self.check_last()
+    }
+
+    /// Adds a tensor whose bytes come when the file is written: see [`save_with`](Self::save_with).
+    ///
+    /// # Errors
+    /// [`GgufError::DuplicateTensor`], [`GgufError::Shape`].
+    pub fn announce(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        tensor_type: TensorType,
+    ) -> Result<&mut Self, GgufError> {
+        let name = name.into();
         if self.tensors.iter().any(|entry| entry.name == name) {
             return Err(GgufError::DuplicateTensor { name });
         }
         let wide: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
         let (_, byte_len) = tensor::check_shape(&name, &wide, tensor_type)?;
-        if byte_len != bytes.len() {
-            return Err(GgufError::TensorBytes { name, expected: byte_len as u64, got: bytes.len() as u64 });
-        }
-        self.tensors.push(Entry { name, shape: shape.to_vec(), tensor_type, bytes });
+        self.tensors.push(Entry { name, shape: shape.to_vec(), tensor_type, byte_len, bytes: Cow::Borrowed(&[]) });
         Ok(self)
+    }
+
+    /// Takes the newest tensor back if its bytes do not fit its shape.
+    fn check_last(&mut self) -> Result<&mut Self, GgufError> {
+        match self.tensors.pop_if(|entry| entry.bytes.len() != entry.byte_len) {
+            Some(entry) => Err(wrong_length(&entry, entry.bytes.len())),
+            None => Ok(self),
+        }
     }
 
     /// The file in memory.
@@ -86,6 +109,9 @@ impl<'a> Writer<'a> {
         let alignment = self.alignment()?;
         let mut bytes = self.header(alignment);
         for entry in &self.tensors {
+            if entry.bytes.len() != entry.byte_len {
+                return Err(wrong_length(entry, entry.bytes.len()));
+            }
             bytes.extend_from_slice(&entry.bytes);
             pad(&mut bytes, alignment);
         }
@@ -97,18 +123,39 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// See [`to_bytes`](Self::to_bytes); [`GgufError::Io`] with the path.
     pub fn save(&self, path: &Path) -> Result<(), GgufError> {
+        self.save_with(path, &mut |name| {
+            let entry = self.tensors.iter().find(|entry| entry.name == name);
+            Ok(entry.map(|entry| Cow::Borrowed(&*entry.bytes)).unwrap_or_default())
+        })
+    }
+
+    /// As [`save`](Self::save), with the bytes of each tensor from `bytes`, called by name in the order in which they were added: never more than one
+    /// tensor is in memory.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), and those of `bytes`. What was written until then stays.
+    pub fn save_with<'b, E: From<GgufError>>(
+        &self,
+        path: &Path,
+        bytes: &mut dyn FnMut(&str) -> Result<Cow<'b, [u8]>, E>,
+    ) -> Result<(), E> {
         let alignment = self.alignment()?; // checked before there is a file
-        let write = || -> io::Result<()> {
-            let mut out = BufWriter::new(File::create(path)?);
-            out.write_all(&self.header(alignment))?;
-            for entry in &self.tensors {
-                out.write_all(&entry.bytes)?;
-                let missing = (entry.bytes.len() as u64).next_multiple_of(alignment) - entry.bytes.len() as u64;
-                io::copy(&mut io::repeat(0).take(missing), &mut out)?;
+        let failed = |source| GgufError::Io { action: "write", path: path.to_owned(), source };
+        let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+        out.write_all(&self.header(alignment)).map_err(failed)?;
+        for entry in &self.tensors {
+            let bytes = bytes(&entry.name)?;
+            if bytes.len() != entry.byte_len {
+                return Err(wrong_length(entry, bytes.len()).into());
             }
-            out.flush()
-        };
-        write().map_err(|source| GgufError::Io { action: "write", path: path.to_owned(), source })
+            let missing = (bytes.len() as u64).next_multiple_of(alignment) - bytes.len() as u64;
+            let mut write = || {
+                out.write_all(&bytes)?;
+                io::copy(&mut io::repeat(0).take(missing), &mut out).map(|_| ())
+            };
+            write().map_err(failed)?;
+        }
+        Ok(out.flush().map_err(failed)?)
     }
 
     /// Everything before the tensor data, padded to the alignment.
@@ -131,7 +178,7 @@ impl<'a> Writer<'a> {
             }
             header.extend_from_slice(&entry.tensor_type.id().to_le_bytes());
             header.extend_from_slice(&offset.to_le_bytes());
-            offset = (offset + entry.bytes.len() as u64).next_multiple_of(alignment);
+            offset = (offset + entry.byte_len as u64).next_multiple_of(alignment);
         }
         pad(&mut header, alignment);
         header
@@ -148,6 +195,10 @@ impl<'a> Writer<'a> {
         let alignment = u64::from(alignment);
         if alignment.is_power_of_two() { Ok(alignment) } else { Err(GgufError::Alignment { alignment }) }
     }
+}
+
+fn wrong_length(entry: &Entry<'_>, got: usize) -> GgufError {
+    GgufError::TensorBytes { name: entry.name.clone(), expected: entry.byte_len as u64, got: got as u64 }
 }
 
 fn pad(bytes: &mut Vec<u8>, alignment: u64) {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     matrix::{Input, Matrix, Output},
+    model::CacheType,
     pool::Pool,
 };
 
@@ -97,13 +98,16 @@ pub fn attention(
         "{stride} positions are not in the cache"
     );
     scores.resize(ATTENTION_ROWS * stride, 0.0);
+    let from = [0; ATTENTION_ROWS];
     let mut row = 0;
     while row < n {
         let count = isa.tile_rows(n - row);
         let args = AttentionArgs {
-            keys: keys.as_ptr(),
-            values: values.as_ptr(),
+            keys: keys.as_ptr().cast(),
+            values: values.as_ptr().cast(),
+            capacity: stride,
             head_dim,
+            from: from.as_ptr(),
             queries: queries[row * head_dim..].as_ptr(),
             visible: visible[row..].as_ptr(),
             scale,
@@ -112,7 +116,7 @@ pub fn attention(
             out: out[row * head_dim..].as_mut_ptr(),
         };
         // SAFETY: all arrays hold `count` rows and `stride` positions, and the machine has `isa`, as asserted above.
-        unsafe { isa.attention_kernel(count)(&args) };
+        unsafe { isa.attention_kernel(CacheType::F16, count)(&args) };
         row += count;
     }
 }

@@ -12,10 +12,10 @@
 //!
 //! after the low bits of a block come its high bits: one bit per weight in one vector (quad `j` of half `h` in bit `4h + j`), or two
 //! bits in one vector per half (quad `j` in bits `2j, 2j + 1`). A weight is `scale * (q - OFFSET) + min`. A unit takes exactly the bytes
-//! of its rows in the file, except for Q3_K, whose 6-bit scales take 8.
+//! of its rows in the file, except for Q3_K, whose 6-bit scales take 8; NF4, which no file has, takes 4.25 bits per weight.
 
 use super::simd::GROUP;
-use crate::quant::iq4_nl::LEVELS;
+use crate::quant::{iq4_nl, nf4};
 
 /// Scales and minima of a unit, decoded: `[part][row]`, a part being [`Format::SUB`] (or [`Format::MIN_SUB`]) columns.
 #[repr(C, align(64))]
@@ -33,7 +33,7 @@ impl Scales {
 
 /// One way to pack weights.
 pub trait Format: 'static {
-    /// Columns per unit: 32 or 256.
+    /// Columns per unit: 32, 64 or 256.
     const UNIT: usize;
     /// Low bits per weight: 2, 4 or 8.
     const LOW: usize;
@@ -49,6 +49,8 @@ pub trait Format: 'static {
     const OFFSET: i32 = 0;
     /// Values of a code-book type, raised by [`OFFSET`](Self::OFFSET).
     const TABLE: Option<[u8; 16]> = None;
+    /// Whether the scales are half floats that need no decoding: one per row for the whole unit, then, where there are minima, one per row.
+    const HALVES: bool = false;
     /// Bytes of scales at the start of a unit.
     const SCALE_BYTES: usize;
     /// Bytes of a block of 32 columns without scales.
@@ -56,8 +58,8 @@ pub trait Format: 'static {
     /// Bytes of a unit.
     const UNIT_BYTES: usize = Self::SCALE_BYTES + Self::UNIT / 32 * Self::BLOCK_BYTES;
 
-    /// Decodes the scales at the start of a unit.
-    fn decode(unit: &[u8], scales: &mut Scales);
+    /// Decodes the scales at the start of a unit, unless they are [`HALVES`](Self::HALVES).
+    fn decode(_unit: &[u8], _scales: &mut Scales) {}
 }
 
 /// Half-precision to single precision in integer arithmetic, so that it turns into vector code on every instruction set.
@@ -75,48 +77,34 @@ fn halves(bytes: &[u8]) -> [f32; GROUP] {
     std::array::from_fn(|row| f16_to_f32(u16::from_le_bytes([bytes[2 * row], bytes[2 * row + 1]])))
 }
 
-#[inline(always)]
-fn decode_d(unit: &[u8], scales: &mut Scales) {
-    scales.scale[0] = halves(&unit[..2 * GROUP]);
-}
-
-#[inline(always)]
-fn decode_d_m(unit: &[u8], scales: &mut Scales) {
-    scales.scale[0] = halves(&unit[..2 * GROUP]);
-    scales.min[0] = halves(&unit[2 * GROUP..4 * GROUP]);
-}
-
 macro_rules! blocks_of_32 {
-    ($($(#[$doc:meta])* $name:ident: $low:literal + $high:literal bits, $scale_bytes:literal, $decode:ident, { $($rest:tt)* })*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $low:literal + $high:literal bits, $scale_bytes:literal, { $($rest:tt)* })*) => {$(
         $(#[$doc])*
         pub struct $name;
         impl Format for $name {
             const UNIT: usize = 32;
             const LOW: usize = $low;
             const HIGH: usize = $high;
+            const HALVES: bool = true;
             const SCALE_BYTES: usize = $scale_bytes;
             $($rest)*
-            #[inline(always)]
-            fn decode(unit: &[u8], scales: &mut Scales) {
-                $decode(unit, scales);
-            }
         }
     )*};
 }
 
 blocks_of_32! {
     /// `d (q - 8)`.
-    Q4_0: 4 + 0 bits, 32, decode_d, { const BITS: u32 = 4; const OFFSET: i32 = 8; }
+    Q4_0: 4 + 0 bits, 32, { const BITS: u32 = 4; const OFFSET: i32 = 8; }
     /// `d q + m`.
-    Q4_1: 4 + 0 bits, 64, decode_d_m, { const BITS: u32 = 4; const MIN_SUB: usize = 32; }
+    Q4_1: 4 + 0 bits, 64, { const BITS: u32 = 4; const MIN_SUB: usize = 32; }
     /// `d (q - 16)`.
-    Q5_0: 4 + 1 bits, 32, decode_d, { const BITS: u32 = 5; const OFFSET: i32 = 16; }
+    Q5_0: 4 + 1 bits, 32, { const BITS: u32 = 5; const OFFSET: i32 = 16; }
     /// `d q + m`.
-    Q5_1: 4 + 1 bits, 64, decode_d_m, { const BITS: u32 = 5; const MIN_SUB: usize = 32; }
+    Q5_1: 4 + 1 bits, 64, { const BITS: u32 = 5; const MIN_SUB: usize = 32; }
     /// `d (q - 128)`.
-    Q8_0: 8 + 0 bits, 32, decode_d, { const BITS: u32 = 8; const OFFSET: i32 = 128; }
+    Q8_0: 8 + 0 bits, 32, { const BITS: u32 = 8; const OFFSET: i32 = 128; }
     /// `d (table[q] - 128)`.
-    Iq4Nl: 4 + 0 bits, 32, decode_d, {
+    Iq4Nl: 4 + 0 bits, 32, {
         const BITS: u32 = 8;
         const OFFSET: i32 = 128;
         const TABLE: Option<[u8; 16]> = Some(IQ4_NL_TABLE);
@@ -128,7 +116,31 @@ const IQ4_NL_TABLE: [u8; 16] = {
     let mut table = [0; 16];
     let mut i = 0;
     while i < 16 {
-        table[i] = (LEVELS[i] as i16 + 128) as u8;
+        table[i] = (iq4_nl::LEVELS[i] as i16 + 128) as u8;
+        i += 1;
+    }
+    table
+};
+
+/// `d (table[q] - 128)` with `d = absmax / 127`, one per 64 columns: the levels of NF4 in steps of 1/127, at most 0.4 % of absmax from their values.
+pub struct Nf4;
+impl Format for Nf4 {
+    const UNIT: usize = 64;
+    const LOW: usize = 4;
+    const BITS: u32 = 8;
+    const OFFSET: i32 = 128;
+    const TABLE: Option<[u8; 16]> = Some(NF4_TABLE);
+    const HALVES: bool = true;
+    const SCALE_BYTES: usize = 32;
+}
+
+/// The 16 levels of NF4 times 127, rounded, raised by 128.
+const NF4_TABLE: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        // All are positive after raising, so that cutting off rounds.
+        table[i] = (nf4::LEVELS[i] * 127.0 + 128.5) as u8;
         i += 1;
     }
     table

@@ -21,11 +21,16 @@ pub mod simd;
 pub mod tile;
 
 use activation::ActivationParts;
-use attention::AttentionArgs;
+use attention::{AttentionArgs, CacheFormat};
 use dense::{DenseArgs, Element};
 use format::Format;
 use simd::Portable;
 use tile::TileArgs;
+
+use crate::{
+    model::{Activation, CacheType},
+    quant::iq4_nl,
+};
 
 /// An instruction set that kernels are compiled for. All give the same results, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,9 +118,9 @@ macro_rules! versions {
             }
 
             #[target_feature(enable = $features)]
-            unsafe fn attention<const N: usize>(args: &AttentionArgs) {
+            unsafe fn attention<C: CacheFormat, const N: usize>(args: &AttentionArgs) {
                 // SAFETY: as above.
-                unsafe { attention::attention::<$simd, N>(args) }
+                unsafe { attention::attention::<$simd, C, N>(args) }
             }
 
             pub(super) fn tile_kernel<F: Format>(rows: usize) -> unsafe fn(&TileArgs) {
@@ -132,9 +137,9 @@ macro_rules! versions {
                 }
             }
 
-            pub(super) fn attention_kernel(rows: usize) -> unsafe fn(&AttentionArgs) {
+            pub(super) fn attention_kernel<C: CacheFormat>(rows: usize) -> unsafe fn(&AttentionArgs) {
                 match rows {
-                    $($n => attention::<$n>,)*
+                    $($n => attention::<C, $n>,)*
                     _ => unreachable!("no attention of {rows} rows"),
                 }
             }
@@ -151,12 +156,18 @@ macro_rules! versions {
             }
 
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
-                rows::swiglu(gate, up, out);
+            pub(super) unsafe fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
+                rows::rms_norm_in_place(x, weight, epsilon);
             }
 
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn swiglu_quantize(
+            pub(super) unsafe fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+                rows::glu(activation, gate, up, out);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn glu_quantize(
+                activation: Activation,
                 gate: &[f32],
                 up: &[f32],
                 parts: ActivationParts,
@@ -164,7 +175,7 @@ macro_rules! versions {
                 block: usize,
             ) {
                 // SAFETY: passed on.
-                unsafe { rows::swiglu_quantize(gate, up, parts, first, block) }
+                unsafe { rows::glu_quantize(activation, gate, up, parts, first, block) }
             }
 
             #[target_feature(enable = $features)]
@@ -173,8 +184,25 @@ macro_rules! versions {
             }
 
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn to_iq4_nl(values: &[f32], out: &mut [u8]) {
+                for (values, out) in values.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                    *out = iq4_nl::pack(&iq4_nl::quantize(values));
+                }
+            }
+
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn add(x: &mut [f32], y: &[f32]) {
                 rows::add(x, y);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn scale(x: &mut [f32], factor: f32) {
+                rows::scale(x, factor);
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn soft_cap(x: &mut [f32], cap: f32) {
+                rows::soft_cap(x, cap);
             }
         }
     };
@@ -213,9 +241,12 @@ impl Isa {
         dispatch!(self, dense_kernel::<E>(rows))
     }
 
-    /// Attention for a number of rows that [`tile_rows`](Self::tile_rows) gave.
-    pub(crate) fn attention_kernel(self, rows: usize) -> unsafe fn(&AttentionArgs) {
-        dispatch!(self, attention_kernel(rows))
+    /// Attention over such a cache for a number of rows that [`tile_rows`](Self::tile_rows) gave.
+    pub(crate) fn attention_kernel(self, cache: CacheType, rows: usize) -> unsafe fn(&AttentionArgs) {
+        match cache {
+            CacheType::F16 => dispatch!(self, attention_kernel::<attention::HalfCache>(rows)),
+            CacheType::Q8_0 => dispatch!(self, attention_kernel::<attention::ByteCache>(rows)),
+        }
     }
 
     /// See [`rows::rms_norm`].
@@ -233,18 +264,25 @@ impl Isa {
         unsafe { dispatch!(self, quantize(x, parts, row)) }
     }
 
-    /// See [`rows::swiglu`].
-    pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    /// See [`rows::rms_norm_in_place`].
+    pub(crate) fn rms_norm_in_place(self, x: &mut [f32], weight: &[f32], epsilon: f32) {
         // SAFETY: as above.
-        unsafe { dispatch!(self, swiglu(gate, up, out)) }
+        unsafe { dispatch!(self, rms_norm_in_place(x, weight, epsilon)) }
     }
 
-    /// See [`rows::swiglu_quantize`].
+    /// See [`rows::glu`].
+    pub(crate) fn glu(self, activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, glu(activation, gate, up, out)) }
+    }
+
+    /// See [`rows::glu_quantize`].
     ///
     /// # Safety
     /// Nobody else touches that block of those rows.
-    pub(crate) unsafe fn swiglu_quantize(
+    pub(crate) unsafe fn glu_quantize(
         self,
+        activation: Activation,
         gate: &[f32],
         up: &[f32],
         parts: ActivationParts,
@@ -252,7 +290,13 @@ impl Isa {
         block: usize,
     ) {
         // SAFETY: as above, and the caller's promise.
-        unsafe { dispatch!(self, swiglu_quantize(gate, up, parts, first, block)) }
+        unsafe { dispatch!(self, glu_quantize(activation, gate, up, parts, first, block)) }
+    }
+
+    /// Blocks of [`iq4_nl`] near `values`, a whole number of blocks.
+    pub(crate) fn to_iq4_nl(self, values: &[f32], out: &mut [u8]) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, to_iq4_nl(values, out)) }
     }
 
     /// See [`rows::rotate`].
@@ -265,5 +309,17 @@ impl Isa {
     pub(crate) fn add(self, x: &mut [f32], y: &[f32]) {
         // SAFETY: as above.
         unsafe { dispatch!(self, add(x, y)) }
+    }
+
+    /// See [`rows::scale`].
+    pub(crate) fn scale(self, x: &mut [f32], factor: f32) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, scale(x, factor)) }
+    }
+
+    /// See [`rows::soft_cap`].
+    pub(crate) fn soft_cap(self, x: &mut [f32], cap: f32) {
+        // SAFETY: as above.
+        unsafe { dispatch!(self, soft_cap(x, cap)) }
     }
 }

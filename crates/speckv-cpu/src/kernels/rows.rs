@@ -2,6 +2,7 @@
 //! per instruction set; additions keep one order, and multiply-adds are left unfused, so every version gives the same bits.
 
 use super::activation::ActivationParts;
+use crate::model::Activation;
 
 const LANES: usize = 16;
 
@@ -18,9 +19,9 @@ fn tree_sum(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, `[columns]`. Zhang and Sennrich 2019, arXiv 1910.07467.
+/// `1 / sqrt(mean(x^2) + epsilon)`, `[columns]`.
 #[inline(always)]
-pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+fn rms_scale(x: &[f32], epsilon: f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -31,9 +32,24 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32])
     for (lane, value) in rest.iter().enumerate() {
         lanes[lane] += value * value;
     }
-    let scale = 1.0 / (tree_sum(lanes) / x.len() as f32 + epsilon).sqrt();
+    1.0 / (tree_sum(lanes) / x.len() as f32 + epsilon).sqrt()
+}
+
+/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, `[columns]`. Zhang and Sennrich 2019, arXiv 1910.07467.
+#[inline(always)]
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let scale = rms_scale(x, epsilon);
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * weight;
+    }
+}
+
+/// As [`rms_norm`], in place.
+#[inline(always)]
+pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
+    let scale = rms_scale(x, epsilon);
+    for (x, weight) in x.iter_mut().zip(weight) {
+        *x = *x * scale * weight;
     }
 }
 
@@ -71,26 +87,61 @@ fn exp(x: f32) -> f32 {
     p * power
 }
 
-/// `out = gate * sigmoid(gate) * up`, `[columns]`. Shazeer 2020, arXiv 2002.05202.
+/// `out = activation(gate) * up`, `[columns]`. Shazeer 2020, arXiv 2002.05202.
 #[inline(always)]
-pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-        *out = gate / (1.0 + exp(-gate)) * up;
+pub(crate) fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    match activation {
+        Activation::Silu => {
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                *out = gate / (1.0 + exp(-gate)) * up;
+            }
+        }
+        // (1 + tanh u) / 2 = 1 / (1 + e^(-2u)), with u = sqrt(2 / pi) (x + 0.044715 x^3).
+        Activation::Gelu => {
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                let cubic = gate * (1.0 + 0.044_715 * (gate * gate));
+                *out = gate / (1.0 + exp(-1.595_769_1 * cubic)) * up;
+            }
+        }
     }
 }
 
-/// As [`swiglu`] for the 32 columns of block `block` of some rows, [rows, 32], straight into the quantized form of rows `first..`.
+/// As [`glu`] for the 32 columns of block `block` of some rows, [rows, 32], straight into the quantized form of rows `first..`.
 ///
 /// # Safety
 /// As [`ActivationParts::quantize_block`], for that block of those rows.
 #[inline(always)]
-pub(crate) unsafe fn swiglu_quantize(gate: &[f32], up: &[f32], parts: ActivationParts, first: usize, block: usize) {
+pub(crate) unsafe fn glu_quantize(
+    activation: Activation,
+    gate: &[f32],
+    up: &[f32],
+    parts: ActivationParts,
+    first: usize,
+    block: usize,
+) {
     let rows = gate.as_chunks::<32>().0.iter().zip(up.as_chunks::<32>().0);
     for (row, (gate, up)) in rows.enumerate() {
         let mut inner = [0f32; 32];
-        swiglu(gate, up, &mut inner);
+        glu(activation, gate, up, &mut inner);
         // SAFETY: the caller's promise.
         unsafe { parts.quantize_block(first + row, block, &inner) };
+    }
+}
+
+/// `x = cap * tanh(x / cap)`, as `cap * (1 - 2 / (e^(2x / cap) + 1))`: every value stays between `-cap` and `cap`.
+#[inline(always)]
+pub(crate) fn soft_cap(x: &mut [f32], cap: f32) {
+    let twice = 2.0 / cap;
+    for x in x {
+        *x = cap * (1.0 - 2.0 / (exp(*x * twice) + 1.0));
+    }
+}
+
+/// `x *= factor`.
+#[inline(always)]
+pub(crate) fn scale(x: &mut [f32], factor: f32) {
+    for x in x {
+        *x *= factor;
     }
 }
 
@@ -167,6 +218,26 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn activations_are_near_their_definitions() {
+        let x: Vec<f32> = (0..2000).map(|i| i as f32 * 0.01 - 10.0).collect();
+        let (ones, mut silu, mut gelu, mut capped) = (vec![1.0; x.len()], x.clone(), x.clone(), x.clone());
+        glu(Activation::Silu, &x, &ones, &mut silu);
+        glu(Activation::Gelu, &x, &ones, &mut gelu);
+        soft_cap(&mut capped, 3.0);
+        for (i, &x) in x.iter().enumerate() {
+            let x = f64::from(x);
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            for (got, expected) in [
+                (silu[i], x / (1.0 + (-x).exp())),
+                (gelu[i], x / 2.0 * (1.0 + u.tanh())),
+                (capped[i], 3.0 * (x / 3.0).tanh()),
+            ] {
+                assert!((f64::from(got) - expected).abs() < 2e-6 * (1.0 + expected.abs()), "{x}: {got} for {expected}");
+            }
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub trait Simd: Copy {
     unsafe fn load_f16(p: *const u16) -> Self::F;
     /// `LANES` bfloat16 values.
     unsafe fn load_bf16(p: *const u16) -> Self::F;
+    /// `LANES` signed bytes, as floats.
+    unsafe fn load_i8(p: *const i8) -> Self::F;
     /// `a * b + c`, rounded once.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// `a * b`.
@@ -95,6 +97,13 @@ impl Simd for Portable {
         // SAFETY: the caller promises LANES readable values.
         let x = unsafe { p.cast::<[u16; GROUP]>().read_unaligned() };
         x.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self::F {
+        // SAFETY: the caller promises LANES readable values.
+        let x = unsafe { p.cast::<[i8; GROUP]>().read_unaligned() };
+        x.map(f32::from)
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use crate::{
         Isa,
         activation::Activations,
         dense::{self, DenseArgs},
-        format::{self, Format},
+        format,
         simd::GROUP,
         tile::TileArgs,
     },
@@ -18,17 +18,20 @@ use crate::{
 mod pack;
 #[cfg(test)]
 mod tests;
+mod weight_type;
 
 pub use pack::PackError;
+pub(crate) use pack::convert;
+pub use weight_type::WeightType;
 
 /// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k] x[a][k]`.
 ///
-/// Rows are interleaved in groups of 16 and keep the bits that they have in the file; see [`crate::kernels::format`].
+/// Rows are interleaved in groups of 16 and keep the bits that they have in the file, unless they are to have another type; see [`crate::kernels::format`].
 #[derive(Debug)]
 pub struct Matrix {
     rows: usize,
     columns: usize,
-    tensor_type: TensorType,
+    weight_type: WeightType,
     group_bytes: usize,
     memory: Memory,
 }
@@ -95,6 +98,11 @@ impl Matrix {
         self.rows.div_ceil(GROUP)
     }
 
+    /// Bytes of a group.
+    pub(crate) fn group_bytes(&self) -> u64 {
+        self.group_bytes as u64
+    }
+
     /// Bytes that a product reads.
     #[must_use]
     pub fn byte_len(&self) -> usize {
@@ -103,14 +111,14 @@ impl Matrix {
 
     /// How the weights are stored.
     #[must_use]
-    pub fn tensor_type(&self) -> TensorType {
-        self.tensor_type
+    pub fn weight_type(&self) -> WeightType {
+        self.weight_type
     }
 
     /// Whether the kernels read quantized activations, not exact ones.
     #[must_use]
     pub fn is_quantized(&self) -> bool {
-        is_quantized(self.tensor_type)
+        self.weight_type.is_quantized()
     }
 
     /// Columns `16 * groups.start..` of the product of `input`'s first `n` rows, written to `out`'s same columns.
@@ -183,57 +191,31 @@ impl Matrix {
                     out,
                     out_stride,
                 };
-                let kernel = match self.tensor_type {
-                    TensorType::Q4_0 => isa.tile_kernel::<format::Q4_0>(tile_rows),
-                    TensorType::Q4_1 => isa.tile_kernel::<format::Q4_1>(tile_rows),
-                    TensorType::Q5_0 => isa.tile_kernel::<format::Q5_0>(tile_rows),
-                    TensorType::Q5_1 => isa.tile_kernel::<format::Q5_1>(tile_rows),
-                    TensorType::Q8_0 => isa.tile_kernel::<format::Q8_0>(tile_rows),
-                    TensorType::Iq4Nl => isa.tile_kernel::<format::Iq4Nl>(tile_rows),
-                    TensorType::Q2K => isa.tile_kernel::<format::Q2K>(tile_rows),
-                    TensorType::Q3K => isa.tile_kernel::<format::Q3K>(tile_rows),
-                    TensorType::Q4K => isa.tile_kernel::<format::Q4K>(tile_rows),
-                    TensorType::Q5K => isa.tile_kernel::<format::Q5K>(tile_rows),
-                    _ => isa.tile_kernel::<format::Q6K>(tile_rows),
+                let kernel = match self.weight_type {
+                    WeightType::File(TensorType::Q4_0) => isa.tile_kernel::<format::Q4_0>(tile_rows),
+                    WeightType::File(TensorType::Q4_1) => isa.tile_kernel::<format::Q4_1>(tile_rows),
+                    WeightType::File(TensorType::Q5_0) => isa.tile_kernel::<format::Q5_0>(tile_rows),
+                    WeightType::File(TensorType::Q5_1) => isa.tile_kernel::<format::Q5_1>(tile_rows),
+                    WeightType::File(TensorType::Q8_0) => isa.tile_kernel::<format::Q8_0>(tile_rows),
+                    WeightType::File(TensorType::Iq4Nl) => isa.tile_kernel::<format::Iq4Nl>(tile_rows),
+                    WeightType::File(TensorType::Q2K) => isa.tile_kernel::<format::Q2K>(tile_rows),
+                    WeightType::File(TensorType::Q3K) => isa.tile_kernel::<format::Q3K>(tile_rows),
+                    WeightType::File(TensorType::Q4K) => isa.tile_kernel::<format::Q4K>(tile_rows),
+                    WeightType::File(TensorType::Q5K) => isa.tile_kernel::<format::Q5K>(tile_rows),
+                    WeightType::Nf4 => isa.tile_kernel::<format::Nf4>(tile_rows),
+                    WeightType::File(_) => isa.tile_kernel::<format::Q6K>(tile_rows),
                 };
                 kernel(&args);
             } else {
                 let x = input.exact.as_ptr().add(row * columns);
                 let args = DenseArgs { weights, columns, x, x_stride: columns, out, out_stride };
-                let kernel = match self.tensor_type {
-                    TensorType::F16 => isa.dense_kernel::<dense::F16>(tile_rows),
-                    TensorType::BF16 => isa.dense_kernel::<dense::Bf16>(tile_rows),
+                let kernel = match self.weight_type {
+                    WeightType::File(TensorType::F16) => isa.dense_kernel::<dense::F16>(tile_rows),
+                    WeightType::File(TensorType::BF16) => isa.dense_kernel::<dense::Bf16>(tile_rows),
                     _ => isa.dense_kernel::<dense::F32>(tile_rows),
                 };
                 kernel(&args);
             }
         }
-    }
-}
-
-/// Whether weights of this type are multiplied in integers.
-fn is_quantized(tensor_type: TensorType) -> bool {
-    !matches!(tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16)
-}
-
-/// Bytes of a packed group of 16 rows.
-fn group_bytes(tensor_type: TensorType, columns: usize) -> usize {
-    fn of<F: Format>(columns: usize) -> usize {
-        columns / F::UNIT * F::UNIT_BYTES
-    }
-    match tensor_type {
-        TensorType::F32 => GROUP * columns * 4,
-        TensorType::F16 | TensorType::BF16 => GROUP * columns * 2,
-        TensorType::Q4_0 => of::<format::Q4_0>(columns),
-        TensorType::Q4_1 => of::<format::Q4_1>(columns),
-        TensorType::Q5_0 => of::<format::Q5_0>(columns),
-        TensorType::Q5_1 => of::<format::Q5_1>(columns),
-        TensorType::Q8_0 => of::<format::Q8_0>(columns),
-        TensorType::Iq4Nl => of::<format::Iq4Nl>(columns),
-        TensorType::Q2K => of::<format::Q2K>(columns),
-        TensorType::Q3K => of::<format::Q3K>(columns),
-        TensorType::Q4K => of::<format::Q4K>(columns),
-        TensorType::Q5K => of::<format::Q5K>(columns),
-        TensorType::Q6K => of::<format::Q6K>(columns),
     }
 }

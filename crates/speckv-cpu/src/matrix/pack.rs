@@ -1,15 +1,18 @@
 //! From a file's blocks to interleaved groups of 16 rows.
 
-use super::{Matrix, group_bytes, is_quantized};
+use std::sync::{Mutex, PoisonError};
+
+use super::{Matrix, WeightType, weight_type::group_bytes};
 use crate::{
     gguf::{Tensor, TensorType},
     kernels::{
+        Isa,
         format::{self, Format},
         simd::GROUP,
     },
     memory::Memory,
     pool::Pool,
-    quant::{iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0},
+    quant::{self, QuantError, iq4_nl, nf4, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0},
 };
 
 /// Why a tensor cannot be packed.
@@ -26,6 +29,17 @@ pub enum PackError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A row is no whole number of blocks of the type that the weights are to have.
+    #[error("expected rows of a multiple of {} weights for {to}, got {columns}", to.block_len())]
+    Columns {
+        /// The type asked for.
+        to: WeightType,
+        /// Weights per row.
+        columns: usize,
+    },
+    /// A weight that the other type cannot hold.
+    #[error(transparent)]
+    Convert(#[from] QuantError),
 }
 
 /// The integers and scales of one row in one unit.
@@ -148,6 +162,20 @@ pack! {
     }
 }
 
+impl Pack for format::Nf4 {
+    const FILE_BYTES: usize = nf4::BYTES;
+
+    fn read(block: &[u8], unit: &mut Unit) {
+        let block = nf4::unpack(block.try_into().expect("a whole block"));
+        unit.q[..Self::UNIT].copy_from_slice(&block.q);
+        unit.d = block.absmax / 127.0;
+    }
+
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+        put_d(units, out);
+    }
+}
+
 /// Interleaves the integers of 16 rows; see [`format`] for where each goes. Four columns of a row move at a time.
 fn write_quants<F: Format>(units: &[Unit; GROUP], out: &mut [u8]) {
     const VECTOR: usize = 4 * GROUP;
@@ -238,24 +266,93 @@ impl Groups {
     }
 }
 
+/// Packs one group whose rows' bytes are those of `weight_type`.
+fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]>, out: &mut [u8]) {
+    let tensor_type = match weight_type {
+        WeightType::Nf4 => return pack_group::<format::Nf4>(row, out),
+        WeightType::File(tensor_type) => tensor_type,
+    };
+    match tensor_type {
+        TensorType::F32 => pack_floats(row, 4, out),
+        TensorType::F16 | TensorType::BF16 => pack_floats(row, 2, out),
+        TensorType::Q4_0 => pack_group::<format::Q4_0>(row, out),
+        TensorType::Q4_1 => pack_group::<format::Q4_1>(row, out),
+        TensorType::Q5_0 => pack_group::<format::Q5_0>(row, out),
+        TensorType::Q5_1 => pack_group::<format::Q5_1>(row, out),
+        TensorType::Q8_0 => pack_group::<format::Q8_0>(row, out),
+        TensorType::Iq4Nl => pack_group::<format::Iq4Nl>(row, out),
+        TensorType::Q2K => pack_group::<format::Q2K>(row, out),
+        TensorType::Q3K => pack_group::<format::Q3K>(row, out),
+        TensorType::Q4K => pack_group::<format::Q4K>(row, out),
+        TensorType::Q5K => pack_group::<format::Q5K>(row, out),
+        TensorType::Q6K => pack_group::<format::Q6K>(row, out),
+    }
+}
+
+/// A row's bytes in `to`, appended to `out`; `values` is room for its weights.
+pub(crate) fn convert(
+    from: TensorType,
+    row: &[u8],
+    to: WeightType,
+    isa: Isa,
+    values: &mut [f32],
+    out: &mut Vec<u8>,
+) -> Result<(), QuantError> {
+    quant::dequantize(from, row, values)?;
+    match to {
+        WeightType::File(TensorType::Iq4Nl) => {
+            // What drafts become at every load: worth vector code.
+            let start = out.len();
+            out.resize(start + values.len() / iq4_nl::LEN * iq4_nl::BYTES, 0);
+            quant::check_range(TensorType::Iq4Nl, values)?;
+            isa.to_iq4_nl(values, &mut out[start..]);
+            Ok(())
+        }
+        WeightType::File(to) => {
+            let start = out.len();
+            let bytes = to
+                .byte_len(values.len())
+                .ok_or(QuantError::PartialBlock { tensor_type: to, elements: values.len() })?;
+            out.resize(start + bytes, 0);
+            quant::quantize(to, values, &mut out[start..])
+        }
+        WeightType::Nf4 => {
+            out.extend(values.as_chunks().0.iter().flat_map(|block| nf4::pack(&nf4::quantize(block))));
+            Ok(())
+        }
+    }
+}
+
 impl Matrix {
-    /// Packs a tensor [in, out], or those of its rows that `only` names, in that order.
+    /// Packs a tensor [in, out], or those of its rows that `only` names, in that order. The weights keep the type that they have in the file, or
+    /// are rounded to `to`.
     ///
     /// # Errors
     /// See [`PackError`].
     ///
     /// # Panics
     /// If `only` names a row that the tensor does not have.
-    pub fn pack(tensor: &Tensor<'_>, only: Option<&[u32]>, pool: &Pool) -> Result<Self, PackError> {
+    pub fn pack(
+        tensor: &Tensor<'_>,
+        only: Option<&[u32]>,
+        to: Option<WeightType>,
+        pool: &Pool,
+    ) -> Result<Self, PackError> {
         let &[columns, all_rows] = tensor.info.shape.as_slice() else {
             return Err(PackError::NotAMatrix(tensor.info.shape.clone()));
         };
-        let tensor_type = tensor.info.tensor_type;
+        let from = tensor.info.tensor_type;
+        let weight_type = to.unwrap_or(WeightType::File(from));
+        if !columns.is_multiple_of(weight_type.block_len()) {
+            return Err(PackError::Columns { to: weight_type, columns });
+        }
         let rows = only.map_or(all_rows, <[u32]>::len);
-        let group_bytes = group_bytes(tensor_type, columns);
+        let group_bytes = group_bytes(weight_type, columns);
         let bytes = rows.div_ceil(GROUP) * group_bytes;
         let mut memory = Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
         let groups = Groups { start: memory.bytes_mut().as_mut_ptr(), bytes: group_bytes };
+        let failure = Mutex::new(None);
+        let isa = Isa::detect();
         pool.run(rows.div_ceil(GROUP), &|group, _| {
             // SAFETY: the memory has this group, and this task alone writes it.
             let out = unsafe { groups.get(group) };
@@ -263,23 +360,24 @@ impl Matrix {
                 let row = group * GROUP + i;
                 (row < rows).then(|| tensor.row(only.map_or(row, |only| only[row] as usize)))
             };
-            match tensor_type {
-                TensorType::F32 => pack_floats(row, 4, out),
-                TensorType::F16 | TensorType::BF16 => pack_floats(row, 2, out),
-                TensorType::Q4_0 => pack_group::<format::Q4_0>(row, out),
-                TensorType::Q4_1 => pack_group::<format::Q4_1>(row, out),
-                TensorType::Q5_0 => pack_group::<format::Q5_0>(row, out),
-                TensorType::Q5_1 => pack_group::<format::Q5_1>(row, out),
-                TensorType::Q8_0 => pack_group::<format::Q8_0>(row, out),
-                TensorType::Iq4Nl => pack_group::<format::Iq4Nl>(row, out),
-                TensorType::Q2K => pack_group::<format::Q2K>(row, out),
-                TensorType::Q3K => pack_group::<format::Q3K>(row, out),
-                TensorType::Q4K => pack_group::<format::Q4K>(row, out),
-                TensorType::Q5K => pack_group::<format::Q5K>(row, out),
-                TensorType::Q6K => pack_group::<format::Q6K>(row, out),
+            if weight_type == WeightType::File(from) {
+                pack_rows(weight_type, row, out);
+                return;
+            }
+            let (mut values, mut converted) = (vec![0.0; columns], Vec::new());
+            let rows = (0..GROUP).map_while(row);
+            let count = rows.clone().count();
+            match rows.map(|row| convert(from, row, weight_type, isa, &mut values, &mut converted)).collect() {
+                Ok(()) => {
+                    let size = converted.len() / count;
+                    pack_rows(weight_type, |i| converted.get(i * size..(i + 1) * size), out);
+                }
+                Err(error) => *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error),
             }
         });
-        debug_assert!(!is_quantized(tensor_type) || columns.is_multiple_of(tensor_type.block_len()));
-        Ok(Matrix { rows, columns, tensor_type, group_bytes, memory })
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => Ok(Matrix { rows, columns, weight_type, group_bytes, memory }),
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use super::{Input, Matrix, Output};
+use super::{Input, Matrix, Output, PackError, WeightType};
 use crate::{
     gguf::{Gguf, TensorType, Writer},
     kernels::{Isa, activation::Activations},
     pool::Pool,
-    quant::{dequantize, random_blocks},
+    quant::{dequantize, nf4, quantize, random_blocks},
 };
 
 const ROWS: usize = 37; // two whole groups and a part
@@ -51,7 +51,7 @@ fn case(tensor_type: TensorType) -> Case {
     writer.tensor("w", &[COLUMNS, ROWS], tensor_type, bytes).unwrap();
     let file = Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap();
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
-    let matrix = Matrix::pack(&file.tensor("w").unwrap(), None, &pool).unwrap();
+    let matrix = Matrix::pack(&file.tensor("w").unwrap(), None, None, &pool).unwrap();
     let exact = activations(0.3);
     let quantized = quantized(Isa::Portable, &exact);
     Case { file, matrix, exact, quantized }
@@ -158,7 +158,7 @@ fn packing_some_rows_gives_their_products() {
     let case = case(TensorType::Q4K);
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
     let only = [36, 0, 17, 17, 5];
-    let part = Matrix::pack(&case.file.tensor("w").unwrap(), Some(&only), &pool).unwrap();
+    let part = Matrix::pack(&case.file.tensor("w").unwrap(), Some(&only), None, &pool).unwrap();
     let whole = case.product(Isa::Portable, 0, 1);
     let mut out = vec![0.0; only.len()];
     let input = Input { quantized: &case.quantized, exact: &case.exact, first: 0 };
@@ -171,7 +171,7 @@ fn packing_some_rows_gives_their_products() {
 fn packed_weights_take_the_bytes_of_the_file() {
     for tensor_type in TensorType::ALL {
         let file = 48 / 16 * 16 * COLUMNS / tensor_type.block_len() * tensor_type.block_bytes();
-        let packed = 3 * super::group_bytes(tensor_type, COLUMNS);
+        let packed = 3 * super::weight_type::group_bytes(tensor_type.into(), COLUMNS);
         let more = if tensor_type == TensorType::Q3K { 1.04 } else { 1.0 };
         assert!(packed as f64 <= file as f64 * more, "{}: {packed} bytes for {file}", tensor_type.name());
     }
@@ -187,5 +187,89 @@ fn a_broken_activation_comes_out_as_broken() {
             assert!(case.product(isa, 2, 1).iter().any(|x| !x.is_finite()), "{bad} on {isa}");
             assert!(case.product(isa, 1, 1).iter().all(|x| x.is_finite()), "{bad} on {isa}");
         }
+    }
+}
+
+/// Weights like a trained model's, as floats in a file.
+fn float_file() -> (Gguf, Vec<f32>) {
+    let weights: Vec<f32> = (0..ROWS * COLUMNS)
+        .map(|i| (i as f32 * 0.911).sin() * (i as f32 * 0.0317).cos() * 0.05 + if i % 97 == 0 { 0.2 } else { 0.0 })
+        .collect();
+    let bytes = weights.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+    let mut writer = Writer::new();
+    writer.tensor("w", &[COLUMNS, ROWS], TensorType::F32, bytes).unwrap();
+    (Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap(), weights)
+}
+
+fn converted(file: Gguf, to: WeightType) -> Result<Case, PackError> {
+    let pool = Pool::new(NonZeroUsize::MIN).unwrap();
+    let matrix = Matrix::pack(&file.tensor("w").unwrap(), None, Some(to), &pool)?;
+    let exact = activations(0.3);
+    let quantized = quantized(Isa::Portable, &exact);
+    Ok(Case { file, matrix, exact, quantized })
+}
+
+#[test]
+fn converting_at_load_is_packing_what_quantize_gives() {
+    for tensor_type in TensorType::ALL {
+        let (file, weights) = float_file();
+        let mut bytes = vec![0; tensor_type.byte_len(weights.len()).unwrap()];
+        quantize(tensor_type, &weights, &mut bytes).unwrap();
+        let mut writer = Writer::new();
+        writer.tensor("w", &[COLUMNS, ROWS], tensor_type, bytes).unwrap();
+        let stored = Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap();
+        let (at_load, stored) =
+            (converted(file, tensor_type.into()).unwrap(), converted(stored, tensor_type.into()).unwrap());
+        assert_eq!(at_load.matrix.weight_type(), tensor_type.into());
+        let product = |case: &Case| bits(&case.product(Isa::Portable, 0, MOST));
+        assert_eq!(product(&at_load), product(&stored), "{tensor_type}");
+    }
+}
+
+#[test]
+fn nf4_products_have_the_portable_bits_in_every_batch_and_are_near_those_of_the_definition() {
+    let (file, weights) = float_file();
+    let case = converted(file, WeightType::Nf4).unwrap();
+    let values: Vec<f32> = weights.as_chunks().0.iter().flat_map(|block| nf4::quantize(block).values()).collect();
+    let expected = case.product(Isa::Portable, 0, MOST);
+    for a in 0..MOST {
+        for r in 0..ROWS {
+            let terms = (0..COLUMNS).map(|k| {
+                let scale = case.quantized.scale[a * COLUMNS / 32 + k / 32];
+                let x = f64::from(case.quantized.q[a * COLUMNS + k]) * f64::from(scale);
+                (f64::from(values[r * COLUMNS + k]) * x, x.abs())
+            });
+            // Levels are rounded to 1/127 of the block's largest magnitude, here at most 0.25, and that magnitude to a half float.
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), (term, x)| (sum + term, size + x));
+            let error = (f64::from(expected[a * ROWS + r]) - sum).abs();
+            assert!(
+                error <= 0.25 * (0.5 / 127.0 + 1e-3) * size + 1e-9,
+                "row {r}, activation {a}: error {error} of {size}"
+            );
+        }
+    }
+    for &isa in Isa::available() {
+        for n in 1..=MOST {
+            assert_eq!(
+                bits(&case.product(isa, MOST - n, n)),
+                bits(&expected[(MOST - n) * ROWS..]),
+                "{n} rows on {isa}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_no_whole_number_of_blocks_and_weights_out_of_range_are_refused() {
+    let file = |columns: usize, weight: f32| {
+        let mut writer = Writer::new();
+        writer.tensor("w", &[columns, 2], TensorType::F32, weight.to_le_bytes().repeat(2 * columns)).unwrap();
+        Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap()
+    };
+    let error = converted(file(96, 1.0), WeightType::Nf4).err().expect("96 is no multiple of 64").to_string();
+    assert!(error.contains("64") && error.contains("96") && error.contains("NF4"), "{error}");
+    for to in [TensorType::F16, TensorType::Q8_0, TensorType::Iq4Nl] {
+        let error = converted(file(64, 1e6), to.into()).err().expect("1e6 is out of range").to_string();
+        assert!(error.contains("65504"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Transformers of the llama family behind [`speckv::model::LanguageModel`].
+//! Transformers of the llama, qwen and gemma families behind [`speckv::model::LanguageModel`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,21 +7,19 @@ use speckv::{
     model::{Feed, LanguageModel, ModelError},
 };
 
-use crate::{
-    gguf::{Gguf, TensorType},
-    kernels::Isa,
-    pool::Pool,
-};
+use crate::{checkpoint::Checkpoint, kernels::Isa, matrix::WeightType, pool::Pool};
 
 mod cache;
+mod compression;
 mod config;
 mod pass;
 mod scratch;
 mod weights;
 
-pub use cache::KvCache;
-pub use config::{Config, ConfigError, Rope, supported_architectures};
-pub use weights::{LoadError, LoadOptions, Progress};
+pub use cache::{CacheType, KvCache};
+pub use compression::{Compression, Role, UnknownCompression};
+pub use config::{Activation, Config, ConfigError, Rope, Sliding, supported_architectures, supported_model_types};
+pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
 use scratch::Scratch;
 use weights::Weights;
@@ -33,52 +31,52 @@ pub struct CpuModel {
     context: usize,
     isa: Isa,
     pool: Arc<Pool>,
-    file_type: TensorType,
+    compression: Compression,
     /// Room for one pass; passes of one model take turns.
     scratch: Mutex<Scratch>,
-    /// Angle per position of each rotary pair, [rope.dim / 2].
-    rope_frequencies: Vec<f64>,
+    /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then of those that slide, if there are any.
+    rope_frequencies: Vec<Vec<f64>>,
+    cache_type: CacheType,
 }
 
 impl CpuModel {
-    /// Loads a model from a GGUF file: reads the blueprint, packs the weights.
+    /// Loads a model from a file or folder: reads the blueprint, packs the weights.
     ///
     /// # Errors
     /// See [`LoadError`].
     pub fn load(
-        file: &Arc<Gguf>,
+        file: impl Into<Checkpoint>,
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
-        let config = Config::from_metadata(file.metadata())?;
+        let file = &file.into();
+        let config = file.config()?;
         let context = options.context.unwrap_or(config.context_length);
         if context > config.context_length || context == 0 {
             let (path, most) = (file.path().map(Into::into), config.context_length);
             return Err(LoadError::Context { path, most, asked: context });
         }
-        let weights = Weights::load(file, &config, options.head_tokens.as_deref(), &options.pool, progress)?;
+        if !options.cache_type.takes(config.head_dim) {
+            return Err(LoadError::CacheType { asked: options.cache_type, head_dim: config.head_dim });
+        }
+        let weights = Weights::load(file, &config, options, progress)?;
         let available = Isa::available();
         let from_environment = || {
             let name = std::env::var("SPECKV_ISA").ok()?;
             available.iter().copied().find(|isa| isa.name() == name)
         };
         let isa = options.isa.filter(|isa| available.contains(isa)).or_else(from_environment);
-        let rope = &config.rope;
-        let rope_frequencies = (0..rope.dim / 2)
-            .map(|pair| {
-                let factor = weights.rope_factors.as_ref().map_or(1.0, |factors| f64::from(factors[pair]));
-                let exponent = -2.0 * pair as f64 / rope.dim as f64;
-                f64::from(rope.base).powf(exponent) / factor / f64::from(rope.linear_factor)
-            })
-            .collect();
+        let ropes = std::iter::once(&config.rope).chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
+        let rope_frequencies = ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
         Ok(CpuModel {
             weights,
             context,
             isa: isa.unwrap_or_else(Isa::detect),
             pool: Arc::clone(&options.pool),
-            file_type: weights::dominant_type(file),
+            compression: options.compression,
             scratch: Mutex::new(Scratch::default()),
             rope_frequencies,
+            cache_type: options.cache_type,
             config,
         })
     }
@@ -95,10 +93,11 @@ impl CpuModel {
         self.weights.pass_bytes()
     }
 
-    /// Tokens that the output head covers: all of the vocabulary, or those that it was cut to.
+    /// Tokens that the output head covers while the text has none of those that it leaves out.
     #[must_use]
     pub fn head_size(&self) -> usize {
-        self.weights.head.matrix.rows()
+        let head = &self.weights.head;
+        head.matrix.rows() - head.gap.as_ref().map_or(0, ExactSizeIterator::len)
     }
 
     /// Multiply-adds with weights for one position.
@@ -110,13 +109,25 @@ impl CpuModel {
     /// Bytes of keys and values per position.
     #[must_use]
     pub fn position_bytes(&self) -> usize {
-        KvCache::position_bytes(&self.config)
+        self.cache_type.position_bytes(&self.config)
     }
 
-    /// The type that most of the weights have.
+    /// How keys and values are stored.
     #[must_use]
-    pub fn file_type(&self) -> TensorType {
-        self.file_type
+    pub fn cache_type(&self) -> CacheType {
+        self.cache_type
+    }
+
+    /// The type that most of the weights have in memory.
+    #[must_use]
+    pub fn weight_type(&self) -> WeightType {
+        self.weights.dominant_type()
+    }
+
+    /// What became of the weights when they were loaded.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// The instruction set in use.
@@ -144,7 +155,7 @@ impl LanguageModel for CpuModel {
     }
 
     fn new_cache(&self) -> Result<KvCache, ModelError> {
-        KvCache::new(&self.config, self.context)
+        KvCache::new(&self.config, self.cache_type, self.context)
     }
 
     fn forward(&self, feeds: &mut [Feed<'_, KvCache>], logits: &mut Logits) -> Result<(), ModelError> {

@@ -1,18 +1,23 @@
 //! One pass over the weights.
 
+use std::ops::Range;
+
 use speckv::{
     logits::Logits,
     model::{Cache, Feed, ModelError},
 };
 
 use super::{
-    CpuModel, KvCache,
+    Config, CpuModel, KvCache,
     cache::Heads,
-    scratch::{AttentionTask, Row, Scratch, room},
+    scratch::{Angles, AttentionTask, Row, Scratch, room},
     weights::{Layer, Projection},
 };
 use crate::{
-    kernels::attention::{ATTENTION_ROWS, AttentionArgs},
+    kernels::{
+        attention::{ATTENTION_ROWS, AttentionArgs},
+        simd::GROUP,
+    },
     matrix::{Input, Matrix, Output},
 };
 
@@ -27,6 +32,9 @@ const STRIP: usize = 12;
 
 /// Most groups of 16 outputs that a task takes at once.
 const TASK_GROUPS: usize = 16;
+
+/// For so many tokens after one that the output head leaves out elsewhere, the head is whole: a text in another script has more of them.
+const RARE_REACH: usize = 256;
 
 /// A mutable buffer that tasks write disjoint rows of.
 #[derive(Clone, Copy)]
@@ -60,22 +68,27 @@ impl CpuModel {
     }
 
     /// All products of `input` with several matrices in one section.
-    fn multiply(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Output)]) {
-        let groups: usize = products.iter().map(|(matrix, _)| matrix.groups()).sum();
+    fn multiply<const COUNT: usize>(&self, input: Input<'_>, n: usize, products: [(&Matrix, Output); COUNT]) {
+        self.multiply_groups(input, n, &products.map(|(matrix, out)| (matrix, 0..matrix.groups(), out)));
+    }
+
+    /// Products of `input` with some groups of 16 rows of several matrices, in one section.
+    fn multiply_groups(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Range<usize>, Output)]) {
+        let groups: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
         // Some tasks per thread, so that a thread that was interrupted does not hold up the others for long.
         let size = groups.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS);
-        let tasks = |matrix: &Matrix| matrix.groups().div_ceil(size);
-        let total = products.iter().map(|(matrix, _)| tasks(matrix)).sum();
+        let tasks = |groups: &Range<usize>| groups.len().div_ceil(size);
+        let total = products.iter().map(|(_, groups, _)| tasks(groups)).sum();
         self.pool.run(total, &|mut task, _| {
-            for (matrix, out) in products {
-                if task < tasks(matrix) {
-                    let start = task * size;
-                    let groups = start..(start + size).min(matrix.groups());
+            for (matrix, groups, out) in products {
+                if task < tasks(groups) {
+                    let start = groups.start + task * size;
+                    let groups = start..(start + size).min(groups.end);
                     // SAFETY: each task has its own groups; the buffers have n rows of the matrix's width.
                     unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
                     return;
                 }
-                task -= tasks(matrix);
+                task -= tasks(groups);
             }
         });
     }
@@ -87,17 +100,23 @@ impl CpuModel {
         logits: &mut Logits,
         scratch: &mut Scratch,
     ) -> Result<(), ModelError> {
+        let gap = self.weights.head.gap.as_ref();
         let mut plan = std::mem::take(&mut scratch.plan);
         plan.clear();
         let mut wanted = 0;
         for (number, feed) in feeds.iter().enumerate() {
             let start = feed.cache.len();
+            let mut last_rare = feed.cache.last_rare();
             for (i, &token) in feed.tokens.iter().enumerate() {
+                if gap.is_some_and(|gap| gap.contains(&token)) {
+                    last_rare = Some(start + i);
+                }
+                let far = last_rare.is_none_or(|last| start + i - last >= RARE_REACH);
                 let row = (i + feed.rows >= feed.tokens.len()).then(|| {
                     wanted += 1;
                     wanted - 1
                 });
-                plan.push(Row { feed: number, token, position: start + i, logits: row });
+                plan.push(Row { feed: number, token, position: start + i, logits: row, gap: gap.is_some() && far });
             }
         }
         logits.reshape(wanted, self.weights.embedding.vocab_size);
@@ -105,6 +124,11 @@ impl CpuModel {
         scratch.plan = plan;
         result?;
         for feed in feeds {
+            let start = feed.cache.len();
+            if let Some(gap) = gap {
+                let rare = feed.tokens.iter().enumerate().filter(|(_, token)| gap.contains(token));
+                rare.for_each(|(i, _)| feed.cache.note_rare(start + i));
+            }
             feed.cache.grow(feed.tokens.len());
         }
         Ok(())
@@ -124,6 +148,9 @@ impl CpuModel {
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
             self.weights.embedding.read(row.token, x).map_err(|error| ModelError::Backend(Box::new(error)))?;
         }
+        if config.embedding_scale != 1.0 {
+            self.isa.scale(x, config.embedding_scale);
+        }
         self.angles(rows, scratch);
         scratch.tasks.clear();
         let mut start = 0;
@@ -139,15 +166,17 @@ impl CpuModel {
         Ok(())
     }
 
-    /// Cosines and sines of this slice's positions.
+    /// Cosines and sines of this slice's positions, for every rotary embedding of the model.
     fn angles(&self, rows: &[Row], scratch: &mut Scratch) {
-        let pairs = self.rope_frequencies.len();
-        let (cos, sin) = (room(&mut scratch.cos, rows.len() * pairs), room(&mut scratch.sin, rows.len() * pairs));
-        for (i, row) in rows.iter().enumerate() {
-            for (pair, frequency) in self.rope_frequencies.iter().enumerate() {
-                let angle = row.position as f64 * frequency;
-                cos[i * pairs + pair] = angle.cos() as f32;
-                sin[i * pairs + pair] = angle.sin() as f32;
+        for (frequencies, Angles { cos, sin }) in self.rope_frequencies.iter().zip(&mut scratch.angles) {
+            let pairs = frequencies.len();
+            let (cos, sin) = (room(cos, rows.len() * pairs), room(sin, rows.len() * pairs));
+            for (i, row) in rows.iter().enumerate() {
+                for (pair, frequency) in frequencies.iter().enumerate() {
+                    let angle = row.position as f64 * frequency;
+                    cos[i * pairs + pair] = angle.cos() as f32;
+                    sin[i * pairs + pair] = angle.sin() as f32;
+                }
             }
         }
     }
@@ -173,7 +202,7 @@ impl CpuModel {
         });
     }
 
-    /// `x += W_o attention(norm(x))`.
+    /// `x += W_o attention(norm(x))`; with a post-norm, `x += norm(W_o attention(norm(x)))`.
     fn attend(
         &self,
         number: usize,
@@ -193,17 +222,18 @@ impl CpuModel {
         self.multiply(
             input,
             n,
-            &[
+            [
                 (&layer.query.matrix, Output::new(query, queries)),
                 (&layer.key.matrix, Output::new(key, keys)),
                 (&layer.value.matrix, Output::new(value, keys)),
             ],
         );
 
-        // Biases, rotation, and keys and values into the caches.
+        // Biases, norms, rotation, and keys and values into the caches.
         let (query, key, value) = (Rows::new(query, queries), Rows::new(key, keys), Rows::new(value, keys));
-        let (cos, sin) = (&scratch.cos, &scratch.sin);
-        let pairs = self.rope_frequencies.len();
+        let rope = usize::from(config.slides(number));
+        let Angles { cos, sin } = &scratch.angles[rope];
+        let pairs = self.rope_frequencies[rope].len();
         let interleaved = config.rope.interleaved;
         let mut caches = std::mem::take(&mut scratch.caches);
         caches.clear();
@@ -217,6 +247,12 @@ impl CpuModel {
                 {
                     self.add_bias(values, projection);
                 }
+                for (values, norm) in [(&mut *query, &layer.query_norm), (&mut *key, &layer.key_norm)] {
+                    let Some(norm) = norm else { continue };
+                    for head in values.chunks_exact_mut(head_dim) {
+                        self.isa.rms_norm_in_place(head, norm, config.epsilon);
+                    }
+                }
                 let (cos, sin) = (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
                 for head in query.chunks_exact_mut(head_dim).chain(key.chunks_exact_mut(head_dim)) {
                     self.isa.rotate(head, cos, sin, interleaved);
@@ -229,7 +265,7 @@ impl CpuModel {
             }
         });
 
-        self.read_caches(rows, &caches, scratch);
+        self.read_caches(number, rows, &caches, scratch);
         scratch.caches = caches;
         if queries.is_multiple_of(32) {
             scratch.attn.reshape(n, queries);
@@ -242,9 +278,23 @@ impl CpuModel {
         }
         let input = Input { quantized: &scratch.attn, exact: &scratch.attended, first: 0 };
         let delta = room(&mut scratch.delta, n * hidden);
-        self.multiply(input, n, &[(&layer.output.matrix, Output::new(delta, hidden))]);
+        self.multiply(input, n, [(&layer.output.matrix, Output::new(delta, hidden))]);
         if layer.output.bias.is_some() {
             delta.chunks_exact_mut(hidden).for_each(|row| self.add_bias(row, &layer.output));
+        }
+        self.add_to_stream(layer.attention_post_norm.as_deref(), n, scratch);
+    }
+
+    /// `x += delta`, or `x += norm(delta)`.
+    fn add_to_stream(&self, norm: Option<&[f32]>, n: usize, scratch: &mut Scratch) {
+        let hidden = self.config.hidden;
+        let delta = &mut scratch.delta[..n * hidden];
+        if let Some(norm) = norm {
+            let delta = Rows::new(delta, hidden);
+            self.for_rows(n, &|row| {
+                // SAFETY: one task per row.
+                self.isa.rms_norm_in_place(unsafe { delta.get(row) }, norm, self.config.epsilon);
+            });
         }
         self.isa.add(&mut scratch.x[..n * hidden], delta);
     }
@@ -256,7 +306,7 @@ impl CpuModel {
     }
 
     /// Attention of every row over its cache: `attended`, [n, heads * head_dim].
-    fn read_caches(&self, rows: &[Row], caches: &[Heads], scratch: &mut Scratch) {
+    fn read_caches(&self, layer: usize, rows: &[Row], caches: &[Heads], scratch: &mut Scratch) {
         let config = &self.config;
         let (n, head_dim, width) = (rows.len(), config.head_dim, config.heads * config.head_dim);
         let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0).next_multiple_of(16);
@@ -265,7 +315,8 @@ impl CpuModel {
         let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
         let scores = Rows::new(room(&mut scratch.scores, self.pool.threads() * strip), strip);
         let (tasks, query) = (&scratch.tasks, &scratch.query);
-        let scale = 1.0 / (head_dim as f32).sqrt();
+        let scale = config.attention_scale;
+        let window = config.sliding.as_ref().filter(|_| config.slides(layer)).map_or(usize::MAX, |s| s.window);
         self.pool.run(tasks.len(), &|task, thread| {
             let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = tasks[task];
             let lines = task_rows * heads;
@@ -273,10 +324,11 @@ impl CpuModel {
             let strip = unsafe { scores.get(thread) };
             let (scores, rest) = strip.split_at_mut(ATTENTION_ROWS * positions);
             let (queries, out) = rest.split_at_mut(ATTENTION_ROWS * head_dim);
-            let mut visible = [0usize; ATTENTION_ROWS];
+            let (mut from, mut visible) = ([0usize; ATTENTION_ROWS], [0usize; ATTENTION_ROWS]);
             for line in 0..lines {
                 let (row, head) = (first + line / heads, head + line % heads);
                 visible[line] = rows[row].position + 1;
+                from[line] = visible[line].saturating_sub(window);
                 queries[line * head_dim..(line + 1) * head_dim]
                     .copy_from_slice(&query[row * width + head * head_dim..][..head_dim]);
             }
@@ -289,15 +341,17 @@ impl CpuModel {
                     let args = AttentionArgs {
                         keys: cache.keys(kv_head),
                         values: cache.values(kv_head),
+                        capacity: cache.capacity,
                         head_dim,
                         queries: queries.as_ptr().add(line * head_dim),
+                        from: from.as_ptr().add(line),
                         visible: visible.as_ptr().add(line),
                         scale,
                         scores: scores.as_mut_ptr(),
                         score_stride: positions,
                         out: out.as_mut_ptr().add(line * head_dim),
                     };
-                    self.isa.attention_kernel(count)(&args);
+                    self.isa.attention_kernel(cache.cache_type, count)(&args);
                 }
                 line += count;
             }
@@ -310,9 +364,9 @@ impl CpuModel {
         });
     }
 
-    /// `x += W_down (silu(W_gate norm(x)) * W_up norm(x))`.
+    /// `x += W_down (activation(W_gate norm(x)) * W_up norm(x))`, with a post-norm as in attention.
     fn feed_forward(&self, layer: &Layer, n: usize, scratch: &mut Scratch) {
-        let (hidden, width) = (self.config.hidden, self.config.feed_forward);
+        let Config { hidden, feed_forward: width, activation, .. } = self.config;
         self.norm(&layer.feed_forward_norm, n, scratch);
         let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
         let quantize = layer.down.is_quantized();
@@ -343,12 +397,13 @@ impl CpuModel {
                     let (gate, up) = (&gate[..32 * rows], &up[..32 * rows]);
                     if quantize {
                         // SAFETY: the block belongs to this task alone.
-                        unsafe { self.isa.swiglu_quantize(gate, up, parts, first, block) };
+                        unsafe { self.isa.glu_quantize(activation, gate, up, parts, first, block) };
                         continue;
                     }
                     for row in 0..rows {
                         let mut inner = [0f32; 32];
-                        self.isa.swiglu(&gate[32 * row..32 * row + 32], &up[32 * row..32 * row + 32], &mut inner);
+                        let strip = 32 * row..32 * row + 32;
+                        self.isa.glu(activation, &gate[strip.clone()], &up[strip], &mut inner);
                         let to = gated.at(first + row, 32 * block);
                         // SAFETY: the columns belong to this task alone.
                         unsafe { std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns) };
@@ -358,8 +413,8 @@ impl CpuModel {
         });
         let input = Input { quantized: &scratch.inner, exact: &scratch.gated, first: 0 };
         let delta = room(&mut scratch.delta, n * hidden);
-        self.multiply(input, n, &[(&layer.down, Output::new(delta, hidden))]);
-        self.isa.add(&mut scratch.x[..n * hidden], delta);
+        self.multiply(input, n, [(&layer.down, Output::new(delta, hidden))]);
+        self.add_to_stream(layer.feed_forward_post_norm.as_deref(), n, scratch);
     }
 
     /// Logits of the rows that want them.
@@ -376,18 +431,26 @@ impl CpuModel {
         let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
         let vocab_size = self.weights.embedding.vocab_size;
         let values = logits.rows_mut(first, count);
-        let Some(tokens) = &head.tokens else {
-            self.multiply(input, count, &[(&head.matrix, Output::new(values, vocab_size))]);
-            return;
-        };
-        let width = head.matrix.rows();
-        let out = room(&mut scratch.head_out, count * width);
-        self.multiply(input, count, &[(&head.matrix, Output::new(out, width))]);
-        for (values, out) in values.chunks_exact_mut(vocab_size).zip(out.chunks_exact(width)) {
-            values.fill(f32::NEG_INFINITY);
-            for (&token, &logit) in tokens.iter().zip(out) {
-                values[token as usize] = logit;
+        let out = Output::new(values, vocab_size);
+        let groups = head.matrix.groups();
+        let wanted = || rows.iter().filter(|row| row.logits.is_some());
+        match &head.gap {
+            Some(gap) if wanted().all(|row| row.gap) => {
+                let (start, end) = (gap.start as usize / GROUP, gap.end as usize / GROUP);
+                self.multiply_groups(input, count, &[(&head.matrix, 0..start, out), (&head.matrix, end..groups, out)]);
             }
+            _ => self.multiply_groups(input, count, &[(&head.matrix, 0..groups, out)]),
+        }
+        self.cap_logits(values);
+        if let Some(gap) = &head.gap {
+            let leaving_out = wanted().zip(values.chunks_exact_mut(vocab_size)).filter(|(row, _)| row.gap);
+            leaving_out.for_each(|(_, values)| values[gap.start as usize..gap.end as usize].fill(f32::NEG_INFINITY));
+        }
+    }
+
+    fn cap_logits(&self, logits: &mut [f32]) {
+        if let Some(cap) = self.config.logit_cap {
+            self.isa.soft_cap(logits, cap);
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Row {
     pub position: usize,
     /// Its row in the logits, if they are wanted.
     pub logits: Option<usize>,
+    /// Whether its logits leave out the tokens of the output head's gap.
+    pub gap: bool,
 }
 
 /// Buffers of one pass over `n` rows.
@@ -22,21 +24,26 @@ pub(super) struct Scratch {
     pub plan: Vec<Row>,
     pub caches: Vec<Heads>,
     pub tasks: Vec<AttentionTask>,
-    pub x: Vec<f32>,        // [n, hidden], the residual stream
-    pub normed: Vec<f32>,   // [n, hidden]
-    pub delta: Vec<f32>,    // [n, hidden]
-    pub query: Vec<f32>,    // [n, heads * head_dim]
-    pub key: Vec<f32>,      // [n, kv_heads * head_dim]
-    pub value: Vec<f32>,    // [n, kv_heads * head_dim]
-    pub attended: Vec<f32>, // [n, heads * head_dim]
-    pub gated: Vec<f32>,    // [n, feed_forward]
-    pub cos: Vec<f32>,      // [n, rope.dim / 2]
-    pub sin: Vec<f32>,      // [n, rope.dim / 2]
-    pub head_out: Vec<f32>, // [rows with logits, head rows], if the head is cut
-    pub scores: Vec<f32>,   // [threads, ATTENTION_ROWS * (positions + 2 * head_dim)]
-    pub wide: Activations,  // [n, hidden]
-    pub attn: Activations,  // [n, heads * head_dim]
-    pub inner: Activations, // [n, feed_forward]
+    pub x: Vec<f32>,         // [n, hidden], the residual stream
+    pub normed: Vec<f32>,    // [n, hidden]
+    pub delta: Vec<f32>,     // [n, hidden]
+    pub query: Vec<f32>,     // [n, heads * head_dim]
+    pub key: Vec<f32>,       // [n, kv_heads * head_dim]
+    pub value: Vec<f32>,     // [n, kv_heads * head_dim]
+    pub attended: Vec<f32>,  // [n, heads * head_dim]
+    pub gated: Vec<f32>,     // [n, feed_forward]
+    pub angles: [Angles; 2], // of layers that see everything, and of those that slide
+    pub scores: Vec<f32>,    // [threads, ATTENTION_ROWS * (positions + 2 * head_dim)]
+    pub wide: Activations,   // [n, hidden]
+    pub attn: Activations,   // [n, heads * head_dim]
+    pub inner: Activations,  // [n, feed_forward]
+}
+
+/// Cosines and sines of one rotary embedding.
+#[derive(Debug, Default)]
+pub(super) struct Angles {
+    pub cos: Vec<f32>, // [n, rope.dim / 2]
+    pub sin: Vec<f32>, // [n, rope.dim / 2]
 }
 
 /// Query rows of one sequence that read one key-value head: neighbouring rows of the pass, some of the head's queries.

@@ -1,27 +1,36 @@
 //! A model's weights: read from the file once, packed, shared by all sequences.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use super::config::{Config, ConfigError};
+use super::{
+    cache::CacheType,
+    compression::{Compression, Role},
+    config::{Config, ConfigError},
+};
 use crate::{
-    gguf::{Gguf, Tensor, TensorType},
-    kernels::Isa,
-    matrix::{Matrix, PackError},
+    checkpoint::Checkpoint,
+    gguf::{Tensor, TensorInfo},
+    kernels::{Isa, simd::GROUP},
+    matrix::{Matrix, PackError, WeightType},
     pool::Pool,
     quant,
 };
 
 /// One layer. Vectors are `[width]`; a bias that the file does not have is absent.
 pub(super) struct Layer {
-    pub attention_norm: Vec<f32>,    // [hidden]
-    pub query: Projection,           // [heads * head_dim, hidden]
-    pub key: Projection,             // [kv_heads * head_dim, hidden]
-    pub value: Projection,           // [kv_heads * head_dim, hidden]
-    pub output: Projection,          // [hidden, heads * head_dim]
-    pub feed_forward_norm: Vec<f32>, // [hidden]
-    pub gate: Matrix,                // [feed_forward, hidden]
-    pub up: Matrix,                  // [feed_forward, hidden]
-    pub down: Matrix,                // [hidden, feed_forward]
+    pub attention_norm: Vec<f32>,                 // [hidden]
+    pub query: Projection,                        // [heads * head_dim, hidden]
+    pub key: Projection,                          // [kv_heads * head_dim, hidden]
+    pub value: Projection,                        // [kv_heads * head_dim, hidden]
+    pub output: Projection,                       // [hidden, heads * head_dim]
+    pub query_norm: Option<Vec<f32>>,             // [head_dim]
+    pub key_norm: Option<Vec<f32>>,               // [head_dim]
+    pub attention_post_norm: Option<Vec<f32>>,    // [hidden]
+    pub feed_forward_post_norm: Option<Vec<f32>>, // [hidden]
+    pub feed_forward_norm: Vec<f32>,              // [hidden]
+    pub gate: Matrix,                             // [feed_forward, hidden]
+    pub up: Matrix,                               // [feed_forward, hidden]
+    pub down: Matrix,                             // [hidden, feed_forward]
 }
 
 /// A matrix with an optional bias.
@@ -42,16 +51,16 @@ pub(super) struct Weights {
 
 /// The output head.
 pub(super) struct Head {
-    pub matrix: Matrix, // [tokens, hidden]
-    /// The tokens whose logits the rows give, if the head was cut; else row `i` is token `i`.
-    pub tokens: Option<Vec<u32>>,
+    pub matrix: Matrix, // [vocab, hidden]
+    /// Tokens that are left out while the text has none of them; both ends are whole groups of rows.
+    pub gap: Option<Range<u32>>,
 }
 
 const EMBEDDING: &str = "token_embd.weight";
 
 /// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
 pub(super) struct Embedding {
-    file: Arc<Gguf>,
+    file: Checkpoint,
     pub vocab_size: usize,
 }
 
@@ -101,13 +110,13 @@ pub enum LoadError {
         /// Why.
         source: quant::QuantError,
     },
-    /// A token of the cut output head is outside the vocabulary.
-    #[error("token {token} of the draft head is outside the vocabulary of {vocab_size} tokens")]
-    HeadToken {
-        /// The token.
-        token: u32,
-        /// Size of the vocabulary.
-        vocab_size: usize,
+    /// Keys and values of this model cannot be stored so.
+    #[error("the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; f16 is supported")]
+    CacheType {
+        /// What was asked for.
+        asked: CacheType,
+        /// Values per head.
+        head_dim: usize,
     },
     /// More context was asked for than the model was made for.
     #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
@@ -123,8 +132,11 @@ pub enum LoadError {
 
 /// Reads tensors and counts bytes.
 struct Loader<'a> {
-    file: &'a Gguf,
+    file: &'a Checkpoint,
+    /// Added to the weights of norms.
+    norm_offset: f32,
     pool: &'a Pool,
+    compression: Compression,
     progress: &'a mut dyn FnMut(Progress),
     done: u64,
     total: u64,
@@ -140,11 +152,15 @@ pub struct Progress {
 }
 
 impl Loader<'_> {
+    fn missing(&self, name: &str) -> LoadError {
+        LoadError::Missing { name: self.file.spelled(name) }
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, LoadError> {
-        let tensor = self.file.tensor(name).ok_or_else(|| LoadError::Missing { name: name.to_owned() })?;
+        let tensor = self.file.tensor(name).ok_or_else(|| self.missing(name))?;
         if tensor.info.shape != shape {
             let (expected, got) = (shape.to_vec(), tensor.info.shape.clone());
-            return Err(LoadError::Shape { name: name.to_owned(), expected, got });
+            return Err(LoadError::Shape { name: self.file.spelled(name), expected, got });
         }
         Ok(tensor)
     }
@@ -171,9 +187,22 @@ impl Loader<'_> {
         self.file.tensor(name).is_some().then(|| self.vector(name, len)).transpose()
     }
 
+    fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        let mut weights = self.vector(name, len)?;
+        if self.norm_offset != 0.0 {
+            weights.iter_mut().for_each(|weight| *weight += self.norm_offset);
+        }
+        Ok(weights)
+    }
+
+    fn opt_norm(&mut self, wanted: bool, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        wanted.then(|| self.norm(name, len)).transpose()
+    }
+
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
         let tensor = self.tensor(name, &[columns, rows])?;
-        let matrix = Matrix::pack(&tensor, None, self.pool)
+        let to = self.compression.of(tensor.info.tensor_type, Role::Layer);
+        let matrix = Matrix::pack(&tensor, None, Some(to), self.pool)
             .map_err(|source| LoadError::Pack { name: name.to_owned(), source })?;
         self.finish(name);
         Ok(matrix)
@@ -191,12 +220,16 @@ impl Loader<'_> {
         let (hidden, feed_forward) = (config.hidden, config.feed_forward);
         let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm.weight"), hidden)?,
+            attention_norm: self.norm(&name("attn_norm.weight"), hidden)?,
             query: self.projection(&name("attn_q"), queries, hidden)?,
             key: self.projection(&name("attn_k"), keys, hidden)?,
             value: self.projection(&name("attn_v"), keys, hidden)?,
             output: self.projection(&name("attn_output"), hidden, queries)?,
-            feed_forward_norm: self.vector(&name("ffn_norm.weight"), hidden)?,
+            query_norm: self.opt_norm(config.query_key_norm, &name("attn_q_norm.weight"), config.head_dim)?,
+            key_norm: self.opt_norm(config.query_key_norm, &name("attn_k_norm.weight"), config.head_dim)?,
+            attention_post_norm: self.opt_norm(config.post_norms, &name("post_attention_norm.weight"), hidden)?,
+            feed_forward_post_norm: self.opt_norm(config.post_norms, &name("post_ffw_norm.weight"), hidden)?,
+            feed_forward_norm: self.norm(&name("ffn_norm.weight"), hidden)?,
             gate: self.matrix(&name("ffn_gate.weight"), feed_forward, hidden)?,
             up: self.matrix(&name("ffn_up.weight"), feed_forward, hidden)?,
             down: self.matrix(&name("ffn_down.weight"), hidden, feed_forward)?,
@@ -205,58 +238,90 @@ impl Loader<'_> {
 }
 
 impl Weights {
-    /// Reads and packs everything. `head_tokens` cuts the output head to some tokens.
+    /// Reads and packs everything.
     pub fn load(
-        file: &Arc<Gguf>,
+        file: &Checkpoint,
         config: &Config,
-        head_tokens: Option<&[u32]>,
-        pool: &Pool,
+        options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
         let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
-        let mut loader = Loader { file, pool, progress, done: 0, total };
-        let missing = |name: &str| LoadError::Missing { name: name.to_owned() };
-        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| missing(EMBEDDING))?.info;
-        let vocab_size = embedding_info.shape.get(1).copied().unwrap_or(0);
+        let LoadOptions { compression, ref pool, .. } = *options;
+        let mut loader = Loader { file, norm_offset: config.norm_offset, pool, compression, progress, done: 0, total };
+        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?.info;
+        let vocab_size = config.vocab_size.unwrap_or_else(|| embedding_info.shape.get(1).copied().unwrap_or(0));
         loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
         // Models with tied embeddings have no output matrix of their own.
         let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
         let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
-        if let Some(&token) = head_tokens.and_then(|tokens| tokens.iter().find(|&&token| token as usize >= vocab_size))
-        {
-            return Err(LoadError::HeadToken { token, vocab_size });
-        }
-        let matrix = Matrix::pack(&head_tensor, head_tokens, pool)
+        let to = compression.of(head_tensor.info.tensor_type, Role::Head);
+        let matrix = Matrix::pack(&head_tensor, None, Some(to), pool)
             .map_err(|source| LoadError::Pack { name: head_name.to_owned(), source })?;
         loader.finish(head_name);
         let layers = (0..config.layers).map(|layer| loader.layer(config, layer)).collect::<Result<_, _>>()?;
         Ok(Weights {
             layers,
-            output_norm: loader.vector("output_norm.weight", config.hidden)?,
+            output_norm: loader.norm("output_norm.weight", config.hidden)?,
             rope_factors: loader.opt_vector("rope_freqs.weight", config.rope.dim / 2)?,
-            head: Head { matrix, tokens: head_tokens.map(<[u32]>::to_vec) },
-            embedding: Embedding { file: Arc::clone(file), vocab_size },
+            head: Head { matrix, gap: options.head_gap.clone().and_then(|gap| whole_groups(gap, vocab_size)) },
+            embedding: Embedding { file: file.clone(), vocab_size },
         })
+    }
+
+    /// All matrices that a pass reads whole.
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let Layer { query, key, value, output, gate, up, down, .. } = layer;
+            [&query.matrix, &key.matrix, &value.matrix, &output.matrix, gate, up, down]
+        });
+        layers.chain([&self.head.matrix])
     }
 
     /// Bytes of weights that one pass reads (the embedding's few rows left out).
     pub fn pass_bytes(&self) -> u64 {
-        let projections = |layer: &Layer| {
-            [&layer.query, &layer.key, &layer.value, &layer.output].map(|p| p.matrix.byte_len()).iter().sum::<usize>()
-                + [&layer.gate, &layer.up, &layer.down].map(Matrix::byte_len).iter().sum::<usize>()
-        };
-        (self.layers.iter().map(projections).sum::<usize>() + self.head.matrix.byte_len()) as u64
+        let gap =
+            self.head.gap.as_ref().map_or(0, |gap| gap.len() as u64 / GROUP as u64 * self.head.matrix.group_bytes());
+        self.matrices().map(|matrix| matrix.byte_len() as u64).sum::<u64>() - gap
     }
 
     /// Multiply-adds of one row through the whole model.
     pub fn multiply_adds(&self) -> u64 {
-        let size = |matrix: &Matrix| (matrix.rows() * matrix.columns()) as u64;
-        let layer = |layer: &Layer| {
-            [&layer.query, &layer.key, &layer.value, &layer.output].map(|p| size(&p.matrix)).iter().sum::<u64>()
-                + [&layer.gate, &layer.up, &layer.down].map(size).iter().sum::<u64>()
-        };
-        self.layers.iter().map(layer).sum::<u64>() + size(&self.head.matrix)
+        self.matrices().map(|matrix| (matrix.rows() * matrix.columns()) as u64).sum()
     }
+
+    /// The type that takes the most bytes of the layers: what people call a model's quantization.
+    pub fn dominant_type(&self) -> WeightType {
+        let mut bytes: Vec<(WeightType, usize)> = Vec::new();
+        for matrix in self.matrices().take(7 * self.layers.len()) {
+            match bytes.iter_mut().find(|(weight_type, _)| *weight_type == matrix.weight_type()) {
+                Some((_, sum)) => *sum += matrix.byte_len(),
+                None => bytes.push((matrix.weight_type(), matrix.byte_len())),
+            }
+        }
+        let most = bytes.into_iter().max_by_key(|&(_, sum)| sum);
+        most.map_or(self.head.matrix.weight_type(), |(weight_type, _)| weight_type)
+    }
+}
+
+/// The whole groups of rows inside a range of tokens.
+fn whole_groups(gap: Range<u32>, vocab_size: usize) -> Option<Range<u32>> {
+    let group = GROUP as u32;
+    let end = gap.end.min(u32::try_from(vocab_size).unwrap_or(u32::MAX));
+    let gap = gap.start.next_multiple_of(group)..end / group * group;
+    (!gap.is_empty()).then_some(gap)
+}
+
+/// Bytes of memory that a file's matrices take once they are packed.
+#[must_use]
+pub fn packed_bytes(file: &Checkpoint, compression: Compression) -> u64 {
+    let bytes = |info: &TensorInfo, role| {
+        let weights = info.shape.iter().product::<usize>() as f64;
+        (weights * compression.of(info.tensor_type, role).bits_per_element() / 8.0) as u64
+    };
+    let in_layers = |info: &&TensorInfo| info.name.starts_with("blk.") && info.shape.len() == 2;
+    let layers: u64 = file.tensors().iter().filter(in_layers).map(|info| bytes(info, Role::Layer)).sum();
+    let head = file.tensor("output.weight").or_else(|| file.tensor(EMBEDDING));
+    layers + head.map_or(0, |tensor| bytes(tensor.info, Role::Head))
 }
 
 /// Options of loading.
@@ -268,22 +333,25 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// Instruction set; `None` is the best that the machine has, or what `SPECKV_ISA` says.
     pub isa: Option<Isa>,
-    /// Tokens that the output head is cut to. Logits of all others are minus infinity: only for drafts.
-    pub head_tokens: Option<Vec<u32>>,
+    /// Tokens that the output head leaves out, only for drafts: their logits are minus infinity as long as none of the last 256 tokens is one of them.
+    pub head_gap: Option<Range<u32>>,
+    /// What the matrices become.
+    pub compression: Compression,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 impl LoadOptions {
     /// Everything by default on these threads.
     #[must_use]
     pub fn new(pool: Arc<Pool>) -> Self {
-        LoadOptions { pool, context: None, isa: None, head_tokens: None }
+        LoadOptions {
+            pool,
+            context: None,
+            isa: None,
+            head_gap: None,
+            compression: Compression::AsIs,
+            cache_type: CacheType::F16,
+        }
     }
-}
-
-/// The most used type of a model's matrices by bytes: what people call its quantization.
-pub(super) fn dominant_type(file: &Gguf) -> TensorType {
-    let bytes = |t: TensorType| -> usize {
-        file.tensors().iter().filter(|info| info.tensor_type == t).map(|info| info.byte_len).sum()
-    };
-    TensorType::ALL.into_iter().max_by_key(|&t| bytes(t)).unwrap_or(TensorType::F32)
 }

@@ -121,7 +121,7 @@ fn check_sizes(tensor_type: TensorType, bytes: usize, elements: usize) -> Result
     }
 }
 
-fn check_range(tensor_type: TensorType, values: &[f32]) -> Result<(), QuantError> {
+pub(crate) fn check_range(tensor_type: TensorType, values: &[f32]) -> Result<(), QuantError> {
     let largest = match tensor_type {
         TensorType::F32 => return Ok(()),
         TensorType::BF16 => half::bf16::MAX.to_f32(),

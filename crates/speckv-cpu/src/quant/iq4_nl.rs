@@ -6,7 +6,7 @@
 //! value    d LEVELS[q[i]]
 //! ```
 
-use super::{halves, nibbles, search};
+use super::{halves, nibbles};
 
 /// Elements per block.
 pub const LEN: usize = 32;
@@ -37,8 +37,9 @@ fn level(q: u8) -> f32 {
 }
 
 /// Index of the level nearest to `x`: how many midpoints between neighbours lie below it.
+#[inline(always)]
 fn nearest(x: f32) -> u8 {
-    LEVELS.windows(2).filter(|pair| x > (f32::from(pair[0]) + f32::from(pair[1])) / 2.0).count() as u8
+    LEVELS.windows(2).map(|pair| u8::from(x > (f32::from(pair[0]) + f32::from(pair[1])) / 2.0)).sum()
 }
 
 /// The numbers in a block's bytes.
@@ -49,6 +50,7 @@ pub fn unpack(bytes: &[u8; BYTES]) -> Block {
 
 /// The bytes of a block; `d` is rounded to a half float.
 #[must_use]
+#[inline(always)]
 pub fn pack(block: &Block) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     halves::put(&mut bytes, 0, block.d);
@@ -56,10 +58,53 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
     bytes
 }
 
-/// A block near `values` in the sense of squares.
+/// Ends of the levels that the largest magnitude may fall on, and the share of it that the end stands for. More starts, and fitting the scale again and
+/// again, make the error of normally distributed weights smaller by at most 1 %; drafts are rounded at every load, so there are only these.
+const STARTS: [(f32, f32); 4] = [(-127.0, 1.0), (-127.0, 0.9), (113.0, 1.0), (113.0, 0.9)];
+
+/// Half of the smallest half float: what is not above it has no scale.
+const TINY: f32 = 2.98e-8;
+
+/// The level nearest to each `x`, in steps that turn into vector code.
+#[inline(always)]
+fn nearest_levels(x: [f32; 16]) -> [f32; 16] {
+    let mut levels = [f32::from(LEVELS[0]); 16];
+    for pair in LEVELS.windows(2) {
+        let (low, high) = (f32::from(pair[0]), f32::from(pair[1]));
+        for (level, x) in levels.iter_mut().zip(x) {
+            *level += if x > (low + high) / 2.0 { high - low } else { 0.0 };
+        }
+    }
+    levels
+}
+
+/// A block near `values` in the sense of squares: the best of four starts, each with the scale that fits its integers best.
 #[must_use]
+#[inline(always)]
 pub fn quantize(values: &[f32; LEN]) -> Block {
-    let ends = [f32::from(LEVELS[0]), f32::from(LEVELS[15])];
-    let d = halves::round(search::scale(values, ends, |x| level(nearest(x))));
-    Block { d, q: values.map(|v| nearest(if d == 0.0 { 0.0 } else { v / d })) }
+    let peak = values.iter().fold(0.0_f32, |peak, &v| if v.abs() > peak.abs() { v } else { peak });
+    if peak.abs() <= TINY {
+        return Block { d: 0.0, q: [nearest(0.0); LEN] };
+    }
+    let (first, second) = values.split_at(16);
+    // The scale s = (sum v l) / (sum l^2) leaves the error (sum v^2) - (sum v l)^2 / (sum l^2).
+    let mut best = (0.0, 0.0);
+    for (end, cover) in STARTS {
+        let inverse = end / (peak * cover);
+        let (mut vl, mut ll) = ([0.0_f32; 16], [0.0_f32; 16]);
+        for half in [first, second] {
+            let levels = nearest_levels(std::array::from_fn(|i| half[i] * inverse));
+            for i in 0..16 {
+                vl[i] += half[i] * levels[i];
+                ll[i] += levels[i] * levels[i];
+            }
+        }
+        let (vl, ll) = (vl.iter().sum::<f32>(), ll.iter().sum::<f32>());
+        if vl * vl / ll > best.0 {
+            best = (vl * vl / ll, vl / ll);
+        }
+    }
+    let d = halves::round(best.1);
+    let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+    Block { d, q: values.map(|v| nearest(v * inverse)) }
 }

@@ -18,6 +18,7 @@
 //! | [Q4_K](q4k) | 256 | 144 | d scale\[i/32\] q - dmin min\[i/32\] |
 //! | [Q5_K](q5k) | 256 | 176 | d scale\[i/32\] q - dmin min\[i/32\] |
 //! | [Q6_K](q6k) | 256 | 210 | d scale\[i/16\] (q - 32) |
+//! | [NF4](nf4), in memory only | 64 | 36 | absmax level\[q\] |
 //!
 //! **Exactness.** d, dmin and m are half floats with 11 significant bits. Every product above has at most 24 of them, so it is exact
 //! in `f32`, and where a minimum follows, one rounding remains: whatever the order of the multiplications, the value is the
@@ -29,6 +30,7 @@
 
 pub mod float;
 pub mod iq4_nl;
+pub mod nf4;
 pub mod q2k;
 pub mod q3k;
 pub mod q4_0;
@@ -47,5 +49,6 @@ mod random;
 mod search;
 mod six_bits;
 
+pub(crate) use convert::check_range;
 pub use convert::{QuantError, dequantize, quantize};
 pub use random::random_blocks;

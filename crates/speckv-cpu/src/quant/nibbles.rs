@@ -9,6 +9,7 @@ pub(super) fn unpack(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The bytes of 32 elements, of which the low four bits are taken.
+#[inline(always)]
 pub(super) fn pack(q: &[u8; 32]) -> [u8; 16] {
     std::array::from_fn(|j| (q[j] & 15) | (q[j + 16] << 4))
 }

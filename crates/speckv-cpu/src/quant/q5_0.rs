@@ -54,6 +54,6 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
 #[must_use]
 pub fn quantize(values: &[f32; LEN]) -> Block {
     let (low, high) = (-f32::from(OFFSET), f32::from(OFFSET) - 1.0);
-    let d = halves::round(search::scale(values, [low, high], |x| x.round_ties_even().clamp(low, high)));
+    let d = halves::round(search::scale(values, [low, high], |x| search::whole(x, low, high)));
     Block { d, q: values.map(|v| (search::signed_level(v, d, low, high) - low) as u8) }
 }

@@ -12,6 +12,14 @@ const COVERS: [f32; 14] = [0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.86, 0.89, 0.92, 0
 /// Half of the smallest half float: what is not above it has no scale.
 const TINY: f32 = 2.98e-8;
 
+/// The whole number in low..=high nearest to `x`, both ends being whole and small. Adding and taking away 3 * 2^22 rounds to nearest, ties to even, in two
+/// additions that every instruction set has for whole vectors.
+#[inline(always)]
+pub(super) fn whole(x: f32, low: f32, high: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (x.max(low).min(high) + SHIFT) - SHIFT
+}
+
 /// The scale s, of any sign, for which Σ (v - s level)² is small, `nearest` giving the level closest to v / s. `ends` are the lowest
 /// and the highest level. 0 where no value is worth a scale.
 pub(super) fn scale(values: &[f32], ends: [f32; 2], nearest: impl Fn(f32) -> f32) -> f32 {
@@ -86,12 +94,12 @@ fn fit(values: &[f32], top: f32, start: (f32, f32), highest_base: f32) -> (f32, 
 
 /// The q in 0..=top nearest to (v - base) / scale; 0 for a scale of 0.
 pub(super) fn level(v: f32, scale: f32, base: f32, top: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { ((v - base) / scale).round_ties_even().clamp(0.0, top) }
+    if scale == 0.0 { 0.0 } else { whole((v - base) / scale, 0.0, top) }
 }
 
 /// The whole number in low..=high nearest to v / scale; 0 for a scale of 0.
 pub(super) fn signed_level(v: f32, scale: f32, low: f32, high: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { (v / scale).round_ties_even().clamp(low, high) }
+    if scale == 0.0 { 0.0 } else { whole(v / scale, low, high) }
 }
 
 /// Groups of a block of 256 with scales and minima that are small integers times `d` and `dmin`.
@@ -125,9 +133,7 @@ pub(super) fn affine_groups<const GROUPS: usize>(
 /// Quantizes a block of 256 in 16 groups: v ≈ d scale (q - offset), q in 0..2 offset, scale in -scale_offset..scale_offset.
 pub(super) fn signed_groups(values: &[f32; 256], offset: f32, scale_offset: f32) -> (f32, [i8; 16], [u8; 256]) {
     let fits: [f32; 16] = std::array::from_fn(|g| {
-        scale(&values[g * 16..(g + 1) * 16], [-offset, offset - 1.0], |x| {
-            x.round_ties_even().clamp(-offset, offset - 1.0)
-        })
+        scale(&values[g * 16..(g + 1) * 16], [-offset, offset - 1.0], |x| whole(x, -offset, offset - 1.0))
     });
     let largest = fits.iter().fold(0.0_f32, |largest, &s| if s.abs() > largest.abs() { s } else { largest });
     let d = halves::round_away(0.0 - largest / scale_offset); // the largest becomes -scale_offset, the end that reaches farther

@@ -17,6 +17,8 @@ mod stream;
 mod table;
 mod vocabulary;
 
+use std::ops::Range;
+
 use speckv::token::Token;
 
 use self::{
@@ -239,13 +241,14 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The first `count` tokens and all special ones, ascending. Byte-pair vocabularies are in the order in which their tokens were
-    /// merged, the more frequent first: a guess, made without any text, at what a draft should be able to propose.
-    pub fn frequent(&self, count: usize) -> Vec<Token> {
-        let all = 0..u32::try_from(self.vocab_size()).unwrap_or(u32::MAX);
-        let kept =
-            |token: &Token| (*token as usize) < count || self.is_special(*token) || self.end_tokens().contains(token);
-        all.filter(kept).collect()
+    /// The tokens from number `count` on, up to the first special one after it. Byte-pair vocabularies are in the order in which their
+    /// tokens were merged, and those of several languages often begin with the tokens of one and append the others': what comes late is what most texts
+    /// never use. A guess, made without any text, at what a draft need not be able to propose.
+    pub fn rare(&self, count: usize) -> Range<Token> {
+        let all = u32::try_from(count).unwrap_or(u32::MAX)..u32::try_from(self.vocab_size()).unwrap_or(u32::MAX);
+        let kept = |token: &Token| self.is_special(*token) || self.end_tokens().contains(token);
+        let end = all.clone().find(kept).unwrap_or(all.end);
+        all.start..end.max(all.start)
     }
 
     /// Whether a token is a control or unknown token, which is not text.

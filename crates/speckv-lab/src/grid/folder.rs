@@ -20,8 +20,13 @@ pub const FORMAT: u32 = 1;
 pub const RUN_FILE: &str = "run.json";
 /// Name of the folder of parts.
 const BLOCKS: &str = "blocks";
-/// Orders of compressions in tables.
-const COMPRESSIONS: [&str; 4] = ["fp16", "int8", "nf4", "asis"];
+
+/// Place of a compression in tables and figures: the paper's three, the file as it is, then all others alike.
+#[must_use]
+pub fn compression_rank(name: &str) -> usize {
+    const ORDER: [&str; 4] = ["fp16", "int8", "nf4", "asis"];
+    ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len())
+}
 
 /// What decides what a grid says, times aside.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -30,10 +35,14 @@ pub struct GridSettings {
     pub format: u32,
     /// Version of the program that wrote them.
     pub version: String,
-    /// The target.
+    /// The target; its compression is in the rows.
     pub target: ModelFacts,
     /// The draft model; none for look-up.
     pub draft: Option<ModelFacts>,
+    /// What became of the draft's weights.
+    pub draft_compression: String,
+    /// Tokens that the draft's output head covers; none for all.
+    pub draft_head: Option<usize>,
     /// Gammas, 0 for plain decoding.
     pub gammas: Vec<usize>,
     /// Most tokens of an answer.
@@ -129,7 +138,7 @@ impl BlockName {
     fn parse(name: &str) -> Option<Self> {
         let (compression, rest) = name.strip_suffix(".csv")?.split_once('.')?;
         let (prompt_id, digest) = rest.rsplit_once('.')?;
-        let whole = !prompt_id.is_empty() && !digest.is_empty() && COMPRESSIONS.contains(&compression);
+        let whole = [compression, prompt_id, digest].iter().all(|part| !part.is_empty());
         whole.then(|| BlockName { compression: compression.into(), prompt_id: prompt_id.into(), digest: digest.into() })
     }
 }
@@ -275,10 +284,11 @@ impl GridFolder {
         for name in self.blocks()? {
             rows.extend(self.load(&name)?);
         }
-        let rank = |row: &StepRow| COMPRESSIONS.iter().position(|name| *name == row.compression);
         rows.sort_by(|a, b| {
-            let key = |row: &StepRow| (rank(row), row.gamma);
-            key(a).cmp(&key(b)).then_with(|| (&a.task, &a.prompt_id, a.step).cmp(&(&b.task, &b.prompt_id, b.step)))
+            let key = |row: &StepRow| (compression_rank(&row.compression), row.gamma);
+            key(a).cmp(&key(b)).then_with(|| {
+                (&a.compression, &a.task, &a.prompt_id, a.step).cmp(&(&b.compression, &b.task, &b.prompt_id, b.step))
+            })
         });
         let failed = |reason: String| GridError::Table { reason };
         let facts = serde_json::to_string(&self.run).map_err(|error| failed(error.to_string()))?;

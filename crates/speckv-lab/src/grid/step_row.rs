@@ -5,7 +5,7 @@ use speckv::record::{Last, StepRecord};
 /// A step with where it belongs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepRow {
-    /// How the target is stored: `fp16`, `int8`, `nf4`, or `asis` for its file as it is.
+    /// How the target is stored: `fp16`, `int8`, `nf4`, `asis` for its file as it is, or a type such as `q4_0`.
     pub compression: String,
     /// Tokens that a step may draft; 0 is plain decoding.
     pub gamma: usize,

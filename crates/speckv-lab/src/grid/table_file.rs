@@ -66,7 +66,9 @@ fn read_row(row: &Row<'_>) -> Result<StepRow, SheetError> {
     };
     let name = |column: &str| row.value(column, "a name", |name: &String| !name.trim().is_empty());
     let step = StepRow {
-        compression: one_of("compression", &["fp16", "int8", "nf4", "asis"])?,
+        compression: row.value("compression", "a name in lower case", |name: &String| {
+            !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        })?,
         gamma: row.whole("gamma", 0, 64)?,
         task: name("task")?,
         step: row.whole("step", 0, MOST)?,

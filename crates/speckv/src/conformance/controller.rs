@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{decode_plainly, ensure, joint_distribution, statistics::GoodnessOfFit, text};
 use crate::{
     controller::{Controller, Situation},
+    cost::SharedPass,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
     sampling::{Randomness, SamplingSettings},
@@ -31,9 +32,12 @@ pub fn check_controller(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), St
 /// Situations that are rare in a text must not panic.
 fn every_situation_has_a_plan(controller: &mut dyn Controller) {
     for gamma_limit in [0, 1, 16, usize::MAX] {
-        for (has_model, draft_behind, batch) in [(false, 0, 1), (true, 0, 1), (true, 100_000, 64)] {
+        let crowd = SharedPass { sequences: 64, rows: 100_000, drafted_beside: 100_000, drafting_beside: 63 };
+        for (has_model, draft_behind, pass) in
+            [(false, 0, SharedPass::ALONE), (true, 0, SharedPass::ALONE), (true, 100_000, crowd)]
+        {
             for context in [1, 100_000] {
-                controller.plan(&Situation { context, gamma_limit, draft_behind, has_model, lookup: None, batch });
+                controller.plan(&Situation { context, gamma_limit, draft_behind, has_model, lookup: None, pass });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Controller, Plan, Situation, Verdict, default_source};
 use crate::{
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     predictor::{Calibrator, logit},
     record::{Source, StepRecord},
     signals::Signals,
@@ -18,7 +18,7 @@ pub struct AdaptiveVerification {
     gamma: usize,
     context: usize,
     draft_seconds: f64,
-    batch: usize,
+    pass: SharedPass,
     survival: f64,
     expected: f64,
     seconds: f64,
@@ -38,7 +38,7 @@ impl AdaptiveVerification {
             gamma,
             context: 0,
             draft_seconds: 0.0,
-            batch: 1,
+            pass: SharedPass::ALONE,
             survival: 1.0,
             expected: 1.0,
             seconds: 1.0,
@@ -53,12 +53,13 @@ impl Controller for AdaptiveVerification {
 
     fn plan(&mut self, situation: &Situation) -> Plan {
         let source = default_source(situation);
-        (self.context, self.batch) = (situation.context, situation.batch);
+        (self.context, self.pass) = (situation.context, situation.pass);
         self.draft_seconds = match source {
-            Source::Model => self.cost.draft_seconds(situation.context),
+            Source::Model => self.cost.shared_draft_seconds(self.context, self.pass),
             Source::Ngram => self.cost.ngram_seconds(),
         };
-        (self.survival, self.expected, self.seconds) = (1.0, 1.0, self.cost.plain_seconds(situation.context));
+        (self.survival, self.expected, self.seconds) =
+            (1.0, 1.0, self.cost.shared_plain_seconds(self.context, self.pass));
         Plan { gamma: self.gamma, source }
     }
 
@@ -66,7 +67,8 @@ impl Controller for AdaptiveVerification {
         let Some(newest) = signals.last() else { return Verdict::Continue };
         self.survival *= f64::from(self.calibrator.probability(logit(newest.confidence)));
         let count = signals.len();
-        let seconds = count as f64 * self.draft_seconds + self.cost.verify_seconds(count + 1, self.context);
+        let seconds =
+            count as f64 * self.draft_seconds + self.cost.shared_verify_seconds(count + 1, self.context, self.pass);
         // The first token is drafted whatever comes (there is no off): its drafting is sunk in both rates.
         let before = if count == 1 { self.seconds + self.draft_seconds } else { self.seconds };
         if (self.expected + self.survival) / seconds <= self.expected / before {
@@ -82,7 +84,7 @@ impl Controller for AdaptiveVerification {
             let Some(accepted) = record.outcome.label(position) else { break };
             self.calibrator.observe(logit(drafted.signals.confidence), accepted);
         }
-        if self.batch <= 1 {
+        if self.pass.is_alone() {
             self.cost.observe(record);
         }
     }

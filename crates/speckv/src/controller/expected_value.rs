@@ -2,12 +2,13 @@
 
 use super::{Controller, Plan, Situation, default_source};
 use crate::{
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     record::{Source, StepRecord},
 };
 
 /// `argmax over n = 0..=gamma of (1 + a_1 + a_1 a_2 + ... ) / (n * draft + verify(n + 1))`, where `a_d` is the moving average of acceptance at
-/// depth `d` given that the depths before were accepted. It knows no signals. While it is off it drafts one token every 32 steps,
+/// depth `d` given that the depths before were accepted; in a shared pass the seconds are
+/// this sequence's share. It knows no signals. While it is off it drafts one token every 32 steps,
 /// else it could never come back.
 #[derive(Debug, Clone)]
 pub struct ExpectedValue {
@@ -15,7 +16,7 @@ pub struct ExpectedValue {
     acceptance: [f32; Self::GAMMA],
     gamma: usize,
     steps_off: u32,
-    batch: usize,
+    pass: SharedPass,
 }
 
 const RATE: f32 = 0.05;
@@ -29,20 +30,27 @@ impl ExpectedValue {
     /// Drafts up to `gamma` tokens, at most [`Self::GAMMA`].
     #[must_use]
     pub fn new(cost: CostModel, gamma: usize) -> Self {
-        ExpectedValue { cost, acceptance: [PRIOR; Self::GAMMA], gamma: gamma.min(Self::GAMMA), steps_off: 0, batch: 1 }
+        ExpectedValue {
+            cost,
+            acceptance: [PRIOR; Self::GAMMA],
+            gamma: gamma.min(Self::GAMMA),
+            steps_off: 0,
+            pass: SharedPass::ALONE,
+        }
     }
 
     fn best(&self, situation: &Situation, source: Source) -> usize {
+        let Situation { context, pass, .. } = *situation;
         let draft = match source {
-            Source::Model => self.cost.draft_seconds(situation.context),
+            Source::Model => self.cost.shared_draft_seconds(context, pass),
             Source::Ngram => self.cost.ngram_seconds(),
         };
         let (mut survival, mut committed) = (1.0_f64, 1.0_f64);
-        let (mut best, mut best_rate) = (0, 1.0 / self.cost.plain_seconds(situation.context));
+        let (mut best, mut best_rate) = (0, 1.0 / self.cost.shared_plain_seconds(context, pass));
         for depth in 1..=self.gamma.min(situation.gamma_limit) {
             survival *= f64::from(self.acceptance[depth - 1]);
             committed += survival;
-            let rate = committed / (depth as f64 * draft + self.cost.verify_seconds(depth + 1, situation.context));
+            let rate = committed / (depth as f64 * draft + self.cost.shared_verify_seconds(depth + 1, context, pass));
             if rate > best_rate {
                 (best, best_rate) = (depth, rate);
             }
@@ -57,7 +65,7 @@ impl Controller for ExpectedValue {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        self.batch = situation.batch;
+        self.pass = situation.pass;
         let source = default_source(situation);
         let mut gamma = self.best(situation, source);
         if gamma == 0 {
@@ -76,7 +84,7 @@ impl Controller for ExpectedValue {
             let Some(accepted) = record.outcome.label(depth) else { break };
             self.acceptance[depth] += RATE * (f32::from(u8::from(accepted)) - self.acceptance[depth]);
         }
-        if self.batch <= 1 {
+        if self.pass.is_alone() {
             self.cost.observe(record);
         }
     }

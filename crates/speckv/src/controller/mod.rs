@@ -1,6 +1,7 @@
 //! Controllers decide, step by step, how far to draft.
 
 use crate::{
+    cost::SharedPass,
     record::{Source, StepRecord},
     signals::Signals,
 };
@@ -8,6 +9,7 @@ use crate::{
 mod adaptive_verification;
 mod chain;
 mod confidence;
+mod drafting;
 mod ema;
 mod entropy;
 mod expected_value;
@@ -23,6 +25,7 @@ pub(crate) mod testing;
 pub use adaptive_verification::AdaptiveVerification;
 pub use chain::Chain;
 pub use confidence::Confidence;
+pub use drafting::Drafting;
 pub use ema::Ema;
 pub use entropy::{Entropy, EntropyRule};
 pub use expected_value::ExpectedValue;
@@ -79,8 +82,8 @@ pub struct Situation {
     pub has_model: bool,
     /// What n-gram look-up could offer, if it found something.
     pub lookup: Option<Lookup>,
-    /// Sequences in the pass, this one included.
-    pub batch: usize,
+    /// Who else is in the target's pass.
+    pub pass: SharedPass,
 }
 
 /// What n-gram look-up could offer for the next tokens, known for free before drafting.

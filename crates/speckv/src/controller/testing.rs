@@ -2,7 +2,7 @@
 
 use super::{Plan, Situation};
 use crate::{
-    cost::{CostModel, Samples, TimeSample, VerifySample},
+    cost::{CostModel, Samples, SharedPass, TimeSample, VerifySample},
     record::{Before, Drafted, Last, Outcome, StepRecord, Times},
     signals::Signals,
 };
@@ -36,7 +36,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
 }
 
 pub(crate) fn situation(gamma_limit: usize) -> Situation {
-    Situation { context: 0, gamma_limit, draft_behind: 0, has_model: true, lookup: None, batch: 1 }
+    Situation { context: 0, gamma_limit, draft_behind: 0, has_model: true, lookup: None, pass: SharedPass::ALONE }
 }
 
 /// `draft` seconds per token, `plain + more * (rows - 1)` seconds per pass, catching up a hundredth of a draft token each.

@@ -6,9 +6,11 @@
 
 mod calibration;
 mod online;
+mod shared;
 
 pub use calibration::{CostError, Samples, TimeSample, VerifySample};
 use online::Online;
+pub use shared::SharedPass;
 
 use crate::record::StepRecord;
 

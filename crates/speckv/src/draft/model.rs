@@ -155,6 +155,7 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     }
 
     fn truncate(&mut self, slot: Slot, len: usize) {
+        self.put_back(); // none is away, unless a panic cut off the last pass
         if let Ok(Some(cache)) = self.slots.get_mut(slot) {
             cache.truncate(len);
         }

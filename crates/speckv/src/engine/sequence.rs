@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{EngineError, Totals};
+use super::{
+    EngineError, ReadLimits, Totals,
+    likelihood::{Likelihood, Likelihoods},
+};
 use crate::{
     controller::Controller,
     draft::Slot,
@@ -58,6 +61,8 @@ pub struct Sequence<M: LanguageModel> {
     pub(super) record: StepRecord,
     pub(super) steps: usize, // done in all, whatever became of the totals
     pub(super) totals: Totals,
+    pub(super) limits: ReadLimits,
+    pub(super) likelihoods: Likelihoods,
     pub(super) observing: Duration, // what observing the last record took; booked on the next
     pub(super) step: StepState,
 }
@@ -66,6 +71,11 @@ pub struct Sequence<M: LanguageModel> {
 #[derive(Debug, Default)]
 pub(super) struct StepState {
     pub active: bool,
+    pub reading: usize,         // tokens that it reads in this step, and nothing else
+    pub drafts: bool,           // with the model: in this step once it is decided, else in the one before
+    pub verified_before: usize, // draft tokens that the step before verified
+    pub generated_before: usize,
+    pub unread: usize,    // of the text before the step, read in its pass
     pub committed: usize, // tokens in the text before the step
     pub budget: usize,    // tokens that it may still propose at most, in all
     pub drafting: bool,
@@ -101,6 +111,18 @@ impl<M: LanguageModel> Sequence<M> {
     #[must_use]
     pub fn record(&self) -> &StepRecord {
         &self.record
+    }
+
+    /// How likely the target found the last step's tokens, one entry per token; empty unless
+    /// [`set_likelihoods`](Self::set_likelihoods) asked for them.
+    #[must_use]
+    pub fn likelihoods(&self) -> &[Likelihood] {
+        self.likelihoods.positions()
+    }
+
+    /// From the next step on, notes how likely the target found each token and the `top` likeliest ones; `None` for not at all.
+    pub fn set_likelihoods(&mut self, top: Option<usize>) {
+        self.likelihoods.set_wanted(top);
     }
 
     /// Sums over all steps.

@@ -2,17 +2,19 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use super::{Clock, EngineError, FinishReason, Generation, Sequence, SequenceSettings, Totals, sequence::StepState};
+use super::{
+    Clock, EngineError, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals, likelihood::Likelihoods,
+    sequence::StepState,
+};
 use crate::{
-    controller::{Situation, Verdict},
+    controller::Situation,
+    cost::SharedPass,
     draft::{Ask, Drafter, Proposal},
-    logits::{Logits, LogitsError},
+    logits::Logits,
     model::{Cache, Feed, LanguageModel},
-    record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
+    record::{Before, Source, StepRecord},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
-    token::Token,
-    verify::{Verified, verify},
 };
 
 /// Most tokens that a step drafts unless [`Engine::set_max_gamma`] says otherwise.
@@ -27,6 +29,7 @@ pub struct Engine<M: LanguageModel> {
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
     pub(super) logits: Logits,
+    pub(super) last_pass: Pass,
     max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
     proposals: Vec<Option<Proposal>>,    // [asks]
@@ -44,6 +47,7 @@ impl<M: LanguageModel> Engine<M> {
             drafter,
             clock: Clock::system(),
             logits: Logits::new(),
+            last_pass: Pass::default(),
             max_gamma: MAX_GAMMA,
             asks: Vec::new(),
             proposals: Vec::new(),
@@ -102,6 +106,8 @@ impl<M: LanguageModel> Engine<M> {
             record: StepRecord::default(),
             steps: 0,
             totals: Totals::default(),
+            limits: ReadLimits::NONE,
+            likelihoods: Likelihoods::default(),
             observing: Duration::ZERO,
             step: StepState::default(),
         };
@@ -119,7 +125,8 @@ impl<M: LanguageModel> Engine<M> {
         Generation::new(self, sequence)
     }
 
-    /// One step of each sequence that is not finished, with one target pass for all of them.
+    /// One step of each sequence that is not finished, with one target pass for all of them. A sequence that has more to read than its
+    /// [`ReadLimits`] allow reads a part in that pass and makes no token.
     ///
     /// # Errors
     /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of its tokens; random numbers drawn
@@ -145,19 +152,24 @@ impl<M: LanguageModel> Engine<M> {
                 sequence.observe(total, &self.clock);
             }
         }
+        for sequence in sequences.iter_mut() {
+            sequence.step.active = false;
+        }
         outcome
     }
 
     /// Everything of a step that may fail.
     fn advance(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            if sequence.cache.len() + 1 < sequence.tokens.len() {
+            if sequence.unread() > 0 && sequence.limits.target == usize::MAX {
                 let _ = self.prefill(sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
             }
         }
-        let batch = sequences.iter().filter(|sequence| sequence.step.active).count();
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            self.decide(sequence, batch)?;
+        for index in 0..sequences.len() {
+            if sequences[index].step.active {
+                let pass = Self::pass_of(sequences, index);
+                self.decide(&mut *sequences[index], pass)?;
+            }
         }
         while self.draft(sequences)? {}
         self.verify(sequences)?;
@@ -165,7 +177,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Asks the controller, and lets the draft model catch up if it is to draft.
-    fn decide(&mut self, sequence: &mut Sequence<M>, batch: usize) -> Result<(), EngineError> {
+    fn decide(&mut self, sequence: &mut Sequence<M>, pass: SharedPass) -> Result<(), EngineError> {
         if let Some(len) = sequence.draft_keeps.take() {
             self.drafter.truncate(sequence.slot, len);
         }
@@ -174,7 +186,7 @@ impl<M: LanguageModel> Engine<M> {
         let draft_behind = self.drafter.behind(sequence.slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(sequence.slot, &sequence.tokens) } else { None };
         let situation =
-            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, batch };
+            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, pass };
         let start = self.clock.now();
         let plan = sequence.controller.plan(&situation);
         let mut now = self.clock.now();
@@ -182,8 +194,11 @@ impl<M: LanguageModel> Engine<M> {
         sequence.record.before = Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
         sequence.step.budget = plan.gamma.min(gamma_limit);
         sequence.step.drafting = sequence.step.budget > 0;
-        if sequence.step.drafting && plan.source == Source::Model && draft_behind > 0 {
-            self.drafter.catch_up(sequence.slot, &sequence.tokens)?;
+        sequence.step.drafts = sequence.step.drafting && plan.source == Source::Model;
+        if sequence.step.drafts && draft_behind > 0 {
+            let left = draft_behind.saturating_sub(sequence.limits.draft);
+            self.drafter.catch_up(sequence.slot, &sequence.tokens[..context - left])?;
+            sequence.step.drafting = left == 0;
             let start = std::mem::replace(&mut now, self.clock.now());
             sequence.record.times.catch_up = now - start;
         }
@@ -216,10 +231,17 @@ impl<M: LanguageModel> Engine<M> {
     /// The target's pass over all sequences: each feeds what the target has not read, its kept draft at the end.
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+        let mut pass = Pass::default();
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active || sequence.step.reading > 0) {
             let Sequence { cache, tokens, step, .. } = &mut **sequence;
             let held = cache.len();
-            feeds.push(Feed { cache, tokens: &tokens[held..], rows: step.kept + 1 });
+            let (end, rows) = if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
+            step.unread = if step.active { step.committed - 1 - held } else { 0 };
+            pass.sequences += 1;
+            pass.context += held;
+            pass.rows += end - held;
+            pass.reading += step.unread + step.reading;
+            feeds.push(Feed { cache, tokens: &tokens[held..end], rows });
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() { Ok(()) } else { self.target.forward(&mut feeds, &mut self.logits) };
@@ -228,7 +250,16 @@ impl<M: LanguageModel> Engine<M> {
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
             sequence.record.times.verify = elapsed;
+            // What was unread went along in the pass; the target has now read all but the token that was just decided.
+            sequence.totals.prompt_tokens += sequence.step.unread;
         }
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.reading > 0) {
+            sequence.totals.prefill += elapsed;
+            sequence.totals.prompt_tokens += sequence.step.reading;
+        }
+        pass.context /= pass.sequences.max(1);
+        pass.seconds = elapsed.as_secs_f64();
+        self.last_pass = pass;
         Ok(())
     }
 
@@ -250,158 +281,5 @@ impl<M: LanguageModel> Engine<M> {
             first_row += rows;
         }
         Ok(())
-    }
-}
-
-/// One sequence's part in each phase.
-impl<M: LanguageModel> Sequence<M> {
-    fn begin(&mut self) {
-        let step = &mut self.step;
-        step.active = self.finish.is_none();
-        step.committed = self.tokens.len();
-        step.drafting = false;
-        step.kept = 0;
-        step.signals.clear();
-        step.accepted = 0;
-        step.last = Last::Plain;
-        step.last_token = None;
-        step.rest_was_empty = false;
-        self.record.drafted.clear();
-        self.record.tokens.clear();
-        self.record.times = Times { controller: self.observing, ..Times::default() };
-    }
-
-    fn ask(&mut self) -> Ask<'_> {
-        let drafted = self.step.signals.len();
-        if self.step.distributions.len() <= drafted {
-            self.step.distributions.push(Distribution::new());
-        }
-        Ask {
-            slot: self.slot,
-            source: self.record.before.plan.source,
-            tokens: &self.tokens,
-            drafted,
-            uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
-            chain: &mut self.chain,
-            distribution: &mut self.step.distributions[drafted],
-            proposal: None,
-        }
-    }
-
-    /// Takes a proposal in, and asks the controller whether to keep it and whether to go on.
-    fn take(&mut self, proposal: Option<Proposal>, clock: &Clock) {
-        let Some(Proposal { token, signals }) = proposal else {
-            self.step.drafting = false;
-            return;
-        };
-        self.record.drafted.push(Drafted { token, signals });
-        self.step.signals.push(signals);
-        let start = clock.now();
-        let verdict = self.controller.judge(&self.step.signals);
-        self.record.times.controller += clock.now() - start;
-        if verdict == Verdict::Drop {
-            self.step.drafting = false;
-            return;
-        }
-        self.tokens.push(token);
-        self.step.kept += 1;
-        // Nothing after an end token can be kept. This looks at the drawn token, but only at what would not be seen anyway.
-        self.step.drafting =
-            verdict == Verdict::Continue && self.step.kept < self.step.budget && !self.ends_with(token);
-    }
-
-    fn accept_greedy(&mut self, logits: &mut Logits, first_row: usize) -> Result<(), LogitsError> {
-        for position in 0..=self.step.kept {
-            let end = self.step.committed + position;
-            let token = self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
-            if position == self.step.kept || token != self.tokens[end] {
-                self.follow_with(token);
-                return Ok(());
-            }
-            self.step.accepted += 1;
-            if self.ends_with(token) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn accept_sampled(
-        &mut self,
-        logits: &mut Logits,
-        first_row: usize,
-        p: &mut Distribution,
-        rest: &mut Distribution,
-    ) -> Result<(), LogitsError> {
-        for position in 0..=self.step.kept {
-            let end = self.step.committed + position;
-            self.chain.fill(logits.row_mut(first_row + position), &self.tokens[..end], p)?;
-            if position == self.step.kept {
-                let token = p.draw(self.randomness.uniform());
-                self.follow_with(token);
-                return Ok(());
-            }
-            let drafted = self.tokens[end];
-            let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
-            match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
-                Verified::Accepted => self.step.accepted += 1,
-                Verified::Recovered { token, rest_was_empty } => {
-                    self.step.rest_was_empty = rest_was_empty;
-                    self.follow_with(token);
-                    return Ok(());
-                }
-            }
-            if self.ends_with(drafted) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The token after the accepted ones.
-    fn follow_with(&mut self, token: Token) {
-        self.step.last_token = Some(token);
-        self.step.last = match (self.step.kept, self.step.accepted) {
-            (0, _) => Last::Plain,
-            (kept, accepted) if accepted == kept => Last::Bonus,
-            _ => Last::Recovered,
-        };
-    }
-
-    /// Makes the accepted draft and the token after it part of the text.
-    fn commit(&mut self) {
-        let StepState { committed, accepted, kept, last, last_token, rest_was_empty, .. } = self.step;
-        self.tokens.truncate(committed + accepted);
-        self.tokens.extend(last_token);
-        self.cache.truncate(self.tokens.len() - 1);
-        let produced = self.tokens.len() - committed;
-        self.record.tokens.extend_from_slice(&self.tokens[committed..]);
-        let ended = last_token.is_none();
-        let last = if ended { Last::Accepted } else { last };
-        self.record.outcome = Outcome { verified: kept, accepted, last, produced, ended };
-        self.generated += produced;
-        self.totals.empty_rests += usize::from(rest_was_empty);
-        if self.ends_with(self.tokens[self.tokens.len() - 1]) {
-            self.finish = Some(FinishReason::Stop);
-        } else {
-            self.check_room();
-        }
-    }
-
-    /// Takes back what a failed step did.
-    fn roll_back(&mut self) {
-        self.tokens.truncate(self.step.committed);
-        self.cache.truncate(self.tokens.len() - 1);
-        self.record.drafted.clear();
-    }
-
-    /// Closes the record and lets the controller learn from it.
-    fn observe(&mut self, elapsed: Duration, clock: &Clock) {
-        self.record.times.total = elapsed + self.observing;
-        self.totals.add(&self.record);
-        self.steps += 1;
-        let start = clock.now();
-        self.controller.observe(&self.record);
-        self.observing = clock.now() - start;
     }
 }

@@ -1,42 +1,75 @@
 //! `speckv bench`: plain decoding, fixed gammas and controllers on one workload, in one table.
 
-use std::fs;
+use std::{fs, num::NonZeroUsize};
 
 use crate::{
-    args::ComparisonOptions,
-    comparison::{Report, live::Live},
+    args::{BenchArgs, WeightOptions},
+    comparison::{
+        self, Report,
+        live::{Contest, Live},
+    },
     failure::{Failure, Outcome},
     interrupt::Interrupt,
+    obtain::Shelf,
     printer::Printer,
+    settings::{self, PairSettings},
 };
 
-pub(super) fn run(
-    options: &ComparisonOptions,
-    rounds: Option<usize>,
-    threads: Option<usize>,
-    json: bool,
-    printer: &Printer,
-) -> Outcome<()> {
-    let live = Live::run(options, rounds, threads, &Interrupt::install(), printer)?;
-    let Live { subject, texts, contestants, race, .. } = live;
-    let report = Report::new(subject, &texts, &contestants, &race.samples, race.stopped);
-    if let Some(folder) = &options.output {
-        let path = folder.join("report.json");
-        let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
-        fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
+/// Rounds where the user gives no number.
+const ROUNDS: usize = 1;
+
+pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
+    let BenchArgs { comparison: options, compression: compressions, draft_weights, rounds, threads, json, .. } = args;
+    let json = *json;
+    let shelf = Shelf::from_environment()?;
+    let several = compressions.len() > 1;
+    let contest = Contest::new(options, several, &shelf)?;
+    let interrupt = Interrupt::install();
+    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let mut reports = Vec::new();
+    for &compression in compressions {
+        let weights = WeightOptions { compression, draft: draft_weights.clone() };
+        let settings = PairSettings {
+            context: options.ctx,
+            ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &weights)
+        };
+        let folder = match &options.output {
+            Some(folder) if several => Some(folder.join(compression.to_string())),
+            folder => folder.clone(),
+        };
+        let around = (&shelf, &interrupt, printer);
+        let live = Live::run(&contest, &settings, options, rounds.unwrap_or(ROUNDS), folder.as_deref(), around)?;
+        let Live { subject, texts, race, .. } = live;
+        let report = Report::new(subject, &texts, &contest.contestants, &race.samples, race.stopped);
+        if let Some(folder) = folder {
+            let path = folder.join("report.json");
+            let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+            fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
+        }
+        if !json {
+            let head = if several { format!("{compression}\n") } else { String::new() };
+            printer.data(&format!("{head}{}", report.as_text()))?;
+        }
+        let stopped = report.stopped;
+        reports.push(report);
+        if stopped {
+            break;
+        }
     }
-    if json {
-        printer.json(&report)?
-    } else {
-        printer.data(&report.as_text())?
+    match reports.as_slice() {
+        [report] if json && !several => printer.json(report)?,
+        reports if json => printer.json(&reports)?,
+        [_] => {}
+        reports => printer.data(&comparison::across_compressions(reports))?,
     }
-    if report.mismatches > 0 {
+    let mismatches: usize = reports.iter().map(|report| report.mismatches).sum();
+    if mismatches > 0 {
         return Err(Failure::new(
-            format!("{} answers differ from plain decoding", report.mismatches),
+            format!("{mismatches} answers differ from plain decoding"),
             "this is a bug in speckv; please report it with the output of `speckv identity --json`",
         ));
     }
-    if race.stopped {
+    if reports.last().is_some_and(|report| report.stopped) {
         return Err(Failure::interrupted(
             "stopped before the end",
             "the numbers above are of what was measured so far",

@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use speckv_cpu::{
-    model::{Config, CpuModel},
-    pool::Pool,
-};
+use speckv_cpu::{model::CpuModel, pool::Pool};
 
 use crate::{
     args::BenchArgs,
@@ -33,13 +30,17 @@ const LOADS: usize = 3;
 pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
-    let config = Config::from_metadata(pair::open(&path)?.metadata()).map_err(|error| {
+    let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(path.display())
     })?;
     let plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let pool = pair::pool(threads)?;
-    let (model, load_seconds) = load(&path, &pool, plan.positions(), &interrupt, printer)?;
+    let &[compression] = args.compression.as_slice() else {
+        return Err(Failure::usage("--curve measures one compression at a time", "give --compression one value"));
+    };
+    let treatment = pair::Treatment { compression, ..pair::Treatment::default() };
+    let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
     let samples = curve::measure(&*model, &pool, &plan, &mut |done, total| {
@@ -56,7 +57,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     })?;
     let subject = Subject {
         model: path.display().to_string(),
-        tensor_type: model.file_type().name().to_owned(),
+        tensor_type: model.weight_type().name().to_owned(),
         instruction_set: model.isa().name().to_owned(),
         threads: model.threads(),
         pass_bytes: model.pass_bytes(),
@@ -98,12 +99,13 @@ fn load(
     path: &Path,
     pool: &Arc<Pool>,
     context: usize,
+    treatment: &pair::Treatment,
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model = pair::model(&pair::open(path)?, pool, context, false, None, printer)?;
+        let model = pair::model(&pair::open(path)?, pool, context, false, treatment.clone(), printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();

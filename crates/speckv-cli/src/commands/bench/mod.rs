@@ -8,6 +8,6 @@ use crate::{args::BenchArgs, failure::Outcome, printer::Printer};
 pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     match &args.curve {
         Some(model) => curve::run(model, args, printer),
-        None => compare::run(&args.comparison, args.rounds, args.threads, args.json, printer),
+        None => compare::run(args, printer),
     }
 }

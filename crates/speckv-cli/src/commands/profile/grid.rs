@@ -17,14 +17,14 @@ use speckv_lab::{
         folder::{BlockName, FORMAT},
         run_block,
     },
-    run_folder::{Origin, Settings},
+    run_folder::{ModelFacts, Origin, Settings},
     workload::Prompt,
 };
 
 use super::choose;
 use crate::{
     answer,
-    args::{DraftChoice, ProfileArgs},
+    args::{DraftChoice, DraftHead, ProfileArgs, WeightOptions},
     conversation::Conversation,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -51,18 +51,20 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let prompts = choose(args)?;
     let interrupt = Interrupt::install();
     let began = Instant::now();
-    let mut all = Tally { prompts: prompts.len() * args.compressions.len(), ..Tally::default() };
+    let compressions =
+        if args.compressions.is_empty() { vec![args.weights.compression] } else { args.compressions.clone() };
+    let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
-    for compression in &args.compressions {
+    for &compression in &compressions {
         let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
-        let settings =
-            PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+        let weights = WeightOptions { compression, ..args.weights.clone() };
+        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &weights);
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let here = match folder.take() {
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,
         };
-        record(args, compression, &prompts, &here, &mut pair, &mut all, (&interrupt, printer))?;
+        record(args, &compression.to_string(), &prompts, &here, &mut pair, &mut all, (&interrupt, printer))?;
         folder = Some(here);
     }
     let rows = folder.map_or(Ok(0), |folder| folder.assemble()).map_err(|error| failure(&error))?;
@@ -104,10 +106,18 @@ fn open(
     let settings = GridSettings {
         format: FORMAT,
         version: Settings::version(),
-        target: facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?,
+        target: ModelFacts {
+            compression: "by row".into(),
+            ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
+        },
         draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {
-            (Some(name), Some(path), Some(model)) => Some(facts(name, path, model)?),
+            (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
+        },
+        draft_compression: asked.draft_compression.to_string(),
+        draft_head: match asked.draft_head {
+            DraftHead::Whole => None,
+            DraftHead::First(tokens) => Some(tokens),
         },
         gammas: args.gammas.0.clone(),
         max_tokens: args.max_tokens,

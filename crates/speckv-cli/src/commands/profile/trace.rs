@@ -52,8 +52,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings =
-        PairSettings { target: target.clone(), draft: draft.clone(), threads, context: None, draft_head: None };
+    let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, &interrupt, printer);
@@ -63,7 +62,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         version: Settings::version(),
         target: facts(&target, &pair.target_path, &target_model)?,
         draft: match (draft.model(), &pair.draft_path, &pair.draft) {
-            (Some(name), Some(path), Some(model)) => Some(facts(name, path, model)?),
+            (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
         },
         gamma_max: args.gamma_max,

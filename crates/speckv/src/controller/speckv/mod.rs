@@ -22,7 +22,7 @@ use lookahead::{DEEPEST, Prices};
 
 use super::{Controller, Plan, Situation, Verdict};
 use crate::{
-    cost::CostModel,
+    cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
     record::{Source, StepRecord},
     signals::Signals,
@@ -33,7 +33,7 @@ use crate::{
 /// | option | default | range | effect |
 /// |---|---|---|---|
 /// | `max_gamma` | 16 | 0 to 32 | most tokens per step |
-/// | `credit` | 5 | >= 0 | plain steps per source and sequence that may be lost on finding out that it is worthless |
+/// | `credit` | 5 | >= 0 | plain steps per source that may be lost on finding out that it is worthless; less where many sequences share a pass |
 /// | `allowance` | 0.015 | 0 to 1 | share of plain decoding's time that probing a worthless source may cost after that |
 /// | `window` | 48 | >= 1 | steps over which the throughput is averaged: shorter follows change, longer is steadier |
 /// | `prompt_weight` | 0 | 0 to 1 | share of the draft's reading of the *prompt* that counts as a price of drafting. 0: it belongs to the prompt's time; 1: a draft must pay for it within the remaining budget, which rules it out for short answers to long prompts |
@@ -77,7 +77,7 @@ pub struct Speckv {
 struct Step {
     gamma: usize,
     probe: bool,
-    batch: usize,
+    pass: SharedPass,
     sustained: f64,
     prices: Prices,
     /// Tokens per plain step that time is priced at.
@@ -138,7 +138,7 @@ impl Speckv {
             step: Step {
                 gamma: 0,
                 probe: false,
-                batch: 1,
+                pass: SharedPass::ALONE,
                 sustained: 0.0,
                 prices: Prices { draft: 0.0, verify: [0.0; DEEPEST + 1] },
                 throughput: 1.0,
@@ -175,23 +175,25 @@ impl Speckv {
         &mut self.ledgers[source as usize]
     }
 
+    /// Seconds of plain decoding that this sequence bears.
     fn plain_seconds(&self, situation: &Situation) -> f64 {
-        self.cost.verify_seconds(situation.batch.max(1), situation.context) + self.cost.overhead_seconds()
+        let overhead = self.cost.overhead_seconds() / situation.pass.sequences.max(1) as f64;
+        self.cost.shared_plain_seconds(situation.context, situation.pass) + overhead
     }
 
-    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass only the rows of this sequence are its own, but every sequence in
-    /// it waits for them: their price is that of the whole batch.
+    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass this sequence bears its share of what everybody needs, and all
+    /// of what its own draft adds, since everybody waits for that: see [`crate::cost::SharedPass`].
     fn prices(&self, situation: &Situation, source: Source, rate: f64, limit: usize) -> Prices {
         let plain = self.plain_seconds(situation);
-        let batch = situation.batch.max(1);
+        let Situation { context, pass, .. } = *situation;
         let draft = match source {
-            Source::Model => self.cost.draft_seconds(situation.context),
+            Source::Model => self.cost.shared_draft_seconds(context, pass),
             Source::Ngram => self.cost.ngram_seconds(),
         };
-        let alone = self.cost.verify_seconds(batch, situation.context);
+        let alone = self.cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; DEEPEST + 1];
         for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
-            *price = rate * batch as f64 * (self.cost.verify_seconds(batch + count, situation.context) - alone) / plain;
+            *price = rate * (self.cost.shared_verify_seconds(count + 1, context, pass) - alone) / plain;
         }
         Prices { draft: rate * draft / plain, verify }
     }
@@ -311,6 +313,7 @@ impl Controller for Speckv {
     fn plan(&mut self, situation: &Situation) -> Plan {
         self.price_catch_up(situation);
         if self.throughput.time == 0.0 {
+            self.ledgers.iter_mut().for_each(|ledger| ledger.share(situation.pass.sequences));
             let mut guess = 1.0;
             if situation.has_model {
                 let first = f64::from(self.online.begin(Source::Model, situation.context));
@@ -322,7 +325,7 @@ impl Controller for Speckv {
         self.step = Step {
             gamma: 0,
             probe: false,
-            batch: situation.batch,
+            pass: situation.pass,
             throughput: rate,
             survival: 1.0,
             judged: 0,
@@ -412,7 +415,7 @@ impl Controller for Speckv {
         self.ledger(other).rest(produced);
         self.throughput.observe(tokens, time, self.options.window);
         self.online.observe(record);
-        if self.step.batch <= 1 {
+        if self.step.pass.is_alone() {
             self.cost.observe(record);
         }
     }

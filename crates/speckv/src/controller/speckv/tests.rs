@@ -60,7 +60,10 @@ fn the_same_signals_draft_further_where_drafting_is_cheaper() {
 
 #[test]
 fn gamma_falls_as_the_batch_grows() {
-    let length = |batch| drafted(&mut controller(cost(0.1, 1.0, 0.04)), &Situation { batch, ..situation(16) }, 0.9).0;
+    let length = |sequences| {
+        let pass = SharedPass::crowd(sequences, 0);
+        drafted(&mut controller(cost(0.1, 1.0, 0.04)), &Situation { pass, ..situation(16) }, 0.9).0
+    };
     assert!(length(1) > length(16), "{} {}", length(1), length(16));
 }
 

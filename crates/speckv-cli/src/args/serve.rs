@@ -1,0 +1,76 @@
+//! Arguments of `serve`. Every option may also stand in the settings file; see `speckv_serve::settings`.
+
+use std::path::PathBuf;
+
+use super::{common::ModelOptions, values::whole};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Which models.
+    #[command(flatten)]
+    pub models: ModelOptions,
+    /// Settings from a TOML file; flags and environment variables win over it
+    #[arg(long, value_name = "FILE", env = "SPECKV_CONFIG", help_heading = "Server")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; 0.0.0.0 serves other machines too [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", env = "SPECKV_HOST", help_heading = "Server")]
+    pub host: Option<String>,
+    /// Port to listen on; 0 takes a free one [default: 8080]
+    #[arg(long, value_name = "N", env = "SPECKV_PORT", help_heading = "Server",
+        value_parser = whole(0..=65_535_u16, "8080 is the default"))]
+    pub port: Option<u16>,
+    /// Key that clients must send; may be given several times. Prefer the variable: others on the machine can see flags
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "SPECKV_API_KEY",
+        hide_env_values = true,
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    pub api_key: Option<Vec<String>>,
+    /// Name of the model in the API [default: the catalogue's or the file's name]
+    #[arg(long, value_name = "NAME", env = "SPECKV_ALIAS", help_heading = "Server")]
+    pub alias: Option<String>,
+    /// Answers that are made together [default: 8, or what fits into --kv-memory if that is less]
+    #[arg(long, value_name = "N", env = "SPECKV_PARALLEL", help_heading = "Limits",
+        value_parser = whole(1..=256_usize, "8 is the default"))]
+    pub parallel: Option<usize>,
+    /// Answers that may wait; more are refused with status 429 [default: 64]
+    #[arg(long, value_name = "N", env = "SPECKV_QUEUE", help_heading = "Limits",
+        value_parser = whole(1..=100_000_usize, "64 is the default"))]
+    pub queue: Option<usize>,
+    /// Megabytes for keys and values of all sequences, resting ones included [default: 2048]
+    #[arg(long, value_name = "MB", env = "SPECKV_KV_MEMORY", help_heading = "Limits",
+        value_parser = whole(1..=16_777_216_u64, "2048 is the default"))]
+    pub kv_memory: Option<u64>,
+    /// Rows of prompts in a pass that others share: more reads prompts sooner and holds the others up for longer [default: 32]
+    #[arg(long, value_name = "N", env = "SPECKV_PREFILL_CHUNK", help_heading = "Limits",
+        value_parser = whole(1..=4096_usize, "32 is the default"))]
+    pub prefill_chunk: Option<usize>,
+    /// Most bytes of a request [default: 4194304]
+    #[arg(long, value_name = "BYTES", env = "SPECKV_MAX_BODY", help_heading = "Limits",
+        value_parser = whole(1024..=1_073_741_824_usize, "4194304 is the default"))]
+    pub max_body: Option<usize>,
+    /// Most seconds from a request to its last token, the queue included [default: 600]
+    #[arg(long, value_name = "S", env = "SPECKV_REQUEST_TIMEOUT", help_heading = "Limits",
+        value_parser = whole(1..=604_800_u64, "600 is the default"))]
+    pub request_timeout: Option<u64>,
+    /// Seconds that running answers get to end after Ctrl-C or SIGTERM [default: 30]
+    #[arg(long, value_name = "S", env = "SPECKV_STOP_TIMEOUT", help_heading = "Limits",
+        value_parser = whole(0..=86_400_u64, "30 is the default"))]
+    pub stop_timeout: Option<u64>,
+    /// How log lines look; SPECKV_LOG sets what is logged: error, warn, info, debug [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SPECKV_LOG_FORMAT", help_heading = "Server")]
+    pub log_format: Option<LogFormat>,
+}

@@ -1,0 +1,127 @@
+//! A model's tokenizer and chat template, as the server knows them.
+
+use std::sync::Arc;
+
+use speckv::token::Token;
+use speckv_cpu::{
+    chat_template::{ChatTemplate, Message},
+    tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
+};
+use speckv_serve::language::{Decoder, Language, LanguageError, Said, Turn};
+
+use crate::failure::chain;
+
+/// Tokenizer and template of one model.
+pub struct Words {
+    tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
+}
+
+impl Words {
+    /// Of a model.
+    #[must_use]
+    pub fn new(tokenizer: Tokenizer, template: ChatTemplate) -> Self {
+        Words { tokenizer: Arc::new(tokenizer), template }
+    }
+}
+
+impl Language for Words {
+    fn vocab_size(&self) -> usize {
+        self.tokenizer.vocab_size()
+    }
+
+    fn encode(&self, text: &str, special: bool, add_special: bool) -> Result<Vec<Token>, LanguageError> {
+        self.tokenizer.encode(text, special, add_special).map_err(|error| LanguageError::Encode(chain(&error)))
+    }
+
+    fn decode(&self, tokens: &[Token]) -> String {
+        self.tokenizer.decode(tokens, false)
+    }
+
+    fn bytes(&self, token: Token) -> Vec<u8> {
+        self.tokenizer.piece(token).unwrap_or_default().to_vec()
+    }
+
+    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
+        let messages: Vec<Message> =
+            turns.iter().map(|turn| Message::new(turn.role.as_str(), turn.content.as_str())).collect();
+        self.template.render(&messages, true).map_err(|error| LanguageError::Template(chain(&error)))
+    }
+
+    fn end_tokens(&self) -> &[Token] {
+        self.tokenizer.end_tokens()
+    }
+
+    fn stop_strings(&self) -> Vec<String> {
+        self.template.stop_strings().iter().map(|&stop| stop.to_owned()).collect()
+    }
+
+    fn decoder(&self, continues: bool, stops: Vec<String>) -> Box<dyn Decoder> {
+        let tokenizer = Arc::clone(&self.tokenizer);
+        let stream = if continues { StreamDecoder::continuing(tokenizer) } else { StreamDecoder::new(tokenizer) };
+        Box::new(Streaming { stream, stops: StopStrings::new(stops) })
+    }
+}
+
+struct Streaming {
+    stream: StreamDecoder<Arc<Tokenizer>>,
+    stops: StopStrings,
+}
+
+impl Decoder for Streaming {
+    fn push(&mut self, token: Token) -> Said {
+        let Passed { text, stopped } = self.stops.push(&self.stream.push(token));
+        Said { text, stopped }
+    }
+
+    fn finish(&mut self) -> Said {
+        let Passed { mut text, stopped } = self.stops.push(&self.stream.finish());
+        if !stopped {
+            text.push_str(&self.stops.finish());
+        }
+        Said { text, stopped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use speckv_cpu::{gguf::Gguf, tiny::Tiny};
+
+    use super::*;
+
+    fn words() -> Words {
+        let file = Gguf::from_bytes(Tiny::default().to_bytes().expect("a tiny model")).expect("a file");
+        let tokenizer = Tokenizer::from_gguf(file.metadata()).expect("a tokenizer");
+        let template = ChatTemplate::from_gguf(file.metadata(), &tokenizer).expect("a template");
+        Words::new(tokenizer, template)
+    }
+
+    #[test]
+    fn streamed_text_is_the_decoded_text_up_to_a_stop_string() {
+        let words = words();
+        let tokens = words.encode("naïve – the cat", true, false).expect("tokens");
+        let said = |stops: &[&str]| {
+            let mut decoder = words.decoder(true, stops.iter().map(|&stop| stop.to_owned()).collect());
+            let mut text = String::new();
+            for &token in &tokens {
+                let said = decoder.push(token);
+                text.push_str(&said.text);
+                if said.stopped {
+                    return (text, true);
+                }
+            }
+            let rest = decoder.finish();
+            (text + &rest.text, rest.stopped)
+        };
+        assert_eq!(said(&[]), ("naïve – the cat".into(), false));
+        assert_eq!(said(&["he c"]), ("naïve – t".into(), true));
+        assert_eq!(said(&["cats"]), ("naïve – the cat".into(), false), "held back, and then said");
+        assert_eq!(words.decode(&tokens), "naïve – the cat");
+    }
+
+    #[test]
+    fn conversations_are_rendered_by_the_models_template() {
+        let turns = [Turn { role: "user".into(), content: "hi".into() }];
+        assert_eq!(words().render(&turns).expect("text"), "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+    }
+}

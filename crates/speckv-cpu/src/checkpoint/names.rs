@@ -1,0 +1,155 @@
+//! What Hugging Face calls the tensors that GGUF calls otherwise.
+
+/// Parts of a layer: GGUF's name, Hugging Face's name.
+const LAYER: [(&str, &str); 13] = [
+    ("attn_norm.weight", "input_layernorm.weight"),
+    ("attn_q.weight", "self_attn.q_proj.weight"),
+    ("attn_q.bias", "self_attn.q_proj.bias"),
+    ("attn_k.weight", "self_attn.k_proj.weight"),
+    ("attn_k.bias", "self_attn.k_proj.bias"),
+    ("attn_v.weight", "self_attn.v_proj.weight"),
+    ("attn_v.bias", "self_attn.v_proj.bias"),
+    ("attn_output.weight", "self_attn.o_proj.weight"),
+    ("attn_output.bias", "self_attn.o_proj.bias"),
+    ("ffn_gate.weight", "mlp.gate_proj.weight"),
+    ("ffn_up.weight", "mlp.up_proj.weight"),
+    ("ffn_down.weight", "mlp.down_proj.weight"),
+    ("ffn_norm.weight", "post_attention_layernorm.weight"),
+];
+
+/// Norms of queries and keys.
+const QUERY_KEY_NORMS: [(&str, &str); 2] =
+    [("attn_q_norm.weight", "self_attn.q_norm.weight"), ("attn_k_norm.weight", "self_attn.k_norm.weight")];
+
+/// Where there are norms after attention and feed-forward part, the norm called "post attention" is really that, not the one before the
+/// feed-forward part.
+const POST_NORMS: [(&str, &str); 3] = [
+    ("post_attention_norm.weight", "post_attention_layernorm.weight"),
+    ("ffn_norm.weight", "pre_feedforward_layernorm.weight"),
+    ("post_ffw_norm.weight", "post_feedforward_layernorm.weight"),
+];
+
+const WHOLE: [(&str, &str); 3] = [
+    ("token_embd.weight", "model.embed_tokens.weight"),
+    ("output_norm.weight", "model.norm.weight"),
+    ("output.weight", "lm_head.weight"),
+];
+
+/// The names of one family.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub query_key_norm: bool,
+    pub post_norms: bool,
+}
+
+/// What a name in a file stands for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Meaning {
+    /// A tensor of the model, by its GGUF name.
+    Tensor(String),
+    /// Something that text generation does not need: the parts for pictures of a model that sees, and constants that can be computed.
+    Ignored,
+    /// Something that this crate does not know, and that may change what the model says.
+    Unknown,
+}
+
+impl Names {
+    fn layer(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let norms = if self.query_key_norm { &QUERY_KEY_NORMS[..] } else { &[] };
+        let (layer, post) = if self.post_norms { (&LAYER[..12], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
+        layer.iter().chain(norms).chain(post).copied()
+    }
+
+    /// What a name of a Hugging Face file stands for.
+    pub fn meaning(self, name: &str) -> Meaning {
+        // A model that also sees keeps its part for text under a name of its own, whose place has changed over the years.
+        let name = ["language_model.", "model.language_model."]
+            .iter()
+            .find_map(|prefix| {
+                let rest = name.strip_prefix(prefix)?;
+                Some(if rest.starts_with("model.") || rest.starts_with("lm_head.") {
+                    rest.to_owned()
+                } else {
+                    format!("model.{rest}")
+                })
+            })
+            .unwrap_or_else(|| name.to_owned());
+        if let Some((gguf, _)) = WHOLE.iter().find(|(_, hugging_face)| *hugging_face == name) {
+            return Meaning::Tensor((*gguf).to_owned());
+        }
+        let other_parts =
+            ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."];
+        if name.ends_with("rotary_emb.inv_freq") || other_parts.iter().any(|prefix| name.starts_with(prefix)) {
+            return Meaning::Ignored;
+        }
+        let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
+        let Some((number, part)) = layer else { return Meaning::Unknown };
+        let (Ok(number), Some((gguf, _))) =
+            (number.parse::<u32>(), self.layer().find(|(_, hugging_face)| *hugging_face == part))
+        else {
+            return Meaning::Unknown;
+        };
+        Meaning::Tensor(format!("blk.{number}.{gguf}"))
+    }
+
+    /// What Hugging Face calls the tensor that GGUF calls so.
+    pub fn spelled(self, name: &str) -> String {
+        if let Some((_, hugging_face)) = WHOLE.iter().find(|(gguf, _)| *gguf == name) {
+            return (*hugging_face).to_owned();
+        }
+        let layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+        layer
+            .and_then(|(number, part)| {
+                let (_, hugging_face) = self.layer().find(|(gguf, _)| *gguf == part)?;
+                Some(format!("model.layers.{number}.{hugging_face}"))
+            })
+            .unwrap_or_else(|| name.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Names = Names { query_key_norm: false, post_norms: false };
+    const GEMMA: Names = Names { query_key_norm: true, post_norms: true };
+
+    #[test]
+    fn names_go_there_and_back() {
+        for names in [PLAIN, GEMMA, Names { query_key_norm: true, post_norms: false }] {
+            for (gguf, _) in names.layer() {
+                let gguf = format!("blk.17.{gguf}");
+                assert_eq!(names.meaning(&names.spelled(&gguf)), Meaning::Tensor(gguf));
+            }
+            for (gguf, _) in WHOLE {
+                assert_eq!(names.meaning(&names.spelled(gguf)), Meaning::Tensor(gguf.to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn one_name_means_two_things_in_two_families() {
+        let name = "model.layers.3.post_attention_layernorm.weight";
+        assert_eq!(PLAIN.meaning(name), Meaning::Tensor("blk.3.ffn_norm.weight".into()));
+        assert_eq!(GEMMA.meaning(name), Meaning::Tensor("blk.3.post_attention_norm.weight".into()));
+    }
+
+    #[test]
+    fn models_that_see_keep_their_text_part_and_unknown_tensors_are_not_overlooked() {
+        let norm = Meaning::Tensor("output_norm.weight".into());
+        for name in ["model.norm.weight", "language_model.model.norm.weight", "model.language_model.norm.weight"] {
+            assert_eq!(GEMMA.meaning(name), norm, "{name}");
+        }
+        assert_eq!(GEMMA.meaning("vision_tower.encoder.weight"), Meaning::Ignored);
+        assert_eq!(PLAIN.meaning("model.layers.0.self_attn.rotary_emb.inv_freq"), Meaning::Ignored);
+        for name in [
+            "model.layers.0.mlp.gate_proj.bias",
+            "model.layers.x.input_layernorm.weight",
+            "adapter.weight",
+            "",
+            "model.layers.0.self_attn.q_norm.weight",
+        ] {
+            assert_eq!(PLAIN.meaning(name), Meaning::Unknown, "{name}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! A model file with other weight types.
+
+use std::{borrow::Cow, path::Path, sync::Mutex, thread};
+
+use crate::{
+    gguf::{Gguf, GgufError, Tensor, TensorInfo, TensorType, Writer},
+    kernels::Isa,
+    matrix::{WeightType, convert},
+    model::{Compression, Role},
+    quant::QuantError,
+};
+
+/// Why a file could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RequantizeError {
+    /// No file can hold the type.
+    #[error("the file format has no {0}")]
+    NotInFiles(WeightType),
+    /// Reading or writing a file.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A weight that the type cannot hold.
+    #[error("the tensor {name} cannot be converted")]
+    Convert {
+        /// The tensor.
+        name: String,
+        /// Why.
+        source: QuantError,
+    },
+    /// `progress` said no.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What became of a file's tensors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Tensors with another type than before.
+    pub converted: usize,
+    /// Tensors that stay as they are: vectors, and matrices that have the type already or are not touched by it.
+    pub kept: usize,
+    /// Matrices whose rows are no whole number of blocks of the type asked for, and the type that they got in its place.
+    pub fallen_back: Vec<(String, TensorType)>,
+}
+
+/// The type that a tensor gets: that of the compression, or, and then the second is true, the next one with blocks that its rows divide into.
+fn target(info: &TensorInfo, compression: Compression) -> Result<(TensorType, bool), RequantizeError> {
+    let &[columns, _] = info.shape.as_slice() else { return Ok((info.tensor_type, false)) };
+    let role = if info.name.starts_with("blk.") { Role::Layer } else { Role::Head };
+    let asked = match compression.of(info.tensor_type, role) {
+        WeightType::File(tensor_type) => tensor_type,
+        other @ WeightType::Nf4 => return Err(RequantizeError::NotInFiles(other)),
+    };
+    let fits = |tensor_type: &TensorType| columns.is_multiple_of(tensor_type.block_len());
+    if fits(&asked) {
+        return Ok((asked, false));
+    }
+    // With fewer columns per scale it takes more bits to be as good.
+    let smaller_blocks = match asked {
+        TensorType::Q2K | TensorType::Q3K => TensorType::Iq4Nl,
+        TensorType::Q4K => TensorType::Q5_0,
+        TensorType::Q5K => TensorType::Q5_1,
+        _ => TensorType::Q8_0,
+    };
+    Ok(([smaller_blocks, TensorType::F16].into_iter().find(fits).unwrap_or(info.tensor_type), true))
+}
+
+/// The number of a whole file's type in `general.file_type`.
+fn file_type(tensor_type: TensorType) -> u32 {
+    match tensor_type {
+        TensorType::F32 => 0,
+        TensorType::F16 => 1,
+        TensorType::Q4_0 => 2,
+        TensorType::Q4_1 => 3,
+        TensorType::Q8_0 => 7,
+        TensorType::Q5_0 => 8,
+        TensorType::Q5_1 => 9,
+        TensorType::Q2K => 10,
+        TensorType::Q3K => 12,
+        TensorType::Q4K => 15,
+        TensorType::Q5K => 17,
+        TensorType::Q6K => 18,
+        TensorType::Iq4Nl => 25,
+        TensorType::BF16 => 32,
+    }
+}
+
+/// Writes `file` to `path` with its matrices as `compression` says; vectors and metadata stay. `progress` gets bytes done and to do, and says whether
+/// to go on.
+///
+/// # Errors
+/// See [`RequantizeError`]. What was written until then stays at `path`.
+pub fn requantize(
+    file: &Gguf,
+    compression: Compression,
+    threads: usize,
+    path: &Path,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Changes, RequantizeError> {
+    let mut writer = Writer::new();
+    for (key, value) in file.metadata().iter() {
+        writer.set(key, value.clone());
+    }
+    let mut changes = Changes::default();
+    for info in file.tensors() {
+        let (to, fell_back) = target(info, compression)?;
+        writer.announce(info.name.clone(), &info.shape, to)?;
+        if to == info.tensor_type {
+            changes.kept += 1;
+        } else {
+            changes.converted += 1;
+        }
+        if fell_back {
+            changes.fallen_back.push((info.name.clone(), to));
+        }
+    }
+    let types = file.tensors().iter().filter(|info| info.name.starts_with("blk.") && info.shape.len() == 2);
+    if let Some(WeightType::File(tensor_type)) = types.map(|info| compression.of(info.tensor_type, Role::Layer)).next()
+        && compression != Compression::AsIs
+    {
+        writer.set("general.file_type", file_type(tensor_type));
+    }
+    let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
+    let mut done = 0;
+    writer.save_with(path, &mut |name| {
+        if !progress(done, total) {
+            return Err(RequantizeError::Stopped);
+        }
+        // Every name is one of the file's; without bytes the writer would refuse the tensor.
+        let Some(tensor) = file.tensor(name) else { return Ok(Cow::Borrowed(&[])) };
+        done += tensor.info.byte_len as u64;
+        let (to, _) = target(tensor.info, compression)?;
+        if to == tensor.info.tensor_type {
+            return Ok(Cow::Borrowed(tensor.bytes));
+        }
+        let bytes = converted(&tensor, to, threads);
+        file.release(tensor.info);
+        bytes.map(Cow::Owned).map_err(|source| RequantizeError::Convert { name: name.to_owned(), source })
+    })?;
+    progress(total, total);
+    Ok(changes)
+}
+
+/// The bytes of a matrix in another type, rows shared among threads.
+fn converted(tensor: &Tensor<'_>, to: TensorType, threads: usize) -> Result<Vec<u8>, QuantError> {
+    let (columns, rows) = (tensor.info.shape[0], tensor.info.shape[1]);
+    let row_bytes = to.byte_len(columns).ok_or(QuantError::PartialBlock { tensor_type: to, elements: columns })?;
+    let mut bytes = vec![0; rows * row_bytes];
+    let (failure, isa) = (Mutex::new(None), Isa::detect());
+    let share = rows.div_ceil(threads.max(1));
+    thread::scope(|scope| {
+        for (number, part) in bytes.chunks_mut((share * row_bytes).max(1)).enumerate() {
+            let failure = &failure;
+            scope.spawn(move || {
+                let (mut values, mut row) = (vec![0.0; columns], Vec::with_capacity(row_bytes));
+                for (i, out) in part.chunks_exact_mut(row_bytes).enumerate() {
+                    row.clear();
+                    let from = tensor.row(number * share + i);
+                    match convert(tensor.info.tensor_type, from, to.into(), isa, &mut values, &mut row) {
+                        Ok(()) => out.copy_from_slice(&row),
+                        Err(error) => {
+                            *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{quant::dequantize, tiny::Tiny};
+
+    fn requantized(file: &Gguf, compression: Compression) -> Result<(Gguf, Changes), RequantizeError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.gguf");
+        let changes = requantize(file, compression, 3, &path, &mut |done, total| done <= total)?;
+        Ok((Gguf::from_bytes(std::fs::read(&path).expect("written")).expect("a model file"), changes))
+    }
+
+    fn tiny(tensor_type: TensorType) -> Gguf {
+        let tiny = Tiny { hidden: 64, feed_forward: 96, tensor_type, ..Tiny::default() };
+        Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model file")
+    }
+
+    #[test]
+    fn metadata_and_vectors_stay_and_matrices_change() {
+        let file = tiny(TensorType::F32);
+        let (made, changes) = requantized(&file, Compression::Int8).expect("Q8_0 fits everything");
+        for (key, value) in file.metadata().iter().filter(|(key, _)| *key != "general.file_type") {
+            assert_eq!(made.metadata().get(key), Some(value), "{key}");
+        }
+        assert_eq!(made.metadata().get("general.file_type"), Some(&7_u32.into()));
+        assert_eq!(changes.converted + changes.kept, file.tensors().len());
+        assert!(changes.fallen_back.is_empty());
+        for info in file.tensors() {
+            let (before, after) = (file.tensor(&info.name).unwrap(), made.tensor(&info.name).unwrap());
+            if info.shape.len() == 1 {
+                assert_eq!(before.bytes, after.bytes, "{}", info.name);
+                continue;
+            }
+            assert_eq!(after.info.tensor_type, TensorType::Q8_0, "{}", info.name);
+            let values = |tensor: &Tensor<'_>| {
+                let mut values = vec![0.0; tensor.info.elements()];
+                dequantize(tensor.info.tensor_type, tensor.bytes, &mut values).unwrap();
+                values
+            };
+            let (before, after) = (values(&before), values(&after));
+            let largest = before.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            assert!(before.iter().zip(&after).all(|(b, a)| (b - a).abs() <= largest / 200.0), "{}", info.name);
+        }
+    }
+
+    #[test]
+    fn as_is_gives_the_same_tensors() {
+        let file = tiny(TensorType::Q5_0);
+        let (made, changes) = requantized(&file, Compression::AsIs).expect("a copy");
+        assert_eq!(changes.converted, 0);
+        for info in file.tensors() {
+            assert_eq!(file.tensor(&info.name).unwrap().bytes, made.tensor(&info.name).unwrap().bytes);
+        }
+    }
+
+    #[test]
+    fn rows_too_short_for_a_type_get_the_next_one_and_are_named() {
+        let (made, changes) =
+            requantized(&tiny(TensorType::F32), Compression::Type(TensorType::Q4K)).expect("falls back");
+        assert_eq!(changes.fallen_back.len(), changes.converted);
+        assert!(changes.fallen_back.iter().all(|(_, to)| *to == TensorType::Q5_0));
+        assert_eq!(made.tensor("blk.0.ffn_up.weight").unwrap().info.tensor_type, TensorType::Q5_0);
+    }
+
+    #[test]
+    fn nf4_is_refused_by_name_and_stopping_stops() {
+        let file = tiny(TensorType::F32);
+        let error = requantized(&file, Compression::Nf4).expect_err("no file has it");
+        assert!(error.to_string().contains("NF4"), "{error}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let stopped = requantize(&file, Compression::Fp16, 1, &folder.path().join("out"), &mut |_, _| false);
+        assert!(matches!(stopped, Err(RequantizeError::Stopped)));
+    }
+}

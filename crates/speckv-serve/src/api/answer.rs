@@ -1,0 +1,400 @@
+//! What clients get: OpenAI's objects, llama.cpp's timings, and what speculation did.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use speckv::{record::Source, token::Token};
+use utoipa::ToSchema;
+
+use crate::scheduler::{Done, Origin, Step};
+
+/// Tokens of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct Usage {
+    /// Of the prompt (of all prompts).
+    pub prompt_tokens: usize,
+    /// Of the answers, end tokens included.
+    pub completion_tokens: usize,
+    /// Together.
+    pub total_tokens: usize,
+    /// More on the prompt.
+    pub prompt_tokens_details: PromptDetails,
+    /// More on the answers.
+    pub completion_tokens_details: CompletionDetails,
+    /// Tokens drafted.
+    pub drafted_tokens: usize,
+    /// Draft tokens accepted.
+    pub accepted_tokens: usize,
+}
+
+/// More on the prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct PromptDetails {
+    /// Tokens that had been read for an earlier request.
+    pub cached_tokens: usize,
+}
+
+/// More on the answers, in OpenAI's words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct CompletionDetails {
+    /// Draft tokens accepted.
+    pub accepted_prediction_tokens: usize,
+    /// Draft tokens rejected. Not part of `completion_tokens`.
+    pub rejected_prediction_tokens: usize,
+}
+
+impl Usage {
+    /// Adds an answer. Several answers to one prompt count the prompt once: `first` says that this is the first of its prompt.
+    pub fn add(&mut self, done: &Done, first: bool) {
+        if first {
+            self.prompt_tokens += done.prompt_tokens;
+            self.prompt_tokens_details.cached_tokens += done.cached_tokens;
+        }
+        self.completion_tokens += done.tokens;
+        self.total_tokens = self.prompt_tokens + self.completion_tokens;
+        self.drafted_tokens += done.drafted;
+        self.accepted_tokens += done.accepted;
+        self.completion_tokens_details.accepted_prediction_tokens += done.accepted;
+        self.completion_tokens_details.rejected_prediction_tokens += done.drafted - done.accepted;
+    }
+}
+
+/// Times of one answer, named as llama.cpp names them.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Timings {
+    /// Tokens of the prompt that need not be read.
+    pub cache_n: usize,
+    /// Tokens of the prompt that were read.
+    pub prompt_n: usize,
+    /// Milliseconds from leaving the queue to the first token.
+    pub prompt_ms: f64,
+    /// The same per token.
+    pub prompt_per_token_ms: Option<f64>,
+    /// Tokens per second.
+    pub prompt_per_second: Option<f64>,
+    /// Tokens of the answer.
+    pub predicted_n: usize,
+    /// Milliseconds from the first token to the last.
+    pub predicted_ms: f64,
+    /// The same per token.
+    pub predicted_per_token_ms: Option<f64>,
+    /// Tokens per second.
+    pub predicted_per_second: Option<f64>,
+    /// Tokens drafted.
+    pub draft_n: usize,
+    /// Draft tokens accepted.
+    pub draft_n_accepted: usize,
+    /// Milliseconds in the queue.
+    pub queue_ms: f64,
+    /// Steps.
+    pub steps: usize,
+    /// Steps by the number of tokens drafted, from 0.
+    pub gamma_histogram: Vec<usize>,
+    /// Who decided how far to draft.
+    pub controller: String,
+}
+
+impl Timings {
+    /// Of one answer.
+    #[must_use]
+    pub fn of(done: &Done) -> Self {
+        let prompt_n = done.prompt_tokens - done.cached_tokens;
+        let (prompt_ms, predicted_ms) = (ms(done.reading), ms(done.speaking));
+        let per = |ms: f64, count: usize| (count > 0 && ms > 0.0).then(|| ms / count as f64);
+        let rate = |ms: f64, count: usize| (count > 0 && ms > 0.0).then(|| 1000.0 * count as f64 / ms);
+        Timings {
+            cache_n: done.cached_tokens,
+            prompt_n,
+            prompt_ms,
+            prompt_per_token_ms: per(prompt_ms, prompt_n),
+            prompt_per_second: rate(prompt_ms, prompt_n),
+            predicted_n: done.tokens,
+            predicted_ms,
+            predicted_per_token_ms: per(predicted_ms, done.tokens),
+            predicted_per_second: rate(predicted_ms, done.tokens),
+            draft_n: done.drafted,
+            draft_n_accepted: done.accepted,
+            queue_ms: ms(done.waited),
+            steps: done.steps,
+            gamma_histogram: done.gamma_histogram.clone(),
+            controller: done.controller.clone(),
+        }
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// What a step did, for clients that ask for details.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Details {
+    /// Tokens of the step with the text that each made certain.
+    pub tokens: Vec<DetailToken>,
+    /// Tokens drafted: gamma of this step.
+    pub gamma: usize,
+    /// Draft tokens accepted.
+    pub accepted: usize,
+    /// Who drafted.
+    #[schema(value_type = Option<String>)]
+    pub source: Option<Source>,
+    /// Milliseconds of the step.
+    pub step_ms: f64,
+    /// Sequences that shared its pass.
+    pub batch: usize,
+}
+
+/// A token of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct DetailToken {
+    /// Its id; null for text that was held back until the end.
+    pub id: Option<Token>,
+    /// The text that it made certain.
+    pub text: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Details {
+    /// Of one step.
+    #[must_use]
+    pub fn of(step: &Step) -> Self {
+        let token = |spoken: &crate::scheduler::Spoken| DetailToken {
+            id: spoken.token,
+            text: spoken.text.clone(),
+            origin: spoken.origin,
+        };
+        Details {
+            tokens: step.tokens.iter().map(token).collect(),
+            gamma: step.drafted,
+            accepted: step.accepted,
+            source: step.source,
+            step_ms: ms(step.time),
+            batch: step.sequences,
+        }
+    }
+}
+
+/// How likely tokens were, as chat answers tell it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatLogprobs {
+    /// One entry per token.
+    pub content: Vec<TokenLogprob>,
+}
+
+/// How likely a token was.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TokenLogprob {
+    /// Its text.
+    pub token: String,
+    /// Natural logarithm of its probability; -9999 for what is impossible.
+    pub logprob: f32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens.
+    pub top_logprobs: Vec<TopLogprob>,
+}
+
+/// A likely token.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TopLogprob {
+    /// Its text.
+    pub token: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// How likely tokens were, as completions tell it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
+pub struct TextLogprobs {
+    /// Texts of the tokens.
+    pub tokens: Vec<String>,
+    /// Natural logarithms of their probabilities.
+    pub token_logprobs: Vec<f32>,
+    /// The likeliest tokens at each place.
+    #[schema(value_type = Vec<Object>)]
+    pub top_logprobs: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Where each token begins in the text, in characters.
+    pub text_offset: Vec<usize>,
+}
+
+/// An answer to a chat request.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatAnswer {
+    /// Its id.
+    pub id: String,
+    /// `chat.completion`.
+    pub object: &'static str,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// Version of the program.
+    pub system_fingerprint: String,
+    /// The answers.
+    pub choices: Vec<ChatChoice>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Times of the first answer.
+    pub timings: Timings,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatChoice {
+    /// Which.
+    pub index: usize,
+    /// What is said.
+    pub message: AssistantMessage,
+    /// How likely its tokens were.
+    pub logprobs: Option<ChatLogprobs>,
+    /// `stop` or `length`.
+    pub finish_reason: &'static str,
+}
+
+/// What the assistant says.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct AssistantMessage {
+    /// `assistant`.
+    pub role: &'static str,
+    /// The text.
+    pub content: String,
+    /// Always null.
+    pub refusal: Option<String>,
+}
+
+/// A chunk of a streamed chat answer.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatChunk {
+    /// The answer's id.
+    pub id: String,
+    /// `chat.completion.chunk`.
+    pub object: &'static str,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// Version of the program.
+    pub system_fingerprint: String,
+    /// News of one answer; empty in the chunk with the usage.
+    pub choices: Vec<ChatChunkChoice>,
+    /// Tokens, in the last chunk if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
+    pub usage: Option<Option<Usage>>,
+    /// Times, in the last chunk of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+    /// What the step did, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speckv: Option<Details>,
+}
+
+/// News of one answer.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatChunkChoice {
+    /// Which.
+    pub index: usize,
+    /// What is new.
+    pub delta: Delta,
+    /// How likely its tokens were.
+    pub logprobs: Option<ChatLogprobs>,
+    /// Why it ended, in its last chunk.
+    pub finish_reason: Option<&'static str>,
+}
+
+/// What is new.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
+pub struct Delta {
+    /// `assistant`, in the first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// More text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+/// An answer to a completion request; a stream's chunks have the same shape.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TextAnswer {
+    /// Its id.
+    pub id: String,
+    /// `text_completion`.
+    pub object: &'static str,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// Version of the program.
+    pub system_fingerprint: String,
+    /// The answers; empty in the chunk with the usage.
+    pub choices: Vec<TextChoice>,
+    /// Tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
+    pub usage: Option<Option<Usage>>,
+    /// Times of the first answer, or of the answer that ends with this chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
+    /// What the step did, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speckv: Option<Details>,
+}
+
+/// One answer, or more of it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TextChoice {
+    /// Which.
+    pub index: usize,
+    /// The text.
+    pub text: String,
+    /// How likely its tokens were.
+    pub logprobs: Option<TextLogprobs>,
+    /// Why it ended.
+    pub finish_reason: Option<&'static str>,
+}
+
+/// Models that are served.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ModelList {
+    /// `list`.
+    pub object: &'static str,
+    /// The models.
+    pub data: Vec<ModelCard>,
+}
+
+/// A model that is served.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ModelCard {
+    /// Its name.
+    pub id: String,
+    /// `model`.
+    pub object: &'static str,
+    /// When the server started, in seconds since 1970.
+    pub created: u64,
+    /// `speckv`.
+    pub owned_by: &'static str,
+    /// Most tokens of prompt and answer.
+    pub max_model_len: usize,
+    /// Who drafts.
+    pub draft: Option<String>,
+    /// Who decides how far to draft, where a request does not say.
+    pub controller: String,
+    /// All controllers.
+    pub controllers: Vec<String>,
+}
+
+/// How the server is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`, `stopping` or `failed`.
+    pub status: &'static str,
+    /// Answers being made.
+    pub running: usize,
+    /// Answers in the queue.
+    pub waiting: usize,
+    /// Share of the memory for keys and values in use, 0 to 1.
+    pub kv_cache_usage: f64,
+}

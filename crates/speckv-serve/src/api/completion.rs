@@ -1,0 +1,178 @@
+//! `POST /v1/completions`.
+
+use serde::Deserialize;
+use serde_json::Value;
+use speckv::token::Token;
+use utoipa::ToSchema;
+
+use super::options::{MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives};
+use crate::error::ApiError;
+
+/// A completion request. Fields of OpenAI's that are not listed are ignored.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+pub struct CompletionRequest {
+    /// The model's name, as `/v1/models` lists it; may be left out.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// What to continue.
+    pub prompt: Prompt,
+    /// Most tokens of the answer; default 16.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
+    /// The same by its newer name.
+    #[serde(default)]
+    pub max_completion_tokens: Option<u32>,
+    /// 0 takes the likeliest token; default 1.
+    #[serde(default)]
+    pub temperature: Option<f32>,
+    /// Keep the fewest tokens whose probabilities reach this.
+    #[serde(default)]
+    pub top_p: Option<f32>,
+    /// Keep so many of the likeliest tokens; below 1 keeps all.
+    #[serde(default)]
+    pub top_k: Option<i64>,
+    /// Keep tokens at least so many times as likely as the likeliest.
+    #[serde(default)]
+    pub min_p: Option<f32>,
+    /// Make tokens of the recent text less likely; 1 does nothing.
+    #[serde(default, alias = "repeat_penalty")]
+    pub repetition_penalty: Option<f32>,
+    /// Only 0.
+    #[serde(default)]
+    pub frequency_penalty: Option<f32>,
+    /// Only 0.
+    #[serde(default)]
+    pub presence_penalty: Option<f32>,
+    /// Start of the random numbers.
+    #[serde(default)]
+    pub seed: Option<i64>,
+    /// Number of answers per prompt; 1 to 16 answers in all.
+    #[serde(default)]
+    pub n: Option<u32>,
+    /// Texts that end the answer and are not part of it.
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    /// Answer in server-sent events.
+    #[serde(default)]
+    pub stream: Option<bool>,
+    /// How a stream is told.
+    #[serde(default)]
+    pub stream_options: Option<StreamOptions>,
+    /// Say how likely each token was, and so many alternatives, 0 to 20.
+    #[serde(default)]
+    pub logprobs: Option<u32>,
+    /// Put the prompt before the answer.
+    #[serde(default)]
+    pub echo: Option<bool>,
+    /// `false`: read the whole prompt, also what an earlier request had in common with it; for measurements.
+    #[serde(default)]
+    pub cache_prompt: Option<bool>,
+    /// End tokens do not end the answer.
+    #[serde(default)]
+    pub ignore_eos: Option<bool>,
+    /// How the answer speculates.
+    #[serde(default)]
+    pub speculation: Option<SpeculationField>,
+    /// Only as many as `n`.
+    #[serde(default)]
+    pub best_of: Option<u32>,
+    /// Not supported: must be absent or empty.
+    #[serde(default)]
+    pub suffix: Option<String>,
+    /// Not supported: must be empty.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub logit_bias: Option<serde_json::Map<String, Value>>,
+}
+
+/// One prompt or several, as text or as tokens.
+#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists")]
+pub enum Prompt {
+    /// A text.
+    Text(String),
+    /// Tokens.
+    Tokens(Vec<Token>),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Lists of tokens.
+    TokenLists(Vec<Vec<Token>>),
+}
+
+/// One prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnePrompt {
+    /// As text.
+    Text(String),
+    /// As tokens.
+    Tokens(Vec<Token>),
+}
+
+impl Prompt {
+    /// The prompts one by one.
+    #[must_use]
+    pub fn each(self) -> Vec<OnePrompt> {
+        match self {
+            Prompt::Text(text) => vec![OnePrompt::Text(text)],
+            Prompt::Tokens(tokens) => vec![OnePrompt::Tokens(tokens)],
+            Prompt::Texts(texts) => texts.into_iter().map(OnePrompt::Text).collect(),
+            Prompt::TokenLists(lists) => lists.into_iter().map(OnePrompt::Tokens).collect(),
+        }
+    }
+}
+
+impl CompletionRequest {
+    /// Refuses what is not supported, instead of answering as if it had not been asked for.
+    ///
+    /// # Errors
+    /// A suffix, biases, a choice among more answers than are given.
+    pub fn check_supported(&self) -> Result<(), ApiError> {
+        if self.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
+            return Err(ApiError::unsupported("suffix", "suffix is not supported."));
+        }
+        if self.best_of.is_some_and(|best_of| best_of != self.n.unwrap_or(1)) {
+            return Err(ApiError::unsupported("best_of", "best_of is not supported beyond n."));
+        }
+        if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
+            return Err(ApiError::unsupported("logit_bias", "logit_bias is not supported."));
+        }
+        Ok(())
+    }
+
+    /// Alternatives per token; `None` for no likelihoods.
+    ///
+    /// # Errors
+    /// Too many.
+    pub fn alternatives(&self) -> Result<Option<usize>, ApiError> {
+        self.logprobs.map(|count| alternatives("logprobs", count)).transpose()
+    }
+
+    /// Sampling as asked for.
+    #[must_use]
+    pub fn sampling(&self) -> SamplingFields {
+        SamplingFields {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+        }
+    }
+}
+
+/// Checks that prompts times answers are not too many.
+///
+/// # Errors
+/// No prompt, or more answers in all than [`MOST_CHOICES`].
+pub fn check_count(prompts: usize, n: usize) -> Result<(), ApiError> {
+    match prompts * n {
+        0 => Err(ApiError::field("prompt", "Expected at least one prompt, got none.")),
+        all if all > MOST_CHOICES => {
+            Err(ApiError::field("prompt", format!("Expected at most {MOST_CHOICES} answers in all, got {all}.")))
+        }
+        _ => Ok(()),
+    }
+}

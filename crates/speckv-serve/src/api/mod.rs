@@ -1,0 +1,39 @@
+//! Requests and answers as types: what clients may send, with every range checked, and what they get.
+
+pub mod answer;
+pub mod chat;
+pub mod completion;
+pub mod options;
+pub mod text;
+
+use speckv::engine::FinishReason;
+
+use crate::error::ApiError;
+
+/// A reason as OpenAI writes it.
+#[must_use]
+pub fn finish_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+/// Reads a request from bytes.
+///
+/// # Errors
+/// Bytes that are not JSON, or JSON of another shape; the error names the field.
+pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let message = format!("Cannot read the request: {}.", error.inner());
+        if path == "." || path == "?" || error.inner().is_syntax() || error.inner().is_eof() {
+            ApiError::invalid(message)
+        } else {
+            ApiError::field(path, message)
+        }
+    })?;
+    json.end().map_err(|error| ApiError::invalid(format!("Cannot read the request: {error}.")))?;
+    Ok(value)
+}

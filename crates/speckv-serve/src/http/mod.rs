@@ -1,0 +1,149 @@
+//! Routes and what they share.
+
+mod body;
+mod chat;
+mod completions;
+mod guard;
+mod make;
+mod openapi;
+mod others;
+mod shape;
+mod stream;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware,
+    routing::{get, post},
+};
+pub use guard::{Peer, RequestId};
+pub use openapi::document;
+
+use crate::{
+    api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics, scheduler::Handle,
+};
+
+/// What every handler sees.
+#[derive(Debug)]
+pub struct App {
+    /// The model's words.
+    pub language: Arc<dyn Language>,
+    /// The way to the scheduler.
+    pub handle: Handle,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// What is served.
+    pub info: Info,
+    /// What is allowed.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for dyn Language {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Language")
+    }
+}
+
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Info {
+    /// The model's name.
+    pub model: String,
+    /// Who drafts, in words.
+    pub draft: Option<String>,
+    /// Most tokens of prompt and answer.
+    pub context: usize,
+    /// Number of tokens of the target.
+    pub vocab_size: usize,
+    /// When the server started, in seconds since 1970.
+    pub started: u64,
+    /// Speculation where a request says nothing.
+    pub speculation: SpeculationDefaults,
+}
+
+/// What is allowed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Keys that are accepted; none means that no key is asked for.
+    pub api_keys: Vec<String>,
+    /// Only requests for localhost are answered, so that no web page of another host can reach a server on loopback by rebinding its name.
+    pub localhost_only: bool,
+    /// Most bytes of a body.
+    pub max_body: usize,
+    /// Most time for a body to arrive.
+    pub body_timeout: Duration,
+    /// Most time from a request to its last token, queue included.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            api_keys: Vec::new(),
+            localhost_only: true,
+            max_body: 4 << 20,
+            body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(others::page))
+        .route("/health", get(others::health))
+        .route("/metrics", get(others::metrics))
+        .route("/openapi.json", get(others::openapi))
+        .route("/v1/models", get(others::models))
+        .route("/v1/models/{*id}", get(others::model))
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/tokenize", post(others::tokenize))
+        .route("/detokenize", post(others::detokenize))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_method)
+        .layer(DefaultBodyLimit::disable()) // body::read has its own
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
+        .with_state(app)
+}
+
+async fn nothing_here(request: Request) -> ApiError {
+    ApiError::not_found(request.method().as_str(), request.uri().path())
+}
+
+async fn other_method(State(_): State<Arc<App>>, request: Request) -> ApiError {
+    let path = request.uri().path();
+    let posts = ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"].contains(&path);
+    ApiError::method(request.method().as_str(), path, if posts { "POST" } else { "GET, HEAD" })
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// A number that nobody can foresee.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// Name and version of this program.
+pub(crate) const FINGERPRINT: &str = concat!("speckv-", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random(), random());
+    }
+}

@@ -1,0 +1,73 @@
+//! The OpenAPI document, made from the types and handlers themselves.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{chat, completions, others};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "SpecKV", description = "An OpenAI-compatible server with lossless speculative decoding"),
+    paths(
+        chat::create,
+        completions::create,
+        others::models,
+        others::model,
+        others::tokenize,
+        others::detokenize,
+        others::health,
+        others::metrics
+    ),
+    modifiers(&Keys)
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+        document.security = Some(vec![
+            openapi::security::SecurityRequirement::default(),
+            openapi::security::SecurityRequirement::new("api_key", Vec::<String>::new()),
+        ]);
+    }
+}
+
+/// The document.
+#[must_use]
+pub fn document() -> openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_every_type_that_it_names() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        for path in
+            ["/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize", "/health", "/metrics"]
+        {
+            assert!(paths.contains_key(path), "{path}");
+        }
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        let text = document.to_string();
+        for part in text.split("\"#/components/schemas/").skip(1) {
+            let name = part.split('"').next().unwrap_or_default();
+            assert!(schemas.contains_key(name), "{name} is named and not there");
+        }
+        for field in ["speculation", "max_completion_tokens", "stream_options", "logprobs", "seed"] {
+            assert!(schemas["ChatRequest"]["properties"].get(field).is_some(), "{field}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The two shapes of answers: of a chat, of a completion. Each makes whole answers and chunks of a stream out of the same events.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use speckv::token::Token;
+
+use super::FINGERPRINT;
+use crate::{
+    api::answer::{
+        AssistantMessage, ChatAnswer, ChatChoice, ChatChunk, ChatChunkChoice, ChatLogprobs, Delta, Details, TextAnswer,
+        TextChoice, TextLogprobs, Timings, TokenLogprob, TopLogprob, Usage,
+    },
+    api::finish_reason,
+    language::Language,
+    scheduler::{Done, Spoken, Step},
+};
+
+use super::make::Whole;
+
+/// What every answer to a request has.
+pub struct Frame {
+    /// The answer's id.
+    pub id: String,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+    /// For the texts of tokens.
+    pub language: Arc<dyn Language>,
+    /// Likelihoods were asked for.
+    pub logprobs: bool,
+    /// Answers per prompt.
+    pub choices_per_prompt: usize,
+    /// Texts to put before answers, by prompt; empty for none.
+    pub echo: Vec<String>,
+    /// Chunks carry usage (null until the last one).
+    pub include_usage: bool,
+    /// Chunks tell details.
+    pub details: bool,
+}
+
+/// `null` until the last chunk, absent where nobody asked.
+type ChunkUsage = Option<Option<Usage>>;
+
+/// Chunks of a stream; `None` where there is nothing to tell.
+pub trait Shape: Send + 'static {
+    /// The answer has begun.
+    fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value>;
+    /// A step said something.
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value>;
+    /// The answer is complete.
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value>;
+    /// All answers are complete.
+    fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value>;
+}
+
+/// Chunks of a chat.
+#[derive(Debug, Default)]
+pub struct Chat;
+
+/// Chunks of a completion.
+#[derive(Debug, Default)]
+pub struct Text {
+    offsets: Vec<usize>, // characters said so far, by choice
+}
+
+fn said(step: &Step) -> String {
+    step.tokens.iter().map(|spoken| spoken.text.as_str()).collect()
+}
+
+fn value(chunk: &impl serde::Serialize) -> Option<Value> {
+    serde_json::to_value(chunk).ok()
+}
+
+impl Frame {
+    fn chunk_usage(&self) -> ChunkUsage {
+        self.include_usage.then_some(None)
+    }
+
+    fn chat(&self, choice: Option<ChatChunkChoice>) -> ChatChunk {
+        ChatChunk {
+            id: self.id.clone(),
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: self.model.clone(),
+            system_fingerprint: FINGERPRINT.to_owned(),
+            choices: choice.into_iter().collect(),
+            usage: self.chunk_usage(),
+            timings: None,
+            speckv: None,
+        }
+    }
+
+    fn text(&self, choices: Vec<TextChoice>) -> TextAnswer {
+        TextAnswer {
+            id: self.id.clone(),
+            object: "text_completion",
+            created: self.created,
+            model: self.model.clone(),
+            system_fingerprint: FINGERPRINT.to_owned(),
+            choices,
+            usage: self.chunk_usage(),
+            timings: None,
+            speckv: None,
+        }
+    }
+
+    /// Sums over answers.
+    pub fn usage_of<'a>(&self, done: impl IntoIterator<Item = (usize, &'a Done)>) -> Usage {
+        let mut usage = Usage::default();
+        for (choice, done) in done {
+            usage.add(done, choice % self.choices_per_prompt == 0);
+        }
+        usage
+    }
+
+    fn name(&self, token: Token) -> String {
+        String::from_utf8_lossy(&self.language.bytes(token)).into_owned()
+    }
+
+    fn chat_logprobs(&self, tokens: &[Spoken]) -> Option<ChatLogprobs> {
+        let entry = |spoken: &Spoken| {
+            let (token, known) = (spoken.token?, spoken.likelihood.as_ref()?);
+            let top = known.top.iter().map(|&(token, logprob)| TopLogprob {
+                token: self.name(token),
+                logprob: finite(logprob),
+                bytes: self.language.bytes(token),
+            });
+            Some(TokenLogprob {
+                token: self.name(token),
+                logprob: finite(known.token),
+                bytes: self.language.bytes(token),
+                top_logprobs: top.collect(),
+            })
+        };
+        self.logprobs.then(|| ChatLogprobs { content: tokens.iter().filter_map(entry).collect() })
+    }
+
+    /// `offset`: characters of the text before these tokens; moved past them.
+    fn text_logprobs(&self, tokens: &[Spoken], offset: &mut usize) -> Option<TextLogprobs> {
+        let mut logprobs = TextLogprobs::default();
+        for spoken in tokens {
+            if let (Some(token), Some(known)) = (spoken.token, &spoken.likelihood) {
+                logprobs.tokens.push(self.name(token));
+                logprobs.token_logprobs.push(finite(known.token));
+                let top = known.top.iter().map(|&(token, logprob)| (self.name(token), Value::from(finite(logprob))));
+                logprobs.top_logprobs.push(top.collect::<Map<_, _>>());
+                logprobs.text_offset.push(*offset);
+            }
+            *offset += spoken.text.chars().count();
+        }
+        self.logprobs.then_some(logprobs)
+    }
+
+    /// A whole chat answer.
+    pub fn chat_answer(&self, answers: Vec<Whole>) -> ChatAnswer {
+        let usage = self.usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
+        let timings = Timings::of(&answers[0].done);
+        let choice = |(index, answer): (usize, Whole)| ChatChoice {
+            index,
+            logprobs: self.chat_logprobs(&answer.tokens),
+            message: AssistantMessage { role: "assistant", content: answer.text, refusal: None },
+            finish_reason: finish_reason(answer.done.reason),
+        };
+        ChatAnswer {
+            id: self.id.clone(),
+            object: "chat.completion",
+            created: self.created,
+            model: self.model.clone(),
+            system_fingerprint: FINGERPRINT.to_owned(),
+            choices: answers.into_iter().enumerate().map(choice).collect(),
+            usage,
+            timings,
+        }
+    }
+
+    /// A whole completion.
+    pub fn text_answer(&self, answers: Vec<Whole>) -> TextAnswer {
+        let usage = self.usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
+        let timings = Timings::of(&answers[0].done);
+        let choice = |(index, answer): (usize, Whole)| {
+            let before = self.echo.get(index / self.choices_per_prompt).map_or("", String::as_str);
+            TextChoice {
+                index,
+                logprobs: self.text_logprobs(&answer.tokens, &mut before.chars().count()),
+                text: format!("{before}{}", answer.text),
+                finish_reason: Some(finish_reason(answer.done.reason)),
+            }
+        };
+        let choices = answers.into_iter().enumerate().map(choice).collect();
+        TextAnswer { usage: Some(Some(usage)), timings: Some(timings), ..self.text(choices) }
+    }
+}
+
+/// JSON has no infinity.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(-9999.0)
+}
+
+impl Shape for Chat {
+    fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
+        let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
+        value(&frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason: None })))
+    }
+
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
+        let text = said(step);
+        if text.is_empty() && !frame.details && !frame.logprobs {
+            return None;
+        }
+        let delta = Delta { role: None, content: Some(text) };
+        let logprobs = frame.chat_logprobs(&step.tokens);
+        let mut chunk = frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs, finish_reason: None }));
+        chunk.speckv = frame.details.then(|| Details::of(step));
+        value(&chunk)
+    }
+
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value> {
+        let finish_reason = Some(finish_reason(done.reason));
+        let delta = Delta::default();
+        let mut chunk = frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason }));
+        chunk.timings = Some(Timings::of(done));
+        value(&chunk)
+    }
+
+    fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {
+        frame.include_usage.then(|| value(&ChatChunk { usage: Some(Some(usage)), ..frame.chat(None) }))?
+    }
+}
+
+impl Text {
+    fn offset(&mut self, choice: usize) -> &mut usize {
+        if self.offsets.len() <= choice {
+            self.offsets.resize(choice + 1, 0);
+        }
+        &mut self.offsets[choice]
+    }
+}
+
+impl Shape for Text {
+    fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
+        let text = frame.echo.get(choice / frame.choices_per_prompt).filter(|text| !text.is_empty())?.clone();
+        *self.offset(choice) = text.chars().count();
+        value(&frame.text(vec![TextChoice { index: choice, text, logprobs: None, finish_reason: None }]))
+    }
+
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
+        let text = said(step);
+        if text.is_empty() && !frame.details && !frame.logprobs {
+            return None;
+        }
+        let logprobs = frame.text_logprobs(&step.tokens, self.offset(choice));
+        let mut chunk = frame.text(vec![TextChoice { index: choice, text, logprobs, finish_reason: None }]);
+        chunk.speckv = frame.details.then(|| Details::of(step));
+        value(&chunk)
+    }
+
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value> {
+        let finish_reason = Some(finish_reason(done.reason));
+        let last = TextChoice { index: choice, text: String::new(), logprobs: None, finish_reason };
+        value(&TextAnswer { timings: Some(Timings::of(done)), ..frame.text(vec![last]) })
+    }
+
+    fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {
+        frame.include_usage.then(|| value(&TextAnswer { usage: Some(Some(usage)), ..frame.text(vec![]) }))?
+    }
+}

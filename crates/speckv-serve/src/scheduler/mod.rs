@@ -1,0 +1,411 @@
+//! One thread owns the engine and steps everything that runs, together.
+//!
+//! Between two steps requests join and leave. A step is the engine's: each sequence decides, drafts are made in rounds, and one pass verifies them
+//! all and reads a chunk of the new prompts. What the pass costs each of them is in [`speckv::cost::SharedPass`].
+
+mod chunks;
+mod handle;
+mod job;
+mod pool;
+mod queue;
+mod running;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use handle::Desk;
+pub use handle::{Handle, Order, Place, Refusal};
+pub use job::{Done, Event, Fault, Job, Likelihood, News, Origin, Speculation, Spoken, Step};
+pub use pool::Pool;
+pub use queue::FairQueue;
+pub(crate) use running::Delivered;
+use running::Running;
+use speckv::{
+    controller::ControllerParts,
+    cost::CostModel,
+    draft::DraftError,
+    engine::{Engine, EngineError, ReadLimits, Sequence, SequenceSettings},
+    model::{LanguageModel, ModelError},
+    predictor::SessionFacts,
+};
+
+use crate::{language::Language, metrics::Metrics};
+
+/// What the scheduler may do.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Most answers that are made together.
+    pub most_running: usize,
+    /// Most sequences in memory, those that rest between requests included; at least `most_running`.
+    pub most_sequences: usize,
+    /// Bytes of keys and values of one sequence, target and draft.
+    pub sequence_bytes: u64,
+    /// Rows of prompts in a pass that others share.
+    pub chunk: usize,
+    /// Rows of prompts in a pass where nobody waits for tokens.
+    pub chunk_alone: usize,
+}
+
+/// The scheduler's state; lives on its thread.
+struct Scheduler<M: LanguageModel> {
+    engine: Engine<M>,
+    language: Arc<dyn Language>,
+    parts: ControllerParts,
+    cost: CostModel,
+    rules: Rules,
+    metrics: Arc<Metrics>,
+    desk: Desk,
+    orders: Receiver<Order>,
+    queue: FairQueue<Box<Job>>,
+    running: Vec<Running<M>>,
+    pool: Pool<M>,
+    stop: Option<Instant>,
+}
+
+/// Starts the scheduler's thread. It ends after [`Handle::stop`], when nothing runs any more or its deadline has passed.
+///
+/// # Errors
+/// The system's, if it cannot start a thread.
+pub fn start<M: LanguageModel + 'static>(
+    engine: Engine<M>,
+    language: Arc<dyn Language>,
+    parts: ControllerParts,
+    rules: Rules,
+    metrics: Arc<Metrics>,
+    handle: &Handle,
+    orders: Receiver<Order>,
+) -> std::io::Result<JoinHandle<()>> {
+    let desk = handle.desk();
+    std::thread::Builder::new().name("speckv-scheduler".into()).spawn(move || {
+        let door = desk.clone();
+        let scheduler = Scheduler {
+            cost: parts.cost.clone(),
+            engine,
+            language,
+            parts,
+            rules,
+            metrics,
+            desk,
+            orders,
+            queue: FairQueue::default(),
+            running: Vec::new(),
+            pool: Pool::default(),
+            stop: None,
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scheduler.work())) {
+            tracing::error!(panic = words(&*panic), "the scheduler broke down");
+        }
+        door.set_ended();
+    })
+}
+
+impl<M: LanguageModel + 'static> Scheduler<M> {
+    fn work(mut self) {
+        while self.listen() {
+            self.sweep();
+            self.admit();
+            self.report();
+            if !self.running.is_empty() {
+                self.step();
+                self.report();
+            } else if self.stop.is_some() && self.queue.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Takes in orders; waits for one if there is nothing to do. `false` when nobody can give any more.
+    fn listen(&mut self) -> bool {
+        let idle = self.running.is_empty() && self.queue.is_empty() && self.stop.is_none();
+        if idle {
+            match self.orders.recv() {
+                Ok(order) => self.take(order),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => self.take(order),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return !(self.running.is_empty() && self.queue.is_empty()),
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Make(job) => self.queue.push(job.client, job),
+            Order::Stop(deadline) => self.stop = Some(self.stop.map_or(deadline, |before| before.min(deadline))),
+        }
+    }
+
+    /// Ends what nobody waits for and what took too long.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let stopped = self.stop.is_some_and(|deadline| deadline <= now);
+        for job in self.queue.extract(|job| stopped || job.deadline <= now || job.events.is_closed()) {
+            let (why, fault) = match (job.events.is_closed(), stopped) {
+                (true, _) => ("abandoned", Fault::Late), // nobody hears it
+                (false, true) => ("stopping", Fault::Stopping),
+                (false, false) => ("late", Fault::Late),
+            };
+            self.metrics.failed(why);
+            running::refuse(&job, fault);
+        }
+        let mut index = 0;
+        while index < self.running.len() {
+            let running = &self.running[index];
+            let end = if running.is_abandoned() {
+                Some(("abandoned", None))
+            } else if stopped {
+                Some(("stopping", Some(Fault::Stopping)))
+            } else if running.deadline <= now {
+                Some(("late", Some(Fault::Late)))
+            } else {
+                None
+            };
+            let Some((why, fault)) = end else {
+                index += 1;
+                continue;
+            };
+            self.metrics.failed(why);
+            tracing::info!(request = %running.request, tokens = running.sequence.generated(), why, "answer ended early");
+            let running = self.running.remove(index);
+            if let Some(fault) = fault {
+                running.fail(fault);
+            }
+            self.pool.rest(running.sequence);
+        }
+    }
+
+    /// Begins what waits, as far as there is room.
+    fn admit(&mut self) {
+        while self.running.len() < self.rules.most_running {
+            let Some((client, job)) = self.queue.pop() else { return };
+            match self.sequence(&job) {
+                Ok((sequence, cached)) => {
+                    let running = Running::begin(*job, sequence, cached, &self.language);
+                    self.metrics.started(running.waited(), running.prompt_tokens, cached);
+                    self.running.push(running);
+                }
+                // Somebody who ends makes room.
+                Err(Fault::Memory(_)) if !self.running.is_empty() => {
+                    self.queue.push_front(client, job);
+                    return;
+                }
+                Err(fault) => {
+                    tracing::warn!(request = %job.request, %fault, "answer could not begin");
+                    self.metrics.failed("refused");
+                    running::refuse(&job, fault);
+                }
+            }
+        }
+    }
+
+    /// A sequence for a job, and how many tokens of its prompt need not be read.
+    fn sequence(&mut self, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
+        let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
+        let rested = match (job.reuse, room) {
+            (true, _) => self.pool.take(&job.prompt, room),
+            (false, true) => None,
+            (false, false) => self.pool.take_oldest(),
+        };
+        let (sequence, cached) = match rested {
+            Some(rested) => self.renew(rested, job)?,
+            None => match self.engine.sequence(self.settings(job)) {
+                Ok(sequence) => (sequence, 0),
+                Err(error) if is_memory(&error) => match self.pool.take_oldest() {
+                    Some(rested) => self.renew(rested, job)?,
+                    None => return Err(Fault::Memory(error.to_string())),
+                },
+                Err(error) => return Err(Fault::Internal(chain(&error))),
+            },
+        };
+        let mut sequence = sequence;
+        sequence.set_likelihoods(job.logprobs);
+        Ok((sequence, cached))
+    }
+
+    fn renew(&mut self, mut rested: Sequence<M>, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
+        let settings = self.settings(job);
+        if !job.reuse {
+            rested.rewind(1);
+        }
+        match self.engine.renew(&mut rested, settings) {
+            Ok(cached) => Ok((rested, cached)),
+            Err(error) => {
+                self.pool.rest(rested);
+                Err(Fault::Internal(chain(&error)))
+            }
+        }
+    }
+
+    fn settings(&self, job: &Job) -> SequenceSettings {
+        let parts = ControllerParts {
+            gamma: job.speculation.gamma,
+            cost: self.cost.clone(),
+            facts: SessionFacts { temperature: job.sampling.temperature, ..self.parts.facts },
+            ..self.parts.clone()
+        };
+        SequenceSettings {
+            prompt: job.prompt.to_vec(),
+            sampling: job.sampling.clone(),
+            end_tokens: running::end_tokens(job, &self.language),
+            max_tokens: job.max_tokens,
+            controller: job.speculation.drafting.restrict(job.speculation.controller.build(&parts)),
+        }
+    }
+
+    /// One step of everything that runs. A panic or an error is taken back, and each answer takes the step alone: only those that fail alone end.
+    fn step(&mut self) {
+        self.limit_reading();
+        let mut slice: Vec<&mut Sequence<M>> = self.running.iter_mut().map(|running| &mut running.sequence).collect();
+        let outcome = guarded(|| self.engine.step(&mut slice));
+        if outcome.is_err() {
+            self.engine.recover(&mut slice);
+        }
+        drop(slice);
+        match outcome {
+            Ok(()) => {
+                self.learn();
+                (0..self.running.len()).rev().for_each(|index| self.deliver(index));
+            }
+            Err(why) if self.running.len() == 1 => self.fail(0, why),
+            Err(why) => {
+                tracing::warn!(why, sequences = self.running.len(), "a shared step failed; everybody steps alone");
+                (0..self.running.len()).rev().for_each(|index| self.step_alone(index));
+            }
+        }
+    }
+
+    fn step_alone(&mut self, index: usize) {
+        let mut alone = [&mut self.running[index].sequence];
+        match guarded(|| self.engine.step(&mut alone)) {
+            Ok(()) => self.deliver(index),
+            Err(why) => {
+                self.engine.recover(&mut alone);
+                self.fail(index, why);
+            }
+        }
+    }
+
+    /// Shares the rows that a pass may read among those who have something to read.
+    fn limit_reading(&mut self) {
+        let unread: Vec<usize> = self.running.iter().map(|running| running.sequence.unread()).collect();
+        let readers: Vec<usize> = unread.iter().copied().filter(|&unread| unread > 0).collect();
+        let somebody_waits = readers.len() < unread.len();
+        let budget = if somebody_waits { self.rules.chunk } else { self.rules.chunk_alone };
+        let draft = if self.running.len() > 1 { self.rules.chunk } else { self.rules.chunk_alone };
+        let mut shares = chunks::shares(&readers, budget).into_iter();
+        for (running, unread) in self.running.iter_mut().zip(unread) {
+            let target = if unread > 0 { shares.next().unwrap_or(1) } else { 1 };
+            running.sequence.set_read_limits(ReadLimits { target, draft });
+        }
+    }
+
+    /// Keeps the costs true for the answers to come.
+    fn learn(&mut self) {
+        let pass = self.engine.last_pass();
+        self.metrics.passed(&pass);
+        if pass.reading > 0 || pass.rows == 0 {
+            return; // rows that are only read have no logits and cost less
+        }
+        match self.running.as_slice() {
+            [alone] => self.cost.observe(alone.sequence.record()),
+            _ => self.cost.observe_pass(pass.rows, pass.context, pass.seconds),
+        }
+    }
+
+    fn deliver(&mut self, index: usize) {
+        let together = self.running.len();
+        let running = &mut self.running[index];
+        match catch_unwind(AssertUnwindSafe(|| running.deliver(together))) {
+            Ok(None) => {}
+            Ok(Some(delivered)) => {
+                self.metrics.stepped(running.sequence.record(), &delivered, running.age());
+                if let Some(done) = delivered.done {
+                    tracing::info!(
+                        request = %running.request,
+                        prompt_tokens = done.prompt_tokens,
+                        cached_tokens = done.cached_tokens,
+                        tokens = done.tokens,
+                        drafted = done.drafted,
+                        accepted = done.accepted,
+                        waited_ms = done.waited.as_millis() as u64,
+                        reading_ms = done.reading.as_millis() as u64,
+                        speaking_ms = done.speaking.as_millis() as u64,
+                        controller = done.controller,
+                        "answer complete"
+                    );
+                    let running = self.running.remove(index);
+                    self.pool.rest(running.sequence);
+                }
+            }
+            Err(panic) => self.fail(index, words(&*panic).to_owned()),
+        }
+    }
+
+    /// Ends an answer that broke something; its state is thrown away.
+    fn fail(&mut self, index: usize, why: String) {
+        let running = self.running.remove(index);
+        tracing::error!(request = %running.request, why, "answer failed");
+        self.metrics.failed("broken");
+        running.fail(Fault::Internal(why));
+        self.engine.close(running.sequence);
+    }
+
+    /// What others may know of the state.
+    fn report(&self) {
+        self.desk.set_running(self.running.len());
+        let sequences = (self.running.len() + self.pool.len()) as u64;
+        let positions =
+            self.running.iter().map(|running| running.sequence.read()).sum::<usize>() + self.pool.positions();
+        self.metrics.state(
+            self.running.len(),
+            self.desk.waiting(),
+            sequences * self.rules.sequence_bytes,
+            self.rules.most_sequences as u64 * self.rules.sequence_bytes,
+            positions,
+        );
+    }
+}
+
+/// Runs a step; a panic becomes words, as an error does.
+fn guarded(step: impl FnOnce() -> Result<(), EngineError>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(outcome) => outcome.map_err(|error| chain(&error)),
+        Err(panic) => Err(format!("panic: {}", words(&*panic))),
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+fn is_memory(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Model(ModelError::OutOfMemory { .. })
+            | EngineError::Draft(DraftError::Model(ModelError::OutOfMemory { .. }))
+    )
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! An answer in the making.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use speckv::{
+    engine::{FinishReason, Sequence},
+    model::LanguageModel,
+    token::Token,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::job::{Done, Event, Fault, Job, Likelihood, News, Origin, Spoken, Step};
+use crate::language::{Decoder, Language};
+
+/// A sequence with whom it speaks to.
+pub struct Running<M: LanguageModel> {
+    /// The engine's part.
+    pub sequence: Sequence<M>,
+    /// The request's id.
+    pub request: Arc<str>,
+    /// When it is given up.
+    pub deadline: Instant,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens that need not be read.
+    pub cached_tokens: usize,
+    choice: usize,
+    decoder: Box<dyn Decoder>,
+    events: UnboundedSender<Event>,
+    asked: Instant,
+    started: Instant,
+    first: Option<Instant>,
+    last: Instant,
+    generated: usize, // by the sequence, as far as it was looked at
+    tokens: usize,    // of the answer; a stop string leaves out those after it
+}
+
+/// What delivering a step found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivered {
+    /// Tokens of the answer in this step.
+    pub tokens: usize,
+    /// From the step before (or from the start) to this one.
+    pub gap: Duration,
+    /// It was the first one.
+    pub is_first: bool,
+    /// The answer's sums, if it is complete.
+    pub done: Option<Done>,
+}
+
+impl<M: LanguageModel> Running<M> {
+    /// Begins an answer: the job leaves its place in the queue.
+    pub fn begin(job: Job, sequence: Sequence<M>, cached_tokens: usize, language: &Arc<dyn Language>) -> Self {
+        let now = Instant::now();
+        let running = Running {
+            sequence,
+            request: job.request,
+            deadline: job.deadline,
+            prompt_tokens: job.prompt.len(),
+            cached_tokens,
+            choice: job.choice,
+            decoder: language.decoder(job.continues, job.stops),
+            events: job.events,
+            asked: job.asked,
+            started: now,
+            first: None,
+            last: now,
+            generated: 0,
+            tokens: 0,
+        };
+        running.send(News::Started);
+        running
+    }
+
+    /// Whether the client has gone.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Time in the queue.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.started - self.asked
+    }
+
+    /// Time since it was asked for.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.asked.elapsed()
+    }
+
+    /// Tells the client why there is no answer.
+    pub fn fail(&self, fault: Fault) {
+        self.send(News::Failed(fault));
+    }
+
+    /// Tells the client what the last step said; `None` if it said nothing, since the sequence only read.
+    pub fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
+        if self.sequence.generated() == self.generated {
+            return None;
+        }
+        let now = Instant::now();
+        let gap = now - std::mem::replace(&mut self.last, now);
+        let is_first = self.first.is_none();
+        self.first.get_or_insert(now);
+        self.generated = self.sequence.generated();
+        let (step, stopped) = self.speak(gap, sequences);
+        let tokens = step.tokens.iter().filter(|spoken| spoken.token.is_some()).count();
+        self.tokens += tokens;
+        let reason = if stopped { Some(FinishReason::Stop) } else { self.sequence.finish_reason() };
+        self.send(News::Step(step));
+        let done = reason.map(|reason| self.done(reason, stopped));
+        if let Some(done) = &done {
+            self.send(News::Done(Box::new(done.clone())));
+        }
+        Some(Delivered { tokens, gap, is_first, done })
+    }
+
+    /// The last step's tokens as text, and whether a stop string ended the answer.
+    fn speak(&mut self, time: Duration, sequences: usize) -> (Step, bool) {
+        let record = self.sequence.record();
+        let accepted = record.outcome.accepted;
+        let likelihoods = self.sequence.likelihoods();
+        let mut step = Step {
+            tokens: Vec::with_capacity(record.tokens.len() + 1),
+            drafted: record.drafted.len(),
+            accepted,
+            source: (!record.drafted.is_empty()).then_some(record.before.plan.source),
+            time,
+            sequences,
+        };
+        let mut stopped = false;
+        for (index, &token) in record.tokens.iter().enumerate() {
+            let origin = if index < accepted { Origin::Accepted } else { record.outcome.last.into() };
+            let said = self.decoder.push(token);
+            let likelihood =
+                likelihoods.get(index).map(|known| Likelihood { token: known.token, top: known.top.clone() });
+            step.tokens.push(Spoken { token: Some(token), text: said.text, origin, likelihood });
+            stopped = said.stopped;
+            if stopped {
+                break;
+            }
+        }
+        if !stopped && self.sequence.finish_reason().is_some() {
+            let rest = self.decoder.finish();
+            stopped = rest.stopped;
+            if !rest.text.is_empty() {
+                let origin = step.tokens.last().map_or(Origin::Plain, |spoken| spoken.origin);
+                step.tokens.push(Spoken { token: None, text: rest.text, origin, likelihood: None });
+            }
+        }
+        (step, stopped)
+    }
+
+    fn done(&self, reason: FinishReason, by_stop_string: bool) -> Done {
+        let totals = self.sequence.totals();
+        let first = self.first.unwrap_or(self.last);
+        Done {
+            reason,
+            by_stop_string,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
+            tokens: self.tokens,
+            drafted: totals.drafted,
+            accepted: totals.accepted,
+            steps: totals.steps,
+            gamma_histogram: totals.gamma_histogram.clone(),
+            controller: self.sequence.controller().name(),
+            waited: self.waited(),
+            reading: first - self.started,
+            speaking: self.last - first,
+        }
+    }
+
+    // A client that has gone is found by `is_abandoned`.
+    fn send(&self, news: News) {
+        let _ = self.events.send(Event { choice: self.choice, news });
+    }
+}
+
+/// Tells a client that its job never began.
+pub fn refuse(job: &Job, fault: Fault) {
+    let _ = job.events.send(Event { choice: job.choice, news: News::Failed(fault) });
+}
+
+/// The end tokens that a job minds.
+#[must_use]
+pub fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
+    if job.ignore_end { Vec::new() } else { language.end_tokens().to_vec() }
+}

@@ -1,0 +1,150 @@
+//! Requests made of anything: never a panic, never a 500, always JSON.
+
+mod support;
+
+use axum::{body::Body, http::Request};
+use proptest::{prelude::*, strategy::ValueTree};
+use serde_json::{Map, Value, json};
+use speckv_serve::api::{
+    self,
+    chat::ChatRequest,
+    completion::CompletionRequest,
+    text::{DetokenizeRequest, TokenizeRequest},
+};
+use support::{Server, Setup};
+
+/// Any JSON, a few levels deep.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|x| serde_json::Number::from_f64(x).map_or(Value::Null, Value::Number)),
+        ".{0,12}".prop_map(Value::from),
+        prop_oneof![
+            Just("user"),
+            Just("text"),
+            Just("off"),
+            Just("speckv"),
+            Just("fixed:3"),
+            Just("model"),
+            Just("sim")
+        ]
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((field(), inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+const KNOWN: &[&str] = &[
+    "model",
+    "messages",
+    "role",
+    "content",
+    "type",
+    "text",
+    "prompt",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "seed",
+    "n",
+    "stop",
+    "stream",
+    "stream_options",
+    "include_usage",
+    "logprobs",
+    "top_logprobs",
+    "speculation",
+    "controller",
+    "gamma",
+    "draft",
+    "details",
+    "tools",
+    "response_format",
+    "logit_bias",
+    "echo",
+    "suffix",
+    "best_of",
+    "tokens",
+    "ignore_eos",
+];
+
+fn field() -> impl Strategy<Value = String> {
+    prop_oneof![9 => proptest::sample::select(KNOWN).prop_map(str::to_owned), 1 => ".{0,6}"]
+}
+
+/// An object with fields of requests and values of any kind, beside parts that are right.
+fn nearly_a_request() -> impl Strategy<Value = Value> {
+    let right = json!({"messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "max_tokens": 3, "content": "x", "tokens": [5]});
+    proptest::collection::vec((field(), anything()), 0..5).prop_map(move |pairs| {
+        let mut object = right.as_object().cloned().unwrap_or_default();
+        object.extend(pairs);
+        Value::Object(object)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn bytes_are_read_or_refused_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = api::read::<ChatRequest>(&bytes);
+        let _ = api::read::<CompletionRequest>(&bytes);
+        let _ = api::read::<TokenizeRequest>(&bytes);
+        let _ = api::read::<DetokenizeRequest>(&bytes);
+    }
+
+    #[test]
+    fn json_is_read_or_refused_and_never_panics(value in nearly_a_request()) {
+        let bytes = value.to_string().into_bytes();
+        if let Ok(request) = api::read::<ChatRequest>(&bytes) {
+            let _ = (request.turns(), request.check_supported(), request.alternatives(), request.sampling().settings(0));
+        }
+        if let Ok(request) = api::read::<CompletionRequest>(&bytes) {
+            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(0), request.prompt.each());
+        }
+    }
+
+    #[test]
+    fn a_broken_request_is_refused(value in nearly_a_request(), cut in 0.0_f64..1.0, flip in any::<u8>()) {
+        let mut bytes = value.to_string().into_bytes();
+        let at = ((bytes.len() - 1) as f64 * cut) as usize;
+        bytes[at] ^= flip;
+        let _ = api::read::<ChatRequest>(&bytes);
+        bytes.truncate(at);
+        prop_assert!(api::read::<ChatRequest>(&bytes).is_err(), "half an object is none");
+    }
+}
+
+#[test]
+fn whatever_is_posted_the_answer_is_json_and_no_500() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let server = Server::new(Setup { context: 64, ..Setup::default() });
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let values = nearly_a_request();
+    let mut answered = 0;
+    for case in 0..300_usize {
+        let value = values.new_tree(&mut runner).expect("a value").current();
+        let path = ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"][case % 4];
+        let request = Request::post(path).header("content-type", "application/json");
+        let reply = runtime.block_on(server.send(request.body(Body::from(value.to_string())).expect("a request")));
+        if reply.status == 200 {
+            answered += 1;
+        } else {
+            assert!((400..500).contains(&reply.status.as_u16()), "{value}: {reply:?}");
+            reply.error(reply.status.as_u16());
+        }
+    }
+    assert!(answered > 30, "{answered} were answered: the test should reach further than the first check");
+}

@@ -1,0 +1,316 @@
+//! A server over simulated models, asked without a network.
+#![allow(dead_code, reason = "every test program uses its own part of this")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use speckv::{
+    controller::ControllerParts,
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
+    engine::Engine,
+    logits::Logits,
+    model::{Feed, LanguageModel, ModelError},
+    sim::{Difference, SimCache, SimModel, SimSettings},
+    token::Token,
+};
+use speckv_serve::{
+    api::options::SpeculationDefaults,
+    http::{App, Info, Limits, router},
+    language::{Decoder, Language, LanguageError, Said, Turn},
+    metrics::Metrics,
+    scheduler::{self, Handle, Rules},
+};
+use tower::ServiceExt;
+
+/// Characters are tokens: a token is an ASCII code. `~` ends a turn.
+pub struct Characters;
+
+pub const END: Token = b'~' as Token;
+pub const VOCAB: usize = 128;
+
+impl Language for Characters {
+    fn vocab_size(&self) -> usize {
+        VOCAB
+    }
+
+    fn encode(&self, text: &str, _: bool, _: bool) -> Result<Vec<Token>, LanguageError> {
+        let wrong = text.chars().find(|c| !c.is_ascii());
+        match wrong {
+            Some(c) => Err(LanguageError::Encode(format!("{c:?} is no token"))),
+            None => Ok(text.bytes().map(Token::from).collect()),
+        }
+    }
+
+    fn decode(&self, tokens: &[Token]) -> String {
+        tokens.iter().map(|&token| token as u8 as char).collect()
+    }
+
+    fn bytes(&self, token: Token) -> Vec<u8> {
+        vec![token as u8]
+    }
+
+    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
+        if turns.iter().any(|turn| turn.role == "nobody") {
+            return Err(LanguageError::Template("nobody may speak".into()));
+        }
+        assert!(turns.iter().all(|turn| turn.content != "panic in the template"), "told to");
+        let text = turns.iter().map(|turn| format!("{}:{}~", &turn.role[..1], turn.content));
+        Ok(text.collect::<String>() + "a:")
+    }
+
+    fn end_tokens(&self) -> &[Token] {
+        &[END]
+    }
+
+    fn stop_strings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn decoder(&self, _: bool, stops: Vec<String>) -> Box<dyn Decoder> {
+        Box::new(Plain { stops, held: String::new() })
+    }
+}
+
+struct Plain {
+    stops: Vec<String>,
+    held: String,
+}
+
+impl Decoder for Plain {
+    fn push(&mut self, token: Token) -> Said {
+        if token == END {
+            return Said::default();
+        }
+        self.held.push(token as u8 as char);
+        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
+            self.held.truncate(at);
+            return Said { text: std::mem::take(&mut self.held), stopped: true };
+        }
+        let keep = (1..=self.held.len())
+            .rev()
+            .find(|&len| self.stops.iter().any(|stop| stop.starts_with(&self.held[self.held.len() - len..])))
+            .unwrap_or(0);
+        let rest = self.held.split_off(self.held.len() - keep);
+        Said { text: std::mem::replace(&mut self.held, rest), stopped: false }
+    }
+
+    fn finish(&mut self) -> Said {
+        Said { text: std::mem::take(&mut self.held), stopped: false }
+    }
+}
+
+/// A simulated model that takes real time, and that panics or fails when a text says so.
+#[derive(Clone)]
+pub struct Model {
+    pub sim: SimModel,
+    /// Sleep per pass.
+    pub pass: Duration,
+    /// Passes done.
+    pub passes: Arc<AtomicU32>,
+    /// The next pass panics.
+    pub panics: Arc<AtomicBool>,
+}
+
+/// A text with three of these makes a pass panic.
+pub const POISON: Token = b'^' as Token;
+
+impl LanguageModel for Model {
+    type Cache = SimCache;
+
+    fn vocab_size(&self) -> usize {
+        self.sim.vocab_size()
+    }
+
+    fn context_length(&self) -> usize {
+        self.sim.context_length()
+    }
+
+    fn new_cache(&self) -> Result<SimCache, ModelError> {
+        self.sim.new_cache()
+    }
+
+    fn forward(&self, feeds: &mut [Feed<'_, SimCache>], logits: &mut Logits) -> Result<(), ModelError> {
+        std::thread::sleep(self.pass);
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let poisoned = feeds.iter().any(|feed| feed.tokens.windows(3).any(|three| three == [POISON; 3]));
+        assert!(!poisoned && !self.panics.swap(false, Ordering::Relaxed), "told to");
+        self.sim.forward(feeds, logits)
+    }
+}
+
+/// How a test's server is set up.
+pub struct Setup {
+    pub context: usize,
+    pub rules: Rules,
+    pub queue: usize,
+    pub limits: Limits,
+    pub pass: Duration,
+    pub draft: Option<f64>,
+    pub controller: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup {
+            context: 512,
+            rules: Rules { most_running: 4, most_sequences: 6, sequence_bytes: 1000, chunk: 8, chunk_alone: 64 },
+            queue: 64,
+            limits: Limits::default(),
+            pass: Duration::ZERO,
+            draft: Some(0.8),
+            controller: "speckv",
+        }
+    }
+}
+
+/// A running server, asked without a network.
+pub struct Server {
+    pub router: Router,
+    pub handle: Handle,
+    pub model: Model,
+    pub app: Arc<App>,
+    pub thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Server {
+    pub fn new(setup: Setup) -> Self {
+        let settings = SimSettings {
+            vocab_size: VOCAB,
+            context_length: setup.context,
+            seed: 3,
+            sharpness: 4.0,
+            ..Default::default()
+        };
+        // Control characters would make texts hard to read, and END would come at random moments; both stay possible elsewhere.
+        let sim = SimModel::new(settings);
+        let model = Model {
+            sim: sim.clone(),
+            pass: setup.pass,
+            passes: Arc::default(),
+            panics: Arc::new(AtomicBool::new(false)),
+        };
+        let drafter: Box<dyn Drafter> = match setup.draft {
+            Some(agreement) => {
+                let draft = sim.draft(Difference::Share { agreement });
+                Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)))
+            }
+            None => Box::new(NoDrafter::new()),
+        };
+        let mut engine = Engine::new(Arc::new(model.clone()), drafter);
+        engine.set_max_gamma(64);
+        let language: Arc<dyn Language> = Arc::new(Characters);
+        let metrics = Arc::new(Metrics::new());
+        let (handle, orders) = Handle::new(setup.queue);
+        let parts = ControllerParts::default();
+        let thread =
+            scheduler::start(engine, Arc::clone(&language), parts, setup.rules, Arc::clone(&metrics), &handle, orders)
+                .expect("a thread");
+        let has = setup.draft.is_some();
+        let info = Info {
+            model: "sim".into(),
+            draft: has.then(|| "sim-draft".into()),
+            context: setup.context,
+            vocab_size: VOCAB,
+            started: 1,
+            speculation: SpeculationDefaults {
+                controller: setup.controller.parse().expect("a controller"),
+                gamma: None,
+                has_model: has,
+                has_lookup: has,
+            },
+        };
+        let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits: setup.limits });
+        Server { router: router(Arc::clone(&app)), handle, model, app, thread: Some(thread) }
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Request<Body> {
+        Request::post(path)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("a request")
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        Reply { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+    }
+
+    pub async fn ask(&self, path: &str, body: Value) -> Reply {
+        self.send(self.post(path, &body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    /// A greedy completion's text.
+    pub async fn complete(&self, prompt: &str, max_tokens: usize) -> String {
+        let body = json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": true});
+        let reply = self.ask("/v1/completions", body).await.ok();
+        reply["choices"][0]["text"].as_str().expect("a text").to_owned()
+    }
+
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let line = text.lines().find(|line| line.starts_with(&format!("speckv:{name} ")));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{name} in\n{text}"))
+    }
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        self.json()
+    }
+
+    /// An error object in OpenAI's form with this status; returns it.
+    pub fn error(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        let body = self.json();
+        let error = &body["error"];
+        assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{body}");
+        assert!(error["type"].is_string() && error.get("param").is_some() && error.get("code").is_some(), "{body}");
+        error.clone()
+    }
+
+    /// The data of server-sent events; `[DONE]` must be the last and is left out.
+    pub fn events(&self) -> Vec<Value> {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        assert_eq!(self.headers["content-type"], "text/event-stream");
+        let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
+        data.into_iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
+    }
+}
+
+/// What a target says alone, by plain decoding.
+pub fn plain(model: &Model, prompt: &str, count: usize) -> String {
+    let prompt: Vec<Token> = prompt.bytes().map(Token::from).collect();
+    let tokens = speckv::conformance::decode_plainly(&model.sim, &prompt, count).expect("plain decoding");
+    tokens.into_iter().filter(|&token| token != END).map(|token| token as u8 as char).collect()
+}

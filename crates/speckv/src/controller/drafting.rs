@@ -1,0 +1,95 @@
+//! Who drafts for a controller, where an engine has more than one source.
+
+use super::{Controller, ControllerSpec, Plan, Situation, Verdict};
+use crate::{record::StepRecord, signals::Signals};
+
+/// Who drafts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drafting {
+    /// The draft model alone.
+    Model,
+    /// Look-up alone.
+    Ngram,
+    /// Both; the controller chooses.
+    Both,
+}
+
+impl Drafting {
+    /// What a controller drafts with unless told otherwise: the model where there is one, and look-up too where it can choose.
+    #[must_use]
+    pub fn natural(spec: &ControllerSpec, has_model: bool) -> Self {
+        match (has_model, spec.may_look_up()) {
+            (false, _) => Drafting::Ngram,
+            (true, false) => Drafting::Model,
+            (true, true) => Drafting::Both,
+        }
+    }
+
+    /// Its name: `model`, `ngram`, `both`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Drafting::Model => "model",
+            Drafting::Ngram => "ngram",
+            Drafting::Both => "both",
+        }
+    }
+
+    /// A controller that is not shown the other source, so that one engine with both serves everybody.
+    #[must_use]
+    pub fn restrict(self, inner: Box<dyn Controller>) -> Box<dyn Controller> {
+        match self {
+            Drafting::Both => inner,
+            drafting => Box::new(Restricted { inner, drafting }),
+        }
+    }
+}
+
+struct Restricted {
+    inner: Box<dyn Controller>,
+    drafting: Drafting,
+}
+
+impl Controller for Restricted {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        self.inner.plan(&match self.drafting {
+            Drafting::Both => *situation,
+            Drafting::Model => Situation { lookup: None, ..*situation },
+            Drafting::Ngram => Situation { has_model: false, draft_behind: 0, ..*situation },
+        })
+    }
+
+    fn judge(&mut self, signals: &[Signals]) -> Verdict {
+        self.inner.judge(signals)
+    }
+
+    fn observe(&mut self, record: &StepRecord) {
+        self.inner.observe(record);
+    }
+
+    fn next_text(&mut self) {
+        self.inner.next_text();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Fixed, testing::situation},
+        *,
+    };
+    use crate::record::Source;
+
+    #[test]
+    fn a_source_that_is_not_allowed_is_not_seen() {
+        let source = |drafting: Drafting| drafting.restrict(Box::new(Fixed::new(3))).plan(&situation(9)).source;
+        assert_eq!(source(Drafting::Ngram), Source::Ngram);
+        assert_eq!(source(Drafting::Model), Source::Model);
+        assert_eq!(source(Drafting::Both), Source::Model);
+    }
+}

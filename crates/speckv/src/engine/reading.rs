@@ -1,0 +1,137 @@
+//! Reading along: how much of a prompt one step reads, what else is in its pass, and what happens to a sequence that is used again.
+
+use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
+use crate::{
+    cost::SharedPass,
+    model::{Cache, LanguageModel},
+    record::{Source, StepRecord},
+    sampling::{Chain, Randomness},
+};
+
+/// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not hold up the others in the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Tokens for the target, in the same pass as everybody's verification. A sequence that has more to read reads so many and makes no token
+    /// in this step.
+    pub target: usize,
+    /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly in this step. At least 8.
+    pub draft: usize,
+}
+
+impl ReadLimits {
+    /// Everything at once, in passes of its own: for a sequence alone.
+    pub const NONE: ReadLimits = ReadLimits { target: usize::MAX, draft: usize::MAX };
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Fewest tokens that a draft model reads ahead: some drafters leave a few missed tokens to their first pass.
+pub(super) const LEAST_DRAFT_READING: usize = 8;
+
+/// The target's last pass.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pass {
+    /// Sequences in it.
+    pub sequences: usize,
+    /// Rows in it: tokens fed.
+    pub rows: usize,
+    /// Rows that were reading of prompts and nothing else.
+    pub reading: usize,
+    /// Mean tokens of the sequences before it.
+    pub context: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl<M: LanguageModel> Sequence<M> {
+    /// How much of its text a step reads at most.
+    pub fn set_read_limits(&mut self, limits: ReadLimits) {
+        self.limits = ReadLimits { target: limits.target.max(1), draft: limits.draft.max(LEAST_DRAFT_READING) };
+    }
+
+    /// Tokens that the target has to read before it can go on, beyond the one that every step feeds.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.tokens.len() - 1 - self.cache.len()
+    }
+
+    /// Tokens at the beginning of `tokens` that this sequence's target has read already.
+    #[must_use]
+    pub fn read_of(&self, tokens: &[crate::token::Token]) -> usize {
+        let read = &self.tokens[..self.cache.len()];
+        read.iter().zip(tokens).take_while(|(old, new)| old == new).count()
+    }
+}
+
+impl<M: LanguageModel> Engine<M> {
+    /// What sequence `index` of the step shares its pass with.
+    pub(super) fn pass_of(sequences: &[&mut Sequence<M>], index: usize) -> SharedPass {
+        let mut pass = SharedPass { sequences: 0, rows: 0, drafted_beside: 0, drafting_beside: 0 };
+        for (other, sequence) in sequences.iter().enumerate() {
+            let step = &sequence.step;
+            if step.active {
+                pass.sequences += 1;
+                pass.rows += 1 + sequence.unread();
+                if other != index {
+                    pass.drafted_beside += step.verified_before;
+                    pass.drafting_beside += usize::from(step.drafts);
+                }
+            } else if step.reading > 0 {
+                pass.sequences += 1;
+                pass.rows += step.reading;
+            }
+        }
+        pass
+    }
+
+    /// The target's last pass of a step.
+    #[must_use]
+    pub fn last_pass(&self) -> Pass {
+        self.last_pass
+    }
+
+    /// Makes a sequence a new one that keeps its memory and what was read of the common beginning of both texts. Returns the number of tokens
+    /// that the target need not read again.
+    ///
+    /// # Errors
+    /// As [`Engine::sequence`]; then nothing has changed.
+    pub fn renew(&mut self, sequence: &mut Sequence<M>, settings: SequenceSettings) -> Result<usize, EngineError> {
+        let SequenceSettings { prompt, sampling, end_tokens, max_tokens, controller } = settings;
+        let randomness = Randomness::new(sampling.seed);
+        let chain = Chain::new(sampling)?;
+        sequence.set_tokens(&prompt)?;
+        (sequence.chain, sequence.randomness, sequence.controller) = (chain, randomness, controller);
+        (sequence.end_tokens, sequence.max_tokens) = (end_tokens, max_tokens);
+        sequence.limits = ReadLimits::NONE;
+        sequence.likelihoods.set_wanted(None);
+        sequence.record = StepRecord::default();
+        sequence.totals = Totals::default();
+        sequence.steps = 0;
+        sequence.observing = std::time::Duration::ZERO;
+        sequence.finish = None;
+        sequence.check_room();
+        Ok(sequence.cache.len())
+    }
+
+    /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and the step may be tried again. The sequences are
+    /// those that were given to [`step`](Engine::step); does nothing to one that was not in the middle of a step.
+    pub fn recover(&mut self, sequences: &mut [&mut Sequence<M>]) {
+        for sequence in sequences.iter_mut() {
+            sequence.step.reading = 0;
+            if std::mem::take(&mut sequence.step.active) {
+                sequence.roll_back();
+                let held = sequence.tokens.len() - 1;
+                self.drafter.truncate(sequence.slot, held);
+            }
+        }
+    }
+}
+
+/// Whether the last step drafted with the model.
+pub(super) fn drafted_with_model(record: &StepRecord) -> bool {
+    record.before.plan.source == Source::Model && !record.drafted.is_empty()
+}

@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Hostile and ordinary clients against a running server, for a bounded time. Python's standard library only.
+
+Ordinary clients ask greedily and compare every answer with the one given alone at the start: a lost or doubled token is seen. Hostile ones leave in
+the middle, send malformed JSON, wrong types, huge bodies and invalid UTF-8, read slowly, and leave connections half open. Whatever they send, the
+answer must be an error object in OpenAI's form and never a 500; afterwards nothing runs or waits, no handler has panicked, and the server's
+resident memory is flat: the median of the last third is not above that of the middle third by more than the allowance.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+from urllib.parse import urlsplit
+
+PROMPTS = [
+    "One, two, three, four,",
+    "The capital of France is",
+    "Repeat: red green blue red green blue red",
+    "def add(a, b):\n    return",
+    "Once upon a time there was a small house in a forest, and in this house there lived",
+    "Q: What is water made of?\nA:",
+]
+
+
+class Wrong(Exception):
+    """The server did what it must not do."""
+
+
+class Client:
+    """One connection per request, as hostile clients do."""
+
+    def __init__(self, url, key):
+        parts = urlsplit(url)
+        self.host, self.port, self.key = parts.hostname, parts.port or 80, key
+
+    def headers(self, length, kind="application/json"):
+        lines = [f"Host: {self.host}:{self.port}", f"Content-Type: {kind}", f"Content-Length: {length}", "Connection: close"]
+        return lines + ([f"Authorization: Bearer {self.key}"] if self.key else [])
+
+    def connect(self, timeout=120):
+        return socket.create_connection((self.host, self.port), timeout=timeout)
+
+    def send(self, path, body, kind="application/json", method="POST"):
+        connection = self.connect()
+        head = "\r\n".join([f"{method} {path} HTTP/1.1", *self.headers(len(body), kind), "", ""]).encode()
+        try:
+            connection.sendall(head + body)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before all was sent; the answer may still be there to be read
+        return connection
+
+    def ask(self, path, body, kind="application/json", method="POST"):
+        """Status and text; (0, "") where the server closed the connection while a refused body was still being sent."""
+        connection = self.send(path, body, kind, method)
+        try:
+            answer = http.client.HTTPResponse(connection, method=method)
+            answer.begin()
+            return answer.status, answer.read().decode()
+        except (ConnectionResetError, http.client.BadStatusLine, http.client.RemoteDisconnected):
+            return 0, ""
+        finally:
+            connection.close()
+
+
+def request(prompt, tokens, **more):
+    return {"prompt": prompt, "max_tokens": tokens, "temperature": 0, **more}
+
+
+def completion(client, prompt, tokens, **more):
+    """A greedy completion's text; None where the queue was full."""
+    status, text = client.ask("/v1/completions", json.dumps(request(prompt, tokens, **more)).encode())
+    if status == 429:
+        check_error(status, text)
+        return None
+    if status != 200:
+        raise Wrong(f"a good request got {status}: {text[:300]}")
+    return json.loads(text)["choices"][0]["text"]
+
+
+def text_of(stream):
+    """The text of a completion's server-sent events; raises on an error among them and on a missing end."""
+    said, ended = [], False
+    for line in stream.splitlines():
+        if not line.startswith("data: "):
+            continue
+        if line == "data: [DONE]":
+            ended = True
+            continue
+        event = json.loads(line[6:])
+        if "error" in event:
+            raise Wrong(f"a stream failed: {event}")
+        said += [choice["text"] for choice in event["choices"]]
+    if not ended:
+        raise Wrong("a stream has no end")
+    return "".join(said)
+
+
+def check_error(status, text):
+    """Whether an answer is an error object in OpenAI's form."""
+    if status >= 500:
+        raise Wrong(f"status {status}: {text[:300]}")
+    try:
+        error = json.loads(text)["error"]
+        good = isinstance(error["message"], str) and isinstance(error["type"], str) and {"param", "code"} <= error.keys()
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise Wrong(f"status {status} without a proper error object: {text[:300]}")
+
+
+class Soak:
+    def __init__(self, client, options):
+        self.client, self.options = client, options
+        self.until = time.monotonic() + options.seconds
+        self.counts, self.faults, self.lock = Counter(), [], threading.Lock()
+        self.reference = {}
+
+    def learn(self):
+        """Every prompt alone, once: what all later answers must be."""
+        for prompt in PROMPTS:
+            self.reference[prompt] = completion(self.client, prompt, self.options.tokens, speculation="off")
+
+    # Ordinary clients.
+
+    def whole(self, dice):
+        prompt = dice.choice(PROMPTS)
+        speculation = dice.choice(["off", "fixed:4", "speckv"])
+        said = completion(self.client, prompt, self.options.tokens, speculation=speculation)
+        if said is not None and said != self.reference[prompt]:
+            raise Wrong(f"{prompt!r} with {speculation}: {said!r} instead of {self.reference[prompt]!r}")
+
+    def streamed(self, dice):
+        prompt = dice.choice(PROMPTS)
+        body = json.dumps(request(prompt, self.options.tokens, stream=True)).encode()
+        status, text = self.client.ask("/v1/completions", body)
+        if status == 429:
+            return check_error(status, text)
+        if status != 200 or text_of(text) != self.reference[prompt]:
+            raise Wrong(f"streamed {prompt!r}, status {status}: {text[-300:]!r}")
+
+    def slow_reader(self, dice):
+        prompt = dice.choice(PROMPTS)
+        connection = self.client.send("/v1/completions", json.dumps(request(prompt, self.options.tokens, stream=True)).encode())
+        with connection:
+            received = b""
+            while part := connection.recv(97):
+                received += part
+                time.sleep(0.003)
+        head, _, rest = received.partition(b"\r\n\r\n")
+        if b" 429 " in head.split(b"\r\n")[0]:
+            return
+        said = text_of(unchunked(rest).decode())
+        if said != self.reference[prompt]:
+            raise Wrong(f"slowly read {prompt!r}: {said!r}")
+
+    # Clients that leave.
+
+    def leaver(self, dice):
+        body = json.dumps(request(dice.choice(PROMPTS), 400, stream=dice.random() < 0.7, ignore_eos=True)).encode()
+        connection = self.client.send("/v1/completions", body)
+        with connection:
+            connection.settimeout(dice.random())
+            try:
+                connection.recv(dice.randrange(1, 2000))
+            except TimeoutError:
+                pass
+
+    def half_open(self, dice):
+        connection = self.client.connect()
+        with connection:
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"
+            connection.sendall(head[: dice.randrange(len(head) + 1)].encode())
+            time.sleep(dice.random() * 2)
+
+    # Clients that send what is no request.
+
+    def refused(self, path, body, kind="application/json", method="POST", allowed=(400,)):
+        status, text = self.client.ask(path, body, kind, method)
+        if status == 0 and 413 in allowed:
+            return  # closed while we were still sending
+        if status not in (*allowed, 429):
+            raise Wrong(f"{method} {path} {body[:80]!r}: status {status}, expected {allowed}: {text[:200]}")
+        check_error(status, text)
+
+    def malformed(self, dice):
+        good = json.dumps(request("x", 3)).encode()
+        self.refused("/v1/completions", dice.choice([b"", b"{", b"null", b"[]", b"\x00", good[:-1], good + b"}", b"[" * 5000]))
+
+    def wrong_types(self, dice):
+        field = dice.choice(["prompt", "max_tokens", "temperature", "n", "stop", "seed", "top_p", "stream", "speculation"])
+        value = dice.choice([{}, {"a": 1}, [[["x"]]], {"x": [1]}])
+        self.refused("/v1/completions", json.dumps({**request("x", 3), field: value}).encode())
+
+    def out_of_range(self, dice):
+        field, value = dice.choice([("temperature", -1), ("temperature", 1e300), ("top_p", 7), ("n", 0), ("n", 10**9), ("max_tokens", -5), ("max_tokens", 0), ("logprobs", 10**6)])
+        self.refused("/v1/completions", json.dumps({**request("x", 3), field: value}).encode())
+
+    def invalid_utf8(self, dice):
+        self.refused("/v1/chat/completions", b'{"messages": [{"role": "user", "content": "' + dice.randbytes(20).replace(b'"', b"") + b"\xff\"}]}")
+
+    def huge(self, dice):
+        self.refused("/v1/completions", b'{"prompt": "' + b"a" * (6 << 20) + b'"}', allowed=(413, 400))
+
+    def too_long(self, dice):
+        self.refused("/v1/completions", json.dumps(request("word " * 60000, 3)).encode())
+
+    def elsewhere(self, dice):
+        self.refused("/v1/" + dice.choice(["embeddings", "x" * 500, "..%2f"]), b"{}", allowed=(404,))
+        self.refused("/v1/completions", b"{}", kind="text/plain", allowed=(415,))
+        self.refused("/v1/completions", b"", method="PUT", allowed=(405,))
+
+    def work(self, number):
+        dice = random.Random(self.options.seed * 1000 + number)
+        ordinary = [self.whole, self.streamed, self.slow_reader]
+        leaving = [self.leaver, self.half_open]
+        senseless = [self.malformed, self.wrong_types, self.out_of_range, self.invalid_utf8, self.huge, self.too_long, self.elsewhere]
+        while time.monotonic() < self.until and len(self.faults) < 20:
+            act = dice.choice(dice.choices([ordinary, leaving, senseless], [5, 3, 3])[0])
+            try:
+                act(dice)
+            except Wrong as error:
+                with self.lock:
+                    self.faults.append(f"{act.__name__}: {error}")
+            except OSError as error:
+                with self.lock:
+                    self.counts[f"{act.__name__}: {type(error).__name__}"] += 1
+            with self.lock:
+                self.counts[act.__name__] += 1
+
+
+def unchunked(body):
+    """A body that was sent in chunks."""
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        whole += body[:length]
+        body = body[length + 2 :]
+        if length == 0:
+            break
+    return whole
+
+
+def resident(pid):
+    """Bytes of memory that a process holds."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def growth(samples):
+    """How much the median of the last third is above that of the middle third, in bytes; None for fewer than six samples."""
+    if len(samples) < 6:
+        return None
+    third = len(samples) // 3
+    return statistics.median(samples[-third:]) - statistics.median(samples[third : 2 * third])
+
+
+def settled(client, limit=30):
+    """Waits until nothing runs or waits; the last state of health."""
+    until = time.monotonic() + limit
+    while True:
+        health = json.loads(client.ask("/health", b"", method="GET")[1])
+        if health["running"] == health["waiting"] == 0 or time.monotonic() > until:
+            return health
+        time.sleep(0.2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--key", default=os.environ.get("SPECKV_API_KEY", ""))
+    parser.add_argument("--pid", type=int, help="the server's process, to watch its memory")
+    parser.add_argument("--seconds", type=float, default=1800, help="how long [%(default)s]")
+    parser.add_argument("--clients", type=int, default=12, help="at a time [%(default)s]")
+    parser.add_argument("--tokens", type=int, default=24, help="of ordinary answers [%(default)s]")
+    parser.add_argument("--allowance", type=float, default=24, help="megabytes that memory may have grown [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    client = Client(options.url, options.key)
+    soak = Soak(client, options)
+    soak.learn()
+    threads = [threading.Thread(target=soak.work, args=(number,), daemon=True) for number in range(options.clients)]
+    for thread in threads:
+        thread.start()
+    memory = []
+    while any(thread.is_alive() for thread in threads):
+        if options.pid:
+            memory.append(resident(options.pid))
+        time.sleep(min(1.0, options.seconds / 30))
+    health = settled(client)
+    faults = soak.faults
+    if health["running"] or health["waiting"] or health["status"] != "ok":
+        faults.append(f"after the end something is left: {health}")
+    for prompt in PROMPTS:
+        if completion(client, prompt, options.tokens) != soak.reference[prompt]:
+            faults.append(f"after the end {prompt!r} has another answer")
+    status, metrics = client.ask("/metrics", b"", method="GET")
+    if status == 200 and "speckv:panics_total 0" not in metrics:
+        faults.append("a handler has panicked")
+    grown = growth(memory)
+    if grown is not None and grown > options.allowance * 1e6:
+        faults.append(f"resident memory grew by {grown / 1e6:.1f} MB from the middle third to the last")
+    print(json.dumps({
+        "seconds": options.seconds,
+        "clients": options.clients,
+        "acts": dict(sorted(soak.counts.items())),
+        "resident_megabytes": [round(sample / 1e6, 1) for sample in memory[:: max(1, len(memory) // 30)]],
+        "grown_megabytes": None if grown is None else round(grown / 1e6, 2),
+        "faults": faults,
+    }, indent=1))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
