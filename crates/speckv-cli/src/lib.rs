@@ -25,6 +25,7 @@ pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod provenance;
 pub mod serving;
 pub mod settings;
 pub mod stats;

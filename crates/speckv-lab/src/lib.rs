@@ -3,10 +3,15 @@
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
 
 pub mod comparison;
+pub mod evaluation;
+pub mod grid;
 pub mod oracle;
+pub mod paper;
 pub mod recorder;
 pub mod replay;
 pub mod run_folder;
+pub mod sheet;
+pub mod statistics;
 pub mod synthetic;
 pub mod trace;
 pub mod trace_file;

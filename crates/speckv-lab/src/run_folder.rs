@@ -74,20 +74,20 @@ impl Settings {
     pub fn facts(&self) -> SessionFacts {
         SessionFacts { temperature: 0.0, compression: self.target_compression }
     }
+}
 
-    /// Names and values of everything that differs, as JSON.
-    fn differences(&self, other: &Settings) -> Vec<(String, String, String)> {
-        let fields = |settings: &Settings| match serde_json::to_value(settings) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
-        };
-        let (ours, theirs) = (fields(self), fields(other));
-        let text = |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
-        ours.iter()
-            .filter(|(name, value)| theirs.get(*name) != Some(value))
-            .map(|(name, value)| (name.clone(), text(Some(value)), text(theirs.get(name))))
-            .collect()
-    }
+/// Names and values of everything in which two settings differ, as JSON.
+pub(crate) fn differences<T: serde::Serialize>(ours: &T, theirs: &T) -> Vec<(String, String, String)> {
+    let fields = |settings: &T| match serde_json::to_value(settings) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (ours, theirs) = (fields(ours), fields(theirs));
+    let text = |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
+    ours.iter()
+        .filter(|(name, value)| theirs.get(*name) != Some(value))
+        .map(|(name, value)| (name.clone(), text(Some(value)), text(theirs.get(name))))
+        .collect()
 }
 
 /// Where and how it was recorded: known, but not what a trace depends on.
@@ -217,7 +217,7 @@ impl RunFolder {
             }
         }
         let here = Self::open(path)?;
-        match here.run.settings.differences(settings).into_iter().next() {
+        match differences(&here.run.settings, settings).into_iter().next() {
             Some((name, recorded, asked)) => {
                 Err(RunFolderError::OtherSettings { path: path.to_owned(), name, recorded, asked })
             }
@@ -321,7 +321,8 @@ impl RunFolder {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let file = trace_file::read(&path)?;
-            if let Some((name, asked, recorded)) = self.run.settings.differences(&file.run.settings).into_iter().next()
+            if let Some((name, asked, recorded)) =
+                differences(&self.run.settings, &file.run.settings).into_iter().next()
             {
                 return Err(RunFolderError::OtherSettings { path, name, recorded, asked });
             }
@@ -332,7 +333,7 @@ impl RunFolder {
 }
 
 /// All or nothing: written under another name, flushed to the disk, renamed.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunFolderError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunFolderError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);

@@ -1,13 +1,15 @@
-//! Arguments of the laboratory's commands: `profile`, `train`, `replay`.
+//! Arguments of the laboratory's commands: `profile`, `train`, `replay`, `evaluate`, `report`, `paper`.
 
 use std::path::PathBuf;
 
 use speckv::controller::ControllerSpec;
+use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
 use super::{
-    common::WeightOptions,
-    values::{DraftChoice, gamma, number, threads, whole},
+    bench::ComparisonOptions,
+    common::{WeightOptions, compression},
+    values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
 };
 use crate::controllers;
 
@@ -49,9 +51,21 @@ impl std::str::FromStr for SplitChoice {
 /// Arguments of `profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Record traces into this folder; a folder with an unfinished recording is continued.
-    #[arg(long, value_name = "DIR", required = true)]
-    pub trace: PathBuf,
+    /// Record a trace into this folder: what everybody would say at every position, for `train` and `replay`. An unfinished one is continued.
+    #[arg(long, value_name = "DIR", required_unless_present = "grid", conflicts_with = "grid")]
+    pub trace: Option<PathBuf>,
+    /// Record the paper's grid into this folder: every step of every gamma on every prompt, with its seconds. An unfinished one is continued.
+    #[arg(long, value_name = "DIR")]
+    pub grid: Option<PathBuf>,
+    /// Gammas of the grid; 0 is plain decoding.
+    #[arg(long, value_name = "LIST", default_value = "0,1,2,4,6,8", value_parser = grid_gammas, conflicts_with = "trace")]
+    pub gammas: GammaList,
+    /// Compressions of the grid's target, each of which --compression may be: fp16,int8,nf4 is the paper's list [default: that of --compression]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compression, conflicts_with_all = ["trace", "compression"])]
+    pub compressions: Vec<Compression>,
+    /// Decides the order of the gammas on each prompt of the grid.
+    #[arg(long, value_name = "N", default_value = "42", conflicts_with = "trace")]
+    pub seed: u64,
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
@@ -61,7 +75,7 @@ pub struct ProfileArgs {
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightOptions,
-    /// Depth of the draft model's chain at every position.
+    /// Depth of the draft model's chain at every position of a trace.
     #[arg(long, value_name = "N", default_value = "8", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,
     /// Most tokens of each text.
@@ -82,7 +96,7 @@ pub struct ProfileArgs {
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
-    /// Costs of the pair to keep with the traces, a file as `replay --cost` takes it [default: measured on this machine]
+    /// Costs of the pair to keep with a trace, a file as `replay --cost` takes it [default: measured on this machine]
     #[arg(long, value_name = "FILE")]
     pub cost: Option<PathBuf>,
     /// Print one JSON object in place of text.
@@ -141,6 +155,78 @@ pub struct ReplayArgs {
     /// Prompts of this split: train, test or all.
     #[arg(long, value_name = "SPLIT", default_value = "all")]
     pub split: SplitChoice,
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `paper`.
+#[derive(Debug, clap::Args)]
+pub struct PaperArgs {
+    /// Folder with the paper's public data: phase2_step_results.csv, phase2_experiment_results.csv, and, if they are there, the published tables.
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: PathBuf,
+    /// Start of the random numbers; 42 is the paper's, and draws its very split, weights and minibatches.
+    #[arg(long, value_name = "N", default_value_t = speckv_lab::paper::PAPER_SEED)]
+    pub seed: u32,
+    /// Print one JSON object in place of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct EvaluateArgs {
+    /// What is compared on what.
+    #[command(flatten)]
+    pub comparison: ComparisonOptions,
+    /// What the weights become.
+    #[command(flatten)]
+    pub weights: WeightOptions,
+    /// Everybody is tested against this one.
+    #[arg(long, value_name = "NAME", default_value = "off")]
+    pub baseline: String,
+    /// Rounds: everybody answers everything once in each, in a new order [default: 1]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1000_usize, "more rounds make each prompt's speed surer; more prompts make the intervals narrower"))]
+    pub rounds: Option<usize>,
+    /// Threads that compute [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
+    pub threads: Option<usize>,
+    /// Compare saved evaluations in place of running one: given twice, before and after.
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "baseline", "rounds", "threads"])]
+    pub saved: Vec<PathBuf>,
+    /// Compare them although machine, files, threads or lengths differ.
+    #[arg(long, help_heading = "Saved evaluations", requires = "saved")]
+    pub despite_differences: bool,
+    /// Print one JSON object in place of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Folder of a grid: `speckv profile --grid DIR`.
+    #[arg(long, value_name = "DIR")]
+    pub grid: Option<PathBuf>,
+    /// Folder of a trace: `speckv profile --trace DIR`.
+    #[arg(long, value_name = "DIR")]
+    pub trace: Option<PathBuf>,
+    /// Report of a comparison: `speckv bench --output DIR` writes DIR/report.json.
+    #[arg(long, value_name = "FILE")]
+    pub bench: Option<PathBuf>,
+    /// Evaluation: `speckv evaluate --output DIR` writes DIR/evaluation.json.
+    #[arg(long, value_name = "FILE")]
+    pub evaluation: Option<PathBuf>,
+    /// Costs of passes: the JSON of `speckv bench --curve MODEL`; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub curve: Vec<PathBuf>,
+    /// Title of the report.
+    #[arg(long, value_name = "TEXT", default_value = "SpecKV: a pair of models, measured")]
+    pub title: String,
+    /// Folder for report.html and each figure as SVG.
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,

@@ -13,7 +13,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
-pub use lab::{ProfileArgs, ReplayArgs, SplitChoice, TrainArgs};
+pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
 pub use perplexity::PerplexityArgs;
 pub use serve::{LogFormat, ServeArgs};
 pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList};
@@ -67,12 +67,19 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
-    /// Record what target, draft and look-up say at every position of a workload's texts.
-    Profile(ProfileArgs),
+    /// Record a pair on a workload: every position for training and replay, or the paper's grid of gammas.
+    Profile(Box<ProfileArgs>),
     /// Fit the predictor of acceptance to recorded traces.
     Train(TrainArgs),
     /// Replay controllers over recorded traces, token for token, in modelled time.
     Replay(ReplayArgs),
+    /// Compare controllers with a baseline, prompt by prompt, with tests and intervals; or two saved evaluations.
+    #[command(after_help = controllers::help())]
+    Evaluate(Box<EvaluateArgs>),
+    /// Put recordings and measurements together into one HTML file with figures.
+    Report(ReportArgs),
+    /// Repeat the SpecKV paper on its public data, and audit it in tokens per second.
+    Paper(PaperArgs),
 }
 
 /// Arguments of `run`.

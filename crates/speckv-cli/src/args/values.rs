@@ -151,6 +151,15 @@ pub(super) fn gamma_list(text: &str) -> Result<GammaList, String> {
     text.split(',').map(|part| gamma()(part.trim())).collect::<Result<_, _>>().map(GammaList)
 }
 
+/// Parser of the gammas of a grid: rising numbers separated by commas, 0 for plain decoding.
+pub(super) fn grid_gammas(text: &str) -> Result<GammaList, String> {
+    let one = whole(0..=MAX_GAMMA, "0 is plain decoding; 0,2,4,6,8 is the paper's grid with it");
+    let mut list = text.split(',').map(|part| one(part.trim())).collect::<Result<Vec<_>, _>>()?;
+    list.sort_unstable();
+    list.dedup();
+    Ok(GammaList(list))
+}
+
 /// Token ids separated by commas or spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenList(pub Vec<Token>);

@@ -2,14 +2,17 @@
 
 mod bench;
 mod chat;
+mod evaluate;
 mod identity;
 mod inspect;
 mod models;
+mod paper;
 mod perplexity;
 mod profile;
 mod pull;
 mod quantize;
 mod replay;
+mod report;
 mod run;
 mod score;
 mod serve;
@@ -41,5 +44,8 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Profile(args) => profile::run(&args, printer),
         Command::Train(args) => train::run(&args, printer),
         Command::Replay(args) => replay::run(&args, printer),
+        Command::Evaluate(args) => evaluate::run(&args, printer),
+        Command::Report(args) => report::run(&args, printer),
+        Command::Paper(args) => paper::run(&args, printer),
     }
 }

@@ -1,37 +1,17 @@
 //! `speckv bench`: plain decoding, fixed gammas and controllers on one workload, in one table.
 
-use std::{
-    fs,
-    io::Write,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
-
-use speckv::{
-    controller::{ControllerParts, PaperPredictor},
-    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
-    engine::Clock,
-    model::LanguageModel,
-};
-use speckv_cpu::model::{CacheType, CpuModel};
-use speckv_lab::workload::Workload;
+use std::{fs, num::NonZeroUsize};
 
 use crate::{
-    answer,
-    args::{BenchArgs, ComparisonOptions, DraftChoice, DraftWeightOptions},
-    calibration,
-    comparison::{self, Contestant, Field, Race, Report, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled},
-    controllers,
-    conversation::Conversation,
-    failure::{Failure, Outcome, chain},
+    args::{BenchArgs, WeightOptions},
+    comparison::{
+        self, Report,
+        live::{Contest, Live},
+    },
+    failure::{Failure, Outcome},
     interrupt::Interrupt,
     obtain::Shelf,
-    pair::Pair,
-    paper_weights,
     printer::Printer,
-    progress::Unit,
     settings::{self, PairSettings},
 };
 
@@ -42,48 +22,30 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let BenchArgs { comparison: options, compression: compressions, draft_weights, rounds, threads, json, .. } = args;
     let json = *json;
     let shelf = Shelf::from_environment()?;
-    let (target, draft) =
-        PairSettings::models(options.model.as_ref(), options.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
-    let has_model = draft.model().is_some();
-    if draft == DraftChoice::None {
-        return Err(Failure::usage(
-            "without a draft there is nothing to compare",
-            "give --draft MODEL or --draft ngram",
-        ));
-    }
-    if options.spoil_draft && !has_model {
-        return Err(Failure::usage(
-            "there is no draft model to spoil",
-            "give --draft MODEL, or leave --spoil-draft away",
-        ));
-    }
-    let contestants = contestants(options, compressions.len() > 1, has_model)?;
-    let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
-    let workload = workload(options)?;
+    let several = compressions.len() > 1;
+    let contest = Contest::new(options, several, &shelf)?;
     let interrupt = Interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    let DraftWeightOptions { draft_compression, draft_head } = *draft_weights;
-    let several = compressions.len() > 1;
     let mut reports = Vec::new();
     for &compression in compressions {
+        let weights = WeightOptions { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
-            target: target.clone(),
-            draft: draft.clone(),
-            threads,
             context: options.ctx,
-            compression,
-            draft_compression,
-            draft_head,
-            cache_type: CacheType::F16,
+            ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &weights)
         };
         let folder = match &options.output {
             Some(folder) if several => Some(folder.join(compression.to_string())),
             folder => folder.clone(),
         };
-        let setting =
-            Setting { settings: &settings, contestants: &contestants, paper: paper.as_ref(), workload: &workload };
-        let report =
-            one(&setting, options, rounds.unwrap_or(ROUNDS), folder.as_deref(), (&shelf, &interrupt, printer))?;
+        let around = (&shelf, &interrupt, printer);
+        let live = Live::run(&contest, &settings, options, rounds.unwrap_or(ROUNDS), folder.as_deref(), around)?;
+        let Live { subject, texts, race, .. } = live;
+        let report = Report::new(subject, &texts, &contest.contestants, &race.samples, race.stopped);
+        if let Some(folder) = folder {
+            let path = folder.join("report.json");
+            let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+            fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
+        }
         if !json {
             let head = if several { format!("{compression}\n") } else { String::new() };
             printer.data(&format!("{head}{}", report.as_text()))?;
@@ -114,200 +76,4 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     Ok(())
-}
-
-/// One target with those who are compared on it.
-struct Setting<'a> {
-    settings: &'a PairSettings,
-    contestants: &'a [Contestant],
-    paper: Option<&'a PaperPredictor>,
-    workload: &'a Workload,
-}
-
-/// The comparison with one compression of the target.
-fn one(
-    setting: &Setting<'_>,
-    options: &ComparisonOptions,
-    rounds: usize,
-    folder: Option<&Path>,
-    (shelf, interrupt, printer): (&Shelf, &Interrupt, &Printer),
-) -> Outcome<Report> {
-    if let Some(folder) = folder {
-        fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
-    }
-    let mut pair = Pair::load_with(setting.settings, shelf, interrupt, printer, |draft, vocab_size| {
-        drafter(draft, vocab_size, options.spoil_draft)
-    })?;
-    let texts = texts(&pair, setting.workload, options)?;
-    let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
-    let parts = controllers::parts(pair.engine.target(), pair.draft.as_deref(), costs.model.clone(), 0.0, None);
-    let parts = ControllerParts { paper: setting.paper.cloned(), ..parts };
-    let rules = Rules {
-        max_tokens: options.max_tokens,
-        rounds,
-        seed: options.seed,
-        end_tokens: pair.tokenizer.end_tokens().to_vec(),
-    };
-    let target = Arc::clone(pair.engine.target());
-    let subject = Subject {
-        target: pair.target_path.display().to_string(),
-        compression: target.compression().to_string(),
-        target_bytes: target.pass_bytes(),
-        draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
-        draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
-        draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
-        spoiled_draft: options.spoil_draft,
-        threads: target.threads(),
-        instruction_set: target.isa().name().to_owned(),
-        split: options.split.to_string(),
-        prompts: 0,
-        max_tokens: rules.max_tokens,
-        rounds: rules.rounds,
-        seed: rules.seed,
-        costs: costs.view(),
-    };
-    let field = Field { texts: &texts, contestants: setting.contestants, parts: &parts };
-    let mut samples = folder.map(Samples::create).transpose()?;
-    let race = measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
-    if race.samples.is_empty() {
-        return Err(Failure::interrupted(
-            "stopped before anybody had answered a prompt",
-            "fewer --controllers, --gammas or --max-tokens take less time",
-        ));
-    }
-    let report = Report::new(subject, &texts, setting.contestants, &race.samples, race.stopped);
-    if let Some(folder) = folder {
-        let path = folder.join("report.json");
-        let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
-        fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
-    }
-    Ok(report)
-}
-
-/// Who takes part.
-fn contestants(options: &ComparisonOptions, several: bool, has_model: bool) -> Outcome<Vec<Contestant>> {
-    let list = match &options.controllers {
-        Some(names) if names.iter().any(|name| name == "none") => {
-            Contestant::list(&options.gammas.0, &[""; 0], has_model)
-        }
-        Some(names) => Contestant::list(&options.gammas.0, names, has_model),
-        None if several => Contestant::list(&options.gammas.0, &["speckv"], has_model),
-        None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
-    };
-    list.map_err(|message| match message.split_once("\nhint: ") {
-        Some((message, hint)) => Failure::usage(message, hint),
-        None => Failure::usage(message, "`speckv bench --help` shows every option"),
-    })
-}
-
-fn workload(options: &ComparisonOptions) -> Outcome<Workload> {
-    let workload = match &options.workload {
-        Some(folder) => Workload::from_dir(folder),
-        None => Workload::builtin(),
-    };
-    let workload = workload.map_err(|error| {
-        Failure::new(
-            chain(&error),
-            "a workload is a folder of .jsonl files, one prompt a line, named after their tasks",
-        )
-    })?;
-    if let Some(task) = options.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str())) {
-        return Err(Failure::usage(
-            format!("{task:?} is no task of the workload"),
-            format!("its tasks are {}", workload.tasks().join(", ")),
-        ));
-    }
-    Ok(workload)
-}
-
-/// The chosen prompts as the models read them. All are checked before anything is measured.
-fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outcome<Vec<Text>> {
-    let wanted = |task: &str| options.tasks.is_empty() || options.tasks.iter().any(|name| name == task);
-    let mut texts = Vec::new();
-    for task in workload.tasks().into_iter().filter(|task| wanted(task)) {
-        let prompts = workload.select(options.split, Some(task));
-        for prompt in prompts.take(options.prompts_per_task.unwrap_or(usize::MAX)) {
-            let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
-            let (needed, context) = (tokens.len() + options.max_tokens, pair.engine.target().context_length());
-            if needed > context {
-                return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
-            }
-            texts.push(Text { id: prompt.id.clone(), task: prompt.task.clone(), tokens });
-        }
-    }
-    if texts.is_empty() {
-        return Err(Failure::usage(
-            format!("there is no prompt in the {} split", options.split),
-            "try the other --split",
-        ));
-    }
-    Ok(texts)
-}
-
-/// Look-up, and the draft model where there is one; contestants are shown what they may use.
-fn drafter(draft: Option<Arc<CpuModel>>, vocab_size: usize, spoil: bool) -> Box<dyn Drafter> {
-    let ngram = NgramDrafter::new(NgramSettings::default());
-    match draft {
-        None => Box::new(ngram),
-        Some(draft) if spoil => Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), vocab_size))),
-        Some(draft) => Box::new(Both::new(ngram, ModelDrafter::new(draft, vocab_size))),
-    }
-}
-
-fn measure(
-    pair: &mut Pair,
-    field: &Field<'_>,
-    rules: &Rules,
-    mut file: Option<&mut Samples>,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Outcome<Race> {
-    let mut progress = printer.progress("measuring", Unit::Items, Duration::ZERO);
-    let clock = Clock::system();
-    let mut failure = None;
-    let outcome = race(
-        &mut pair.engine,
-        &clock,
-        field,
-        rules,
-        &mut |done, total| {
-            progress.at(done, total);
-            !interrupt.is_raised()
-        },
-        &mut |samples| {
-            if let Some(file) = &mut file {
-                let written = samples.iter().try_for_each(|sample| file.write(sample, field));
-                failure = failure.take().or(written.err());
-            }
-        },
-    );
-    progress.finish();
-    match failure {
-        Some(failure) => Err(failure),
-        None => outcome.map_err(|error| answer::engine_failure(&error)),
-    }
-}
-
-/// The file of all samples; what is measured is written at once, so that a crash loses one block at most.
-struct Samples {
-    path: PathBuf,
-    file: fs::File,
-}
-
-impl Samples {
-    fn create(folder: &Path) -> Outcome<Self> {
-        let path = folder.join("samples.csv");
-        let created = fs::File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", Sample::COLUMNS)?;
-            Ok(file)
-        });
-        let file = created.map_err(|error| Failure::io("write", &path, &error))?;
-        Ok(Samples { path, file })
-    }
-
-    fn write(&mut self, sample: &Sample, field: &Field<'_>) -> Outcome<()> {
-        let text = &field.texts[sample.prompt];
-        let row = sample.row(&text.id, &text.task, &field.contestants[sample.contestant].name);
-        writeln!(self.file, "{row}").map_err(|error| Failure::io("write", &self.path, &error))
-    }
 }

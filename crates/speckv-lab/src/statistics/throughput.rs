@@ -1,10 +1,12 @@
 //! Throughputs, their ratios, and how sure they are.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use speckv::sampling::Randomness;
 
+use super::quantile;
+
 /// Tokens and seconds of one contestant on one prompt, summed over rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cell {
     /// Tokens generated.
     pub tokens: f64,
@@ -13,7 +15,7 @@ pub struct Cell {
 }
 
 /// A ratio of throughputs with its 95% interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The ratio.
     pub value: f64,
@@ -62,13 +64,6 @@ pub fn ratio(a: &[Cell], b: &[Cell], seed: u64) -> Option<Ratio> {
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (quantile(&ratios, 0.025)?, quantile(&ratios, 0.975)?);
     Some(Ratio { value, low, high })
-}
-
-/// Value at place `q (n - 1)` of sorted numbers, between neighbours by linear interpolation.
-fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let place = q * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    Some(below + (above - below) * place.fract())
 }
 
 fn sums<'a>(cells: impl Iterator<Item = &'a Cell>) -> (f64, f64) {

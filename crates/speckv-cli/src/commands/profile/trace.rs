@@ -1,8 +1,6 @@
-//! `speckv profile --trace`: records what target, draft and look-up say on a workload.
+//! `speckv profile --trace DIR`: records what target, draft and look-up say at every position.
 
 use std::{
-    fs::File,
-    io::Read,
     num::NonZeroUsize,
     ops::ControlFlow,
     path::Path,
@@ -11,16 +9,16 @@ use std::{
 };
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use speckv::{draft::NgramSettings, engine::MAX_GAMMA};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{Depths, Recorder, RecordingError, Task},
-    run_folder::{ModelFacts, Origin, Run, RunFolder, RunFolderError, Settings},
+    run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
     trace_file::{FORMAT, PromptFacts},
-    workload::{Prompt, Workload, WorkloadError},
+    workload::Prompt,
 };
 
+use super::choose;
 use crate::{
     answer,
     args::{DraftChoice, ProfileArgs},
@@ -34,11 +32,12 @@ use crate::{
     pair::Pair,
     printer::Printer,
     progress::Unit,
+    provenance,
     settings::{PairSettings, cores},
     units,
 };
 
-pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
+pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
     let (target, draft) =
         PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
@@ -56,11 +55,7 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
-    let facts = |name: &str, path: &Path, model: &CpuModel| -> Outcome<ModelFacts> {
-        let (sha256, bytes) = checksum(path, &interrupt, printer)?;
-        let compression = model.weight_type().name().into();
-        Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
-    };
+    let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, &interrupt, printer);
     let ngram = NgramSettings::default();
     let settings = Settings {
         format: FORMAT,
@@ -77,17 +72,16 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
         threads: threads.get(),
         target_compression: controllers::compression(&target_model),
     };
-    let resumed = RunFolder::resume(&args.trace, &settings).map_err(|error| folder_failure(&error))?;
+    let resumed = RunFolder::resume(trace, &settings).map_err(|error| folder_failure(&error))?;
     let folder = match resumed {
         Some(folder) => folder,
         None => {
-            let command = std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1)).collect();
             let cost = match cost {
                 Some(cost) => cost,
                 None => calibration::costs(&pair, false, &interrupt, printer)?.model,
             };
-            let origin = Origin { machine: machine::describe(), command, cost: Some(cost) };
-            RunFolder::create(&args.trace, &Run { settings, origin }).map_err(|error| folder_failure(&error))?
+            let origin = Origin { machine: machine::describe(), command: provenance::command(), cost: Some(cost) };
+            RunFolder::create(trace, &Run { settings, origin }).map_err(|error| folder_failure(&error))?
         }
     };
 
@@ -141,7 +135,7 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     let seconds = began.elapsed().as_secs_f64();
     if args.json {
         printer.json(&json!({
-            "folder": args.trace.display().to_string(),
+            "folder": trace.display().to_string(),
             "prompts": prompts.len(),
             "recorded": recorded,
             "tokens": tokens,
@@ -152,38 +146,9 @@ pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
         printer.data(&format!(
             "{recorded} prompts recorded in {time}, {resumed} were there: {} in all, {}\n",
             prompts.len(),
-            args.trace.display()
+            trace.display()
         ))
     }
-}
-
-/// The prompts that the options name, in the workload's order.
-fn choose(args: &ProfileArgs) -> Outcome<Vec<Prompt>> {
-    let workload = match &args.workload {
-        Some(folder) => Workload::from_dir(folder),
-        None => Workload::builtin(),
-    };
-    let workload = workload.map_err(|error: WorkloadError| {
-        Failure::new(chain(&error), "a workload is a folder of *.jsonl files; see workloads/README.md")
-    })?;
-    if let Some(unknown) = args.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str())) {
-        return Err(Failure::usage(
-            format!("the workload has no task {unknown:?}"),
-            format!("its tasks are {}", workload.tasks().join(", ")),
-        ));
-    }
-    let mut chosen = Vec::new();
-    for task in workload.tasks() {
-        if args.tasks.is_empty() || args.tasks.iter().any(|wanted| wanted == task) {
-            let of_task =
-                workload.prompts().iter().filter(|prompt| prompt.task == task && args.split.takes(prompt.split));
-            chosen.extend(of_task.take(args.prompts_per_task.unwrap_or(usize::MAX)).cloned());
-        }
-    }
-    if chosen.is_empty() {
-        return Err(Failure::usage("no prompt of the workload is chosen", "give other --tasks or another --split"));
-    }
-    Ok(chosen)
 }
 
 fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<PromptFacts> {
@@ -198,36 +163,8 @@ fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<Prom
     })
 }
 
-/// A path's file name: where a file lies says nothing about it.
-fn shown_name(name: &str) -> String {
-    Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// SHA-256 and size of a file.
-fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcome<(String, u64)> {
-    let io = |error| Failure::io("read", path, &error);
-    let mut file = File::open(path).map_err(io)?;
-    let total = file.metadata().map_err(io)?.len();
-    let mut progress = printer.progress("checksum", Unit::Bytes, Duration::from_secs(2));
-    let (mut hasher, mut buffer, mut read) = (Sha256::new(), vec![0; 1 << 20], 0);
-    loop {
-        let count = file.read(&mut buffer).map_err(io)?;
-        if count == 0 {
-            break;
-        }
-        if interrupt.is_raised() {
-            return Err(Failure::interrupted("stopped before anything was recorded", "the same command begins again"));
-        }
-        hasher.update(&buffer[..count]);
-        read += count as u64;
-        progress.at(read, total);
-    }
-    let digits = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((digits, read))
-}
-
 /// A folder's failure in the user's words.
-pub(super) fn folder_failure(error: &RunFolderError) -> Failure {
+pub(in crate::commands) fn folder_failure(error: &RunFolderError) -> Failure {
     Failure::from_error(error, Some(error.hint()), "")
 }
 

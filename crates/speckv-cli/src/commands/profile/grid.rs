@@ -1,0 +1,216 @@
+//! `speckv profile --grid DIR`: every gamma on every prompt, step by step.
+
+use std::{
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use speckv::token::Token;
+use speckv_cpu::{model::CpuModel, tokenizer::StreamDecoder};
+use speckv_lab::{
+    grid::{
+        BlockTask, GridError, GridFolder, GridRun, GridSettings, StepRow,
+        folder::{BlockName, FORMAT},
+        run_block,
+    },
+    run_folder::{ModelFacts, Origin, Settings},
+    workload::Prompt,
+};
+
+use super::choose;
+use crate::{
+    answer,
+    args::{DraftChoice, DraftHead, ProfileArgs, WeightOptions},
+    conversation::Conversation,
+    failure::{Failure, Outcome, chain},
+    interrupt::Interrupt,
+    machine,
+    obtain::Shelf,
+    pair::Pair,
+    printer::Printer,
+    progress::Unit,
+    provenance,
+    settings::{PairSettings, cores},
+    units,
+};
+
+pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome<()> {
+    let shelf = Shelf::from_environment()?;
+    let (target, draft) =
+        PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+    if draft == DraftChoice::None && args.gammas.0 != [0] {
+        return Err(Failure::usage(
+            "without a draft only --gammas 0 can be recorded",
+            "give --draft MODEL or --draft ngram",
+        ));
+    }
+    let prompts = choose(args)?;
+    let interrupt = Interrupt::install();
+    let began = Instant::now();
+    let compressions =
+        if args.compressions.is_empty() { vec![args.weights.compression] } else { args.compressions.clone() };
+    let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
+    let mut folder = None;
+    for &compression in &compressions {
+        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+        let weights = WeightOptions { compression, ..args.weights.clone() };
+        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &weights);
+        let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+        let here = match folder.take() {
+            Some(folder) => folder,
+            None => open(args, path, &settings, &pair, &interrupt, printer)?,
+        };
+        record(args, &compression.to_string(), &prompts, &here, &mut pair, &mut all, (&interrupt, printer))?;
+        folder = Some(here);
+    }
+    let rows = folder.map_or(Ok(0), |folder| folder.assemble()).map_err(|error| failure(&error))?;
+    if args.json {
+        return printer.json(&json!({
+            "folder": path.display().to_string(),
+            "prompts": all.prompts,
+            "recorded": all.recorded,
+            "steps": rows,
+            "seconds": began.elapsed().as_secs_f64(),
+        }));
+    }
+    printer.data(&format!(
+        "{} prompts recorded in {}, {} were there: {rows} steps in {}\n",
+        all.recorded,
+        units::duration(began.elapsed()),
+        all.prompts - all.recorded,
+        path.join("steps.csv").display()
+    ))
+}
+
+#[derive(Default)]
+struct Tally {
+    prompts: usize, // times compressions
+    recorded: usize,
+    before: usize, // done, there before included
+}
+
+/// The folder, begun now or before with the same settings.
+fn open(
+    args: &ProfileArgs,
+    path: &Path,
+    asked: &PairSettings,
+    pair: &Pair,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> Outcome<GridFolder> {
+    let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, interrupt, printer);
+    let settings = GridSettings {
+        format: FORMAT,
+        version: Settings::version(),
+        target: ModelFacts {
+            compression: "by row".into(),
+            ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
+        },
+        draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {
+            (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
+            _ => None,
+        },
+        draft_compression: asked.draft_compression.to_string(),
+        draft_head: match asked.draft_head {
+            DraftHead::Whole => None,
+            DraftHead::First(tokens) => Some(tokens),
+        },
+        gammas: args.gammas.0.clone(),
+        max_tokens: args.max_tokens,
+        threads: asked.threads.get(),
+        seed: args.seed,
+    };
+    if let Some(folder) = GridFolder::resume(path, &settings).map_err(|error| failure(&error))? {
+        return Ok(folder);
+    }
+    let origin = Origin { machine: machine::describe(), command: provenance::command(), cost: None };
+    GridFolder::create(path, &GridRun { settings, origin }).map_err(|error| failure(&error))
+}
+
+/// All prompts that are missing under one compression.
+fn record(
+    args: &ProfileArgs,
+    compression: &str,
+    prompts: &[Prompt],
+    folder: &GridFolder,
+    pair: &mut Pair,
+    all: &mut Tally,
+    (interrupt, printer): (&Interrupt, &Printer),
+) -> Outcome<()> {
+    let there = folder.blocks().map_err(|error| failure(&error))?;
+    let mut missing: Vec<(&Prompt, BlockName, Vec<Token>)> = Vec::new();
+    for prompt in prompts {
+        let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+        let (needed, context) =
+            (tokens.len() + args.max_tokens, speckv::model::LanguageModel::context_length(&**pair.engine.target()));
+        if needed > context {
+            return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
+        }
+        let text: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+        let digest = provenance::digest(&text)[..12].to_owned();
+        let name = BlockName { compression: compression.into(), prompt_id: prompt.id.clone(), digest };
+        if folder.holds(&name, &there).map_err(|error| failure(&error))? {
+            all.before += 1;
+        } else {
+            missing.push((prompt, name, tokens));
+        }
+    }
+    if missing.len() < prompts.len() {
+        printer.note(&format!(
+            "{compression}: {} of {} prompts are recorded already",
+            prompts.len() - missing.len(),
+            prompts.len()
+        ));
+    }
+    let end_tokens = pair.tokenizer.end_tokens().to_vec();
+    let per_prompt = (args.gammas.0.len() * args.max_tokens) as u64;
+    let mut progress = printer.progress(&format!("recording {compression}"), Unit::Tokens, Duration::from_secs(2));
+    let Pair { engine, tokenizer, .. } = pair;
+    for (prompt, name, tokens) in missing {
+        let row = StepRow {
+            compression: compression.into(),
+            task: prompt.task.clone(),
+            prompt_id: prompt.id.clone(),
+            split: prompt.split.to_string(),
+            seed: args.seed,
+            ..StepRow::default()
+        };
+        let task = BlockTask {
+            row: &row,
+            prompt: &tokens,
+            gammas: &args.gammas.0,
+            max_tokens: args.max_tokens,
+            end_tokens: &end_tokens,
+        };
+        let mut pieces = || {
+            let mut decoder = StreamDecoder::new(&*tokenizer);
+            move |token| decoder.push(token)
+        };
+        let done = all.before as u64 * per_prompt;
+        let total = all.prompts as u64 * per_prompt;
+        let block = run_block(engine, &task, &mut pieces, &mut |at| {
+            progress.at(done + at as u64, total);
+            if interrupt.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let Some(block) = block.map_err(|error| answer::engine_failure(&error).about(&prompt.id))? else {
+            progress.finish();
+            return Err(Failure::interrupted(
+                format!("stopped with {} of {} prompts recorded", all.before, all.prompts),
+                "the same command goes on with the prompts that are missing",
+            ));
+        };
+        folder.save(&name, &block).map_err(|error| failure(&error))?;
+        all.recorded += 1;
+        all.before += 1;
+    }
+    Ok(())
+}
+
+/// A grid's failure in the user's words.
+pub(super) fn failure(error: &GridError) -> Failure {
+    Failure::new(chain(error), error.hint())
+}

@@ -1,0 +1,109 @@
+//! Which files a measurement is about: their names, sums and shapes, as recordings keep them.
+
+use std::{fs::File, io::Read, path::Path, time::Duration};
+
+use sha2::{Digest, Sha256};
+use speckv_cpu::model::CpuModel;
+use speckv_lab::run_folder::ModelFacts;
+
+use crate::{
+    controllers,
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    printer::Printer,
+    progress::Unit,
+};
+
+/// What a recording says of a model that was asked for as `name` and lies at `path`.
+///
+/// # Errors
+/// A file that cannot be read, or an interruption.
+pub fn facts(
+    name: &str,
+    path: &Path,
+    model: &CpuModel,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> Outcome<ModelFacts> {
+    let (sha256, bytes) = checksum(path, interrupt, printer)?;
+    let compression = model.weight_type().name().into();
+    Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
+}
+
+/// A path's file name: where a file lies says nothing about it.
+#[must_use]
+pub fn shown_name(name: &str) -> String {
+    Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The command line of this process, the program under its plain name.
+#[must_use]
+pub fn command() -> Vec<String> {
+    std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1)).collect()
+}
+
+/// SHA-256 of bytes in lower-case hexadecimal digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 and size of a file; of a folder, of the files in it by name, each preceded by its name and a zero byte.
+///
+/// # Errors
+/// A file that cannot be read, or an interruption.
+pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcome<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut read = 0;
+    if !path.is_dir() {
+        feed(&mut hasher, path, &mut read, interrupt, printer)?;
+        return Ok((hexadecimal(&hasher.finalize()), read));
+    }
+    let io = |error| Failure::io("read", path, &error);
+    let entries = std::fs::read_dir(path).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    for file in files {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update([0]);
+        feed(&mut hasher, &file, &mut read, interrupt, printer)?;
+    }
+    Ok((hexadecimal(&hasher.finalize()), read))
+}
+
+fn feed(hasher: &mut Sha256, path: &Path, sum: &mut u64, interrupt: &Interrupt, printer: &Printer) -> Outcome<()> {
+    let io = |error| Failure::io("read", path, &error);
+    let mut file = File::open(path).map_err(io)?;
+    let total = file.metadata().map_err(io)?.len();
+    let mut progress = printer.progress("checksum", Unit::Bytes, Duration::from_secs(2));
+    let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
+    loop {
+        let count = file.read(&mut buffer).map_err(io)?;
+        if count == 0 {
+            *sum += read;
+            return Ok(());
+        }
+        if interrupt.is_raised() {
+            return Err(Failure::interrupted("stopped before anything was recorded", "the same command begins again"));
+        }
+        hasher.update(&buffer[..count]);
+        read += count as u64;
+        progress.at(read, total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Oracle: FIPS 180-2, appendix B.1.
+    #[test]
+    fn digests_are_sha_256_in_lower_case() {
+        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(shown_name("some/where/model.gguf"), "model.gguf");
+    }
+}

@@ -1,0 +1,18 @@
+//! How sure is a difference? Pure arithmetic: random numbers come in as a stream, and nothing here knows what the numbers mean.
+
+mod bootstrap;
+mod effect;
+mod holm;
+mod mersenne;
+mod moments;
+mod permutation;
+pub mod throughput;
+mod wilcoxon;
+
+pub use bootstrap::{Interval, PairedTest, mean_interval, paired_bootstrap};
+pub use effect::{cohens_dz, hodges_lehmann, rank_biserial};
+pub use holm::holm;
+pub use mersenne::MersenneTwister;
+pub use moments::{correlation, mean, mean_squared_error, median, quantile, sample_deviation};
+pub use permutation::sign_flip;
+pub use wilcoxon::{SignedRank, signed_rank};
