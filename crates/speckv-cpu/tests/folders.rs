@@ -153,7 +153,7 @@ fn shapes() -> [Tiny; 5] {
 fn a_folder_says_what_the_same_model_says_as_gguf() {
     let tokens: Vec<u32> = (0..40).map(|i| (i * 29 + 3) % 250).collect();
     for tiny in shapes() {
-        let gguf = load(&Arc::new(Gguf::from_bytes(tiny.to_bytes().unwrap()).unwrap())).unwrap();
+        let gguf = load(Arc::new(Gguf::from_bytes(tiny.to_bytes().unwrap()).unwrap())).unwrap();
         let expected = logits(&gguf, &tokens);
         for shards in [1, 3] {
             let folder = TempDir::new().unwrap();

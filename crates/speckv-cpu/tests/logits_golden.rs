@@ -19,7 +19,7 @@ use support::{MODELS, golden, model, tokens};
 fn load(name: &str) -> Option<CpuModel> {
     let mut options = LoadOptions::new(Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap()));
     options.context = Some(1024);
-    Some(CpuModel::load(&Arc::new(model(name)?), &options, &mut |_| {}).unwrap())
+    Some(CpuModel::load(Arc::new(model(name)?), &options, &mut |_| {}).unwrap())
 }
 
 /// Natural-log probabilities of a row of logits.

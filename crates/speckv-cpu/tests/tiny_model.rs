@@ -144,7 +144,7 @@ fn a_cache_of_bytes_gives_the_same_bits_token_by_token() {
 #[test]
 fn a_cache_that_cannot_hold_the_heads_is_refused_by_name() {
     let asked = LoadOptions { cache_type: CacheType::Q8_0, ..options(1) };
-    let error = CpuModel::load(&file(&Tiny::default()), &asked, &mut |_| {}).unwrap_err().to_string();
+    let error = CpuModel::load(file(&Tiny::default()), &asked, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("q8_0") && error.contains("16") && error.contains("f16 is supported"), "{error}");
 }
 
@@ -251,7 +251,7 @@ fn a_full_context_is_refused_and_changes_nothing() {
 #[test]
 fn what_is_wrong_with_a_file_is_named() {
     let load = |tiny: Tiny, context| {
-        CpuModel::load(&file(&tiny), &LoadOptions { context, ..options(1) }, &mut |_| {}).unwrap_err()
+        CpuModel::load(file(&tiny), &LoadOptions { context, ..options(1) }, &mut |_| {}).unwrap_err()
     };
     let architecture = load(Tiny { architecture: "mamba", ..Tiny::default() }, None);
     assert!(matches!(architecture, LoadError::Config(ConfigError::Architecture(name)) if name == "mamba"));

@@ -26,6 +26,9 @@ struct Entry<'a> {
     bytes: Cow<'a, [u8]>, // empty where they come only when the file is written
 }
 
+/// Gives the bytes of a tensor by its name.
+pub type BytesOf<'f, 'b, E> = dyn FnMut(&str) -> Result<Cow<'b, [u8]>, E> + 'f;
+
 impl<'a> Writer<'a> {
     /// A file without metadata and tensors.
     #[must_use]
@@ -134,11 +137,7 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// As [`save`](Self::save), and those of `bytes`. What was written until then stays.
-    pub fn save_with<'b, E: From<GgufError>>(
-        &self,
-        path: &Path,
-        bytes: &mut dyn FnMut(&str) -> Result<Cow<'b, [u8]>, E>,
-    ) -> Result<(), E> {
+    pub fn save_with<'b, E: From<GgufError>>(&self, path: &Path, bytes: &mut BytesOf<'_, 'b, E>) -> Result<(), E> {
         let alignment = self.alignment()?; // checked before there is a file
         let failed = |source| GgufError::Io { action: "write", path: path.to_owned(), source };
         let mut out = BufWriter::new(File::create(path).map_err(failed)?);

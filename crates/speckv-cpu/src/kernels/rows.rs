@@ -100,7 +100,7 @@ pub(crate) fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f
         Activation::Gelu => {
             for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
                 let cubic = gate * (1.0 + 0.044_715 * (gate * gate));
-                *out = gate / (1.0 + exp(-1.595_769_1 * cubic)) * up;
+                *out = gate / (1.0 + exp(-1.595_769 * cubic)) * up;
             }
         }
     }

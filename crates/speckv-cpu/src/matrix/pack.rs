@@ -365,9 +365,9 @@ impl Matrix {
                 return;
             }
             let (mut values, mut converted) = (vec![0.0; columns], Vec::new());
-            let rows = (0..GROUP).map_while(row);
+            let mut rows = (0..GROUP).map_while(row);
             let count = rows.clone().count();
-            match rows.map(|row| convert(from, row, weight_type, isa, &mut values, &mut converted)).collect() {
+            match rows.try_for_each(|row| convert(from, row, weight_type, isa, &mut values, &mut converted)) {
                 Ok(()) => {
                     let size = converted.len() / count;
                     pack_rows(weight_type, |i| converted.get(i * size..(i + 1) * size), out);
