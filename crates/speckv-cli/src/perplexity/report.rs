@@ -75,7 +75,7 @@ pub struct AgainstReport {
 }
 
 impl Report {
-    /// Sums up. `rows` are those of [`measure`](super::measure), at least one.
+    /// Sums up. `rows` are those of [`measure`](super::measure()), at least one.
     #[must_use]
     pub fn new(
         text: String,
