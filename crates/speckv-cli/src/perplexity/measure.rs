@@ -1,6 +1,6 @@
 //! Models over windows.
 //!
-//! Target and reference read the same [`CHUNK`] tokens in turn; their logits are compared and forgotten. Memory is the weights of both, a
+//! Target and reference read the same `CHUNK` tokens in turn; their logits are compared and forgotten. Memory is the weights of both, a
 //! window's keys and values, and two times `CHUNK` rows of logits, however long the text is.
 
 use std::sync::Mutex;
