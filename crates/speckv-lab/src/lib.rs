@@ -9,6 +9,7 @@ pub mod oracle;
 pub mod paper;
 pub mod recorder;
 pub mod replay;
+pub mod report;
 pub mod run_folder;
 pub mod sheet;
 pub mod statistics;

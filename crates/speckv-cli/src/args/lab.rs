@@ -212,12 +212,12 @@ pub struct ReportArgs {
     /// Folder of a trace: `speckv profile --trace DIR`.
     #[arg(long, value_name = "DIR")]
     pub trace: Option<PathBuf>,
-    /// Report of a comparison: `speckv bench --output DIR` writes DIR/report.json.
+    /// Report of a comparison: `speckv bench --output DIR` writes DIR/report.json; may be given several times.
     #[arg(long, value_name = "FILE")]
-    pub bench: Option<PathBuf>,
-    /// Evaluation: `speckv evaluate --output DIR` writes DIR/evaluation.json.
+    pub bench: Vec<PathBuf>,
+    /// Evaluation: `speckv evaluate --output DIR` writes DIR/evaluation.json; may be given several times.
     #[arg(long, value_name = "FILE")]
-    pub evaluation: Option<PathBuf>,
+    pub evaluation: Vec<PathBuf>,
     /// Costs of passes: the JSON of `speckv bench --curve MODEL`; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub curve: Vec<PathBuf>,

@@ -6,6 +6,7 @@ mod holm;
 mod mersenne;
 mod moments;
 mod permutation;
+mod proportion;
 pub mod throughput;
 mod wilcoxon;
 
@@ -15,4 +16,5 @@ pub use holm::holm;
 pub use mersenne::MersenneTwister;
 pub use moments::{correlation, mean, mean_squared_error, median, quantile, sample_deviation};
 pub use permutation::sign_flip;
+pub use proportion::wilson;
 pub use wilcoxon::{SignedRank, signed_rank};

@@ -211,6 +211,6 @@ fn record(
 }
 
 /// A grid's failure in the user's words.
-pub(super) fn failure(error: &GridError) -> Failure {
+pub(in crate::commands) fn failure(error: &GridError) -> Failure {
     Failure::new(chain(error), error.hint())
 }

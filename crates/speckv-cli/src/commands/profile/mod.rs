@@ -3,8 +3,8 @@
 mod grid;
 mod trace;
 
+pub(super) use self::{grid::failure as grid_failure, trace::folder_failure};
 use speckv_lab::workload::{Prompt, Workload, WorkloadError};
-pub(super) use trace::folder_failure;
 
 use crate::{
     args::ProfileArgs,

@@ -1,0 +1,86 @@
+//! Predicted against observed probability of acceptance.
+
+use speckv::{
+    controller::{ControllerParts, ControllerSpec},
+    predictor::{Metrics, Question, sigmoid, train::examples},
+    record::Source,
+};
+
+use super::super::{
+    Content, Figure,
+    inputs::TraceInput,
+    plot::{Axis, Plot, Points, number},
+};
+use crate::{replay::replay, statistics::wilson, trace_file::TraceFile, workload::Split};
+
+pub(super) const TITLE: &str = "Calibration: does it happen as often as predicted?";
+
+pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
+    let held_out: Vec<&TraceFile> = input.files.iter().filter(|file| file.prompt.split == Split::Test).collect();
+    let unseen = !held_out.is_empty();
+    let files: Vec<&TraceFile> = if unseen { held_out } else { input.files.iter().collect() };
+    let facts = input.run.settings.facts();
+    let spec: ControllerSpec = "fixed:4".parse().ok()?;
+    let parts = ControllerParts { cost: input.cost.clone(), facts, ..ControllerParts::default() };
+    let (mut predicted, mut raw) = (Vec::new(), Vec::new());
+    let head = input.predictor.head(Source::Model, Question::Accept);
+    for file in &files {
+        let records = replay(spec.build(&parts).as_mut(), &file.recording.trace, &input.cost).ok()?;
+        for example in examples(&records, facts) {
+            if example.source == Source::Model && example.question == Question::Accept {
+                predicted.push((sigmoid(head.score(&example.features)), example.accepted));
+            }
+        }
+        for record in &records {
+            for (at, drafted) in record.drafted.iter().enumerate() {
+                if let Some(accepted) = record.outcome.label(at) {
+                    raw.push((drafted.signals.confidence, accepted));
+                }
+            }
+        }
+    }
+    let (ours, confidence) = (Metrics::of(&predicted)?, Metrics::of(&raw)?);
+    let names = [format!("predictor ({})", input.predictor_name), "the draft's confidence".to_owned()];
+    let axis = |label: &str| Axis::new(label, 0.0, 1.0);
+    let mut plot = Plot::new(&axis("predicted probability"), &axis("share accepted"), &names);
+    let (from, to) = ((plot.x.at(0.0), plot.y.at(0.0)), (plot.x.at(1.0), plot.y.at(1.0)));
+    plot.canvas.line("one", from, to);
+    for (series, pairs) in [&predicted, &raw].into_iter().enumerate() {
+        plot.series(series, &bins(pairs), |at, interval| {
+            format!(
+                "predicted {}: {} [{}, {}]",
+                number(at),
+                number(interval.value),
+                number(interval.low),
+                number(interval.high)
+            )
+        });
+    }
+    let auc = |metrics: &Metrics| metrics.auc.map_or_else(|| "-".into(), number);
+    let caption = format!(
+        "{} draft tokens of {} {} the predictor, drafted four at a time; ten bins of equal width, Wilson's 95 % intervals. \
+         Expected calibration error {} (confidence: {}), Brier score {} ({}), area under the curve {} ({}). The predictor is as shipped or given, without its correction while running.",
+        ours.count,
+        super::counted(files.len(), "prompt"),
+        if unseen { "that did not train" } else { "that may have trained" },
+        format_args!("{:.3}", ours.ece_10),
+        format_args!("{:.3}", confidence.ece_10),
+        format_args!("{:.3}", ours.brier),
+        format_args!("{:.3}", confidence.brier),
+        auc(&ours),
+        auc(&confidence),
+    );
+    Some(Figure { id: "calibration", title: TITLE, caption, content: Content::Panels(vec![plot.panel("")]) })
+}
+
+/// Mean prediction and share accepted in ten bins.
+fn bins(pairs: &[(f32, bool)]) -> Points {
+    let mut sums = [(0.0, 0, 0); 10]; // of predictions, accepted, all
+    for &(p, accepted) in pairs {
+        let bin = &mut sums[((p.clamp(0.0, 1.0) * 10.0) as usize).min(9)];
+        bin.0 += f64::from(p);
+        bin.1 += usize::from(accepted);
+        bin.2 += 1;
+    }
+    sums.iter().filter_map(|&(sum, accepted, all)| Some((sum / all as f64, wilson(accepted, all)?))).collect()
+}

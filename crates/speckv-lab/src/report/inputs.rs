@@ -1,0 +1,183 @@
+//! What can be drawn.
+
+use serde::Deserialize;
+use speckv::{cost::CostModel, predictor::Predictor};
+
+use crate::{
+    evaluation::Evaluation,
+    grid::{GridRun, StepRow},
+    run_folder::Run,
+    statistics::throughput::Ratio,
+    trace_file::TraceFile,
+};
+
+/// Everything that a report may be made of; every part may be missing.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// A grid with its steps.
+    pub grid: Option<(GridRun, Vec<StepRow>)>,
+    /// Traces.
+    pub trace: Option<TraceInput>,
+    /// Comparisons, each with its name.
+    pub contests: Vec<Contest>,
+    /// Cost curves.
+    pub curves: Vec<CurveFile>,
+}
+
+/// Traces and what is asked about them.
+#[derive(Debug)]
+pub struct TraceInput {
+    /// Facts of the recording.
+    pub run: Run,
+    /// All its traces.
+    pub files: Vec<TraceFile>,
+    /// Whose calibration is shown.
+    pub predictor: Predictor,
+    /// How that is called.
+    pub predictor_name: String,
+    /// Costs that replays go by.
+    pub cost: CostModel,
+}
+
+/// Settings against each other, from either kind of file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contest {
+    /// What it was about: models and compression.
+    pub name: String,
+    /// Who it was measured against.
+    pub baseline: String,
+    /// Prompts.
+    pub prompts: usize,
+    /// Who took part.
+    pub rows: Vec<ContestRow>,
+}
+
+/// One setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContestRow {
+    /// Its name.
+    pub name: String,
+    /// Tokens per second over everything.
+    pub tokens_per_second: Option<f64>,
+    /// By that of the baseline.
+    pub ratio: Option<Ratio>,
+    /// Holm's p against the baseline, if it was tested.
+    pub holm_p: Option<f64>,
+    /// Steps by tokens drafted, from 0.
+    pub gamma_histogram: Vec<usize>,
+}
+
+/// The parts of `speckv bench`'s report that are drawn.
+#[derive(Debug, Deserialize)]
+struct BenchFile {
+    subject: BenchSubject,
+    settings: Vec<BenchRow>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BenchSubject {
+    compression: Option<String>,
+    prompts: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct BenchRow {
+    setting: String,
+    tokens_per_second: Option<f64>,
+    to_off: Option<Ratio>,
+    gamma_histogram: Vec<usize>,
+}
+
+impl Contest {
+    /// From the JSON of `speckv bench` or of `speckv evaluate`.
+    ///
+    /// # Errors
+    /// JSON that is neither.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        // The evaluation knows its format's number; a report has none.
+        if let Ok(evaluation) = serde_json::from_str::<Evaluation>(text) {
+            return Ok(Self::of(&evaluation));
+        }
+        let file: BenchFile = serde_json::from_str(text)?;
+        let rows = file.settings.into_iter().map(|row| ContestRow {
+            name: row.setting,
+            tokens_per_second: row.tokens_per_second,
+            ratio: row.to_off,
+            holm_p: None,
+            gamma_histogram: row.gamma_histogram,
+        });
+        Ok(Contest {
+            name: file.subject.compression.unwrap_or_default(),
+            baseline: "off".into(),
+            prompts: file.subject.prompts,
+            rows: rows.collect(),
+        })
+    }
+
+    fn of(evaluation: &Evaluation) -> Self {
+        let baseline = evaluation.verdicts.first().map_or("off", |verdict| &verdict.against);
+        let rows = evaluation.sides.iter().map(|side| {
+            let verdict = evaluation.verdicts.iter().find(|verdict| verdict.of == side.name);
+            let itself = Ratio { value: 1.0, low: 1.0, high: 1.0 };
+            ContestRow {
+                name: side.name.clone(),
+                tokens_per_second: crate::statistics::throughput::throughput(&side.cells),
+                ratio: verdict.map(|verdict| verdict.ratio).or((side.name == baseline).then_some(itself)),
+                holm_p: verdict.map(|verdict| verdict.holm_p),
+                gamma_histogram: side.gamma_histogram.clone(),
+            }
+        });
+        Contest {
+            name: evaluation.conditions.compression.clone(),
+            baseline: baseline.into(),
+            prompts: evaluation.prompts.len(),
+            rows: rows.collect(),
+        }
+    }
+}
+
+/// The parts of `speckv bench --curve`'s report that are drawn.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CurveFile {
+    /// The model's file.
+    pub model: String,
+    /// Type of most of its weights.
+    pub tensor_type: String,
+    /// Instruction set.
+    pub instruction_set: String,
+    /// Threads.
+    pub threads: usize,
+    /// By context.
+    pub curves: Vec<Curve>,
+}
+
+/// t(n) after a context.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Curve {
+    /// Tokens already read.
+    pub context: usize,
+    /// By rows.
+    pub passes: Vec<Pass>,
+}
+
+/// A pass of n rows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Pass {
+    /// n.
+    pub rows: usize,
+    /// t(n).
+    pub milliseconds: Quartiles,
+    /// t(n) / t(1).
+    pub ratio: Quartiles,
+}
+
+/// A median with its quartiles.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Quartiles {
+    /// Half of the samples are below.
+    pub median: f64,
+    /// A quarter is below.
+    pub lower_quartile: f64,
+    /// Three quarters are below.
+    pub upper_quartile: f64,
+}

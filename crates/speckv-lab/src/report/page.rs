@@ -1,0 +1,131 @@
+//! One HTML file with everything in it.
+
+use std::fmt::Write;
+
+use super::{Content, Figure, Inputs, Missing, findings::findings, style, svg::escaped};
+use crate::run_folder::{ModelFacts, Origin};
+
+/// The page: findings, figures, what is left out, and where the numbers come from.
+#[must_use]
+pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing]) -> String {
+    let mut body = format!("<h1>{}</h1>", escaped(title));
+    let _ = write!(body, "<p class=\"lead\">{}</p>", escaped(&subject(inputs)));
+    let said = findings(inputs);
+    if !said.is_empty() {
+        body.push_str("<ul class=\"findings\">");
+        said.iter().for_each(|sentence| {
+            let _ = write!(body, "<li>{}</li>", escaped(sentence));
+        });
+        body.push_str("</ul><p class=\"caption\">Brackets are 95 % intervals over prompts or, for shares of tokens, Wilson's.</p>");
+    }
+    for (at, figure) in figures.iter().enumerate() {
+        section(&mut body, at + 1, figure);
+    }
+    if !missing.is_empty() {
+        body.push_str("<h2>Left out</h2><p class=\"caption\">These figures need data that was not given; the command makes it.</p><ul class=\"missing\">");
+        for figure in missing {
+            let _ = write!(body, "<li>{}: <code>{}</code></li>", escaped(figure.title), escaped(figure.command));
+        }
+        body.push_str("</ul>");
+    }
+    facts(&mut body, inputs);
+    let _ = write!(
+        body,
+        "<footer>Made by speckv {} from the files named above; nothing is fetched when this page is read.</footer>",
+        env!("CARGO_PKG_VERSION")
+    );
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{}{}{}</style></head><body><main>{body}</main></body></html>\n",
+        escaped(title),
+        style::COLOURS,
+        style::DRAWING,
+        style::PAGE
+    )
+}
+
+fn subject(inputs: &Inputs) -> String {
+    let of = |target: &ModelFacts, draft: Option<&ModelFacts>, origin: &Origin| {
+        let draft = draft.map_or_else(|| "look-up".to_owned(), |draft| draft.name.clone());
+        format!("{draft} drafts for {}, on {}.", target.name, origin.machine)
+    };
+    match (&inputs.grid, &inputs.trace) {
+        (Some((run, _)), _) => of(&run.settings.target, run.settings.draft.as_ref(), &run.origin),
+        (None, Some(trace)) => of(&trace.run.settings.target, trace.run.settings.draft.as_ref(), &trace.run.origin),
+        _ => "Measured by speckv.".into(),
+    }
+}
+
+fn section(body: &mut String, number: usize, figure: &Figure) {
+    let _ = write!(
+        body,
+        "<section id=\"{}\"><h2><span class=\"n\">{number}</span>{}</h2>",
+        figure.id,
+        escaped(figure.title)
+    );
+    match &figure.content {
+        Content::Html(html) => body.push_str(html),
+        Content::Panels(panels) => {
+            let one = if panels.len() == 1 { " one" } else { "" };
+            let _ = write!(body, "<div class=\"panels{one}\">");
+            for panel in panels {
+                let head =
+                    if panel.title.is_empty() { String::new() } else { format!("<h3>{}</h3>", escaped(&panel.title)) };
+                let label = format!("{} {}", figure.title, panel.title);
+                let _ = write!(body, "<div class=\"panel\">{head}{}</div>", panel.inline(label.trim()));
+            }
+            body.push_str("</div>");
+        }
+    }
+    let _ = write!(body, "<p class=\"caption\">{}</p></section>", escaped(&figure.caption));
+}
+
+fn facts(body: &mut String, inputs: &Inputs) {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    let model = |facts: &ModelFacts| format!("{}, {} bytes, SHA-256 {}", facts.name, facts.bytes, facts.sha256);
+    let add = |rows: &mut Vec<_>,
+                   what: &'static str,
+                   target: &ModelFacts,
+                   draft: Option<&ModelFacts>,
+                   origin: &Origin,
+                   version: &str| {
+        rows.push((what, origin.command.join(" ")));
+        rows.push(("machine", origin.machine.clone()));
+        rows.push(("target", model(target)));
+        rows.push(("draft", draft.map_or_else(|| "look-up".into(), model)));
+        rows.push(("version", version.to_owned()));
+    };
+    if let Some((run, steps)) = &inputs.grid {
+        let settings = &run.settings;
+        add(&mut rows, "grid", &settings.target, settings.draft.as_ref(), &run.origin, &settings.version);
+        rows.push((
+            "settings",
+            format!(
+                "gammas {:?}, up to {} tokens, {} threads, seed {}, {} steps",
+                settings.gammas,
+                settings.max_tokens,
+                settings.threads,
+                settings.seed,
+                steps.len()
+            ),
+        ));
+    }
+    if let Some(trace) = &inputs.trace {
+        let settings = &trace.run.settings;
+        add(&mut rows, "trace", &settings.target, settings.draft.as_ref(), &trace.run.origin, &settings.version);
+    }
+    for curve in &inputs.curves {
+        rows.push((
+            "curve",
+            format!("{}, {}, {}, {} threads", curve.model, curve.tensor_type, curve.instruction_set, curve.threads),
+        ));
+    }
+    if rows.is_empty() {
+        return;
+    }
+    body.push_str("<h2>Where the numbers come from</h2><table class=\"facts\">");
+    for (name, value) in rows {
+        let _ = write!(body, "<tr><th>{name}</th><td><code>{}</code></td></tr>", escaped(&value));
+    }
+    body.push_str("</table>");
+}
