@@ -84,11 +84,11 @@ fn facts(body: &mut String, inputs: &Inputs) {
     let mut rows: Vec<(&str, String)> = Vec::new();
     let model = |facts: &ModelFacts| format!("{}, {} bytes, SHA-256 {}", facts.name, facts.bytes, facts.sha256);
     let add = |rows: &mut Vec<_>,
-                   what: &'static str,
-                   target: &ModelFacts,
-                   draft: Option<&ModelFacts>,
-                   origin: &Origin,
-                   version: &str| {
+               what: &'static str,
+               target: &ModelFacts,
+               draft: Option<&ModelFacts>,
+               origin: &Origin,
+               version: &str| {
         rows.push((what, origin.command.join(" ")));
         rows.push(("machine", origin.machine.clone()));
         rows.push(("target", model(target)));
