@@ -39,8 +39,8 @@ pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
 #[must_use]
 pub fn number(value: f64) -> String {
     match value.abs() {
-        size if size >= 99.5 => format!("{value:.0}"),
-        size if size >= 9.95 => format!("{value:.1}"),
+        size if size >= 99.95 => format!("{value:.0}"),
+        size if size >= 9.995 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
 }
