@@ -99,7 +99,7 @@ pub struct ComparisonOptions {
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,
-    /// Write samples.csv (a line per answer) and report.json into this folder
+    /// Write samples.csv and samples.parquet (a line per answer) and report.json into this folder
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
