@@ -5,6 +5,7 @@
 mod process;
 
 use process::{Desk, Ended};
+use speckv_lab::{run_folder::RunFolder, trace::Trace, trace_file::PromptFacts};
 
 /// A desk with a workload of short prompts, as tiny models' contexts need.
 fn desk() -> Desk {
@@ -192,6 +193,46 @@ fn csv_rows(text: &str) -> Vec<Vec<String>> {
     rows
 }
 
+/// Starts a command again and again, kills it after a while that varies, and gives the number of kills that it took until it ended by itself.
+fn kill_until_done(desk: &Desk, arguments: &[&str]) -> u64 {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for kills in 0..200 {
+        let mut child = desk.start(arguments);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Later and later, so that it ends; the first kills come before anything was written.
+        std::thread::sleep(std::time::Duration::from_millis(state % 40 + 25 * kills));
+        if let Some(status) = child.try_wait().expect("a process") {
+            assert!(status.success(), "{:#?}", Ended::new(arguments, child.wait_with_output().expect("an end")));
+            assert!(kills > 1, "it was too quick to be killed");
+            return kills;
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("an end");
+    }
+    panic!("it never ends");
+}
+
+/// What a folder of traces says, seconds aside.
+fn traces(desk: &Desk, folder: &str) -> Vec<(PromptFacts, Trace)> {
+    let files = RunFolder::open(&desk.path(folder)).expect("a run").load().expect("traces");
+    files.into_iter().map(|file| (file.prompt, file.recording.trace)).collect()
+}
+
+#[test]
+fn a_trace_that_is_killed_at_any_moment_ends_in_the_same_traces() {
+    let desk = desk();
+    let more = ["--gamma-max", "16"];
+    profile(&desk, &more).succeeds();
+    let expected = traces(&desk, "t");
+    assert_eq!(expected.len(), 8);
+    let base = ["profile", "--trace", "u", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work"];
+    let rest = ["--threads", "1", "--split", "all", "-n", "60", "--cost", "cost.json"];
+    let kills = kill_until_done(&desk, &[&base[..], &rest, &more].concat());
+    assert_eq!(traces(&desk, "u"), expected, "after {kills} kills");
+}
+
 #[test]
 fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
     let desk = desk();
@@ -210,24 +251,7 @@ fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
 
     let mut other = whole.clone();
     other[2] = "h";
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut kills = 0;
-    for round in 0.. {
-        let mut child = desk.start(&other);
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        // Later and later, so that it ends; the first kills come before anything was written.
-        std::thread::sleep(std::time::Duration::from_millis(state % 40 + 25 * round));
-        if child.try_wait().expect("a process").is_some_and(|status| status.success()) {
-            break;
-        }
-        child.kill().expect("SIGKILL");
-        child.wait().expect("an end");
-        kills += 1;
-        assert!(round < 200, "it never ends");
-    }
-    assert!(kills > 1, "it was too quick to be killed");
+    let kills = kill_until_done(&desk, &other);
     assert_eq!(lasting(&desk, "h"), expected, "after {kills} kills");
     let parquet = std::fs::read(desk.path("h/steps.parquet")).expect("Parquet");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
@@ -277,7 +301,11 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
     assert_eq!(all["figures"].as_array().map(Vec::len), Some(8), "the gallery is text");
     let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
     assert!(
-        page.contains("A &lt;pair&gt;") && page.contains("is fastest over all prompts") && page.contains("class=\"k ")
+        page.contains("A &lt;pair&gt;")
+            && page.contains("Which gamma is best, and where?")
+            && page.contains("What do the draft's signals predict?")
+            && page.contains("What does the controller gain?")
+            && page.contains("class=\"k ")
     );
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "nothing is fetched");
     for id in ["gamma", "heat", "shift", "signals", "calibration", "policies", "histograms", "cost"] {
@@ -285,4 +313,77 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
         assert!(svg.starts_with("<svg xmlns=") && !svg.contains("NaN") && !svg.contains("inf"), "{id}");
     }
     assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
+    let desk = desk();
+    desk.run(&["report", "-o", "out"]).fails(2, &["there is nothing to report on", "--grid DIR"]);
+    desk.run(&["report", "--grid", "work", "-o", "out"]).fails(1, &["work", "speckv profile --grid DIR"]);
+    desk.run(&["report", "--trace", "nowhere", "-o", "out"]).fails(1, &["nowhere"]);
+    desk.run(&["report", "--evaluation", "cost.json", "-o", "out"]).fails(1, &["cost.json", "evaluation.json"]);
+    desk.run(&["report", "--curve", "cost.json", "-o", "out"]).fails(1, &["cost.json", "--curve MODEL"]);
+    assert!(!desk.path("out").exists(), "a refusal writes nothing");
+
+    desk.run(&[&GRID[..], &["--prompts-per-task", "1", "--gammas", "0,2"]].concat()).succeeds();
+    let made = desk.run(&["report", "--grid", "g", "-o", "out", "--json"]).succeeds().json();
+    let left_out = made["left_out"].as_array().expect("a list");
+    assert!(left_out.iter().all(|figure| figure["command"].as_str().is_some_and(|text| text.starts_with("speckv "))));
+    assert_eq!((left_out.len(), made["figures"].as_array().map(Vec::len)), (4, Some(4)), "{made}");
+    let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
+    assert!(page.contains("Left out") && page.contains("speckv profile --trace DIR"));
+    let again = desk.run(&["report", "--grid", "g", "-o", "again"]).succeeds();
+    assert!(again.err.contains("left out: "), "{again:#?}");
+    assert_eq!(
+        std::fs::read_to_string(desk.path("again/report.html")).expect("a page"),
+        page,
+        "the same inputs, the same page"
+    );
+
+    let table = std::fs::read_to_string(desk.path("g/steps.csv")).expect("a table");
+    desk.put("g/steps.csv", table.replacen("g,", "g;", 1).as_bytes());
+    desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
+    std::fs::remove_file(desk.path("g/steps.csv")).expect("it was there");
+    desk.run(&["report", "--grid", "g", "-o", "parquet"]).succeeds();
+    assert_eq!(std::fs::read_to_string(desk.path("parquet/report.html")).expect("a page"), page, "Parquet will do");
+    std::fs::remove_file(desk.path("g/steps.parquet")).expect("it was there");
+    desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
+}
+
+#[test]
+fn saved_evaluations_of_different_conditions_are_compared_only_when_told() {
+    let desk = desk();
+    let pair = ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train"];
+    let rest = ["--gammas", "2", "--controllers", "none", "-n", "12", "--threads", "1", "-o", "a", "--json"];
+    let made = desk.run(&[&pair[..], &rest].concat()).succeeds().json();
+    let saved = |from: &str, to: &str, conditions: &[(&str, serde_json::Value)]| {
+        let text = std::fs::read_to_string(desk.path(from)).expect("an evaluation");
+        let mut file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for (name, value) in conditions {
+            file["conditions"][*name] = value.clone();
+        }
+        desk.put(to, file.to_string().as_bytes());
+    };
+    let compare = |other: &str, more: &[&str]| {
+        let base = ["evaluate", "--saved", "a/evaluation.json", "--saved", other, "--json"];
+        desk.run(&[&base[..], more].concat())
+    };
+    saved("a/evaluation.json", "same.json", &[]);
+    let same = compare("same.json", &[]).succeeds().json();
+    assert_eq!(same["differences"].as_array().map(Vec::len), Some(0));
+    for verdict in same["verdicts"].as_array().expect("verdicts") {
+        assert_eq!(
+            (verdict["ratio"]["value"].as_f64(), verdict["holm_p"].as_f64()),
+            (Some(1.0), Some(1.0)),
+            "{verdict}"
+        );
+    }
+    let mut target = made["conditions"]["target"].clone();
+    target["sha256"] = "00".into();
+    saved("a/evaluation.json", "other.json", &[("machine", "another one".into()), ("target", target)]);
+    compare("other.json", &[]).fails(1, &["machine", "another one", "target", "--despite-differences"]);
+    let told = compare("other.json", &["--despite-differences"]).succeeds();
+    assert_eq!(told.json()["differences"].as_array().map(Vec::len), Some(2));
+    assert!(told.err.contains("not the same conditions"), "{told:#?}");
+    desk.run(&["evaluate", "--saved", "same.json"]).fails(2, &["two saved evaluations"]);
 }

@@ -8,7 +8,7 @@ use super::{
     cells::Grid,
 };
 
-pub(super) const TITLE: &str = "The best gamma moves with task and compression";
+pub(super) const TITLE: &str = "Which gamma is fastest, by task and compression";
 
 const LEFT: f64 = 92.0;
 const ROW: f64 = 22.0;
@@ -41,14 +41,7 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
             let middle = y + ROW * (series as f64 + 0.5);
             let Some(best) = grid.fastest(compression, *task) else { continue };
             let at = |gamma: usize| grid.gammas.iter().position(|other| *other == gamma).unwrap_or_default();
-            let alike: Vec<usize> = grid
-                .gammas
-                .iter()
-                .copied()
-                .filter(|&gamma| {
-                    gamma == best || grid.ratio(compression, gamma, best, *task).is_some_and(|ratio| ratio.high >= 1.0)
-                })
-                .collect();
+            let alike = grid.alike(compression, *task);
             let ends = (alike.iter().min().copied().unwrap_or(best), alike.iter().max().copied().unwrap_or(best));
             let words = format!("{name}, {compression}: gamma {best} is fastest; {alike:?} cannot be told from it");
             marks.push((series, (place(at(ends.0)), place(at(ends.1))), (place(at(best)), middle), words));
