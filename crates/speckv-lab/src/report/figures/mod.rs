@@ -13,7 +13,7 @@ pub mod signals;
 use super::{Figure, Inputs, Missing};
 
 const GRID: &str = "speckv profile --grid DIR --compressions fp16,int8,nf4, then speckv report --grid DIR";
-const TRACE: &str = "speckv profile --trace DIR, then speckv report --trace DIR";
+const TRACE: &str = "speckv profile --trace DIR --draft MODEL, then speckv report --trace DIR";
 const CONTEST: &str = "speckv evaluate --output DIR, then speckv report --evaluation DIR/evaluation.json";
 const CURVE: &str = "speckv bench --curve MODEL --json > curve.json, then speckv report --curve curve.json";
 

@@ -58,12 +58,20 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
         canvas.mark(series, (x, middle), &words);
     }
     canvas.text("label", ((LEFT + WIDTH) / 2.0, y + 34.0), Anchor::Middle, "gamma with the most tokens per second");
-    let caption = "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
-                   The fastest is chosen by the same prompts that it is shown on.";
-    Some(Figure {
-        id: "shift",
-        title: TITLE,
-        caption: caption.into(),
-        content: Content::Panels(vec![canvas.panel("", y + 40.0)]),
-    })
+    let mut caption = String::from(
+        "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
+                   The fastest is chosen by the same prompts that it is shown on.",
+    );
+    let prompts = |compression: &String, task: &String| {
+        grid.gammas.iter().map(|gamma| grid.speeds(compression, *gamma, Some(task)).len()).max()
+    };
+    let fewest = grid
+        .compressions
+        .iter()
+        .flat_map(|compression| grid.tasks.iter().filter_map(move |task| prompts(compression, task)))
+        .min();
+    if let Some(fewest) = fewest.filter(|fewest| *fewest < 6) {
+        caption += &format!(" By task there are but {}: read those bars as hints.", super::counted(fewest, "prompt"));
+    }
+    Some(Figure { id: "shift", title: TITLE, caption, content: Content::Panels(vec![canvas.panel("", y + 40.0)]) })
 }

@@ -24,10 +24,11 @@ pub(super) fn part(contests: &[Contest]) -> Option<Part> {
     let names: Vec<&str> = ours.iter().map(|(contest, _)| contest.name.as_str()).collect();
     let baselines: Vec<&str> = ours.iter().map(|(contest, _)| contest.baseline.as_str()).collect();
     let one = baselines.windows(2).all(|pair| pair[0] == pair[1]);
-    let of = |ratio: fn(&ContestRow) -> Option<Ratio>| ours.iter().map(|(_, row)| ratio(row)).collect::<Vec<_>>();
+    let to_baseline: Vec<_> = ours.iter().map(|(_, row)| Some((row.ratio?, row.holm_p))).collect();
+    let to_fixed: Vec<_> = ours.iter().map(|(_, row)| Some((row.to_best_fixed?, None))).collect();
     let sentences = [
-        one.then(|| said(&against(baselines[0]), &names, &of(|row| row.ratio))).flatten(),
-        said("Against the best fixed gamma, which only hindsight knows, it is", &names, &of(|row| row.to_best_fixed)),
+        one.then(|| said(&against(baselines[0]), &names, &to_baseline)).flatten(),
+        said("Against the best fixed gamma, which only hindsight knows, it is", &names, &to_fixed),
     ];
     Some(Part {
         heading: "What does the controller gain?",
@@ -54,7 +55,7 @@ fn against(baseline: &str) -> String {
 }
 
 /// `... faster with fp16 and int8 (1.5 and 2 times), not to be told from it with nf4.`
-fn said(head: &str, names: &[&str], ratios: &[Option<Ratio>]) -> Option<String> {
+fn said(head: &str, names: &[&str], ratios: &[Option<(Ratio, Option<f64>)>]) -> Option<String> {
     let kinds = [
         (Verdict::Faster, "faster"),
         (Verdict::Unknown, "not to be told from it in speed"),
@@ -67,13 +68,18 @@ fn said(head: &str, names: &[&str], ratios: &[Option<Ratio>]) -> Option<String> 
                 .iter()
                 .zip(ratios)
                 .filter_map(|(name, of)| of.map(|of| (name, of)))
-                .filter(|(_, of)| Verdict::of(of) == kind)
-                .map(|(name, of)| format!("{name} ({} times as fast)", ratio(&of)))
+                .filter(|(_, (of, p))| judged(of, *p) == kind)
+                .map(|(name, (of, _))| format!("{name} ({} times as fast)", ratio(&of)))
                 .collect();
             (!of_kind.is_empty()).then(|| format!("{word} with {}", listed(&of_kind)))
         })
         .collect();
     (!parts.is_empty()).then(|| format!("{head} {}.", parts.join("; ")))
+}
+
+/// The interval's verdict, unless a test that was made withholds it.
+fn judged(ratio: &Ratio, holm_p: Option<f64>) -> Verdict {
+    if holm_p.is_some_and(|p| p >= 0.05) { Verdict::Unknown } else { Verdict::of(ratio) }
 }
 
 fn cells(contest: &Contest, row: &ContestRow) -> Vec<String> {
@@ -92,4 +98,21 @@ fn cells(contest: &Contest, row: &ContestRow) -> Vec<String> {
         contest.best_fixed.as_ref().map_or_else(|| "-".into(), |best| format!("{best}, {}", speed(best))),
         shown(row.to_best_fixed),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faster_is_said_only_where_interval_and_test_agree() {
+        let clear = Ratio { value: 1.4, low: 1.1, high: 1.9 };
+        assert_eq!(judged(&clear, None), Verdict::Faster);
+        assert_eq!(judged(&clear, Some(0.01)), Verdict::Faster);
+        assert_eq!(judged(&clear, Some(0.15)), Verdict::Unknown);
+        let text = said("It is", &["fp16", "nf4"], &[Some((clear, Some(0.01))), Some((clear, Some(0.2)))]);
+        let words = "It is faster with fp16 (1.40 [1.10, 1.90] times as fast); not to be told from it in speed with nf4 (1.40 [1.10, 1.90] times as fast).";
+        assert_eq!(text.as_deref(), Some(words));
+        assert_eq!(said("It is", &["fp16"], &[None]), None);
+    }
 }
