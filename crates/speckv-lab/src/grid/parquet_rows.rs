@@ -13,9 +13,13 @@ use parquet::{
 
 use super::{
     StepRow,
-    table_file::{from_csv, schema},
+    columns::columns,
+    table_file::{TABLE, from_csv},
 };
-use crate::sheet::{self, SheetError};
+use crate::{
+    columns::schema,
+    sheet::{self, SheetError},
+};
 
 /// Reads records; everything is checked as [`read_csv`](super::table_file::read_csv) does.
 ///
@@ -37,7 +41,7 @@ pub fn read_parquet(path: &Path) -> Result<Vec<StepRow>, SheetError> {
 fn to_csv(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let said = |error: parquet::errors::ParquetError| error.to_string();
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(said)?;
-    let expected = parse_message_type(&schema()).map_err(said)?;
+    let expected = parse_message_type(&schema(TABLE, &columns(&[]))).map_err(said)?;
     if reader.metadata().file_metadata().schema() != &expected {
         return Err("other columns".into());
     }
