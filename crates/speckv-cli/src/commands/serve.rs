@@ -45,7 +45,7 @@ const TEXT_THREADS: usize = 8;
 
 pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let (settings, mut models) = serving::resolve(args)?;
-    log(settings.log_format, printer);
+    log(settings.log_format, printer)?;
     // Before gigabytes are read: a port that is taken is known at once.
     let listener = listen(&settings)?;
     let shelf = Shelf::from_environment()?;
@@ -243,9 +243,12 @@ fn describe(draft: &DraftChoice) -> Option<String> {
 }
 
 /// Log lines on standard error; panics are log lines too.
-fn log(format: LogFormat, printer: &Printer) {
+fn log(format: LogFormat, printer: &Printer) -> Outcome<()> {
     let level = if printer.is_quiet() { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("SPECKV_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var("SPECKV_LOG").unwrap_or_default();
+    let filter = EnvFilter::try_new(if asked.is_empty() { level } else { &asked }).map_err(|error| {
+        Failure::usage(format!("SPECKV_LOG is {asked:?}: {error}"), "set it to error, warn, info or debug")
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A subscriber that stands already, as in tests, goes on.
     let _ = match format {
@@ -255,4 +258,5 @@ fn log(format: LogFormat, printer: &Printer) {
     std::panic::set_hook(Box::new(|info| {
         tracing::error!(panic = info.to_string().replace('\n', " "), "a panic was caught");
     }));
+    Ok(())
 }
