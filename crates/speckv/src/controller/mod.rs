@@ -1,7 +1,7 @@
 //! Controllers decide, step by step, how far to draft.
 
 use crate::{
-    cost::SharedPass,
+    cost::{CostModel, SharedPass},
     record::{Source, StepRecord},
     signals::Signals,
 };
@@ -67,6 +67,11 @@ pub trait Controller: Send {
     /// The text was changed from outside: the next turn of a chat, or another prompt. What was learned of models and machine stays
     /// true, what was learned of the text may not.
     fn next_text(&mut self) {}
+
+    /// Decides by these costs from the next step on: for engines that measure their passes themselves.
+    fn set_cost(&mut self, cost: &CostModel) {
+        let _ = cost;
+    }
 }
 
 /// What is known before a step.
