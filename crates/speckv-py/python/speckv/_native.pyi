@@ -28,7 +28,6 @@ shared between threads, calls on the same object take turns.
 
 import os
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -73,22 +72,27 @@ def read_signals_rows(logits: NDArray[np.float32]) -> list[tuple[int, Signals]]:
 # ------------------------------------------------------------------------------------------------------------------ decisions
 
 @final
-class Source(Enum):
-    """Who drafts."""
+class Source:
+    """Who drafts. Two values, compared with `==` or `is`."""
 
-    MODEL = ...
-    NGRAM = ...
+    MODEL: ClassVar[Source]
+    NGRAM: ClassVar[Source]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __int__(self) -> int: ...
+    def __repr__(self) -> str: ...
 
 @final
-class Verdict(Enum):
-    """What becomes of the newest drafted position."""
+class Verdict:
+    """What becomes of the newest drafted position: CONTINUE keeps it and drafts one more, VERIFY keeps it and verifies, DROP verifies without it."""
 
-    CONTINUE = ...
-    """Keep it and draft one more."""
-    VERIFY = ...
-    """Keep it and verify."""
-    DROP = ...
-    """Verify without it."""
+    CONTINUE: ClassVar[Verdict]
+    VERIFY: ClassVar[Verdict]
+    DROP: ClassVar[Verdict]
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __int__(self) -> int: ...
+    def __repr__(self) -> str: ...
 
 @final
 class Plan:
@@ -454,6 +458,19 @@ class CpuModel:
         """A drafting round: reads each feed's tokens and returns the likeliest next token of each with its signals. Less copying than `forward`."""
 
 @final
+class NgramText:
+    """Look-up in one text: what followed the longest suffix of the text at its latest earlier occurrence. Its time does not grow with the text."""
+
+    def __new__(cls, tokens: Tokens = ..., *, min_match: int = 2, max_match: int = 8, max_places: int = 256) -> NgramText: ...
+    def __len__(self) -> int: ...
+    def extend(self, tokens: Tokens) -> None: ...
+    def truncate(self, length: int) -> None: ...
+    def lookup(self) -> Lookup | None:
+        """What it could offer, for `Controller.plan`."""
+    def propose(self, drafted: Tokens = ...) -> tuple[int, Signals] | None:
+        """The next token after the text and the tokens drafted in this step, which stay out of the text; None where nothing matches."""
+
+@final
 class Drafter:
     """Drafts for many sequences: by n-gram look-up (`lookup`), by `model`, or by both, and then each sequence's controller chooses per step.
 
@@ -475,7 +492,7 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
-    def open(self, controller: Controller, tokens: Tokens = (), *, end_tokens: Sequence[int] = ()) -> DraftSequence:
+    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ()) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(
         self,
@@ -600,8 +617,47 @@ class Randomness:
     def uniform(self) -> float:
         """The next one, in [0, 1)."""
 
-def is_accepted(p: float, q: float, u: float) -> bool:
-    """Whether a draft token with target probability p and draft probability q is kept, with u uniform in [0, 1): `u q < p`."""
+@final
+class Distribution:
+    """Probabilities of tokens, as a sampler makes them. Immutable."""
+
+    @staticmethod
+    def certain(token: int) -> Distribution:
+        """Of a draft that draws nothing: n-gram look-up, or a greedy draft."""
+    def probability(self, token: int) -> float: ...
+    def draw(self, u: float) -> int:
+        """The token at which the cumulative probability, in the order of tokens, first exceeds u, in [0, 1)."""
+    def items(self) -> list[tuple[int, float]]:
+        """Tokens, ascending, with their probabilities; those without probability may be missing."""
+    def __repr__(self) -> str: ...
+
+@final
+class Sampler:
+    """How tokens are chosen from logits: repetition penalty, temperature, top-k, top-p, min-p, in this order. Draft and target go through the same one."""
+
+    def __new__(
+        cls,
+        temperature: float = 0.0,
+        *,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        repetition_window: int = 64,
+    ) -> Sampler: ...
+    @property
+    def is_greedy(self) -> bool: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def has_penalty(self) -> bool:
+        """Whether it looks at the tokens before."""
+    def distribution(self, logits: NDArray[np.float32], context: Tokens) -> Distribution:
+        """What the settings make of `logits` (`[vocab]`, copied) after `context`, every token before the position."""
+
+def verify(drafted: int, p: Distribution, q: Distribution, u_accept: float, u_draw: float) -> tuple[bool, int]:
+    """Whether `drafted`, drawn from q, is kept, and the token that stands there: `drafted`, or one drawn from (p - q)+. So the token has distribution p
+    (Leviathan et al. 2023). Both numbers are independent and uniform in [0, 1)."""
 
 def block_order(seed: int, compression: str, prompt_id: str, gammas: int) -> list[int]:
     """The order in which `speckv profile --grid` measures the gammas on a prompt, as places in their list."""
@@ -633,3 +689,8 @@ class StepGrid:
         each step's tokens)."""
     def assemble(self) -> int:
         """Puts steps.csv and steps.parquet together from all parts; returns the number of rows."""
+
+def judge_evaluation(evaluation: dict[str, Any], baseline: str) -> str:
+    """The text of an `evaluation.json` as `speckv evaluate` writes and reads it, with its verdicts against `baseline` (paired by prompt: bootstrap intervals,
+    Wilcoxon's signed ranks with Holm's adjustment, sign flips). `evaluation` has the keys of such a file apart from format, version and verdicts: command, conditions, split,
+    rounds, seed, stopped, mismatches, prompts [{id, task}], sides [{name, cells [{tokens, seconds}], gamma_histogram}]."""

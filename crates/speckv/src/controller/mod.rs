@@ -19,6 +19,7 @@ mod off;
 mod paper;
 mod spec;
 mod speckv;
+mod stepper;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -35,6 +36,7 @@ pub use off::Off;
 pub use paper::{PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor};
 pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::{Speckv, SpeckvOptions};
+pub use stepper::{Ending, StepError, Stepper};
 
 /// Who drafts for controllers that do not choose: the draft model where there is one, else look-up.
 fn default_source(situation: &Situation) -> Source {
