@@ -664,7 +664,7 @@ def block_order(seed: int, compression: str, prompt_id: str, gammas: int) -> lis
 
 @final
 class StepGrid:
-    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md); `speckv report --steps` reads it.
+    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md); `speckv report --grid` reads it.
 
     `settings`: a dict with the keys of `settings` in its run.json: target and draft as {name, sha256, bytes, shape{architecture, layers, hidden, vocab_size},
     compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that was begun with the same settings goes on; others are refused."""
