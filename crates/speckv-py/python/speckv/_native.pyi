@@ -293,8 +293,8 @@ class CostModel:
     @staticmethod
     def from_samples(
         verify: Sequence[tuple[int, int, float]],
-        draft: Sequence[tuple[int, int, float]] = (),
-        catch_up: Sequence[tuple[int, int, float]] = (),
+        draft: Sequence[tuple[int, int, float]] = ...,
+        catch_up: Sequence[tuple[int, int, float]] = ...,
     ) -> CostModel:
         """A fit to measurements, by medians: `verify` as (rows, context, seconds), the others as (tokens, context, seconds of all)."""
     @staticmethod
@@ -492,12 +492,12 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
-    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ()) -> DraftSequence:
+    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ...) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(
         self,
         sequences: Sequence[DraftSequence],
-        gamma_limits: int | Sequence[int] = 16,
+        gamma_limits: int | Sequence[int] | None = None,
         *,
         costs: CostModel | None = None,
         rows: int | None = None,
@@ -506,7 +506,7 @@ class Drafter:
         """Plans and drafts the next step of each sequence, one pass of the draft model per round for all that still draft. Returns the tokens to verify, one
         list per sequence; an empty one is plain decoding. Each sequence then awaits `observe` (or `abandon`).
 
-        `gamma_limits`: most tokens to draft, for all or each. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
+        `gamma_limits`: most tokens to draft, for all or each; None is 16. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
         `rows`: rows of the target's coming pass whatever is drafted here; by default one per sequence. `waiting`: sequences that wait for that pass; by default
         these. With those two a controller sees the load and drafts less under it.
 
@@ -670,7 +670,7 @@ class StepGrid:
     compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that was begun with the same settings goes on; others are refused."""
 
     def __new__(
-        cls, path: str | os.PathLike[str], settings: dict[str, Any], *, command: Sequence[str] = (), machine: str | None = None
+        cls, path: str | os.PathLike[str], settings: dict[str, Any], *, command: Sequence[str] = ..., machine: str | None = None
     ) -> StepGrid: ...
     def holds(self, compression: str, prompt_id: str, prompt: Tokens) -> bool:
         """Whether this prompt was recorded whole under this compression."""
