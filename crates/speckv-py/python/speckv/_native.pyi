@@ -226,6 +226,7 @@ class Controller:
         context: int,
         *,
         gamma_limit: int = 16,
+        remaining: int | None = None,
         has_model: bool = False,
         draft_behind: int = 0,
         lookup: Lookup | None = None,
@@ -233,7 +234,8 @@ class Controller:
     ) -> Plan:
         """Begins a step on a sequence of `context` tokens.
 
-        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens that may still be produced). `has_model`: whether
+        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens that may still be produced). `remaining`: tokens that
+        the answer may still have, None if nobody knows: a draft reads a long prompt only where enough of them are left. `has_model`: whether
         there is a draft model. `draft_behind`: tokens that it would have to read first, beyond the one that every step feeds. `lookup`: what look-up
         offers. `shared`: who else is in the target's pass; None is nobody.
 
