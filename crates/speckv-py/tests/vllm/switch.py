@@ -1,34 +1,32 @@
 """A proposer that is another one at every turn, for measuring settings against each other in one engine."""
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 from speckv.vllm import Proposer
 
 
 class SwitchedProposer:
-    """Delegates to a `Proposer` per setting; each keeps what it learned for its next turn."""
+    """Delegates to a `Proposer` per setting; each keeps what it learned for its next turn.
 
-    chosen: dict | None = None
+    Which one is on is in the file that `SPECKV_SWITCH` names, as JSON: vLLM runs proposers in processes of its own. Reading it takes microseconds.
+    """
 
     def __init__(self, vllm_config):
         self._config = vllm_config
+        self._file = Path(os.environ["SPECKV_SWITCH"])
         self._proposers: dict[str, Proposer] = {}
-        SwitchedProposer.choose(vllm_config.additional_config["speckv"])
         self._current()
 
-    @classmethod
-    def choose(cls, setting: dict) -> None:
-        """`setting`: what `additional_config["speckv"]` would be."""
-        cls.chosen = setting
-
     def _current(self) -> Proposer:
-        key = json.dumps(self.chosen, sort_keys=True)
-        if key not in self._proposers:
+        setting = self._file.read_text(encoding="utf-8")
+        if setting not in self._proposers:
             names = ("speculative_config", "parallel_config", "model_config")
             parts = {name: getattr(self._config, name) for name in names}
-            self._proposers[key] = Proposer(SimpleNamespace(**parts, additional_config={"speckv": self.chosen}))
-        return self._proposers[key]
+            self._proposers[setting] = Proposer(SimpleNamespace(**parts, additional_config={"speckv": json.loads(setting)}))
+        return self._proposers[setting]
 
     def load_model(self, *_, **__):
         pass

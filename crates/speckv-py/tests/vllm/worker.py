@@ -12,9 +12,13 @@ Prompts are answered greedily, `concurrency` at a time: a batch is whole before 
 import json
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less
+os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")  # two ranks need both cores of a small machine
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,7 +31,9 @@ def main() -> None:
     os.dup2(2, 1)
     switch = settings.get("switch", False)
     if switch:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        setting = Path(tempfile.mkdtemp(prefix="speckv-switch-")) / "setting.json"
+        setting.write_text(json.dumps(settings["speckv"]), encoding="utf-8")
+        os.environ["SPECKV_SWITCH"] = str(setting)
 
     from vllm import LLM, SamplingParams
 
@@ -54,10 +60,10 @@ def main() -> None:
     say({"ready": True})
     for line in sys.stdin:
         task = json.loads(line)
-        if switch and settings["speckv"] is not None:
-            import switch as switched
-
-            switched.SwitchedProposer.choose(task["setting"])
+        if switch:
+            part = setting.with_suffix(".part")
+            part.write_text(json.dumps(task["setting"]), encoding="utf-8")
+            part.replace(setting)
         sampling = SamplingParams(temperature=0.0, max_tokens=task["max_tokens"], ignore_eos=task.get("ignore_eos", False))
         outputs, began = [], time.perf_counter()
         for first in range(0, len(task["prompts"]), task["concurrency"]):
