@@ -10,5 +10,5 @@ pub mod step_row;
 pub mod table_file;
 
 pub use folder::{GridError, GridFolder, GridRun, GridSettings};
-pub use runner::{Block, BlockTask, run_block};
+pub use runner::{Block, BlockTask, block_order, run_block};
 pub use step_row::StepRow;

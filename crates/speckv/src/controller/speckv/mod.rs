@@ -423,6 +423,10 @@ impl Controller for Speckv {
     fn next_text(&mut self) {
         self.begin_text();
     }
+
+    fn set_cost(&mut self, cost: &CostModel) {
+        self.cost = cost.clone();
+    }
 }
 
 #[cfg(test)]
