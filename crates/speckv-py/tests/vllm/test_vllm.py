@@ -80,15 +80,26 @@ def smollm2(tmp_path_factory):
     return source, folder, tokenizer, prompts, plain
 
 
-def test_a_converted_model_speaks(smollm2):
+def test_a_converted_model_is_the_model_of_the_file(smollm2):
+    """Against SpecKV's own reader and kernels, which know nothing of the converter. A wrong order of rotary rows would leave little agreement."""
+    import torch
     from transformers import AutoModelForCausalLM
 
-    _, folder, tokenizer, _, _ = smollm2
-    messages = [{"role": "user", "content": "What is the capital of France?"}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
-    answer = AutoModelForCausalLM.from_pretrained(folder).generate(**ids, max_new_tokens=16, do_sample=False)
-    assert "Paris" in tokenizer.decode(answer[0, ids["input_ids"].shape[1] :])
+    import speckv
+    from speckv.vllm import PROBE
+
+    source, folder, tokenizer, prompts, _ = smollm2
+    ours = speckv.CpuModel.load(source, context=1024)
+    assert ours.tokenizer().encode(PROBE, add_special=False) == tokenizer.encode(PROBE, add_special_tokens=False)
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    same = total = 0
+    for ids in prompts[:3]:
+        ids = ids[:160]
+        with torch.no_grad():
+            expected = theirs(torch.tensor([ids])).logits[0].argmax(-1).numpy()
+        got = ours.forward([(ours.cache(), ids, len(ids))]).argmax(-1)
+        same, total = same + int((got == expected).sum()), total + len(ids)
+    assert same / total > 0.93, f"{same} of {total} likeliest tokens agree"  # 8-bit activations there, float32 here
 
 
 @pytest.mark.parametrize("draft", ["ngram", "model"])
