@@ -49,7 +49,8 @@ fn a_table_worked_by_hand_in_both_engines_words() {
     assert_eq!(report["tensorrt_llm"]["max_draft_len"], 3);
     for (index, row) in batches.iter().enumerate() {
         let batch = index + 1;
-        let bounds = schedule.iter().map(|(bound, gamma)| (bound.parse::<usize>().expect("a batch size"), gamma.clone()));
+        let bounds =
+            schedule.iter().map(|(bound, gamma)| (bound.parse::<usize>().expect("a batch size"), gamma.clone()));
         let length = bounds.filter(|(bound, _)| *bound >= batch).min_by_key(|(bound, _)| *bound);
         assert_eq!(length.map_or(json!(0), |(_, gamma)| gamma), row["gamma"], "above the last bound there is no draft");
     }
@@ -66,7 +67,8 @@ fn the_measured_curve_of_bench_and_a_recorded_trace_are_read() {
     let line = br#"{"id":"code-01","task":"code","split":"train","prompt":"the code 1"}"#;
     desk.put("work/code.jsonl", line);
     desk.put("cost.json", br#"{"verify_ms": [40, 41, 43, 44, 46], "draft_ms": 1}"#);
-    let profile = ["profile", "--trace", "t", "-m", "target.gguf", "-d", "target.gguf", "--workload", "work", "--threads", "1"];
+    let profile =
+        ["profile", "--trace", "t", "-m", "target.gguf", "-d", "target.gguf", "--workload", "work", "--threads", "1"];
     let rest = ["--split", "all", "-n", "40", "--cost", "cost.json"];
     desk.run(&profile.iter().chain(&rest).copied().collect::<Vec<_>>()).succeeds();
     // A draft that is the target is always right: as deep as it was recorded, for a lone request.
@@ -88,7 +90,8 @@ fn the_measured_curve_of_bench_and_a_recorded_trace_are_read() {
         "curves": [curve(128, 1.0), curve(2048, 2.0)]});
     desk.put("bench.json", file.to_string().as_bytes());
     for (context, milliseconds) in [("0", 40.0), ("1500", 80.0)] {
-        let arguments = ["export", "--acceptance", "0", "--source", "ngram", "--curve", "bench.json", "--context", context];
+        let arguments =
+            ["export", "--acceptance", "0", "--source", "ngram", "--curve", "bench.json", "--context", context];
         let ended = desk.run(&arguments.iter().chain(&["--json"]).copied().collect::<Vec<_>>()).succeeds();
         assert!(ended.err.contains("no draft length pays"), "{ended:#?}");
         let report = ended.json();

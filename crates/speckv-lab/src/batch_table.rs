@@ -207,12 +207,7 @@ pub struct Choice {
 /// The best gamma of every batch size from 1 to `batch_max`; the smaller gamma where two are equally good.
 /// `draft` is `d(n)`, or `None` where drafting takes no time beside the pass (look-up).
 #[must_use]
-pub fn choices(
-    acceptance: &Acceptance,
-    target: &RowTimes,
-    draft: Option<&RowTimes>,
-    batch_max: usize,
-) -> Vec<Choice> {
+pub fn choices(acceptance: &Acceptance, target: &RowTimes, draft: Option<&RowTimes>, batch_max: usize) -> Vec<Choice> {
     let choice = |batch_size: usize, gamma: usize| {
         let requests = batch_size as f64;
         let rows = requests * (1.0 + acceptance.verified[gamma]);
@@ -224,9 +219,12 @@ pub fn choices(
     };
     (1..=batch_max)
         .map(|batch_size| {
-            (1..=acceptance.gamma_max()).map(|gamma| choice(batch_size, gamma)).fold(choice(batch_size, 0), |best, next| {
-                if next.modelled_tokens_per_second > best.modelled_tokens_per_second { next } else { best }
-            })
+            (1..=acceptance.gamma_max()).map(|gamma| choice(batch_size, gamma)).fold(
+                choice(batch_size, 0),
+                |best, next| {
+                    if next.modelled_tokens_per_second > best.modelled_tokens_per_second { next } else { best }
+                },
+            )
         })
         .collect()
 }

@@ -25,7 +25,9 @@ fn source(text: &str) -> Result<Source, String> {
     match text {
         "model" => Ok(Source::Model),
         "ngram" => Ok(Source::Ngram),
-        _ => Err(format!("expected model or ngram, got {text:?}\nhint: who drafts in the engine that the table is for")),
+        _ => {
+            Err(format!("expected model or ngram, got {text:?}\nhint: who drafts in the engine that the table is for"))
+        }
     }
 }
 
