@@ -104,7 +104,8 @@ fn a_model_that_transformers_saved_says_what_its_weights_say() {
         eprintln!("{compression}: relative error {error:.1e}");
         assert!(error < most, "{compression}: relative error {error}");
     }
-    let layers: usize = checkpoint.contents().filter(|stored| stored.kind() == "NF4").map(|stored| stored.elements()).sum();
+    let layers: usize =
+        checkpoint.contents().filter(|stored| stored.kind() == "NF4").map(|stored| stored.elements()).sum();
     assert_eq!(layers, 64 * (4 * 16 + 2 * 16 + 4 * 16 + 3 * 64));
     let head = checkpoint.stored("token_embd.weight").unwrap();
     // 4 bits, and half a float per 64.
@@ -158,9 +159,8 @@ fn what_is_wrong_with_a_matrix_is_named() {
         assert!(error.hint().is_some());
         format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
     };
-    let without = |end: &'static str| {
-        refusal(&|tensors| tensors.retain(|tensor| tensor.name.strip_prefix(GATE.1) != Some(end)))
-    };
+    let without =
+        |end: &'static str| refusal(&|tensors| tensors.retain(|tensor| tensor.name.strip_prefix(GATE.1) != Some(end)));
     let shorter = |end: &'static str, by: usize| {
         refusal(&|tensors| {
             let tensor = part(tensors, end);
@@ -177,9 +177,8 @@ fn what_is_wrong_with_a_matrix_is_named() {
             tensor.shape = vec![tensor.bytes.len()];
         })
     };
-    let retyped = |end: &'static str, dtype: &'static str| {
-        refusal(&|tensors| part(tensors, end).dtype = dtype.to_owned())
-    };
+    let retyped =
+        |end: &'static str, dtype: &'static str| refusal(&|tensors| part(tensors, end).dtype = dtype.to_owned());
     let cases = [
         (without(""), vec!["codes", "got none"]),
         (without(".absmax"), vec!["gate_proj.weight.absmax", "companion", "got none"]),

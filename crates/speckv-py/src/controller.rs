@@ -48,8 +48,9 @@ pub fn spec(name: &str) -> Outcome<ControllerSpec> {
 /// # Errors
 /// Not a number, negative, or longer than times can be.
 pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|error| Fault::argument(format!("{name}: expected seconds, got {value}: {error}"), "0 means not measured"))
+    Duration::try_from_secs_f64(value).map_err(|error| {
+        Fault::argument(format!("{name}: expected seconds, got {value}: {error}"), "0 means not measured")
+    })
 }
 
 /// What is the same over a sequence.
@@ -62,7 +63,10 @@ pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
     }
     if !(0.0..=1.0).contains(&compression) {
         let message = format!("compression: expected 0 to 1, got {compression}");
-        return Err(Fault::argument(message, "bits per weight taken from 16, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4"));
+        return Err(Fault::argument(
+            message,
+            "bits per weight taken from 16, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4",
+        ));
     }
     Ok(SessionFacts { temperature, compression })
 }

@@ -47,7 +47,11 @@ impl CostModel {
 
     #[staticmethod]
     #[pyo3(signature = (verify_seconds, draft_seconds = None, catch_up_seconds = None))]
-    fn from_curve(verify_seconds: Vec<f64>, draft_seconds: Option<f64>, catch_up_seconds: Option<f64>) -> PyResult<Self> {
+    fn from_curve(
+        verify_seconds: Vec<f64>,
+        draft_seconds: Option<f64>,
+        catch_up_seconds: Option<f64>,
+    ) -> PyResult<Self> {
         let one = |seconds: Option<f64>| seconds.map(|seconds| TimeSample { tokens: 1, context: 0, seconds });
         let pass = |(index, seconds)| VerifySample { rows: index + 1, context: 0, seconds };
         let samples = Samples {

@@ -34,8 +34,8 @@ const CLOSED: &str = "Drafter.open makes a new one";
 /// What all sequences share. Locks are taken in this order: this, the sequences in the order of their addresses, their controllers.
 struct Inner {
     drafter: Box<dyn Drafts>,
-    chains: Vec<Chain>,                // greedy ones, [asks]
-    distributions: Vec<Distribution>,  // not used where drafting is greedy, [asks]
+    chains: Vec<Chain>,               // greedy ones, [asks]
+    distributions: Vec<Distribution>, // not used where drafting is greedy, [asks]
     open: usize,
     seconds: [Duration; 3],
 }
@@ -158,7 +158,8 @@ impl Inner {
             let count = drafting.iter().filter(|drafts| **drafts).count();
             while self.chains.len() < count {
                 let chain = Chain::new(SamplingSettings::default());
-                self.chains.push(chain.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?);
+                self.chains
+                    .push(chain.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?);
                 self.distributions.push(Distribution::new());
             }
             let mut asks = Vec::with_capacity(count);
@@ -167,7 +168,16 @@ impl Inner {
                 let Some((chain, distribution)) = rooms.next() else { break };
                 let (slot, source) = (text.slot()?, lock(&text.stepper).source());
                 let drafted = text.tokens.len() - committed[index];
-                asks.push(Ask { slot, source, tokens: &text.tokens, drafted, chain, uniform: 0.0, distribution, proposal: None });
+                asks.push(Ask {
+                    slot,
+                    source,
+                    tokens: &text.tokens,
+                    drafted,
+                    chain,
+                    uniform: 0.0,
+                    distribution,
+                    proposal: None,
+                });
             }
             let start = Instant::now();
             self.drafter.propose(&mut asks)?;
@@ -268,7 +278,11 @@ impl Drafter {
         let stepper = Arc::clone(&controller.get().0);
         // The controller and its Python object are two; a third holder is another sequence.
         if Arc::strong_count(&stepper) > 2 {
-            return Err(Fault::argument("expected a controller of its own, got another sequence's", "make one Controller per sequence").into());
+            return Err(Fault::argument(
+                "expected a controller of its own, got another sequence's",
+                "make one Controller per sequence",
+            )
+            .into());
         }
         let slot = py
             .detach(|| {
@@ -306,7 +320,9 @@ impl Drafter {
                 return Err(Fault::argument("expected sequences of this drafter, got another one's", CLOSED).into());
             }
             if sequences[..index].iter().any(|other| other.is(sequence)) {
-                return Err(Fault::argument("expected each sequence once, got one twice", "leave the second away").into());
+                return Err(
+                    Fault::argument("expected each sequence once, got one twice", "leave the second away").into()
+                );
             }
         }
         let costs = costs.map(CostModel::get);
@@ -334,8 +350,7 @@ fn limits(limits: Option<&Bound<'_, PyAny>>, count: usize) -> PyResult<Vec<usize
         return Ok(vec![limit; count]);
     }
     let hint = "gamma_limits is a number of tokens, or one for each sequence";
-    let each: Vec<usize> =
-        limits.extract().map_err(|error| Fault::argument(format!("gamma_limits: {error}"), hint))?;
+    let each: Vec<usize> = limits.extract().map_err(|error| Fault::argument(format!("gamma_limits: {error}"), hint))?;
     if each.len() == count {
         Ok(each)
     } else {

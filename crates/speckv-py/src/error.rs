@@ -87,7 +87,9 @@ impl From<speckv::draft::DraftError> for Fault {
     fn from(error: speckv::draft::DraftError) -> Self {
         match error {
             speckv::draft::DraftError::Model(error) => error.into(),
-            error => Fault::model(chain(&error), "the draft's file may be damaged: fetch it again and compare its checksum"),
+            error => {
+                Fault::model(chain(&error), "the draft's file may be damaged: fetch it again and compare its checksum")
+            }
         }
     }
 }

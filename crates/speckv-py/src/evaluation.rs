@@ -19,7 +19,8 @@ pub fn judge_evaluation(py: Python<'_>, evaluation: &Bound<'_, PyAny>, baseline:
             serde_json::from_str(&text).map_err(|error| Fault::argument(format!("evaluation: {error}"), hint))?;
         let cells = evaluation.prompts.len();
         if let Some(side) = evaluation.sides.iter().find(|side| side.cells.len() != cells) {
-            let message = format!("sides: expected {cells} cells, one per prompt, got {} for {}", side.cells.len(), side.name);
+            let message =
+                format!("sides: expected {cells} cells, one per prompt, got {} for {}", side.cells.len(), side.name);
             return Err(Fault::argument(message, hint));
         }
         if !evaluation.sides.iter().any(|side| side.name == baseline) {

@@ -19,7 +19,8 @@ use crate::{
     tokens,
 };
 
-const SETTINGS_HINT: &str = "docs/reference/steps.md and a run.json of `speckv profile --grid` show the keys of settings";
+const SETTINGS_HINT: &str =
+    "docs/reference/steps.md and a run.json of `speckv profile --grid` show the keys of settings";
 
 /// See `_native.pyi`.
 #[pyfunction]
@@ -37,7 +38,8 @@ type Answer = (usize, usize, Vec<Py<StepRecord>>, Vec<Vec<String>>);
 fn name(compression: &str, prompt_id: &str, prompt: &Bound<'_, PyAny>) -> PyResult<BlockName> {
     let bytes: Vec<u8> = tokens::read(prompt)?.iter().flat_map(|token| token.to_le_bytes()).collect();
     let digest = provenance::digest(&bytes)[..12].to_owned();
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let plain =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     for (what, text) in [("compression", compression), ("prompt_id", prompt_id)] {
         if !plain(text) {
             let message = format!("{what}: expected letters, digits, - and _, got {text:?}");
@@ -63,8 +65,8 @@ impl StepGrid {
         whole.set_item("version", Settings::version())?;
         let text = json::dumps(&whole)?;
         let folder = py.detach(|| {
-            let settings: GridSettings =
-                serde_json::from_str(&text).map_err(|error| Fault::argument(format!("settings: {error}"), SETTINGS_HINT))?;
+            let settings: GridSettings = serde_json::from_str(&text)
+                .map_err(|error| Fault::argument(format!("settings: {error}"), SETTINGS_HINT))?;
             if let Some(folder) = GridFolder::resume(&path, &settings)? {
                 return Ok::<_, Fault>(folder);
             }
@@ -128,7 +130,10 @@ fn rows(row: &StepRow, (gamma, place, records, pieces): &Answer) -> Outcome<Vec<
     let lengths_fit = records.len() == pieces.len()
         && records.iter().zip(pieces).all(|(record, pieces)| record.get().0.tokens.len() == pieces.len());
     if !lengths_fit {
-        return Err(Fault::argument("answers: expected a piece of text per token of each step", "an empty one will do"));
+        return Err(Fault::argument(
+            "answers: expected a piece of text per token of each step",
+            "an empty one will do",
+        ));
     }
     let steps = records.iter().zip(pieces).enumerate();
     Ok(steps

@@ -113,7 +113,10 @@ impl TraceFolder {
     fn open(path: &std::path::Path, split: Option<Split>) -> Outcome<Self> {
         let folder = RunFolder::open(path)?;
         let files = folder.load()?.into_iter().filter(|file| split.is_none_or(|split| file.prompt.split == split));
-        Ok(TraceFolder { run: folder.run().clone(), traces: files.map(|file| Arc::new(file.recording.trace)).collect() })
+        Ok(TraceFolder {
+            run: folder.run().clone(),
+            traces: files.map(|file| Arc::new(file.recording.trace)).collect(),
+        })
     }
 
     fn weights(&self) -> Arc<predictor::Predictor> {
@@ -188,7 +191,10 @@ impl TraceFolder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let specs = specs.iter().map(|name| spec(name)).collect::<Outcome<Vec<_>>>()?;
         let cost = costs.map(CostModel::get).or_else(|| self.run.origin.cost.clone()).ok_or_else(|| {
-            Fault::argument("these traces were recorded without measured costs", "give costs=speckv.CostModel.from_curve(...)")
+            Fault::argument(
+                "these traces were recorded without measured costs",
+                "give costs=speckv.CostModel.from_curve(...)",
+            )
         })?;
         let parts = ControllerParts {
             cost: cost.clone(),

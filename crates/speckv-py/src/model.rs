@@ -115,7 +115,9 @@ impl CpuModel {
         let cache_type = match kv_type {
             "f16" => CacheType::F16,
             "q8_0" => CacheType::Q8_0,
-            other => return Err(Fault::argument(format!("kv_type: expected f16 or q8_0, got {other:?}"), "f16 is exact")),
+            other => {
+                return Err(Fault::argument(format!("kv_type: expected f16 or q8_0, got {other:?}"), "f16 is exact"));
+            }
         };
         let threads = match threads.map(NonZeroUsize::new) {
             None => settings::cores(),
@@ -157,7 +159,10 @@ impl CpuModel {
         for (index, (cache, ..)) in feeds.iter().enumerate() {
             self.check(cache.get())?;
             if feeds[..index].iter().any(|(other, ..)| other.is(cache)) {
-                return Err(Fault::argument("expected each cache once in a pass, got one twice", "put its tokens together"));
+                return Err(Fault::argument(
+                    "expected each cache once in a pass, got one twice",
+                    "put its tokens together",
+                ));
             }
         }
         py.detach(|| {
@@ -250,7 +255,8 @@ impl CpuModel {
         py: Python<'py>,
         feeds: Vec<(Py<Cache>, Bound<'py, PyAny>, usize)>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let read = |(cache, tokens, rows): (Py<Cache>, Bound<'py, PyAny>, usize)| Ok((cache, tokens::read(&tokens)?, rows));
+        let read =
+            |(cache, tokens, rows): (Py<Cache>, Bound<'py, PyAny>, usize)| Ok((cache, tokens::read(&tokens)?, rows));
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
         let (values, rows, vocab) = self.pass(py, feeds, |logits| {
             let (rows, vocab) = (logits.rows(), logits.vocab_size());

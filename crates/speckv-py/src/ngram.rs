@@ -47,12 +47,7 @@ pub struct NgramText(Mutex<Text>);
 impl NgramText {
     #[new]
     #[pyo3(signature = (tokens = None, *, min_match = 2, max_match = 8, max_places = 256))]
-    fn new(
-        tokens: Option<&Bound<'_, PyAny>>,
-        min_match: usize,
-        max_match: usize,
-        max_places: usize,
-    ) -> PyResult<Self> {
+    fn new(tokens: Option<&Bound<'_, PyAny>>, min_match: usize, max_match: usize, max_places: usize) -> PyResult<Self> {
         let mut drafter = NgramDrafter::new(settings(min_match, max_match, max_places)?);
         let slot = drafter.open().map_err(Fault::from)?;
         let greedy = Chain::new(SamplingSettings::default());

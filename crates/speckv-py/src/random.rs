@@ -41,7 +41,10 @@ fn uniform(name: &str, u: f64) -> Outcome<f64> {
     if (0.0..1.0).contains(&u) {
         return Ok(u);
     }
-    Err(Fault::argument(format!("{name}: expected a number in [0, 1), got {u}"), "speckv.Randomness gives such numbers"))
+    Err(Fault::argument(
+        format!("{name}: expected a number in [0, 1), got {u}"),
+        "speckv.Randomness gives such numbers",
+    ))
 }
 
 #[pymethods]

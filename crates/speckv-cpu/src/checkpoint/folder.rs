@@ -81,7 +81,9 @@ impl Folder {
         // A matrix that is ignored or unknown is so as a whole, companions included.
         let known = |name: &str| matches!(self.names.meaning(name), Meaning::Tensor(_));
         let of_companion = |entry: &Entry| {
-            four_bit::companion(&entry.name).filter(|(matrix, _)| known(matrix)).map(|(matrix, end)| (matrix.to_owned(), end))
+            four_bit::companion(&entry.name)
+                .filter(|(matrix, _)| known(matrix))
+                .map(|(matrix, end)| (matrix.to_owned(), end))
         };
         let mut matrices: BTreeMap<String, Parts> =
             entries.iter().filter_map(|(_, entry)| Some((of_companion(entry)?.0, Parts::default()))).collect();

@@ -206,7 +206,12 @@ impl Assembly<'_> {
         };
         let fits = |&elements: &usize| elements.checked_mul(4).is_some_and(|bytes| isize::try_from(bytes).is_ok());
         let Some(elements) = elements.filter(fits) else {
-            return self.fail(state_shard, end, "the shape of a matrix", format!("{:.100}", format!("{:?}", state.shape)));
+            return self.fail(
+                state_shard,
+                end,
+                "the shape of a matrix",
+                format!("{:.100}", format!("{:?}", state.shape)),
+            );
         };
         if matrix.byte_len != elements.div_ceil(2) {
             let expected = format!("{} bytes for the shape {:?} in 4 bits", elements.div_ceil(2), state.shape);

@@ -175,9 +175,7 @@ impl Loader<'_> {
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        tensor
-            .read(0, &mut values)
-            .map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
+        tensor.read(0, &mut values).map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
         self.finish(name);
         Ok(values)
     }

@@ -113,7 +113,8 @@ mod tests {
         let codes: Vec<u8> = (0..15).map(|i| (i * 37 + 11) as u8).collect();
         let nested: [f32; 256] = std::array::from_fn(|i| (i as f32 - 128.0) / 127.0);
         let scales: Vec<u8> = [0.5f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-        let double = Scales::Double { codes: &[3, 200, 128, 255], levels: &nested, block: 2, absmax: &scales, offset: 1.25 };
+        let double =
+            Scales::Double { codes: &[3, 200, 128, 255], levels: &nested, block: 2, absmax: &scales, offset: 1.25 };
         let absmax = [-125.0 / 127.0 * 0.5 + 1.25, 72.0 / 127.0 * 0.5 + 1.25, 1.25, 2.0 + 1.25];
         let all = FourBit { codes: &codes, levels: &levels, block: 8, scales: double };
         for first in 0..29 {

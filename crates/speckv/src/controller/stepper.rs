@@ -335,7 +335,10 @@ mod tests {
                 let accepted = record.outcome.accepted;
                 let ending = Ending { accepted, token, verified: None, times: record.times };
                 let mine = stepper.observe(&ending).expect("a step");
-                assert_eq!((&mine.before, &mine.outcome, &mine.tokens), (&record.before, &record.outcome, &record.tokens));
+                assert_eq!(
+                    (&mine.before, &mine.outcome, &mine.tokens),
+                    (&record.before, &record.outcome, &record.tokens)
+                );
             }
         }
     }
