@@ -38,7 +38,11 @@ pub fn read(path: &Path) -> Outcome<CostModel> {
     parse(&text).map_err(|failure| failure.about(path.display()))
 }
 
-fn parse(text: &str) -> Outcome<CostModel> {
+/// A cost model out of a file's text.
+///
+/// # Errors
+/// A text that holds no times.
+pub fn parse(text: &str) -> Outcome<CostModel> {
     let content: Content =
         serde_json::from_str(text).map_err(|error| Failure::new(format!("no measured costs: {error}"), HINT))?;
     let curve = match content {

@@ -112,6 +112,7 @@ impl Live {
             rounds,
             seed: options.seed,
             end_tokens: pair.tokenizer.end_tokens().to_vec(),
+            cold_draft: options.cold_draft,
         };
         let target = Arc::clone(pair.engine.target());
         let subject = Subject {
@@ -122,6 +123,7 @@ impl Live {
             draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
             draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
             spoiled_draft: options.spoil_draft,
+            cold_draft: options.cold_draft,
             threads: target.threads(),
             instruction_set: target.isa().name().to_owned(),
             split: options.split.to_string(),

@@ -66,8 +66,7 @@ pub fn run_block<M: LanguageModel, P: FnMut(Token) -> String>(
     while sequence.finish_reason().is_none() {
         engine.step(&mut [&mut sequence])?;
     }
-    let mut order: Vec<usize> = (0..task.gammas.len()).collect();
-    MersenneTwister::new(block_seed(task.row)).shuffle(&mut order);
+    let order = block_order(task.row, task.gammas.len());
     let mut answers = vec![Vec::new(); task.gammas.len()];
     let mut done = 0;
     for (place, &which) in order.iter().enumerate() {
@@ -94,6 +93,14 @@ pub fn run_block<M: LanguageModel, P: FnMut(Token) -> String>(
     }
     engine.close(sequence);
     Ok(Some(answers.into_iter().flatten().collect()))
+}
+
+/// The order in which the gammas of a block are measured, as places in their list: decided by the row's seed, compression and prompt.
+#[must_use]
+pub fn block_order(row: &StepRow, gammas: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..gammas).collect();
+    MersenneTwister::new(block_seed(row)).shuffle(&mut order);
+    order
 }
 
 /// FNV-1a over what names the block.

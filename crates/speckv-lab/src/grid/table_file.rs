@@ -1,4 +1,4 @@
-//! Records as CSV and as Parquet, and back from CSV.
+//! Records as CSV and as Parquet, and back from CSV; [`super::parquet_rows`] reads Parquet.
 
 use std::path::Path;
 
@@ -10,6 +10,8 @@ use crate::{
     sheet::{Row, Sheet, SheetError},
 };
 
+/// Name of the table in the Parquet file.
+pub(super) const TABLE: &str = "speckv_steps";
 /// Key of the Parquet file's metadata that holds the recording's [`GridRun`](super::GridRun) as JSON.
 pub const RUN_KEY: &str = "speckv.run";
 
@@ -125,5 +127,5 @@ fn list<T: std::str::FromStr>(row: &Row<'_>, column: &str, test: impl Fn(&T) -> 
 /// # Errors
 /// The writer's; none that content causes.
 pub fn to_parquet(rows: &[StepRow], run_json: &str) -> Result<Vec<u8>, ParquetError> {
-    columns::to_parquet("speckv_steps", &columns(rows), RUN_KEY, run_json)
+    columns::to_parquet(TABLE, &columns(rows), RUN_KEY, run_json)
 }

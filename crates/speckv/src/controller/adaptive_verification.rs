@@ -88,6 +88,10 @@ impl Controller for AdaptiveVerification {
             self.cost.observe(record);
         }
     }
+
+    fn set_cost(&mut self, cost: &CostModel) {
+        self.cost = cost.clone();
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{Controller, Plan, Situation, Verdict};
 use crate::{
+    cost::CostModel,
     record::{Source, StepRecord},
     signals::Signals,
 };
@@ -55,6 +56,10 @@ impl Controller for Chain {
 
     fn next_text(&mut self) {
         self.inner.next_text();
+    }
+
+    fn set_cost(&mut self, cost: &CostModel) {
+        self.inner.set_cost(cost);
     }
 }
 

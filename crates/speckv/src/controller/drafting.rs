@@ -1,7 +1,7 @@
 //! Who drafts for a controller, where an engine has more than one source.
 
 use super::{Controller, ControllerSpec, Plan, Situation, Verdict};
-use crate::{record::StepRecord, signals::Signals};
+use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 
 /// Who drafts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,6 +74,10 @@ impl Controller for Restricted {
 
     fn next_text(&mut self) {
         self.inner.next_text();
+    }
+
+    fn set_cost(&mut self, cost: &CostModel) {
+        self.inner.set_cost(cost);
     }
 }
 

@@ -88,6 +88,10 @@ impl Controller for ExpectedValue {
             self.cost.observe(record);
         }
     }
+
+    fn set_cost(&mut self, cost: &CostModel) {
+        self.cost = cost.clone();
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Controllers decide, step by step, how far to draft.
 
 use crate::{
-    cost::SharedPass,
+    cost::{CostModel, SharedPass},
     record::{Source, StepRecord},
     signals::Signals,
 };
@@ -19,6 +19,7 @@ mod off;
 mod paper;
 mod spec;
 mod speckv;
+mod stepper;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -35,6 +36,7 @@ pub use off::Off;
 pub use paper::{PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor};
 pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::{Speckv, SpeckvOptions};
+pub use stepper::{Ending, StepError, Stepper};
 
 /// Who drafts for controllers that do not choose: the draft model where there is one, else look-up.
 fn default_source(situation: &Situation) -> Source {
@@ -67,6 +69,11 @@ pub trait Controller: Send {
     /// The text was changed from outside: the next turn of a chat, or another prompt. What was learned of models and machine stays
     /// true, what was learned of the text may not.
     fn next_text(&mut self) {}
+
+    /// Decides by these costs from the next step on: for engines that measure their passes themselves.
+    fn set_cost(&mut self, cost: &CostModel) {
+        let _ = cost;
+    }
 }
 
 /// What is known before a step.
@@ -76,6 +83,8 @@ pub struct Situation {
     pub context: usize,
     /// Most tokens that budget and context allow to draft.
     pub gamma_limit: usize,
+    /// Tokens that budget and context still allow to produce, this step's own included.
+    pub remaining: usize,
     /// Tokens that a draft model would have to read before it can draft (beyond the one that every step feeds).
     pub draft_behind: usize,
     /// Whether there is a draft model.

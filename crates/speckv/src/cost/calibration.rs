@@ -153,7 +153,7 @@ fn fit_affine(points: &[(f64, f64)]) -> Option<Affine> {
     (!medians.is_empty()).then_some(Affine { seconds: mean_seconds - slope * mean_context, per_context_token: slope })
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }

@@ -6,10 +6,12 @@
 
 mod calibration;
 mod online;
+mod passes;
 mod shared;
 
 pub use calibration::{CostError, Samples, TimeSample, VerifySample};
 use online::Online;
+pub use passes::{PassCurve, PassPoint};
 pub use shared::SharedPass;
 
 use crate::record::StepRecord;
@@ -64,6 +66,9 @@ struct Parts {
     ngram_per_token: f64,
     #[serde(default)]
     online: Online,
+    /// Passes beyond the measured row counts, as (rows, seconds at an empty context), both ascending; empty where the curve goes on as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tail: Vec<(usize, f64)>,
 }
 
 impl TryFrom<Parts> for CostModel {
@@ -84,6 +89,13 @@ impl TryFrom<Parts> for CostModel {
         }
         if !parts.online.is_sane() {
             return Err(CostError::NotATime { got: f64::NAN });
+        }
+        let mut before = (MEASURED_ROWS, parts.verify[MEASURED_ROWS - 1].seconds);
+        for &(rows, seconds) in &parts.tail {
+            if rows <= before.0 || !(seconds.is_finite() && seconds >= before.1) {
+                return Err(CostError::NotATime { got: seconds });
+            }
+            before = (rows, seconds);
         }
         let mut model = CostModel { corrected: parts.verify, parts, draft_factor: 1.0, catch_up_factor: 1.0 };
         model.apply_corrections();
@@ -118,6 +130,7 @@ impl CostModel {
             catch_up_per_token: fitted.catch_up_per_token,
             ngram_per_token: NGRAM_SECONDS,
             online: Online::calibrated(),
+            tail: Vec::new(),
         };
         CostModel::try_from(parts)
     }
@@ -136,6 +149,7 @@ impl CostModel {
             catch_up_per_token: 0.1 * plain,
             ngram_per_token: NGRAM_SECONDS,
             online: Online::uncalibrated(),
+            tail: Vec::new(),
         };
         CostModel { corrected: verify, parts, draft_factor: 1.0, catch_up_factor: 1.0 }
     }
@@ -159,9 +173,30 @@ impl CostModel {
         if rows <= MEASURED_ROWS {
             return self.corrected[rows.max(1) - 1].at(context);
         }
+        if !self.parts.tail.is_empty() {
+            return self.corrected[last].at(context) + self.tail_seconds(rows);
+        }
         // The mean slope of the upper half: a single step of a kernel's tiling must not set the slope for ever.
         let (middle, end) = (self.corrected[last / 2].at(context), self.corrected[last].at(context));
         end + (end - middle) / (last - last / 2) as f64 * (rows - MEASURED_ROWS) as f64
+    }
+
+    /// Seconds that `rows` rows, more than were measured one by one, take longer than the most that were.
+    fn tail_seconds(&self, rows: usize) -> f64 {
+        let last = MEASURED_ROWS - 1;
+        let start = (MEASURED_ROWS, self.parts.verify[last].seconds);
+        let points = || std::iter::once(start).chain(self.parts.tail.iter().copied());
+        let end = points().last().unwrap_or(start);
+        // Beyond the end goes on what the upper half rose by: a single step of a kernel's tiling must not set the slope for ever.
+        let (from, to) = if rows >= end.0 {
+            (points().rfind(|point| 2 * point.0 <= end.0).unwrap_or(start), end)
+        } else {
+            points().zip(points().skip(1)).find(|(_, to)| rows <= to.0).unwrap_or((start, end))
+        };
+        let slope = (to.1 - from.1) / (to.0 - from.0) as f64;
+        let seconds =
+            if rows >= end.0 { end.1 + slope * (rows - end.0) as f64 } else { from.1 + slope * (rows - from.0) as f64 };
+        (seconds - start.1) * self.parts.online.verify_factor(MEASURED_ROWS)
     }
 
     /// Seconds of plain decoding: one row.

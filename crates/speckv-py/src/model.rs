@@ -1,0 +1,277 @@
+//! Models that `speckv-cpu` runs.
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
+use pyo3::prelude::*;
+use speckv::{
+    logits::Logits,
+    model::{Cache as _, Feed, LanguageModel},
+    token::Token,
+};
+use speckv_cli::{
+    controllers,
+    interrupt::Interrupt,
+    obtain::Shelf,
+    pair::{self, Treatment},
+    printer::Printer,
+    settings,
+};
+use speckv_cpu::{
+    model::{CacheType, CpuModel as Weights, KvCache},
+    tokenizer,
+};
+
+use crate::{
+    error::{Fault, Outcome},
+    lock,
+    predictor::ModelShape,
+    signals::Signals,
+    tokens,
+};
+
+/// Context where none is given and the model allows it, as on the command line.
+const DEFAULT_CONTEXT: usize = 4096;
+/// Tokens per pass of reading.
+const CHUNK: usize = 128;
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct Tokenizer(Arc<tokenizer::Tokenizer>);
+
+#[pymethods]
+impl Tokenizer {
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.0.vocab_size()
+    }
+
+    #[getter]
+    fn end_tokens(&self) -> Vec<Token> {
+        self.0.end_tokens().to_vec()
+    }
+
+    #[pyo3(signature = (text, *, parse_special = true, add_special = true))]
+    fn encode(&self, py: Python<'_>, text: &str, parse_special: bool, add_special: bool) -> PyResult<Vec<Token>> {
+        let encoded = py.detach(|| self.0.encode(text, parse_special, add_special));
+        let hint = "change the text to what the vocabulary can spell";
+        Ok(encoded.map_err(|error| Fault::argument(&error, error.hint().unwrap_or(hint)))?)
+    }
+
+    #[pyo3(signature = (tokens, *, skip_special = true))]
+    fn decode(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>, skip_special: bool) -> PyResult<String> {
+        let tokens = tokens::read(tokens)?;
+        Ok(py.detach(|| self.0.decode(&tokens, skip_special)))
+    }
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct Cache {
+    cache: Mutex<KvCache>,
+    of: usize, // address of the weights that it belongs to, which it keeps alive
+    _weights: Arc<Weights>,
+}
+
+#[pymethods]
+impl Cache {
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| lock(&self.cache).len())
+    }
+
+    fn truncate(&self, py: Python<'_>, length: usize) {
+        py.detach(|| lock(&self.cache).truncate(length));
+    }
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct CpuModel {
+    weights: Arc<Weights>,
+    tokenizer: Arc<tokenizer::Tokenizer>,
+    path: PathBuf,
+}
+
+impl CpuModel {
+    /// The weights.
+    pub fn weights(&self) -> &Arc<Weights> {
+        &self.weights
+    }
+
+    fn load_from(
+        name: &str,
+        compression: &str,
+        context: Option<usize>,
+        threads: Option<usize>,
+        kv_type: &str,
+        draft_head: Option<usize>,
+    ) -> Outcome<Self> {
+        let hint = "asis, fp16, int8, nf4, compact, or a type of the file format such as q4_0";
+        let compression = compression.parse().map_err(|error| Fault::argument(error, hint))?;
+        let cache_type = match kv_type {
+            "f16" => CacheType::F16,
+            "q8_0" => CacheType::Q8_0,
+            other => return Err(Fault::argument(format!("kv_type: expected f16 or q8_0, got {other:?}"), "f16 is exact")),
+        };
+        let threads = match threads.map(NonZeroUsize::new) {
+            None => settings::cores(),
+            Some(Some(threads)) => threads,
+            Some(None) => return Err(Fault::argument("threads: expected at least 1, got 0", "None is one per core")),
+        };
+        let printer = Printer::from_environment(true);
+        let of_model = |failure| Fault::of_model(&failure);
+        let shelf = Shelf::from_environment().map_err(of_model)?;
+        let path = shelf.file(name, &Interrupt::new(), &printer).map_err(of_model)?;
+        let file = pair::open(&path).map_err(of_model)?;
+        let tokenizer = Arc::new(pair::tokenizer(&file).map_err(of_model)?);
+        let head_gap = draft_head.map(|count| tokenizer.rare(count));
+        let pool = pair::pool(threads).map_err(of_model)?;
+        let treatment = Treatment { compression, head_gap, cache_type };
+        let (asked, cut) = (context.unwrap_or(DEFAULT_CONTEXT), context.is_none());
+        let weights = pair::model(&file, &pool, asked, cut, treatment, &printer).map_err(of_model)?;
+        Ok(CpuModel { weights, tokenizer, path })
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.weights) as usize
+    }
+
+    fn check(&self, cache: &Cache) -> Outcome<()> {
+        if cache.of == self.id() {
+            return Ok(());
+        }
+        Err(Fault::argument("expected a cache of this model, got another model's", "CpuModel.cache makes one"))
+    }
+
+    /// A pass, with the GIL released; `body` sees its logits.
+    fn pass<T: Send>(
+        &self,
+        py: Python<'_>,
+        feeds: Vec<(Py<Cache>, Vec<Token>, usize)>,
+        body: impl FnOnce(&mut Logits) -> Outcome<T> + Send,
+    ) -> Outcome<T> {
+        for (index, (cache, ..)) in feeds.iter().enumerate() {
+            self.check(cache.get())?;
+            if feeds[..index].iter().any(|(other, ..)| other.is(cache)) {
+                return Err(Fault::argument("expected each cache once in a pass, got one twice", "put its tokens together"));
+            }
+        }
+        py.detach(|| {
+            // Always in the order of their addresses, so that two threads cannot wait for each other.
+            let mut order: Vec<usize> = (0..feeds.len()).collect();
+            order.sort_by_key(|&index| std::ptr::from_ref(feeds[index].0.get()) as usize);
+            let mut guards: Vec<_> = feeds.iter().map(|_| None).collect();
+            for index in order {
+                guards[index] = Some(lock(&feeds[index].0.get().cache));
+            }
+            let mut passes: Vec<Feed<'_, KvCache>> = guards
+                .iter_mut()
+                .flatten()
+                .zip(&feeds)
+                .map(|(cache, (_, tokens, rows))| Feed { cache: &mut **cache, tokens, rows: *rows })
+                .collect();
+            let mut logits = Logits::new();
+            self.weights.forward(&mut passes, &mut logits)?;
+            body(&mut logits)
+        })
+    }
+}
+
+#[pymethods]
+impl CpuModel {
+    #[staticmethod]
+    #[pyo3(signature = (model, *, compression = "asis", context = None, threads = None, kv_type = "f16", draft_head = None))]
+    fn load(
+        py: Python<'_>,
+        model: PathBuf,
+        compression: &str,
+        context: Option<usize>,
+        threads: Option<usize>,
+        kv_type: &str,
+        draft_head: Option<usize>,
+    ) -> PyResult<Self> {
+        let name = model.to_string_lossy().into_owned();
+        Ok(py.detach(|| Self::load_from(&name, compression, context, threads, kv_type, draft_head))?)
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.weights.vocab_size()
+    }
+
+    #[getter]
+    fn context_length(&self) -> usize {
+        self.weights.context_length()
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.weights.threads()
+    }
+
+    #[getter]
+    fn compression(&self) -> String {
+        self.weights.compression().to_string()
+    }
+
+    #[getter]
+    fn shape(&self) -> ModelShape {
+        ModelShape(controllers::shape(&self.weights))
+    }
+
+    #[getter]
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn tokenizer(&self) -> Tokenizer {
+        Tokenizer(Arc::clone(&self.tokenizer))
+    }
+
+    fn cache(&self, py: Python<'_>) -> PyResult<Cache> {
+        let cache = py.detach(|| self.weights.new_cache()).map_err(Fault::from)?;
+        Ok(Cache { cache: Mutex::new(cache), of: self.id(), _weights: Arc::clone(&self.weights) })
+    }
+
+    fn prefill(&self, py: Python<'_>, cache: Py<Cache>, tokens: &Bound<'_, PyAny>) -> PyResult<()> {
+        for chunk in tokens::read(tokens)?.chunks(CHUNK) {
+            self.pass(py, vec![(cache.clone_ref(py), chunk.to_vec(), 0)], |_| Ok(()))?;
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+
+    fn forward<'py>(
+        &self,
+        py: Python<'py>,
+        feeds: Vec<(Py<Cache>, Bound<'py, PyAny>, usize)>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let read = |(cache, tokens, rows): (Py<Cache>, Bound<'py, PyAny>, usize)| Ok((cache, tokens::read(&tokens)?, rows));
+        let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
+        let (values, rows, vocab) = self.pass(py, feeds, |logits| {
+            let (rows, vocab) = (logits.rows(), logits.vocab_size());
+            Ok((logits.rows_mut(0, rows).to_vec(), rows, vocab))
+        })?;
+        values.into_pyarray(py).reshape([rows, vocab])
+    }
+
+    fn step(&self, py: Python<'_>, feeds: Vec<(Py<Cache>, Bound<'_, PyAny>)>) -> PyResult<Vec<(Token, Signals)>> {
+        let read = |(cache, tokens): (Py<Cache>, Bound<'_, PyAny>)| Ok((cache, tokens::read(&tokens)?, 1));
+        let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
+        Ok(self.pass(py, feeds, |logits| {
+            let read = |row: usize| {
+                let read = speckv::signals::read(logits.row(row)).map_err(speckv::draft::DraftError::from)?;
+                Ok((read.0, Signals(read.1)))
+            };
+            (0..logits.rows()).map(read).collect()
+        })?)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("CpuModel('{}', compression='{}')", self.path.display(), self.weights.compression())
+    }
+}

@@ -1,0 +1,129 @@
+//! Probabilities of acceptance.
+
+use std::sync::{Arc, Mutex};
+
+use pyo3::prelude::*;
+use speckv::predictor::{self, FEATURE_NAMES};
+
+use crate::{
+    controller::facts,
+    error::Fault,
+    json, lock,
+    record::StepRecord,
+    signals::Signals,
+    step::Source,
+};
+use speckv_cli::failure::chain;
+
+/// See `_native.pyi`.
+#[pyclass(frozen, eq)]
+#[derive(Clone, PartialEq, Eq)]
+pub struct ModelShape(pub predictor::ModelShape);
+
+#[pymethods]
+impl ModelShape {
+    #[new]
+    fn new(architecture: String, layers: usize, hidden: usize, vocab_size: usize) -> Self {
+        ModelShape(predictor::ModelShape { architecture, layers, hidden, vocab_size })
+    }
+
+    #[getter]
+    fn architecture(&self) -> &str {
+        &self.0.architecture
+    }
+
+    #[getter]
+    fn layers(&self) -> usize {
+        self.0.layers
+    }
+
+    #[getter]
+    fn hidden(&self) -> usize {
+        self.0.hidden
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.0.vocab_size
+    }
+
+    fn __repr__(&self) -> String {
+        let predictor::ModelShape { architecture, layers, hidden, vocab_size } = &self.0;
+        format!("ModelShape('{architecture}', layers={layers}, hidden={hidden}, vocab_size={vocab_size})")
+    }
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen, eq)]
+#[derive(PartialEq)]
+pub struct Predictor(pub Arc<predictor::Predictor>);
+
+#[pymethods]
+impl Predictor {
+    #[staticmethod]
+    fn prior() -> Self {
+        Predictor(Arc::new(predictor::Predictor::prior()))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (target, draft = None))]
+    fn shipped(py: Python<'_>, target: &ModelShape, draft: Option<&ModelShape>) -> Option<Self> {
+        py.detach(|| predictor::Predictor::shipped(&target.0, draft.map(|draft| &draft.0)).map(Predictor))
+    }
+
+    #[staticmethod]
+    fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
+        let read = py.detach(|| predictor::Predictor::from_json(text));
+        Ok(Predictor(Arc::new(read.map_err(|error| Fault::argument(chain(&error), "`speckv train` writes such files"))?)))
+    }
+
+    fn to_json(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(json::written(py.detach(|| serde_json::to_string(&*self.0)))?)
+    }
+
+    #[getter]
+    fn origin(&self) -> Option<&str> {
+        self.0.origin.as_deref()
+    }
+
+    #[staticmethod]
+    fn feature_names() -> Vec<&'static str> {
+        FEATURE_NAMES.to_vec()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Predictor(origin={:?})", self.0.origin.as_deref().unwrap_or("not trained"))
+    }
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct OnlinePredictor(Mutex<predictor::OnlinePredictor>);
+
+#[pymethods]
+impl OnlinePredictor {
+    #[new]
+    #[pyo3(signature = (predictor = None, *, temperature = 0.0, compression = 0.0))]
+    fn new(predictor: Option<&Predictor>, temperature: f32, compression: f32) -> PyResult<Self> {
+        let weights = predictor.map_or_else(|| Arc::new(predictor::Predictor::prior()), |predictor| Arc::clone(&predictor.0));
+        let facts = facts(temperature, compression)?;
+        Ok(OnlinePredictor(Mutex::new(predictor::OnlinePredictor::new(weights, facts))))
+    }
+
+    fn begin(&self, source: Source, context: usize) -> f32 {
+        lock(&self.0).begin(source.into(), context)
+    }
+
+    fn push(&self, signals: &Signals) -> (f32, f32) {
+        let judgement = lock(&self.0).push(&signals.0);
+        (judgement.accept, judgement.next)
+    }
+
+    fn observe(&self, record: &StepRecord) {
+        lock(&self.0).observe(&record.0);
+    }
+
+    fn next_text(&self) {
+        lock(&self.0).next_text();
+    }
+}
