@@ -96,8 +96,8 @@ fn a_model_that_transformers_saved_says_what_its_weights_say() {
     let expected: Vec<f64> = reference["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
     let checkpoint = Checkpoint::open(&path).unwrap();
     let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-    // NF4 is multiplied in integers: its levels and the activations are rounded to 8 bits.
-    for (compression, most) in [(Compression::Fp16, 1e-3), (Compression::AsIs, 0.05)] {
+    // Keys and values in half precision cost some 1e-3. NF4 is multiplied in integers: its levels and the activations are rounded to 8 bits.
+    for (compression, most) in [(Compression::Fp16, 2e-3), (Compression::AsIs, 0.05)] {
         let model = load(&checkpoint, compression);
         let got = logits(&model, &tokens);
         let error = got.iter().zip(&expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt() / size;
