@@ -1,4 +1,4 @@
-"""Clients that ask in a closed loop: each sends its next request when its last answer is complete."""
+"""Clients that ask in a closed loop: each takes the next prompt of a common list when its last answer is complete."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ def body(prompt, max_tokens, more):
 
 
 def read_events(lines):
-    """The JSON of each event of a stream; ends at [DONE]."""
+    """The JSON of each event of a stream; one without [DONE] at its end broke off."""
     for line in lines:
         line = line.strip()
         if line == b"data: [DONE]":
@@ -31,6 +31,7 @@ def read_events(lines):
             if "error" in event:
                 raise AnswerFailed(str(event["error"]))
             yield event
+    raise AnswerFailed("the stream broke off before [DONE]")
 
 
 def ask(port, prompt, request, limit, clock=time.perf_counter):
@@ -42,47 +43,63 @@ def ask(port, prompt, request, limit, clock=time.perf_counter):
         reply = connection.getresponse()
         if reply.status != 200:
             raise AnswerFailed(f"status {reply.status}: {reply.read().decode(errors='replace')[:300]}")
-        arrivals, parts, tokens = [], [], None
+        arrivals, parts, usage, timings = [], [], None, {}
         for event in read_events(reply):
             moment = clock()
             for choice in event.get("choices", []):
                 if text := choice["delta"].get("content"):
                     arrivals.append(moment)
                     parts.append(text)
-            if usage := event.get("usage"):
-                tokens = usage["completion_tokens"]
-        if tokens is None:
-            raise AnswerFailed("the stream told no usage")
-        return Answer(prompt.id, sent, tuple(arrivals) or (clock(),), clock(), tokens, "".join(parts))
+            usage = event.get("usage") or usage
+            timings = event.get("timings") or timings
+        ended = clock()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AnswerFailed(f"{type(error).__name__}: {error}") from error
+        raise AnswerFailed(f"{prompt.id}: {type(error).__name__}: {error}") from error
     finally:
         connection.close()
+    if usage is None:
+        raise AnswerFailed(f"{prompt.id}: the stream told no usage")
+    return Answer(
+        prompt=prompt.id,
+        sent=sent,
+        arrivals=tuple(arrivals) or (ended,),
+        ended=ended,
+        prompt_tokens=usage["prompt_tokens"],
+        tokens=usage["completion_tokens"],
+        drafted=timings.get("draft_n", 0),
+        accepted=timings.get("draft_n_accepted", 0),
+        text="".join(parts),
+    )
 
 
-def share(prompts, clients, each, offset):
-    """`each` prompts for every client, going round the list from `offset` on, so that neighbours in time are different."""
-    return [[prompts[(offset + client + clients * turn) % len(prompts)] for turn in range(each)] for client in range(clients)]
+def work(prompts, clients, each, least):
+    """The prompts of a level: `each` for every client, `least` in all, going round the list."""
+    return [prompts[index % len(prompts)] for index in range(max(clients * each, least))]
 
 
-def run_level(port, work, max_tokens, more, limit):
-    """All clients at once; their answers, by client."""
-    start = threading.Barrier(len(work))
-    done, failures = [[] for _ in work], []
+def run_level(port, prompts, clients, max_tokens, more, limit):
+    """All clients at once, until the list is empty; the answers, in the order of the list."""
+    start = threading.Barrier(min(clients, len(prompts)))
+    answers, failures = [None] * len(prompts), []
+    left, lock = iter(enumerate(prompts)), threading.Lock()
 
-    def loop(client):
+    def loop():
         start.wait()
-        try:
-            for prompt in work[client]:
-                done[client].append(ask(port, prompt, body(prompt, max_tokens, more), limit))
-        except AnswerFailed as error:
-            failures.append(error)
+        while not failures:
+            with lock:
+                index, prompt = next(left, (None, None))
+            if prompt is None:
+                return
+            try:
+                answers[index] = ask(port, prompt, body(prompt, max_tokens, more), limit)
+            except AnswerFailed as error:
+                failures.append(error)
 
-    threads = [threading.Thread(target=loop, args=(client,)) for client in range(len(work))]
+    threads = [threading.Thread(target=loop) for _ in range(start.parties)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
-    return done
+    return answers

@@ -39,6 +39,36 @@ const ready = page => page.waitForFunction(() => document.getElementById("model"
 const complete = page => page.waitForFunction(() => !document.getElementById("send").disabled, null, { timeout: 120000 });
 const wide = page => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
+const focused = page => page.evaluate(() => document.activeElement.id);
+
+/* Contrast of text as WCAG 2 defines it; 4.5 is its level AA. */
+async function readable(page, scheme) {
+  const poor = await page.evaluate(() => {
+    const parts = colour => (colour.match(/[\d.]+/g) || []).map(Number);
+    const luminance = colour => {
+      const [r, g, b] = parts(colour).slice(0, 3).map(x => { const s = x / 255; return s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4; });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = node => {
+      for (; node; node = node.parentElement) {
+        const colour = getComputedStyle(node).backgroundColor, [, , , alpha = 1] = parts(colour);
+        if (alpha > 0) return colour;
+      }
+      return "rgb(255, 255, 255)";
+    };
+    const found = [];
+    for (const selector of [".accepted", ".recovered", ".bonus", ".plain", ".figures", "figcaption", ".turn.user", "h3", "legend", "label", "#model", "#send", "#fresh"]) {
+      const node = document.querySelector(selector);
+      if (!node) continue;
+      const [a, b] = [luminance(getComputedStyle(node).color), luminance(ground(node))].sort((x, y) => y - x);
+      const contrast = (a + 0.05) / (b + 0.05);
+      if (contrast < 4.5) found.push(selector + " " + contrast.toFixed(2));
+    }
+    return found;
+  });
+  assert.deepEqual(poor, [], scheme + ": text can be read");
+}
+
 async function answer(body) {
   const reply = await fetch(url + "/v1/chat/completions", {
     method: "POST",
@@ -83,7 +113,7 @@ async function desktop() {
 
   await page.locator("#controller").selectOption("fixed");
   await page.locator("#gamma").fill("6");
-  await page.getByLabel("Beside it: off").check();
+  await page.getByLabel("Compare with off").check();
   await page.getByRole("textbox", { name: "Your message" }).fill("Explain the code line by line.");
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".comparison").waitFor({ timeout: 120000 });
@@ -94,15 +124,36 @@ async function desktop() {
   assert.match(await sides.nth(0).locator("h3").textContent(), /fixed-6/);
   assert.match(await sides.nth(1).locator("h3").textContent(), /off/);
   assert.ok((await wide(page)) <= 0, "nothing is wider than the window");
+  const scales = await page.locator(".pair .charts figure:nth-child(2) figcaption").allTextContents();
+  assert.equal(scales.length, 2);
+  assert.equal(scales[0], scales[1], "both sides have one scale of tokens per second");
+  assert.ok((await page.locator(".text span.code").count()) > 3, "code has a font of its own");
   await page.screenshot({ path: join(pictures, "desktop-comparison.png") });
+  await readable(page, "light");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await readable(page, "dark");
+  await page.screenshot({ path: join(pictures, "desktop-dark.png") });
+  await page.emulateMedia({ colorScheme: "light" });
 
   await page.locator("#gamma").fill("999");
-  await page.getByLabel("Beside it: off").uncheck();
+  await page.getByLabel("Compare with off").uncheck();
   await page.getByRole("textbox", { name: "Your message" }).fill("Too far?");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();
   assert.match(await page.getByRole("alert").textContent(), /gamma from 1 to 64/);
   complaints.length = 0; // the 400 that was meant
+
+  await page.getByRole("button", { name: "New chat" }).click();
+  assert.equal(await page.locator(".turn").count(), 0);
+  assert.ok(await page.locator("#welcome").isVisible(), "a new chat begins as the first did");
+  if (key) assert.equal(await page.getByLabel("API key").inputValue(), key, "and keeps the key");
+  await page.getByLabel("Compare with off").uncheck();
+  await page.locator("#gamma").fill("");
+  await page.getByLabel("Most tokens").fill("12");
+  await page.getByRole("button", { name: /sky blue/ }).click();
+  assert.equal(await focused(page), "stop", "a prompt that has gone leaves the focus to the button that stops");
+  await complete(page);
+  assert.equal(await focused(page), "prompt", "and then to the next message");
   await page.close();
 }
 
@@ -119,6 +170,7 @@ async function phone() {
   complaints.length = 0;
   await page.getByLabel("Most tokens").fill("60");
   assert.equal(await page.getByRole("button", { name: "Settings" }).getAttribute("aria-expanded"), "true");
+  assert.ok(await page.locator("#talk").evaluate(talk => talk.inert), "what is covered cannot have the focus");
   assert.ok((await wide(page)) <= 0);
   await page.screenshot({ path: join(pictures, "phone-settings.png") });
   await page.keyboard.press("Escape");
@@ -134,6 +186,8 @@ async function phone() {
     assert.ok(box && box.height >= 30 && box.x >= 0 && box.x + box.width <= 390, "buttons can be touched");
   }
   await page.screenshot({ path: join(pictures, "phone-answer.png") });
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.screenshot({ path: join(pictures, "phone-dark.png") });
   await page.close();
 }
 
@@ -154,6 +208,7 @@ async function keyboard() {
   await page.keyboard.press("Escape");
   await complete(page);
   assert.match(await page.locator(".figures").first().textContent(), /stopped after \d+ tokens/);
+  assert.match(await page.locator("#status").textContent(), /stopped/, "screen readers hear that it was stopped");
   // Every control is reached by Tab and shows it, and has a name.
   const reached = new Set();
   await page.evaluate(() => { document.activeElement.blur(); });

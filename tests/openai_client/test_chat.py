@@ -65,10 +65,18 @@ def test_details_tell_where_each_token_came_from(client, model):
 
 def test_concurrent_greedy_answers_are_those_of_the_same_requests_alone(client, model):
     asks = [[{"role": "user", "content": f"Count from {n} to {n + 5}." + " Please." * (n % 4)}] for n in range(10)]
-    alone = [greedy(client, model, ask, 24).choices[0].message.content for ask in asks]
+    alone = [greedy(client, model, ask, 24, extra_body={"speculation": "off"}) for ask in asks]
+    controllers = ["speckv", "fixed:4", "off", "chain+fixed", "speckv"]
+
+    def among_others(number):
+        more = {"speculation": {"controller": controllers[number % 5]}}
+        return greedy(client, model, asks[number], 24, extra_body=more)
+
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        together = list(pool.map(lambda ask: greedy(client, model, ask, 24).choices[0].message.content, asks))
-    assert together == alone
+        together = list(pool.map(among_others, range(10)))
+    assert [answer.choices[0].message.content for answer in together] == [answer.choices[0].message.content for answer in alone]
+    assert [answer.usage.completion_tokens for answer in together] == [answer.usage.completion_tokens for answer in alone]
+    assert sum(answer.usage.model_dump()["drafted_tokens"] for answer in together) > 0
 
 
 def test_several_answers_seeds_and_stop_strings(client, model):

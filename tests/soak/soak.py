@@ -40,6 +40,7 @@ class Client:
     def __init__(self, url, key):
         parts = urlsplit(url)
         self.host, self.port, self.key = parts.hostname, parts.port or 80, key
+        self.statuses, self.lock = Counter(), threading.Lock()
 
     def headers(self, length, kind="application/json"):
         lines = [f"Host: {self.host}:{self.port}", f"Content-Type: {kind}", f"Content-Length: {length}", "Connection: close"]
@@ -63,7 +64,10 @@ class Client:
         try:
             answer = http.client.HTTPResponse(connection, method=method)
             answer.begin()
-            return answer.status, answer.read().decode()
+            text = answer.read().decode()
+            with self.lock:
+                self.statuses[answer.status] += 1
+            return answer.status, text
         except (ConnectionResetError, http.client.BadStatusLine, http.client.RemoteDisconnected):
             return 0, ""
         finally:
@@ -83,6 +87,25 @@ def completion(client, prompt, tokens, **more):
     if status != 200:
         raise Wrong(f"a good request got {status}: {text[:300]}")
     return json.loads(text)["choices"][0]["text"]
+
+
+TURNS = [
+    [{"role": "user", "content": "Name three colours."}],
+    [{"role": "user", "content": "Name three colours."}, {"role": "assistant", "content": "Red, green, blue."}, {"role": "user", "content": "And three more?"}],
+    [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Repeat after me: one two three one two three."}],
+]
+
+
+def chat(client, turns, tokens, **more):
+    """A greedy chat answer's text; None where the queue was full."""
+    body = {"messages": turns, "max_tokens": tokens, "temperature": 0, **more}
+    status, text = client.ask("/v1/chat/completions", json.dumps(body).encode())
+    if status == 429:
+        check_error(status, text)
+        return None
+    if status != 200:
+        raise Wrong(f"a good chat request got {status}: {text[:300]}")
+    return json.loads(text)["choices"][0]["message"]["content"]
 
 
 def text_of(stream):
@@ -127,6 +150,8 @@ class Soak:
         """Every prompt alone, once: what all later answers must be."""
         for prompt in PROMPTS:
             self.reference[prompt] = completion(self.client, prompt, self.options.tokens, speculation="off")
+        for number, turns in enumerate(TURNS):
+            self.reference[number] = chat(self.client, turns, self.options.tokens, speculation="off", cache_prompt=False)
 
     # Ordinary clients.
 
@@ -136,6 +161,13 @@ class Soak:
         said = completion(self.client, prompt, self.options.tokens, speculation=speculation)
         if said is not None and said != self.reference[prompt]:
             raise Wrong(f"{prompt!r} with {speculation}: {said!r} instead of {self.reference[prompt]!r}")
+
+    def talk(self, dice):
+        """A turn of a conversation, often one whose beginning the server has read before."""
+        number = dice.randrange(len(TURNS))
+        said = chat(self.client, TURNS[number], self.options.tokens)
+        if said is not None and said != self.reference[number]:
+            raise Wrong(f"conversation {number}: {said!r} instead of {self.reference[number]!r}")
 
     def streamed(self, dice):
         prompt = dice.choice(PROMPTS)
@@ -219,7 +251,7 @@ class Soak:
 
     def work(self, number):
         dice = random.Random(self.options.seed * 1000 + number)
-        ordinary = [self.whole, self.streamed, self.slow_reader]
+        ordinary = [self.whole, self.talk, self.streamed, self.slow_reader]
         leaving = [self.leaver, self.half_open]
         senseless = [self.malformed, self.wrong_types, self.out_of_range, self.invalid_utf8, self.huge, self.too_long, self.elsewhere]
         while time.monotonic() < self.until and len(self.faults) < 20:
@@ -312,6 +344,8 @@ def main():
         "seconds": options.seconds,
         "clients": options.clients,
         "acts": dict(sorted(soak.counts.items())),
+        "statuses": {str(status): count for status, count in sorted(client.statuses.items())},
+        "resident_megabytes_at_start_and_end": [round(sample / 1e6, 1) for sample in memory[:1] + memory[-1:]],
         "resident_megabytes": [round(sample / 1e6, 1) for sample in memory[:: max(1, len(memory) // 30)]],
         "grown_megabytes": None if grown is None else round(grown / 1e6, 2),
         "faults": faults,

@@ -29,7 +29,7 @@ use crate::{
     conversation::Scribe,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    memory,
+    memory::{self, Claim},
     obtain::Shelf,
     printer::Printer,
     progress::Unit,
@@ -124,7 +124,7 @@ pub fn model(
     let longest = file.config().map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
     let Treatment { compression, head_gap, cache_type } = treatment;
-    memory::check(file, compression)?;
+    memory::check(&[Claim { file, compression, what: "weights" }])?;
     (options.head_gap, options.compression) = (head_gap, compression);
     options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
@@ -178,15 +178,22 @@ impl Pair {
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
+        let draft_compression = match settings.draft.model() {
+            Some(&DraftModel::Itself(compression)) => compression,
+            _ => settings.draft_compression,
+        };
+        if let Some(file) = &draft_file {
+            memory::check(&[
+                Claim { file: &target_file, compression: settings.compression, what: "target" },
+                Claim { file, compression: draft_compression, what: "draft" },
+            ])?;
+        }
         let treatment =
             Treatment { compression: settings.compression, head_gap: None, cache_type: settings.cache_type };
         let target = model(&target_file, &pool, context, cut, treatment, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
         let treatment = Treatment {
-            compression: match settings.draft.model() {
-                Some(&DraftModel::Itself(compression)) => compression,
-                _ => settings.draft_compression,
-            },
+            compression: draft_compression,
             head_gap: match settings.draft_head {
                 DraftHead::First(count) => Some(tokenizer.rare(count)),
                 DraftHead::Whole => None,

@@ -36,10 +36,20 @@ pub fn shown_name(name: &str) -> String {
     Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The command line of this process, the program under its plain name.
+/// The command line of this process, the program under its plain name and absolute paths by their last part: records are passed on, and nobody needs to know whose
+/// folders they came from.
 #[must_use]
 pub fn command() -> Vec<String> {
-    std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1)).collect()
+    std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1).map(|argument| told(&argument))).collect()
+}
+
+/// An argument as a record shows it.
+fn told(argument: &str) -> String {
+    match argument.split_once('=') {
+        Some((name, value)) if name.starts_with("--") => format!("{name}={}", told(value)),
+        _ if Path::new(argument).is_absolute() => shown_name(argument),
+        _ => argument.to_owned(),
+    }
 }
 
 /// SHA-256 of bytes in lower-case hexadecimal digits.
@@ -104,6 +114,10 @@ mod tests {
     #[test]
     fn digests_are_sha_256_in_lower_case() {
         assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let absolute = std::env::temp_dir().join("folder").display().to_string();
+        assert_eq!(told(&absolute), "folder");
+        assert_eq!(told(&format!("--trace={absolute}")), "--trace=folder");
+        assert_eq!(["-n", "here/grid", "a=b"].map(told), ["-n", "here/grid", "a=b"]);
         assert_eq!(shown_name("some/where/model.gguf"), "model.gguf");
     }
 }

@@ -138,6 +138,16 @@ fn a_comparison_has_a_row_for_everybody_and_a_sample_for_every_answer() {
     }
     let expected = rows[7]["tokens_per_second"].as_f64().expect("a speed");
     assert!((tokens / seconds / expected - 1.0).abs() < 1e-6);
+    let parquet = std::fs::read(desk.path("out/samples.parquet")).expect("Parquet");
+    let facts = parquet::file::metadata::ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes::Bytes::from(parquet))
+        .expect("Parquet that others can read");
+    assert_eq!(usize::try_from(facts.file_metadata().num_rows()), Ok(2 * 3 * names.len()));
+    let names = facts.file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned());
+    assert_eq!(names.collect::<Vec<_>>(), head, "the columns of both files");
+    let report = facts.file_metadata().key_value_metadata().expect("metadata")[0].value.clone().expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["settings"], json["settings"]);
     let report = std::fs::read_to_string(desk.path("out/report.json")).expect("a report");
     assert_eq!(serde_json::from_str::<serde_json::Value>(&report).expect("JSON"), json);
 }

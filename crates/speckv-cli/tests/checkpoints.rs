@@ -84,6 +84,109 @@ fn a_damaged_folder_is_refused_with_what_is_missing() {
     desk.run(&["inspect", "empty"]).fails(1, &["empty", "config.json", "path of a GGUF file"]);
 }
 
+/// A model whose matrices have rows of 64 and 128 values.
+fn wide() -> Tiny {
+    Tiny { hidden: 64, heads: 4, kv_heads: 2, feed_forward: 128, tensor_type: TensorType::F32, ..Tiny::default() }
+}
+
+fn edit_config(desk: &Desk, folder: &str, key: &str, value: serde_json::Value) {
+    let path = desk.path(&format!("{folder}/config.json"));
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a blueprint");
+    config[key] = value;
+    std::fs::write(path, config.to_string()).expect("a file");
+}
+
+#[test]
+fn a_folder_in_bitsandbytes_four_bits_runs_and_drafts() {
+    let desk = Desk::new();
+    for folder in ["plain", "four"] {
+        std::fs::create_dir(desk.path(folder)).expect("a folder");
+    }
+    wide().write_folder(&desk.path("plain"), 1).expect("a model");
+    wide().write_nf4_folder(&desk.path("four"), 3).expect("a model");
+    let run = |arguments: &[&str]| {
+        let fixed = ["run", "-n", "24", "--json", "the hour"];
+        desk.run(&[&fixed[..], arguments].concat()).succeeds().json()["tokens"].clone()
+    };
+    let expected = run(&["--target", "plain", "--compression", "nf4"]);
+    assert_eq!(run(&["--target", "four", "--compression", "nf4"]), expected);
+    let asis = run(&["--target", "four"]);
+    assert_eq!(run(&["--target", "four", "--draft", "plain", "--controller", "fixed"]), asis);
+    assert_eq!(run(&["--target", "four", "--draft", "self:nf4", "--controller", "fixed"]), asis);
+    let json = desk.run(&["inspect", "four", "--json"]).succeeds().json();
+    let types = json["tensor_types"].as_array().expect("types");
+    let nf4 = types.iter().find(|kind| kind["type"] == "NF4").expect("NF4");
+    // Per layer: queries, keys, values, output, and three of the feed-forward part; 4 bits, and a float for 64 weights.
+    assert_eq!((&nf4["tensors"], &nf4["bytes"]), (&14.into(), &(2 * (64 * 192 + 3 * 64 * 128) * 9 / 16).into()));
+    let text = desk.run(&["inspect", "four"]).succeeds().out;
+    assert!(text.contains("4.50 bits per weight") && text.contains("supported               yes"), "{text}");
+
+    edit_config(&desk, "four", "quantization_config", serde_json::json!({"quant_method": "bitsandbytes", "load_in_8bit": true}));
+    desk.run(&["run", "--target", "four", "hi"]).fails(
+        1,
+        &["four", "quantization_config", "bitsandbytes in 8 bits", "expected bitsandbytes in 4 bits", "float16"],
+    );
+}
+
+#[test]
+fn a_blueprint_that_lacks_a_field_or_contradicts_is_refused_with_file_and_field() {
+    for (key, value, words) in [
+        ("hidden_size", serde_json::Value::Null, &["config.json has no \"hidden_size\""][..]),
+        ("num_hidden_layers", "two".into(), &["num_hidden_layers", "a whole number"]),
+        ("num_key_value_heads", 3.into(), &["num_key_value_heads", "a divisor of"]),
+        ("num_hidden_layers", 3.into(), &["model.layers.2.", "missing"]),
+        ("hidden_size", 128.into(), &["model.embed_tokens.weight", "shape", "128"]),
+        ("intermediate_size", 96.into(), &["mlp.gate_proj.weight", "96"]),
+        ("tie_word_embeddings", "perhaps".into(), &["tie_word_embeddings", "true or false"]),
+        ("model_type", "mamba".into(), &["mamba", "supported are llama"]),
+    ] {
+        let desk = desk();
+        edit_config(&desk, "whole", key, value);
+        desk.run(&["run", "--target", "whole", "hi"]).fails(1, &[&["whole"], words].concat());
+    }
+}
+
+#[test]
+fn a_compression_that_the_weights_do_not_fit_into_is_refused_with_the_tensor() {
+    let desk = Desk::new();
+    for arguments in [
+        &["--target", "target.gguf", "--compression", "q4_k"][..],
+        &["--target", "target.gguf", "--draft", "self:q4_k"],
+        &["--target", "target.gguf", "--draft", "draft.gguf", "--draft-compression", "q6_k"],
+    ] {
+        let words = [".weight", "a multiple of 256", "another --compression", "asis always can"];
+        desk.run(&[&["run", "hi"], arguments].concat()).fails(1, &words);
+    }
+}
+
+#[test]
+fn models_that_do_not_fit_in_memory_together_are_refused_before_they_are_read() {
+    let Some(available) = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    }) else {
+        eprintln!("SKIPPED: this system does not tell its memory");
+        return;
+    };
+    let desk = desk();
+    // A matrix that takes three quarters of the memory, without a byte on the disk.
+    let bytes = available / 4 * 3 / 64 * 64;
+    let name = "model.layers.0.mlp.up_proj.weight";
+    let header = serde_json::json!({name: {"dtype": "BF16", "shape": [bytes / 64, 32], "data_offsets": [0, bytes]}}).to_string();
+    let path = desk.path("whole/model.safetensors");
+    std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).expect("a file");
+    edit_config(&desk, "whole", "tie_word_embeddings", true.into());
+    let file = std::fs::File::options().write(true).open(&path).expect("a file");
+    if let Err(error) = file.set_len(8 + header.len() as u64 + bytes) {
+        eprintln!("SKIPPED: this disk has no files with holes: {error}");
+        return;
+    }
+    let run = |arguments: &[&str]| desk.run(&[&["run", "hi", "--target", "whole"], arguments].concat());
+    run(&["--draft", "self:fp16"]).fails(1, &["whole", "memory needed: target", " as asis, draft", " as fp16; available: ", "self:nf4", "--draft ngram"]);
+    run(&["--compression", "f32"]).fails(1, &["whole", "memory needed: weights", " as f32; available: ", "--compression"]);
+}
+
 #[test]
 fn a_cache_of_bytes_runs_losslessly_and_others_are_refused() {
     let desk = desk();

@@ -5,6 +5,7 @@
 mod process;
 
 use process::{Desk, Ended};
+use speckv_lab::{run_folder::RunFolder, trace::Trace, trace_file::PromptFacts};
 
 /// A desk with a workload of short prompts, as tiny models' contexts need.
 fn desk() -> Desk {
@@ -142,4 +143,247 @@ fn an_interrupted_recording_keeps_what_is_whole_and_goes_on() {
     let again = desk.run(&[&arguments[..], &["--json"]].concat()).succeeds().json();
     assert_eq!(again["recorded"].as_u64(), Some(9 - count as u64), "run.json and what was whole stayed");
     desk.run(&["replay", "--trace", "t", "--controllers", "off", "--cost", "cost.json"]).succeeds();
+}
+
+const GRID: [&str; 16] = [
+    "profile",
+    "--grid",
+    "g",
+    "-m",
+    "target.gguf",
+    "-d",
+    "draft.gguf",
+    "--workload",
+    "work",
+    "--threads",
+    "1",
+    "--split",
+    "all",
+    "-n",
+    "24",
+    "--json",
+];
+
+/// The table without the columns of seconds.
+fn lasting(desk: &Desk, folder: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(desk.path(folder).join("steps.csv")).expect("a table");
+    let mut rows = csv_rows(&text).into_iter();
+    let head = rows.next().expect("a head");
+    let kept: Vec<usize> = (0..head.len()).filter(|&at| !head[at].ends_with("_seconds")).collect();
+    assert_eq!(kept.len() + 4, head.len());
+    rows.map(|row| kept.iter().map(|&at| row[at].clone()).collect()).collect()
+}
+
+/// Cells of comma-separated values with quotes, as RFC 4180 has them.
+fn csv_rows(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => cell.extend(characters.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut cell)),
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            other => cell.push(other),
+        }
+    }
+    rows
+}
+
+/// Starts a command again and again, kills it after a while that varies, and gives the number of kills that it took until it ended by itself.
+fn kill_until_done(desk: &Desk, arguments: &[&str]) -> u64 {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for kills in 0..200 {
+        let mut child = desk.start(arguments);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // Later and later, so that it ends; the first kills come before anything was written.
+        std::thread::sleep(std::time::Duration::from_millis(state % 40 + 25 * kills));
+        if let Some(status) = child.try_wait().expect("a process") {
+            assert!(status.success(), "{:#?}", Ended::new(arguments, child.wait_with_output().expect("an end")));
+            assert!(kills > 1, "it was too quick to be killed");
+            return kills;
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("an end");
+    }
+    panic!("it never ends");
+}
+
+/// What a folder of traces says, seconds aside.
+fn traces(desk: &Desk, folder: &str) -> Vec<(PromptFacts, Trace)> {
+    let files = RunFolder::open(&desk.path(folder)).expect("a run").load().expect("traces");
+    files.into_iter().map(|file| (file.prompt, file.recording.trace)).collect()
+}
+
+#[test]
+fn a_trace_that_is_killed_at_any_moment_ends_in_the_same_traces() {
+    let desk = desk();
+    let more = ["--gamma-max", "16"];
+    profile(&desk, &more).succeeds();
+    let expected = traces(&desk, "t");
+    assert_eq!(expected.len(), 8);
+    let base = ["profile", "--trace", "u", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work"];
+    let rest = ["--threads", "1", "--split", "all", "-n", "60", "--cost", "cost.json"];
+    let kills = kill_until_done(&desk, &[&base[..], &rest, &more].concat());
+    assert_eq!(traces(&desk, "u"), expected, "after {kills} kills");
+}
+
+#[test]
+fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
+    let desk = desk();
+    let whole = [&GRID[..], &["--compressions", "asis,q4_0"]].concat();
+    let report = desk.run(&whole).succeeds().json();
+    assert_eq!((&report["prompts"], &report["recorded"]), (&16.into(), &16.into()), "8 prompts under two compressions");
+    let expected = lasting(&desk, "g");
+    assert!(expected.iter().any(|row| row[0] == "q4_0") && expected.iter().any(|row| row[1] == "8"));
+    for compression in ["asis", "q4_0"] {
+        let text = |gamma: &str| {
+            let mine = expected.iter().filter(|row| row[0] == compression && row[1] == gamma && row[11] == "code-01");
+            mine.map(|row| row[25].clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(text("0"), text("8"), "greedy speculation changes no token");
+    }
+
+    let mut other = whole.clone();
+    other[2] = "h";
+    let kills = kill_until_done(&desk, &other);
+    assert_eq!(lasting(&desk, "h"), expected, "after {kills} kills");
+    let parquet = std::fs::read(desk.path("h/steps.parquet")).expect("Parquet");
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+}
+
+#[test]
+fn a_grid_refuses_what_does_not_belong_together() {
+    let desk = desk();
+    let quick = [&GRID[..], &["--prompts-per-task", "1", "--gammas", "2,0"]].concat();
+    desk.run(&quick).succeeds();
+    let with = |more: &[&str]| desk.run(&[&quick[..], more].concat());
+    with(&["--seed", "7"]).fails(1, &["seed = 42, now it is 7"]);
+    with(&["--trace", "t"]).fails(2, &["--trace"]);
+    with(&["--compressions", "fp9"]).fails(2, &["fp9"]);
+    desk.run(&["profile"]).fails(2, &["--trace"]);
+    desk.put(
+        "work/code.jsonl",
+        b"{\"id\":\"code-01\",\"task\":\"code\",\"split\":\"train\",\"prompt\":\"something else\"}\n",
+    );
+    with(&[]).fails(1, &["another prompt of the same id"]);
+}
+
+#[test]
+fn everything_becomes_one_page_and_what_is_missing_is_named() {
+    let desk = desk();
+    desk.run(&[&GRID[..], &["--prompts-per-task", "2"]].concat()).succeeds();
+    profile(&desk, &["--prompts-per-task", "1"]).succeeds();
+    let evaluate =
+        ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train", "-n", "16"];
+    let some = ["--gammas", "2", "--controllers", "speckv", "-o", "e", "--json"];
+    let made = desk.run(&[&evaluate[..], &some].concat()).succeeds().json();
+    assert_eq!((made["verdicts"].as_array().map(Vec::len), made["sides"].as_array().map(Vec::len)), (Some(2), Some(3)));
+    let verdict = &made["verdicts"][0];
+    assert_eq!((verdict["against"].as_str(), verdict["prompts"].as_u64()), (Some("off"), Some(6)));
+    for p in [&verdict["signed_rank"]["p_value"], &verdict["holm_p"], &verdict["sign_flip_p"]] {
+        assert!(p.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)), "{verdict}");
+    }
+    let curve =
+        desk.run(&["bench", "--curve", "target.gguf", "--rounds", "2", "--buffer", "1", "--json"]).succeeds().out;
+    desk.put("curve.json", curve.as_bytes());
+    let inputs = ["--grid", "g", "--trace", "t", "--evaluation", "e/evaluation.json", "--curve", "curve.json"];
+    let all = desk
+        .run(&[&["report", "-o", "out", "--title", "A <pair>"], &inputs[..], &["--json"]].concat())
+        .succeeds()
+        .json();
+    assert_eq!(all["left_out"].as_array().map(Vec::len), Some(0), "{all}");
+    assert_eq!(all["figures"].as_array().map(Vec::len), Some(8), "the gallery is text");
+    let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
+    assert!(
+        page.contains("A &lt;pair&gt;")
+            && page.contains("Which gamma is best, and where?")
+            && page.contains("What do the draft's signals predict?")
+            && page.contains("What does the controller gain?")
+            && page.contains("class=\"k ")
+    );
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "nothing is fetched");
+    for id in ["gamma", "heat", "shift", "signals", "calibration", "policies", "histograms", "cost"] {
+        let svg = std::fs::read_to_string(desk.path("out/figures").join(format!("{id}.svg"))).expect(id);
+        assert!(svg.starts_with("<svg xmlns=") && !svg.contains("NaN") && !svg.contains("inf"), "{id}");
+    }
+    assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
+    let desk = desk();
+    desk.run(&["report", "-o", "out"]).fails(2, &["there is nothing to report on", "--grid DIR"]);
+    desk.run(&["report", "--grid", "work", "-o", "out"]).fails(1, &["work", "speckv profile --grid DIR"]);
+    desk.run(&["report", "--trace", "nowhere", "-o", "out"]).fails(1, &["nowhere"]);
+    desk.run(&["report", "--evaluation", "cost.json", "-o", "out"]).fails(1, &["cost.json", "evaluation.json"]);
+    desk.run(&["report", "--curve", "cost.json", "-o", "out"]).fails(1, &["cost.json", "--curve MODEL"]);
+    assert!(!desk.path("out").exists(), "a refusal writes nothing");
+
+    desk.run(&[&GRID[..], &["--prompts-per-task", "1", "--gammas", "0,2"]].concat()).succeeds();
+    let made = desk.run(&["report", "--grid", "g", "-o", "out", "--json"]).succeeds().json();
+    let left_out = made["left_out"].as_array().expect("a list");
+    assert!(left_out.iter().all(|figure| figure["command"].as_str().is_some_and(|text| text.starts_with("speckv "))));
+    assert_eq!((left_out.len(), made["figures"].as_array().map(Vec::len)), (4, Some(4)), "{made}");
+    let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
+    assert!(page.contains("Left out") && page.contains("speckv profile --trace DIR"));
+    let again = desk.run(&["report", "--grid", "g", "-o", "again"]).succeeds();
+    assert!(again.err.contains("left out: "), "{again:#?}");
+    assert_eq!(
+        std::fs::read_to_string(desk.path("again/report.html")).expect("a page"),
+        page,
+        "the same inputs, the same page"
+    );
+
+    let table = std::fs::read_to_string(desk.path("g/steps.csv")).expect("a table");
+    desk.put("g/steps.csv", table.replacen("g,", "g;", 1).as_bytes());
+    desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
+    std::fs::remove_file(desk.path("g/steps.csv")).expect("it was there");
+    desk.run(&["report", "--grid", "g", "-o", "parquet"]).succeeds();
+    assert_eq!(std::fs::read_to_string(desk.path("parquet/report.html")).expect("a page"), page, "Parquet will do");
+    std::fs::remove_file(desk.path("g/steps.parquet")).expect("it was there");
+    desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
+}
+
+#[test]
+fn saved_evaluations_of_different_conditions_are_compared_only_when_told() {
+    let desk = desk();
+    let pair = ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train"];
+    let rest = ["--gammas", "2", "--controllers", "none", "-n", "12", "--threads", "1", "-o", "a", "--json"];
+    let made = desk.run(&[&pair[..], &rest].concat()).succeeds().json();
+    let saved = |from: &str, to: &str, conditions: &[(&str, serde_json::Value)]| {
+        let text = std::fs::read_to_string(desk.path(from)).expect("an evaluation");
+        let mut file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for (name, value) in conditions {
+            file["conditions"][*name] = value.clone();
+        }
+        desk.put(to, file.to_string().as_bytes());
+    };
+    let compare = |other: &str, more: &[&str]| {
+        let base = ["evaluate", "--saved", "a/evaluation.json", "--saved", other, "--json"];
+        desk.run(&[&base[..], more].concat())
+    };
+    saved("a/evaluation.json", "same.json", &[]);
+    let same = compare("same.json", &[]).succeeds().json();
+    assert_eq!(same["differences"].as_array().map(Vec::len), Some(0));
+    for verdict in same["verdicts"].as_array().expect("verdicts") {
+        assert_eq!(
+            (verdict["ratio"]["value"].as_f64(), verdict["holm_p"].as_f64()),
+            (Some(1.0), Some(1.0)),
+            "{verdict}"
+        );
+    }
+    let mut target = made["conditions"]["target"].clone();
+    target["sha256"] = "00".into();
+    saved("a/evaluation.json", "other.json", &[("machine", "another one".into()), ("target", target)]);
+    compare("other.json", &[]).fails(1, &["machine", "another one", "target", "--despite-differences"]);
+    let told = compare("other.json", &["--despite-differences"]).succeeds();
+    assert_eq!(told.json()["differences"].as_array().map(Vec::len), Some(2));
+    assert!(told.err.contains("not the same conditions"), "{told:#?}");
+    desk.run(&["evaluate", "--saved", "same.json"]).fails(2, &["two saved evaluations"]);
 }

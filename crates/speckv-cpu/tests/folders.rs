@@ -1,7 +1,11 @@
 //! Hugging Face folders: against the `transformers` library, against the same model as GGUF, whole, in shards, and damaged.
 
+#[path = "support/safetensors.rs"]
+mod safetensors;
+
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
+use safetensors::{Entry, write};
 use serde_json::{Value, json};
 use speckv::{
     logits::Logits,
@@ -64,18 +68,6 @@ fn bytes(dtype: &str, values: &[f32]) -> Vec<u8> {
     }
 }
 
-/// A safetensors file of these tensors.
-fn safetensors(tensors: &[(String, Vec<usize>, &str, Vec<u8>)]) -> Vec<u8> {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, shape, dtype, bytes) in tensors {
-        let start = data.len();
-        data.extend_from_slice(bytes);
-        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}));
-    }
-    let header = Value::Object(header).to_string();
-    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
-}
-
 /// Writes one of the reference's models.
 fn write_reference(folder: &Path, model: &Value, dtype: &'static str) {
     std::fs::write(folder.join("config.json"), model["config"].to_string()).unwrap();
@@ -93,10 +85,10 @@ fn write_reference(folder: &Path, model: &Value, dtype: &'static str) {
                 values.iter_mut().for_each(|value| *value += 1.0);
             }
             let bytes = bytes(dtype, &values);
-            tensors.push((name, shape, dtype, bytes));
+            tensors.push(Entry { name, shape, dtype: dtype.to_owned(), bytes });
         }
     }
-    std::fs::write(folder.join("model.safetensors"), safetensors(&tensors)).unwrap();
+    std::fs::write(folder.join("model.safetensors"), write(&tensors)).unwrap();
 }
 
 #[test]
@@ -238,10 +230,11 @@ fn what_is_wrong_with_a_folder_is_named() {
     let remove =
         |name: &'static str, shards| refusal(&tiny, shards, |folder| std::fs::remove_file(folder.join(name)).unwrap());
     let add = |name: &str, dtype: &'static str| {
-        let tensor = [(name.to_owned(), vec![1], dtype, vec![0; if dtype == "F32" { 4 } else { 8 }])];
+        let bytes = vec![0; if dtype == "F32" { 4 } else { 8 }];
+        let tensor = [Entry { name: name.to_owned(), shape: vec![1], dtype: dtype.to_owned(), bytes }];
         refusal(&tiny, 3, |folder| {
             edit(folder, INDEX, |index| index["weight_map"][name] = json!("extra.safetensors"));
-            std::fs::write(folder.join("extra.safetensors"), safetensors(&tensor)).unwrap();
+            std::fs::write(folder.join("extra.safetensors"), write(&tensor)).unwrap();
         })
     };
     let cases = [
@@ -282,8 +275,8 @@ fn what_is_wrong_with_a_folder_is_named() {
         (config("vocab_size", json!(300)).1, vec!["model.embed_tokens.weight", "300"]),
         (config("head_dim", json!(32)).1, vec!["self_attn.q_proj.weight", "shape"]),
         (
-            config("quantization_config", json!({"quant_method": "bitsandbytes", "load_in_4bit": true})).1,
-            vec!["bitsandbytes", "float32"],
+            config("quantization_config", json!({"quant_method": "bitsandbytes", "load_in_8bit": true})).1,
+            vec!["bitsandbytes in 8 bits", "expected bitsandbytes in 4 bits", "float32"],
         ),
         (
             refusal(&Tiny { tied: true, ..tiny.clone() }, 1, |folder| {

@@ -24,7 +24,8 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
     let has_model = trace.positions.iter().any(|position| position.proposal(Source::Model).is_some());
     let mut records = Vec::new();
     let mut signals: Vec<Signals> = Vec::new();
-    let (mut done, mut draft_read) = (0, 0); // output tokens; positions in the draft's cache
+    // Output tokens; positions in the draft's cache: the prompt is read before decoding begins, as in `speckv bench`.
+    let (mut done, mut draft_read) = (0, trace.prompt_tokens - 1);
     while done < trace.tokens.len() {
         let context = trace.prompt_tokens + done;
         let gamma_limit = (trace.max_tokens - done - 1).min(MAX_GAMMA);
@@ -34,6 +35,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
         let plan = controller.plan(&Situation {
             context,
             gamma_limit,
+            remaining: trace.max_tokens - done,
             draft_behind,
             has_model,
             lookup,
@@ -87,8 +89,6 @@ fn times(cost: &CostModel, before: &Before, drafted: usize, verified: usize) -> 
     };
     let reads = before.plan.source == Source::Model && drafted > 0;
     let catch_up = if reads { cost.catch_up_seconds(before.draft_behind) } else { 0.0 };
-    // The prompt is read before decoding begins, whoever drafts first.
-    let catch_up = if before.step == 0 { 0.0 } else { catch_up };
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),
         Duration::from_secs_f64(per_token * drafted as f64),

@@ -18,6 +18,7 @@ use speckv_lab::{
         BlockTask, GridFolder, GridRun, GridSettings, StepRow,
         columns::{TIMES, columns},
         folder::{BlockName, FORMAT},
+        parquet_rows::read_parquet,
         run_block, table_file,
     },
     run_folder::{ModelFacts, Origin},
@@ -212,6 +213,28 @@ fn csv_gives_back_the_rows_and_parquet_says_the_same() {
         count += 1;
     }
     assert_eq!((count, columns.len()), (rows.len(), 31));
+}
+
+#[test]
+fn a_folder_with_only_parquet_holds_the_same_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("steps.parquet");
+    let rows = block(&mut engine(), "code-01", &mut |_| ControlFlow::Continue(())).expect("whole");
+    let bytes = table_file::to_parquet(&rows, "{}").expect("Parquet");
+    std::fs::write(&path, &bytes).expect("a file");
+    assert_eq!(read_parquet(&path).expect("our own file"), rows);
+    let begun = begun(&folder.path().join("g"));
+    std::fs::copy(&path, folder.path().join("g/steps.parquet")).expect("a copy");
+    assert_eq!(begun.steps().expect("the table"), rows);
+    // Damage at any place is an error or harmless, never a panic.
+    for at in (0..bytes.len()).step_by(37) {
+        let mut broken = bytes.clone();
+        broken[at] ^= 0x55;
+        std::fs::write(&path, &broken).expect("a file");
+        let _ = read_parquet(&path);
+    }
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("a file");
+    assert!(read_parquet(&path).expect_err("half a file").to_string().contains("steps.parquet"));
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn live(target: &Arc<CpuModel>, draft: &Arc<CpuModel>, prompt: &PromptFacts, spe
         controller: spec.build(&ControllerParts::default()),
     };
     let mut sequence = engine.sequence(settings).expect("good settings");
+    engine.prefill_draft(&mut sequence).expect("tiny models do not fail");
     let mut records = Vec::new();
     while sequence.finish_reason().is_none() {
         engine.step(&mut [&mut sequence]).expect("tiny models do not fail");

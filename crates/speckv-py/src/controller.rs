@@ -133,13 +133,14 @@ impl Controller {
         self.with(py, |stepper| stepper.steps())
     }
 
-    #[pyo3(signature = (context, *, gamma_limit = 16, has_model = false, draft_behind = 0, lookup = None, shared = None))]
+    #[pyo3(signature = (context, *, gamma_limit = 16, remaining = None, has_model = false, draft_behind = 0, lookup = None, shared = None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn plan(
         &self,
         py: Python<'_>,
         context: usize,
         gamma_limit: usize,
+        remaining: Option<usize>,
         has_model: bool,
         draft_behind: usize,
         lookup: Option<Lookup>,
@@ -148,6 +149,7 @@ impl Controller {
         let situation = Situation {
             context,
             gamma_limit: gamma_limit.min(MAX_GAMMA),
+            remaining: remaining.unwrap_or(usize::MAX),
             draft_behind,
             has_model,
             lookup: lookup.map(|lookup| lookup.0),

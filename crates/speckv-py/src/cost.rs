@@ -150,7 +150,7 @@ impl PassCurve {
 #[pymethods]
 impl PassCurve {
     #[new]
-    #[pyo3(signature = (prior = None, *, window = cost::PassCurve::WINDOW))]
+    #[pyo3(signature = (prior = None, *, window = 15))]
     fn new(prior: Option<&CostModel>, window: usize) -> Self {
         let prior = prior.map_or_else(cost::CostModel::uncalibrated, CostModel::get);
         PassCurve::of(cost::PassCurve::new(prior, window))

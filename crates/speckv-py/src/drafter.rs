@@ -136,7 +136,10 @@ impl Inner {
             stepper.set_cost(costs);
         }
         let start = Instant::now();
-        let plan = stepper.plan(&Situation { context, gamma_limit, draft_behind, has_model, lookup, pass })?;
+        // An engine from outside says how far a step may go, not when the answer ends.
+        let remaining = usize::MAX;
+        let situation = Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let plan = stepper.plan(&situation)?;
         self.seconds[2] += start.elapsed();
         text.times = Times::default();
         text.drafts = plan.gamma > 0 && plan.source == Source::Model;

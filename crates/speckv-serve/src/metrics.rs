@@ -141,7 +141,7 @@ impl Metrics {
             passes: add(r, "n_decode", "Passes of the target", Counter::default()),
             pass_seconds: add(r, "decode_seconds", "Seconds of the target's passes", Counter::default()),
             pass_rows: add(r, "iteration_tokens", "Rows per pass of the target", counts()),
-            pass_sequences: add(r, "busy_slots_per_decode", "Sequences per pass of the target", counts()),
+            pass_sequences: add(r, "n_busy_slots_per_decode", "Sequences per pass of the target", counts()),
             first_token: add(r, "time_to_first_token_seconds", "From the request to its first token", seconds()),
             inter_token: add(r, "inter_token_latency_seconds", "Seconds per token after the first, by step", seconds()),
             whole: add(r, "e2e_request_latency_seconds", "From the request to its last token", seconds()),

@@ -71,6 +71,7 @@ const KNOWN: &[&str] = &[
     "draft",
     "details",
     "tools",
+    "functions",
     "response_format",
     "logit_bias",
     "echo",

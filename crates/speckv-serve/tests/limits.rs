@@ -64,6 +64,7 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
         (chat(json!({"top_logprobs": 3})), "top_logprobs"),
         (chat(json!({"logprobs": true, "top_logprobs": 99})), "top_logprobs"),
         (chat(json!({"tools": [{"type": "function"}]})), "tools"),
+        (chat(json!({"functions": [{"name": "f"}]})), "functions"),
         (chat(json!({"response_format": {"type": "json_object"}})), "response_format"),
         (chat(json!({"logit_bias": {"5": 100}})), "logit_bias"),
         (chat(json!({"frequency_penalty": 1.0})), "frequency_penalty"),
@@ -125,6 +126,7 @@ async fn bytes_that_are_no_request_are_told_so() {
     server.send(post("application/json", vec![b' '; 1001])).await.error(413);
     assert_eq!(server.send(post("text/plain", b"{}".to_vec())).await.error(415)["code"], "unsupported_media_type");
     server.get("/nothing").await.error(404);
+    assert_eq!(server.get("/v1/models/%ff").await.error(400)["param"], "model");
     let wrong = server.get("/v1/chat/completions").await;
     wrong.error(405);
     assert_eq!(wrong.headers["allow"], "POST");

@@ -71,6 +71,7 @@ fn speckv_step(bencher: Bencher) {
         let situation = Situation {
             context,
             gamma_limit: 16,
+            remaining: 1 << 20,
             draft_behind: 1,
             has_model: true,
             lookup: None,

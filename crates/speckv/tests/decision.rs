@@ -61,6 +61,7 @@ fn decide(controller: &mut Speckv, record: &mut StepRecord, signals: &mut Vec<Si
         let situation = Situation {
             context: 100 + step,
             gamma_limit: 16,
+            remaining: 1 << 20,
             draft_behind: 1,
             has_model: true,
             lookup: None,

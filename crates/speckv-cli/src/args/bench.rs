@@ -87,6 +87,9 @@ pub struct ComparisonOptions {
     /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
+    /// Let the draft read each prompt on the clock of whoever drafts with it, in place of before anybody's
+    #[arg(long)]
+    pub cold_draft: bool,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
@@ -99,7 +102,7 @@ pub struct ComparisonOptions {
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,
-    /// Write samples.csv (a line per answer) and report.json into this folder
+    /// Write samples.csv and samples.parquet (a line per answer) and report.json into this folder
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use speckv_cpu::{
     checkpoint::Checkpoint,
-    gguf::{Array, TensorType, Value},
+    gguf::{Array, Value},
+    matrix::Rows,
     model::{CacheType, Config},
 };
 
@@ -24,14 +25,22 @@ const SHOWN: usize = 8;
 
 /// What a file holds, summed up.
 struct Summary {
-    /// Type, number of tensors, bytes; most bytes first.
-    types: Vec<(TensorType, usize, u64)>,
+    /// Most bytes first.
+    types: Vec<Kind>,
     parameters: u64,
     /// Bytes of weights that one token's pass reads: all but the embedding, of which it reads one row.
     bytes_per_token: u64,
     config: Option<Config>,
     /// Why the file cannot run; empty if it can.
     obstacles: Vec<String>,
+}
+
+/// The tensors of one type.
+struct Kind {
+    name: &'static str,
+    tensors: usize,
+    bytes: u64,
+    elements: u64,
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
@@ -43,21 +52,27 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
 
 impl Summary {
     fn of(file: &Checkpoint) -> Self {
-        let mut types: Vec<(TensorType, usize, u64)> = Vec::new();
-        for info in file.tensors() {
-            let bytes = info.byte_len as u64;
-            match types.iter_mut().find(|(known, ..)| *known == info.tensor_type) {
-                Some((_, count, sum)) => (*count, *sum) = (*count + 1, *sum + bytes),
-                None => types.push((info.tensor_type, 1, bytes)),
+        let mut types: Vec<Kind> = Vec::new();
+        for tensor in file.contents() {
+            let (name, bytes, elements) = (tensor.kind(), tensor.byte_len() as u64, tensor.elements() as u64);
+            match types.iter_mut().find(|kind| kind.name == name) {
+                Some(kind) => {
+                    kind.tensors += 1;
+                    kind.bytes += bytes;
+                    kind.elements += elements;
+                }
+                None => types.push(Kind { name, tensors: 1, bytes, elements }),
             }
         }
-        types.sort_by_key(|&(.., bytes)| std::cmp::Reverse(bytes));
+        types.sort_by_key(|kind| std::cmp::Reverse(kind.bytes));
 
-        let all: u64 = file.tensors().iter().map(|info| info.byte_len as u64).sum();
-        let embedding = file.tensor("token_embd.weight").map_or(0, |tensor| tensor.info.byte_len as u64);
-        let row = file.tensor("token_embd.weight").map_or(0, |tensor| tensor.info.row_bytes() as u64);
+        let all: u64 = types.iter().map(|kind| kind.bytes).sum();
+        let embedding = file.stored("token_embd.weight");
+        let row = embedding
+            .map_or(0, |tensor| tensor.byte_len() as u64 / tensor.shape().get(1).map_or(1, |&rows| rows as u64).max(1));
+        let embedding = embedding.map_or(0, |tensor| tensor.byte_len() as u64);
         // Without an output matrix of its own the embedding is read whole, as the output head.
-        let separate = file.tensor("output.weight").is_some();
+        let separate = file.stored("output.weight").is_some();
         let bytes_per_token = if separate { all - embedding + row } else { all + row };
 
         let mut obstacles = Vec::new();
@@ -70,7 +85,7 @@ impl Summary {
             }
             Err(error) => obstacles.push(chain(&error)),
         }
-        let parameters = file.tensors().iter().map(|info| info.elements() as u64).sum();
+        let parameters = types.iter().map(|kind| kind.elements).sum();
         Summary { types, parameters, bytes_per_token, config, obstacles }
     }
 
@@ -85,7 +100,7 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
     let types: Vec<Json> = summary
         .types
         .iter()
-        .map(|(kind, count, bytes)| json!({ "type": kind.name(), "tensors": count, "bytes": bytes }))
+        .map(|kind| json!({ "type": kind.name, "tensors": kind.tensors, "bytes": kind.bytes }))
         .collect();
     let (version, metadata) = match file {
         Checkpoint::Gguf(file) => {
@@ -168,13 +183,9 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
     }
     lines.push(String::new());
     lines.push("tensors".into());
-    for (kind, count, bytes) in &summary.types {
-        lines.push(format!(
-            "  {:7} {count:5} tensors  {:>9}  {:.2} bits per weight",
-            kind.name(),
-            units::bytes(*bytes),
-            kind.bits_per_element()
-        ));
+    for Kind { name, tensors, bytes, elements } in &summary.types {
+        let bits = 8.0 * *bytes as f64 / *elements as f64;
+        lines.push(format!("  {name:7} {tensors:5} tensors  {:>9}  {bits:.2} bits per weight", units::bytes(*bytes)));
     }
     lines.push(String::new());
     lines.push(format!("weights read per token  {}", units::bytes(summary.bytes_per_token)));

@@ -45,7 +45,13 @@ const TEXT_THREADS: usize = 8;
 
 pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let (settings, mut models) = serving::resolve(args)?;
-    log(settings.log_format, printer);
+    log(settings.log_format, printer)?;
+    let json = settings.log_format == LogFormat::Json;
+    // Programs read every line: what is said in passing becomes a log line, progress is not shown.
+    let silent = Printer::from_environment(true);
+    let printer = if json { &silent } else { printer };
+    let note = |text: &str| if json { tracing::info!("{text}") } else { printer.note(text) };
+    let warning = |text: &str| if json { tracing::warn!("{text}") } else { printer.warning(text) };
     // Before gigabytes are read: a port that is taken is known at once.
     let listener = listen(&settings)?;
     let shelf = Shelf::from_environment()?;
@@ -60,8 +66,8 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let controller = default_controller(asked, answers.controller, &pair_settings.draft)?;
     let interrupt = Interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
-    if let Some(warning) = pair.template_warning() {
-        printer.warning(warning);
+    if let Some(text) = pair.template_warning() {
+        warning(text);
     }
     let cost = if pair_settings.draft == DraftChoice::None {
         CostModel::uncalibrated()
@@ -98,7 +104,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         chunk: settings.prefill_chunk,
         chunk_alone: CHUNK_ALONE.max(settings.prefill_chunk),
     };
-    printer.note(&format!(
+    note(&format!(
         "{} answers together, {} sequences of {} in memory, {} in the queue",
         room.running,
         room.sequences,
@@ -121,7 +127,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         ..Limits::default()
     };
     if !address.ip().is_loopback() && limits.api_keys.is_empty() {
-        printer.warning("other machines can use this server without a key; --api-key asks for one");
+        warning("other machines can use this server without a key; --api-key asks for one");
     }
     let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits });
     let bounds = Connections { grace: settings.stop_timeout, ..Connections::default() };
@@ -132,7 +138,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     if thread.join().is_err() {
         return Err(Failure::bug("the scheduler's thread broke down"));
     }
-    printer.note("stopped");
+    note("stopped");
     Ok(())
 }
 
@@ -243,9 +249,12 @@ fn describe(draft: &DraftChoice) -> Option<String> {
 }
 
 /// Log lines on standard error; panics are log lines too.
-fn log(format: LogFormat, printer: &Printer) {
+fn log(format: LogFormat, printer: &Printer) -> Outcome<()> {
     let level = if printer.is_quiet() { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("SPECKV_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var("SPECKV_LOG").unwrap_or_default();
+    let filter = EnvFilter::try_new(if asked.is_empty() { level } else { &asked }).map_err(|error| {
+        Failure::usage(format!("SPECKV_LOG is {asked:?}: {error}"), "set it to error, warn, info or debug")
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // A subscriber that stands already, as in tests, goes on.
     let _ = match format {
@@ -255,4 +264,5 @@ fn log(format: LogFormat, printer: &Printer) {
     std::panic::set_hook(Box::new(|info| {
         tracing::error!(panic = info.to_string().replace('\n', " "), "a panic was caught");
     }));
+    Ok(())
 }

@@ -157,6 +157,7 @@ mod tests {
         let situation = Situation {
             context: 9,
             gamma_limit: 9,
+            remaining: 99,
             draft_behind: 0,
             has_model: true,
             lookup: Some(found),

@@ -15,7 +15,7 @@ use speckv::{
     model::LanguageModel,
 };
 use speckv_cpu::model::CpuModel;
-use speckv_lab::workload::Workload;
+use speckv_lab::{columns, workload::Workload};
 
 use super::{Contestant, Field, Race, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled};
 use crate::{
@@ -112,6 +112,7 @@ impl Live {
             rounds,
             seed: options.seed,
             end_tokens: pair.tokenizer.end_tokens().to_vec(),
+            cold_draft: options.cold_draft,
         };
         let target = Arc::clone(pair.engine.target());
         let subject = Subject {
@@ -122,6 +123,7 @@ impl Live {
             draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
             draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
             spoiled_draft: options.spoil_draft,
+            cold_draft: options.cold_draft,
             threads: target.threads(),
             instruction_set: target.isa().name().to_owned(),
             split: options.split.to_string(),
@@ -236,8 +238,7 @@ fn measure(
         },
         &mut |samples| {
             if let Some(file) = &mut file {
-                let written = samples.iter().try_for_each(|sample| file.write(sample, field));
-                failure = failure.take().or(written.err());
+                failure = failure.take().or(file.write(samples, field).err());
             }
         },
     );
@@ -252,22 +253,22 @@ fn measure(
 struct Samples {
     path: PathBuf,
     file: fs::File,
+    begun: bool,
 }
 
 impl Samples {
     fn create(folder: &Path) -> Outcome<Self> {
         let path = folder.join("samples.csv");
-        let created = fs::File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", Sample::COLUMNS)?;
-            Ok(file)
-        });
-        let file = created.map_err(|error| Failure::io("write", &path, &error))?;
-        Ok(Samples { path, file })
+        let file = fs::File::create(&path).map_err(|error| Failure::io("write", &path, &error))?;
+        Ok(Samples { path, file, begun: false })
     }
 
-    fn write(&mut self, sample: &Sample, field: &Field<'_>) -> Outcome<()> {
-        let text = &field.texts[sample.prompt];
-        let row = sample.row(&text.id, &text.task, &field.contestants[sample.contestant].name);
-        writeln!(self.file, "{row}").map_err(|error| Failure::io("write", &self.path, &error))
+    fn write(&mut self, block: &[Sample], field: &Field<'_>) -> Outcome<()> {
+        let table = Sample::columns(block, field.texts, field.contestants);
+        let text = columns::to_csv(&table).map_err(Failure::bug)?;
+        let head = text.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let text = if self.begun { &text[head..] } else { &text[..] };
+        self.begun = true;
+        self.file.write_all(text).map_err(|error| Failure::io("write", &self.path, &error))
     }
 }

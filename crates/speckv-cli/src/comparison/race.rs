@@ -50,6 +50,8 @@ pub struct Rules {
     pub seed: u64,
     /// Tokens that end an answer.
     pub end_tokens: Vec<Token>,
+    /// The draft reads each prompt on the clock of whoever uses it first, anew for everybody.
+    pub cold_draft: bool,
 }
 
 /// What came of it.
@@ -63,7 +65,7 @@ pub struct Race {
 
 /// Has every contestant (the first decodes plainly) answer every prompt, greedily, in an order shuffled per prompt and round.
 ///
-/// In each block target and draft read the prompt once, before the clock of anybody runs; the contestants then start one after the other
+/// In each block target and draft read the prompt once, before the clock of anybody runs ([`Rules::cold_draft`] keeps the draft from it); the contestants then start one after the other
 /// from the same caches, cut back to the prompt, each with a fresh controller. `at(done, total)` counts answers and says whether to go on;
 /// `block` gets the samples of each finished block.
 ///
@@ -93,8 +95,12 @@ pub fn race<M: LanguageModel>(
             })?;
             let _ = engine.prefill(&mut sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
             let start = clock.now();
-            engine.prefill_draft(&mut sequence)?;
-            let draft_prompt_seconds = (clock.now() - start).as_secs_f64();
+            let draft_prompt_seconds = if rules.cold_draft {
+                0.0
+            } else {
+                engine.prefill_draft(&mut sequence)?;
+                (clock.now() - start).as_secs_f64()
+            };
             if done == 0 {
                 warm_up(engine, &mut sequence, field, rules)?;
             }
@@ -102,6 +108,9 @@ pub fn race<M: LanguageModel>(
             let mut answers: Vec<Option<(Sample, Vec<Token>)>> = vec![None; contestants.len()];
             for (place, &contestant) in order.iter().enumerate() {
                 sequence.rewind(text.tokens.len());
+                if rules.cold_draft {
+                    sequence.forget_draft();
+                }
                 sequence.set_controller(contestants[contestant].build(parts));
                 sequence.reset_totals();
                 while sequence.finish_reason().is_none() {
@@ -176,6 +185,10 @@ mod tests {
     }
 
     fn run(rounds: usize, spoil: bool, stop_at: u64) -> (Vec<Contestant>, Race, usize) {
+        run_with(rounds, spoil, stop_at, false)
+    }
+
+    fn run_with(rounds: usize, spoil: bool, stop_at: u64, cold_draft: bool) -> (Vec<Contestant>, Race, usize) {
         let target = SimModel::new(SimSettings { seed: 5, ..SimSettings::default() }).costing(cost(30_000, 3_000));
         let draft = Arc::new(target.draft(Difference::Share { agreement: 0.9 }).costing(cost(3_000, 300)));
         let ngram = NgramDrafter::new(NgramSettings::default());
@@ -196,7 +209,7 @@ mod tests {
         };
         let contestants =
             Contestant::list(&[2, 4], &["fixed:4@ngram", "chain+fixed:3", "speckv"], true).expect("known");
-        let rules = Rules { max_tokens: 50, rounds, seed: 1, end_tokens: vec![] };
+        let rules = Rules { max_tokens: 50, rounds, seed: 1, end_tokens: vec![], cold_draft };
         let mut blocks = 0;
         let race = race(
             &mut engine,
@@ -242,6 +255,22 @@ mod tests {
             race.samples.iter().filter(|s| s.contestant == index).map(|s| s.totals.drafted).sum::<usize>()
         };
         assert!(drafted("off") == 0 && drafted("fixed:4") > drafted("fixed:2"));
+    }
+
+    #[test]
+    fn a_cold_draft_reads_the_prompt_on_the_clock_of_whoever_drafts() {
+        let (contestants, cold, _) = run_with(1, false, u64::MAX, true);
+        let (_, warm, _) = run(1, false, u64::MAX);
+        let reading = Duration::from_micros(11_700);
+        for (cold, warm) in cold.samples.iter().zip(&warm.samples) {
+            assert!(cold.identical && cold.draft_prompt_seconds == 0.0);
+            let extra = cold.totals.times.total.saturating_sub(warm.totals.times.total);
+            match contestants[cold.contestant].name.as_str() {
+                "off" | "fixed:4@ngram" => assert_eq!(extra, Duration::ZERO),
+                "speckv" => {} // takes it into account
+                _ => assert_eq!(extra, reading, "{cold:?}"),
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Subject {
     pub draft_bytes: Option<u64>,
     /// The draft's logits were moved on, so that it is worthless.
     pub spoiled_draft: bool,
+    /// Whether the draft's reading of the prompts counts.
+    #[serde(default)]
+    pub cold_draft: bool,
     /// Threads.
     pub threads: usize,
     /// Instruction set of the kernels.
@@ -305,6 +308,7 @@ pub(super) mod tests {
             draft_compression: Some("compact".into()),
             draft_bytes: Some(1),
             spoiled_draft: false,
+            cold_draft: false,
             threads: 2,
             instruction_set: "avx2".into(),
             split: "test".into(),

@@ -1,6 +1,9 @@
 //! One answer of one contestant in numbers.
 
 use speckv::engine::Totals;
+use speckv_lab::columns::{Column, Values};
+
+use super::{Contestant, race::Text};
 
 /// One contestant on one prompt in one round.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,51 +25,67 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Names of the columns of [`row`](Self::row).
-    pub const COLUMNS: &'static str = "round,prompt,task,setting,place,tokens,seconds,steps,drafted,verified,accepted,\
-        catch_up_seconds,draft_seconds,verify_seconds,controller_seconds,draft_prompt_seconds,identical,gamma_histogram";
+    /// Name of the Parquet file's message.
+    pub const TABLE: &'static str = "speckv_samples";
+    /// Key of the Parquet file's metadata that holds the report as JSON.
+    pub const REPORT_KEY: &'static str = "speckv.report";
 
-    /// The sample as a line of comma-separated values; counts of the histogram are separated by spaces, from gamma 0.
+    /// Samples as columns, with the names that `texts` and `contestants` have for their indices. `gamma_histogram` counts steps by their gamma, from 0.
     #[must_use]
-    pub fn row(&self, prompt: &str, task: &str, setting: &str) -> String {
-        let totals = &self.totals;
-        let seconds = |time: std::time::Duration| format!("{:.9}", time.as_secs_f64());
-        let histogram: Vec<String> = totals.gamma_histogram.iter().map(ToString::to_string).collect();
-        [
-            self.round.to_string(),
-            prompt.into(),
-            task.into(),
-            setting.into(),
-            self.place.to_string(),
-            totals.produced.to_string(),
-            seconds(totals.times.total),
-            totals.steps.to_string(),
-            totals.drafted.to_string(),
-            totals.verified.to_string(),
-            totals.accepted.to_string(),
-            seconds(totals.times.catch_up),
-            seconds(totals.times.draft),
-            seconds(totals.times.verify),
-            seconds(totals.times.controller),
-            format!("{:.9}", self.draft_prompt_seconds),
-            self.identical.to_string(),
-            histogram.join(" "),
-        ]
-        .join(",")
+    pub fn columns(samples: &[Self], texts: &[Text], contestants: &[Contestant]) -> Vec<Column> {
+        let whole = |value: fn(&Self) -> usize| {
+            Values::Whole(samples.iter().map(|sample| value(sample).try_into().unwrap_or(i64::MAX)).collect())
+        };
+        let text = |value: &dyn Fn(&Self) -> String| Values::Text(samples.iter().map(value).collect());
+        let seconds =
+            |value: fn(&Self) -> f64| Values::Number(samples.iter().map(|sample| Some(value(sample))).collect());
+        let histogram = |sample: &Self| {
+            sample.totals.gamma_histogram.iter().map(|&count| count.try_into().unwrap_or(u32::MAX)).collect()
+        };
+        let table = [
+            ("round", whole(|sample| sample.round)),
+            ("prompt", text(&|sample| texts[sample.prompt].id.clone())),
+            ("task", text(&|sample| texts[sample.prompt].task.clone())),
+            ("setting", text(&|sample| contestants[sample.contestant].name.clone())),
+            ("place", whole(|sample| sample.place)),
+            ("tokens", whole(|sample| sample.totals.produced)),
+            ("seconds", seconds(|sample| sample.totals.times.total.as_secs_f64())),
+            ("steps", whole(|sample| sample.totals.steps)),
+            ("drafted", whole(|sample| sample.totals.drafted)),
+            ("verified", whole(|sample| sample.totals.verified)),
+            ("accepted", whole(|sample| sample.totals.accepted)),
+            ("catch_up_seconds", seconds(|sample| sample.totals.times.catch_up.as_secs_f64())),
+            ("draft_seconds", seconds(|sample| sample.totals.times.draft.as_secs_f64())),
+            ("verify_seconds", seconds(|sample| sample.totals.times.verify.as_secs_f64())),
+            ("controller_seconds", seconds(|sample| sample.totals.times.controller.as_secs_f64())),
+            ("draft_prompt_seconds", seconds(|sample| sample.draft_prompt_seconds)),
+            ("identical", Values::Flag(samples.iter().map(|sample| sample.identical).collect())),
+            ("gamma_histogram", Values::Wholes(samples.iter().map(histogram).collect())),
+        ];
+        table.into_iter().map(|(name, values)| Column { name, values }).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use speckv_lab::columns;
+
     use super::*;
 
     #[test]
-    fn a_row_has_a_value_for_every_column() {
+    fn both_files_have_the_same_values() {
         let totals = Totals { produced: 7, gamma_histogram: vec![1, 0, 2], ..Totals::default() };
         let sample =
-            Sample { round: 0, prompt: 3, contestant: 1, place: 2, totals, draft_prompt_seconds: 0.5, identical: true };
-        let row = sample.row("code-01", "code", "speckv");
-        assert_eq!(row.split(',').count(), Sample::COLUMNS.split(',').count());
-        assert!(row.starts_with("0,code-01,code,speckv,2,7,") && row.ends_with(",true,1 0 2"), "{row}");
+            Sample { round: 0, prompt: 0, contestant: 0, place: 2, totals, draft_prompt_seconds: 0.5, identical: true };
+        let texts = [Text { id: "code-01".into(), task: "code".into(), tokens: Vec::new() }];
+        let contestants = Contestant::list(&[], &["speckv"], true).expect("a contestant");
+        let name = contestants.iter().position(|contestant| contestant.name == "speckv").expect("speckv");
+        let sample = Sample { contestant: name, ..sample };
+        let table = Sample::columns(&[sample], &texts, &contestants);
+        let csv = String::from_utf8(columns::to_csv(&table).expect("CSV")).expect("text");
+        let row = csv.lines().nth(1).expect("a row");
+        assert!(row.starts_with("0,code-01,code,speckv,2,7,0,") && row.ends_with(",0.5,true,1 0 2"), "{row}");
+        let parquet = columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, "{}").expect("Parquet");
+        assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     }
 }

@@ -132,7 +132,9 @@ impl Report {
         if let (Some(rival), Some(ratio)) = (&self.best_rival, self.speckv_to_best_rival) {
             let _ = writeln!(text, "best rival: {rival}; speckv to it: {}", interval(Some(ratio)));
         }
-        if self.draft_prompt_seconds > 0.0 {
+        if subject.cold_draft {
+            text.push_str("the draft read each prompt on the clock of whoever drafted with it\n");
+        } else if self.draft_prompt_seconds > 0.0 {
             let _ = write!(
                 text,
                 "the draft read each prompt in {:.2} s (mean), which counts for nobody above",

@@ -8,7 +8,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    CheckpointError,
+    CheckpointError, FourBitInfo, Stored,
+    four_bit::{self, Parts},
     names::{Meaning, Names},
     shard::{Entry, Shard},
 };
@@ -33,6 +34,8 @@ pub struct Folder {
     tensors: Vec<TensorInfo>,
     /// GGUF name -> shard and place in `tensors`.
     index: HashMap<String, (usize, usize)>,
+    /// Matrices in 4 bits by their GGUF names.
+    four_bit: BTreeMap<String, FourBitInfo>,
 }
 
 impl Folder {
@@ -59,22 +62,64 @@ impl Folder {
             shards: Vec::new(),
             tensors: Vec::new(),
             index: HashMap::new(),
+            four_bit: BTreeMap::new(),
         };
-        for file in files {
-            let shard = Shard::open(&file)?;
-            for entry in shard.entries()? {
-                folder.add(entry, &shard)?;
-            }
+        let mut entries = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let shard = Shard::open(file)?;
+            entries.extend(shard.entries()?.into_iter().map(|entry| (number, entry)));
             folder.shards.push(shard);
         }
-        folder.check_index(path, &placed)?;
+        folder.check_index(path, &placed, &entries)?;
+        folder.sort(entries)?;
         folder.settle_head(&config_path)?;
         Ok(folder)
     }
 
-    fn add(&mut self, entry: Entry, shard: &Shard) -> Result<(), CheckpointError> {
+    /// Tells matrices in 4 bits, which consist of several tensors, from the rest.
+    fn sort(&mut self, entries: Vec<(usize, Entry)>) -> Result<(), CheckpointError> {
+        // A matrix that is ignored or unknown is so as a whole, companions included.
+        let known = |name: &str| matches!(self.names.meaning(name), Meaning::Tensor(_));
+        let of_companion = |entry: &Entry| {
+            four_bit::companion(&entry.name).filter(|(matrix, _)| known(matrix)).map(|(matrix, end)| (matrix.to_owned(), end))
+        };
+        let mut matrices: BTreeMap<String, Parts> =
+            entries.iter().filter_map(|(_, entry)| Some((of_companion(entry)?.0, Parts::default()))).collect();
+        let mut plain = Vec::new();
+        for (number, entry) in entries {
+            let (name, path) = (entry.name.clone(), self.shards[number].path.clone());
+            let other = match of_companion(&entry) {
+                Some((matrix, end)) => {
+                    let parts = matrices.entry(matrix).or_default();
+                    parts.companions.insert(end, (number, entry)).is_some()
+                }
+                None => match matrices.get_mut(&name) {
+                    Some(parts) => parts.matrix.replace((number, entry)).is_some(),
+                    None => {
+                        plain.push((number, entry));
+                        false
+                    }
+                },
+            };
+            if other {
+                let (expected, got) = ("one tensor of this name".to_owned(), "two".to_owned());
+                return Err(CheckpointError::Tensor { path, name, expected, got });
+            }
+        }
+        for (number, entry) in plain {
+            self.add(entry, number)?;
+        }
+        for (spelled, parts) in matrices {
+            let Meaning::Tensor(name) = self.names.meaning(&spelled) else { continue };
+            let info = FourBitInfo::assemble(name.clone(), &spelled, &parts, &self.shards)?;
+            self.four_bit.insert(name, info);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Entry, shard: usize) -> Result<(), CheckpointError> {
         let fail = |expected: &str, got: String| CheckpointError::Tensor {
-            path: shard.path.clone(),
+            path: self.shards[shard].path.clone(),
             name: entry.name.clone(),
             expected: expected.to_owned(),
             got,
@@ -90,7 +135,10 @@ impl Folder {
             "F32" => TensorType::F32,
             "F16" => TensorType::F16,
             "BF16" => TensorType::BF16,
-            other => return Err(fail("F32, F16 or BF16", other.chars().take(20).collect())),
+            other => {
+                let other = other.chars().take(20).collect();
+                return Err(fail("F32, F16 or BF16, or bitsandbytes' 4 bits with their quant_state", other));
+            }
         };
         // Innermost first, as in GGUF.
         let shape: Vec<usize> = entry.shape.iter().rev().copied().collect();
@@ -107,19 +155,29 @@ impl Folder {
         }
         let info =
             TensorInfo { name: name.clone(), shape, tensor_type, offset: entry.start as u64, byte_len: entry.byte_len };
-        if self.index.insert(name, (self.shards.len(), self.tensors.len())).is_some() {
+        if self.index.contains_key(&name) {
             return Err(fail("one tensor of this name", "two".into()));
         }
+        self.index.insert(name, (shard, self.tensors.len()));
         self.tensors.push(info);
         Ok(())
     }
 
     /// Refuses an index that places tensors where they are not.
-    fn check_index(&self, path: &Path, placed: &BTreeMap<String, String>) -> Result<(), CheckpointError> {
+    fn check_index(
+        &self,
+        path: &Path,
+        placed: &BTreeMap<String, String>,
+        entries: &[(usize, Entry)],
+    ) -> Result<(), CheckpointError> {
+        let found: HashMap<&str, usize> = entries.iter().map(|(shard, entry)| (entry.name.as_str(), *shard)).collect();
         for (name, file) in placed {
-            let Meaning::Tensor(gguf) = self.names.meaning(name) else { continue };
-            let found = self.index.get(&gguf).map(|&(shard, _)| &self.shards[shard].path);
-            if found.and_then(|found| found.file_name()).is_none_or(|found| found != file.as_str()) {
+            let tensor = four_bit::companion(name).map_or(name.as_str(), |(matrix, _)| matrix);
+            if !matches!(self.names.meaning(tensor), Meaning::Tensor(_)) {
+                continue;
+            }
+            let found = found.get(name.as_str()).and_then(|&shard| self.shards[shard].path.file_name());
+            if found.is_none_or(|found| found != file.as_str()) {
                 return Err(CheckpointError::Index {
                     path: path.join(INDEX),
                     expected: "tensors in the shards that hold them",
@@ -133,10 +191,11 @@ impl Folder {
     /// Makes what the blueprint says of the output head true, or refuses it.
     fn settle_head(&mut self, config_path: &Path) -> Result<(), CheckpointError> {
         const HEAD: &str = "output.weight";
-        match (self.config.tied, self.index.contains_key(HEAD)) {
+        match (self.config.tied, self.stored(HEAD).is_some()) {
             // Some files keep a copy that is not used.
             (Some(true), true) => {
                 self.index.remove(HEAD);
+                self.four_bit.remove(HEAD);
                 self.tensors.retain(|info| info.name != HEAD);
                 for (place, info) in self.tensors.iter().enumerate() {
                     if let Some((_, at)) = self.index.get_mut(&info.name) {
@@ -161,13 +220,25 @@ impl Folder {
         &self.config
     }
 
-    /// The tensors by their GGUF names, in the order of the files.
+    /// The tensors by their GGUF names, in the order of the files; without those of [`four_bit`](Self::four_bit).
     #[must_use]
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
-    /// The tensor that GGUF calls so.
+    /// The matrices in the 4 bits of bitsandbytes.
+    pub fn four_bit(&self) -> impl Iterator<Item = Stored<'_>> {
+        self.four_bit.values().map(|info| Stored::FourBit(info, info.values(&self.shards)))
+    }
+
+    /// The tensor that GGUF calls so, however it is stored.
+    #[must_use]
+    pub fn stored(&self, name: &str) -> Option<Stored<'_>> {
+        let four_bit = || self.four_bit.get(name).map(|info| Stored::FourBit(info, info.values(&self.shards)));
+        self.tensor(name).map(Stored::Plain).or_else(four_bit)
+    }
+
+    /// The tensor that GGUF calls so, unless it is in 4 bits.
     #[must_use]
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         let &(shard, place) = self.index.get(name)?;
@@ -183,9 +254,18 @@ impl Folder {
     }
 
     /// Tells the system that a tensor's bytes are not needed in memory for now.
-    pub fn release(&self, info: &TensorInfo) {
-        if let (Some(&(shard, _)), Ok(start)) = (self.index.get(&info.name), usize::try_from(info.offset)) {
-            self.shards[shard].source.release(start..start.saturating_add(info.byte_len));
+    pub fn release(&self, tensor: &Stored<'_>) {
+        match tensor {
+            Stored::Plain(Tensor { info, .. }) => {
+                if let (Some(&(shard, _)), Ok(start)) = (self.index.get(&info.name), usize::try_from(info.offset)) {
+                    self.shards[shard].source.release(start..start.saturating_add(info.byte_len));
+                }
+            }
+            Stored::FourBit(info, _) => {
+                if let Some(own) = self.four_bit.get(&info.name) {
+                    own.release(&self.shards);
+                }
+            }
         }
     }
 

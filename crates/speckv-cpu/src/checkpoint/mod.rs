@@ -5,17 +5,21 @@
 
 mod error;
 mod folder;
+mod four_bit;
 mod names;
 mod shard;
+mod stored;
 
 use std::{path::Path, sync::Arc};
 
 pub use error::CheckpointError;
 pub use folder::Folder;
+pub use four_bit::FourBitInfo;
+pub use stored::Stored;
 
 use crate::{
     chat_template::{ChatTemplate, TemplateError},
-    gguf::{Gguf, Tensor, TensorInfo},
+    gguf::{Gguf, Tensor},
     model::{Config, ConfigError},
     tokenizer::{Tokenizer, TokenizerError},
 };
@@ -98,18 +102,26 @@ impl Checkpoint {
         }
     }
 
-    /// All tensors. Offsets are those in the file that holds each.
-    #[must_use]
-    pub fn tensors(&self) -> &[TensorInfo] {
-        match self {
-            Checkpoint::Gguf(file) => file.tensors(),
-            Checkpoint::Folder(folder) => folder.tensors(),
-        }
+    /// All tensors.
+    pub fn contents(&self) -> impl Iterator<Item = Stored<'_>> {
+        let (plain, four_bit) = match self {
+            Checkpoint::Gguf(file) => (file.tensors(), None),
+            Checkpoint::Folder(folder) => (folder.tensors(), Some(folder.four_bit())),
+        };
+        let plain = plain.iter().filter_map(|info| self.tensor(&info.name)).map(Stored::Plain);
+        plain.chain(four_bit.into_iter().flatten())
     }
 
     /// The tensor that GGUF calls so.
     #[must_use]
-    pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
+    pub fn stored(&self, name: &str) -> Option<Stored<'_>> {
+        match self {
+            Checkpoint::Gguf(file) => file.tensor(name).map(Stored::Plain),
+            Checkpoint::Folder(folder) => folder.stored(name),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
         match self {
             Checkpoint::Gguf(file) => file.tensor(name),
             Checkpoint::Folder(folder) => folder.tensor(name),
@@ -126,10 +138,11 @@ impl Checkpoint {
     }
 
     /// Tells the system that a tensor's bytes are not needed in memory for now; see [`Gguf::release`].
-    pub fn release(&self, info: &TensorInfo) {
-        match self {
-            Checkpoint::Gguf(file) => file.release(info),
-            Checkpoint::Folder(folder) => folder.release(info),
+    pub fn release(&self, tensor: &Stored<'_>) {
+        match (self, tensor) {
+            (Checkpoint::Gguf(file), Stored::Plain(tensor)) => file.release(tensor.info),
+            (Checkpoint::Folder(folder), tensor) => folder.release(tensor),
+            (Checkpoint::Gguf(_), Stored::FourBit(..)) => {}
         }
     }
 

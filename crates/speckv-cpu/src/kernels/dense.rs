@@ -6,7 +6,10 @@
 //!
 //! Two chains instead of one, so that a single row of activations is not bound by the latency of the multiply-add.
 
-use super::simd::{GROUP, Simd};
+use super::{
+    prefetch::prefetch,
+    simd::{GROUP, Simd},
+};
 
 /// A float element type.
 pub trait Element: 'static {
@@ -85,6 +88,9 @@ pub unsafe fn dense_tile<S: Simd, E: Element, const N: usize>(args: &DenseArgs) 
             let mut odd = [S::splat(0.0); N];
             let weights = args.weights.add(lane * E::BYTES);
             for pair in 0..args.columns / 2 {
+                if lane == 0 {
+                    prefetch(weights.wrapping_add(2 * pair * vector), 2 * vector);
+                }
                 let w0 = E::load::<S>(weights.add(2 * pair * vector));
                 let w1 = E::load::<S>(weights.add((2 * pair + 1) * vector));
                 for a in 0..N {

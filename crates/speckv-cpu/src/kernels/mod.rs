@@ -16,6 +16,7 @@ mod avx512;
 pub mod checked;
 pub mod dense;
 pub mod format;
+mod prefetch;
 pub(crate) mod rows;
 pub mod simd;
 pub mod tile;

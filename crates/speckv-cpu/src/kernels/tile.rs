@@ -10,6 +10,7 @@
 
 use super::{
     format::{Format, Scales},
+    prefetch::prefetch,
     simd::{GROUP, Simd},
 };
 
@@ -36,24 +37,6 @@ pub struct TileArgs {
     pub out: *mut f32,
     /// Distance of two activations' results.
     pub out_stride: usize,
-}
-
-/// Bytes ahead of the current ones that are asked for early, into the second-level cache: a few memory latencies. Measured on Zen 4 with Q4_K, two
-/// threads, medians of three alternating runs: at one row 30 GB/s of weights so, 26 at half the distance, 28 at twice; at five rows 24.5, 20 and 24.7.
-const AHEAD: usize = 8192;
-
-/// Asks for the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has only so many requests open, and
-/// a burst of more makes loads wait behind it.
-#[inline(always)]
-fn prefetch(from: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..bytes).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch touches no memory that the program sees, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(AHEAD + line).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes);
 }
 
 /// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each vector on.

@@ -20,8 +20,8 @@ mod pack;
 mod tests;
 mod weight_type;
 
-pub use pack::PackError;
-pub(crate) use pack::convert;
+pub use pack::{PackError, Rows};
+pub(crate) use pack::{convert, encode};
 pub use weight_type::WeightType;
 
 /// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k] x[a][k]`.

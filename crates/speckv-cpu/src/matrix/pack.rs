@@ -289,27 +289,18 @@ fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]
     }
 }
 
-/// A row's bytes in `to`, appended to `out`; `values` is room for its weights.
-pub(crate) fn convert(
-    from: TensorType,
-    row: &[u8],
-    to: WeightType,
-    isa: Isa,
-    values: &mut [f32],
-    out: &mut Vec<u8>,
-) -> Result<(), QuantError> {
-    quant::dequantize(from, row, values)?;
+/// The bytes of a row's weights in `to`, appended to `out`.
+pub(crate) fn encode(values: &[f32], to: WeightType, isa: Isa, out: &mut Vec<u8>) -> Result<(), QuantError> {
+    let start = out.len();
     match to {
         WeightType::File(TensorType::Iq4Nl) => {
             // What drafts become at every load: worth vector code.
-            let start = out.len();
             out.resize(start + values.len() / iq4_nl::LEN * iq4_nl::BYTES, 0);
             quant::check_range(TensorType::Iq4Nl, values)?;
             isa.to_iq4_nl(values, &mut out[start..]);
             Ok(())
         }
         WeightType::File(to) => {
-            let start = out.len();
             let bytes = to
                 .byte_len(values.len())
                 .ok_or(QuantError::PartialBlock { tensor_type: to, elements: values.len() })?;
@@ -323,6 +314,69 @@ pub(crate) fn convert(
     }
 }
 
+/// A row's bytes in `to`, appended to `out`; `values` is room for its weights.
+pub(crate) fn convert(
+    from: TensorType,
+    row: &[u8],
+    to: WeightType,
+    isa: Isa,
+    values: &mut [f32],
+    out: &mut Vec<u8>,
+) -> Result<(), QuantError> {
+    quant::dequantize(from, row, values)?;
+    encode(values, to, isa, out)
+}
+
+/// A matrix in a file, as packing reads it.
+pub trait Rows: Sync {
+    /// [in, out].
+    fn shape(&self) -> &[usize];
+
+    /// The type that the weights have in memory unless they are to have another.
+    fn weight_type(&self) -> WeightType;
+
+    /// The bytes of a row, if the file has them as [`weight_type`](Self::weight_type) has them.
+    fn bytes(&self, row: usize) -> Option<&[u8]>;
+
+    /// Appends a row in the type `to` to `out`; `values` is room for its weights.
+    ///
+    /// # Errors
+    /// A weight that the type cannot hold.
+    fn write(
+        &self,
+        row: usize,
+        to: WeightType,
+        isa: Isa,
+        values: &mut [f32],
+        out: &mut Vec<u8>,
+    ) -> Result<(), QuantError>;
+}
+
+impl Rows for Tensor<'_> {
+    fn shape(&self) -> &[usize] {
+        &self.info.shape
+    }
+
+    fn weight_type(&self) -> WeightType {
+        self.info.tensor_type.into()
+    }
+
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        Some(self.row(row))
+    }
+
+    fn write(
+        &self,
+        row: usize,
+        to: WeightType,
+        isa: Isa,
+        values: &mut [f32],
+        out: &mut Vec<u8>,
+    ) -> Result<(), QuantError> {
+        convert(self.info.tensor_type, self.row(row), to, isa, values, out)
+    }
+}
+
 impl Matrix {
     /// Packs a tensor [in, out], or those of its rows that `only` names, in that order. The weights keep the type that they have in the file, or
     /// are rounded to `to`.
@@ -333,16 +387,16 @@ impl Matrix {
     /// # Panics
     /// If `only` names a row that the tensor does not have.
     pub fn pack(
-        tensor: &Tensor<'_>,
+        tensor: &impl Rows,
         only: Option<&[u32]>,
         to: Option<WeightType>,
         pool: &Pool,
     ) -> Result<Self, PackError> {
-        let &[columns, all_rows] = tensor.info.shape.as_slice() else {
-            return Err(PackError::NotAMatrix(tensor.info.shape.clone()));
+        let &[columns, all_rows] = tensor.shape() else {
+            return Err(PackError::NotAMatrix(tensor.shape().to_vec()));
         };
-        let from = tensor.info.tensor_type;
-        let weight_type = to.unwrap_or(WeightType::File(from));
+        let from = tensor.weight_type();
+        let weight_type = to.unwrap_or(from);
         if !columns.is_multiple_of(weight_type.block_len()) {
             return Err(PackError::Columns { to: weight_type, columns });
         }
@@ -356,18 +410,18 @@ impl Matrix {
         pool.run(rows.div_ceil(GROUP), &|group, _| {
             // SAFETY: the memory has this group, and this task alone writes it.
             let out = unsafe { groups.get(group) };
-            let row = |i: usize| {
+            let number = |i: usize| {
                 let row = group * GROUP + i;
-                (row < rows).then(|| tensor.row(only.map_or(row, |only| only[row] as usize)))
+                (row < rows).then(|| only.map_or(row, |only| only[row] as usize))
             };
-            if weight_type == WeightType::File(from) {
-                pack_rows(weight_type, row, out);
+            if weight_type == from && rows > 0 && tensor.bytes(0).is_some() {
+                pack_rows(weight_type, |i| tensor.bytes(number(i)?), out);
                 return;
             }
             let (mut values, mut converted) = (vec![0.0; columns], Vec::new());
-            let mut rows = (0..GROUP).map_while(row);
-            let count = rows.clone().count();
-            match rows.try_for_each(|row| convert(from, row, weight_type, isa, &mut values, &mut converted)) {
+            let mut numbers = (0..GROUP).map_while(number);
+            let count = numbers.clone().count();
+            match numbers.try_for_each(|row| tensor.write(row, weight_type, isa, &mut values, &mut converted)) {
                 Ok(()) => {
                     let size = converted.len() / count;
                     pack_rows(weight_type, |i| converted.get(i * size..(i + 1) * size), out);

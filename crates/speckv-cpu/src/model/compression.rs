@@ -8,7 +8,7 @@ use crate::{gguf::TensorType, matrix::WeightType};
 /// values of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
-    /// They stay as the file has them.
+    /// They stay as the file has them. The 4 bits of bitsandbytes stay NF4 where they are blocks of 64 that no row cuts; else they become `Fp16`.
     #[default]
     AsIs,
     /// Half precision. From a type with fewer bits this gives the file's values, not those of the model that the file was made from.
@@ -42,18 +42,19 @@ impl Compression {
         ("compact", Compression::Compact),
     ];
 
-    /// The type that a matrix gets which the file has in `from`.
+    /// The type that a matrix gets which is stored in `from`.
     #[must_use]
-    pub fn of(self, from: TensorType, role: Role) -> WeightType {
-        let larger = |than: TensorType| from.bits_per_element() > than.bits_per_element();
+    pub fn of(self, from: impl Into<WeightType>, role: Role) -> WeightType {
+        let from = from.into();
+        let larger = |than: TensorType| from.bits_per_element() > WeightType::File(than).bits_per_element();
         WeightType::File(match (self, role) {
-            (Compression::AsIs, _) => from,
+            (Compression::AsIs, _) => return from,
             (Compression::Fp16, _) => TensorType::F16,
             (Compression::Int8, _) => TensorType::Q8_0,
             (Compression::Nf4, Role::Layer) => return WeightType::Nf4,
             (Compression::Nf4, Role::Head) if larger(TensorType::Q8_0) => TensorType::Q8_0,
             (Compression::Compact, _) if larger(TensorType::Iq4Nl) => TensorType::Iq4Nl,
-            (Compression::Nf4 | Compression::Compact, _) => from,
+            (Compression::Nf4 | Compression::Compact, _) => return from,
             (Compression::Type(to), _) => to,
         })
     }

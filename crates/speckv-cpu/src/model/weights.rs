@@ -8,10 +8,9 @@ use super::{
     config::{Config, ConfigError},
 };
 use crate::{
-    checkpoint::Checkpoint,
-    gguf::{Tensor, TensorInfo},
+    checkpoint::{Checkpoint, Stored},
     kernels::{Isa, simd::GROUP},
-    matrix::{Matrix, PackError, WeightType},
+    matrix::{Matrix, PackError, Rows, WeightType},
     pool::Pool,
     quant,
 };
@@ -67,8 +66,7 @@ pub(super) struct Embedding {
 impl Embedding {
     /// Writes the embedding of `token` to `out`, `[hidden]`.
     pub fn read(&self, token: u32, out: &mut [f32]) -> Result<(), quant::QuantError> {
-        let tensor = self.file.tensor(EMBEDDING).expect("loading has seen it");
-        quant::dequantize(tensor.info.tensor_type, tensor.row(token as usize), out)
+        self.file.stored(EMBEDDING).expect("loading has seen it").read(token as usize, out)
     }
 }
 
@@ -156,20 +154,20 @@ impl Loader<'_> {
         LoadError::Missing { name: self.file.spelled(name) }
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, LoadError> {
-        let tensor = self.file.tensor(name).ok_or_else(|| self.missing(name))?;
-        if tensor.info.shape != shape {
-            let (expected, got) = (shape.to_vec(), tensor.info.shape.clone());
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Stored<'_>, LoadError> {
+        let tensor = self.file.stored(name).ok_or_else(|| self.missing(name))?;
+        if tensor.shape() != shape {
+            let (expected, got) = (shape.to_vec(), tensor.shape().to_vec());
             return Err(LoadError::Shape { name: self.file.spelled(name), expected, got });
         }
         Ok(tensor)
     }
 
     fn finish(&mut self, name: &str) {
-        if let Some(tensor) = self.file.tensor(name) {
-            self.done += tensor.bytes.len() as u64;
+        if let Some(tensor) = self.file.stored(name) {
+            self.done += tensor.byte_len() as u64;
             // The packed copy is what counts from here on.
-            self.file.release(tensor.info);
+            self.file.release(&tensor);
         }
         (self.progress)(Progress { done: self.done, total: self.total });
     }
@@ -177,14 +175,15 @@ impl Loader<'_> {
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        quant::dequantize(tensor.info.tensor_type, tensor.bytes, &mut values)
+        tensor
+            .read(0, &mut values)
             .map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
         self.finish(name);
         Ok(values)
     }
 
     fn opt_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
-        self.file.tensor(name).is_some().then(|| self.vector(name, len)).transpose()
+        self.file.stored(name).is_some().then(|| self.vector(name, len)).transpose()
     }
 
     fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
@@ -201,7 +200,7 @@ impl Loader<'_> {
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, LoadError> {
         let tensor = self.tensor(name, &[columns, rows])?;
-        let to = self.compression.of(tensor.info.tensor_type, Role::Layer);
+        let to = self.compression.of(tensor.weight_type(), Role::Layer);
         let matrix = Matrix::pack(&tensor, None, Some(to), self.pool)
             .map_err(|source| LoadError::Pack { name: name.to_owned(), source })?;
         self.finish(name);
@@ -245,16 +244,16 @@ impl Weights {
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
-        let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
+        let total = file.contents().map(|tensor| tensor.byte_len() as u64).sum();
         let LoadOptions { compression, ref pool, .. } = *options;
         let mut loader = Loader { file, norm_offset: config.norm_offset, pool, compression, progress, done: 0, total };
-        let embedding_info = file.tensor(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?.info;
-        let vocab_size = config.vocab_size.unwrap_or_else(|| embedding_info.shape.get(1).copied().unwrap_or(0));
+        let embedding = file.stored(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?;
+        let vocab_size = config.vocab_size.unwrap_or_else(|| embedding.shape().get(1).copied().unwrap_or(0));
         loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
         // Models with tied embeddings have no output matrix of their own.
-        let head_name = if file.tensor("output.weight").is_some() { "output.weight" } else { EMBEDDING };
+        let head_name = if file.stored("output.weight").is_some() { "output.weight" } else { EMBEDDING };
         let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
-        let to = compression.of(head_tensor.info.tensor_type, Role::Head);
+        let to = compression.of(head_tensor.weight_type(), Role::Head);
         let matrix = Matrix::pack(&head_tensor, None, Some(to), pool)
             .map_err(|source| LoadError::Pack { name: head_name.to_owned(), source })?;
         loader.finish(head_name);
@@ -314,14 +313,14 @@ fn whole_groups(gap: Range<u32>, vocab_size: usize) -> Option<Range<u32>> {
 /// Bytes of memory that a file's matrices take once they are packed.
 #[must_use]
 pub fn packed_bytes(file: &Checkpoint, compression: Compression) -> u64 {
-    let bytes = |info: &TensorInfo, role| {
-        let weights = info.shape.iter().product::<usize>() as f64;
-        (weights * compression.of(info.tensor_type, role).bits_per_element() / 8.0) as u64
+    let bytes = |tensor: &Stored<'_>, role| {
+        let to = compression.of(tensor.weight_type(), role);
+        (tensor.elements() as f64 * to.bits_per_element() / 8.0) as u64
     };
-    let in_layers = |info: &&TensorInfo| info.name.starts_with("blk.") && info.shape.len() == 2;
-    let layers: u64 = file.tensors().iter().filter(in_layers).map(|info| bytes(info, Role::Layer)).sum();
-    let head = file.tensor("output.weight").or_else(|| file.tensor(EMBEDDING));
-    layers + head.map_or(0, |tensor| bytes(tensor.info, Role::Head))
+    let in_layers = |tensor: &Stored<'_>| tensor.name().starts_with("blk.") && tensor.shape().len() == 2;
+    let layers: u64 = file.contents().filter(in_layers).map(|tensor| bytes(&tensor, Role::Layer)).sum();
+    let head = file.stored("output.weight").or_else(|| file.stored(EMBEDDING));
+    layers + head.map_or(0, |tensor| bytes(&tensor, Role::Head))
 }
 
 /// Options of loading.

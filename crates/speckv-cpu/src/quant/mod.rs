@@ -19,6 +19,7 @@
 //! | [Q5_K](q5k) | 256 | 176 | d scale\[i/32\] q - dmin min\[i/32\] |
 //! | [Q6_K](q6k) | 256 | 210 | d scale\[i/16\] (q - 32) |
 //! | [NF4](nf4), in memory only | 64 | 36 | absmax level\[q\] |
+//! | [4 bits of bitsandbytes](bitsandbytes), in folders only | any | | absmax level\[q\] |
 //!
 //! **Exactness.** d, dmin and m are half floats with 11 significant bits. Every product above has at most 24 of them, so it is exact
 //! in `f32`, and where a minimum follows, one rounding remains: whatever the order of the multiplications, the value is the
@@ -28,6 +29,7 @@
 //! errors small: `search` tries some clippings, rounds, fits the scale to the integers by least squares, and keeps the best. The
 //! integers are then rounded again with the scale as it is stored.
 
+pub mod bitsandbytes;
 pub mod float;
 pub mod iq4_nl;
 pub mod nf4;

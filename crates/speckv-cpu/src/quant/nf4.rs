@@ -9,6 +9,9 @@
 //! No file format of tensors knows NF4 by a number of its own, so it is not a [`TensorType`](crate::gguf::TensorType); the bytes of [`pack`] are this
 //! crate's: absmax, then byte j of 32 with element j in the low half and element j + 32 in the high half.
 
+use super::QuantError;
+use crate::gguf::TensorType;
+
 /// Elements per block.
 pub const LEN: usize = 64;
 /// Bytes per block.
@@ -64,6 +67,15 @@ pub fn quantize(values: &[f32; LEN]) -> Block {
     Block { absmax, q: values.map(|v| nearest(v * inverse)) }
 }
 
+/// Refuses a scale that kernels, which keep absmax / 127 in half precision, cannot hold.
+pub(crate) fn check_range(absmax: f32) -> Result<(), QuantError> {
+    let largest = 127.0 * half::f16::MAX.to_f32();
+    match absmax.is_nan() || absmax.abs() > largest {
+        true => Err(QuantError::OutOfRange { tensor_type: TensorType::F16, largest, index: 0, value: absmax }),
+        false => Ok(()),
+    }
+}
+
 /// The numbers in a block's bytes.
 #[must_use]
 pub fn unpack(bytes: &[u8; BYTES]) -> Block {
@@ -117,7 +129,9 @@ mod tests {
     fn dequantized_values_follow_the_definition() {
         let values = values();
         let absmax = values.iter().fold(0.0, |most: f64, &v| most.max(f64::from(v).abs()));
-        for (got, v) in quantize(&values).values().into_iter().zip(values) {
+        let block = quantize(&values);
+        assert!((0..16).filter(|level| block.q.contains(level)).count() >= 14, "{:?}", block.q);
+        for (got, v) in block.values().into_iter().zip(values) {
             let x = f64::from(v) / absmax;
             let nearest = PUBLISHED.into_iter().min_by(|a, b| (a - x).abs().total_cmp(&(b - x).abs())).unwrap();
             assert!((f64::from(got) - absmax * nearest).abs() < 1e-6 * absmax, "{v} became {got}");

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, io, path::Path};
 use serde_json::{Value, json};
 
 use super::{CONTROL, MERGES, TEMPLATE, Tiny};
-use crate::{gguf::TensorType, quant::quantize};
+use crate::{
+    gguf::TensorType,
+    quant::{dequantize, nf4, quantize},
+};
 
 impl Tiny {
     /// Writes the model that [`to_bytes`](Self::to_bytes) writes as GGUF into an existing folder: `config.json`, `tokenizer.json`,
@@ -17,16 +20,43 @@ impl Tiny {
     /// # Panics
     /// If the tensor type is not F32, F16 or BF16, or for `rope_factors`, which folders have as a formula.
     pub fn write_folder(&self, folder: &Path, shards: usize) -> io::Result<()> {
+        self.write(folder, shards, false)
+    }
+
+    /// As [`write_folder`](Self::write_folder), with the matrices of the layers in NF4 as bitsandbytes stores it: blocks of 64, scales as floats.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Panics
+    /// As [`write_folder`](Self::write_folder), and for matrices whose rows are no multiple of 64.
+    pub fn write_nf4_folder(&self, folder: &Path, shards: usize) -> io::Result<()> {
+        self.write(folder, shards, true)
+    }
+
+    fn write(&self, folder: &Path, shards: usize, nf4: bool) -> io::Result<()> {
         assert!(!self.rope_factors, "the blueprint of a folder has a formula for the factors");
         let put = |name: &str, value: &Value| std::fs::write(folder.join(name), format!("{value:#}\n"));
-        put("config.json", &self.config_json())?;
+        let mut config = self.config_json();
+        if nf4 {
+            config["quantization_config"] =
+                json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"});
+        }
+        put("config.json", &config)?;
         put("tokenizer.json", &self.tokenizer_json())?;
         put(
             "tokenizer_config.json",
             &json!({"bos_token": CONTROL[0], "eos_token": CONTROL[2], "chat_template": TEMPLATE}),
         )?;
-        let tensors: Vec<_> =
-            self.values().into_iter().map(|(name, shape, values)| self.stored(&name, shape, values)).collect();
+        let tensors: Vec<_> = self
+            .values()
+            .into_iter()
+            .flat_map(|(name, shape, values)| {
+                let four_bit = nf4 && shape.len() == 2 && name.starts_with("blk.");
+                let stored = self.stored(&name, shape, values);
+                if four_bit { four_bits(stored) } else { vec![stored] }
+            })
+            .collect();
         if shards == 1 {
             return std::fs::write(folder.join("model.safetensors"), safetensors(&tensors));
         }
@@ -137,6 +167,35 @@ struct Stored {
     shape: Vec<usize>,
     dtype: &'static str,
     bytes: Vec<u8>,
+}
+
+/// A matrix and its companions in bitsandbytes' NF4; see [`crate::quant::bitsandbytes`].
+fn four_bits(Stored { name, shape, dtype, bytes }: Stored) -> Vec<Stored> {
+    let tensor_type = match dtype {
+        "F32" => TensorType::F32,
+        "F16" => TensorType::F16,
+        _ => TensorType::BF16,
+    };
+    let mut values = vec![0.0; shape.iter().product()];
+    dequantize(tensor_type, &bytes, &mut values).expect("as they were written");
+    assert!(shape[1].is_multiple_of(nf4::LEN), "rows of whole blocks, got {shape:?}");
+    let blocks: Vec<nf4::Block> = values.as_chunks().0.iter().map(nf4::quantize).collect();
+    let floats = |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let codes: Vec<u8> =
+        blocks.iter().flat_map(|block| block.q.as_chunks().0.iter().map(|[a, b]| a << 4 | b)).collect();
+    let state = json!({"quant_type": "nf4", "blocksize": nf4::LEN, "dtype": "float32", "shape": shape}).to_string();
+    let part = |end: &str, dtype: &'static str, shape: Vec<usize>, bytes| Stored {
+        name: format!("{name}{end}"),
+        shape,
+        dtype,
+        bytes,
+    };
+    vec![
+        part("", "U8", vec![codes.len(), 1], codes),
+        part(".absmax", "F32", vec![blocks.len()], floats(&mut blocks.iter().map(|block| block.absmax))),
+        part(".quant_map", "F32", vec![16], floats(&mut nf4::LEVELS.into_iter())),
+        part(".quant_state.bitsandbytes__nf4", "U8", vec![state.len()], state.into_bytes()),
+    ]
 }
 
 /// A file with these tensors.

@@ -1,34 +1,7 @@
 //! Records as columns: names, types and values in one place. `docs/reference/steps.md` explains them; a test holds the two together.
 
 use super::StepRow;
-
-/// The values of one column.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Text.
-    Text(Vec<String>),
-    /// Whole numbers.
-    Whole(Vec<i64>),
-    /// Numbers, some missing.
-    Number(Vec<Option<f64>>),
-    /// Yes or no.
-    Flag(Vec<bool>),
-    /// A list of numbers per row.
-    Numbers(Vec<Vec<f32>>),
-    /// A list of whole numbers per row.
-    Wholes(Vec<Vec<u32>>),
-    /// A list of texts per row.
-    Texts(Vec<Vec<String>>),
-}
-
-/// A named column.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Column {
-    /// Its name in both kinds of files.
-    pub name: &'static str,
-    /// One value per row.
-    pub values: Values,
-}
+pub use crate::columns::{Column, Values};
 
 /// Columns that are measurements of time, or depend on them: they differ between two recordings of the same thing.
 pub const TIMES: [&str; 4] = ["catch_up_seconds", "draft_seconds", "verify_seconds", "total_seconds"];
@@ -75,23 +48,4 @@ pub fn columns(rows: &[StepRow]) -> Vec<Column> {
         ("pieces", Values::Texts(rows.iter().map(|row| row.pieces.clone()).collect())),
     ];
     table.into_iter().map(|(name, values)| Column { name, values }).collect()
-}
-
-impl Values {
-    /// A row's value as a cell of comma-separated values: lists of numbers with spaces between, lists of texts as JSON, nothing where a value is missing.
-    #[must_use]
-    pub fn cell(&self, row: usize) -> String {
-        fn joined<T: ToString>(values: &[T]) -> String {
-            values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        }
-        match self {
-            Values::Text(values) => values[row].clone(),
-            Values::Whole(values) => values[row].to_string(),
-            Values::Number(values) => values[row].map_or_else(String::new, |value| value.to_string()),
-            Values::Flag(values) => values[row].to_string(),
-            Values::Numbers(values) => joined(&values[row]),
-            Values::Wholes(values) => joined(&values[row]),
-            Values::Texts(values) => serde_json::Value::from(values[row].clone()).to_string(),
-        }
-    }
 }

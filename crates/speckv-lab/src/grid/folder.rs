@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Block, StepRow, table_file};
+use super::{Block, StepRow, parquet_rows::read_parquet, table_file};
 use crate::{
     run_folder::{ModelFacts, Origin, RunFolderError, differences, write_whole},
     sheet::SheetError,
@@ -299,12 +299,13 @@ impl GridFolder {
         Ok(rows.len())
     }
 
-    /// The assembled records.
+    /// The assembled records: `steps.csv`, or where only that is kept, `steps.parquet`.
     ///
     /// # Errors
     /// Not there yet, or damaged.
     pub fn steps(&self) -> Result<Vec<StepRow>, GridError> {
-        Ok(table_file::read_csv(&self.path.join("steps.csv"))?)
+        let [csv, parquet] = ["steps.csv", "steps.parquet"].map(|name| self.path.join(name));
+        if parquet.exists() && !csv.exists() { Ok(read_parquet(&parquet)?) } else { Ok(table_file::read_csv(&csv)?) }
     }
 }
 

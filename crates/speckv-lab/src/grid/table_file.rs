@@ -1,42 +1,26 @@
-//! Records as CSV and as Parquet, and back from CSV.
+//! Records as CSV and as Parquet, and back from CSV; [`super::parquet_rows`] reads Parquet.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use parquet::{
-    basic::Compression,
-    data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type},
-    errors::ParquetError,
-    file::{
-        metadata::KeyValue,
-        properties::WriterProperties,
-        writer::{SerializedFileWriter, SerializedRowGroupWriter},
-    },
-    schema::parser::parse_message_type,
+use parquet::errors::ParquetError;
+
+use super::{StepRow, columns::columns};
+use crate::{
+    columns,
+    sheet::{Row, Sheet, SheetError},
 };
 
-use super::{
-    StepRow,
-    columns::{Values, columns},
-};
-use crate::sheet::{Row, Sheet, SheetError};
-
+/// Name of the table in the Parquet file.
+pub(super) const TABLE: &str = "speckv_steps";
 /// Key of the Parquet file's metadata that holds the recording's [`GridRun`](super::GridRun) as JSON.
 pub const RUN_KEY: &str = "speckv.run";
-/// Rows of a group of the Parquet file.
-const GROUP: usize = 1 << 16;
 
 /// The records as CSV, with a first line of names.
 ///
 /// # Errors
 /// None that memory does not cause.
 pub fn to_csv(rows: &[StepRow]) -> Result<Vec<u8>, csv::Error> {
-    let columns = columns(rows);
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| column.name))?;
-    for row in 0..rows.len() {
-        writer.write_record(columns.iter().map(|column| column.values.cell(row)))?;
-    }
-    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
+    columns::to_csv(&columns(rows))
 }
 
 /// Reads records back; everything that [`StepRow`] derives is checked against what the file says.
@@ -138,97 +122,10 @@ fn list<T: std::str::FromStr>(row: &Row<'_>, column: &str, test: impl Fn(&T) -> 
         .ok_or_else(|| row.wrong(column, "numbers in range with spaces between"))
 }
 
-/// The schema in Parquet's own language.
-#[must_use]
-pub fn schema() -> String {
-    let mut text = String::from("message speckv_steps {\n");
-    for column in columns(&[]) {
-        let name = column.name;
-        let list =
-            |element: &str| format!("REQUIRED group {name} (LIST) {{ REPEATED group list {{ REQUIRED {element}; }} }}");
-        let line = match column.values {
-            Values::Text(_) => format!("REQUIRED BYTE_ARRAY {name} (UTF8);"),
-            Values::Whole(_) => format!("REQUIRED INT64 {name};"),
-            Values::Number(_) => format!("OPTIONAL DOUBLE {name};"),
-            Values::Flag(_) => format!("REQUIRED BOOLEAN {name};"),
-            Values::Numbers(_) => list("FLOAT element"),
-            Values::Wholes(_) => list("INT32 element (INTEGER(32, false))"),
-            Values::Texts(_) => list("BYTE_ARRAY element (UTF8)"),
-        };
-        text.push_str(&format!("    {line}\n"));
-    }
-    text + "}"
-}
-
 /// The records as Parquet, the run's facts in its metadata: the same bytes for the same content.
 ///
 /// # Errors
 /// The writer's; none that content causes.
 pub fn to_parquet(rows: &[StepRow], run_json: &str) -> Result<Vec<u8>, ParquetError> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(format!("speckv {}", env!("CARGO_PKG_VERSION")))
-        .set_key_value_metadata(Some(vec![KeyValue::new(RUN_KEY.into(), run_json.to_owned())]))
-        .build();
-    let mut bytes = Vec::new();
-    let schema = Arc::new(parse_message_type(&schema())?);
-    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties))?;
-    for rows in rows.chunks(GROUP) {
-        let mut group = writer.next_row_group()?;
-        for column in columns(rows) {
-            write_column(&mut group, &column.values)?;
-        }
-        group.close()?;
-    }
-    writer.close()?;
-    Ok(bytes)
-}
-
-fn write_column<W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &Values,
-) -> Result<(), ParquetError> {
-    let bytes = |text: &String| ByteArray::from(text.as_str());
-    match values {
-        Values::Text(values) => {
-            put::<ByteArrayType, W>(group, &values.iter().map(bytes).collect::<Vec<_>>(), None, None)
-        }
-        Values::Whole(values) => put::<Int64Type, W>(group, values, None, None),
-        Values::Flag(values) => put::<BoolType, W>(group, values, None, None),
-        Values::Number(values) => {
-            let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
-            put::<DoubleType, W>(group, &values.iter().flatten().copied().collect::<Vec<_>>(), Some(&levels), None)
-        }
-        Values::Numbers(lists) => put_lists::<FloatType, _, W>(group, lists, |value| *value),
-        Values::Wholes(lists) => put_lists::<Int32Type, _, W>(group, lists, |value| value.cast_signed()),
-        Values::Texts(lists) => put_lists::<ByteArrayType, _, W>(group, lists, bytes),
-    }
-}
-
-/// A value begins a row where its repetition level is 0; an empty list is one place with definition level 0 and no value.
-fn put_lists<D: DataType, T, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    lists: &[Vec<T>],
-    value: impl Fn(&T) -> D::T,
-) -> Result<(), ParquetError> {
-    let (mut defined, mut repeated) = (Vec::new(), Vec::new());
-    for list in lists {
-        defined.extend(std::iter::repeat_n(i16::from(!list.is_empty()), list.len().max(1)));
-        repeated.push(0);
-        repeated.extend(std::iter::repeat_n(1, list.len().saturating_sub(1)));
-    }
-    let values: Vec<D::T> = lists.iter().flatten().map(value).collect();
-    put::<D, W>(group, &values, Some(&defined), Some(&repeated))
-}
-
-fn put<D: DataType, W: std::io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[D::T],
-    defined: Option<&[i16]>,
-    repeated: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let missing = || ParquetError::General("the schema has fewer columns than are written".into());
-    let mut column = group.next_column()?.ok_or_else(missing)?;
-    column.typed::<D>().write_batch(values, defined, repeated)?;
-    column.close()
+    columns::to_parquet(TABLE, &columns(rows), RUN_KEY, run_json)
 }

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use speckv::{cost::CostModel, predictor::Predictor};
 
 use crate::{
-    evaluation::Evaluation,
+    evaluation::{Evaluation, File, Side},
     grid::{GridRun, StepRow},
     run_folder::Run,
-    statistics::throughput::Ratio,
+    statistics::throughput::{Ratio, ratio, throughput},
     trace_file::TraceFile,
 };
 
@@ -42,14 +42,18 @@ pub struct TraceInput {
 /// Settings against each other, from either kind of file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contest {
-    /// What it was about: models and compression.
+    /// What it was about: the target's compression, or the target where a file does not say it.
     pub name: String,
     /// Who it was measured against.
     pub baseline: String,
     /// Prompts.
     pub prompts: usize,
+    /// The fixed gamma with the highest total throughput, known only in hindsight.
+    pub best_fixed: Option<String>,
     /// Who took part.
     pub rows: Vec<ContestRow>,
+    /// Where it comes from, line by line: names and values.
+    pub facts: Vec<(&'static str, String)>,
 }
 
 /// One setting.
@@ -61,6 +65,8 @@ pub struct ContestRow {
     pub tokens_per_second: Option<f64>,
     /// By that of the baseline.
     pub ratio: Option<Ratio>,
+    /// By that of the best fixed gamma.
+    pub to_best_fixed: Option<Ratio>,
     /// Holm's p against the baseline, if it was tested.
     pub holm_p: Option<f64>,
     /// Steps by tokens drafted, from 0.
@@ -71,12 +77,19 @@ pub struct ContestRow {
 #[derive(Debug, Deserialize)]
 struct BenchFile {
     subject: BenchSubject,
+    best_fixed: Option<String>,
     settings: Vec<BenchRow>,
 }
 
 #[derive(Debug, Deserialize)]
 struct BenchSubject {
+    target: String,
+    draft: Option<String>,
     compression: Option<String>,
+    instruction_set: Option<String>,
+    threads: Option<usize>,
+    split: Option<String>,
+    max_tokens: Option<usize>,
     prompts: usize,
 }
 
@@ -85,6 +98,7 @@ struct BenchRow {
     setting: String,
     tokens_per_second: Option<f64>,
     to_off: Option<Ratio>,
+    to_best_fixed: Option<Ratio>,
     gamma_histogram: Vec<usize>,
 }
 
@@ -103,26 +117,52 @@ impl Contest {
             name: row.setting,
             tokens_per_second: row.tokens_per_second,
             ratio: row.to_off,
+            to_best_fixed: row.to_best_fixed,
             holm_p: None,
             gamma_histogram: row.gamma_histogram,
         });
+        let subject = file.subject;
+        let plain = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".gguf").to_owned();
+        let target = plain(&subject.target);
+        let mut settings: Vec<String> = subject.compression.iter().cloned().collect();
+        settings.push(format!("{} prompts", subject.prompts));
+        settings.extend(subject.split.map(|split| format!("{split} split")));
+        settings.extend(subject.max_tokens.map(|tokens| format!("up to {tokens} tokens")));
+        settings.extend(subject.threads.map(|threads| format!("{threads} threads")));
+        settings.extend(subject.instruction_set);
+        let draft = subject.draft.as_deref().map_or_else(|| "look-up".into(), plain);
         Ok(Contest {
-            name: file.subject.compression.unwrap_or_default(),
+            facts: vec![
+                ("comparison", format!("speckv bench: {draft} drafts for {target}")),
+                ("settings", settings.join(", ")),
+            ],
+            name: subject.compression.unwrap_or(target),
             baseline: "off".into(),
-            prompts: file.subject.prompts,
+            prompts: subject.prompts,
+            best_fixed: file.best_fixed,
             rows: rows.collect(),
         })
     }
 
     fn of(evaluation: &Evaluation) -> Self {
         let baseline = evaluation.verdicts.first().map_or("off", |verdict| &verdict.against);
+        let speed = |side: &Side| throughput(&side.cells);
+        // Without a name after @ the draft is the contest's own.
+        let fixed = evaluation.sides.iter().filter(|side| side.name.starts_with("fixed:") && !side.name.contains('@'));
+        let best_fixed = fixed
+            .filter_map(|side| Some((side, speed(side)?)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(side, _)| side);
         let rows = evaluation.sides.iter().map(|side| {
             let verdict = evaluation.verdicts.iter().find(|verdict| verdict.of == side.name);
             let itself = Ratio { value: 1.0, low: 1.0, high: 1.0 };
             ContestRow {
                 name: side.name.clone(),
-                tokens_per_second: crate::statistics::throughput::throughput(&side.cells),
+                tokens_per_second: speed(side),
                 ratio: verdict.map(|verdict| verdict.ratio).or((side.name == baseline).then_some(itself)),
+                to_best_fixed: best_fixed
+                    .filter(|best| best.cells.len() == side.cells.len())
+                    .and_then(|best| ratio(&side.cells, &best.cells, evaluation.seed)),
                 holm_p: verdict.map(|verdict| verdict.holm_p),
                 gamma_histogram: side.gamma_histogram.clone(),
             }
@@ -131,9 +171,38 @@ impl Contest {
             name: evaluation.conditions.compression.clone(),
             baseline: baseline.into(),
             prompts: evaluation.prompts.len(),
+            best_fixed: best_fixed.map(|side| side.name.clone()),
             rows: rows.collect(),
+            facts: facts(evaluation),
         }
     }
+}
+
+fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
+    let conditions = &evaluation.conditions;
+    let file = |file: &File| format!("{}, SHA-256 {}", file.name, file.sha256);
+    vec![
+        ("evaluation", evaluation.command.join(" ")),
+        ("machine", conditions.machine.clone()),
+        ("target", file(&conditions.target)),
+        ("draft", conditions.draft.as_ref().map_or_else(|| "look-up".into(), file)),
+        ("version", evaluation.version.clone()),
+        (
+            "settings",
+            format!(
+                "{}, {} prompts, {} split, rounds {}, up to {} tokens, {} threads, {}, seed {}, answers unlike plain decoding's {}",
+                conditions.compression,
+                evaluation.prompts.len(),
+                evaluation.split,
+                evaluation.rounds,
+                conditions.max_tokens,
+                conditions.threads,
+                conditions.instruction_set,
+                evaluation.seed,
+                evaluation.mismatches
+            ),
+        ),
+    ]
 }
 
 /// The parts of `speckv bench --curve`'s report that are drawn.

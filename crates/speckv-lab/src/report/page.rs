@@ -2,7 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Content, Figure, Inputs, Missing, findings::findings, style, svg::escaped};
+use super::{
+    Content, Figure, Inputs, Missing,
+    figures::grouped,
+    findings::{Part, findings},
+    style,
+    svg::escaped,
+};
 use crate::run_folder::{ModelFacts, Origin};
 
 /// The page: findings, figures, what is left out, and where the numbers come from.
@@ -11,12 +17,14 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     let mut body = format!("<h1>{}</h1>", escaped(title));
     let _ = write!(body, "<p class=\"lead\">{}</p>", escaped(&subject(inputs)));
     let said = findings(inputs);
+    for part in &said {
+        answer(&mut body, part);
+    }
     if !said.is_empty() {
-        body.push_str("<ul class=\"findings\">");
-        said.iter().for_each(|sentence| {
-            let _ = write!(body, "<li>{}</li>", escaped(sentence));
-        });
-        body.push_str("</ul><p class=\"caption\">Brackets are 95 % intervals over prompts or, for shares of tokens, Wilson's.</p>");
+        body.push_str(
+            "<p class=\"caption\">Brackets are 95 % intervals: speeds and ratios by resampling prompts, shares of tokens by Wilson's with as many tokens as the differences between prompts leave. \
+             The fastest gamma is chosen by the prompts that it is shown on. Seconds are those of decoding, without reading the prompt.</p>",
+        );
     }
     for (at, figure) in figures.iter().enumerate() {
         section(&mut body, at + 1, figure);
@@ -44,6 +52,27 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     )
 }
 
+fn answer(body: &mut String, part: &Part) {
+    let _ = write!(body, "<section class=\"finding\"><h2>{}</h2>", part.heading);
+    for sentence in &part.sentences {
+        let _ = write!(body, "<p>{}</p>", escaped(sentence));
+    }
+    body.push_str("<table class=\"numbers\"><thead><tr>");
+    for name in &part.table.head {
+        let _ = write!(body, "<th>{}</th>", escaped(name));
+    }
+    body.push_str("</tr></thead><tbody>");
+    for row in &part.table.rows {
+        body.push_str("<tr>");
+        for (cell, name) in row.iter().zip(&part.table.head) {
+            // A narrow page shows rows as cards, where every value has its name beside it.
+            let _ = write!(body, "<td data-name=\"{}\">{}</td>", escaped(name), escaped(cell));
+        }
+        body.push_str("</tr>");
+    }
+    body.push_str("</tbody></table></section>");
+}
+
 fn subject(inputs: &Inputs) -> String {
     let of = |target: &ModelFacts, draft: Option<&ModelFacts>, origin: &Origin| {
         let draft = draft.map_or_else(|| "look-up".to_owned(), |draft| draft.name.clone());
@@ -66,8 +95,12 @@ fn section(body: &mut String, number: usize, figure: &Figure) {
     match &figure.content {
         Content::Html(html) => body.push_str(html),
         Content::Panels(panels) => {
-            let one = if panels.len() == 1 { " one" } else { "" };
-            let _ = write!(body, "<div class=\"panels{one}\">");
+            let count = match panels.len() {
+                1 => " one",
+                2 => " two",
+                _ => "",
+            };
+            let _ = write!(body, "<div class=\"panels{count}\">");
             for panel in panels {
                 let head =
                     if panel.title.is_empty() { String::new() } else { format!("<h3>{}</h3>", escaped(&panel.title)) };
@@ -82,7 +115,9 @@ fn section(body: &mut String, number: usize, figure: &Figure) {
 
 fn facts(body: &mut String, inputs: &Inputs) {
     let mut rows: Vec<(&str, String)> = Vec::new();
-    let model = |facts: &ModelFacts| format!("{}, {} bytes, SHA-256 {}", facts.name, facts.bytes, facts.sha256);
+    let model = |facts: &ModelFacts| {
+        format!("{}, {} bytes, SHA-256 {}", facts.name, grouped(facts.bytes as usize), facts.sha256)
+    };
     let add = |rows: &mut Vec<_>,
                what: &'static str,
                target: &ModelFacts,
@@ -106,7 +141,7 @@ fn facts(body: &mut String, inputs: &Inputs) {
                 settings.max_tokens,
                 settings.threads,
                 settings.seed,
-                steps.len()
+                grouped(steps.len())
             ),
         ));
     }
@@ -114,6 +149,7 @@ fn facts(body: &mut String, inputs: &Inputs) {
         let settings = &trace.run.settings;
         add(&mut rows, "trace", &settings.target, settings.draft.as_ref(), &trace.run.origin, &settings.version);
     }
+    rows.extend(inputs.contests.iter().flat_map(|contest| contest.facts.clone()));
     for curve in &inputs.curves {
         rows.push((
             "curve",
@@ -124,8 +160,17 @@ fn facts(body: &mut String, inputs: &Inputs) {
         return;
     }
     body.push_str("<h2>Where the numbers come from</h2><table class=\"facts\">");
+    let mut said: Vec<(&str, String)> = Vec::new();
     for (name, value) in rows {
-        let _ = write!(body, "<tr><th>{name}</th><td><code>{}</code></td></tr>", escaped(&value));
+        // One machine and pair need not be named by every recording.
+        let again = said.iter().rev().find(|(other, _)| *other == name).is_some_and(|(_, before)| *before == value);
+        if again && ["machine", "target", "draft", "version"].contains(&name) {
+            continue;
+        }
+        said.push((name, value.clone()));
+        let begins = ["grid", "trace", "evaluation", "comparison", "curve"].contains(&name);
+        let class = if begins { " class=\"begins\"" } else { "" };
+        let _ = write!(body, "<tr{class}><th>{name}</th><td><code>{}</code></td></tr>", escaped(&value));
     }
     body.push_str("</table>");
 }

@@ -226,6 +226,7 @@ class Controller:
         context: int,
         *,
         gamma_limit: int = 16,
+        remaining: int | None = None,
         has_model: bool = False,
         draft_behind: int = 0,
         lookup: Lookup | None = None,
@@ -233,7 +234,8 @@ class Controller:
     ) -> Plan:
         """Begins a step on a sequence of `context` tokens.
 
-        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens that may still be produced). `has_model`: whether
+        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens that may still be produced). `remaining`: tokens that
+        the answer may still have, None if nobody knows: a draft reads a long prompt only where enough of them are left. `has_model`: whether
         there is a draft model. `draft_behind`: tokens that it would have to read first, beyond the one that every step feeds. `lookup`: what look-up
         offers. `shared`: who else is in the target's pass; None is nobody.
 
@@ -293,8 +295,8 @@ class CostModel:
     @staticmethod
     def from_samples(
         verify: Sequence[tuple[int, int, float]],
-        draft: Sequence[tuple[int, int, float]] = (),
-        catch_up: Sequence[tuple[int, int, float]] = (),
+        draft: Sequence[tuple[int, int, float]] = ...,
+        catch_up: Sequence[tuple[int, int, float]] = ...,
     ) -> CostModel:
         """A fit to measurements, by medians: `verify` as (rows, context, seconds), the others as (tokens, context, seconds of all)."""
     @staticmethod
@@ -492,12 +494,12 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
-    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ()) -> DraftSequence:
+    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ...) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(
         self,
         sequences: Sequence[DraftSequence],
-        gamma_limits: int | Sequence[int] = 16,
+        gamma_limits: int | Sequence[int] | None = None,
         *,
         costs: CostModel | None = None,
         rows: int | None = None,
@@ -506,7 +508,7 @@ class Drafter:
         """Plans and drafts the next step of each sequence, one pass of the draft model per round for all that still draft. Returns the tokens to verify, one
         list per sequence; an empty one is plain decoding. Each sequence then awaits `observe` (or `abandon`).
 
-        `gamma_limits`: most tokens to draft, for all or each. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
+        `gamma_limits`: most tokens to draft, for all or each; None is 16. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
         `rows`: rows of the target's coming pass whatever is drafted here; by default one per sequence. `waiting`: sequences that wait for that pass; by default
         these. With those two a controller sees the load and drafts less under it.
 
@@ -664,13 +666,13 @@ def block_order(seed: int, compression: str, prompt_id: str, gammas: int) -> lis
 
 @final
 class StepGrid:
-    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md); `speckv report --steps` reads it.
+    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md); `speckv report --grid` reads it.
 
     `settings`: a dict with the keys of `settings` in its run.json: target and draft as {name, sha256, bytes, shape{architecture, layers, hidden, vocab_size},
     compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that was begun with the same settings goes on; others are refused."""
 
     def __new__(
-        cls, path: str | os.PathLike[str], settings: dict[str, Any], *, command: Sequence[str] = (), machine: str | None = None
+        cls, path: str | os.PathLike[str], settings: dict[str, Any], *, command: Sequence[str] = ..., machine: str | None = None
     ) -> StepGrid: ...
     def holds(self, compression: str, prompt_id: str, prompt: Tokens) -> bool:
         """Whether this prompt was recorded whole under this compression."""

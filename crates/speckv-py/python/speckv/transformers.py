@@ -284,7 +284,12 @@ class Speculation:
             limit = min(limit, max(self.draft.most - context, 0))
         lookup = self.ngram.lookup() if self.ngram is not None and limit > 0 else None
         plan = self.controller.plan(
-            context, gamma_limit=limit, has_model=self.draft is not None, draft_behind=behind, lookup=lookup
+            context,
+            gamma_limit=limit,
+            remaining=self._room(),
+            has_model=self.draft is not None,
+            draft_behind=behind,
+            lookup=lookup,
         )
         return plan, behind
 

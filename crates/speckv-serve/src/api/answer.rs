@@ -59,7 +59,8 @@ impl Usage {
     }
 }
 
-/// Times of one answer, named as llama.cpp names them.
+/// Times of one answer, named and counted as in llama.cpp: the rates of `predicted` leave out the first step's tokens, whose pass is part of `prompt_ms`,
+/// and a rate without tokens or time is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
     /// Tokens of the prompt that need not be read.
@@ -69,17 +70,17 @@ pub struct Timings {
     /// Milliseconds from leaving the queue to the first token.
     pub prompt_ms: f64,
     /// The same per token.
-    pub prompt_per_token_ms: Option<f64>,
+    pub prompt_per_token_ms: f64,
     /// Tokens per second.
-    pub prompt_per_second: Option<f64>,
+    pub prompt_per_second: f64,
     /// Tokens of the answer.
     pub predicted_n: usize,
     /// Milliseconds from the first token to the last.
     pub predicted_ms: f64,
-    /// The same per token.
-    pub predicted_per_token_ms: Option<f64>,
-    /// Tokens per second.
-    pub predicted_per_second: Option<f64>,
+    /// The same per token after the first step's.
+    pub predicted_per_token_ms: f64,
+    /// Tokens per second after the first step's.
+    pub predicted_per_second: f64,
     /// Tokens drafted.
     pub draft_n: usize,
     /// Draft tokens accepted.
@@ -100,8 +101,9 @@ impl Timings {
     pub fn of(done: &Done) -> Self {
         let prompt_n = done.prompt_tokens - done.cached_tokens;
         let (prompt_ms, predicted_ms) = (ms(done.reading), ms(done.speaking));
-        let per = |ms: f64, count: usize| (count > 0 && ms > 0.0).then(|| ms / count as f64);
-        let rate = |ms: f64, count: usize| (count > 0 && ms > 0.0).then(|| 1000.0 * count as f64 / ms);
+        let spoken_n = done.tokens - done.first_tokens;
+        let per = |ms: f64, count: usize| if count > 0 { ms / count as f64 } else { 0.0 };
+        let rate = |ms: f64, count: usize| if ms > 0.0 { 1000.0 * count as f64 / ms } else { 0.0 };
         Timings {
             cache_n: done.cached_tokens,
             prompt_n,
@@ -110,8 +112,8 @@ impl Timings {
             prompt_per_second: rate(prompt_ms, prompt_n),
             predicted_n: done.tokens,
             predicted_ms,
-            predicted_per_token_ms: per(predicted_ms, done.tokens),
-            predicted_per_second: rate(predicted_ms, done.tokens),
+            predicted_per_token_ms: per(predicted_ms, spoken_n),
+            predicted_per_second: rate(predicted_ms, spoken_n),
             draft_n: done.drafted,
             draft_n_accepted: done.accepted,
             queue_ms: ms(done.waited),
@@ -397,4 +399,46 @@ pub struct Health {
     pub waiting: usize,
     /// Share of the memory for keys and values in use, 0 to 1.
     pub kv_cache_usage: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use speckv::engine::FinishReason;
+
+    use super::*;
+
+    fn done(tokens: usize, first_tokens: usize, speaking: u64) -> Done {
+        Done {
+            reason: FinishReason::Length,
+            by_stop_string: false,
+            prompt_tokens: 50,
+            cached_tokens: 10,
+            tokens,
+            first_tokens,
+            drafted: 8,
+            accepted: 5,
+            steps: 4,
+            gamma_histogram: vec![2, 2],
+            controller: "speckv".into(),
+            waited: Duration::from_millis(3),
+            reading: Duration::from_millis(200),
+            speaking: Duration::from_millis(speaking),
+        }
+    }
+
+    #[test]
+    fn rates_are_those_of_llama_cpp_worked_by_hand() {
+        let timings = Timings::of(&done(21, 1, 500));
+        assert_eq!((timings.cache_n, timings.prompt_n, timings.predicted_n), (10, 40, 21));
+        assert_eq!((timings.prompt_per_token_ms, timings.prompt_per_second), (5.0, 200.0));
+        // 20 tokens came in the 500 ms after the first.
+        assert_eq!((timings.predicted_per_token_ms, timings.predicted_per_second), (25.0, 40.0));
+        assert_eq!(Timings::of(&done(21, 6, 500)).predicted_per_second, 30.0);
+    }
+
+    #[test]
+    fn an_answer_of_one_step_has_no_rate_and_still_a_number() {
+        let timings = Timings::of(&done(3, 3, 0));
+        assert_eq!((timings.predicted_per_token_ms, timings.predicted_per_second), (0.0, 0.0));
+    }
 }

@@ -76,6 +76,10 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
+    /// Not supported, the older name of `tools`: must be empty.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub functions: Option<Vec<Value>>,
     /// Only `{"type": "text"}`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -136,6 +140,9 @@ impl ChatRequest {
     pub fn check_supported(&self) -> Result<(), ApiError> {
         if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
             return Err(ApiError::unsupported("tools", "Tools are not supported."));
+        }
+        if self.functions.as_ref().is_some_and(|functions| !functions.is_empty()) {
+            return Err(ApiError::unsupported("functions", "Functions are not supported."));
         }
         if self.response_format.as_ref().is_some_and(|format| format["type"] != "text") {
             return Err(ApiError::unsupported("response_format", "Only the format {\"type\": \"text\"} is supported."));

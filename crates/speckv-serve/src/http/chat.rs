@@ -27,7 +27,7 @@ use crate::{
 
 /// Answers a conversation.
 #[utoipa::path(
-    post, path = "/v1/chat/completions", tag = "OpenAI", request_body = ChatRequest,
+    post, path = "/v1/chat/completions", operation_id = "createChatCompletion", tag = "OpenAI", request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer", content((ChatAnswer = "application/json"), (ChatChunk = "text/event-stream"))),
         (status = "4XX", description = "A wrong request, a wrong key, a full queue (429)", body = ErrorBody),

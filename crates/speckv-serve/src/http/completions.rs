@@ -30,7 +30,7 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 
 /// Continues a text.
 #[utoipa::path(
-    post, path = "/v1/completions", tag = "OpenAI", request_body = CompletionRequest,
+    post, path = "/v1/completions", operation_id = "createCompletion", tag = "OpenAI", request_body = CompletionRequest,
     responses(
         (status = 200, description = "The text; in a stream, chunks of the same shape", content((TextAnswer = "application/json"), (TextAnswer = "text/event-stream"))),
         (status = "4XX", description = "A wrong request, a wrong key, a full queue (429)", body = ErrorBody),

@@ -66,6 +66,11 @@ mod tests {
             let name = part.split('"').next().unwrap_or_default();
             assert!(schemas.contains_key(name), "{name} is named and not there");
         }
+        let operations: Vec<&serde_json::Value> =
+            paths.values().flat_map(|path| path.as_object().expect("methods").values()).collect();
+        let ids: std::collections::BTreeSet<_> =
+            operations.iter().filter_map(|operation| operation["operationId"].as_str()).collect();
+        assert_eq!(ids.len(), operations.len(), "every operation has an id of its own");
         for field in ["speculation", "max_completion_tokens", "stream_options", "logprobs", "seed"] {
             assert!(schemas["ChatRequest"]["properties"].get(field).is_some(), "{field}");
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
@@ -39,17 +39,22 @@ fn card(app: &App) -> ModelCard {
 }
 
 /// The models: one.
-#[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = ModelList)))]
+#[utoipa::path(get, path = "/v1/models", operation_id = "listModels", tag = "OpenAI", responses((status = 200, body = ModelList)))]
 pub async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     Json(ModelList { object: "list", data: vec![card(&app)] })
 }
 
 /// One model.
 #[utoipa::path(
-    get, path = "/v1/models/{id}", tag = "OpenAI", params(("id" = String, Path, description = "The model's name")),
+    get, path = "/v1/models/{id}", operation_id = "retrieveModel", tag = "OpenAI", params(("id" = String, Path, description = "The model's name")),
     responses((status = 200, body = ModelCard), (status = 404, body = ErrorBody))
 )]
-pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<ModelCard>, ApiError> {
+pub async fn model(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<ModelCard>, ApiError> {
+    let Path(id) =
+        id.map_err(|error| ApiError::field("model", format!("The model's name cannot be read: {error}.")))?;
     make::check_model(&app, Some(&id))?;
     Ok(Json(card(&app)))
 }
@@ -85,7 +90,8 @@ pub async fn detokenize(State(app): State<Arc<App>>, request: Request) -> Result
         let size = app.language.vocab_size();
         return Err(ApiError::field("tokens", format!("Token {token} is outside the vocabulary of {size} tokens.")));
     }
-    let content = app.language.decode(&request.tokens);
+    let language = Arc::clone(&app.language);
+    let content = make::aside(move || Ok(language.decode(&request.tokens))).await?;
     Ok(Json(DetokenizeAnswer { prompt: content.clone(), content }))
 }
 

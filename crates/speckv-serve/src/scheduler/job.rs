@@ -163,6 +163,8 @@ pub struct Done {
     pub cached_tokens: usize,
     /// Tokens of the answer, an end token included.
     pub tokens: usize,
+    /// Of these, tokens of the first step: the pass that made them also read the end of the prompt.
+    pub first_tokens: usize,
     /// Tokens drafted.
     pub drafted: usize,
     /// Draft tokens accepted.

@@ -36,6 +36,7 @@ pub struct Running<M: LanguageModel> {
     last: Instant,
     generated: usize, // by the sequence, as far as it was looked at
     tokens: usize,    // of the answer; a stop string leaves out those after it
+    first_tokens: usize,
 }
 
 /// What delivering a step found.
@@ -70,6 +71,7 @@ impl<M: LanguageModel> Running<M> {
             last: now,
             generated: 0,
             tokens: 0,
+            first_tokens: 0,
         };
         running.send(News::Started);
         running
@@ -111,6 +113,9 @@ impl<M: LanguageModel> Running<M> {
         let (step, stopped) = self.speak(gap, sequences);
         let tokens = step.tokens.iter().filter(|spoken| spoken.token.is_some()).count();
         self.tokens += tokens;
+        if is_first {
+            self.first_tokens = tokens;
+        }
         let reason = if stopped { Some(FinishReason::Stop) } else { self.sequence.finish_reason() };
         self.send(News::Step(step));
         let done = reason.map(|reason| self.done(reason, stopped));
@@ -165,6 +170,7 @@ impl<M: LanguageModel> Running<M> {
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
             tokens: self.tokens,
+            first_tokens: self.first_tokens,
             drafted: totals.drafted,
             accepted: totals.accepted,
             steps: totals.steps,

@@ -18,11 +18,12 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use speckv::{
     controller::ControllerParts,
+    cost::{CostModel, Samples, TimeSample, VerifySample},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
-    engine::Engine,
+    engine::{Clock, Engine},
     logits::Logits,
     model::{Feed, LanguageModel, ModelError},
-    sim::{Difference, SimCache, SimModel, SimSettings},
+    sim::{Difference, SimCache, SimCost, SimModel, SimSettings},
     token::Token,
 };
 use speckv_serve::{
@@ -159,6 +160,8 @@ pub struct Setup {
     pub pass: Duration,
     pub draft: Option<f64>,
     pub controller: &'static str,
+    /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n milliseconds, of the draft a fifth of that.
+    pub simulated_row: Option<f64>,
 }
 
 impl Default for Setup {
@@ -171,8 +174,23 @@ impl Default for Setup {
             pass: Duration::ZERO,
             draft: Some(0.8),
             controller: "speckv",
+            simulated_row: None,
         }
     }
+}
+
+fn milliseconds(pass: f64, row: f64) -> SimCost {
+    SimCost { pass: Duration::from_secs_f64(pass / 1000.0), token: Duration::from_secs_f64(row / 1000.0) }
+}
+
+fn costs(row: f64) -> CostModel {
+    let verify = (1..=17).map(|n| VerifySample { rows: n, context: 0, seconds: (40.0 + row * n as f64) / 1000.0 });
+    let samples = Samples {
+        draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
+        verify: verify.collect(),
+        catch_up: vec![TimeSample { tokens: 100, context: 0, seconds: 0.1 }],
+    };
+    CostModel::from_samples(&samples).expect("good samples")
 }
 
 /// A running server, asked without a network.
@@ -194,7 +212,10 @@ impl Server {
             ..Default::default()
         };
         // Control characters would make texts hard to read, and END would come at random moments; both stay possible elsewhere.
-        let sim = SimModel::new(settings);
+        let mut sim = SimModel::new(settings);
+        if let Some(row) = setup.simulated_row {
+            sim = sim.costing(milliseconds(40.0, row));
+        }
         let model = Model {
             sim: sim.clone(),
             pass: setup.pass,
@@ -203,7 +224,10 @@ impl Server {
         };
         let drafter: Box<dyn Drafter> = match setup.draft {
             Some(agreement) => {
-                let draft = sim.draft(Difference::Share { agreement });
+                let mut draft = sim.draft(Difference::Share { agreement });
+                if let Some(row) = setup.simulated_row {
+                    draft = draft.costing(milliseconds(8.0, 0.2 * row));
+                }
                 Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)))
             }
             None => Box::new(NoDrafter::new()),
@@ -213,7 +237,11 @@ impl Server {
         let language: Arc<dyn Language> = Arc::new(Characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);
-        let parts = ControllerParts::default();
+        let mut parts = ControllerParts::default();
+        if let Some(row) = setup.simulated_row {
+            engine.set_clock(Clock::Virtual(sim.time().clone()));
+            parts.cost = costs(row);
+        }
         let thread =
             scheduler::start(engine, Arc::clone(&language), parts, setup.rules, Arc::clone(&metrics), &handle, orders)
                 .expect("a thread");

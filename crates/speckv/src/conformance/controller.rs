@@ -37,7 +37,18 @@ fn every_situation_has_a_plan(controller: &mut dyn Controller) {
             [(false, 0, SharedPass::ALONE), (true, 0, SharedPass::ALONE), (true, 100_000, crowd)]
         {
             for context in [1, 100_000] {
-                controller.plan(&Situation { context, gamma_limit, draft_behind, has_model, lookup: None, pass });
+                for remaining in [1, gamma_limit.saturating_add(1), usize::MAX] {
+                    let lookup = None;
+                    controller.plan(&Situation {
+                        context,
+                        gamma_limit,
+                        remaining,
+                        draft_behind,
+                        has_model,
+                        lookup,
+                        pass,
+                    });
+                }
             }
         }
     }

@@ -83,6 +83,8 @@ pub struct Situation {
     pub context: usize,
     /// Most tokens that budget and context allow to draft.
     pub gamma_limit: usize,
+    /// Tokens that budget and context still allow to produce, this step's own included.
+    pub remaining: usize,
     /// Tokens that a draft model would have to read before it can draft (beyond the one that every step feeds).
     pub draft_behind: usize,
     /// Whether there is a draft model.

@@ -36,7 +36,15 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
 }
 
 pub(crate) fn situation(gamma_limit: usize) -> Situation {
-    Situation { context: 0, gamma_limit, draft_behind: 0, has_model: true, lookup: None, pass: SharedPass::ALONE }
+    Situation {
+        context: 0,
+        gamma_limit,
+        remaining: 1 << 20,
+        draft_behind: 0,
+        has_model: true,
+        lookup: None,
+        pass: SharedPass::ALONE,
+    }
 }
 
 /// `draft` seconds per token, `plain + more * (rows - 1)` seconds per pass, catching up a hundredth of a draft token each.

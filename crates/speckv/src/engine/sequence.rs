@@ -188,6 +188,11 @@ impl<M: LanguageModel> Sequence<M> {
         self.start_anew();
     }
 
+    /// Has the drafter forget what it read, so that it reads all of the text again when it next drafts.
+    pub fn forget_draft(&mut self) {
+        self.draft_keeps = Some(0);
+    }
+
     /// Becomes another text, keeping what was read of the common beginning, and starts the token budget anew.
     ///
     /// # Errors

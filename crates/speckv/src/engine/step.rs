@@ -182,11 +182,12 @@ impl<M: LanguageModel> Engine<M> {
             self.drafter.truncate(sequence.slot, len);
         }
         let context = sequence.tokens.len();
-        let gamma_limit = (sequence.room() - 1).min(self.max_gamma);
+        let remaining = sequence.room();
+        let gamma_limit = (remaining - 1).min(self.max_gamma);
         let draft_behind = self.drafter.behind(sequence.slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(sequence.slot, &sequence.tokens) } else { None };
-        let situation =
-            Situation { context, gamma_limit, draft_behind, has_model: self.drafter.has_model(), lookup, pass };
+        let has_model = self.drafter.has_model();
+        let situation = Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
         let plan = sequence.controller.plan(&situation);
         let mut now = self.clock.now();

@@ -2,10 +2,12 @@
 
 use std::{fs, num::NonZeroUsize};
 
+use speckv_lab::columns;
+
 use crate::{
     args::{BenchArgs, WeightOptions},
     comparison::{
-        self, Report,
+        self, Report, Sample,
         live::{Contest, Live},
     },
     failure::{Failure, Outcome},
@@ -44,7 +46,12 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         if let Some(folder) = folder {
             let path = folder.join("report.json");
             let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
+            let table = Sample::columns(&race.samples, &texts, &contest.contestants);
+            let parquet =
+                columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, &text).map_err(Failure::bug)?;
             fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
+            let path = folder.join("samples.parquet");
+            fs::write(&path, parquet).map_err(|error| Failure::io("write", &path, &error))?;
         }
         if !json {
             let head = if several { format!("{compression}\n") } else { String::new() };

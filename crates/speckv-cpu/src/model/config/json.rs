@@ -155,15 +155,23 @@ impl Config {
     }
 }
 
-/// Weights in a quantization's own layout cannot be read as floats.
+/// Weights in a quantization's own layout cannot be read, but for the 4 bits of bitsandbytes, whose tensors say everything else themselves.
 fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
-    let Some(quantization) = fields.get("quantization_config") else { return Ok(()) };
-    let method = quantization.get("quant_method").unwrap_or(quantization);
-    Err(wrong(
-        "quantization_config",
-        "none: of Hugging Face folders, float32, float16 and bfloat16 are supported",
-        method,
-    ))
+    const KEY: &str = "quantization_config";
+    let Some(quantization) = fields.opt_object(KEY)? else { return Ok(()) };
+    // Early files have no method, and mean this one.
+    let method = quantization.opt_string("quant_method")?;
+    let four = quantization.opt_bool("load_in_4bit")?.unwrap_or(false);
+    let eight = quantization.opt_bool("load_in_8bit")?.unwrap_or(false);
+    let got: Value = match (method, four, eight) {
+        (None | Some("bitsandbytes"), true, false) => return Ok(()),
+        (None | Some("bitsandbytes"), true, true) => "load_in_4bit and load_in_8bit".into(),
+        (None | Some("bitsandbytes"), false, true) => "bitsandbytes in 8 bits".into(),
+        (Some("bitsandbytes"), false, false) => "bitsandbytes without load_in_4bit".into(),
+        (method, ..) => method.map_or_else(|| Value::Object(quantization.0.clone()), Value::from),
+    };
+    let expected = "bitsandbytes in 4 bits, or none: float32, float16 and bfloat16 are read, too";
+    Err(wrong(KEY, expected, &got))
 }
 
 /// Which layers see only the latest positions.

@@ -93,7 +93,14 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "default, linear or llama3"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
         ("rope_scaling", json!([1]), "an object"),
-        ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "gptq"),
+        ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "got \"gptq\""),
+        ("quantization_config", json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "bitsandbytes in 8 bits"),
+        ("quantization_config", json!({"load_in_8bit": true, "load_in_4bit": true}), "load_in_4bit and load_in_8bit"),
+        ("quantization_config", json!({"quant_method": "bitsandbytes"}), "without load_in_4bit"),
+        ("quantization_config", json!({"quant_method": "awq", "load_in_4bit": true}), "expected bitsandbytes in 4 bits"),
+        ("quantization_config", json!({"bits": 4}), "{\"bits\":4}"),
+        ("quantization_config", json!("nf4"), "an object"),
+        ("quantization_config", json!({"load_in_4bit": "yes"}), "true or false"),
         ("tie_word_embeddings", json!("yes"), "true or false"),
     ];
     for (key, value, words) in cases {
@@ -102,6 +109,14 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         assert!(error.contains(words), "{key} {value}: {error}");
     }
     assert!(Config::from_json(&json!([])).is_err());
+}
+
+#[test]
+fn four_bits_of_bitsandbytes_change_no_blueprint() {
+    let plain = Config::from_json(&qwen3()).unwrap();
+    for method in [json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}), json!({"load_in_4bit": true})] {
+        assert_eq!(Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap(), plain);
+    }
 }
 
 #[test]

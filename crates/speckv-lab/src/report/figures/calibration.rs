@@ -58,9 +58,9 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     }
     let auc = |metrics: &Metrics| metrics.auc.map_or_else(|| "-".into(), number);
     let caption = format!(
-        "{} draft tokens of {} {} the predictor, drafted four at a time; ten bins of equal width, Wilson's 95 % intervals. \
+        "{} of {} {} the predictor, drafted four at a time; ten bins of equal width, Wilson's 95 % intervals over tokens. \
          Expected calibration error {} (confidence: {}), Brier score {} ({}), area under the curve {} ({}). The predictor is as shipped or given, without its correction while running.",
-        ours.count,
+        super::counted(ours.count, "draft token"),
         super::counted(files.len(), "prompt"),
         if unseen { "that did not train" } else { "that may have trained" },
         format_args!("{:.3}", ours.ece_10),

@@ -124,6 +124,14 @@ impl Grid {
             .map(|(gamma, _)| gamma)
     }
 
+    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by prompt, reaches 1. Rising; empty without steps.
+    #[must_use]
+    pub fn alike(&self, compression: &str, task: Option<&str>) -> Vec<usize> {
+        let Some(best) = self.fastest(compression, task) else { return Vec::new() };
+        let reaches = |gamma: usize| self.ratio(compression, gamma, best, task).is_some_and(|ratio| ratio.high >= 1.0);
+        self.gammas.iter().copied().filter(|&gamma| gamma == best || reaches(gamma)).collect()
+    }
+
     /// Distinct prompts.
     #[must_use]
     pub fn prompts(&self) -> usize {
@@ -169,5 +177,7 @@ mod tests {
         let ratio = grid.ratio("asis", 2, 0, None).expect("pairs");
         assert!((ratio.value - 1.0).abs() < 1e-12, "6 tokens in 0.6 s are as fast as 2 in 0.2 s: {ratio:?}");
         assert_eq!(grid.fastest("fp16", None), None);
+        assert_eq!(grid.alike("asis", None), [0, 2], "one prompt is faster with either");
+        assert_eq!(grid.alike("fp16", None), [0; 0]);
     }
 }

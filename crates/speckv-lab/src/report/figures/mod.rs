@@ -13,7 +13,7 @@ pub mod signals;
 use super::{Figure, Inputs, Missing};
 
 const GRID: &str = "speckv profile --grid DIR --compressions fp16,int8,nf4, then speckv report --grid DIR";
-const TRACE: &str = "speckv profile --trace DIR, then speckv report --trace DIR";
+const TRACE: &str = "speckv profile --trace DIR --draft MODEL, then speckv report --trace DIR";
 const CONTEST: &str = "speckv evaluate --output DIR, then speckv report --evaluation DIR/evaluation.json";
 const CURVE: &str = "speckv bench --curve MODEL --json > curve.json, then speckv report --curve curve.json";
 
@@ -46,5 +46,29 @@ pub fn all(inputs: &Inputs) -> (Vec<Figure>, Vec<Missing>) {
 
 /// `1 prompt`, `12 prompts`.
 pub(super) fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
+}
+
+/// `12,345`.
+pub(in crate::report) fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1_000, 1_117_320_768].map(grouped), ["0", "999", "1,000", "1,117,320,768"]);
+        assert_eq!([counted(1, "prompt"), counted(2000, "prompt")], ["1 prompt", "2,000 prompts"]);
+    }
 }

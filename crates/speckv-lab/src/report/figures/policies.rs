@@ -14,18 +14,16 @@ use crate::statistics::throughput::Ratio;
 pub(super) const BARS: &str = "Controllers against the baseline, live";
 pub(super) const HISTOGRAMS: &str = "How far the controllers drafted";
 
-const LEFT: f64 = 132.0;
+const LEFT: f64 = 136.0;
 const ROW: f64 = 21.0;
 const HEAD: f64 = 6.0;
 
 pub(super) fn bars(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(bar_panel).collect();
-    let prompts: Vec<String> = contests.iter().map(|contest| counted(contest.prompts, "prompt")).collect();
     let tested = contests.iter().flat_map(|contest| &contest.rows).any(|row| row.holm_p.is_some());
     let caption = format!(
-        "Tokens per second by those of the baseline on the same prompts ({}), whiskers: 95 % intervals, resampled by prompt; numbers to the right: tokens per second.{} \
+        "Tokens per second, as multiples of the baseline's on the same prompts; whiskers: 95 % intervals, resampled by prompt; numbers to the right: tokens per second.{} \
          Fixed gammas are all shown: the best of them is known only in hindsight.",
-        prompts.join(", "),
         if tested { " A star: Holm's p below 0.05, Wilcoxon's signed ranks." } else { "" }
     );
     Figure { id: "policies", title: BARS, caption, content: Content::Panels(panels) }
@@ -49,9 +47,8 @@ fn bar_panel(contest: &Contest) -> Panel {
         let star = if row.holm_p.is_some_and(|p| p < 0.05) { " *" } else { "" };
         canvas.text("value", (LEFT - 6.0, middle + 4.0), Anchor::End, &format!("{}{star}", short(&row.name)));
         let class = if row.name.starts_with("speckv") { "bar" } else { "bar other" };
-        let opacity = if class == "bar" { 0.85 } else { 0.42 };
         let words = format!("{}: {value:.3} [{low:.3}, {high:.3}] times {}", row.name, contest.baseline);
-        canvas.rect(class, (LEFT, y + 4.0), (place(*value) - LEFT, ROW - 8.0), opacity, &words);
+        canvas.rect(class, (LEFT, y + 4.0), (place(*value) - LEFT, ROW - 8.0), 1.0, &words);
         if high > low {
             canvas.line("axis", (place(*low), middle), (place(*high), middle));
             for end in [low, high] {
@@ -63,23 +60,23 @@ fn bar_panel(contest: &Contest) -> Panel {
     }
     canvas.line("one", (place(1.0), HEAD - 4.0), (place(1.0), bottom));
     canvas.line("axis", (LEFT, HEAD), (LEFT, bottom));
-    let label = format!("tokens per second by those of {}", contest.baseline);
+    let label = format!("tokens per second, times those of {}", contest.baseline);
     canvas.text("label", ((LEFT + right) / 2.0, bottom + 32.0), Anchor::Middle, &label);
-    canvas.panel(&contest.name, bottom + 40.0)
+    canvas.panel(format!("{}, {}", contest.name, counted(contest.prompts, "prompt")), bottom + 40.0)
 }
 
 /// A name that fits its column.
 fn short(name: &str) -> String {
-    if name.chars().count() <= 20 {
+    if name.chars().count() <= 22 {
         name.to_owned()
     } else {
-        format!("{}…", name.chars().take(19).collect::<String>())
+        format!("{}…", name.chars().take(21).collect::<String>())
     }
 }
 
 pub(super) fn histograms(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(histogram_panel).collect();
-    let caption = "Share of steps by the number of tokens drafted, 0 being plain decoding; the darker, the more often. Fixed gammas draft less where the budget ends.";
+    let caption = "Share of steps by the number of tokens drafted, 0 being plain decoding; the stronger the colour, the more often. Fixed gammas draft less where the budget ends.";
     Figure { id: "histograms", title: HISTOGRAMS, caption: caption.into(), content: Content::Panels(panels) }
 }
 
@@ -113,5 +110,5 @@ fn histogram_panel(contest: &Contest) -> Panel {
     }
     let bottom = 18.0 + ROW * rows.len() as f64;
     canvas.text("label", ((LEFT + WIDTH) / 2.0, bottom + 18.0), Anchor::Middle, "tokens drafted in a step");
-    canvas.panel(&contest.name, bottom + 26.0)
+    canvas.panel(format!("{}, {}", contest.name, counted(contest.prompts, "prompt")), bottom + 26.0)
 }

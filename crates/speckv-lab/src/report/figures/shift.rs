@@ -8,7 +8,7 @@ use super::{
     cells::Grid,
 };
 
-pub(super) const TITLE: &str = "The best gamma moves with task and compression";
+pub(super) const TITLE: &str = "Which gamma is fastest, by task and compression";
 
 const LEFT: f64 = 92.0;
 const ROW: f64 = 22.0;
@@ -41,14 +41,7 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
             let middle = y + ROW * (series as f64 + 0.5);
             let Some(best) = grid.fastest(compression, *task) else { continue };
             let at = |gamma: usize| grid.gammas.iter().position(|other| *other == gamma).unwrap_or_default();
-            let alike: Vec<usize> = grid
-                .gammas
-                .iter()
-                .copied()
-                .filter(|&gamma| {
-                    gamma == best || grid.ratio(compression, gamma, best, *task).is_some_and(|ratio| ratio.high >= 1.0)
-                })
-                .collect();
+            let alike = grid.alike(compression, *task);
             let ends = (alike.iter().min().copied().unwrap_or(best), alike.iter().max().copied().unwrap_or(best));
             let words = format!("{name}, {compression}: gamma {best} is fastest; {alike:?} cannot be told from it");
             marks.push((series, (place(at(ends.0)), place(at(ends.1))), (place(at(best)), middle), words));
@@ -65,12 +58,20 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
         canvas.mark(series, (x, middle), &words);
     }
     canvas.text("label", ((LEFT + WIDTH) / 2.0, y + 34.0), Anchor::Middle, "gamma with the most tokens per second");
-    let caption = "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
-                   The fastest is chosen by the same prompts that it is shown on.";
-    Some(Figure {
-        id: "shift",
-        title: TITLE,
-        caption: caption.into(),
-        content: Content::Panels(vec![canvas.panel("", y + 40.0)]),
-    })
+    let mut caption = String::from(
+        "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
+                   The fastest is chosen by the same prompts that it is shown on.",
+    );
+    let prompts = |compression: &String, task: &String| {
+        grid.gammas.iter().map(|gamma| grid.speeds(compression, *gamma, Some(task)).len()).max()
+    };
+    let fewest = grid
+        .compressions
+        .iter()
+        .flat_map(|compression| grid.tasks.iter().filter_map(move |task| prompts(compression, task)))
+        .min();
+    if let Some(fewest) = fewest.filter(|fewest| *fewest < 6) {
+        caption += &format!(" By task there are but {}: read those bars as hints.", super::counted(fewest, "prompt"));
+    }
+    Some(Figure { id: "shift", title: TITLE, caption, content: Content::Panels(vec![canvas.panel("", y + 40.0)]) })
 }

@@ -1,12 +1,19 @@
 //! What the draft's signals say about acceptance, token by token.
 
-use speckv::predictor::Metrics;
+use std::collections::BTreeMap;
 
-use super::super::{
-    Content, Figure, Panel,
-    plot::{Axis, Plot, Points, number},
+use super::{
+    super::{
+        Content, Figure, Panel,
+        plot::{Axis, Plot, Points, number},
+    },
+    cells::SEED,
+    grouped,
 };
-use crate::{grid::StepRow, statistics::wilson};
+use crate::{
+    grid::StepRow,
+    statistics::{Interval, Scored, area_under_curve, grouped_share},
+};
 
 pub(super) const TITLE: &str = "Signals of the draft against acceptance";
 
@@ -21,13 +28,17 @@ pub struct Seen {
     pub margin: f64,
     /// What became of it.
     pub accepted: bool,
+    /// Its prompt, from 0. Tokens of one prompt resemble each other, most of all the same one under several gammas: intervals count prompts, not tokens.
+    pub prompt: usize,
 }
 
 /// Every draft token whose outcome was seen: up to the first rejection, one gamma above 0 after the other.
 #[must_use]
-pub fn seen(steps: &[StepRow]) -> Vec<Seen> {
-    let mut all = Vec::new();
+pub fn seen<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Vec<Seen> {
+    let (mut all, mut prompts) = (Vec::new(), BTreeMap::new());
     for step in steps {
+        let next = prompts.len();
+        let prompt = *prompts.entry(step.prompt_id.as_str()).or_insert(next);
         // An accepted end token hides what would have come after it.
         let known = step.verified.min(step.accepted + usize::from(step.last == "recovered"));
         for at in 0..known {
@@ -37,23 +48,34 @@ pub fn seen(steps: &[StepRow]) -> Vec<Seen> {
                 entropy_bits: value(&step.draft_entropy_bits),
                 margin: value(&step.draft_margin),
                 accepted: at < step.accepted,
+                prompt,
             });
         }
     }
     all
 }
 
-/// Area under the ROC curve of a score for acceptance: how often an accepted token has more of it than a rejected one.
+/// Area under the ROC curve of a score for acceptance, with its interval over prompts: how often an accepted token has more of it than a rejected one.
 #[must_use]
-pub fn area(seen: &[Seen], score: fn(&Seen) -> f64) -> Option<f64> {
-    // The metric takes probabilities; any rising map keeps the order that it looks at.
-    let pairs: Vec<(f32, bool)> =
-        seen.iter().map(|token| ((score(token) / 64.0 + 0.5) as f32, token.accepted)).collect();
-    Metrics::of(&pairs)?.auc
+pub fn area(seen: &[Seen], score: fn(&Seen) -> f64) -> Option<Interval> {
+    let scored = seen.iter().map(|token| Scored { score: score(token), positive: token.accepted, group: token.prompt });
+    area_under_curve(&scored.collect::<Vec<_>>(), SEED)
+}
+
+/// Share of accepted tokens, with its interval over prompts.
+#[must_use]
+pub fn share<'a>(seen: impl Iterator<Item = &'a Seen>) -> Option<Interval> {
+    let mut prompts: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for token in seen {
+        let counts = prompts.entry(token.prompt).or_default();
+        counts.0 += usize::from(token.accepted);
+        counts.1 += 1;
+    }
+    grouped_share(&prompts.into_values().collect::<Vec<_>>())
 }
 
 pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
-    let seen = seen(steps);
+    let seen = seen(steps.iter());
     if seen.is_empty() {
         return None;
     }
@@ -63,11 +85,11 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
         panel(&seen, "Entropy", "bits", (0.0, most_bits), |token| token.entropy_bits),
         panel(&seen, "Margin", "largest less second probability", (0.0, 1.0), |token| token.margin),
     ];
-    let say = |score: fn(&Seen) -> f64| area(&seen, score).map_or_else(|| "-".into(), number);
+    let say = |score: fn(&Seen) -> f64| area(&seen, score).map_or_else(|| "-".into(), |area| number(area.value));
     let caption = format!(
-        "Each of {} draft tokens whose outcome was seen, in ten bins of equal width, with Wilson's 95 % intervals; the shade below shows how the tokens spread over the bins. \
-         How often an accepted token ranks above a rejected one: confidence {}, entropy {}, margin {}.",
-        seen.len(),
+        "Each of {} draft tokens whose outcome was seen, in ten bins of equal width; bars: 95 % intervals (Wilson's, with as many tokens as the differences between prompts leave). The shade \
+         below shows how the tokens spread over the bins. How often an accepted token ranks above a rejected one: confidence {}, entropy {}, margin {}.",
+        grouped(seen.len()),
         say(|token| token.confidence),
         say(|token| -token.entropy_bits),
         say(|token| token.margin)
@@ -77,19 +99,17 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
 
 fn panel(seen: &[Seen], title: &str, label: &str, (low, high): (f64, f64), of: fn(&Seen) -> f64) -> Panel {
     const BINS: usize = 10;
-    let mut counts = [(0, 0); BINS]; // accepted, all
+    let mut bins: [Vec<&Seen>; BINS] = Default::default();
     for token in seen {
-        let bin = (((of(token) - low) / (high - low) * BINS as f64) as usize).min(BINS - 1);
-        counts[bin].0 += usize::from(token.accepted);
-        counts[bin].1 += 1;
+        bins[(((of(token) - low) / (high - low) * BINS as f64) as usize).min(BINS - 1)].push(token);
     }
     let width = (high - low) / BINS as f64;
     let middle = |bin: usize| low + width * (bin as f64 + 0.5);
     let mut plot = Plot::new(&Axis::new(label, low, high), &Axis::new("share accepted", 0.0, 1.0), &[]);
-    let most = counts.iter().map(|count| count.1).max().unwrap_or(1).max(1) as f64;
-    for (bin, (_, count)) in counts.iter().enumerate() {
+    let most = bins.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;
+    for (bin, count) in bins.iter().map(Vec::len).enumerate() {
         let (left, right) = (plot.x.at(middle(bin) - width / 2.0), plot.x.at(middle(bin) + width / 2.0));
-        let (base, top) = (plot.y.at(0.0), plot.y.at(0.25 * *count as f64 / most));
+        let (base, top) = (plot.y.at(0.0), plot.y.at(0.25 * count as f64 / most));
         plot.canvas.rect(
             "count",
             (left + 1.0, top),
@@ -98,10 +118,10 @@ fn panel(seen: &[Seen], title: &str, label: &str, (low, high): (f64, f64), of: f
             &format!("{count} tokens"),
         );
     }
-    let points: Points = counts
+    let points: Points = bins
         .iter()
         .enumerate()
-        .filter_map(|(bin, &(accepted, all))| Some((middle(bin), wilson(accepted, all)?)))
+        .filter_map(|(bin, tokens)| Some((middle(bin), share(tokens.iter().copied())?)))
         .collect();
     plot.series(0, &points, |at, interval| {
         format!(
@@ -132,12 +152,13 @@ mod tests {
             ..StepRow::default()
         };
         let labels =
-            |step: &StepRow| seen(std::slice::from_ref(step)).iter().map(|token| token.accepted).collect::<Vec<_>>();
+            |step: &StepRow| seen(std::iter::once(step)).iter().map(|token| token.accepted).collect::<Vec<_>>();
         assert_eq!(labels(&step(1, 3, "recovered")), [true, false], "nothing is known after the rejection");
         assert_eq!(labels(&step(3, 3, "bonus")), [true; 3]);
         assert_eq!(labels(&step(2, 3, "accepted")), [true; 2], "an end token hides the rest");
-        let tokens = seen(&[step(1, 3, "recovered")]);
-        assert_eq!(area(&tokens, |token| token.confidence), Some(1.0));
-        assert_eq!(area(&tokens, |token| -token.entropy_bits), Some(1.0));
+        let tokens = seen([step(1, 3, "recovered")].iter());
+        let value = |score: fn(&Seen) -> f64| area(&tokens, score).map(|interval| interval.value);
+        assert_eq!(value(|token| token.confidence), Some(1.0));
+        assert_eq!(value(|token| token.entropy_bits), Some(0.0));
     }
 }

@@ -36,7 +36,7 @@ use crate::{
 /// | `credit` | 5 | >= 0 | plain steps per source that may be lost on finding out that it is worthless; less where many sequences share a pass |
 /// | `allowance` | 0.015 | 0 to 1 | share of plain decoding's time that probing a worthless source may cost after that |
 /// | `window` | 48 | >= 1 | steps over which the throughput is averaged: shorter follows change, longer is steadier |
-/// | `prompt_weight` | 0 | 0 to 1 | share of the draft's reading of the *prompt* that counts as a price of drafting. 0: it belongs to the prompt's time; 1: a draft must pay for it within the remaining budget, which rules it out for short answers to long prompts |
+/// | `prompt_weight` | 1 | 0 to 1 | share of the draft's reading of the *prompt* that counts as a price of drafting. 1: a draft must be worth it within what the answer is expected to have left; 0: the prompt's reading belongs to the prompt |
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SpeckvOptions {
     /// See the table.
@@ -53,7 +53,7 @@ pub struct SpeckvOptions {
 
 impl Default for SpeckvOptions {
     fn default() -> Self {
-        SpeckvOptions { max_gamma: 16, credit: 5.0, allowance: 0.015, window: 48.0, prompt_weight: 0.0 }
+        SpeckvOptions { max_gamma: 16, credit: 5.0, allowance: 0.015, window: 48.0, prompt_weight: 1.0 }
     }
 }
 
@@ -83,8 +83,10 @@ struct Step {
     /// Tokens per plain step that time is priced at.
     throughput: f64,
     catch_up_tokens: usize,
-    /// Price of catching up in this step and spread over those it serves, in plain steps and tokens.
+    /// Price of catching up in this step, in plain steps: with the text, with the prompt.
     catch_up: f64,
+    prompt: f64,
+    /// Both, spread over the steps that they serve.
     catch_up_share: f64,
     predicted: f64,
     /// `S_i` of the newest position.
@@ -119,6 +121,8 @@ const FIRST_GUESS: f64 = 8.0;
 /// Tokens drafted at once before the source has shown anything.
 const UNPROVEN_GAMMA: usize = 4;
 const PROBE_GAMMA: usize = 4;
+/// Tokens that an answer is expected to have before it has begun.
+const USUAL_ANSWER: usize = 256;
 
 impl Speckv {
     /// A controller for one sequence.
@@ -144,6 +148,7 @@ impl Speckv {
                 throughput: 1.0,
                 catch_up_tokens: 0,
                 catch_up: 0.0,
+                prompt: 0.0,
                 catch_up_share: 0.0,
                 predicted: 0.0,
                 survival: 1.0,
@@ -234,7 +239,7 @@ impl Speckv {
         let prices = self.prices(situation, Source::Model, rate, limit);
         let ledger = &self.ledgers[Source::Model as usize];
         let predicted = prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share;
-        let risk = self.step.catch_up + (prices.draft + prices.verify[1]) / rate;
+        let risk = self.step.catch_up + self.step.prompt + (prices.draft + prices.verify[1]) / rate;
         // A step without the draft model is one token more that it has to read when it comes back.
         let reading = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
         let arrears = if ledger.is_away() { 0.0 } else { reading };
@@ -268,29 +273,38 @@ impl Speckv {
         Some(Offer { source: Source::Ngram, limit, prices, predicted, value: predicted + ledger.surplus(), risk })
     }
 
-    /// What the draft model's arrears cost: at once, and per step if it goes on drafting for as long as the sequence has lasted.
+    /// What the draft model's arrears cost: at once, and per step if it goes on drafting for as long as the text is expected to go on.
+    ///
+    /// A text that has lasted for `n` tokens is taken to last for `n` more; one that has just begun, to be a usual answer; never longer than the
+    /// budget. So the prompt of a short answer stays unread, and that of a long one is read late rather than never.
     fn price_catch_up(&mut self, situation: &Situation) {
         if self.steps == 0 {
             self.unread_prompt = situation.draft_behind;
         }
         let prompt = self.unread_prompt.min(situation.draft_behind);
-        let charged = (situation.draft_behind - prompt) as f64 + self.options.prompt_weight * prompt as f64;
-        let seconds = self.cost.catch_up_seconds(1) * charged;
+        let text = situation.draft_behind - prompt;
+        let charged_prompt = self.options.prompt_weight * prompt as f64;
+        let per_token = self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
         self.step.catch_up_tokens = situation.draft_behind;
-        self.step.catch_up = seconds / self.plain_seconds(situation);
-        // A text that has lasted for n tokens is taken to last for n more, unless the budget is seen to end before.
-        let guess = self.produced.max(if prompt > 0 { 256 } else { 32 });
-        let ends = situation.gamma_limit < self.options.max_gamma.min(crate::engine::MAX_GAMMA);
-        let horizon = if ends { guess.min(situation.gamma_limit + 1) } else { guess };
-        let steps = if charged <= 2.0 { 1.0 } else { (horizon as f64 / 3.0).max(1.0) };
-        self.step.catch_up_share = self.step.catch_up / steps;
+        self.step.catch_up = per_token * text as f64;
+        self.step.prompt = per_token * charged_prompt;
+        let guess = self.produced.max(if prompt > 0 { USUAL_ANSWER } else { 32 });
+        let horizon = guess.min(situation.remaining);
+        let steps = if text as f64 + charged_prompt <= 2.0 { 1.0 } else { (horizon as f64 / 3.0).max(1.0) };
+        self.step.catch_up_share = (self.step.catch_up + self.step.prompt) / steps;
+    }
+
+    /// Loss per step that is put up with. None for a prompt that is yet to be read: nothing is lost by reading it later.
+    fn patience(&self, source: Source) -> f64 {
+        let reads_prompt = source == Source::Model && self.step.prompt > 0.0;
+        if reads_prompt { 0.0 } else { self.ledgers[source as usize].patience() }
     }
 
     fn start(&mut self, situation: &Situation, rate: f64, offer: &Offer, gamma: usize, probe: bool) -> Plan {
         let sustained = self.ledgers[offer.source as usize].sustained;
         let _ = self.online.begin(offer.source, situation.context);
         if offer.source == Source::Ngram {
-            (self.step.catch_up, self.step.catch_up_share) = (0.0, 0.0);
+            (self.step.catch_up, self.step.prompt, self.step.catch_up_share) = (0.0, 0.0, 0.0);
         }
         self.step = Step {
             gamma,
@@ -333,12 +347,13 @@ impl Controller for Speckv {
         };
         let model = self.offer_model(situation, rate);
         let ledger = self.ledgers[Source::Model as usize];
-        let lives = model.is_some_and(|offer| offer.value + ledger.patience() > 0.0) && !ledger.is_exhausted();
+        let lives =
+            model.is_some_and(|offer| offer.value + self.patience(offer.source) > 0.0) && !ledger.is_exhausted();
         let ngram = self.offer_ngram(situation, rate, lives);
         let mut best: Option<Offer> = None;
         for offer in [ngram, model].into_iter().flatten() {
-            let ledger = self.ledger(offer.source);
-            let allowed = offer.value + ledger.patience() > 0.0 && !ledger.is_exhausted();
+            let patience = self.patience(offer.source);
+            let allowed = offer.value + patience > 0.0 && !self.ledger(offer.source).is_exhausted();
             if allowed && best.is_none_or(|best| offer.value > best.value) {
                 best = Some(offer);
             }
@@ -400,6 +415,7 @@ impl Controller for Speckv {
                 (drafted as f64 * step.prices.draft + step.prices.verify[verified.min(DEEPEST)]) / step.throughput;
             let value = gained - step.throughput * (worked + step.catch_up_share);
             let predicted = step.predicted;
+            // The prompt's reading was decided for the whole text, not for this step: it is in the plan's value, and no loss of the draft's.
             let lost = worked + step.catch_up;
             tokens += gained;
             time += lost;

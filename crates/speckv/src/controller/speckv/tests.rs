@@ -107,15 +107,41 @@ fn a_long_absence_has_its_price() {
 }
 
 #[test]
-fn the_prompt_is_free_by_default_and_a_price_on_request() {
-    let plan = |prompt_weight| {
+fn a_prompt_is_read_where_the_answer_is_long_enough_to_pay_for_it() {
+    let costs = || crate::controller::testing::cost(20.0, 100.0, 5.0); // catching up: 0.002 plain steps per token
+    let plan = |prompt_weight, prompt, remaining| {
         let options = SpeckvOptions { prompt_weight, ..SpeckvOptions::default() };
-        let costs = crate::controller::testing::cost(20.0, 100.0, 5.0); // catching up: 0.2 per token
-        let mut controller = Speckv::new(costs, Arc::new(Predictor::prior()), SessionFacts::default(), options);
-        controller.plan(&Situation { draft_behind: 200_000, context: 200_000, ..situation(30) })
+        let mut controller = Speckv::new(costs(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
+        let gamma_limit = 30.min(remaining - 1);
+        controller.plan(&Situation {
+            draft_behind: prompt,
+            context: prompt + 1,
+            gamma_limit,
+            remaining,
+            ..situation(0)
+        })
     };
-    assert!(plan(0.0).gamma > 0);
-    assert_eq!(plan(1.0), Plan::OFF);
+    assert!(plan(1.0, 1_000, 256).gamma > 0, "2 plain steps for 256 tokens");
+    assert_eq!(plan(1.0, 10_000, 16), Plan::OFF, "20 plain steps for 16 tokens");
+    assert!(plan(1.0, 10_000, 256).gamma > 0, "20 plain steps for 256 tokens");
+    assert_eq!(plan(1.0, 200_000, 1 << 20), Plan::OFF, "400 plain steps for a usual answer");
+    assert!(plan(0.0, 200_000, 1 << 20).gamma > 0, "where the prompt's reading is not the draft's price");
+}
+
+#[test]
+fn a_long_prompt_is_read_late_rather_than_never() {
+    let costs = crate::controller::testing::cost(20.0, 100.0, 5.0);
+    let facts = SessionFacts::default();
+    let mut controller = Speckv::new(costs, Arc::new(Predictor::prior()), facts, SpeckvOptions::default());
+    let prompt = 200_000;
+    let begins = (0..20_000).find(|&produced| {
+        let context = prompt + produced;
+        let plan = controller.plan(&Situation { draft_behind: context - 1, context, ..situation(30) });
+        controller.observe(&record(&[], 0));
+        plan.gamma > 0
+    });
+    let begins = begins.expect("it pays in the end");
+    assert!((400..5_000).contains(&begins), "{begins} tokens: 400 plain steps have to be earned");
 }
 
 #[test]
@@ -136,5 +162,6 @@ fn another_text_keeps_the_costs_and_forgets_the_text() {
     assert_eq!(controller.cost(), &learned);
     assert_eq!(drafted(&mut controller, &situation(16), 0.99).0, UNPROVEN_GAMMA, "unproven in this text");
     let _ = controller.plan(&Situation { draft_behind: 100_000, context: 100_001, ..situation(999) });
-    assert_eq!(controller.step.catch_up, 0.0, "a new turn is read at the prompt's expense");
+    assert_eq!(controller.step.catch_up, 0.0, "a new turn is a prompt");
+    assert!(controller.step.prompt > 100.0);
 }
