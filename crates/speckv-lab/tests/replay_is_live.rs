@@ -55,6 +55,8 @@ fn sequence(
 fn live(seed: u64, prompt: &[u32], controller: Box<dyn Controller>) -> Vec<StepRecord> {
     let mut engine = engine(seed);
     let mut sequence = sequence(&mut engine, prompt, MAX_TOKENS, controller);
+    // A replay begins where measurements begin: both have read the prompt.
+    engine.prefill_draft(&mut sequence).expect("simulated models do not fail");
     let mut records = Vec::new();
     while sequence.finish_reason().is_none() {
         engine.step(&mut [&mut sequence]).expect("simulated models do not fail");
