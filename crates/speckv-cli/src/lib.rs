@@ -26,6 +26,7 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod provenance;
+pub mod row_curve;
 pub mod serving;
 pub mod settings;
 pub mod stats;

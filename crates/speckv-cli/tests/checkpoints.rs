@@ -122,7 +122,12 @@ fn a_folder_in_bitsandbytes_four_bits_runs_and_drafts() {
     let text = desk.run(&["inspect", "four"]).succeeds().out;
     assert!(text.contains("4.50 bits per weight") && text.contains("supported               yes"), "{text}");
 
-    edit_config(&desk, "four", "quantization_config", serde_json::json!({"quant_method": "bitsandbytes", "load_in_8bit": true}));
+    edit_config(
+        &desk,
+        "four",
+        "quantization_config",
+        serde_json::json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
+    );
     desk.run(&["run", "--target", "four", "hi"]).fails(
         1,
         &["four", "quantization_config", "bitsandbytes in 8 bits", "expected bitsandbytes in 4 bits", "float16"],
@@ -173,7 +178,8 @@ fn models_that_do_not_fit_in_memory_together_are_refused_before_they_are_read() 
     // A matrix that takes three quarters of the memory, without a byte on the disk.
     let bytes = available / 4 * 3 / 64 * 64;
     let name = "model.layers.0.mlp.up_proj.weight";
-    let header = serde_json::json!({name: {"dtype": "BF16", "shape": [bytes / 64, 32], "data_offsets": [0, bytes]}}).to_string();
+    let header =
+        serde_json::json!({name: {"dtype": "BF16", "shape": [bytes / 64, 32], "data_offsets": [0, bytes]}}).to_string();
     let path = desk.path("whole/model.safetensors");
     std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).expect("a file");
     edit_config(&desk, "whole", "tie_word_embeddings", true.into());
@@ -183,8 +189,12 @@ fn models_that_do_not_fit_in_memory_together_are_refused_before_they_are_read() 
         return;
     }
     let run = |arguments: &[&str]| desk.run(&[&["run", "hi", "--target", "whole"], arguments].concat());
-    run(&["--draft", "self:fp16"]).fails(1, &["whole", "memory needed: target", " as asis, draft", " as fp16; available: ", "self:nf4", "--draft ngram"]);
-    run(&["--compression", "f32"]).fails(1, &["whole", "memory needed: weights", " as f32; available: ", "--compression"]);
+    run(&["--draft", "self:fp16"]).fails(
+        1,
+        &["whole", "memory needed: target", " as asis, draft", " as fp16; available: ", "self:nf4", "--draft ngram"],
+    );
+    run(&["--compression", "f32"])
+        .fails(1, &["whole", "memory needed: weights", " as f32; available: ", "--compression"]);
 }
 
 #[test]

@@ -59,8 +59,8 @@ fn values(stored: &Stored<'_>) -> Vec<f32> {
 #[test]
 fn values_are_those_of_the_bitsandbytes_library() {
     // Made by `transformers/four_bits.py`.
-    let tensors = read(include_bytes!("transformers/bitsandbytes/cases.safetensors"));
-    let config: Value = serde_json::from_slice(include_bytes!("transformers/bitsandbytes/config.json")).unwrap();
+    let tensors = read(include_bytes!("transformers/four_bits/cases.safetensors"));
+    let config: Value = serde_json::from_slice(include_bytes!("transformers/four_bits/config.json")).unwrap();
     let names: Vec<&str> = tensors.iter().filter_map(|tensor| tensor.name.strip_suffix(".values")).collect();
     assert_eq!(names.len(), 7);
     for name in names {
@@ -89,7 +89,7 @@ fn values_are_those_of_the_bitsandbytes_library() {
 
 #[test]
 fn a_model_that_transformers_saved_says_what_its_weights_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transformers/bitsandbytes");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transformers/four_bits");
     let reference: Value = serde_json::from_slice(&std::fs::read(path.join("logits.json")).unwrap()).unwrap();
     let tokens: Vec<u32> =
         reference["tokens"].as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect();

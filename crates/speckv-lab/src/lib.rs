@@ -2,6 +2,7 @@
 //!
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
 
+pub mod batch_table;
 pub mod columns;
 pub mod comparison;
 pub mod evaluation;

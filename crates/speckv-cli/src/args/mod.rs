@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod export;
 mod lab;
 mod perplexity;
 mod serve;
@@ -13,6 +14,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
+pub use export::{ExportArgs, Shares};
 pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
 pub use perplexity::PerplexityArgs;
 pub use serve::{LogFormat, ServeArgs};
@@ -78,6 +80,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Put recordings and measurements together into one HTML file with figures.
     Report(ReportArgs),
+    /// Turn measurements into draft-length tables for vLLM and TensorRT-LLM.
+    Export(Box<ExportArgs>),
     /// Repeat the SpecKV paper on its public data, and audit it in tokens per second.
     Paper(PaperArgs),
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod chat;
 mod evaluate;
+mod export;
 mod identity;
 mod inspect;
 mod models;
@@ -46,6 +47,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Replay(args) => replay::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Report(args) => report::run(&args, printer),
+        Command::Export(args) => export::run(&args, printer),
         Command::Paper(args) => paper::run(&args, printer),
     }
 }

@@ -1,7 +1,7 @@
-"""Makes the folder `bitsandbytes`: what the bitsandbytes library says that 4 bits mean, and a tiny model that `transformers` saved in them.
+"""Makes the folder `four_bits`: what the bitsandbytes library says that 4 bits mean, and a tiny model that `transformers` saved in them.
 
     pip install torch transformers accelerate bitsandbytes safetensors
-    python four_bits.py bitsandbytes
+    python four_bits.py four_bits
 
 `cases.safetensors`: matrices `NAME.weight` with the companions of a checkpoint, quantized on the CPU, and `NAME.values`, the numbers of
 `dequantize_4bit` in float32: all, or, as the shape tells, the last of them. `model.safetensors` and `config.json`: a llama of random weights, saved by
