@@ -341,7 +341,7 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     );
 
     let table = std::fs::read_to_string(desk.path("g/steps.csv")).expect("a table");
-    desk.put("g/steps.csv", table.replacen("g,", "g;", 1).as_bytes());
+    desk.put("g/steps.csv", table.replacen(",gamma,", ",gama,", 1).as_bytes());
     desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
     std::fs::remove_file(desk.path("g/steps.csv")).expect("it was there");
     desk.run(&["report", "--grid", "g", "-o", "parquet"]).succeeds();

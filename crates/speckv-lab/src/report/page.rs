@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Content, Figure, Inputs, Missing,
-    figures::grouped,
+    figures::{cells::Grid, counted, grouped},
     findings::{Part, findings},
     style,
     svg::escaped,
@@ -136,8 +136,9 @@ fn facts(body: &mut String, inputs: &Inputs) {
         rows.push((
             "settings",
             format!(
-                "gammas {:?}, up to {} tokens, {} threads, seed {}, {} steps",
+                "gammas {:?}, {}, up to {} tokens, {} threads, seed {}, {} steps",
                 settings.gammas,
+                counted(Grid::of(steps).prompts(), "prompt"),
                 settings.max_tokens,
                 settings.threads,
                 settings.seed,
