@@ -29,7 +29,12 @@ def drive(controller: Controller, trace: Trace, costs: CostModel) -> list[speckv
         limit = min(trace.max_tokens - done - 1, 16)
         behind = max(context - 1 - read, 0) if trace.has_model else 0
         plan = controller.plan(
-            context, gamma_limit=limit, has_model=trace.has_model, draft_behind=behind, lookup=trace.lookup(done)
+            context,
+            gamma_limit=limit,
+            remaining=trace.max_tokens - done,
+            has_model=trace.has_model,
+            draft_behind=behind,
+            lookup=trace.lookup(done),
         )
         proposed, agreed = trace.proposal(done, plan.source)
         ends = set(trace.end_tokens)

@@ -93,7 +93,7 @@ class _Reader:
 
     def truncate(self, length: int) -> None:
         if length < self.length:
-            self.cache.crop(length)
+            self.cache.crop(length - self.length)  # below 0: so many tokens from the end, in every version of the library
             self.length = length
 
 
