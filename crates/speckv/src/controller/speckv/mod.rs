@@ -123,6 +123,8 @@ const UNPROVEN_GAMMA: usize = 4;
 const PROBE_GAMMA: usize = 4;
 /// Tokens that an answer is expected to have before it has begun.
 const USUAL_ANSWER: usize = 256;
+/// Tokens that others are taken to verify per step, where what they do now says nothing about what they will do.
+const USUAL_DRAFT: usize = 2;
 
 impl Speckv {
     /// A controller for one sequence.
@@ -216,6 +218,12 @@ impl Speckv {
     }
 }
 
+/// The situation that a decision for the whole text has to look at: no chunks of prompts in the pass, and the others, who face the same decision,
+/// drafting as this sequence would. Where one draft alone cannot pay for a round that all could share, nobody would begin otherwise.
+fn lasting(situation: &Situation) -> Situation {
+    Situation { pass: SharedPass::crowd(situation.pass.sequences, USUAL_DRAFT), ..*situation }
+}
+
 /// A source's offer for the step.
 #[derive(Clone, Copy)]
 struct Offer {
@@ -235,6 +243,12 @@ impl Speckv {
         if !situation.has_model || limit == 0 {
             return None;
         }
+        // Nobody waits for the first token while the draft reads the prompt too; and whether reading pays is a question about the steps to come.
+        let unread = self.step.prompt > 0.0;
+        if unread && self.steps == 0 {
+            return None;
+        }
+        let situation = &if unread { lasting(situation) } else { *situation };
         let first = f64::from(self.online.begin(Source::Model, situation.context));
         let prices = self.prices(situation, Source::Model, rate, limit);
         let ledger = &self.ledgers[Source::Model as usize];
@@ -284,7 +298,7 @@ impl Speckv {
         let prompt = self.unread_prompt.min(situation.draft_behind);
         let text = situation.draft_behind - prompt;
         let charged_prompt = self.options.prompt_weight * prompt as f64;
-        let per_token = self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
+        let per_token = self.cost.catch_up_seconds(1) / self.plain_seconds(&lasting(situation));
         self.step.catch_up_tokens = situation.draft_behind;
         self.step.catch_up = per_token * text as f64;
         self.step.prompt = per_token * charged_prompt;

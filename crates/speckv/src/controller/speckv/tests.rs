@@ -113,19 +113,32 @@ fn a_prompt_is_read_where_the_answer_is_long_enough_to_pay_for_it() {
         let options = SpeckvOptions { prompt_weight, ..SpeckvOptions::default() };
         let mut controller = Speckv::new(costs(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
         let gamma_limit = 30.min(remaining - 1);
-        controller.plan(&Situation {
-            draft_behind: prompt,
-            context: prompt + 1,
-            gamma_limit,
-            remaining,
-            ..situation(0)
-        })
+        let situation = Situation { draft_behind: prompt, context: prompt + 1, gamma_limit, remaining, ..situation(0) };
+        let first = controller.plan(&situation);
+        assert!(first.gamma == 0 || prompt_weight == 0.0, "the first token does not wait for the draft");
+        controller.observe(&record(&[], 0));
+        controller.plan(&Situation { remaining: remaining - 1, ..situation })
     };
     assert!(plan(1.0, 1_000, 256).gamma > 0, "2 plain steps for 256 tokens");
     assert_eq!(plan(1.0, 10_000, 16), Plan::OFF, "20 plain steps for 16 tokens");
     assert!(plan(1.0, 10_000, 256).gamma > 0, "20 plain steps for 256 tokens");
     assert_eq!(plan(1.0, 200_000, 1 << 20), Plan::OFF, "400 plain steps for a usual answer");
     assert!(plan(0.0, 200_000, 1 << 20).gamma > 0, "where the prompt's reading is not the draft's price");
+}
+
+#[test]
+fn a_chunk_of_anothers_prompt_does_not_make_reading_look_cheap() {
+    let costs = crate::controller::testing::cost(20.0, 100.0, 5.0);
+    let plan = |rows| {
+        let options = SpeckvOptions::default();
+        let mut controller = Speckv::new(costs.clone(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
+        let pass = SharedPass { sequences: 4, rows, drafted_beside: 0, drafting_beside: 0 };
+        let situation = Situation { draft_behind: 10_000, context: 10_001, remaining: 64, pass, ..situation(16) };
+        let _ = controller.plan(&situation);
+        controller.observe(&record(&[], 0));
+        controller.plan(&situation)
+    };
+    assert_eq!((plan(4), plan(260)), (Plan::OFF, Plan::OFF), "20 plain steps of everybody for 64 tokens of one");
 }
 
 #[test]
