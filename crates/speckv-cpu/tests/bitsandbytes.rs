@@ -260,7 +260,7 @@ fn a_scale_that_the_kernel_cannot_hold_is_refused_at_loading() {
     for compression in [Compression::AsIs, Compression::Fp16, Compression::Int8] {
         let pool = Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap());
         let options = LoadOptions { compression, ..LoadOptions::new(pool) };
-        let error = CpuModel::load(&checkpoint, &options, &mut |_| {}).err().expect("it is refused");
+        let error = CpuModel::load(&checkpoint, &options, &mut |_| {}).expect_err("it is refused");
         let cause = error.source().and_then(Error::source).or(error.source()).unwrap().to_string();
         assert!(cause.contains("expected numbers between"), "{compression}: {error}: {cause}");
     }
