@@ -6,7 +6,7 @@
 //! value     absmax LEVELS[q[i]],   q[i] the level nearest to v[i] / absmax
 //! ```
 //!
-//! No file format of tensors knows NF4 by a number of its own, so it is not a [`TensorType`](crate::gguf::TensorType); the bytes of [`pack`] are this
+//! No file format of tensors knows NF4 by a number of its own, so it is not a [`TensorType`]; the bytes of [`pack`] are this
 //! crate's: absmax, then byte j of 32 with element j in the low half and element j + 32 in the high half.
 
 use super::QuantError;
