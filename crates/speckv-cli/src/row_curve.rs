@@ -63,10 +63,22 @@ struct ByHand {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "Value")]
 enum Times {
     InOrder(Vec<f64>),
     ByRows(BTreeMap<usize, f64>),
+}
+
+impl TryFrom<Value> for Times {
+    type Error = serde_json::Error;
+
+    // Not derived: serde's untagged enums do not know that a key of JSON may be a number.
+    fn try_from(value: Value) -> Result<Self, serde_json::Error> {
+        if value.is_array() {
+            return serde_json::from_value(value).map(Times::InOrder);
+        }
+        serde_json::from_value(value).map(Times::ByRows)
+    }
 }
 
 const HINT: &str = "give what `speckv bench --curve MODEL --json` prints, or a curve such as {\"verify_ms\": {\"1\": 20, \"8\": 21, \"64\": 30}, \"draft_ms\": 4}";

@@ -142,7 +142,7 @@ fn a_blueprint_that_lacks_a_field_or_contradicts_is_refused_with_file_and_field(
         ("num_key_value_heads", 3.into(), &["num_key_value_heads", "a divisor of"]),
         ("num_hidden_layers", 3.into(), &["model.layers.2.", "missing"]),
         ("hidden_size", 128.into(), &["model.embed_tokens.weight", "shape", "128"]),
-        ("intermediate_size", 96.into(), &["mlp.gate_proj.weight", "96"]),
+        ("intermediate_size", 64.into(), &["mlp.gate_proj.weight", "64"]),
         ("tie_word_embeddings", "perhaps".into(), &["tie_word_embeddings", "true or false"]),
         ("model_type", "mamba".into(), &["mamba", "supported are llama"]),
     ] {
