@@ -23,7 +23,7 @@ def sure(confidence: float) -> Signals:
 def drive(controller: Controller, trace: Trace, costs: CostModel) -> list[speckv.StepRecord]:
     """A replay written in Python, on the public interface alone."""
     records = []
-    done = read = 0
+    done, read = 0, trace.prompt_tokens - 1  # the draft has read the prompt
     while done < len(trace):
         context = trace.prompt_tokens + done
         limit = min(trace.max_tokens - done - 1, 16)
@@ -52,7 +52,7 @@ def drive(controller: Controller, trace: Trace, costs: CostModel) -> list[speckv
         record = controller.observe(
             accepted,
             token,
-            catch_up_seconds=costs.catch_up_seconds(behind) if reads and records else 0.0,
+            catch_up_seconds=costs.catch_up_seconds(behind) if reads else 0.0,
             draft_seconds=per_token * drafted,
             verify_seconds=costs.verify_seconds(controller.kept + 1, context),
         )

@@ -463,13 +463,13 @@ class CpuModel:
 class NgramText:
     """Look-up in one text: what followed the longest suffix of the text at its latest earlier occurrence. Its time does not grow with the text."""
 
-    def __new__(cls, tokens: Tokens = ..., *, min_match: int = 2, max_match: int = 8, max_places: int = 256) -> NgramText: ...
+    def __new__(cls, tokens: Tokens | None = None, *, min_match: int = 2, max_match: int = 8, max_places: int = 256) -> NgramText: ...
     def __len__(self) -> int: ...
     def extend(self, tokens: Tokens) -> None: ...
     def truncate(self, length: int) -> None: ...
     def lookup(self) -> Lookup | None:
         """What it could offer, for `Controller.plan`."""
-    def propose(self, drafted: Tokens = ...) -> tuple[int, Signals] | None:
+    def propose(self, drafted: Tokens | None = None) -> tuple[int, Signals] | None:
         """The next token after the text and the tokens drafted in this step, which stay out of the text; None where nothing matches."""
 
 @final
@@ -494,7 +494,7 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
-    def open(self, controller: Controller, tokens: Tokens = ..., *, end_tokens: Sequence[int] = ...) -> DraftSequence:
+    def open(self, controller: Controller, tokens: Tokens | None = None, *, end_tokens: Sequence[int] = ...) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(
         self,
@@ -559,8 +559,8 @@ class Trace:
     """One greedy output of a target with everything that could have been drafted for it."""
 
     @staticmethod
-    def synthetic(tokens: int, level: float = 1.5, *, lookup: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> Trace:
-        """A trace without models: acceptance as a random process around sigmoid(`level`), the draft's confidence calibrated; `lookup`: probability that
+    def synthetic(tokens: int, level: float = 1.5, *, lookup: tuple[float, float] = ..., seed: int = 0) -> Trace:
+        """A trace without models: acceptance as a random process around sigmoid(`level`), the draft's confidence calibrated; `lookup`: probabilities (default 0) that
         look-up finds something, and that it agrees."""
     @property
     def prompt_id(self) -> str: ...
