@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ._native import Controller, CostModel, Predictor, StepGrid, StepRecord, block_order, judge_evaluation
 from .errors import ArgumentError, FileError
@@ -30,7 +30,7 @@ class Prompt:
 
     id: str
     task: str
-    split: str
+    split: Literal["train", "test"]
     tokens: list[int]
 
 

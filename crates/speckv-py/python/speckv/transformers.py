@@ -79,16 +79,16 @@ class _Reader:
 
     def read(self, tokens: Sequence[int], rows: int) -> torch.Tensor:
         """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's device."""
-        torch = _torch()
-        ids = torch.tensor([list(tokens)], dtype=torch.long, device=self.model.device)
+        library = _torch()
+        ids = library.tensor([list(tokens)], dtype=library.long, device=self.model.device)
         options: dict[str, Any] = {}
         if self.keeps is not None:
             options[self.keeps] = max(rows, 1)
-        with torch.inference_mode():
+        with library.inference_mode():
             out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **options)
         self.cache = out.past_key_values
         self.length += len(tokens)
-        logits = out.logits[0]
+        logits: torch.Tensor = out.logits[0]
         return logits[logits.shape[0] - rows :]
 
     def truncate(self, length: int) -> None:
