@@ -194,7 +194,8 @@ fn csv_rows(text: &str) -> Vec<Vec<String>> {
 }
 
 /// Starts a command again and again, kills it after a while that varies, and gives the number of kills that it took until it ended by itself.
-fn kill_until_done(desk: &Desk, arguments: &[&str]) -> u64 {
+/// `unbroken`: what the same work takes without kills, on this machine, now.
+fn kill_until_done(desk: &Desk, arguments: &[&str], unbroken: std::time::Duration) -> u32 {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for kills in 0..200 {
         let mut child = desk.start(arguments);
@@ -202,7 +203,8 @@ fn kill_until_done(desk: &Desk, arguments: &[&str]) -> u64 {
         state ^= state >> 7;
         state ^= state << 17;
         // Later and later, so that it ends; the first kills come before anything was written.
-        std::thread::sleep(std::time::Duration::from_millis(state % 40 + 25 * kills));
+        let share = (state % 1024) as f64 / 1024.0 / 6.0 + f64::from(kills) / 24.0;
+        std::thread::sleep(unbroken.mul_f64(share));
         if let Some(status) = child.try_wait().expect("a process") {
             assert!(status.success(), "{:#?}", Ended::new(arguments, child.wait_with_output().expect("an end")));
             assert!(kills > 1, "it was too quick to be killed");
@@ -224,12 +226,14 @@ fn traces(desk: &Desk, folder: &str) -> Vec<(PromptFacts, Trace)> {
 fn a_trace_that_is_killed_at_any_moment_ends_in_the_same_traces() {
     let desk = desk();
     let more = ["--gamma-max", "16"];
+    let start = std::time::Instant::now();
     profile(&desk, &more).succeeds();
+    let unbroken = start.elapsed();
     let expected = traces(&desk, "t");
     assert_eq!(expected.len(), 8);
     let base = ["profile", "--trace", "u", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work"];
     let rest = ["--threads", "1", "--split", "all", "-n", "60", "--cost", "cost.json"];
-    let kills = kill_until_done(&desk, &[&base[..], &rest, &more].concat());
+    let kills = kill_until_done(&desk, &[&base[..], &rest, &more].concat(), unbroken);
     assert_eq!(traces(&desk, "u"), expected, "after {kills} kills");
 }
 
@@ -237,7 +241,9 @@ fn a_trace_that_is_killed_at_any_moment_ends_in_the_same_traces() {
 fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
     let desk = desk();
     let whole = [&GRID[..], &["--compressions", "asis,q4_0"]].concat();
+    let start = std::time::Instant::now();
     let report = desk.run(&whole).succeeds().json();
+    let unbroken = start.elapsed();
     assert_eq!((&report["prompts"], &report["recorded"]), (&16.into(), &16.into()), "8 prompts under two compressions");
     let expected = lasting(&desk, "g");
     assert!(expected.iter().any(|row| row[0] == "q4_0") && expected.iter().any(|row| row[1] == "8"));
@@ -251,7 +257,7 @@ fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
 
     let mut other = whole.clone();
     other[2] = "h";
-    let kills = kill_until_done(&desk, &other);
+    let kills = kill_until_done(&desk, &other, unbroken);
     assert_eq!(lasting(&desk, "h"), expected, "after {kills} kills");
     let parquet = std::fs::read(desk.path("h/steps.parquet")).expect("Parquet");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
