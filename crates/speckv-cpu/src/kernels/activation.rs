@@ -2,23 +2,37 @@
 
 /// Rows of activations in signed 8 bits with a scale per block of 32 columns: `x ~ scale * q`, `scale = max |x| / 127`.
 ///
-/// All rows of a pass are quantized once, before the products; a row's numbers depend on that row alone. Besides, the sums of each
-/// block are kept, for weights with an offset or a minimum.
+/// All rows of a pass are quantized once, before the products; a row's numbers depend on that row alone.
 #[derive(Debug, Default)]
 pub struct Activations {
     /// Quantized values, [rows, columns].
     pub q: Vec<i8>,
-    /// Scales, [rows, columns / 32].
-    pub scale: Vec<f32>,
-    /// Sum of `q` over each 16 columns, [rows, columns / 16].
-    pub sum16: Vec<i32>,
-    /// Sum of `q` over each 32 columns, [rows, columns / 32].
-    pub sum32: Vec<i32>,
-    /// `scale * sum16`, [rows, columns / 16].
-    pub scaled_sum16: Vec<f32>,
-    /// `scale * sum32`, [rows, columns / 32].
-    pub scaled_sum32: Vec<f32>,
+    /// What each block's integers stand for, [rows, columns / 32].
+    pub scales: Vec<BlockScale>,
+    /// Sums of each block's integers, [rows, columns / 32].
+    pub sums: Vec<BlockSums>,
     columns: usize,
+}
+
+/// The scale of a block of 32 quantized values. Scale and sum lie together, so that a kernel needs one pointer per row for both: it
+/// works on more rows than pointers find registers.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BlockScale {
+    /// `max |x| / 127`.
+    pub scale: f32,
+    /// `scale` times the sum of `q`: what a minimum of the weights is multiplied with.
+    pub scaled_sum: f32,
+}
+
+/// Sums of a block of 32 quantized values, for weights with an offset or with scales per 16 columns.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BlockSums {
+    /// Sum of `q` over each 16 columns.
+    pub halves: [i32; 2],
+    /// The block's scale times `halves`.
+    pub scaled_halves: [f32; 2],
 }
 
 impl Activations {
@@ -27,11 +41,8 @@ impl Activations {
         assert!(columns.is_multiple_of(32), "{columns} columns are not whole blocks of 32");
         self.columns = columns;
         self.q.resize(rows * columns, 0);
-        self.scale.resize(rows * columns / 32, 0.0);
-        self.sum16.resize(rows * columns / 16, 0);
-        self.sum32.resize(rows * columns / 32, 0);
-        self.scaled_sum16.resize(rows * columns / 16, 0.0);
-        self.scaled_sum32.resize(rows * columns / 32, 0.0);
+        self.scales.resize(rows * columns / 32, BlockScale::default());
+        self.sums.resize(rows * columns / 32, BlockSums::default());
     }
 
     /// Columns per row.
@@ -44,11 +55,8 @@ impl Activations {
     pub(crate) fn parts(&mut self) -> ActivationParts {
         ActivationParts {
             q: self.q.as_mut_ptr(),
-            scale: self.scale.as_mut_ptr(),
-            sum16: self.sum16.as_mut_ptr(),
-            sum32: self.sum32.as_mut_ptr(),
-            scaled_sum16: self.scaled_sum16.as_mut_ptr(),
-            scaled_sum32: self.scaled_sum32.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
             columns: self.columns,
         }
     }
@@ -58,11 +66,8 @@ impl Activations {
 #[derive(Clone, Copy)]
 pub(crate) struct ActivationParts {
     pub q: *mut i8,
-    pub scale: *mut f32,
-    pub sum16: *mut i32,
-    pub sum32: *mut i32,
-    pub scaled_sum16: *mut f32,
-    pub scaled_sum32: *mut f32,
+    pub scales: *mut BlockScale,
+    pub sums: *mut BlockSums,
     pub columns: usize,
 }
 
@@ -114,18 +119,14 @@ impl ActivationParts {
                 sums[half] += rounded[lane];
             }
         }
-        let blocks = self.columns / 32;
         let sum = sums[0] + sums[1];
+        let at = row * (self.columns / 32) + block;
         // SAFETY: the caller promises that the block is inside and its own.
         unsafe {
-            self.q.add(row * self.columns + 32 * block).cast::<[i8; 32]>().write_unaligned(q);
-            self.scale.add(row * blocks + block).write(scale);
-            self.sum32.add(row * blocks + block).write(sum);
-            self.scaled_sum32.add(row * blocks + block).write(scale * sum as f32);
-            for half in 0..2 {
-                self.sum16.add(2 * (row * blocks + block) + half).write(sums[half]);
-                self.scaled_sum16.add(2 * (row * blocks + block) + half).write(scale * sums[half] as f32);
-            }
+            self.q.add(32 * at).cast::<[i8; 32]>().write_unaligned(q);
+            self.scales.add(at).write(BlockScale { scale, scaled_sum: scale * sum as f32 });
+            let scaled_halves = sums.map(|sum| scale * sum as f32);
+            self.sums.add(at).write(BlockSums { halves: sums, scaled_halves });
         }
     }
 }

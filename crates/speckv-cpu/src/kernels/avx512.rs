@@ -8,6 +8,39 @@ use super::simd::Simd;
 #[derive(Clone, Copy)]
 pub struct Avx512;
 
+/// What only tiles of the matrix unit need besides [`Simd`].
+impl Avx512 {
+    /// 16 values.
+    ///
+    /// # Safety
+    /// As [`Simd`]'s methods.
+    #[inline(always)]
+    pub(super) unsafe fn load_int(p: *const i32) -> __m512i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    /// 64 bytes.
+    ///
+    /// # Safety
+    /// As [`Simd`]'s methods.
+    #[inline(always)]
+    pub(super) unsafe fn store_bytes(p: *mut u8, x: __m512i) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(p.cast(), x) }
+    }
+
+    /// `x - offset` in every byte, modulo 256: signed bytes of weights that were raised by `offset`.
+    ///
+    /// # Safety
+    /// As [`Simd`]'s methods.
+    #[inline(always)]
+    pub(super) unsafe fn lower(x: __m512i, offset: i32) -> __m512i {
+        // SAFETY: the caller's promise.
+        unsafe { if offset == 0 { x } else { _mm512_sub_epi8(x, _mm512_set1_epi8(offset as i8)) } }
+    }
+}
+
 // SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width; all loads are unaligned.
 impl Simd for Avx512 {
     const LANES: usize = 16;

@@ -179,9 +179,9 @@ mod tests {
         let mut activations = Activations::default();
         quantize(Isa::detect(), &x, 64, &mut activations);
         for (i, &x) in x.iter().enumerate() {
-            let got = activations.scale[i / 32] * f32::from(activations.q[i]);
+            let got = activations.scales[i / 32].scale * f32::from(activations.q[i]);
             // Half a step of a block's scale.
-            assert!((got - x).abs() <= 0.5001 * activations.scale[i / 32], "{got} for {x}");
+            assert!((got - x).abs() <= 0.5001 * activations.scales[i / 32].scale, "{got} for {x}");
         }
     }
 }

@@ -8,6 +8,8 @@
 use std::fmt;
 
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -33,6 +35,9 @@ use crate::{
     quant::iq4_nl,
 };
 
+/// Most rows of activations of one call of a product kernel.
+pub(crate) const STRIP: usize = 64;
+
 /// An instruction set that kernels are compiled for. All give the same results, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
@@ -42,6 +47,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
     Avx512,
+    /// x86-64 with AMX (tiles of 8-bit integers), besides the above.
+    Amx,
 }
 
 impl Isa {
@@ -64,6 +71,7 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
             match (avx2, avx512) {
+                (_, true) if amx::is_available() => &[Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Amx],
                 (_, true) => &[Isa::Portable, Isa::Avx2, Isa::Avx512],
                 (true, _) => &[Isa::Portable, Isa::Avx2],
                 _ => &[Isa::Portable],
@@ -80,6 +88,7 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 
@@ -87,10 +96,34 @@ impl Isa {
     #[inline]
     pub(crate) fn tile_rows(self, rows: usize) -> usize {
         let most = match self {
-            Isa::Avx512 => 12,
+            Isa::Avx512 | Isa::Amx => 12,
             Isa::Avx2 | Isa::Portable => 4,
         };
         rows.div_ceil(rows.div_ceil(most))
+    }
+
+    /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit takes whole strips.
+    #[inline]
+    pub(crate) fn strip_rows(self, rows: usize) -> usize {
+        if self.has_unit_for(rows.min(STRIP)) { rows.min(STRIP) } else { self.tile_rows(rows) }
+    }
+}
+
+impl Isa {
+    /// Groups of 16 rows of weights that one call of a product kernel takes for so many rows of activations.
+    #[inline]
+    pub(crate) fn groups_at_once(self, rows: usize) -> usize {
+        // Laying out the tile registers and filling the pipeline is shared by a few groups.
+        if self.has_unit_for(rows.min(STRIP)) { 4 } else { 1 }
+    }
+
+    /// Whether the matrix unit takes so many rows of activations.
+    #[inline]
+    fn has_unit_for(self, rows: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Isa::Amx && amx::pays(rows);
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 }
 
@@ -223,7 +256,7 @@ macro_rules! dispatch {
     ($isa:expr, $function:ident $(::<$generic:ty>)? ($($argument:expr),*)) => {
         match $isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => with_avx512::$function $(::<$generic>)? ($($argument),*),
+            Isa::Avx512 | Isa::Amx => with_avx512::$function $(::<$generic>)? ($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
             _ => with_nothing::$function $(::<$generic>)? ($($argument),*),
@@ -232,8 +265,12 @@ macro_rules! dispatch {
 }
 
 impl Isa {
-    /// The product kernel for a format and a number of rows that [`tile_rows`](Self::tile_rows) gave.
+    /// The product kernel for a format and a number of rows that [`strip_rows`](Self::strip_rows) gave.
     pub(crate) fn tile_kernel<F: Format>(self, rows: usize) -> unsafe fn(&TileArgs) {
+        #[cfg(target_arch = "x86_64")]
+        if self.has_unit_for(rows) {
+            return amx::tile::<F>;
+        }
         dispatch!(self, tile_kernel::<F>(rows))
     }
 

@@ -9,6 +9,7 @@
 //! is what makes a row's result the same in every batch.
 
 use super::{
+    activation::{BlockScale, BlockSums},
     format::{Format, Scales},
     prefetch::prefetch,
     simd::{GROUP, Simd},
@@ -17,23 +18,23 @@ use super::{
 /// One tile's arguments. All strides are in elements.
 #[derive(Clone, Copy)]
 pub struct TileArgs {
-    /// First unit of the group of 16 rows.
+    /// Rows of activations: N of the kernel that is called.
+    pub rows: usize,
+    /// Groups of 16 rows of weights; kernels that do not say otherwise take one.
+    pub groups: usize,
+    /// Bytes from one group to the next.
+    pub group_bytes: usize,
+    /// First unit of the first group.
     pub weights: *const u8,
     /// Columns, a multiple of the format's unit.
     pub columns: usize,
     /// Quantized activations, [N, columns].
     pub q: *const i8,
-    /// [N, columns / 32].
-    pub scale: *const f32,
-    /// [N, columns / 16].
-    pub sum16: *const i32,
-    /// [N, columns / 32].
-    pub sum32: *const i32,
-    /// [N, columns / 16].
-    pub scaled_sum16: *const f32,
-    /// [N, columns / 32].
-    pub scaled_sum32: *const f32,
-    /// Results, [N, 16] at `out_stride`.
+    /// Their scales, [N, columns / 32].
+    pub scales: *const BlockScale,
+    /// Their sums, [N, columns / 32].
+    pub sums: *const BlockSums,
+    /// Results, [N, 16 * groups] at `out_stride`.
     pub out: *mut f32,
     /// Distance of two activations' results.
     pub out_stride: usize,
@@ -41,7 +42,7 @@ pub struct TileArgs {
 
 /// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each vector on.
 #[inline(always)]
-unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -> [S::B; 4] {
+pub(super) unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -> [S::B; 4] {
     let vector = 4 * GROUP;
     // SAFETY: the caller promises a whole block; see `format` for where things lie.
     unsafe {
@@ -131,6 +132,7 @@ unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -
 /// The instruction set is there; `args` point to whole rows as described.
 #[inline(always)]
 pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
+    debug_assert_eq!(args.rows, N);
     let columns = args.columns;
     let blocks = columns / 32;
     let mut scales = Scales::ZERO;
@@ -160,7 +162,8 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     prefetch(packed, F::BLOCK_BYTES);
                     let mut sums: [S::I; N] = std::array::from_fn(|a| {
                         if F::SUB == 32 && F::OFFSET != 0 {
-                            S::seed(F::BITS, *args.sum32.add(a * blocks + block), F::OFFSET)
+                            let [first, second] = (*args.sums.add(a * blocks + block)).halves;
+                            S::seed(F::BITS, first + second, F::OFFSET)
                         } else {
                             S::seed(F::BITS, 0, 0)
                         }
@@ -175,18 +178,18 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                         } else {
                             let weight_scale = scale(2 * inner + half);
                             for a in 0..N {
-                                let start =
-                                    if F::OFFSET != 0 { *args.sum16.add(a * 2 * blocks + column / 16) } else { 0 };
+                                let at = a * blocks + block;
+                                let start = if F::OFFSET != 0 { (*args.sums.add(at)).halves[half] } else { 0 };
                                 let sum = S::seed(F::BITS, start, F::OFFSET);
                                 let sum = S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
-                                let scaled = S::mul(S::to_float(sum), S::splat(*args.scale.add(a * blocks + block)));
+                                let scaled = S::mul(S::to_float(sum), S::splat((*args.scales.add(at)).scale));
                                 total[a] = S::fma(scaled, weight_scale, total[a]);
                             }
                         }
                         if F::MIN_SUB == 16 {
                             let min = min(2 * inner + half);
                             for a in 0..N {
-                                let sum = S::splat(*args.scaled_sum16.add(a * 2 * blocks + column / 16));
+                                let sum = S::splat((*args.sums.add(a * blocks + block)).scaled_halves[half]);
                                 total[a] = S::fma(min, sum, total[a]);
                             }
                         }
@@ -194,14 +197,15 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     if F::SUB == 32 {
                         let weight_scale = scale(inner);
                         for a in 0..N {
-                            let scaled = S::mul(S::to_float(sums[a]), S::splat(*args.scale.add(a * blocks + block)));
+                            let scaled =
+                                S::mul(S::to_float(sums[a]), S::splat((*args.scales.add(a * blocks + block)).scale));
                             total[a] = S::fma(scaled, weight_scale, total[a]);
                         }
                     }
                     if F::MIN_SUB == 32 {
                         let min = min(inner);
                         for a in 0..N {
-                            let sum = S::splat(*args.scaled_sum32.add(a * blocks + block));
+                            let sum = S::splat((*args.scales.add(a * blocks + block)).scaled_sum);
                             total[a] = S::fma(min, sum, total[a]);
                         }
                     }

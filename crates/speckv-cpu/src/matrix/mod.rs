@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     gguf::TensorType,
     kernels::{
-        Isa,
+        Isa, STRIP,
         activation::Activations,
         dense::{self, DenseArgs},
         format,
@@ -76,9 +76,6 @@ impl Output {
     }
 }
 
-/// Rows of activations whose partial results a task keeps at a time.
-const STRIP: usize = 12;
-
 impl Matrix {
     /// Number of outputs.
     #[must_use]
@@ -136,58 +133,78 @@ impl Matrix {
         } else {
             assert!(input.exact.len() >= needed);
         }
-        for group in groups {
-            let column = group * GROUP;
+        let quantized = self.is_quantized();
+        let mut group = groups.start;
+        while group < groups.end {
+            // Weights go by once: a few groups meet all rows before the next ones come.
+            let end = groups.end.min(group + if quantized { isa.groups_at_once(n) } else { 1 });
             let mut row = 0;
             while row < n {
-                let tile_rows = isa.tile_rows(n - row);
-                // SAFETY: the group lies inside the matrix, the rows inside `input` (asserted) and `out` (the caller's promise).
-                unsafe {
-                    if column + GROUP <= self.rows {
-                        self.tile(isa, group, input, input.first + row, tile_rows, out.at(row, column), out.stride);
-                    } else {
-                        let mut whole = [[0f32; GROUP]; STRIP];
-                        self.tile(isa, group, input, input.first + row, tile_rows, whole.as_mut_ptr().cast(), GROUP);
-                        let rest = self.rows - column;
-                        for (a, whole) in whole[..tile_rows].iter().enumerate() {
-                            std::ptr::copy_nonoverlapping(whole.as_ptr(), out.at(row + a, column), rest);
-                        }
-                    }
+                let rows = if quantized { isa.strip_rows(n - row) } else { isa.tile_rows(n - row) };
+                // SAFETY: groups lie inside the matrix, rows inside `input` (asserted) and `out` (the caller's promise).
+                unsafe { self.strip(isa, group..end, input, (row, rows), out) };
+                row += rows;
+            }
+            group = end;
+        }
+    }
+
+    /// `rows` rows of the product from row `row` on.
+    ///
+    /// # Safety
+    /// As [`multiply`](Self::multiply).
+    #[inline]
+    unsafe fn strip(&self, isa: Isa, groups: Range<usize>, input: Input<'_>, (row, rows): (usize, usize), out: Output) {
+        let x = input.first + row..input.first + row + rows;
+        let at_once = if self.is_quantized() { isa.groups_at_once(rows) } else { 1 };
+        let whole = groups.end.min(self.rows / GROUP);
+        let mut group = groups.start;
+        // SAFETY: the caller's promise.
+        unsafe {
+            while group < whole {
+                let end = whole.min(group + at_once);
+                self.tile(isa, group..end, input, x.clone(), out.at(row, group * GROUP), out.stride);
+                group = end;
+            }
+            if group < groups.end {
+                let mut strip = [[0f32; GROUP]; STRIP];
+                self.tile(isa, group..groups.end, input, x, strip.as_mut_ptr().cast(), GROUP);
+                let rest = self.rows - group * GROUP;
+                for (a, strip) in strip[..rows].iter().enumerate() {
+                    std::ptr::copy_nonoverlapping(strip.as_ptr(), out.at(row + a, group * GROUP), rest);
                 }
-                row += tile_rows;
             }
         }
     }
 
-    /// One tile: group `group` with `tile_rows` rows of activations from `row` on.
-    #[allow(clippy::too_many_arguments, reason = "the coordinates of one tile; a struct would only rename them")]
+    /// One tile: whole groups with rows `rows` of the activations.
     #[inline]
     unsafe fn tile(
         &self,
         isa: Isa,
-        group: usize,
+        groups: Range<usize>,
         input: Input<'_>,
-        row: usize,
-        tile_rows: usize,
+        rows: Range<usize>,
         out: *mut f32,
         out_stride: usize,
     ) {
-        debug_assert!(tile_rows <= STRIP);
+        debug_assert!(rows.len() <= STRIP);
         let columns = self.columns;
-        let weights = self.memory.bytes()[group * self.group_bytes..].as_ptr();
-        // SAFETY: see `multiply`; a kernel reads one group and `tile_rows` rows.
+        let weights = self.memory.bytes()[groups.start * self.group_bytes..groups.end * self.group_bytes].as_ptr();
+        let (row, tile_rows) = (rows.start, rows.len());
+        // SAFETY: see `multiply`; a kernel reads its groups and `tile_rows` rows.
         unsafe {
             if self.is_quantized() {
                 let x = input.quantized;
                 let args = TileArgs {
+                    rows: tile_rows,
+                    groups: groups.len(),
+                    group_bytes: self.group_bytes,
                     weights,
                     columns,
                     q: x.q.as_ptr().add(row * columns),
-                    scale: x.scale.as_ptr().add(row * columns / 32),
-                    sum16: x.sum16.as_ptr().add(row * columns / 16),
-                    sum32: x.sum32.as_ptr().add(row * columns / 32),
-                    scaled_sum16: x.scaled_sum16.as_ptr().add(row * columns / 16),
-                    scaled_sum32: x.scaled_sum32.as_ptr().add(row * columns / 32),
+                    scales: x.scales.as_ptr().add(row * columns / 32),
+                    sums: x.sums.as_ptr().add(row * columns / 32),
                     out,
                     out_stride,
                 };

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     kernels::{
+        STRIP,
         attention::{ATTENTION_ROWS, AttentionArgs},
         simd::GROUP,
     },
@@ -26,9 +27,6 @@ const MAX_ROWS: usize = 256;
 
 /// From this many rows on, work on single rows is worth sharing among threads.
 const SHARE_ROWS: usize = 4;
-
-/// Rows whose gate and up products a task keeps at a time.
-const STRIP: usize = 12;
 
 /// Most groups of 16 outputs that a task takes at once.
 const TASK_GROUPS: usize = 16;
