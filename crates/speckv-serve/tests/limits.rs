@@ -197,7 +197,21 @@ async fn beyond_the_queue_is_429_and_what_was_taken_is_answered() {
     }
     assert!((2..12).contains(&answered), "{answered}");
     assert_eq!(server.handle.waiting(), 0);
-    server.ask("/v1/completions", json!({"prompt": "x", "n": 3, "max_tokens": 1})).await.error(429);
+}
+
+#[tokio::test]
+async fn more_answers_than_the_queue_ever_holds_are_the_requests_fault() {
+    let server = Server::new(slow(1, 2));
+    for (path, body) in [
+        ("/v1/completions", json!({"prompt": "x", "n": 3, "max_tokens": 1})),
+        ("/v1/completions", json!({"prompt": ["x", "y", "z"], "max_tokens": 1})),
+        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 1})),
+    ] {
+        let error = server.ask(path, body).await.error(400);
+        assert_eq!((&error["param"], &error["code"]), (&json!("n"), &json!("invalid_value")));
+        assert!(error["message"].as_str().unwrap().contains("--queue"), "{error}");
+    }
+    assert_eq!(server.handle.waiting(), 0);
 }
 
 #[tokio::test]
