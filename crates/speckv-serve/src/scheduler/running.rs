@@ -15,6 +15,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::job::{Done, Event, Fault, Job, Likelihood, News, Origin, Spoken, Step};
 use crate::language::{Decoder, Language};
 
+/// What an answer needs to begin.
+pub struct Prepared<M: LanguageModel> {
+    /// The engine's part.
+    pub sequence: Sequence<M>,
+    /// Tokens of the prompt that need not be read.
+    pub cached: usize,
+    /// Its way from tokens to text.
+    pub decoder: Box<dyn Decoder>,
+}
+
 /// A sequence with whom it speaks to.
 pub struct Running<M: LanguageModel> {
     /// The engine's part.
@@ -27,6 +37,10 @@ pub struct Running<M: LanguageModel> {
     pub prompt_tokens: usize,
     /// Of these, tokens that need not be read.
     pub cached_tokens: usize,
+    /// It may go on from what others have read.
+    pub reuses: bool,
+    /// It takes no part in steps: another sequence reads its beginning for it.
+    pub waits: bool,
     choice: usize,
     decoder: Box<dyn Decoder>,
     events: UnboundedSender<Event>,
@@ -54,7 +68,8 @@ pub struct Delivered {
 
 impl<M: LanguageModel> Running<M> {
     /// Begins an answer: the job leaves its place in the queue.
-    pub fn begin(job: Job, sequence: Sequence<M>, cached_tokens: usize, language: &Arc<dyn Language>) -> Self {
+    pub fn begin(job: Job, prepared: Prepared<M>) -> Self {
+        let Prepared { sequence, cached: cached_tokens, decoder } = prepared;
         let now = Instant::now();
         let running = Running {
             sequence,
@@ -62,8 +77,10 @@ impl<M: LanguageModel> Running<M> {
             deadline: job.deadline,
             prompt_tokens: job.prompt.len(),
             cached_tokens,
+            reuses: job.reuse,
+            waits: false,
             choice: job.choice,
-            decoder: language.decoder(job.continues, job.stops),
+            decoder,
             events: job.events,
             asked: job.asked,
             started: now,
@@ -81,6 +98,12 @@ impl<M: LanguageModel> Running<M> {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.events.is_closed()
+    }
+
+    /// When it left the queue.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Time in the queue.

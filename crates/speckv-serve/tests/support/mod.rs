@@ -80,6 +80,7 @@ impl Language for Characters {
     }
 
     fn decoder(&self, _: bool, stops: Vec<String>) -> Box<dyn Decoder> {
+        assert!(stops.iter().all(|stop| stop != "panic in the decoder"), "told to");
         Box::new(Plain { stops, held: String::new() })
     }
 }
@@ -122,6 +123,8 @@ pub struct Model {
     pub passes: Arc<AtomicU32>,
     /// The next pass panics.
     pub panics: Arc<AtomicBool>,
+    /// The next cache panics.
+    pub cache_panics: Arc<AtomicBool>,
 }
 
 /// A text with three of these makes a pass panic.
@@ -139,6 +142,7 @@ impl LanguageModel for Model {
     }
 
     fn new_cache(&self) -> Result<SimCache, ModelError> {
+        assert!(!self.cache_panics.swap(false, Ordering::Relaxed), "told to");
         self.sim.new_cache()
     }
 
@@ -220,7 +224,8 @@ impl Server {
             sim: sim.clone(),
             pass: setup.pass,
             passes: Arc::default(),
-            panics: Arc::new(AtomicBool::new(false)),
+            panics: Arc::default(),
+            cache_panics: Arc::default(),
         };
         let drafter: Box<dyn Drafter> = match setup.draft {
             Some(agreement) => {
