@@ -322,6 +322,29 @@ async fn likelihoods_are_told_in_both_forms() {
 }
 
 #[tokio::test]
+async fn offsets_do_not_lag_behind_text_that_is_held_back() {
+    let server = Server::new(Setup::default());
+    let expected = plain(&server.model, "held", 12);
+    // Never found, and all but its last character is what is said: everything is held back until the end.
+    let stop = format!("{expected}\u{1}");
+    for (stream, controller) in [(false, "off"), (true, "off"), (true, "fixed:4")] {
+        let body = json!({
+            "prompt": "held", "max_tokens": 12, "temperature": 0, "ignore_eos": true, "logprobs": 1, "stop": [stop],
+            "stream": stream, "speculation": controller
+        });
+        let reply = server.ask("/v1/completions", body).await;
+        let answers = if stream { reply.events() } else { vec![reply.ok()] };
+        let offsets: Vec<Value> = answers
+            .iter()
+            .filter_map(|answer| answer["choices"][0]["logprobs"]["text_offset"].as_array())
+            .flatten()
+            .cloned()
+            .collect();
+        assert_eq!(json!(offsets), json!((0..12).collect::<Vec<usize>>()), "stream {stream}, {controller}");
+    }
+}
+
+#[tokio::test]
 async fn echo_puts_the_prompt_first() {
     let server = Server::new(Setup::default());
     let expected = format!("say{}", plain(&server.model, "say", 6));

@@ -101,7 +101,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         details,
     };
     if streamed {
-        return Ok(stream::respond(events, frame, Text::default()));
+        return Ok(stream::respond(events, frame, Text));
     }
     let answers = make::collect(events).await?;
     Ok(Json(frame.text_answer(answers)).into_response())

@@ -51,6 +51,8 @@ pub struct Running<M: LanguageModel> {
     generated: usize, // by the sequence, as far as it was looked at
     tokens: usize,    // of the answer; a stop string leaves out those after it
     first_tokens: usize,
+    offset: usize, // where the next token begins in the answer's text, in characters, what is held back included
+    said: usize,   // characters said
 }
 
 /// What delivering a step found.
@@ -89,6 +91,8 @@ impl<M: LanguageModel> Running<M> {
             generated: 0,
             tokens: 0,
             first_tokens: 0,
+            offset: 0,
+            said: 0,
         };
         running.send(News::Started);
         running
@@ -167,7 +171,9 @@ impl<M: LanguageModel> Running<M> {
             let said = self.decoder.push(token);
             let likelihood =
                 likelihoods.get(index).map(|known| Likelihood { token: known.token, top: known.top.clone() });
-            step.tokens.push(Spoken { token: Some(token), text: said.text, origin, likelihood });
+            self.said += said.text.chars().count();
+            let offset = std::mem::replace(&mut self.offset, self.said + said.held);
+            step.tokens.push(Spoken { token: Some(token), text: said.text, offset, origin, likelihood });
             stopped = said.stopped;
             if stopped {
                 break;
@@ -178,7 +184,8 @@ impl<M: LanguageModel> Running<M> {
             stopped = rest.stopped;
             if !rest.text.is_empty() {
                 let origin = step.tokens.last().map_or(Origin::Plain, |spoken| spoken.origin);
-                step.tokens.push(Spoken { token: None, text: rest.text, origin, likelihood: None });
+                let offset = std::mem::replace(&mut self.said, self.offset);
+                step.tokens.push(Spoken { token: None, text: rest.text, offset, origin, likelihood: None });
             }
         }
         (step, stopped)

@@ -98,18 +98,18 @@ impl Decoder for Plain {
         self.held.push(token as u8 as char);
         if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.held.truncate(at);
-            return Said { text: std::mem::take(&mut self.held), stopped: true };
+            return Said { text: std::mem::take(&mut self.held), stopped: true, held: 0 };
         }
         let keep = (1..=self.held.len())
             .rev()
             .find(|&len| self.stops.iter().any(|stop| stop.starts_with(&self.held[self.held.len() - len..])))
             .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
-        Said { text: std::mem::replace(&mut self.held, rest), stopped: false }
+        Said { text: std::mem::replace(&mut self.held, rest), stopped: false, held: keep }
     }
 
     fn finish(&mut self) -> Said {
-        Said { text: std::mem::take(&mut self.held), stopped: false }
+        Said { text: std::mem::take(&mut self.held), stopped: false, held: 0 }
     }
 }
 
