@@ -33,6 +33,7 @@ fn card(app: &App) -> ModelCard {
         owned_by: "speckv",
         max_model_len: app.info.context,
         draft: app.info.draft.clone(),
+        drafters: app.info.speculation.drafters(),
         controller: app.info.speculation.controller.to_string(),
         controllers: ControllerSpec::NAMES.iter().map(|&name| name.to_owned()).collect(),
     }
