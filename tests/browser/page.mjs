@@ -105,6 +105,15 @@ async function desktop() {
   assert.ok((await page.locator(".charts svg polyline").count()) >= 1, "tokens per second are drawn");
   assert.match(await page.locator(".figures").first().textContent(), /tokens\/s .* drafted accepted/);
   assert.match(await page.locator("#status").textContent(), /complete/, "screen readers hear that it is complete");
+  assert.match(await page.locator(".figures").first().textContent(), /\d+ accepted, .*\d+ (recovered|bonus|plain)/, "origins are counted in words");
+  await page.locator(".origins summary").first().focus();
+  await page.keyboard.press("Enter");
+  const spelled = await page.locator(".origins li").allTextContents();
+  assert.ok(spelled.length > 3 && spelled.some(line => /^accepted ".*", (recovered|bonus) "/.test(line)), "each token's origin can be read without colours: " + spelled[0]);
+  await page.locator(".origins summary").first().press("Enter");
+  const card = (await (await fetch(url + "/v1/models", { headers: key ? { Authorization: "Bearer " + key } : {} })).json()).data[0];
+  assert.deepEqual(await page.locator("#draft option").allTextContents(), ["server's", ...card.drafters], "only drafters that the server has are offered");
+  assert.ok(await page.getByRole("group", { name: "You" }).isVisible(), "who speaks has a name that is read");
   await page.screenshot({ path: join(pictures, "desktop-answer.png") });
 
   await page.getByLabel("Colour tokens").uncheck();

@@ -2,9 +2,10 @@
 """Hostile and ordinary clients against a running server, for a bounded time. Python's standard library only.
 
 Ordinary clients ask greedily and compare every answer with the one given alone at the start: a lost or doubled token is seen. Hostile ones leave in
-the middle, send malformed JSON, wrong types, huge bodies and invalid UTF-8, read slowly, and leave connections half open. Whatever they send, the
-answer must be an error object in OpenAI's form and never a 500; afterwards nothing runs or waits, no handler has panicked, and the server's
-resident memory is flat: the median of the last third is not above that of the middle third by more than the allowance.
+the middle, send malformed JSON, wrong types, huge bodies and invalid UTF-8, read slowly, stop reading a stream that is larger than the buffers of its
+socket, and leave connections half open, some for longer than the server allows. Whatever they send, the answer must be an error object in OpenAI's
+form and never a 500; afterwards nothing runs or waits, nothing has panicked, not even where a retry made it good, and the server's resident memory is
+flat: the line through its samples after the first quarter rises by no more than the allowance.
 """
 
 import argparse
@@ -30,6 +31,12 @@ PROMPTS = [
 ]
 
 
+LONG = 300  # tokens of an answer whose stream fills a socket's buffers, times eight
+LONGEST = 520  # tokens, more than any text of the run
+HEADER_TIMEOUT = 30  # seconds: the server's, for a head and for a body
+STALLED = 80  # seconds, more than the server waits for somebody to read
+
+
 class Wrong(Exception):
     """The server did what it must not do."""
 
@@ -46,11 +53,21 @@ class Client:
         lines = [f"Host: {self.host}:{self.port}", f"Content-Type: {kind}", f"Content-Length: {length}", "Connection: close"]
         return lines + ([f"Authorization: Bearer {self.key}"] if self.key else [])
 
-    def connect(self, timeout=120):
-        return socket.create_connection((self.host, self.port), timeout=timeout)
+    def connect(self, timeout=120, buffer=None):
+        """A connection; `buffer`: bytes that the system keeps for it until they are read."""
+        connection = socket.socket()
+        if buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        connection.settimeout(timeout)
+        try:
+            connection.connect((self.host, self.port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
-    def send(self, path, body, kind="application/json", method="POST"):
-        connection = self.connect()
+    def send(self, path, body, kind="application/json", method="POST", **options):
+        connection = self.connect(**options)
         head = "\r\n".join([f"{method} {path} HTTP/1.1", *self.headers(len(body), kind), "", ""]).encode()
         try:
             connection.sendall(head + body)
@@ -108,9 +125,9 @@ def chat(client, turns, tokens, **more):
     return json.loads(text)["choices"][0]["message"]["content"]
 
 
-def text_of(stream):
-    """The text of a completion's server-sent events; raises on an error among them and on a missing end."""
-    said, ended = [], False
+def texts_of(stream):
+    """The texts of a completion's server-sent events, by choice; raises on an error among them and on a missing end."""
+    said, ended = {}, False
     for line in stream.splitlines():
         if not line.startswith("data: "):
             continue
@@ -120,10 +137,16 @@ def text_of(stream):
         event = json.loads(line[6:])
         if "error" in event:
             raise Wrong(f"a stream failed: {event}")
-        said += [choice["text"] for choice in event["choices"]]
+        for choice in event["choices"]:
+            said[choice["index"]] = said.get(choice["index"], "") + choice["text"]
     if not ended:
         raise Wrong("a stream has no end")
-    return "".join(said)
+    return [said[index] for index in sorted(said)]
+
+
+def text_of(stream):
+    """The text of a completion with one choice."""
+    return "".join(texts_of(stream))
 
 
 def check_error(status, text):
@@ -150,8 +173,25 @@ class Soak:
         """Every prompt alone, once: what all later answers must be."""
         for prompt in PROMPTS:
             self.reference[prompt] = completion(self.client, prompt, self.options.tokens, speculation="off")
+        self.reference["long"] = completion(self.client, PROMPTS[4], LONG, speculation="off", ignore_eos=True)
         for number, turns in enumerate(TURNS):
             self.reference[number] = chat(self.client, turns, self.options.tokens, speculation="off", cache_prompt=False)
+
+    def fill(self):
+        """Has every sequence that the server keeps in memory hold a text that is longer than all later ones, so that memory that was given to it
+        and not touched yet is no leak. The texts have nothing in common."""
+        dice = random.Random(self.options.seed)
+        prompts = [[dice.randrange(1000, 20000) for _ in range(LONGEST)] for _ in range(self.options.sequences)]
+
+        def ask(part):
+            for prompt in part:
+                completion(self.client, prompt, 1)
+
+        threads = [threading.Thread(target=ask, args=(prompts[first::8],)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     # Ordinary clients.
 
@@ -205,6 +245,51 @@ class Soak:
             except TimeoutError:
                 pass
 
+    def stalled(self, dice):
+        """Asks for a stream that no socket's buffer holds, and reads nothing for a while: not so long that the server minds, or until it gives up."""
+        body = request(PROMPTS[4], LONG, stream=True, n=8, logprobs=20, ignore_eos=True, speculation={"details": True})
+        patient = dice.random() < 0.5
+        connection = self.client.send("/v1/completions", json.dumps(body).encode(), buffer=4096)
+        with connection:
+            received = connection.recv(1000)
+            if b" 429 " in received.split(b"\r\n")[0]:
+                return
+            self.pause(20 if patient else STALLED)
+            try:
+                while part := connection.recv(1 << 16):
+                    received += part
+            except ConnectionResetError:
+                pass
+        whole = received.endswith(b"0\r\n\r\n")
+        with self.lock:
+            self.counts[f"stalled: {'all came' if whole else 'cut off'}"] += 1
+            self.counts["stalled: megabytes"] += len(received) // 1_000_000
+        if patient and not whole:
+            raise Wrong(f"a stream was cut off after a pause of 20 s and {len(received)} bytes")
+        if whole:
+            texts = texts_of(unchunked(received.partition(b"\r\n\r\n")[2]).decode())
+            if texts != [self.reference["long"]] * 8:
+                raise Wrong(f"a stream that stood still has other texts: {texts}")
+
+    def held(self, dice):
+        """Leaves a connection half open for longer than the server allows, which must close it."""
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.client.key}\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"
+        connection = self.client.connect()
+        with connection:
+            connection.sendall(head[: dice.choice([0, 1, len(head) // 2, len(head) - 2, len(head)])].encode())
+            connection.settimeout(HEADER_TIMEOUT + 20)
+            try:
+                answer = connection.recv(10_000)
+            except TimeoutError:
+                raise Wrong(f"a connection that stood still for {HEADER_TIMEOUT + 20} s is still open") from None
+            if answer and b" 408 " not in answer.split(b"\r\n")[0]:
+                raise Wrong(f"a request that never came was answered with {answer[:100]!r}")
+
+    def pause(self, seconds):
+        until = min(time.monotonic() + seconds, self.until + STALLED)
+        while time.monotonic() < until and len(self.faults) < 20:
+            time.sleep(0.2)
+
     def half_open(self, dice):
         connection = self.client.connect()
         with connection:
@@ -250,12 +335,17 @@ class Soak:
         self.refused("/v1/completions", b"", method="PUT", allowed=(405,))
 
     def work(self, number):
+        """One client's life; the first two do what takes long, if there is time."""
         dice = random.Random(self.options.seed * 1000 + number)
+        if self.options.seconds < 3 * STALLED:
+            slow = []
+        else:
+            slow = {0: [self.stalled], 1: [self.held]}.get(number, [])
         ordinary = [self.whole, self.talk, self.streamed, self.slow_reader]
         leaving = [self.leaver, self.half_open]
         senseless = [self.malformed, self.wrong_types, self.out_of_range, self.invalid_utf8, self.huge, self.too_long, self.elsewhere]
         while time.monotonic() < self.until and len(self.faults) < 20:
-            act = dice.choice(dice.choices([ordinary, leaving, senseless], [5, 3, 3])[0])
+            act = dice.choice(slow or dice.choices([ordinary, leaving, senseless], [5, 3, 3])[0])
             try:
                 act(dice)
             except Wrong as error:
@@ -295,6 +385,22 @@ def growth(samples):
     return statistics.median(samples[-third:]) - statistics.median(samples[third : 2 * third])
 
 
+def slope(times, samples, warm_up):
+    """Bytes per second of the line that fits the samples after `warm_up` seconds best (least squares); None for fewer than ten of them."""
+    points = [(time, sample) for time, sample in zip(times, samples, strict=True) if time >= warm_up]
+    if len(points) < 10:
+        return None
+    middle = statistics.fmean(time for time, _ in points)
+    level = statistics.fmean(sample for _, sample in points)
+    return sum((time - middle) * (sample - level) for time, sample in points) / sum((time - middle) ** 2 for time, _ in points)
+
+
+def counter(metrics, name):
+    """A counter's value in an OpenMetrics text; None if it is not there."""
+    values = [line.split()[1] for line in metrics.splitlines() if line.split(" ")[0] == name]
+    return float(values[0]) if values else None
+
+
 def settled(client, limit=30):
     """Waits until nothing runs or waits; the last state of health."""
     until = time.monotonic() + limit
@@ -313,18 +419,24 @@ def main():
     parser.add_argument("--seconds", type=float, default=1800, help="how long [%(default)s]")
     parser.add_argument("--clients", type=int, default=12, help="at a time [%(default)s]")
     parser.add_argument("--tokens", type=int, default=24, help="of ordinary answers [%(default)s]")
-    parser.add_argument("--allowance", type=float, default=24, help="megabytes that memory may have grown [%(default)s]")
+    parser.add_argument("--sequences", type=int, default=24, help="that the server keeps in memory: those that run and those that rest [%(default)s]")
+    parser.add_argument("--allowance", type=float, default=4, help="megabytes that memory may grow in 1800 s, judged in runs of 600 s and more [%(default)s]")
+    parser.add_argument("--jump", type=float, default=24, help="megabytes that the last third may be above the middle third [%(default)s]")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     client = Client(options.url, options.key)
     soak = Soak(client, options)
     soak.learn()
+    soak.fill()
+    start = time.monotonic()
+    soak.until = start + options.seconds
     threads = [threading.Thread(target=soak.work, args=(number,), daemon=True) for number in range(options.clients)]
     for thread in threads:
         thread.start()
-    memory = []
+    times, memory = [], []
     while any(thread.is_alive() for thread in threads):
-        if options.pid:
+        if options.pid and time.monotonic() < soak.until:
+            times.append(time.monotonic() - start)
             memory.append(resident(options.pid))
         time.sleep(min(1.0, options.seconds / 30))
     health = settled(client)
@@ -335,11 +447,16 @@ def main():
         if completion(client, prompt, options.tokens) != soak.reference[prompt]:
             faults.append(f"after the end {prompt!r} has another answer")
     status, metrics = client.ask("/metrics", b"", method="GET")
-    if status == 200 and "speckv:panics_total 0" not in metrics:
-        faults.append("a handler has panicked")
-    grown = growth(memory)
-    if grown is not None and grown > options.allowance * 1e6:
+    panics = counter(metrics, "speckv:panics_total") if status == 200 else None
+    if panics != 0:
+        faults.append(f"panics were contained: {panics}" if status == 200 else f"the metrics answer {status}")
+    if options.seconds >= 600 and not soak.counts["stalled: cut off"]:
+        faults.append("no stream was so large that a client who reads nothing was cut off")
+    grown, rise = growth(memory), slope(times, memory, options.seconds / 4)
+    if grown is not None and grown > options.jump * 1e6:
         faults.append(f"resident memory grew by {grown / 1e6:.1f} MB from the middle third to the last")
+    if rise is not None and options.seconds >= 600 and rise * 1800 > options.allowance * 1e6:
+        faults.append(f"resident memory rises by {rise * 1800 / 1e6:.1f} MB in 1800 s")
     print(json.dumps({
         "seconds": options.seconds,
         "clients": options.clients,
@@ -348,6 +465,8 @@ def main():
         "resident_megabytes_at_start_and_end": [round(sample / 1e6, 1) for sample in memory[:1] + memory[-1:]],
         "resident_megabytes": [round(sample / 1e6, 1) for sample in memory[:: max(1, len(memory) // 30)]],
         "grown_megabytes": None if grown is None else round(grown / 1e6, 2),
+        "rise_megabytes_per_1800_s": None if rise is None else round(rise * 1800 / 1e6, 2),
+        "panics": panics,
         "faults": faults,
     }, indent=1))
     sys.exit(1 if faults else 0)

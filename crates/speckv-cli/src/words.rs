@@ -59,19 +59,22 @@ impl Language for Words {
     fn decoder(&self, continues: bool, stops: Vec<String>) -> Box<dyn Decoder> {
         let tokenizer = Arc::clone(&self.tokenizer);
         let stream = if continues { StreamDecoder::continuing(tokenizer) } else { StreamDecoder::new(tokenizer) };
-        Box::new(Streaming { stream, stops: StopStrings::new(stops) })
+        Box::new(Streaming { stream, stops: StopStrings::new(stops), held: 0 })
     }
 }
 
 struct Streaming {
     stream: StreamDecoder<Arc<Tokenizer>>,
     stops: StopStrings,
+    held: usize, // characters
 }
 
 impl Decoder for Streaming {
     fn push(&mut self, token: Token) -> Said {
-        let Passed { text, stopped } = self.stops.push(&self.stream.push(token));
-        Said { text, stopped }
+        let more = self.stream.push(token);
+        let Passed { text, stopped } = self.stops.push(&more);
+        self.held = (self.held + more.chars().count()).saturating_sub(text.chars().count());
+        Said { text, stopped, held: self.held }
     }
 
     fn finish(&mut self) -> Said {
@@ -79,7 +82,7 @@ impl Decoder for Streaming {
         if !stopped {
             text.push_str(&self.stops.finish());
         }
-        Said { text, stopped }
+        Said { text, stopped, held: 0 }
     }
 }
 
@@ -117,6 +120,17 @@ mod tests {
         assert_eq!(said(&["he c"]), ("naïve – t".into(), true));
         assert_eq!(said(&["cats"]), ("naïve – the cat".into(), false), "held back, and then said");
         assert_eq!(words.decode(&tokens), "naïve – the cat");
+    }
+
+    #[test]
+    fn what_is_held_back_is_counted_in_characters() {
+        let words = words();
+        let tokens = words.encode("über cat", true, false).expect("tokens");
+        let mut decoder = words.decoder(true, vec!["über cats".into()]);
+        let held: Vec<usize> = tokens.iter().map(|&token| decoder.push(token).held).collect();
+        assert_eq!(held.last(), Some(&"über cat".chars().count()));
+        assert!(held.is_sorted(), "{held:?}");
+        assert_eq!(decoder.finish(), Said { text: "über cat".into(), stopped: false, held: 0 });
     }
 
     #[test]

@@ -92,6 +92,9 @@ fn mistakes_are_told_with_a_hint() {
     serve(&["--model", "target.gguf", "--kv-memory", "1", "--parallel", "200"]).fails(2, &["--kv-memory"]);
     serve(&["--model", "target.gguf", "--host", "no such host"]).fails(1, &["cannot listen"]);
     serve(&["--queue", "0"]).fails(2, &["--queue"]);
+    serve(&["--queue", "9", "--connections", "9"]).fails(2, &["queue of 9", "--connections 18"]);
+    desk.put("kv.toml", b"kv = \"q4\"\n");
+    serve(&["--config", "kv.toml"]).fails(2, &["kv.toml", "kv: expected f16 or q8_0"]);
 }
 
 #[test]

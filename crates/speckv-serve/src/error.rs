@@ -88,7 +88,7 @@ impl ApiError {
     #[must_use]
     pub fn key(given: bool) -> Self {
         let message = if given {
-            "Incorrect API key provided. Give the key that the server was started with (--api-key, SPECKV_API_KEY, or api_keys in its file)."
+            "Incorrect API key provided. Give the key that the server was started with (--api-key, SPECKV_API_KEY, or api-keys in its file)."
         } else {
             "You didn't provide an API key. Send it in the header `Authorization: Bearer KEY`."
         };
@@ -192,6 +192,10 @@ impl From<Refusal> for ApiError {
                 let error =
                     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("queue_full"), message);
                 ApiError { retry_after: Some(1), ..error }
+            }
+            Refusal::TooMany { .. } => {
+                let message = format!("{refusal}. Ask for fewer, or start the server with a larger --queue.");
+                ApiError::field("n", message)
             }
             Refusal::Stopping => ApiError::unavailable("The server is stopping.", 10),
             Refusal::Gone => ApiError::unavailable("The server's engine has ended; it has to be started again.", 60),

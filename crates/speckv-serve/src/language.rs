@@ -53,6 +53,8 @@ pub struct Said {
     pub text: String,
     /// A stop string was found: nothing more is said.
     pub stopped: bool,
+    /// Complete characters that are held back since a stop string may begin with them.
+    pub held: usize,
 }
 
 /// One answer's way from tokens to text.

@@ -158,7 +158,12 @@ impl Metrics {
                 "Seconds from the first token to the last",
                 Counter::default(),
             ),
-            panics: add(r, "panics", "Panics that were contained in handlers", Counter::default()),
+            panics: add(
+                r,
+                "panics",
+                "Panics that were contained, in handlers and in steps; those that a retry made good are among them",
+                Counter::default(),
+            ),
             last_usage: AtomicU64::new(0),
             registry,
         }
@@ -183,6 +188,11 @@ impl Metrics {
         self.prompt_tokens.inc_by(prompt_tokens as u64);
         self.prefix_queries.inc_by(prompt_tokens as u64);
         self.prefix_hits.inc_by(cached as u64);
+    }
+
+    /// An answer waited until another one had read tokens of its prompt, and copied them.
+    pub fn copied(&self, tokens: usize) {
+        self.prefix_hits.inc_by(tokens as u64);
     }
 
     /// An answer ended early.
@@ -252,7 +262,7 @@ impl Metrics {
         self.http.get_or_create(&Answered { path: path.to_owned(), status: status.into() }).inc();
     }
 
-    /// A handler panicked.
+    /// Something panicked, and the panic was contained.
     pub fn panicked(&self) {
         self.panics.inc();
     }

@@ -51,6 +51,10 @@ impl Default for Connections {
     }
 }
 
+/// How long to wait after a connection that could not be accepted; doubles while that goes on.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Bytes of a request's head.
 const LARGEST_HEAD: usize = 64 << 10;
 
@@ -68,6 +72,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(bounds.most.max(1)));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
+    let mut pause = SHORTEST_PAUSE;
     loop {
         let accept = async {
             // Never closed, so that there is always a permit to come.
@@ -78,14 +83,19 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = accept => match accepted {
                 Ok(accepted) => accepted,
-                Err(error) if is_passing(&error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection for the moment");
+                    tokio::select! {
+                        () = &mut stop => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                     continue;
                 }
-                Err(error) => return Err(error),
             },
         };
+        pause = SHORTEST_PAUSE;
         let connection = graceful.watch(connection(stream, peer, router.clone(), &bounds));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -141,12 +151,12 @@ fn connection(
         )
 }
 
-/// Whether accepting may succeed later: a peer that left, or no file descriptors for the moment.
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24]; // ENFILE, EMFILE
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-        || error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code))
+/// Whether the listener itself is broken. Everything else passes: peers that left (`ECONNABORTED`, `EPROTO`), no descriptors or no memory for the
+/// moment (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), a network that is down (`ENETDOWN`, `EHOSTUNREACH`, ...).
+fn is_final(error: &io::Error) -> bool {
+    const NO_LISTENER: [i32; 3] = [9, 14, 22]; // EBADF, EFAULT, EINVAL: the same numbers on all Unix systems
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+        || cfg!(unix) && error.raw_os_error().is_some_and(|code| NO_LISTENER.contains(&code))
 }
 
 /// A stream whose writes fail when the peer has taken nothing for a while.
@@ -226,5 +236,14 @@ mod tests {
         stream.write_all(b"12345678").await.expect("room");
         let error = stream.write_all(b"9").await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_a_broken_listener_ends_the_server() {
+        let passing = [4, 12, 23, 24, 64, 71, 100, 101, 103, 104, 105, 110, 112, 113]; // errno(3), from EINTR to EHOSTUNREACH
+        assert!(passing.into_iter().all(|code| !is_final(&io::Error::from_raw_os_error(code))));
+        let broken = [9, 14, 22, 95]; // EBADF, EFAULT, EINVAL, EOPNOTSUPP
+        assert!(broken.into_iter().all(|code| is_final(&io::Error::from_raw_os_error(code))));
     }
 }

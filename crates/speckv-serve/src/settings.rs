@@ -1,5 +1,7 @@
 //! The server's settings file.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 /// Settings that may stand in a TOML file, all of them optional. A flag or an environment variable of the same name wins over the file.
@@ -24,12 +26,28 @@ pub struct FileSettings {
     pub ctx: Option<usize>,
     /// Threads that compute.
     pub threads: Option<usize>,
+    /// How keys and values are stored.
+    pub kv: Option<String>,
+    /// What the target's weights become.
+    pub compression: Option<String>,
+    /// What the draft's weights become.
+    pub draft_compression: Option<String>,
+    /// Tokens that the draft's output head covers.
+    pub draft_head: Option<CountOrWord>,
+    /// Draft with the model only.
+    pub no_lookup: Option<bool>,
+    /// Measure costs again.
+    pub recalibrate: Option<bool>,
+    /// Weights of the controller `paper`.
+    pub paper_weights: Option<PathBuf>,
     /// Name of the model in the API.
     pub alias: Option<String>,
     /// Answers that are made together.
     pub parallel: Option<usize>,
     /// Answers that may wait.
     pub queue: Option<usize>,
+    /// Connections at a time.
+    pub connections: Option<usize>,
     /// Megabytes for keys and values.
     pub kv_memory: Option<u64>,
     /// Rows of prompts in a pass that others share.
@@ -44,8 +62,27 @@ pub struct FileSettings {
     pub log_format: Option<String>,
 }
 
+/// A number, or a word in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number or a word")]
+pub enum CountOrWord {
+    /// The number.
+    Count(u64),
+    /// The word.
+    Word(String),
+}
+
+impl std::fmt::Display for CountOrWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CountOrWord::Count(count) => count.fmt(f),
+            CountOrWord::Word(word) => f.write_str(word),
+        }
+    }
+}
+
 /// The settings by name, with what they mean: for the reference page and for hints.
-pub const SETTINGS: [(&str, &str); 18] = [
+pub const SETTINGS: [(&str, &str); 26] = [
     ("host", "address to listen on"),
     ("port", "port to listen on"),
     ("api-keys", "list of keys that are accepted"),
@@ -55,9 +92,17 @@ pub const SETTINGS: [(&str, &str); 18] = [
     ("gamma", "the controller's length, 1 to 64"),
     ("ctx", "tokens that prompt and answer may have together"),
     ("threads", "threads that compute"),
+    ("kv", "keys and values of the context: `f16` or `q8_0`"),
+    ("compression", "what the target's weights become: `asis`, `fp16`, `int8`, `nf4`, or a type"),
+    ("draft-compression", "what the draft's weights become: as `compression`, or `compact`"),
+    ("draft-head", "tokens that the draft's output head covers, or `whole`"),
+    ("no-lookup", "`true`: draft with the model only"),
+    ("recalibrate", "`true`: measure again what passes cost, at every start"),
+    ("paper-weights", "weights that the SpecKV paper released, an .npz file"),
     ("alias", "name of the model in the API"),
     ("parallel", "answers that are made together"),
     ("queue", "answers that may wait"),
+    ("connections", "connections at a time"),
     ("kv-memory", "megabytes for keys and values"),
     ("prefill-chunk", "rows of prompts in a pass that others share"),
     ("max-body", "most bytes of a request"),
@@ -159,12 +204,22 @@ mod tests {
     fn the_table_has_every_setting() {
         for (name, _) in SETTINGS {
             let value = match name {
-                "host" | "model" | "draft" | "controller" | "alias" | "log-format" => "\"x\"",
+                "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv" | "compression"
+                | "draft-compression" | "paper-weights" => "\"x\"",
                 "api-keys" => "[]",
+                "no-lookup" | "recalibrate" => "true",
                 _ => "1",
             };
             FileSettings::read(&format!("{name} = {value}")).expect(name);
         }
+    }
+
+    #[test]
+    fn a_draft_head_is_a_number_or_a_word() {
+        let head = |text: &str| FileSettings::read(text).expect(text).draft_head.expect("a head").to_string();
+        assert_eq!((head("draft-head = 65536"), head("draft-head = \"whole\"")), ("65536".into(), "whole".into()));
+        let error = FileSettings::read("draft-head = true").expect_err("neither");
+        assert!(error.message.contains("a whole number or a word"), "{error}");
     }
 
     #[test]

@@ -194,6 +194,58 @@ async fn several_answers_to_one_prompt_have_their_own_seeds_and_count_the_prompt
 }
 
 #[tokio::test]
+async fn answers_to_one_prompt_read_it_once_and_are_those_of_the_prompt_alone() {
+    let server = Server::new(Setup { pass: Duration::from_micros(200), ..Setup::default() });
+    let prompt = "a prompt that is rather long, ".repeat(10);
+    for controller in ["off", "fixed:4", "speckv"] {
+        let before = server.metric("iteration_tokens_sum").await;
+        let prompt = format!("{controller}: {prompt}");
+        let expected = plain(&server.model, &prompt, 20);
+        let body = json!({
+            "prompt": prompt, "n": 4, "max_tokens": 20, "temperature": 0, "ignore_eos": true, "speculation": controller
+        });
+        let answer = server.ask("/v1/completions", body).await.ok();
+        for choice in answer["choices"].as_array().unwrap() {
+            assert_eq!(choice["text"], expected.as_str(), "{controller}");
+        }
+        if controller == "off" {
+            let rows = server.metric("iteration_tokens_sum").await - before;
+            assert_eq!(rows, prompt.len() as f64 + 4.0 * 20.0 - 1.0, "one reads, the last token is everybody's own");
+        }
+    }
+    let hits = server.metric("prefix_cache_hits_total").await;
+    assert!(hits >= 9.0 * prompt.len() as f64, "{hits}");
+}
+
+#[tokio::test]
+async fn a_common_beginning_is_copied_and_the_long_conversation_stays() {
+    let server = Server::new(Setup::default());
+    let system = "you are a helpful and rather verbose assistant. ".repeat(4);
+    let turns = |text: &str, more: usize| {
+        json!({"messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
+               "temperature": 0, "max_tokens": more, "ignore_eos": true})
+    };
+    let question = "tell me everything about it, and then some more; ".repeat(5);
+    let long = server.ask("/v1/chat/completions", turns(&question, 10)).await.ok();
+    let said = long["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    let stranger = server.ask("/v1/chat/completions", turns("hi", 5)).await.ok();
+    assert!(stranger["timings"]["cache_n"].as_u64().unwrap() >= system.len() as u64, "{}", stranger["timings"]);
+    let text = plain(&server.model, &format!("s:{system}~u:hi~a:"), 5);
+    assert_eq!(stranger["choices"][0]["message"]["content"], text.as_str());
+    let mut next = turns(&question, 5);
+    next["messages"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!({"role": "assistant", "content": said}), json!({"role": "user", "content": "more"})]);
+    let next = server.ask("/v1/chat/completions", next).await.ok();
+    assert!(
+        next["timings"]["cache_n"].as_u64().unwrap() as usize >= system.len() + question.len(),
+        "{}",
+        next["timings"]
+    );
+}
+
+#[tokio::test]
 async fn a_seed_repeats_an_answer_with_the_same_controller() {
     let server = Server::new(Setup::default());
     let body = json!({"prompt": "seeded", "seed": 11, "max_tokens": 30, "temperature": 1.3, "speculation": "fixed:3", "ignore_eos": true});
@@ -267,6 +319,29 @@ async fn likelihoods_are_told_in_both_forms() {
     assert_eq!(logprobs["tokens"].as_array().unwrap().len(), 5);
     assert!(logprobs["top_logprobs"][0].as_object().unwrap().len() <= 2);
     assert_eq!(answer["choices"][1]["text"], plain(&server.model, "cd", 5).as_str());
+}
+
+#[tokio::test]
+async fn offsets_do_not_lag_behind_text_that_is_held_back() {
+    let server = Server::new(Setup::default());
+    let expected = plain(&server.model, "held", 12);
+    // Never found, and all but its last character is what is said: everything is held back until the end.
+    let stop = format!("{expected}\u{1}");
+    for (stream, controller) in [(false, "off"), (true, "off"), (true, "fixed:4")] {
+        let body = json!({
+            "prompt": "held", "max_tokens": 12, "temperature": 0, "ignore_eos": true, "logprobs": 1, "stop": [stop],
+            "stream": stream, "speculation": controller
+        });
+        let reply = server.ask("/v1/completions", body).await;
+        let answers = if stream { reply.events() } else { vec![reply.ok()] };
+        let offsets: Vec<Value> = answers
+            .iter()
+            .filter_map(|answer| answer["choices"][0]["logprobs"]["text_offset"].as_array())
+            .flatten()
+            .cloned()
+            .collect();
+        assert_eq!(json!(offsets), json!((0..12).collect::<Vec<usize>>()), "stream {stream}, {controller}");
+    }
 }
 
 #[tokio::test]

@@ -197,7 +197,21 @@ async fn beyond_the_queue_is_429_and_what_was_taken_is_answered() {
     }
     assert!((2..12).contains(&answered), "{answered}");
     assert_eq!(server.handle.waiting(), 0);
-    server.ask("/v1/completions", json!({"prompt": "x", "n": 3, "max_tokens": 1})).await.error(429);
+}
+
+#[tokio::test]
+async fn more_answers_than_the_queue_ever_holds_are_the_requests_fault() {
+    let server = Server::new(slow(1, 2));
+    for (path, body) in [
+        ("/v1/completions", json!({"prompt": "x", "n": 3, "max_tokens": 1})),
+        ("/v1/completions", json!({"prompt": ["x", "y", "z"], "max_tokens": 1})),
+        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 1})),
+    ] {
+        let error = server.ask(path, body).await.error(400);
+        assert_eq!((&error["param"], &error["code"]), (&json!("n"), &json!("invalid_value")));
+        assert!(error["message"].as_str().unwrap().contains("--queue"), "{error}");
+    }
+    assert_eq!(server.handle.waiting(), 0);
 }
 
 #[tokio::test]
@@ -252,6 +266,7 @@ async fn a_request_that_breaks_the_model_fails_alone() {
         assert_eq!(text, plain(&server.model, &format!("good {number}"), 60));
     }
     assert_eq!(server.get("/health").await.ok()["status"], "ok");
+    assert!(server.metric("panics_total").await >= 1.0, "panics are counted");
 }
 
 #[tokio::test]
@@ -269,6 +284,27 @@ async fn a_pass_that_panics_once_costs_nobody_anything_when_it_is_shared() {
     for (number, text) in answers {
         assert_eq!(text, plain(&server.model, &format!("shared {number}"), 50));
     }
+    assert_eq!(server.metric("panics_total").await, 1.0, "what a retry made good is counted all the same");
+}
+
+#[tokio::test]
+async fn a_panic_while_an_answer_begins_stays_with_its_request() {
+    let server = Server::new(Setup { pass: Duration::from_millis(1), ..Setup::default() });
+    let beside = server.complete("beside", 40);
+    let broken = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut body = long("no decoder", 5);
+        body["stop"] = json!("panic in the decoder");
+        let decoder = server.ask("/v1/completions", body).await.error(500);
+        server.model.cache_panics.store(true, Ordering::Relaxed);
+        (decoder, server.ask("/v1/completions", long("no cache", 5)).await.error(500))
+    };
+    let (beside, (decoder, cache)) = tokio::join!(beside, broken);
+    assert_eq!((&decoder["code"], &cache["code"]), (&json!("internal_error"), &json!("internal_error")));
+    assert_eq!(beside, plain(&server.model, "beside", 40));
+    assert_eq!(server.complete("after", 5).await, plain(&server.model, "after", 5));
+    assert_eq!(server.metric("panics_total").await, 2.0);
+    assert_eq!((server.handle.running(), server.handle.waiting()), (0, 0));
 }
 
 #[tokio::test]
@@ -277,6 +313,7 @@ async fn a_handler_that_panics_answers_500_and_the_server_goes_on() {
     let body = json!({"messages": [{"role": "user", "content": "panic in the template"}]});
     assert_eq!(server.ask("/v1/chat/completions", body).await.error(500)["type"], "server_error");
     assert_eq!(server.handle.waiting(), 0, "its place came back");
+    assert_eq!(server.metric("panics_total").await, 1.0);
     assert_eq!(server.complete("after", 5).await, plain(&server.model, "after", 5));
 }
 

@@ -45,6 +45,14 @@ pub trait Cache: Send + 'static {
     /// Forgets every position from `len` on; does nothing if there are fewer.
     fn truncate(&mut self, len: usize);
 
+    /// Becomes a copy of the first `len` positions of `other`, a cache of the same model: as if those tokens had been read here, without a pass.
+    ///
+    /// `false`, and nothing is changed, where the implementation has no such thing or `other` holds fewer positions.
+    fn copy_from(&mut self, other: &Self, len: usize) -> bool {
+        let _ = (other, len);
+        false
+    }
+
     /// Pretends to have read up to `len` positions, without a pass: what they hold is finite and means nothing, but a pass over
     /// them takes the time that it takes over real ones. For measuring passes at long contexts only.
     ///

@@ -203,6 +203,13 @@ impl Cache for SimCache {
         self.tokens.truncate(len);
     }
 
+    fn copy_from(&mut self, other: &Self, len: usize) -> bool {
+        let Some(tokens) = other.tokens.get(..len) else { return false };
+        self.tokens.clear();
+        self.tokens.extend_from_slice(tokens);
+        true
+    }
+
     fn pretend(&mut self, len: usize) -> bool {
         self.tokens.resize(self.tokens.len().max(len), 0);
         true

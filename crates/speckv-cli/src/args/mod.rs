@@ -17,7 +17,7 @@ pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOption
 pub use export::{ExportArgs, Shares};
 pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
 pub use perplexity::PerplexityArgs;
-pub use serve::{LogFormat, ServeArgs};
+pub use serve::{Given, LogFormat, ServeArgs};
 pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::{ArgMatches, parser::ValueSource};
+
 use super::{common::ModelOptions, values::whole};
 
 /// How log lines look.
@@ -13,9 +15,48 @@ pub enum LogFormat {
     Json,
 }
 
+/// Names of the options that stood on the command line or in the environment, so that defaults give way to the settings file and these do not.
+#[derive(Debug, Clone, Default)]
+pub struct Given(Vec<String>);
+
+impl Given {
+    /// Whether the option with this name was given.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.0.iter().any(|given| given == option)
+    }
+}
+
+impl clap::FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |id: &&clap::Id| {
+            matches!(matches.value_source(id.as_str()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+        };
+        Ok(Given(matches.ids().filter(given).map(|id| id.as_str().replace('_', "-")).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+}
+
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
+    /// Which options stood on the command line; before all others, since reading an option takes it away.
+    #[command(flatten)]
+    pub given: Given,
     /// Which models.
     #[command(flatten)]
     pub models: ModelOptions,
@@ -50,6 +91,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "SPECKV_QUEUE", help_heading = "Limits",
         value_parser = whole(1..=100_000_usize, "64 is the default"))]
     pub queue: Option<usize>,
+    /// Connections at a time, more than --queue; others wait to be accepted [default: 512, or what --queue and --parallel need if that is more]
+    #[arg(long, value_name = "N", env = "SPECKV_CONNECTIONS", help_heading = "Limits",
+        value_parser = whole(2..=1_000_000_usize, "512 is the default; each takes a file descriptor (`ulimit -n`)"))]
+    pub connections: Option<usize>,
     /// Megabytes for keys and values of all sequences, resting ones included [default: 2048]
     #[arg(long, value_name = "MB", env = "SPECKV_KV_MEMORY", help_heading = "Limits",
         value_parser = whole(1..=16_777_216_u64, "2048 is the default"))]

@@ -130,7 +130,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         warning("other machines can use this server without a key; --api-key asks for one");
     }
     let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits });
-    let bounds = Connections { grace: settings.stop_timeout, ..Connections::default() };
+    let bounds = Connections { most: settings.connections, grace: settings.stop_timeout, ..Connections::default() };
     serve(listener, app, handle, bounds, &interrupt, || {
         // The one line on standard output: programs that start a server read it.
         printer.data(&format!("http://{address}\n"))

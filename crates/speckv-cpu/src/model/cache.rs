@@ -130,6 +130,39 @@ impl Cache for KvCache {
         while self.rare.pop_if(|position| *position >= len).is_some() {}
     }
 
+    fn copy_from(&mut self, other: &Self, len: usize) -> bool {
+        let shape = |cache: &KvCache| (cache.capacity, cache.kv_heads, cache.head_dim, cache.cache_type);
+        if len > other.len || shape(self) != shape(other) || self.memory.len() != other.memory.len() {
+            return false;
+        }
+        let part = self.cache_type.bytes(self.capacity, self.head_dim); // keys or values of one head
+        let (capacity, blocks) = (self.capacity, self.head_dim / SCALE_LEN);
+        let grouped = len.next_multiple_of(GROUP);
+        let filled = grouped * self.head_dim;
+        let parts = self.memory.bytes_mut().chunks_exact_mut(part).zip(other.memory.bytes().chunks_exact(part));
+        for (index, (to, from)) in parts.enumerate() {
+            let mut copy = |start: usize, bytes: usize| {
+                to[start..start + bytes].copy_from_slice(&from[start..start + bytes]);
+            };
+            match self.cache_type {
+                CacheType::F16 => copy(0, 2 * filled),
+                CacheType::Q8_0 => {
+                    copy(0, filled);
+                    let scales = capacity * self.head_dim;
+                    if index.is_multiple_of(2) {
+                        copy(scales, 2 * grouped * blocks); // of keys: by groups of positions
+                    } else {
+                        (0..blocks).for_each(|block| copy(scales + 2 * block * capacity, 2 * len)); // of values: by blocks
+                    }
+                }
+            }
+        }
+        self.len = len;
+        self.rare.clear();
+        self.rare.extend(other.rare.iter().take_while(|&&position| position < len));
+        true
+    }
+
     fn pretend(&mut self, len: usize) -> bool {
         if len > self.capacity {
             return false;

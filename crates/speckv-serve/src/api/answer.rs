@@ -382,6 +382,8 @@ pub struct ModelCard {
     pub max_model_len: usize,
     /// Who drafts.
     pub draft: Option<String>,
+    /// What a request's `speculation.draft` may be here.
+    pub drafters: Vec<&'static str>,
     /// Who decides how far to draft, where a request does not say.
     pub controller: String,
     /// All controllers.

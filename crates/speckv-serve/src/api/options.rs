@@ -179,6 +179,14 @@ impl SpeculationDefaults {
         Ok((Speculation { controller, gamma, drafting }, details))
     }
 
+    /// What a request's `draft` may be.
+    #[must_use]
+    pub fn drafters(&self) -> Vec<&'static str> {
+        let both = self.has_model && self.has_lookup;
+        let all = [(self.has_model, "model"), (self.has_lookup, "ngram"), (both, "both"), (true, "none")];
+        all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+    }
+
     fn check(&self, wanted: Drafting) -> Result<(), ApiError> {
         let model = matches!(wanted, Drafting::Model | Drafting::Both) && !self.has_model;
         let lookup = matches!(wanted, Drafting::Ngram | Drafting::Both) && !self.has_lookup;
@@ -332,6 +340,14 @@ mod tests {
         assert_eq!(param(&lookup, "{\"draft\": \"model\"}"), "speculation.draft");
         let nobody = SpeculationDefaults { has_model: false, has_lookup: false, ..defaults() };
         assert_eq!(param(&nobody, "\"speckv\""), "speculation.controller");
+        assert_eq!(everything.drafters(), ["model", "ngram", "both", "none"]);
+        assert_eq!((lookup.drafters(), nobody.drafters()), (vec!["ngram", "none"], vec!["none"]));
+        for defaults in [&everything, &lookup, &nobody] {
+            for name in ["model", "ngram", "both", "none"] {
+                let taken = defaults.resolve(Some(field(&format!("{{\"draft\": \"{name}\"}}")))).is_ok();
+                assert_eq!(taken, defaults.drafters().contains(&name), "{name}");
+            }
+        }
         assert_eq!(nobody.resolve(None).expect("plain").0.controller, OFF);
         assert!(serde_json::from_str::<SpeculationField>("{\"gama\": 4}").is_err(), "a typo is seen");
     }

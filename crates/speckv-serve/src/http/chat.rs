@@ -63,7 +63,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     // The place first: what is refused costs no work.
     let places = app.handle.places(choices)?;
     let language = Arc::clone(&app.language);
-    let prompt = make::aside(move || Ok(language.encode(&language.render(&turns)?, true, false)?)).await?;
+    let prompt = make::aside(&app, move || Ok(language.encode(&language.render(&turns)?, true, false)?)).await?;
     let events = make::submit(&app, &asker, vec![prompt], &common, places)?;
     let frame = Frame {
         id: format!("chatcmpl-{}", asker.request),

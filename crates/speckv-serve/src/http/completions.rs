@@ -71,7 +71,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     // The places first: what is refused costs no work.
     let places = app.handle.places(prompts.len() * choices)?;
     let language = Arc::clone(&app.language);
-    let (prompts, echo) = make::aside(move || {
+    let (prompts, echo) = make::aside(&app, move || {
         let mut texts = Vec::new();
         let mut tokens = Vec::new();
         for prompt in prompts {
@@ -101,7 +101,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         details,
     };
     if streamed {
-        return Ok(stream::respond(events, frame, Text::default()));
+        return Ok(stream::respond(events, frame, Text));
     }
     let answers = make::collect(events).await?;
     Ok(Json(frame.text_answer(answers)).into_response())

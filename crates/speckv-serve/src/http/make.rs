@@ -189,11 +189,15 @@ pub async fn collect(mut events: Events) -> Result<Vec<Whole>, ApiError> {
 /// # Errors
 /// The work's, or a 500 if it panicked.
 pub async fn aside<T: Send + 'static>(
+    app: &App,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => {
+            if error.is_panic() {
+                app.metrics.panicked();
+            }
             tracing::error!(%error, "work on a request broke down");
             Err(ApiError::internal("The text could not be worked on; please report it."))
         }

@@ -33,6 +33,7 @@ fn card(app: &App) -> ModelCard {
         owned_by: "speckv",
         max_model_len: app.info.context,
         draft: app.info.draft.clone(),
+        drafters: app.info.speculation.drafters(),
         controller: app.info.speculation.controller.to_string(),
         controllers: ControllerSpec::NAMES.iter().map(|&name| name.to_owned()).collect(),
     }
@@ -69,7 +70,7 @@ pub async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<J
     let request: TokenizeRequest = api::read(&bytes)?;
     let language = Arc::clone(&app.language);
     let max_model_len = app.info.context;
-    let answer = make::aside(move || {
+    let answer = make::aside(&app, move || {
         let tokens = language.encode(&request.content, request.parse_special, request.add_special)?;
         let text = |&token: &_| String::from_utf8_lossy(&language.bytes(token)).into_owned();
         let pieces = request.with_pieces.then(|| tokens.iter().map(text).collect());
@@ -91,7 +92,7 @@ pub async fn detokenize(State(app): State<Arc<App>>, request: Request) -> Result
         return Err(ApiError::field("tokens", format!("Token {token} is outside the vocabulary of {size} tokens.")));
     }
     let language = Arc::clone(&app.language);
-    let content = make::aside(move || Ok(language.decode(&request.tokens))).await?;
+    let content = make::aside(&app, move || Ok(language.decode(&request.tokens))).await?;
     Ok(Json(DetokenizeAnswer { prompt: content.clone(), content }))
 }
 

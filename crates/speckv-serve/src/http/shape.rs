@@ -61,9 +61,7 @@ pub struct Chat;
 
 /// Chunks of a completion.
 #[derive(Debug, Default)]
-pub struct Text {
-    offsets: Vec<usize>, // characters said so far, by choice
-}
+pub struct Text;
 
 fn said(step: &Step) -> String {
     step.tokens.iter().map(|spoken| spoken.text.as_str()).collect()
@@ -115,6 +113,11 @@ impl Frame {
         usage
     }
 
+    /// The text that an answer to a completion begins with.
+    fn echo(&self, choice: usize) -> &str {
+        self.echo.get(choice / self.choices_per_prompt).map_or("", String::as_str)
+    }
+
     fn name(&self, token: Token) -> String {
         String::from_utf8_lossy(&self.language.bytes(token)).into_owned()
     }
@@ -137,20 +140,39 @@ impl Frame {
         self.logprobs.then(|| ChatLogprobs { content: tokens.iter().filter_map(entry).collect() })
     }
 
-    /// `offset`: characters of the text before these tokens; moved past them.
-    fn text_logprobs(&self, tokens: &[Spoken], offset: &mut usize) -> Option<TextLogprobs> {
+    /// The likelihoods of a completion whose text begins after `before` characters of an echo.
+    fn text_logprobs(&self, tokens: &[Spoken], before: usize) -> Option<TextLogprobs> {
         let mut logprobs = TextLogprobs::default();
         for spoken in tokens {
             if let (Some(token), Some(known)) = (spoken.token, &spoken.likelihood) {
-                logprobs.tokens.push(self.name(token));
+                logprobs.tokens.push(self.key(token));
                 logprobs.token_logprobs.push(finite(known.token));
-                let top = known.top.iter().map(|&(token, logprob)| (self.name(token), Value::from(finite(logprob))));
-                logprobs.top_logprobs.push(top.collect::<Map<_, _>>());
-                logprobs.text_offset.push(*offset);
+                logprobs.top_logprobs.push(self.alternatives(&known.top));
+                logprobs.text_offset.push(before + spoken.offset);
             }
-            *offset += spoken.text.chars().count();
         }
         self.logprobs.then_some(logprobs)
+    }
+
+    /// A token's text as OpenAI's completions write it: bytes that are no text by themselves are `bytes:` and their escapes.
+    fn key(&self, token: Token) -> String {
+        String::from_utf8(self.language.bytes(token)).unwrap_or_else(|error| {
+            let escapes = error.as_bytes().iter().map(|byte| format!("\\x{byte:02x}"));
+            format!("bytes:{}", escapes.collect::<String>())
+        })
+    }
+
+    /// Alternatives by their texts. Of two tokens with one text, the likelier has it; the other is `token_id:` and its id.
+    fn alternatives(&self, top: &[(Token, f32)]) -> Map<String, Value> {
+        let mut by_text = Map::with_capacity(top.len());
+        for &(token, logprob) in top {
+            let mut key = self.key(token);
+            if by_text.contains_key(&key) {
+                key = format!("token_id:{token}");
+            }
+            by_text.insert(key, Value::from(finite(logprob)));
+        }
+        by_text
     }
 
     /// A whole chat answer.
@@ -180,10 +202,10 @@ impl Frame {
         let usage = self.usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);
         let choice = |(index, answer): (usize, Whole)| {
-            let before = self.echo.get(index / self.choices_per_prompt).map_or("", String::as_str);
+            let before = self.echo(index);
             TextChoice {
                 index,
-                logprobs: self.text_logprobs(&answer.tokens, &mut before.chars().count()),
+                logprobs: self.text_logprobs(&answer.tokens, before.chars().count()),
                 text: format!("{before}{}", answer.text),
                 finish_reason: Some(finish_reason(answer.done.reason)),
             }
@@ -229,19 +251,9 @@ impl Shape for Chat {
     }
 }
 
-impl Text {
-    fn offset(&mut self, choice: usize) -> &mut usize {
-        if self.offsets.len() <= choice {
-            self.offsets.resize(choice + 1, 0);
-        }
-        &mut self.offsets[choice]
-    }
-}
-
 impl Shape for Text {
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
-        let text = frame.echo.get(choice / frame.choices_per_prompt).filter(|text| !text.is_empty())?.clone();
-        *self.offset(choice) = text.chars().count();
+        let text = Some(frame.echo(choice)).filter(|text| !text.is_empty())?.to_owned();
         value(&frame.text(vec![TextChoice { index: choice, text, logprobs: None, finish_reason: None }]))
     }
 
@@ -250,7 +262,7 @@ impl Shape for Text {
         if text.is_empty() && !frame.details && !frame.logprobs {
             return None;
         }
-        let logprobs = frame.text_logprobs(&step.tokens, self.offset(choice));
+        let logprobs = frame.text_logprobs(&step.tokens, frame.echo(choice).chars().count());
         let mut chunk = frame.text(vec![TextChoice { index: choice, text, logprobs, finish_reason: None }]);
         chunk.speckv = frame.details.then(|| Details::of(step));
         value(&chunk)

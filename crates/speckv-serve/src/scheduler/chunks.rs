@@ -1,5 +1,7 @@
 //! How much of which prompt the next pass reads.
 
+use super::Rules;
+
 /// Shares `budget` rows among readers with `unread` tokens each: equal parts, and what a short one does not need goes to the longer ones. Nobody
 /// gets less than 1, so that nobody starves. Same order as `unread`.
 #[must_use]
@@ -16,6 +18,16 @@ pub fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
     given
 }
 
+/// Fewest tokens of a draft's reading in a step: a text that goes on is always behind by a few.
+const LEAST_DRAFT: usize = 8;
+
+/// Tokens that the draft of each of `running` sequences may catch up on in a step. They read one after the other while everybody waits, so that
+/// together they get no more than one chunk.
+#[must_use]
+pub fn draft_share(running: usize, rules: &Rules) -> usize {
+    if running > 1 { (rules.chunk / running).max(LEAST_DRAFT) } else { rules.chunk_alone }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -29,6 +41,14 @@ mod tests {
         assert_eq!(shares(&[10, 10], 64), [10, 10]);
         assert_eq!(shares(&[9, 9, 9], 2), [1, 1, 1]);
         assert_eq!(shares(&[], 64), [0; 0]);
+    }
+
+    #[test]
+    fn drafts_that_catch_up_together_read_one_chunk_together() {
+        let rules = Rules { most_running: 8, most_sequences: 8, sequence_bytes: 1, chunk: 32, chunk_alone: 256 };
+        assert_eq!(draft_share(1, &rules), 256);
+        assert_eq!([2, 3, 4].map(|running| draft_share(running, &rules)), [16, 10, 8]);
+        assert_eq!(draft_share(20, &rules), 8, "nobody falls behind for good");
     }
 
     proptest! {

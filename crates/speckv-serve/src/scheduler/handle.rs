@@ -55,6 +55,14 @@ pub enum Refusal {
         /// Its size.
         most: usize,
     },
+    /// More than the queue can ever hold.
+    #[error("{count} answers are asked for at once, and the queue holds {most}")]
+    TooMany {
+        /// Answers asked for.
+        count: usize,
+        /// The queue's size.
+        most: usize,
+    },
     /// The server ends.
     #[error("the server is stopping")]
     Stopping,
@@ -90,6 +98,9 @@ impl Handle {
             return Err(Refusal::Gone);
         }
         let most = self.shared.most_waiting;
+        if count > most {
+            return Err(Refusal::TooMany { count, most });
+        }
         let add = |waiting: usize| waiting.checked_add(count).filter(|&total| total <= most);
         match self.shared.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, add) {
             Ok(_) => Ok((0..count).map(|_| Place(Arc::clone(&self.shared))).collect()),
@@ -177,8 +188,15 @@ mod tests {
         assert_eq!(handle.waiting(), 2);
         drop(two);
         assert_eq!(handle.places(3).expect("room").len(), 3);
-        assert!(handle.places(4).is_err() && handle.places(usize::MAX).is_err());
         assert_eq!(handle.waiting(), 0);
+    }
+
+    #[test]
+    fn more_than_the_queue_can_ever_hold_is_no_matter_of_waiting() {
+        let (handle, _orders) = Handle::new(3);
+        for count in [4, usize::MAX] {
+            assert_eq!(handle.places(count).err(), Some(Refusal::TooMany { count, most: 3 }));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod job;
 mod pool;
 mod queue;
 mod running;
+mod sharing;
 
 use std::{
     any::Any,
@@ -27,7 +28,7 @@ pub use job::{Done, Event, Fault, Job, Likelihood, News, Origin, Speculation, Sp
 pub use pool::Pool;
 pub use queue::FairQueue;
 pub(crate) use running::Delivered;
-use running::Running;
+use running::{Prepared, Running};
 use speckv::{
     controller::ControllerParts,
     cost::CostModel,
@@ -100,8 +101,9 @@ pub fn start<M: LanguageModel + 'static>(
             pool: Pool::default(),
             stop: None,
         };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scheduler.work())) {
-            tracing::error!(panic = words(&*panic), "the scheduler broke down");
+        let metrics = Arc::clone(&scheduler.metrics);
+        if let Err(fault) = contained(&metrics, || scheduler.work()) {
+            tracing::error!(%fault, "the scheduler broke down");
         }
         door.set_ended();
     })
@@ -190,9 +192,10 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn admit(&mut self) {
         while self.running.len() < self.rules.most_running {
             let Some((client, job)) = self.queue.pop() else { return };
-            match self.sequence(&job) {
-                Ok((sequence, cached)) => {
-                    let running = Running::begin(*job, sequence, cached, &self.language);
+            match self.prepare(&job) {
+                Ok(prepared) => {
+                    let cached = prepared.cached;
+                    let running = Running::begin(*job, prepared);
                     self.metrics.started(running.waited(), running.prompt_tokens, cached);
                     self.running.push(running);
                 }
@@ -210,40 +213,54 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// A sequence for a job, and how many tokens of its prompt need not be read.
-    fn sequence(&mut self, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
+    /// What a job needs to run. A panic on the way stays with the job: what may break without touching the engine comes first, so that no sequence
+    /// is lost with it.
+    fn prepare(&mut self, job: &Job) -> Result<Prepared<M>, Fault> {
+        let (settings, decoder) =
+            contained(&self.metrics, || (self.settings(job), self.language.decoder(job.continues, job.stops.clone())))?;
+        let mut sequence = self.sequence(job, settings)?;
+        if job.reuse
+            && let Err(fault) = self.copy_for(&mut sequence)
+        {
+            self.engine.close(sequence);
+            return Err(fault);
+        }
+        sequence.set_likelihoods(job.logprobs);
+        Ok(Prepared { cached: sequence.read(), sequence, decoder })
+    }
+
+    /// A sequence for a job: a new one, or one that rests.
+    fn sequence(&mut self, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
         let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
         let rested = match (job.reuse, room) {
             (true, _) => self.pool.take(&job.prompt, room),
             (false, true) => None,
             (false, false) => self.pool.take_oldest(),
         };
-        let (sequence, cached) = match rested {
-            Some(rested) => self.renew(rested, job)?,
-            None => match self.engine.sequence(self.settings(job)) {
-                Ok(sequence) => (sequence, 0),
-                Err(error) if is_memory(&error) => match self.pool.take_oldest() {
-                    Some(rested) => self.renew(rested, job)?,
-                    None => return Err(Fault::Memory(error.to_string())),
+        match rested {
+            Some(rested) => self.renew(rested, job, settings),
+            None => match guarded(&self.metrics, || self.engine.sequence(settings)) {
+                Err(Fault::Memory(why)) => match self.pool.take_oldest() {
+                    Some(rested) => self.renew(rested, job, self.settings(job)),
+                    None => Err(Fault::Memory(why)),
                 },
-                Err(error) => return Err(Fault::Internal(chain(&error))),
+                made => made,
             },
-        };
-        let mut sequence = sequence;
-        sequence.set_likelihoods(job.logprobs);
-        Ok((sequence, cached))
+        }
     }
 
-    fn renew(&mut self, mut rested: Sequence<M>, job: &Job) -> Result<(Sequence<M>, usize), Fault> {
-        let settings = self.settings(job);
-        if !job.reuse {
-            rested.rewind(1);
-        }
-        match self.engine.renew(&mut rested, settings) {
-            Ok(cached) => Ok((rested, cached)),
-            Err(error) => {
-                self.pool.rest(rested);
-                Err(Fault::Internal(chain(&error)))
+    fn renew(&mut self, mut rested: Sequence<M>, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
+        let renewed = guarded(&self.metrics, || {
+            if !job.reuse {
+                rested.rewind(1);
+            }
+            self.engine.renew(&mut rested, settings)
+        });
+        match renewed {
+            Ok(_) => Ok(rested),
+            Err(fault) => {
+                self.engine.close(rested);
+                Err(fault)
             }
         }
     }
@@ -266,46 +283,50 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
 
     /// One step of everything that runs. A panic or an error is taken back, and each answer takes the step alone: only those that fail alone end.
     fn step(&mut self) {
+        self.share_reading();
         self.limit_reading();
-        let mut slice: Vec<&mut Sequence<M>> = self.running.iter_mut().map(|running| &mut running.sequence).collect();
-        let outcome = guarded(|| self.engine.step(&mut slice));
+        let stepping: Vec<usize> = (0..self.running.len()).filter(|&index| !self.running[index].waits).collect();
+        let active = self.running.iter_mut().filter(|running| !running.waits);
+        let mut slice: Vec<&mut Sequence<M>> = active.map(|running| &mut running.sequence).collect();
+        let outcome = guarded(&self.metrics, || self.engine.step(&mut slice));
         if outcome.is_err() {
             self.engine.recover(&mut slice);
         }
         drop(slice);
-        match outcome {
-            Ok(()) => {
+        match (outcome, stepping.as_slice()) {
+            (Ok(()), stepping) => {
                 self.learn();
-                (0..self.running.len()).rev().for_each(|index| self.deliver(index));
+                stepping.iter().rev().for_each(|&index| self.deliver(index, stepping.len()));
             }
-            Err(why) if self.running.len() == 1 => self.fail(0, why),
-            Err(why) => {
-                tracing::warn!(why, sequences = self.running.len(), "a shared step failed; everybody steps alone");
-                (0..self.running.len()).rev().for_each(|index| self.step_alone(index));
+            (Err(fault), &[alone]) => self.fail(alone, fault),
+            (Err(fault), stepping) => {
+                tracing::warn!(%fault, sequences = stepping.len(), "a shared step failed; everybody steps alone");
+                stepping.iter().rev().for_each(|&index| self.step_alone(index));
             }
         }
     }
 
     fn step_alone(&mut self, index: usize) {
         let mut alone = [&mut self.running[index].sequence];
-        match guarded(|| self.engine.step(&mut alone)) {
-            Ok(()) => self.deliver(index),
-            Err(why) => {
+        match guarded(&self.metrics, || self.engine.step(&mut alone)) {
+            Ok(()) => self.deliver(index, 1),
+            Err(fault) => {
                 self.engine.recover(&mut alone);
-                self.fail(index, why);
+                self.fail(index, fault);
             }
         }
     }
 
     /// Shares the rows that a pass may read among those who have something to read.
     fn limit_reading(&mut self) {
-        let unread: Vec<usize> = self.running.iter().map(|running| running.sequence.unread()).collect();
+        let active = || self.running.iter().filter(|running| !running.waits);
+        let unread: Vec<usize> = active().map(|running| running.sequence.unread()).collect();
         let readers: Vec<usize> = unread.iter().copied().filter(|&unread| unread > 0).collect();
         let somebody_waits = readers.len() < unread.len();
         let budget = if somebody_waits { self.rules.chunk } else { self.rules.chunk_alone };
-        let draft = if self.running.len() > 1 { self.rules.chunk } else { self.rules.chunk_alone };
+        let draft = chunks::draft_share(unread.len(), &self.rules);
         let mut shares = chunks::shares(&readers, budget).into_iter();
-        for (running, unread) in self.running.iter_mut().zip(unread) {
+        for (running, unread) in self.running.iter_mut().filter(|running| !running.waits).zip(unread) {
             let target = if unread > 0 { shares.next().unwrap_or(1) } else { 1 };
             running.sequence.set_read_limits(ReadLimits { target, draft });
         }
@@ -319,15 +340,16 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             return; // rows that are only read have no logits and cost less
         }
         match self.running.as_slice() {
+            // nobody waits where nobody reads
             [alone] => self.cost.observe(alone.sequence.record()),
             _ => self.cost.observe_pass(pass.rows, pass.context, pass.seconds),
         }
     }
 
-    fn deliver(&mut self, index: usize) {
-        let together = self.running.len();
+    /// Tells a client what its step said; `together`: sequences that shared the step's pass.
+    fn deliver(&mut self, index: usize, together: usize) {
         let running = &mut self.running[index];
-        match catch_unwind(AssertUnwindSafe(|| running.deliver(together))) {
+        match contained(&self.metrics, || running.deliver(together)) {
             Ok(None) => {}
             Ok(Some(delivered)) => {
                 self.metrics.stepped(running.sequence.record(), &delivered, running.age());
@@ -349,16 +371,16 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                     self.pool.rest(running.sequence);
                 }
             }
-            Err(panic) => self.fail(index, words(&*panic).to_owned()),
+            Err(fault) => self.fail(index, fault),
         }
     }
 
     /// Ends an answer that broke something; its state is thrown away.
-    fn fail(&mut self, index: usize, why: String) {
+    fn fail(&mut self, index: usize, fault: Fault) {
         let running = self.running.remove(index);
-        tracing::error!(request = %running.request, why, "answer failed");
+        tracing::error!(request = %running.request, %fault, "answer failed");
         self.metrics.failed("broken");
-        running.fail(Fault::Internal(why));
+        running.fail(fault);
         self.engine.close(running.sequence);
     }
 
@@ -378,12 +400,19 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     }
 }
 
-/// Runs a step; a panic becomes words, as an error does.
-fn guarded(step: impl FnOnce() -> Result<(), EngineError>) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(outcome) => outcome.map_err(|error| chain(&error)),
-        Err(panic) => Err(format!("panic: {}", words(&*panic))),
-    }
+/// Runs what may panic; a panic is counted and becomes a fault.
+fn contained<T>(metrics: &Metrics, work: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        metrics.panicked();
+        Fault::Internal(format!("panic: {}", words(&*panic)))
+    })
+}
+
+/// Runs work of the engine's; a panic becomes a fault, as an error does.
+fn guarded<T>(metrics: &Metrics, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Fault> {
+    contained(metrics, work)?.map_err(|error| {
+        if is_memory(&error) { Fault::Memory(error.to_string()) } else { Fault::Internal(chain(&error)) }
+    })
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -7,8 +7,8 @@ pub struct Pool<M: LanguageModel> {
     resting: Vec<Sequence<M>>,
 }
 
-/// Least share of a text that must be common for a sequence to be taken while there is memory for a new one: a few common tokens of a template are
-/// no reason to lose a long conversation.
+/// Least share of a resting text that must be common for it to be taken: what a template or a system prompt gives to everybody is no reason to lose
+/// somebody's long conversation.
 const WORTH: f64 = 0.5;
 
 impl<M: LanguageModel> Default for Pool<M> {
@@ -36,22 +36,28 @@ impl<M: LanguageModel> Pool<M> {
         self.resting.iter().map(Sequence::read).sum()
     }
 
+    /// The sequences.
+    pub fn resting(&self) -> impl Iterator<Item = &Sequence<M>> {
+        self.resting.iter()
+    }
+
     /// Lays a sequence to rest.
     pub fn rest(&mut self, sequence: Sequence<M>) {
         self.resting.push(sequence);
     }
 
-    /// The sequence to continue with `prompt`: the one with the longest common beginning, if that is worth it or if there is no `room` for a new
-    /// one; where nothing is worth keeping, the one that was unused for the longest.
+    /// The sequence to continue with `prompt`: the one with the longest common beginning among those of which most is common. If there is none and
+    /// no `room` for a new sequence, the one that was unused for the longest.
     pub fn take(&mut self, prompt: &[Token], room: bool) -> Option<Sequence<M>> {
-        let common: Vec<usize> = self.resting.iter().map(|sequence| sequence.read_of(prompt)).collect();
-        let best = (0..common.len()).max_by_key(|&index| (common[index], index))?;
-        let shortest = self.resting[best].tokens().len().min(prompt.len());
-        let worth = common[best] as f64 >= WORTH * shortest as f64;
-        match (worth, room) {
-            (true, _) => Some(self.resting.remove(best)),
-            (false, true) => None,
-            (false, false) => Some(self.resting.remove(0)),
+        let common = |sequence: &Sequence<M>| {
+            let common = sequence.read_of(prompt);
+            (common as f64 >= WORTH * sequence.tokens().len() as f64).then_some(common)
+        };
+        let worth = self.resting.iter().enumerate().filter_map(|(index, sequence)| Some((common(sequence)?, index)));
+        match worth.max() {
+            Some((_, index)) => Some(self.resting.remove(index)),
+            None if room => None,
+            None => self.take_oldest(),
         }
     }
 
@@ -109,5 +115,27 @@ mod tests {
         let oldest = pool.take(&prompt, false).expect("one");
         assert_eq!(oldest.tokens()[1], 2);
         assert!(pool.positions() >= 8);
+    }
+
+    #[test]
+    fn a_short_prompt_with_the_same_template_leaves_a_long_conversation_where_it_is() {
+        let mut long: Vec<Token> = vec![1, 2, 3, 4, 5, 6, 7, 8]; // a template and a system prompt, shared by all
+        long.extend((0..40).map(|n| n % 20));
+        let mut pool = pool(&[&long]);
+        let stranger = [1, 2, 3, 4, 5, 6, 7, 8, 19];
+        assert!(
+            pool.take(&stranger, true).is_none(),
+            "most of the stranger's prompt is common, but little of the conversation"
+        );
+        assert_eq!(pool.len(), 1);
+        let next_turn: Vec<Token> = long.iter().copied().chain([9, 9, 9]).collect();
+        assert_eq!(pool.take(&next_turn, true).expect("its own next turn").tokens()[..long.len()], long);
+    }
+
+    #[test]
+    fn among_equal_beginnings_a_text_of_which_most_is_common_is_taken() {
+        let mut pool = pool(&[&[1, 2, 3, 4], &[1, 2, 3, 9, 9, 9, 9, 9, 9, 9, 9, 9]]);
+        let taken = pool.take(&[1, 2, 3, 5, 5, 5], true).expect("the short one");
+        assert_eq!(taken.tokens()[3], 4);
     }
 }

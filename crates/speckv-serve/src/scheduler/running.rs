@@ -15,6 +15,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::job::{Done, Event, Fault, Job, Likelihood, News, Origin, Spoken, Step};
 use crate::language::{Decoder, Language};
 
+/// What an answer needs to begin.
+pub struct Prepared<M: LanguageModel> {
+    /// The engine's part.
+    pub sequence: Sequence<M>,
+    /// Tokens of the prompt that need not be read.
+    pub cached: usize,
+    /// Its way from tokens to text.
+    pub decoder: Box<dyn Decoder>,
+}
+
 /// A sequence with whom it speaks to.
 pub struct Running<M: LanguageModel> {
     /// The engine's part.
@@ -27,6 +37,10 @@ pub struct Running<M: LanguageModel> {
     pub prompt_tokens: usize,
     /// Of these, tokens that need not be read.
     pub cached_tokens: usize,
+    /// It may go on from what others have read.
+    pub reuses: bool,
+    /// It takes no part in steps: another sequence reads its beginning for it.
+    pub waits: bool,
     choice: usize,
     decoder: Box<dyn Decoder>,
     events: UnboundedSender<Event>,
@@ -37,6 +51,8 @@ pub struct Running<M: LanguageModel> {
     generated: usize, // by the sequence, as far as it was looked at
     tokens: usize,    // of the answer; a stop string leaves out those after it
     first_tokens: usize,
+    offset: usize, // where the next token begins in the answer's text, in characters, what is held back included
+    said: usize,   // characters said
 }
 
 /// What delivering a step found.
@@ -54,7 +70,8 @@ pub struct Delivered {
 
 impl<M: LanguageModel> Running<M> {
     /// Begins an answer: the job leaves its place in the queue.
-    pub fn begin(job: Job, sequence: Sequence<M>, cached_tokens: usize, language: &Arc<dyn Language>) -> Self {
+    pub fn begin(job: Job, prepared: Prepared<M>) -> Self {
+        let Prepared { sequence, cached: cached_tokens, decoder } = prepared;
         let now = Instant::now();
         let running = Running {
             sequence,
@@ -62,8 +79,10 @@ impl<M: LanguageModel> Running<M> {
             deadline: job.deadline,
             prompt_tokens: job.prompt.len(),
             cached_tokens,
+            reuses: job.reuse,
+            waits: false,
             choice: job.choice,
-            decoder: language.decoder(job.continues, job.stops),
+            decoder,
             events: job.events,
             asked: job.asked,
             started: now,
@@ -72,6 +91,8 @@ impl<M: LanguageModel> Running<M> {
             generated: 0,
             tokens: 0,
             first_tokens: 0,
+            offset: 0,
+            said: 0,
         };
         running.send(News::Started);
         running
@@ -81,6 +102,12 @@ impl<M: LanguageModel> Running<M> {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.events.is_closed()
+    }
+
+    /// When it left the queue.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Time in the queue.
@@ -144,7 +171,9 @@ impl<M: LanguageModel> Running<M> {
             let said = self.decoder.push(token);
             let likelihood =
                 likelihoods.get(index).map(|known| Likelihood { token: known.token, top: known.top.clone() });
-            step.tokens.push(Spoken { token: Some(token), text: said.text, origin, likelihood });
+            self.said += said.text.chars().count();
+            let offset = std::mem::replace(&mut self.offset, self.said + said.held);
+            step.tokens.push(Spoken { token: Some(token), text: said.text, offset, origin, likelihood });
             stopped = said.stopped;
             if stopped {
                 break;
@@ -155,7 +184,8 @@ impl<M: LanguageModel> Running<M> {
             stopped = rest.stopped;
             if !rest.text.is_empty() {
                 let origin = step.tokens.last().map_or(Origin::Plain, |spoken| spoken.origin);
-                step.tokens.push(Spoken { token: None, text: rest.text, origin, likelihood: None });
+                let offset = std::mem::replace(&mut self.said, self.offset);
+                step.tokens.push(Spoken { token: None, text: rest.text, offset, origin, likelihood: None });
             }
         }
         (step, stopped)

@@ -80,6 +80,7 @@ impl Language for Characters {
     }
 
     fn decoder(&self, _: bool, stops: Vec<String>) -> Box<dyn Decoder> {
+        assert!(stops.iter().all(|stop| stop != "panic in the decoder"), "told to");
         Box::new(Plain { stops, held: String::new() })
     }
 }
@@ -97,18 +98,18 @@ impl Decoder for Plain {
         self.held.push(token as u8 as char);
         if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.held.truncate(at);
-            return Said { text: std::mem::take(&mut self.held), stopped: true };
+            return Said { text: std::mem::take(&mut self.held), stopped: true, held: 0 };
         }
         let keep = (1..=self.held.len())
             .rev()
             .find(|&len| self.stops.iter().any(|stop| stop.starts_with(&self.held[self.held.len() - len..])))
             .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
-        Said { text: std::mem::replace(&mut self.held, rest), stopped: false }
+        Said { text: std::mem::replace(&mut self.held, rest), stopped: false, held: keep }
     }
 
     fn finish(&mut self) -> Said {
-        Said { text: std::mem::take(&mut self.held), stopped: false }
+        Said { text: std::mem::take(&mut self.held), stopped: false, held: 0 }
     }
 }
 
@@ -122,6 +123,8 @@ pub struct Model {
     pub passes: Arc<AtomicU32>,
     /// The next pass panics.
     pub panics: Arc<AtomicBool>,
+    /// The next cache panics.
+    pub cache_panics: Arc<AtomicBool>,
 }
 
 /// A text with three of these makes a pass panic.
@@ -139,6 +142,7 @@ impl LanguageModel for Model {
     }
 
     fn new_cache(&self) -> Result<SimCache, ModelError> {
+        assert!(!self.cache_panics.swap(false, Ordering::Relaxed), "told to");
         self.sim.new_cache()
     }
 
@@ -220,7 +224,8 @@ impl Server {
             sim: sim.clone(),
             pass: setup.pass,
             passes: Arc::default(),
-            panics: Arc::new(AtomicBool::new(false)),
+            panics: Arc::default(),
+            cache_panics: Arc::default(),
         };
         let drafter: Box<dyn Drafter> = match setup.draft {
             Some(agreement) => {

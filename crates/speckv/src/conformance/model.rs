@@ -24,6 +24,7 @@ pub fn check_model<M: LanguageModel>(model: &M) -> Result<(), String> {
     rows_are_shaped_and_finite(model, &tokens, &whole)?;
     splitting_changes_nothing(model, &tokens, &whole)?;
     truncating_equals_a_fresh_start(model, &tokens, &other)?;
+    copying_equals_reading(model, &tokens, &other, &whole)?;
     company_changes_nothing(model, &tokens, &other, &whole)?;
     errors_change_nothing(model, &tokens, &whole)
 }
@@ -107,6 +108,40 @@ fn truncating_equals_a_fresh_start<M: LanguageModel>(
         if let Some(position) = same(&got, &fresh[keep..]) {
             return Err(format!(
                 "after truncating to {keep}, token {position} fed has other logits than in a fresh cache"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A cache that cannot copy must stay as it is.
+fn copying_equals_reading<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+    other: &[Token],
+    whole: &[Vec<f32>],
+) -> Result<(), String> {
+    let len = tokens.len();
+    let mut logits = Logits::new();
+    let mut from = model.new_cache().map_err(words)?;
+    model.forward(&mut [Feed { cache: &mut from, tokens, rows: 0 }], &mut logits).map_err(words)?;
+    for keep in [0, 1, len / 2, len - 1] {
+        let mut cache = model.new_cache().map_err(words)?;
+        let before = &other[..len / 2];
+        model.forward(&mut [Feed { cache: &mut cache, tokens: before, rows: 0 }], &mut logits).map_err(words)?;
+        ensure(!cache.copy_from(&from, len + 1) && cache.len() == before.len(), || {
+            "more positions were copied than were held".into()
+        })?;
+        if !cache.copy_from(&from, keep) {
+            return ensure(cache.len() == before.len(), || "a cache that was not copied has another length".into());
+        }
+        ensure(cache.len() == keep && from.len() == len, || format!("copied {keep}, the cache holds {}", cache.len()))?;
+        let rest = &tokens[keep..];
+        model.forward(&mut [Feed { cache: &mut cache, tokens: rest, rows: rest.len() }], &mut logits).map_err(words)?;
+        let got: Vec<_> = (0..rest.len()).map(|row| logits.row(row).to_vec()).collect();
+        if let Some(position) = same(&got, &whole[keep..]) {
+            return Err(format!(
+                "after copying {keep} positions, token {position} has other logits than after reading"
             ));
         }
     }

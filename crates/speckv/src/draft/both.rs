@@ -62,6 +62,13 @@ impl<D: Drafter> Drafter for Both<D> {
         self.other.catch_up(pair.other, tokens)
     }
 
+    fn copy(&mut self, from: Slot, to: Slot, len: usize) {
+        if let (Some(&from), Some(&to)) = (self.slots.get(from), self.slots.get(to)) {
+            self.ngram.copy(from.ngram, to.ngram, len);
+            self.other.copy(from.other, to.other, len);
+        }
+    }
+
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         for ask in asks.iter_mut() {
             let pair = *self.slots.get_mut(ask.slot)?;

@@ -64,6 +64,12 @@ pub trait Drafter: Send {
         Ok(())
     }
 
+    /// Copies to `to` what was read for `from`, up to position `len`, where that is more than was read for `to`. May do nothing: what is missing is
+    /// read later.
+    fn copy(&mut self, from: Slot, to: Slot, len: usize) {
+        let _ = (from, to, len);
+    }
+
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.
     ///
     /// # Errors

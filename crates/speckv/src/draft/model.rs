@@ -145,6 +145,19 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
         Ok(())
     }
 
+    fn copy(&mut self, from: Slot, to: Slot, len: usize) {
+        let Some(mut cache) = self.slots.get_mut(to).ok().and_then(Option::take) else { return };
+        if let Some(from) = self.slots.get(from).and_then(Option::as_ref) {
+            let len = len.min(from.len());
+            if len > cache.len() {
+                let _ = cache.copy_from(from, len); // what cannot be copied is read
+            }
+        }
+        if let Ok(place) = self.slots.get_mut(to) {
+            *place = Some(cache);
+        }
+    }
+
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         let outcome = self.read(asks).and_then(|()| self.answer(asks));
         self.put_back();

@@ -117,6 +117,20 @@ impl<M: LanguageModel> Engine<M> {
         Ok(sequence.cache.len())
     }
 
+    /// Copies to `to` what target and draft have read for `from` of the beginning that both texts share, where that is more than they have read for
+    /// `to`. Returns the number of tokens that the target need not read; it is as before where the model's caches cannot be copied.
+    pub fn copy_read(&mut self, from: &Sequence<M>, to: &mut Sequence<M>) -> usize {
+        let common = from.read_of(&to.tokens).min(to.tokens.len() - 1);
+        if common > to.cache.len() && to.cache.copy_from(&from.cache, common) {
+            if let Some(len) = to.draft_keeps.take() {
+                self.drafter.truncate(to.slot, len);
+            }
+            let draft = from.draft_keeps.map_or(common, |keeps| keeps.min(common));
+            self.drafter.copy(from.slot, to.slot, draft);
+        }
+        to.cache.len()
+    }
+
     /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and the step may be tried again. The sequences are
     /// those that were given to [`step`](Engine::step); does nothing to one that was not in the middle of a step.
     pub fn recover(&mut self, sequences: &mut [&mut Sequence<M>]) {

@@ -1,12 +1,14 @@
 //! From flags, environment and file to what the server will do.
 
+mod file;
+
 use std::{path::Path, time::Duration};
 
+use file::Origin;
 use speckv_serve::settings::FileSettings;
 
 use crate::{
-    args::{DraftChoice, LogFormat, ModelOptions, SamplingOptions, ServeArgs},
-    controllers,
+    args::{LogFormat, ModelOptions, SamplingOptions, ServeArgs},
     failure::{Failure, Outcome},
     units,
 };
@@ -26,6 +28,8 @@ pub struct ServeSettings {
     pub parallel: Option<usize>,
     /// Answers that may wait.
     pub queue: usize,
+    /// Connections at a time.
+    pub connections: usize,
     /// Bytes for keys and values.
     pub kv_bytes: u64,
     /// Rows of prompts in a pass that others share.
@@ -42,6 +46,9 @@ pub struct ServeSettings {
 
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_PARALLEL: usize = 8;
+const DEFAULT_CONNECTIONS: usize = 512;
+/// Connections beyond those of answers, for health, metrics and refusals.
+const SPARE_CONNECTIONS: usize = 64;
 const DEFAULT_KV_MEGABYTES: u64 = 2048;
 /// Sequences that may rest beyond those that run, if there is memory.
 const MOST_RESTING: usize = 16;
@@ -52,68 +59,58 @@ const MOST_RESTING: usize = 16;
 /// A file that cannot be read, or values in it that a flag would not take.
 pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
-    let config = args.config.as_deref();
+    let origin = Origin(args.config.as_deref());
     let mut models = args.models;
-    let in_file = |key: &str, message: String| {
-        let path = config.map_or_else(|| "the settings file".into(), |path| path.display().to_string());
-        let (message, hint) = message.split_once("\nhint: ").map_or((message.as_str(), ""), |parts| parts);
-        let hint = if hint.is_empty() { "`speckv serve --help` shows every option and its range" } else { hint };
-        Failure::usage(format!("{path}: {key}: {message}"), hint)
-    };
-    models.model = models.model.or(file.model);
-    if models.draft.is_none() {
-        let draft = file.draft.map(|text| text.parse::<DraftChoice>());
-        models.draft = draft.transpose().map_err(|message| in_file("draft", message))?;
-    }
-    if models.controller.is_none() {
-        let controller = file.controller.map(|text| controllers::parse(&text));
-        models.controller = controller.transpose().map_err(|message| in_file("controller", message))?;
-    }
-    let ranged = |key: &str, value: Option<u64>, least: u64, most: u64| match value {
-        Some(value) if !(least..=most).contains(&value) => {
-            Err(in_file(key, format!("expected a whole number from {least} to {most}, got {value}")))
-        }
-        other => Ok(other),
-    };
-    let count = |key: &str, flag: Option<usize>, file: Option<usize>, least: u64, most: u64| match flag {
+    file::under(&mut models, &args.given, &file, origin)?;
+    let number = |key: &str, flag: Option<u64>, file: Option<u64>, least: u64, most: u64| match flag {
         Some(value) => Ok(Some(value)),
-        None => ranged(key, file.map(|value| value as u64), least, most).map(|value| value.map(|value| value as usize)),
+        None => origin.ranged(key, file, least, most),
     };
-    models.gamma = count("gamma", models.gamma, file.gamma, 1, controllers::MAX_GAMMA as u64)?;
-    models.ctx = count("ctx", models.ctx, file.ctx, 2, 16_777_216)?;
-    models.threads = count("threads", models.threads, file.threads, 1, 1024)?;
-    let kv_memory =
-        args.kv_memory.map_or_else(|| ranged("kv-memory", file.kv_memory, 1, 16_777_216), |mb| Ok(Some(mb)))?;
-    let request_timeout = args
-        .request_timeout
-        .map_or_else(|| ranged("request-timeout", file.request_timeout, 1, 604_800), |s| Ok(Some(s)))?;
-    let stop_timeout =
-        args.stop_timeout.map_or_else(|| ranged("stop-timeout", file.stop_timeout, 0, 86_400), |s| Ok(Some(s)))?;
+    let kv_memory = number("kv-memory", args.kv_memory, file.kv_memory, 1, 16_777_216)?;
+    let request_timeout = number("request-timeout", args.request_timeout, file.request_timeout, 1, 604_800)?;
+    let stop_timeout = number("stop-timeout", args.stop_timeout, file.stop_timeout, 0, 86_400)?;
     let log_format = match (args.log_format, file.log_format.as_deref()) {
         (Some(format), _) => format,
         (None, None | Some("text")) => LogFormat::Text,
         (None, Some("json")) => LogFormat::Json,
-        (None, Some(other)) => return Err(in_file("log-format", format!("expected text or json, got {other:?}"))),
+        (None, Some(other)) => return Err(origin.wrong("log-format", &format!("expected text or json, got {other:?}"))),
     };
     let api_keys = args.api_key.or(file.api_keys).unwrap_or_default();
     if api_keys.iter().any(|key| key.trim().is_empty()) {
         return Err(Failure::usage("an API key is empty", "leave the key away to ask for none"));
     }
+    let parallel = origin.count("parallel", args.parallel, file.parallel, 1, 256)?;
+    let queue = origin.count("queue", args.queue, file.queue, 1, 100_000)?.unwrap_or(64);
+    let asked = origin.count("connections", args.connections, file.connections, 2, 1_000_000)?;
+    let connections = connections(asked, queue, parallel.unwrap_or(DEFAULT_PARALLEL))?;
     let settings = ServeSettings {
         host: args.host.or(file.host).unwrap_or_else(|| "127.0.0.1".into()),
         port: args.port.or(file.port).unwrap_or(DEFAULT_PORT),
         api_keys,
         alias: args.alias.or(file.alias),
-        parallel: count("parallel", args.parallel, file.parallel, 1, 256)?,
-        queue: count("queue", args.queue, file.queue, 1, 100_000)?.unwrap_or(64),
+        parallel,
+        queue,
+        connections,
         kv_bytes: kv_memory.unwrap_or(DEFAULT_KV_MEGABYTES) * 1_000_000,
-        prefill_chunk: count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?.unwrap_or(32),
-        max_body: count("max-body", args.max_body, file.max_body, 1024, 1 << 30)?.unwrap_or(4 << 20),
+        prefill_chunk: origin.count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?.unwrap_or(32),
+        max_body: origin.count("max-body", args.max_body, file.max_body, 1024, 1 << 30)?.unwrap_or(4 << 20),
         request_timeout: Duration::from_secs(request_timeout.unwrap_or(600)),
         stop_timeout: Duration::from_secs(stop_timeout.unwrap_or(30)),
         log_format,
     };
     Ok((settings, models))
+}
+
+/// Connections at a time: every answer that waits or runs holds one, and one more must be free to say that the queue is full.
+fn connections(asked: Option<usize>, queue: usize, parallel: usize) -> Outcome<usize> {
+    match asked {
+        Some(asked) if asked <= queue => Err(Failure::usage(
+            format!("--connections {asked} never fills a queue of {queue}: an answer that waits holds a connection"),
+            format!("give --connections {} or more, or a smaller --queue", queue + parallel + 1),
+        )),
+        Some(asked) => Ok(asked),
+        None => Ok(DEFAULT_CONNECTIONS.max(queue + parallel + SPARE_CONNECTIONS)),
+    }
 }
 
 fn read(path: &Path) -> Outcome<FileSettings> {
@@ -176,7 +173,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Cli, Command, DraftChoice, DraftHead};
 
     fn resolved(words: &[&str]) -> Outcome<(ServeSettings, ModelOptions)> {
         let words = ["speckv", "serve"].iter().chain(words);
@@ -206,6 +203,12 @@ mod tests {
             ("draft = \"self:q9\"", "draft"),
             ("controller = \"fast\"", "controller"),
             ("log-format = \"xml\"", "log-format"),
+            ("kv = \"f8\"", "kv"),
+            ("compression = \"q9\"", "compression"),
+            ("draft-compression = \"q9\"", "draft-compression"),
+            ("draft-head = 0", "draft-head"),
+            ("connections = 1", "connections"),
+            ("no-lookup = 1", "invalid type"),
             ("api-keys = [\" \"]", "API key"),
             ("prot = 1", "unknown field"),
         ] {
@@ -217,6 +220,60 @@ mod tests {
         }
         let absent = folder.path().join("absent.toml").display().to_string();
         assert!(resolved(&["--config", &absent]).expect_err("no file").message().contains("absent.toml"));
+    }
+
+    #[test]
+    fn options_with_a_default_give_way_to_the_file_and_flags_do_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.toml");
+        let text = "kv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \"asis\"\ndraft-head = \"whole\"\nno-lookup = true\n\
+                    recalibrate = true\npaper-weights = \"w.npz\"\n";
+        std::fs::write(&path, text).expect("a file");
+        let config = path.display().to_string();
+        let (_, models) = resolved(&["--config", &config]).expect("settings");
+        let told = |models: &ModelOptions| {
+            let (weights, draft) = (&models.weights, &models.weights.draft);
+            format!("{} {} {}", models.kv.0, weights.compression, draft.draft_compression)
+        };
+        assert_eq!((told(&models).as_str(), models.weights.draft.draft_head), ("q8_0 int8 asis", DraftHead::Whole));
+        assert!(models.no_lookup && models.recalibrate);
+        assert_eq!(models.paper_weights.as_deref(), Some(Path::new("w.npz")));
+        let words =
+            ["--kv", "f16", "--compression", "asis", "--draft-compression", "compact", "--draft-head", "100352"];
+        let (_, models) = resolved(&[&["--config", &config][..], &words].concat()).expect("settings");
+        let said = (told(&models), models.weights.draft.draft_head);
+        assert_eq!(
+            said,
+            ("f16 asis compact".into(), DraftHead::First(100_352)),
+            "a flag with its default value is a flag"
+        );
+    }
+
+    #[test]
+    fn every_option_may_stand_in_the_file() {
+        use clap::CommandFactory;
+
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("the command");
+        for option in serve.get_arguments().filter_map(clap::Arg::get_long) {
+            let key = if option == "api-key" { "api-keys" } else { option };
+            let elsewhere = ["config", "help", "quiet"].contains(&key); // the file itself, and what belongs to all commands
+            let known = speckv_serve::settings::SETTINGS.iter().any(|(name, _)| *name == key);
+            assert!(known != elsewhere, "--{option}");
+        }
+    }
+
+    #[test]
+    fn connections_are_enough_for_the_queue() {
+        let connections = |words: &[&str]| resolved(words).map(|(settings, _)| settings.connections);
+        assert_eq!(connections(&[]).expect("settings"), 512);
+        assert_eq!(connections(&["--queue", "1000", "--parallel", "4"]).expect("settings"), 1068);
+        assert_eq!(connections(&["--connections", "65"]).expect("settings"), 65);
+        let failure = connections(&["--connections", "64"]).expect_err("the queue is as large");
+        assert!(
+            failure.message().contains("queue of 64") && failure.hint().contains("--connections 73"),
+            "{failure:?}"
+        );
     }
 
     #[test]
