@@ -103,7 +103,7 @@ def plan(options, elapsed):
 
 def measure(options, prompts, servers, say, keep):
     """All rounds. Within a level the settings come in a new random order, each with the same prompts."""
-    order, blocks, turns = random.Random(options.seed), [], []
+    order, blocks, turns, quiet = random.Random(options.seed), [], [], machine.Quiet(say)
     begin = time.monotonic()
 
     def elapsed():
@@ -114,7 +114,8 @@ def measure(options, prompts, servers, say, keep):
     for number, clients in plan(options, elapsed):
         listed = work(order.sample(prompts, len(prompts)), clients, options.each, options.least)
         for setting in order.sample(options.settings, len(options.settings)):
-            turns.append({"round": number, "clients": clients, "setting": setting, "start_seconds": round(elapsed(), 1)})
+            state = quiet.before(f"{setting} with {clients} clients")
+            turns.append({"round": number, "clients": clients, "setting": setting, "start_seconds": round(elapsed(), 1), **state})
             server = servers[setting]
             answers = run_level(server.port, listed, clients, options.max_tokens, server.more(setting), options.answer_limit)
             blocks.append(Block(number, clients, setting, tuple(answers)))

@@ -33,7 +33,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="of an answer [%(default)s]")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="every setting runs once in each [%(default)s]")
     parser.add_argument("--llama", metavar="LIST", help=f"settings of llama-server: {settings.LLAMA_NAMES} [all]")
-    parser.add_argument("--speckv", metavar="LIST", help=f"settings of speckv: {settings.SPECKV_NAMES} [off, fixed-1 to -8, ngram/fixed-4]")
+    parser.add_argument("--speckv", metavar="LIST", help=f"settings of speckv: {settings.SPECKV_NAMES} [off, speckv, fixed-1 to -8, ngram/fixed-4]")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of both [%(default)s]")
     parser.add_argument("--context", type=int, default=2048, metavar="N", help="of both [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="of the settings' order [%(default)s]")
@@ -88,10 +88,12 @@ def measure(options, prompts, binaries, say, keep):
     engines = {"llama": LlamaServer, "speckv": SpeckvRun}
     order = random.Random(options.seed)
     samples, turns = [], []
+    quiet = machine.Quiet(say)
     start = time.monotonic()
     for round_number in range(options.rounds):
         for place, setting in enumerate(order.sample(options.settings, len(options.settings))):
-            turns.append({"round": round_number, "setting": setting, "start_seconds": round(time.monotonic() - start, 1)})
+            state = quiet.before(setting)
+            turns.append({"round": round_number, "setting": setting, "start_seconds": round(time.monotonic() - start, 1), **state})
             engine = settings.engine_of(setting)
             with engines[engine](binaries[engine], setting, options) as runner:
                 runner.warm_up()

@@ -5,16 +5,16 @@ import re
 MOST_DRAFTED = 8
 
 LLAMA_NAMES = "plain, ngram, draft-N and draft-N-pP (N drafted tokens at most, draft probability P at least)"
-SPECKV_NAMES = "off, a controller such as fixed-4 (with the draft model), ngram/CONTROLLER"
+SPECKV_NAMES = "off, a controller such as speckv, fixed-4 or entropy:adaedl (with the draft model), ngram/CONTROLLER"
 
 LLAMA_ALL = ["plain", "ngram"] + [
     f"draft-{n}{p}" for p in ("", "-p0.75") for n in range(1, MOST_DRAFTED + 1)
 ]
-SPECKV_ALL = ["off"] + [f"fixed-{n}" for n in range(1, MOST_DRAFTED + 1)] + ["ngram/fixed-4"]
+SPECKV_ALL = ["off", "speckv"] + [f"fixed-{n}" for n in range(1, MOST_DRAFTED + 1)] + ["ngram/fixed-4"]
 
 # Two engines, a draft each, and the peer without one: enough to see that everything works.
 LLAMA_QUICK = ["plain", "draft-3"]
-SPECKV_QUICK = ["fixed-3"]
+SPECKV_QUICK = ["speckv"]
 
 PLAIN = {"llama": "llama:plain", "speckv": "speckv:off"}
 
@@ -65,6 +65,6 @@ def _speckv(name, model, draft):
         return start + ["--draft", "none"]
     drafter, slash, controller = name.rpartition("/")
     # Whether there is such a controller, speckv itself must say: it has more of them than this file can know.
-    if (slash and drafter != "ngram") or not re.fullmatch(r"[a-z][a-z0-9.-]*", controller):
+    if (slash and drafter != "ngram") or not re.fullmatch(r"[a-z][a-z0-9.:+-]*", controller):
         raise UnknownSetting(f"{name!r} is no setting of speckv; there are {SPECKV_NAMES}")
     return start + ["--draft", "ngram" if slash else draft, "--controller", controller]

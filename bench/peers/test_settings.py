@@ -21,16 +21,19 @@ class SettingsTest(unittest.TestCase):
         fixed = ["--model", "T", "--draft", "D", "--controller", "fixed-4"]
         self.assertEqual(arguments("speckv:fixed-4", "T", "D"), fixed)
         self.assertIn("ngram", arguments("speckv:ngram/fixed-4", "T", "D"))
+        for controller in ("speckv", "entropy:adaedl", "chain+fixed:4", "confidence:0.4"):
+            self.assertEqual(arguments(f"speckv:{controller}", "T", "D"), fixed[:-1] + [controller])
 
     def test_the_default_lists_cover_what_is_compared(self):
         self.assertEqual(len(parse("llama", ",".join(LLAMA_ALL))), 2 + 8 * 2)
-        self.assertEqual(len(parse("speckv", ",".join(SPECKV_ALL))), 10)
+        self.assertEqual(len(parse("speckv", ",".join(SPECKV_ALL))), 11)
+        self.assertIn("speckv", SPECKV_ALL, "the default controller is what users get")
 
     def test_unknown_names_are_refused(self):
         for name in ("draft", "draft-0", "draft-3-p2", "spec", "plain "[:-1] + "x"):
             with self.assertRaises(UnknownSetting, msg=name):
                 parse("llama", name)
-        for name in ("Fixed", "model/fixed-4", "ngram/", "--json"):
+        for name in ("Fixed", "model/fixed-4", "ngram/", "--json", ":adaedl", "+fixed", "fixed 4"):
             with self.assertRaises(UnknownSetting, msg=name):
                 parse("speckv", name)
 

@@ -34,7 +34,7 @@ pub struct Tiny {
     pub vocab_size: usize,
     /// Longest context.
     pub context_length: usize,
-    /// Biases of query, key and value.
+    /// Biases of query, key and value, and where the family can have one, of the output.
     pub biases: bool,
     /// Output head and embedding are one matrix.
     pub tied: bool,
@@ -223,7 +223,8 @@ impl Tiny {
                 tensors.push(matrix(&mut random, &name(&format!("{part}.weight")), rows, columns, self.sharpness));
             }
             if self.biases {
-                for (part, rows) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {
+                let parts = [("attn_q", queries), ("attn_k", keys), ("attn_v", keys), ("attn_output", hidden)];
+                for (part, rows) in parts.into_iter().take(if self.architecture == "qwen2" { 3 } else { 4 }) {
                     tensors.push(vector(&mut random, &name(&format!("{part}.bias")), rows, 0.0));
                 }
             }

@@ -268,10 +268,37 @@ fn what_is_wrong_with_a_folder_is_named() {
         ),
         (add("model.layers.0.mlp.up_proj.bias", "F32"), vec!["model.layers.0.mlp.up_proj.bias", "llama"]),
         (add("model.layers.0.self_attn.q_proj.bias", "F64"), vec!["F32, F16 or BF16", "F64"]),
-        (add("model.layers.0.self_attn.q_proj.bias", "F32"), vec!["model.layers.0.self_attn.q_proj.bias", "shape"]),
+        (
+            add("model.layers.0.self_attn.q_proj.bias", "F32"),
+            vec!["model.layers.0.self_attn.q_proj.bias is in the file"],
+        ),
         (config("model_type", json!("gpt_oss")).1, vec!["gpt_oss", "supported are llama"]),
         (config("hidden_size", Value::Null).1, vec!["no \"hidden_size\""]),
         (config("num_hidden_layers", json!(3)).1, vec!["model.layers.2.", "missing"]),
+        (
+            config("num_hidden_layers", json!(1)).1,
+            vec!["model.layers.1.", "1 layers, as \"num_hidden_layers\" in config.json says"],
+        ),
+        (
+            config("attention_bias", json!(true)).1,
+            vec!["model.layers.0.self_attn.q_proj.bias is missing", "\"attention_bias\" in config.json"],
+        ),
+        (
+            refusal(&Tiny { biases: true, ..tiny.clone() }, 1, |folder| {
+                edit(folder, "config.json", |config| config["attention_bias"] = Value::Null);
+            }),
+            vec!["self_attn.q_proj.bias is in the file", "\"attention_bias\" in config.json is not true"],
+        ),
+        (
+            refusal(&Tiny { architecture: "qwen2", ..tiny.clone() }, 1, |_| {}),
+            vec!["model.layers.0.self_attn.q_proj.bias is missing"],
+        ),
+        (
+            refusal(&Tiny { architecture: "qwen2", biases: true, ..tiny.clone() }, 1, |folder| {
+                edit(folder, "config.json", |config| config["attention_bias"] = json!(false));
+            }),
+            vec!["attention_bias: expected true", "got false"],
+        ),
         (config("vocab_size", json!(300)).1, vec!["model.embed_tokens.weight", "300"]),
         (config("head_dim", json!(32)).1, vec!["self_attn.q_proj.weight", "shape"]),
         (

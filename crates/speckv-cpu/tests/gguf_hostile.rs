@@ -38,6 +38,19 @@ fn visit(file: &Gguf) {
     }
 }
 
+#[test]
+fn a_part_of_a_split_model_is_refused_with_the_way_to_join_it() {
+    let part = |count: u16| {
+        let mut writer = Writer::new();
+        writer.set("split.no", 1_u16).set("split.count", count);
+        Gguf::from_bytes(writer.to_bytes().unwrap())
+    };
+    let error = part(3).unwrap_err();
+    assert!(error.to_string().contains("part 2 of 3"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("llama-gguf-split --merge")));
+    part(1).expect("a model that was joined, or never split");
+}
+
 /// Little pieces that make a file by hand.
 #[derive(Default)]
 struct Raw(Vec<u8>);

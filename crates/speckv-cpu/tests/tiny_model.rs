@@ -43,7 +43,7 @@ fn shapes() -> Vec<Tiny> {
         Tiny { architecture: "qwen2", biases: true, tied: true, kv_heads: 1, ..small.clone() },
         Tiny { rope_factors: true, kv_heads: 4, vocab_size: 300, ..small.clone() },
         Tiny { hidden: 48, heads: 3, kv_heads: 3, feed_forward: 40, tensor_type: TensorType::F32, ..small.clone() },
-        Tiny { architecture: "qwen2", hidden: 224, heads: 14, kv_heads: 1, feed_forward: 32, ..small },
+        Tiny { architecture: "qwen2", hidden: 224, heads: 14, kv_heads: 1, feed_forward: 32, biases: true, ..small },
     ];
     let types = TensorType::ALL.into_iter().enumerate();
     shapes.extend(types.map(|(i, tensor_type)| {
@@ -261,6 +261,20 @@ fn what_is_wrong_with_a_file_is_named() {
     assert!(heads.contains("attention.head_count_kv"), "{heads}");
     let small_heads = load(Tiny { heads: 8, kv_heads: 8, ..Tiny::default() }, None).to_string();
     assert!(small_heads.contains("attention.key_length"), "{small_heads}");
+    let unbiased = load(Tiny { architecture: "qwen2", ..Tiny::default() }, None).to_string();
+    assert!(unbiased.contains("blk.0.attn_q.bias is missing") && unbiased.contains("the family qwen2"), "{unbiased}");
+}
+
+#[test]
+fn layers_that_the_metadata_do_not_count_are_not_overlooked() {
+    let mut bytes = Tiny { layers: 3, ..Tiny::default() }.to_bytes().unwrap();
+    let key = b"llama.block_count";
+    let place = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
+    assert_eq!(bytes[place], 3);
+    bytes[place] = 2;
+    let file = Arc::new(Gguf::from_bytes(bytes).unwrap());
+    let error = CpuModel::load(&file, &options(1), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("blk.2.") && error.contains("2 layers, as llama.block_count says"), "{error}");
 }
 
 #[test]

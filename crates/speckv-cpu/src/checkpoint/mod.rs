@@ -137,6 +137,21 @@ impl Checkpoint {
         }
     }
 
+    /// What says a fact that GGUF's metadata call so, for messages; of attention biases GGUF says nothing but by the family.
+    #[must_use]
+    pub fn said_by(&self, key: &str) -> String {
+        match self {
+            Checkpoint::Gguf(file) => {
+                let architecture = file.metadata().string("general.architecture").unwrap_or("the metadata");
+                match key {
+                    "attention_bias" => format!("the family {architecture}"),
+                    key => format!("{architecture}.{key}"),
+                }
+            }
+            Checkpoint::Folder(_) => format!("\"{}\" in config.json", Config::field(key)),
+        }
+    }
+
     /// Tells the system that a tensor's bytes are not needed in memory for now; see [`Gguf::release`].
     pub fn release(&self, tensor: &Stored<'_>) {
         match (self, tensor) {

@@ -104,6 +104,14 @@ pub enum GgufError {
         /// The alignment found.
         alignment: u64,
     },
+    /// One of several files that only together are a model.
+    #[error("expected a model in one file, got part {part} of {count} (`split.count`)")]
+    Split {
+        /// Its number, from 1.
+        part: u64,
+        /// How many there are.
+        count: u64,
+    },
     /// A tensor type without a decoder here.
     #[error("tensor `{name}`: {source}")]
     TensorType {
@@ -200,6 +208,9 @@ impl GgufError {
             Self::BigEndian { .. } => Some("convert the file with `gguf_convert_endian.py` of llama.cpp"),
             Self::Empty | Self::Truncated { .. } | Self::Count { .. } | Self::TensorOutside { .. } => {
                 Some("the download may be incomplete: fetch the file again")
+            }
+            Self::Split { .. } => {
+                Some("join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of llama.cpp")
             }
             Self::TensorType { .. } => Some("take the model in one of the supported types, for example Q4_K_M or Q8_0"),
             _ => None,

@@ -10,6 +10,10 @@ use super::{
     tensor, value,
 };
 
+/// Of how many files this is one, and which, from 0.
+const SPLIT_COUNT_KEY: &str = "split.count";
+const SPLIT_NUMBER_KEY: &str = "split.no";
+
 /// An open GGUF file: metadata in memory, tensors in place.
 #[derive(Debug)]
 pub struct Gguf {
@@ -96,6 +100,10 @@ impl Gguf {
         // The smallest entry: an empty key and a value of one byte.
         let metadata_count = cursor.count("metadata count", 8 + 4 + 1)?;
         let metadata = read_metadata(&mut cursor, metadata_count)?;
+        if let Some(count) = metadata.opt_u64(SPLIT_COUNT_KEY)?.filter(|&count| count > 1) {
+            let part = metadata.opt_u64(SPLIT_NUMBER_KEY)?.unwrap_or(0).saturating_add(1);
+            return Err(GgufError::Split { part, count });
+        }
 
         let mut tensors = Vec::new();
         let mut index = HashMap::new();

@@ -135,23 +135,23 @@ impl fmt::Display for Isa {
 
 /// Compiles generic kernels for one instruction set.
 macro_rules! versions {
-    ($module:ident, $simd:ty, $features:literal, [$($n:literal)*]) => {
+    ($module:ident, $simd:ty, $($features:literal)?, [$($n:literal)*]) => {
         mod $module {
             use super::*;
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             unsafe fn tile<F: Format, const N: usize>(args: &TileArgs) {
                 // SAFETY: passed on; the attribute gives the instruction set.
                 unsafe { tile::tile::<$simd, F, N>(args) }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             unsafe fn dense<E: Element, const N: usize>(args: &DenseArgs) {
                 // SAFETY: as above.
                 unsafe { dense::dense_tile::<$simd, E, N>(args) }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             unsafe fn attention<C: CacheFormat, const N: usize>(args: &AttentionArgs) {
                 // SAFETY: as above.
                 unsafe { attention::attention::<$simd, C, N>(args) }
@@ -178,28 +178,28 @@ macro_rules! versions {
                 }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
                 rows::rms_norm(x, weight, epsilon, out);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts, row: usize) {
                 // SAFETY: passed on.
                 unsafe { rows::quantize(x, parts, row) }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
                 rows::rms_norm_in_place(x, weight, epsilon);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
                 rows::glu(activation, gate, up, out);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn glu_quantize(
                 activation: Activation,
                 gate: &[f32],
@@ -212,29 +212,29 @@ macro_rules! versions {
                 unsafe { rows::glu_quantize(activation, gate, up, parts, first, block) }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
                 rows::rotate(head, cos, sin, interleaved);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn to_iq4_nl(values: &[f32], out: &mut [u8]) {
                 for (values, out) in values.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
                     *out = iq4_nl::pack(&iq4_nl::quantize(values));
                 }
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn add(x: &mut [f32], y: &[f32]) {
                 rows::add(x, y);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn scale(x: &mut [f32], factor: f32) {
                 rows::scale(x, factor);
             }
 
-            #[target_feature(enable = $features)]
+            $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn soft_cap(x: &mut [f32], cap: f32) {
                 rows::soft_cap(x, cap);
             }
@@ -250,6 +250,8 @@ versions!(with_avx2, avx2::Avx2, "avx2,fma,f16c", [1 2 3 4]);
 versions!(with_nothing, Portable, "sse2", [1 2 3 4]);
 #[cfg(target_arch = "aarch64")]
 versions!(with_nothing, Portable, "neon", [1 2 3 4]);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+versions!(with_nothing, Portable, , [1 2 3 4]);
 
 /// Calls a function of the version for `$isa`.
 macro_rules! dispatch {

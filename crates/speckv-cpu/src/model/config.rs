@@ -47,6 +47,8 @@ pub struct Config {
     pub embedding_scale: f32,
     /// Products of query and key are multiplied by this.
     pub attention_scale: f32,
+    /// Which of the attention's projections have biases.
+    pub biases: Biases,
     /// Logits become `cap * tanh(logit / cap)`.
     pub logit_cap: Option<f32>,
     /// Added to the stored weights of all norms.
@@ -55,6 +57,15 @@ pub struct Config {
     pub tied: Option<bool>,
     /// Tokens, if the file says so apart from the embedding's shape.
     pub vocab_size: Option<usize>,
+}
+
+/// Whether projections of the attention have biases, where family or file say so; `None` leaves it to the tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Biases {
+    /// Query, key and value.
+    pub query_key_value: Option<bool>,
+    /// Output.
+    pub output: Option<bool>,
 }
 
 /// Layers whose positions see only the latest ones: position `i` sees `i - window + 1` to `i`.
@@ -116,6 +127,8 @@ struct Family {
     interleaved_rope: bool,
     activation: Activation,
     query_key_norm: bool,
+    /// Query, key and value always have biases, the output never.
+    biases: bool,
     /// The family of Gemma: norms after attention and feed-forward part, norm weights stored less 1, scaled embeddings, and local layers.
     gemma: bool,
 }
@@ -127,6 +140,7 @@ const FAMILIES: [Family; 4] = [
         interleaved_rope: true,
         activation: Activation::Silu,
         query_key_norm: false,
+        biases: false,
         gemma: false,
     },
     Family {
@@ -135,6 +149,7 @@ const FAMILIES: [Family; 4] = [
         interleaved_rope: false,
         activation: Activation::Silu,
         query_key_norm: false,
+        biases: true,
         gemma: false,
     },
     Family {
@@ -143,6 +158,7 @@ const FAMILIES: [Family; 4] = [
         interleaved_rope: false,
         activation: Activation::Silu,
         query_key_norm: true,
+        biases: false,
         gemma: false,
     },
     Family {
@@ -151,6 +167,7 @@ const FAMILIES: [Family; 4] = [
         interleaved_rope: false,
         activation: Activation::Gelu,
         query_key_norm: true,
+        biases: false,
         gemma: true,
     },
 ];
@@ -212,6 +229,11 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What `config.json` calls a value that GGUF calls so.
+    pub(crate) fn field(name: &str) -> &str {
+        json::field(name)
+    }
+
     /// Query heads that share a key-value head.
     #[must_use]
     pub fn group(&self) -> usize {

@@ -18,7 +18,9 @@ mod weights;
 
 pub use cache::{CacheType, KvCache};
 pub use compression::{Compression, Role, UnknownCompression};
-pub use config::{Activation, Config, ConfigError, Rope, Sliding, supported_architectures, supported_model_types};
+pub use config::{
+    Activation, Biases, Config, ConfigError, Rope, Sliding, supported_architectures, supported_model_types,
+};
 pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
 use scratch::Scratch;

@@ -5,7 +5,7 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 use super::{
     cache::CacheType,
     compression::{Compression, Role},
-    config::{Config, ConfigError},
+    config::{Biases, Config, ConfigError},
 };
 use crate::{
     checkpoint::{Checkpoint, Stored},
@@ -81,6 +81,22 @@ pub enum LoadError {
     Missing {
         /// Its name.
         name: String,
+    },
+    /// A tensor is in the file that the metadata leave no room for: to overlook it would change what the model says.
+    #[error("the tensor {name} is in the file, expected {expected}")]
+    Unexpected {
+        /// Its name.
+        name: String,
+        /// What the metadata say.
+        expected: String,
+    },
+    /// A bias that the metadata speak of is not in the file.
+    #[error("the tensor {name} is missing, expected {expected}")]
+    MissingBias {
+        /// Its name.
+        name: String,
+        /// What the metadata say.
+        expected: String,
     },
     /// A tensor's shape contradicts the metadata.
     #[error("the tensor {name} has the shape {got:?}, expected {expected:?}")]
@@ -205,23 +221,49 @@ impl Loader<'_> {
         Ok(matrix)
     }
 
-    fn projection(&mut self, name: &str, rows: usize, columns: usize) -> Result<Projection, LoadError> {
-        Ok(Projection {
-            matrix: self.matrix(&format!("{name}.weight"), rows, columns)?,
-            bias: self.opt_vector(&format!("{name}.bias"), rows)?,
-        })
+    /// `biased` is what the blueprint says of the bias, if it says anything.
+    fn projection(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        biased: Option<bool>,
+    ) -> Result<Projection, LoadError> {
+        let matrix = self.matrix(&format!("{name}.weight"), rows, columns)?;
+        let bias = format!("{name}.bias");
+        let found = self.file.stored(&bias).is_some();
+        let (name, source) = (self.file.spelled(&bias), self.file.said_by("attention_bias"));
+        match biased {
+            Some(true) if !found => Err(LoadError::MissingBias { name, expected: format!("a bias, as {source} says") }),
+            Some(false) if found => {
+                Err(LoadError::Unexpected { name, expected: format!("none, as {source} is not true") })
+            }
+            _ => Ok(Projection { matrix, bias: self.opt_vector(&bias, rows)? }),
+        }
+    }
+
+    /// Refuses layers beyond those that the blueprint counts.
+    fn check_layers(&self, layers: usize) -> Result<(), LoadError> {
+        let beyond = |tensor: &Stored<'_>| {
+            let number = tensor.name().strip_prefix("blk.").and_then(|rest| rest.split('.').next());
+            number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number >= layers)
+        };
+        let Some(tensor) = self.file.contents().find(beyond) else { return Ok(()) };
+        let expected = format!("{layers} layers, as {} says", self.file.said_by("block_count"));
+        Err(LoadError::Unexpected { name: self.file.spelled(tensor.name()), expected })
     }
 
     fn layer(&mut self, config: &Config, layer: usize) -> Result<Layer, LoadError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (hidden, feed_forward) = (config.hidden, config.feed_forward);
         let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let Biases { query_key_value: biased, output: output_biased } = config.biases;
         Ok(Layer {
             attention_norm: self.norm(&name("attn_norm.weight"), hidden)?,
-            query: self.projection(&name("attn_q"), queries, hidden)?,
-            key: self.projection(&name("attn_k"), keys, hidden)?,
-            value: self.projection(&name("attn_v"), keys, hidden)?,
-            output: self.projection(&name("attn_output"), hidden, queries)?,
+            query: self.projection(&name("attn_q"), queries, hidden, biased)?,
+            key: self.projection(&name("attn_k"), keys, hidden, biased)?,
+            value: self.projection(&name("attn_v"), keys, hidden, biased)?,
+            output: self.projection(&name("attn_output"), hidden, queries, output_biased)?,
             query_norm: self.opt_norm(config.query_key_norm, &name("attn_q_norm.weight"), config.head_dim)?,
             key_norm: self.opt_norm(config.query_key_norm, &name("attn_k_norm.weight"), config.head_dim)?,
             attention_post_norm: self.opt_norm(config.post_norms, &name("post_attention_norm.weight"), hidden)?,
@@ -245,6 +287,7 @@ impl Weights {
         let total = file.contents().map(|tensor| tensor.byte_len() as u64).sum();
         let LoadOptions { compression, ref pool, .. } = *options;
         let mut loader = Loader { file, norm_offset: config.norm_offset, pool, compression, progress, done: 0, total };
+        loader.check_layers(config.layers)?;
         let embedding = file.stored(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?;
         let vocab_size = config.vocab_size.unwrap_or_else(|| embedding.shape().get(1).copied().unwrap_or(0));
         loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;

@@ -1,6 +1,6 @@
 //! Blueprints from GGUF metadata.
 
-use super::{Config, ConfigError, FAMILIES, GEMMA_PATTERN, Rope, Sliding};
+use super::{Biases, Config, ConfigError, FAMILIES, GEMMA_PATTERN, Rope, Sliding};
 use crate::gguf::Metadata;
 
 /// Layers of the one Gemma 3 (27B) whose products are scaled by the width per head, not by the head's own; no key says so.
@@ -78,6 +78,7 @@ impl Config {
             attention_scale: opt_float("attention.scale")?
                 .filter(|&scale| scale != 0.0)
                 .unwrap_or(1.0 / (width as f32).sqrt()),
+            biases: Biases { query_key_value: family.biases.then_some(true), output: None },
             logit_cap: opt_float("final_logit_softcapping")?.filter(|&cap| cap != 0.0),
             norm_offset: 0.0, // the converter has added it
             tied: None,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Activation, Config, ConfigError, FAMILIES, Family, GEMMA_PATTERN, Rope, Sliding};
+use super::{Activation, Biases, Config, ConfigError, FAMILIES, Family, GEMMA_PATTERN, Rope, Sliding};
 
 /// Fields of one object, read with the checks that foreign JSON needs.
 #[derive(Clone, Copy)]
@@ -143,6 +143,7 @@ impl Config {
             post_norms: family.gemma,
             embedding_scale: if family.gemma { (hidden as f32).sqrt() } else { 1.0 },
             attention_scale: 1.0 / scalar.unwrap_or(head_dim as f32).sqrt(),
+            biases: biases(fields, family)?,
             logit_cap: fields.opt_float("final_logit_softcapping")?,
             norm_offset: if family.gemma { 1.0 } else { 0.0 },
             tied: whole
@@ -172,6 +173,16 @@ fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
     };
     let expected = "bitsandbytes in 4 bits, or none: float32, float16 and bfloat16 are read, too";
     Err(wrong(KEY, expected, &got))
+}
+
+/// Which projections have biases. The library's Qwen 2 has them without a field that says so; the other families have none where nothing is said.
+fn biases(fields: Fields<'_>, family: &Family) -> Result<Biases, ConfigError> {
+    if family.biases {
+        fields.only("attention_bias", &true.into(), "true: query, key and value of this family have biases")?;
+        return Ok(Biases { query_key_value: Some(true), output: Some(false) });
+    }
+    let said = Some(fields.opt_bool("attention_bias")?.unwrap_or(false));
+    Ok(Biases { query_key_value: said, output: said })
 }
 
 /// Which layers see only the latest positions.
@@ -262,7 +273,7 @@ fn llama3_factors(base: f32, dim: usize, factor: f32, [low, high]: [f32; 2], con
 }
 
 /// What `config.json` calls a value that GGUF calls so.
-fn field(name: &str) -> &str {
+pub(super) fn field(name: &str) -> &str {
     match name {
         "block_count" => "num_hidden_layers",
         "embedding_length" => "hidden_size",
