@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use speckv::{
     controller::{Ending, Situation, Stepper},
     cost::{self, SharedPass},
-    draft::{Ask, Both, Drafter as Drafts, ModelDrafter, NgramDrafter, NoDrafter, Slot},
+    draft::{Ask, Both, Drafter as Drafts, ModelDrafter, NgramDrafter, NoDrafter, Proposal, Slot},
     model::LanguageModel,
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
@@ -30,6 +30,10 @@ use crate::{
 };
 
 const CLOSED: &str = "Drafter.open makes a new one";
+/// A draft that is no further behind reads the rest along with its first token (see `speckv::draft::ModelDrafter`), whatever the limit on reading.
+const READ_ALONG: usize = 4;
+/// Fewest tokens that a limit on reading may be: a pass over a few costs nearly what one over many does.
+const LEAST_READ: usize = 16;
 
 /// What all sequences share. Locks are taken in this order: this, the sequences in the order of their addresses, their controllers.
 struct Inner {
@@ -37,7 +41,75 @@ struct Inner {
     chains: Vec<Chain>,               // greedy ones, [asks]
     distributions: Vec<Distribution>, // not used where drafting is greedy, [asks]
     open: usize,
-    seconds: [Duration; 3],
+    work: Work,
+}
+
+/// What the last proposal took, by who did it.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    catch_up: Duration,
+    catch_up_tokens: usize,
+    model: Duration,
+    model_tokens: usize,
+    model_passes: usize,
+    lookup: Duration,
+    lookup_tokens: usize,
+    controllers: Duration,
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct DraftWork(Work);
+
+#[pymethods]
+impl DraftWork {
+    #[getter]
+    fn catch_up_seconds(&self) -> f64 {
+        self.0.catch_up.as_secs_f64()
+    }
+
+    #[getter]
+    fn catch_up_tokens(&self) -> usize {
+        self.0.catch_up_tokens
+    }
+
+    #[getter]
+    fn model_seconds(&self) -> f64 {
+        self.0.model.as_secs_f64()
+    }
+
+    #[getter]
+    fn model_tokens(&self) -> usize {
+        self.0.model_tokens
+    }
+
+    #[getter]
+    fn model_passes(&self) -> usize {
+        self.0.model_passes
+    }
+
+    #[getter]
+    fn lookup_seconds(&self) -> f64 {
+        self.0.lookup.as_secs_f64()
+    }
+
+    #[getter]
+    fn lookup_tokens(&self) -> usize {
+        self.0.lookup_tokens
+    }
+
+    #[getter]
+    fn controller_seconds(&self) -> f64 {
+        self.0.controllers.as_secs_f64()
+    }
+
+    fn __repr__(&self) -> String {
+        let Work { catch_up_tokens, model_tokens, model_passes, lookup_tokens, .. } = self.0;
+        format!(
+            "DraftWork({catch_up_tokens} tokens read, {model_tokens} of the model in {model_passes} passes, \
+             {lookup_tokens} of look-up)"
+        )
+    }
 }
 
 /// One text and what is known of its step.
@@ -86,11 +158,12 @@ struct Round<'a> {
     costs: Option<&'a cost::CostModel>,
     rows: Option<usize>,
     waiting: Option<usize>,
+    read_limit: usize,
 }
 
 impl Inner {
     fn propose(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
-        self.seconds = [Duration::ZERO; 3];
+        self.work = Work::default();
         for text in texts.iter() {
             text.abandon(self.drafter.as_mut());
         }
@@ -107,7 +180,7 @@ impl Inner {
         let mut drafting = Vec::with_capacity(texts.len());
         for index in 0..texts.len() {
             let pass = pass_of(texts, index, round);
-            drafting.push(self.decide(&mut *texts[index], round.limits[index], round.costs, pass)?);
+            drafting.push(self.decide(&mut *texts[index], index, round, pass)?);
         }
         let committed: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         let outcome = self.rounds(texts, &mut drafting, &committed);
@@ -117,22 +190,16 @@ impl Inner {
         outcome
     }
 
-    /// Plans the step of one text; whether it drafts.
-    fn decide(
-        &mut self,
-        text: &mut Text,
-        limit: usize,
-        costs: Option<&cost::CostModel>,
-        pass: SharedPass,
-    ) -> Outcome<bool> {
+    /// Plans the step of one text and lets the model catch up, as far as the limit on reading goes; whether it drafts.
+    fn decide(&mut self, text: &mut Text, index: usize, round: &Round<'_>, pass: SharedPass) -> Outcome<bool> {
         let slot = text.slot()?;
         let context = text.tokens.len();
-        let gamma_limit = if context == 0 { 0 } else { limit.min(MAX_GAMMA) };
+        let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
         let draft_behind = self.drafter.behind(slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(slot, &text.tokens) } else { None };
         let has_model = self.drafter.has_model();
         let mut stepper = lock(&text.stepper);
-        if let Some(costs) = costs {
+        if let Some(costs) = round.costs {
             stepper.set_cost(costs);
         }
         let start = Instant::now();
@@ -140,14 +207,23 @@ impl Inner {
         let remaining = usize::MAX;
         let situation = Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let plan = stepper.plan(&situation)?;
-        self.seconds[2] += start.elapsed();
+        self.work.controllers += start.elapsed();
         text.times = Times::default();
         text.drafts = plan.gamma > 0 && plan.source == Source::Model;
-        if text.drafts && draft_behind > 0 {
+        if text.drafts && draft_behind > READ_ALONG {
+            let left = draft_behind.saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
             let start = Instant::now();
-            self.drafter.catch_up(slot, &text.tokens)?;
-            text.times.catch_up = start.elapsed();
-            self.seconds[0] += text.times.catch_up;
+            self.drafter.catch_up(slot, &text.tokens[..context - left])?;
+            let read = draft_behind - self.drafter.behind(slot, context);
+            if read > 0 {
+                text.times.catch_up = start.elapsed();
+                self.work.catch_up += text.times.catch_up;
+                self.work.catch_up_tokens += read;
+            }
+            if left > 0 {
+                stepper.exhausted();
+                return Ok(false);
+            }
         }
         Ok(plan.gamma > 0)
     }
@@ -155,38 +231,21 @@ impl Inner {
     /// A token for each text that still drafts, until none does.
     fn rounds(&mut self, texts: &mut [&mut Text], drafting: &mut [bool], committed: &[usize]) -> Outcome<()> {
         while drafting.contains(&true) {
-            let count = drafting.iter().filter(|drafts| **drafts).count();
-            while self.chains.len() < count {
-                let chain = Chain::new(SamplingSettings::default());
-                self.chains
-                    .push(chain.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?);
-                self.distributions.push(Distribution::new());
-            }
-            let mut asks = Vec::with_capacity(count);
-            let mut rooms = self.chains.iter_mut().zip(&mut self.distributions);
-            for (index, text) in texts.iter().enumerate().filter(|(index, _)| drafting[*index]) {
-                let Some((chain, distribution)) = rooms.next() else { break };
-                let (slot, source) = (text.slot()?, lock(&text.stepper).source());
-                let drafted = text.tokens.len() - committed[index];
-                asks.push(Ask {
-                    slot,
-                    source,
-                    tokens: &text.tokens,
-                    drafted,
-                    chain,
-                    uniform: 0.0,
-                    distribution,
-                    proposal: None,
-                });
-            }
             let start = Instant::now();
-            self.drafter.propose(&mut asks)?;
+            // Apart, so that each has its own time: a token of the model takes a thousand times as long as one that was looked up.
+            let mut proposals = vec![None; texts.len()];
+            let lookup = self.ask(Source::Ngram, texts, drafting, committed, &mut proposals)?;
+            let model = self.ask(Source::Model, texts, drafting, committed, &mut proposals)?;
             let elapsed = start.elapsed();
-            self.seconds[1] += elapsed;
-            let proposals: Vec<_> = asks.iter().map(|ask| ask.proposal).collect();
-            drop(asks);
-            let asked = texts.iter_mut().zip(drafting.iter_mut()).filter(|(_, drafts)| **drafts);
-            for ((text, drafts), proposal) in asked.zip(proposals) {
+            self.work.lookup += lookup.0;
+            self.work.lookup_tokens += lookup.1;
+            if model.1 > 0 {
+                self.work.model += model.0;
+                self.work.model_tokens += model.1;
+                self.work.model_passes += 1;
+            }
+            let asked = texts.iter_mut().zip(drafting.iter_mut()).zip(proposals).filter(|((_, drafts), _)| **drafts);
+            for ((text, drafts), proposal) in asked {
                 text.times.draft += elapsed;
                 let mut stepper = lock(&text.stepper);
                 let Some(proposal) = proposal else {
@@ -198,7 +257,7 @@ impl Inner {
                 let ends = text.end_tokens.contains(&proposal.token);
                 let start = Instant::now();
                 stepper.judge(Drafted { token: proposal.token, signals: proposal.signals }, ends)?;
-                self.seconds[2] += start.elapsed();
+                self.work.controllers += start.elapsed();
                 if stepper.kept().len() > kept {
                     text.tokens.push(proposal.token);
                 }
@@ -206,6 +265,43 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Asks one source for a token for each text that drafts by it; the time that took, and how many came.
+    fn ask(
+        &mut self,
+        source: Source,
+        texts: &[&mut Text],
+        drafting: &[bool],
+        committed: &[usize],
+        proposals: &mut [Option<Proposal>], // [texts]
+    ) -> Outcome<(Duration, usize)> {
+        let asked: Vec<usize> = (0..texts.len())
+            .filter(|&index| drafting[index] && lock(&texts[index].stepper).source() == source)
+            .collect();
+        if asked.is_empty() {
+            return Ok((Duration::ZERO, 0));
+        }
+        while self.chains.len() < asked.len() {
+            let chain = Chain::new(SamplingSettings::default());
+            self.chains
+                .push(chain.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?);
+            self.distributions.push(Distribution::new());
+        }
+        let mut asks = Vec::with_capacity(asked.len());
+        for ((&index, chain), distribution) in asked.iter().zip(&mut self.chains).zip(&mut self.distributions) {
+            let text = &*texts[index];
+            let drafted = text.tokens.len() - committed[index];
+            let (slot, tokens) = (text.slot()?, text.tokens.as_slice());
+            asks.push(Ask { slot, source, tokens, drafted, chain, uniform: 0.0, distribution, proposal: None });
+        }
+        let start = Instant::now();
+        self.drafter.propose(&mut asks)?;
+        let elapsed = start.elapsed();
+        for (ask, &index) in asks.iter().zip(&asked) {
+            proposals[index] = ask.proposal;
+        }
+        Ok((elapsed, asks.iter().filter(|ask| ask.proposal.is_some()).count()))
     }
 }
 
@@ -245,8 +341,7 @@ impl Drafter {
             (None, true) => Box::new(ngram()),
             (None, false) => Box::new(NoDrafter::new()),
         };
-        let inner =
-            Inner { drafter, chains: Vec::new(), distributions: Vec::new(), open: 0, seconds: [Duration::ZERO; 3] };
+        let inner = Inner { drafter, chains: Vec::new(), distributions: Vec::new(), open: 0, work: Work::default() };
         Ok(Drafter { inner: Arc::new(Mutex::new(inner)), has_model })
     }
 
@@ -261,9 +356,8 @@ impl Drafter {
     }
 
     #[getter]
-    fn seconds(&self, py: Python<'_>) -> (f64, f64, f64) {
-        let [catch_up, draft, controllers] = py.detach(|| lock(&self.inner).seconds).map(|time| time.as_secs_f64());
-        (catch_up, draft, controllers)
+    fn work(&self, py: Python<'_>) -> DraftWork {
+        DraftWork(py.detach(|| lock(&self.inner).work))
     }
 
     #[pyo3(signature = (controller, tokens = None, *, end_tokens = Vec::new()))]
@@ -304,7 +398,8 @@ impl Drafter {
         Ok(DraftSequence { inner: Arc::clone(&self.inner), text: Arc::new(Mutex::new(text)), controller })
     }
 
-    #[pyo3(signature = (sequences, gamma_limits = None, *, costs = None, rows = None, waiting = None))]
+    #[pyo3(signature = (sequences, gamma_limits = None, *, costs = None, rows = None, waiting = None, read_limit = None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn propose(
         &self,
         py: Python<'_>,
@@ -313,8 +408,14 @@ impl Drafter {
         costs: Option<&CostModel>,
         rows: Option<usize>,
         waiting: Option<usize>,
+        read_limit: Option<usize>,
     ) -> PyResult<Vec<Vec<Token>>> {
         let limits = limits(gamma_limits, sequences.len())?;
+        let read_limit = read_limit.unwrap_or(usize::MAX);
+        if read_limit < LEAST_READ {
+            let message = format!("read_limit: expected at least {LEAST_READ} tokens, got {read_limit}");
+            return Err(Fault::argument(message, "None reads whatever was missed at once").into());
+        }
         for (index, sequence) in sequences.iter().enumerate() {
             if !Arc::ptr_eq(&sequence.get().inner, &self.inner) {
                 return Err(Fault::argument("expected sequences of this drafter, got another one's", CLOSED).into());
@@ -331,7 +432,7 @@ impl Drafter {
             let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
             let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
             let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
-            let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting };
+            let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
             inner.propose(&mut texts, &round)?;
             let kept = |stepper: &Stepper| stepper.kept().iter().map(|drafted| drafted.token).collect();
             Ok::<_, Fault>(texts.iter().map(|text| kept(&lock(&text.stepper))).collect())

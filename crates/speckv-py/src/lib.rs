@@ -36,7 +36,7 @@ mod _native {
     use super::{
         controller::{Controller, controllers},
         cost::{CostModel, PassCurve},
-        drafter::{DraftSequence, Drafter},
+        drafter::{DraftSequence, DraftWork, Drafter},
         evaluation::judge_evaluation,
         grid::{StepGrid, block_order},
         lab::{Trace, TraceFolder, replay},

@@ -269,6 +269,47 @@ def test_costs_and_load_reach_the_controllers(draft):
     assert drafted(costs=steep, rows=12, waiting=12) < drafted(costs=steep)
 
 
+def test_the_models_time_and_tokens_are_counted_apart_from_those_of_look_up(draft):
+    """One sequence drafts by the model while another looks up, in the same call."""
+    drafter = Drafter(draft)
+    model = drafter.open(Controller("fixed:4"), [100, 17, 3])
+    lookup = drafter.open(Controller("chain+fixed:4"), [1, 2, 3, 4, 5, 6] * 3)
+    proposals = drafter.propose([model, lookup], 4)
+    assert [len(proposal) for proposal in proposals] == [4, 4]
+    work = drafter.work
+    assert (work.model_tokens, work.model_passes, work.lookup_tokens) == (4, 4, 4)
+    assert work.model_seconds > work.lookup_seconds > 0.0 and work.controller_seconds > 0.0
+    assert (work.catch_up_tokens, work.catch_up_seconds) == (0, 0.0)
+    drafter.propose([lookup], 4)
+    assert (drafter.work.model_tokens, drafter.work.model_seconds, drafter.work.lookup_tokens) == (0, 0.0, 4)
+    with pytest.raises(AttributeError):
+        work.model_tokens = 3  # type: ignore[misc]
+
+
+def test_what_the_model_missed_is_read_in_parts_and_drafted_when_it_is_read(draft):
+    prompt = [(7 * place) % 250 + 1 for place in range(101)]
+    whole, parts = (Drafter(draft, lookup=False) for _ in range(2))
+    expected = whole.propose([whole.open(Controller("fixed:3"), prompt)], 3)
+    assert whole.work.catch_up_tokens == 100 and whole.work.catch_up_seconds > 0.0
+    first, second = (parts.open(Controller("fixed:3"), prompt) for _ in range(2))
+    read, drafted = [], []
+    for _ in range(8):
+        proposals = parts.propose([first, second], 3, read_limit=32)
+        read.append(parts.work.catch_up_tokens)
+        drafted.append([len(proposal) for proposal in proposals])
+        if drafted[-1] == [3, 3]:
+            break
+    assert 200 - 8 <= sum(read) <= 200 and max(read) <= 32, read
+    assert drafted[:3] == [[0, 0]] * 3 and [3, 0] in drafted, "the first is drafted for while the second is read"
+    assert proposals == expected * 2, "what was read in parts says the same"
+    first.observe(3, 7)  # all accepted: its last token is still to be read
+    third = parts.open(Controller("fixed:3"), prompt)
+    [reading, drafting] = parts.propose([third, first], 3, read_limit=32)
+    assert (reading, len(drafting)) == ([], 3), "a draft that is a token behind need not wait for one that reads a prompt"
+    with pytest.raises(speckv.ArgumentError, match="read_limit"):
+        parts.propose([first], 3, read_limit=4)
+
+
 def test_look_up_in_one_text_knows_what_followed():
     text = NgramText([7, 1, 2, 3, 4, 9, 2, 3, 5, 1, 2, 3])
     found = text.lookup()

@@ -109,6 +109,46 @@ def test_the_context_bounds_the_text(pair):
         generate(target, draft, [1] * 513)
 
 
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("who", ["target", "draft"])
+def test_a_pass_that_breaks_off_between_two_layers_leaves_the_text_as_it_was(pair, who, error):
+    """The first layer has then stored its keys and values and the second has not."""
+    target, draft = pair
+    calls = 0
+
+    def break_off(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in fatal:
+            raise error("in the middle of a pass")
+
+    for fatal in ({1}, {2}, {4, 5, 9}):
+        calls = 0
+        text = Speculation(target, draft)
+        hook = (target if who == "target" else draft).model.layers[1].register_forward_pre_hook(break_off)
+        broken = 0
+        try:
+            while True:
+                try:
+                    text.start(PROMPTS[4], Controller("fixed:3"), max_new_tokens=24)
+                    break
+                except error:
+                    broken += 1
+            while text.finish_reason is None:
+                before = list(text.tokens)
+                try:
+                    text.step()
+                except error:
+                    broken += 1
+                    assert text.tokens == before
+                    reader = getattr(text, who)
+                    assert reader.length == reader.cache.get_seq_length() == 0
+        finally:
+            hook.remove()
+        assert broken == len(fatal)
+        assert text.tokens[len(PROMPTS[4]) :] == plain(target, PROMPTS[4], 24)
+
+
 def test_rewinding_and_starting_anew_equal_a_fresh_text(pair):
     target, draft = pair
     text = Speculation(target, draft)

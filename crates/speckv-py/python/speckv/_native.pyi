@@ -504,18 +504,49 @@ class Drafter:
         costs: CostModel | None = None,
         rows: int | None = None,
         waiting: int | None = None,
+        read_limit: int | None = None,
     ) -> list[list[int]]:
         """Plans and drafts the next step of each sequence, one pass of the draft model per round for all that still draft. Returns the tokens to verify, one
         list per sequence; an empty one is plain decoding. Each sequence then awaits `observe` (or `abandon`).
 
         `gamma_limits`: most tokens to draft, for all or each; None is 16. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
         `rows`: rows of the target's coming pass whatever is drafted here; by default one per sequence. `waiting`: sequences that wait for that pass; by default
-        these. With those two a controller sees the load and drafts less under it.
+        these. With those two a controller sees the load and drafts less under it. `read_limit`: most tokens that the draft model reads in this call to catch up, over all
+        sequences, at least 16; a sequence that is not caught up then has no draft in this step and reads on in the next. None has no limit.
 
         A sequence with an earlier step still under way abandons it. Nothing is proposed for an empty text. On an error no sequence has a step under way."""
     @property
-    def seconds(self) -> tuple[float, float, float]:
-        """Seconds of the last `propose`: the draft catching up, drafting, controllers."""
+    def work(self) -> DraftWork:
+        """What the last `propose` took, and who did it."""
+
+@final
+class DraftWork:
+    """Seconds and tokens of a `Drafter.propose`, the model's apart from look-up's."""
+
+    @property
+    def catch_up_seconds(self) -> float:
+        """Seconds of reading what the model had missed."""
+    @property
+    def catch_up_tokens(self) -> int:
+        """Tokens read in them. Up to four per sequence are read in its first drafting pass instead and do not count."""
+    @property
+    def model_seconds(self) -> float:
+        """Seconds of the model's drafting passes."""
+    @property
+    def model_tokens(self) -> int:
+        """Tokens that the model drafted, dropped ones included."""
+    @property
+    def model_passes(self) -> int:
+        """Its passes; `model_tokens / model_passes` sequences were in one."""
+    @property
+    def lookup_seconds(self) -> float:
+        """Seconds of proposing by look-up."""
+    @property
+    def lookup_tokens(self) -> int:
+        """Tokens proposed by look-up."""
+    @property
+    def controller_seconds(self) -> float:
+        """Seconds of the controllers' decisions."""
 
 @final
 class DraftSequence:

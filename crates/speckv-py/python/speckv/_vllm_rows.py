@@ -52,7 +52,7 @@ def match_rows(
     """
     texts = [np.asarray(token_ids[row, : int(lengths[row])], dtype=np.int32) for row in range(len(sampled_token_ids))]
     before = [len(text) - len(sampled) for text, sampled in zip(texts, sampled_token_ids)]
-    rows = [Row(text, list(sampled), None) for text, sampled in zip(texts, sampled_token_ids)]
+    rows: list[Row[State]] = [Row(text, list(sampled), None) for text, sampled in zip(texts, sampled_token_ids)]
     free = {id(request): request for request in requests}
 
     def fits(request: Request[State], row: int) -> bool:

@@ -66,35 +66,49 @@ class _Reader:
     """A model and what it has read of one text: a prefix of it."""
 
     def __init__(self, model: Any) -> None:
-        from transformers import DynamicCache
-
         self.model = model
-        # Without the model's config every layer keeps all positions, so that a crop is always possible; sliding windows are then masks.
-        self.cache = DynamicCache()
-        self.length = 0
+        self.forget()
         self.vocab_size = int(model.config.get_text_config().vocab_size)
         parameters = inspect.signature(model.forward).parameters
         self.keeps = "logits_to_keep" if "logits_to_keep" in parameters else None
         self.most = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
 
+    def forget(self) -> None:
+        """Back to a model that has read nothing."""
+        from transformers import DynamicCache
+
+        # Without the model's config every layer keeps all positions, so that a crop is always possible; sliding windows are then masks.
+        self.cache = DynamicCache()
+        self.length = 0
+
     def read(self, tokens: Sequence[int], rows: int) -> torch.Tensor:
-        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's device."""
+        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's device. A pass that is broken off (memory, Ctrl-C) may
+        have lengthened some layers and not others: the cache is dropped, and the next pass reads the text again."""
         library = _torch()
         ids = library.tensor([list(tokens)], dtype=library.long, device=self.model.device)
         options: dict[str, Any] = {}
         if self.keeps is not None:
             options[self.keeps] = max(rows, 1)
-        with library.inference_mode():
-            out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **options)
-        self.cache = out.past_key_values
-        self.length += len(tokens)
+        try:
+            with library.inference_mode():
+                out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **options)
+            self.cache = out.past_key_values
+            self.length += len(tokens)
+        except BaseException:
+            self.forget()
+            raise
         logits: torch.Tensor = out.logits[0]
         return logits[logits.shape[0] - rows :]
 
     def truncate(self, length: int) -> None:
-        if length < self.length:
+        if length >= self.length:
+            return
+        try:
             self.cache.crop(length - self.length)  # below 0: so many tokens from the end, in every version of the library
             self.length = length
+        except BaseException:
+            self.forget()
+            raise
 
 
 def _on_cpu(logits: torch.Tensor) -> NDArray[np.float32]:
@@ -193,9 +207,9 @@ class Speculation:
             if old != new:
                 break
             common += 1
+        self._forget(min(common, len(prompt) - 1))  # first, so that the caches never hold more than what the text says
         self.tokens = prompt
         self.prompt_length = len(prompt)
-        self._forget(min(common, len(prompt) - 1))
         self.ngram = NgramText(self.tokens) if self.uses_lookup else None
         self.max_new_tokens = max_new_tokens
         self.controller = controller
@@ -212,10 +226,10 @@ class Speculation:
 
     def rewind(self, controller: Controller, *, max_new_tokens: int | None = None) -> None:
         """Back to the prompt, with another controller and the same caches."""
+        self._forget(self.prompt_length - 1)
         del self.tokens[self.prompt_length :]
         if max_new_tokens is not None:
             self.max_new_tokens = max_new_tokens
-        self._forget(self.prompt_length - 1)
         self.ngram = NgramText(self.tokens) if self.uses_lookup else None
         self.controller = controller
         self.finish_reason = None if self._room() > 0 else "length"
@@ -252,15 +266,14 @@ class Speculation:
             likeliest, logits = self._look(rows)
             verify_seconds = time.perf_counter() - verifying
             accepted, token = self._accept(kept, q, likeliest, logits)
+            added = kept[:accepted] + ([] if token is None else [token])
+            self._forget(committed + len(added) - 1)
+            self.tokens[committed:] = added
         except BaseException:
             self.controller.abandon()
             del self.tokens[committed:]
             self._forget(committed - 1)
             raise
-        del self.tokens[committed:]
-        added = kept[:accepted] + ([] if token is None else [token])
-        self.tokens += added
-        self._forget(len(self.tokens) - 1)
         if self.ngram is not None:
             self.ngram.extend(added)
         if self.tokens[-1] in self.end_tokens:

@@ -11,8 +11,9 @@ in between. docs/guides/from-one-machine-to-a-cluster.md says how to use it on s
 the others wait for its drafts, which it broadcasts over the group's CPU channel, and return those. So all ranks propose the same by construction,
 although the first one decides by its own clock, and a draft model is in memory once per group.
 
-**Failure.** A proposer must not take the server down: what it does is optional. Settings that cannot work raise when vLLM starts. An error while
-drafting is logged with its traceback, and the engine decodes plainly from then on.
+**Failure.** A proposer must not take the server down: what it does is optional. Settings that cannot work raise when vLLM starts. A request whose draft
+fails is logged with its traceback and decodes plainly from then on; the others go on. An error that no request can be blamed for drops what is known of all of
+them, and they begin anew. Only after `MOST_FAILURES` of either is drafting off until the next start.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import ArgumentError, Controller, CostModel, CpuModel, Drafter, DraftSequence, ModelShape, PassCurve, Predictor
+from . import ArgumentError, Controller, CpuModel, Drafter, Error, FileError, ModelShape, PassCurve, Predictor
+from ._vllm_drafts import Draft, Drafts
 from ._vllm_rows import Request, Row, match_rows, outcome
 
 log = logging.getLogger("vllm.speckv")
 
 PROBE = "def f(x):\n    return [x, 1234]  # Größe, naïve, 日本語, привет\nThe quick brown fox said: 'It's 5 o'clock!'\n"
 """Draft and target must cut this into the same tokens."""
+
+MOST_FAILURES = 20
+"""After so many errors drafting is off: whatever breaks it breaks it for everybody."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,11 @@ class Settings:
     """What the draft model's weights become."""
     threads: int | None = None
     """Threads of the draft model; None is one per core. vLLM computes while the draft waits, and the other way round."""
+    caches: int = 16
+    """Most requests that have a cache of the draft model at once, each as long as vLLM's context; those beyond draft by look-up."""
+    read_limit: int = 64
+    """Most tokens that the draft model reads per step to catch up, all requests together: while it reads, everybody waits. A request that is not caught up has
+    no draft in that step."""
     temperature: float = 0.0
     """What most requests sample with; a start for the predictor, which corrects itself."""
     predictor: str | None = None
@@ -61,23 +71,29 @@ class Settings:
     def of(vllm_config: Any) -> Settings:
         """Reads them from vLLM's configuration. Raises `ArgumentError` for a name that does not exist or a value of another type."""
         given = vllm_config.additional_config
-        given = given.get("speckv", {}) if isinstance(given, dict) else {}
+        given = given.get("speckv", {}) if isinstance(given, Mapping) else {}
+        if not isinstance(given, Mapping):
+            raise ArgumentError(f"speckv: expected settings by their names, got {given!r}", 'write {"speckv": {"draft": "ngram"}}')
         fields = {field.name: field.type for field in dataclasses.fields(Settings)}
         for name, value in given.items():
             if name not in fields:
                 raise ArgumentError(f"unknown setting speckv.{name}", f"known are {', '.join(fields)}")
-            kinds = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+            kinds: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
             kind = kinds[str(fields[name]).split(" | ")[0]]
             optional = value is None and "None" in str(fields[name])
             if not optional and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
                 raise ArgumentError(f"speckv.{name}: expected {fields[name]}, got {value!r}", "see speckv.vllm.Settings")
-        return Settings(**given)
+        settings = Settings(**given)
+        for name, least in (("caches", 0), ("read_limit", 16)):
+            if getattr(settings, name) < least:
+                raise ArgumentError(f"speckv.{name}: expected at least {least}, got {getattr(settings, name)}", "see speckv.vllm.Settings")
+        return settings
 
 
 class Proposer:
     """Drafts for vLLM's `method: "custom_class"`."""
 
-    def __init__(self, vllm_config: Any):
+    def __init__(self, vllm_config: Any) -> None:
         self.settings = Settings.of(vllm_config)
         self.cap = int(vllm_config.speculative_config.num_speculative_tokens)
         self.ranks = Ranks(vllm_config.parallel_config.tensor_parallel_size, self.cap)
@@ -95,8 +111,13 @@ class Proposer:
         if self._engine is not None:
             try:
                 drafts = self._engine.propose(sampled_token_ids, num_tokens_no_spec, token_ids_cpu, scheduled_tokens(slot_mappings))
-            except Exception:
-                log.exception("SpecKV failed and is off from now on; vLLM decodes plainly")
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # a panic of the Rust code is no Exception
+                log.exception("SpecKV failed: this step decodes plainly, and what was known of its requests is dropped")
+                self._engine.reset()
+            if self._engine.failures >= MOST_FAILURES:
+                log.error("SpecKV failed %d times and is off from now on; vLLM decodes plainly", self._engine.failures)
                 self._engine = None
         drafts = self.ranks.agree(drafts)
         self._record.write(drafts, self._engine)
@@ -106,7 +127,7 @@ class Proposer:
 class Ranks:
     """Who decides in a tensor-parallel group, and how the others come to know."""
 
-    def __init__(self, size: int, cap: int):
+    def __init__(self, size: int, cap: int) -> None:
         self._cap = cap
         self._group: Any = None
         self.rank = 0
@@ -114,7 +135,7 @@ class Ranks:
             from vllm.distributed import get_tp_group
 
             self._group = get_tp_group()
-            self.rank = self._group.rank_in_group
+            self.rank = int(self._group.rank_in_group)
 
     @property
     def decides(self) -> bool:
@@ -140,21 +161,33 @@ class Engine:
 
     def __init__(
         self,
-        drafter: Drafter,
+        drafts: Drafts,
         controller: Callable[[], Controller],
         *,
         cap: int,
         max_length: int,
         clock: Callable[[], float] = time.perf_counter,
-    ):
-        self.drafter = drafter
+    ) -> None:
+        self.drafts = drafts
         self.curve = PassCurve()
         self.last: dict[str, Any] = {}
         self._controller = controller
         self._cap, self._max_length, self._clock = cap, max_length, clock
-        self._requests: list[Request[DraftSequence]] = []
+        self._requests: list[Request[Draft]] = []
         self._returned: float | None = None
-        self._draft_token = DraftToken()
+        self._resets = 0
+
+    @property
+    def failures(self) -> int:
+        """Errors so far."""
+        return self._resets + self.drafts.failures
+
+    def reset(self) -> None:
+        """Forgets all requests after an error; what was learned of costs stays."""
+        self._resets += 1
+        self._requests = []  # a sequence that nobody holds is closed
+        self._returned = None
+        self.last = {}
 
     @staticmethod
     def of(vllm_config: Any, settings: Settings) -> Engine:
@@ -175,7 +208,8 @@ class Engine:
 
         controller()  # a name that does not exist is refused now
         cap = int(vllm_config.speculative_config.num_speculative_tokens)
-        return Engine(drafter, controller, cap=cap, max_length=int(target.max_model_len))
+        drafts = Drafts(drafter, caches=settings.caches, read_limit=settings.read_limit, lookup=settings.lookup)
+        return Engine(drafts, controller, cap=cap, max_length=int(target.max_model_len))
 
     def propose(
         self, sampled_token_ids: list[list[int]], lengths: Any, token_ids: Any, scheduled: int | None
@@ -192,23 +226,18 @@ class Engine:
         reading = len(rows) - len(decoding)
         # The chunk of a prompt that is still being read is taken to be as long as the last one.
         chunk = max((scheduled or 0) - expected, reading) if reading else 0
-        sequences = [row.request.state for row in decoding if row.request is not None]
+        states = [row.request.state for row in decoding if row.request is not None]
         limits = [max(0, min(self._cap, self._max_length - len(row.text) - 1)) for row in decoding]
-        drafts = self.drafter.propose(
-            sequences,
-            limits,
-            costs=self.curve.costs(self._draft_token.costs(self.curve)),
-            rows=len(decoding) + chunk,
-            waiting=max(1, len(rows)),
-        ) if sequences else []
-        self._draft_token.observe(self.drafter, drafts)
+        proposed = self.drafts.propose(
+            states, limits, curve=self.curve, rows=len(decoding) + chunk, waiting=max(1, len(rows))
+        ) if states else []
         places = {id(row): place for place, row in enumerate(rows)}
         proposals: list[list[int]] = [[] for _ in rows]
         self._requests = []
-        for row, draft in zip(decoding, drafts):
+        for row, draft in zip(decoding, proposed):
             assert row.request is not None
             place = places[id(row)]
-            proposals[place] = list(draft)
+            proposals[place] = draft
             self._requests.append(Request(place, row.text.copy(), row.request.state))
         self._returned = self._clock()
         self.last = {
@@ -218,12 +247,13 @@ class Engine:
             "accepted": accepted,
             "lengths": [len(row.text) for row in decoding],
             "requests": len(self._requests),
-            "open_sequences": self.drafter.open_sequences,
+            "open_sequences": self.drafts.open_sequences,
+            "caches": self.drafts.caches,
             "seconds": self._returned - called,
-        }
+        } | (self.drafts.work if states else {})
         return proposals
 
-    def _learn_time(self, rows: list[Row[DraftSequence]], tokens: int, called: float) -> float | None:
+    def _learn_time(self, rows: list[Row[Draft]], tokens: int, called: float) -> float | None:
         """Takes in how long the last pass took, if it was one of decoding alone: every row continues a request of the last call and no prompt was
         read. Then the engine cannot have idled either: it had these requests to go on with. `tokens` are those of the pass; graphs are padded
         to certain sizes, and the padding takes time like any other token."""
@@ -233,68 +263,50 @@ class Engine:
         self.curve.observe(tokens, seconds)
         return seconds
 
-    def _finish_step(self, row: Row[DraftSequence]) -> int | None:
+    def _finish_step(self, row: Row[Draft]) -> int | None:
         """Tells the row's sequence what became of its draft; the number of accepted tokens, or None where that cannot be known."""
         request = row.request
         if request is None:
-            sequence = self.drafter.open(self._controller(), row.text)
-            row.request = Request(-1, row.text, sequence)
+            row.request = Request(-1, row.text, self.drafts.open(self._controller, row.text))
             return None
-        sequence = request.state
-        if not (row.continues and sequence.under_way):
+        draft, sequence = request.state, request.state.sequence
+        if sequence is None:
+            return None
+        try:
+            accepted = None
+            if row.continues and sequence.under_way:
+                accepted, verified = outcome(sequence.proposed, row.sampled)
+                sequence.observe(accepted, row.sampled[accepted], verified=verified)
             sequence.sync(row.text)
+            return accepted
+        except Error as error:
+            self.drafts.fail(draft, error)
             return None
-        accepted, verified = outcome(sequence.proposed, row.sampled)
-        sequence.observe(accepted, row.sampled[accepted], verified=verified)
-        sequence.sync(row.text)
-        return accepted
-
-
-class DraftToken:
-    """What a draft token of the model costs here, from this process's clock: the median over the last rounds."""
-
-    def __init__(self, window: int = 15):
-        self._seconds: list[float] = []
-        self._catch_up: list[float] = []
-        self._window = window
-        self._at_once = 1
-
-    def observe(self, drafter: Drafter, drafts: Sequence[Sequence[int]]) -> None:
-        """After `Drafter.propose`."""
-        if not drafter.has_model:
-            return
-        _, seconds, _ = drafter.seconds
-        tokens = sum(map(len, drafts))
-        if tokens and seconds > 0.0:
-            self._at_once = sum(1 for draft in drafts if draft)
-            self._seconds = [*self._seconds, seconds / tokens][-self._window :]
-
-    def costs(self, curve: PassCurve) -> CostModel | None:
-        """A base for the curve's costs with the draft's own time.
-
-        The cost model takes a round of `m` drafts to cost `d(1) t(m) / t(1)`. What was measured is a token's share of it at some `m`; so `d(1)` is that
-        share times `m t(1) / t(m)`."""
-        if not self._seconds:
-            return None
-        share = float(np.median(self._seconds))
-        one, together = curve.seconds(1), curve.seconds(self._at_once)
-        return CostModel.from_curve([one, together if together > one else one], share * self._at_once * one / together)
 
 
 class Recorder:
-    """One JSON line per call."""
+    """One JSON line per call. A disk that is full ends the recording, not the server."""
 
-    def __init__(self, path: str | None, rank: int):
+    def __init__(self, path: str | None, rank: int) -> None:
         self._path = Path(path if rank == 0 else f"{path}.rank{rank}") if path else None
         self._call = 0
+        if self._path is not None:
+            try:
+                self._path.open("a", encoding="utf-8").close()
+            except OSError as error:
+                raise FileError(f"speckv.record: cannot write {self._path}: {error.strerror}", "name a file in a folder that exists") from error
 
     def write(self, drafts: list[list[int]], engine: Engine | None) -> None:
         if self._path is None:
             return
         line = {"call": self._call, "gammas": [len(draft) for draft in drafts], "drafts": drafts} | (engine.last if engine else {})
         self._call += 1
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            log.error("SpecKV stops recording to %s: %s", self._path, error.strerror)
+            self._path = None
 
 
 def scheduled_tokens(slot_mappings: Any) -> int | None:
@@ -325,7 +337,12 @@ def check_vocabulary(target: Any, model: CpuModel) -> None:
 def find_predictor(target: Any, model: CpuModel | None, path: str | None, vocab_size: int) -> Predictor | None:
     """A file's weights, else those shipped for the pair, else None: the prior."""
     if path is not None:
-        return Predictor.from_json(Path(path).read_text(encoding="utf-8"))
-    text = target.hf_text_config
-    shape = ModelShape(text.model_type, int(text.num_hidden_layers), int(text.hidden_size), vocab_size)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise FileError(f"speckv.predictor: cannot read {path}: {reason}", "name a file that `speckv train` wrote, or leave it away") from error
+        return Predictor.from_json(text)
+    config = target.hf_text_config
+    shape = ModelShape(config.model_type, int(config.num_hidden_layers), int(config.hidden_size), vocab_size)
     return Predictor.shipped(shape, model.shape if model is not None else None)
