@@ -1,14 +1,17 @@
 //! Controllers as the command line names them; the table itself is [`ControllerSpec`]'s.
 
-use std::sync::Arc;
-
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
     model::LanguageModel,
-    predictor::{ModelShape, Predictor, SessionFacts},
+    predictor::{ModelShape, SessionFacts},
 };
 use speckv_cpu::model::CpuModel;
+
+use crate::{
+    failure::Outcome,
+    predictor_weights::{Asked, Weights},
+};
 
 /// Largest gamma.
 pub const MAX_GAMMA: usize = 64;
@@ -41,23 +44,27 @@ pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
     if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
-/// What controllers of a pair are made of: its weights of the predictor where some are shipped, else the prior.
-#[must_use]
+/// What controllers of a pair are made of, and what the predictor's weights are called.
+///
+/// # Errors
+/// There are no weights of the kind asked for.
 pub fn parts(
     target: &CpuModel,
     draft: Option<&CpuModel>,
     cost: CostModel,
     temperature: f32,
     gamma: Option<usize>,
-) -> ControllerParts {
-    let shipped = Predictor::shipped(&shape(target), draft.map(shape).as_ref());
-    ControllerParts {
+    predictor: &Asked,
+) -> Outcome<(ControllerParts, String)> {
+    let Weights { predictor, name } = predictor.of(&shape(target), draft.map(shape).as_ref())?;
+    let parts = ControllerParts {
         gamma,
         cost,
-        predictor: Some(shipped.unwrap_or_else(|| Arc::new(Predictor::prior()))),
+        predictor: Some(predictor),
         facts: SessionFacts { temperature, compression: compression(target) },
         paper: None,
-    }
+    };
+    Ok((parts, name))
 }
 
 /// What a model is recognised by.

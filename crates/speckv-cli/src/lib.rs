@@ -22,6 +22,7 @@ pub mod obtain;
 pub mod pair;
 pub mod paper_weights;
 pub mod perplexity;
+pub mod predictor_weights;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

@@ -3,6 +3,7 @@
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
+use speckv::token::Token;
 use speckv_cpu::model::CpuModel;
 use speckv_lab::run_folder::ModelFacts;
 
@@ -10,6 +11,7 @@ use crate::{
     controllers,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
+    machine,
     printer::Printer,
     progress::Unit,
 };
@@ -52,10 +54,36 @@ fn told(argument: &str) -> String {
     }
 }
 
+/// Where a measurement comes from, as its file says it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Origin {
+    /// Processor, cores, operating system.
+    pub machine: String,
+    /// Version of the program.
+    pub version: String,
+    /// The command line.
+    pub command: Vec<String>,
+}
+
+impl Origin {
+    /// This process on this machine.
+    #[must_use]
+    pub fn here() -> Self {
+        Origin { machine: machine::describe(), version: env!("CARGO_PKG_VERSION").into(), command: command() }
+    }
+}
+
 /// SHA-256 of bytes in lower-case hexadecimal digits.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
+}
+
+/// Twelve digits that change with a prompt's tokens.
+#[must_use]
+pub fn digest_of_tokens(tokens: &[Token]) -> String {
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+    digest(&bytes)[..12].to_owned()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

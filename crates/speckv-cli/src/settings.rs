@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, Outcome},
     pair::Pair,
     paper_weights,
+    predictor_weights::{self, Asked},
 };
 
 /// Most tokens of an answer where the user gives no number.
@@ -52,6 +53,8 @@ pub struct AnswerSettings {
     pub gamma: Option<usize>,
     /// Weights of the controller `paper`; `None` is its linear fallback.
     pub paper: Option<PaperPredictor>,
+    /// Weights of the predictor of acceptance.
+    pub predictor: Asked,
     /// Costs are measured although there are some from before.
     pub recalibrate: bool,
     /// How tokens are chosen.
@@ -68,17 +71,20 @@ pub struct AnswerSettings {
 
 impl AnswerSettings {
     /// What the controller is made of.
-    #[must_use]
-    pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> ControllerParts {
+    ///
+    /// # Errors
+    /// Shipped weights of the predictor are asked for, and there are none for this pair.
+    pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> Outcome<ControllerParts> {
         let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
-        let parts = controllers::parts(
+        let (parts, _) = controllers::parts(
             pair.engine.target(),
             pair.draft.as_deref(),
             cost,
             self.sampling.temperature,
             self.gamma,
-        );
-        ControllerParts { paper: self.paper.clone(), ..parts }
+            &self.predictor,
+        )?;
+        Ok(ControllerParts { paper: self.paper.clone(), ..parts })
     }
 }
 
@@ -165,6 +171,7 @@ pub fn resolve(
         controller,
         gamma: models.gamma,
         paper: models.paper_weights.as_deref().map(paper_weights::read).transpose()?,
+        predictor: predictor_weights::read(models.predictor.as_deref())?,
         recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,

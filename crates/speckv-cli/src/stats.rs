@@ -42,11 +42,11 @@ pub struct Report {
     pub acceptance_rate: Option<f64>,
     /// Tokens per step.
     pub acceptance_length: Option<f64>,
-    /// Seconds of drafting, including what the draft had to read first.
+    /// Seconds of drafting, including its signals and what the draft had to read first.
     pub draft_seconds: f64,
     /// Seconds of the target's passes.
     pub verify_seconds: f64,
-    /// Seconds of the controller.
+    /// Seconds of planning, judging and learning.
     pub controller_seconds: f64,
     /// Steps by the number of tokens drafted, from 0.
     pub gamma_histogram: Vec<usize>,

@@ -117,8 +117,7 @@ fn a_comparison_has_a_row_for_everybody_and_a_sample_for_every_answer() {
     assert_eq!(names, ["off", "fixed:1", "fixed:3", "ema", "speckv@model", "fixed:2@ngram", "chain+fixed:2", "speckv"]);
     assert_eq!((&json["mismatches"], &json["subject"]["prompts"]), (&0.into(), &3.into()));
     for row in rows {
-        let ratio = |ratio: &serde_json::Value, end: &str| ratio[end].as_f64().expect("a number");
-        assert!(ratio(&row["to_off"], "low") <= ratio(&row["to_off"], "value"));
+        assert!(row["to_off"]["low"].is_null(), "too few prompts for an interval: {row}");
         assert_eq!(row["tasks"].as_object().expect("tasks").keys().collect::<Vec<_>>(), ["chat", "edit"]);
     }
     assert_eq!(rows[0]["to_off"]["value"], 1.0);

@@ -73,6 +73,29 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
         let tokens = groups[0]["tokens"].as_f64().expect("a number");
         assert!((tokens / steps - row["acceptance_length"].as_f64().expect("a number")).abs() < 1e-9);
     }
+    let pair = ["-m", "target.gguf", "-d", "draft.gguf", "--predictor", "weights.json"];
+    let live = |words: &[&str]| desk.run(&[words, &pair, &["--json"]].concat()).succeeds().json();
+    let plain = desk.run(&["run", "-m", "target.gguf", "-n", "20", "--json", "the code 1"]).succeeds().json();
+    assert_eq!(live(&["run", "-n", "20", "the code 1"])["tokens"], plain["tokens"]);
+    let small =
+        ["--workload", "work", "--prompts-per-task", "1", "--gammas", "2", "--controllers", "speckv", "-n", "8"];
+    assert_eq!(live(&[&["bench"][..], &small[..]].concat())["subject"]["predictor"], "weights.json");
+    let evaluated = live(&[&["evaluate"][..], &small[..]].concat());
+    assert_eq!(evaluated["conditions"]["predictor"], "weights.json");
+    let identity = ["identity", "--prompts", "1", "--gammas", "2", "--threads-list", "1", "-n", "8"];
+    assert_eq!(live(&identity)["mismatches"], 0);
+    desk.run(&["report", "--trace", "t", "--predictor", "weights.json", "-o", "out"]).succeeds();
+    let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
+    assert!(page.contains("predictor (weights.json)"), "the calibration is of the trained weights");
+    for words in
+        [&["run", "-n", "8", "the code 1"][..], &["chat"], &["serve", "--port", "0"], &["bench"], &["evaluate"]]
+    {
+        let strange = ["-m", "target.gguf", "-d", "draft.gguf", "--predictor", "cost.json"];
+        desk.run(&[words, &strange].concat()).fails(1, &["cost.json", "speckv train"]);
+    }
+
+    assert!(rows.iter().all(|row| row["cut_steps"] == 0), "16 deep is as far as anybody goes: {rows:#?}");
+    assert_eq!(rows[1]["controller"], "fixed:2", "as it is typed");
     let table = desk.run(&["replay", "--trace", "t", "--split", "test"]).succeeds().out;
     assert!(
         table.contains("all: 2 prompts") && table.contains("modelled x off") && table.contains("adaptive-verification")
@@ -85,12 +108,19 @@ fn a_changed_setting_is_refused_with_a_way_out() {
     profile(&desk, &["--prompts-per-task", "1"]).succeeds();
     let ended = profile(&desk, &["--prompts-per-task", "1", "--gamma-max", "4"]);
     assert_eq!(ended.status, Some(1), "{ended:#?}");
+    for (option, value, said) in [
+        ("--draft-head", "128", "draft_head = \"100352\", now it is \"128\""),
+        ("--draft-compression", "asis", "draft_compression = \"compact\", now it is \"asis\""),
+        ("--compression", "int8", "ompression"),
+    ] {
+        profile(&desk, &["--prompts-per-task", "1", option, value]).fails(1, &[said]);
+    }
     assert!(
-        ended.err.contains("gamma_max = 8, now it is 4") && ended.err.contains("hint: give another folder"),
+        ended.err.contains("gamma_max = 16, now it is 4") && ended.err.contains("hint: give another folder"),
         "{ended:#?}"
     );
     for (arguments, words) in [
-        (vec!["replay", "--trace", "t", "--controllers", "fixed:9"], "gamma of at most 8"),
+        (vec!["replay", "--trace", "t", "--controllers", "fixed:17"], "gamma of at most 16"),
         (vec!["replay", "--trace", "work"], "speckv profile --trace DIR"),
         (vec!["replay", "--trace", "t", "--predictor", "shipped"], "no weights are shipped"),
         (vec!["replay", "--trace", "t", "--cost", "none.json"], "cannot read none.json"),
@@ -102,6 +132,15 @@ fn a_changed_setting_is_refused_with_a_way_out() {
         assert!(ended.status.is_some_and(|status| status == 1 || status == 2), "{ended:#?}");
         assert!(ended.err.contains(words) && ended.err.contains("hint: "), "{words}: {ended:#?}");
     }
+}
+
+#[test]
+fn a_shallow_recording_says_whose_steps_it_cuts() {
+    let desk = desk();
+    profile(&desk, &["--prompts-per-task", "1", "--gamma-max", "1"]).succeeds();
+    let replay = ["replay", "--trace", "t", "--controllers", "off,fixed:1,heuristic"];
+    let said = desk.run(&replay).succeeds().err;
+    assert!(said.contains("1 tokens deep") && said.contains("heuristic in ") && !said.contains("fixed:1 in"), "{said}");
 }
 
 #[test]
@@ -269,6 +308,27 @@ fn a_grid_refuses_what_does_not_belong_together() {
     let quick = [&GRID[..], &["--prompts-per-task", "1", "--gammas", "2,0"]].concat();
     desk.run(&quick).succeeds();
     let with = |more: &[&str]| desk.run(&[&quick[..], more].concat());
+    let facts = |desk: &Desk| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts")).expect("JSON")
+    };
+    let began = facts(&desk);
+    assert_eq!(began["settings"]["draft_compression"], "compact");
+    let words = |facts: &serde_json::Value| facts["origin"]["command"].as_array().expect("words").len();
+    with(&[]).succeeds();
+    assert_eq!(facts(&desk), began, "a command that adds nothing is not noted");
+    desk.run(&[&GRID[..], &["--prompts-per-task", "2", "--gammas", "2,0"]].concat()).succeeds();
+    assert_eq!(words(&facts(&desk)), 2 * words(&began) + 1, "both commands, and a `;` between them");
+    let mut elsewhere = facts(&desk);
+    elsewhere["origin"]["machine"] = "another one".into();
+    let here = desk.put("kept.json", &std::fs::read(desk.path("g/run.json")).expect("facts"));
+    desk.put("g/run.json", elsewhere.to_string().as_bytes());
+    with(&[]).fails(1, &["recorded on another one", "this is "]);
+    elsewhere["origin"] = began["origin"].clone();
+    elsewhere["settings"]["instruction_set"] = "sse".into();
+    desk.put("g/run.json", elsewhere.to_string().as_bytes());
+    with(&[]).fails(1, &["instruction_set = \"sse\""]);
+    std::fs::rename(here, desk.path("g/run.json")).expect("back again");
+
     with(&["--seed", "7"]).fails(1, &["seed = 42, now it is 7"]);
     with(&["--trace", "t"]).fails(2, &["--trace"]);
     with(&["--compressions", "fp9"]).fails(2, &["fp9"]);
@@ -304,6 +364,7 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
         .succeeds()
         .json();
     assert_eq!(all["left_out"].as_array().map(Vec::len), Some(0), "{all}");
+    assert_eq!(all["warnings"].as_array().map(Vec::len), Some(0), "one machine, one pair: {all}");
     assert_eq!(all["figures"].as_array().map(Vec::len), Some(8), "the gallery is text");
     let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
     assert!(
@@ -328,6 +389,9 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     desk.run(&["report", "--grid", "work", "-o", "out"]).fails(1, &["work", "speckv profile --grid DIR"]);
     desk.run(&["report", "--trace", "nowhere", "-o", "out"]).fails(1, &["nowhere"]);
     desk.run(&["report", "--evaluation", "cost.json", "-o", "out"]).fails(1, &["cost.json", "evaluation.json"]);
+    desk.put("half.json", br#"{"format": 2, "conditions": {"machine": "m"}}"#);
+    desk.run(&["report", "--evaluation", "half.json", "-o", "out"])
+        .fails(1, &["half.json", "an evaluation, but not whole"]);
     desk.run(&["report", "--curve", "cost.json", "-o", "out"]).fails(1, &["cost.json", "--curve MODEL"]);
     assert!(!desk.path("out").exists(), "a refusal writes nothing");
 
@@ -353,7 +417,54 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     desk.run(&["report", "--grid", "g", "-o", "parquet"]).succeeds();
     assert_eq!(std::fs::read_to_string(desk.path("parquet/report.html")).expect("a page"), page, "Parquet will do");
     std::fs::remove_file(desk.path("g/steps.parquet")).expect("it was there");
-    desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
+    desk.run(&["report", "--grid", "g", "-o", "broken"])
+        .fails(1, &["steps.csv", "not finished: 2 of its parts", "again"]);
+}
+
+#[test]
+fn a_grid_by_the_targets_own_copy_says_what_became_of_it() {
+    let desk = desk();
+    let grid =
+        ["profile", "--grid", "g", "-m", "target.gguf", "-d", "self:q4_0", "--workload", "work", "--threads", "1"];
+    let rest = ["--prompts-per-task", "1", "--gammas", "2", "-n", "8", "--ctx", "100"];
+    desk.run(&[&grid[..], &rest].concat()).succeeds();
+    let facts: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts")).expect("JSON");
+    assert_eq!(facts["settings"]["draft_compression"], "q4_0");
+    let short = ["--ctx", "10"];
+    desk.run(&[&grid[..], &rest[..6], &short].concat()).fails(1, &["--ctx"]);
+}
+
+#[test]
+fn a_report_of_several_compressions_is_read_and_what_does_not_belong_is_named() {
+    let desk = desk();
+    let bench = ["bench", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--prompts-per-task", "1"];
+    let rest = ["--gammas", "2", "--controllers", "none", "-n", "8", "--compression", "asis,q4_0", "--json"];
+    let made = desk.run(&[&bench[..], &rest].concat()).succeeds();
+    let subject = &made.json()[0]["subject"];
+    assert_eq!(
+        (&subject["target"], subject["target_sha256"].as_str().map(str::len)),
+        (&"target.gguf".into(), Some(64))
+    );
+    assert!(subject["machine"].is_string() && subject["version"].is_string() && subject["command"][0] == "speckv");
+    desk.put("both.json", made.out.as_bytes());
+    let curve = desk.run(&["bench", "--curve", "draft.gguf", "--rounds", "2", "--buffer", "1", "--json"]).succeeds();
+    assert_eq!((&curve.json()["model"], &curve.json()["command"][1]), (&"draft.gguf".into(), &"bench".into()));
+    desk.put("curve.json", curve.out.as_bytes());
+    let report =
+        |curve: &str| desk.run(&["report", "--bench", "both.json", "--curve", curve, "-o", "out"]).succeeds().err;
+    assert!(!report("curve.json").contains("warning"));
+    let mut elsewhere = curve.json();
+    elsewhere["machine"] = "another one".into();
+    elsewhere["sha256"] = "00".into();
+    desk.put("elsewhere.json", elsewhere.to_string().as_bytes());
+    let said = report("elsewhere.json");
+    assert!(
+        said.contains("not all of this is of one machine") && said.contains("the curve of draft.gguf is of a model"),
+        "{said}"
+    );
+    let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
+    assert!(page.contains("not all of this is of one machine"));
 }
 
 #[test]
@@ -388,6 +499,16 @@ fn saved_evaluations_of_different_conditions_are_compared_only_when_told() {
     target["sha256"] = "00".into();
     saved("a/evaluation.json", "other.json", &[("machine", "another one".into()), ("target", target)]);
     compare("other.json", &[]).fails(1, &["machine", "another one", "target", "--despite-differences"]);
+    for (name, value) in [("spoiled_draft", true.into()), ("draft_head", "64".into()), ("ctx", 9.into())] {
+        let value: serde_json::Value = value;
+        saved("a/evaluation.json", "changed.json", &[(name, value)]);
+        compare("changed.json", &[]).fails(1, &[name]);
+    }
+    let text = std::fs::read_to_string(desk.path("a/evaluation.json")).expect("an evaluation");
+    let mut file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    file["prompts"][0]["digest"] = "000000000000".into();
+    desk.put("reworded.json", file.to_string().as_bytes());
+    compare("reworded.json", &[]).fails(1, &["the text of the prompt chat-01"]);
     let told = compare("other.json", &["--despite-differences"]).succeeds();
     assert_eq!(told.json()["differences"].as_array().map(Vec::len), Some(2));
     assert!(told.err.contains("not the same conditions"), "{told:#?}");

@@ -6,19 +6,18 @@
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
-    engine::MAX_GAMMA,
 };
 
 use crate::{
     oracle,
-    replay::{Summary, replay},
+    replay::{Summary, replay_counting},
     trace::{Trace, TraceError},
 };
 
 /// One controller's figures over some prompts.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Row {
-    /// The controller's name.
+    /// The controller as the command line takes it: `fixed:4`.
     pub controller: String,
     /// Tokens per modelled second.
     pub modelled_tokens_per_second: f64,
@@ -34,6 +33,8 @@ pub struct Row {
     pub acceptance_length: f64,
     /// Steps by the number of tokens drafted, from 0.
     pub gamma_histogram: Vec<usize>,
+    /// Steps that would have drafted further live than the recording goes; where there are none, the row is exact.
+    pub cut_steps: usize,
     /// Sums.
     #[serde(skip)]
     pub summary: Summary,
@@ -91,6 +92,7 @@ pub enum ComparisonError {
 struct Cell {
     summary: Summary,
     histogram: Vec<usize>,
+    cut_steps: usize,
 }
 
 /// Replays `specs` over traces recorded to `gamma_max`, each controller fresh for every prompt.
@@ -107,18 +109,19 @@ pub fn compare(
     if traces.is_empty() {
         return Err(ComparisonError::Nothing);
     }
+    let deepest = traces.iter().map(|trace| trace.depths.gamma_limit).fold(gamma_max, usize::min);
     for spec in specs {
         if let ControllerKind::Fixed(Some(got)) = spec.kind
-            && got > gamma_max.min(MAX_GAMMA)
+            && got > deepest
         {
-            return Err(ComparisonError::TooDeep { gamma_max, got });
+            return Err(ComparisonError::TooDeep { gamma_max: deepest, got });
         }
     }
     let run = |spec: &ControllerSpec| -> Result<Vec<Cell>, ComparisonError> {
         traces.iter().map(|trace| Ok(cell(spec, parts, trace, cost)?)).collect()
     };
     let cells = specs.iter().map(run).collect::<Result<Vec<_>, _>>()?;
-    let fixed: Vec<Vec<Cell>> = (0..=gamma_max.min(MAX_GAMMA))
+    let fixed: Vec<Vec<Cell>> = (0..=deepest)
         .map(|gamma| {
             let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
             run(&ControllerSpec { chain: false, kind })
@@ -146,10 +149,10 @@ pub fn compare(
         let tokens: usize = chosen.iter().map(|&index| traces[index].tokens.len()).sum();
         let oracle = tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
         let rows = specs.iter().zip(&cells).map(|(spec, cells)| {
-            let Cell { summary, histogram } = sum(cells);
+            let Cell { summary, histogram, cut_steps } = sum(cells);
             let speed = summary.tokens_per_second();
             Row {
-                controller: spec.build(parts).name(),
+                controller: spec.to_string(),
                 modelled_tokens_per_second: speed,
                 modelled_ratio_to_off: speed / off,
                 modelled_ratio_to_best_fixed: speed / best.1,
@@ -157,6 +160,7 @@ pub fn compare(
                 acceptance_rate: (summary.drafted > 0).then(|| summary.acceptance_rate()),
                 acceptance_length: summary.tokens as f64 / summary.steps.max(1) as f64,
                 gamma_histogram: histogram,
+                cut_steps,
                 summary,
             }
         });
@@ -176,7 +180,7 @@ pub fn compare(
 }
 
 fn cell(spec: &ControllerSpec, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
-    let records = replay(spec.build(parts).as_mut(), trace, cost)?;
+    let (records, cut_steps) = replay_counting(spec.build(parts).as_mut(), trace, cost)?;
     let mut histogram = Vec::new();
     for record in &records {
         let drafted = record.drafted.len();
@@ -185,12 +189,13 @@ fn cell(spec: &ControllerSpec, parts: &ControllerParts, trace: &Trace, cost: &Co
         }
         histogram[drafted] += 1;
     }
-    Ok(Cell { summary: Summary::of(&records), histogram })
+    Ok(Cell { summary: Summary::of(&records), histogram, cut_steps })
 }
 
 impl Cell {
     fn and(mut self, other: &Cell) -> Self {
         self.summary += other.summary;
+        self.cut_steps += other.cut_steps;
         if self.histogram.len() < other.histogram.len() {
             self.histogram.resize(other.histogram.len(), 0);
         }

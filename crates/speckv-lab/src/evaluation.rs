@@ -11,8 +11,8 @@ use crate::statistics::{
     throughput::{Cell, Ratio, ratio},
 };
 
-/// Number of the format of saved evaluations.
-pub const FORMAT: u32 = 1;
+/// Number of the format of saved evaluations: 2 since they name draft head, context, predictor and the prompts' digests.
+pub const FORMAT: u32 = 2;
 /// Resamples of the sign-flip test.
 pub const FLIPS: usize = 10_000;
 
@@ -42,6 +42,21 @@ pub struct Conditions {
     pub draft: Option<File>,
     /// What became of its weights.
     pub draft_compression: Option<String>,
+    /// Tokens that the draft's output head covers, or `whole`; none where nobody said.
+    #[serde(default)]
+    pub draft_head: Option<String>,
+    /// The draft was spoiled on purpose.
+    #[serde(default)]
+    pub spoiled_draft: bool,
+    /// The draft read each prompt on the clock of whoever drafted with it.
+    #[serde(default)]
+    pub cold_draft: bool,
+    /// Weights of the predictor of acceptance: `shipped`, `prior`, or a file's name; none where nobody said.
+    #[serde(default)]
+    pub predictor: Option<String>,
+    /// Tokens that prompt and answer could have together; none where nobody said.
+    #[serde(default)]
+    pub ctx: Option<usize>,
     /// Most tokens of an answer.
     pub max_tokens: usize,
 }
@@ -64,6 +79,9 @@ pub struct PromptId {
     pub id: String,
     /// Its task.
     pub task: String,
+    /// Digits that change with its tokens, chat template included; empty where nobody said.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// One contestant's answers.
@@ -88,7 +106,7 @@ pub struct Verdict {
     pub prompts: usize,
     /// Prompts on which `of` was faster.
     pub faster_on: usize,
-    /// Total throughput of one by that of the other, with the bootstrap's 95% interval over prompts.
+    /// Total throughput of one by that of the other, with the bootstrap's 95% interval over prompts, if they are not too few.
     pub ratio: Ratio,
     /// The typical prompt's ratio: `exp` of the Hodges-Lehmann shift of the log ratios.
     pub typical_ratio: f64,
@@ -179,6 +197,18 @@ impl Evaluation {
         Evaluation { verdicts: verdicts(&pairs, self.seed), ..self }
     }
 
+    /// What differs between two runs, in words: conditions, and prompts of one id that have other tokens.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut all = self.conditions.differences(&other.conditions);
+        let changed = self.prompts.iter().filter(|ours| {
+            let named = |theirs: &&PromptId| theirs.id == ours.id;
+            other.prompts.iter().find(named).is_some_and(|theirs| theirs.digest != ours.digest)
+        });
+        all.extend(changed.map(|prompt| format!("the text of the prompt {}", prompt.id)));
+        all
+    }
+
     /// Every contestant of both runs, the second run's speed against the first's, on the prompts that both have.
     #[must_use]
     pub fn against(&self, before: &Self) -> Vec<Verdict> {
@@ -228,6 +258,11 @@ mod tests {
                 compression: "asis".into(),
                 draft: None,
                 draft_compression: None,
+                draft_head: None,
+                spoiled_draft: false,
+                cold_draft: false,
+                predictor: Some("prior".into()),
+                ctx: Some(4096),
                 max_tokens: 100,
             },
             split: "test".into(),
@@ -235,7 +270,9 @@ mod tests {
             seed: 3,
             stopped: false,
             mismatches: 0,
-            prompts: (0..ours.len()).map(|at| PromptId { id: format!("t-{at}"), task: "t".into() }).collect(),
+            prompts: (0..ours.len())
+                .map(|at| PromptId { id: format!("t-{at}"), task: "t".into(), digest: "d".into() })
+                .collect(),
             sides: vec![
                 side("off", &vec![2.0; ours.len()]),
                 side("speckv", ours),
@@ -250,7 +287,7 @@ mod tests {
         let judged = evaluation(&[1.0, 1.1, 0.9, 1.2, 1.0, 1.05, 0.95, 1.15]).judged("off");
         let [ours, same] = &judged.verdicts[..] else { panic!("two verdicts: {judged:?}") };
         assert_eq!((ours.prompts, ours.faster_on, same.faster_on), (8, 8, 0));
-        assert!((ours.ratio.value - 16.0 / 8.35).abs() < 1e-12 && ours.ratio.low > 1.7);
+        assert!((ours.ratio.value - 16.0 / 8.35).abs() < 1e-12 && ours.ratio.low.is_some_and(|low| low > 1.7));
         assert!((1.8..2.05).contains(&ours.typical_ratio));
         let p = ours.signed_rank.expect("differences").p_value;
         assert_eq!((p, ours.sign_flip_p, ours.holm_p), (2.0 / 256.0, 2.0 / 256.0, 4.0 / 256.0));
@@ -273,5 +310,10 @@ mod tests {
         let b = Conditions { machine: "b".into(), threads: 4, ..a.clone() };
         assert_eq!(a.differences(&b), ["machine: \"a\" and \"b\"", "threads: 2 and 4"]);
         assert!(a.differences(&a).is_empty());
+        let (before, mut after) = (evaluation(&[1.0, 1.0]), evaluation(&[1.0, 1.0]));
+        after.prompts[1].digest = "e".into();
+        after.conditions.spoiled_draft = true;
+        assert_eq!(before.differences(&after), ["spoiled_draft: false and true", "the text of the prompt t-1"]);
+        assert_eq!(after.against(&before)[0].prompts, 1, "another text is another prompt");
     }
 }

@@ -1,6 +1,6 @@
 //! The least time that any controller could need, knowing every agreement beforehand.
 
-use speckv::{cost::CostModel, engine::MAX_GAMMA, record::Source};
+use speckv::{cost::CostModel, record::Source};
 
 use crate::trace::{Trace, TraceError};
 
@@ -17,7 +17,7 @@ pub fn least_seconds(trace: &Trace, cost: &CostModel) -> Result<f64, TraceError>
     let mut least = vec![0.0; length + 1];
     for position in (0..length).rev() {
         let context = trace.prompt_tokens + position;
-        let gamma_limit = (trace.max_tokens - position - 1).min(MAX_GAMMA);
+        let gamma_limit = (trace.max_tokens - position - 1).min(trace.depths.gamma_limit);
         let mut best = cost.plain_seconds(context) + least[position + 1];
         for source in [Source::Model, Source::Ngram] {
             let Some(proposal) = trace.positions[position].proposal(source) else { continue };

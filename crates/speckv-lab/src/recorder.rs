@@ -16,16 +16,8 @@ use speckv::{
     token::Token,
 };
 
+pub use crate::trace::Depths;
 use crate::trace::{Position, Proposal, Trace};
-
-/// How deep a recording goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depths {
-    /// Tokens of the draft model's chain at every position, at least 1.
-    pub gamma_max: usize,
-    /// Tokens of look-up's chain.
-    pub ngram_max: usize,
-}
 
 /// What is to be continued.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +131,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             prompt_tokens: task.prompt.len(),
             max_tokens: task.max_tokens,
             end_tokens: task.end_tokens.to_vec(),
+            depths: self.depths,
             tokens,
             positions,
         };

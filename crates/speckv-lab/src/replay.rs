@@ -5,7 +5,6 @@ use std::time::Duration;
 use speckv::{
     controller::{Controller, Situation, Verdict},
     cost::{CostModel, SharedPass},
-    engine::MAX_GAMMA,
     record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
 };
@@ -15,12 +14,27 @@ use crate::trace::{Trace, TraceError};
 /// Replays a controller over a trace: the very steps that it would take live with these costs.
 ///
 /// The draft's cache is followed as the engine keeps it: every step feeds one token, a rejected draft is forgotten, and what the draft has not read
-/// is `draft_behind`, read at the price of catching up when it drafts again. A plan that goes deeper than the recording is cut there.
+/// is `draft_behind`, read at the price of catching up when it drafts again. A plan that goes deeper than the recording is cut there: see
+/// [`replay_counting`].
 ///
 /// # Errors
 /// [`TraceError`] if the trace does not fit together.
 pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) -> Result<Vec<StepRecord>, TraceError> {
+    Ok(replay_counting(controller, trace, cost)?.0)
+}
+
+/// As [`replay`], with the number of steps that would have gone deeper live: their controller wanted another token where the recording's chain ends at
+/// its depth. 0 means that the replay is exact.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_counting(
+    controller: &mut dyn Controller,
+    trace: &Trace,
+    cost: &CostModel,
+) -> Result<(Vec<StepRecord>, usize), TraceError> {
     trace.check()?;
+    let mut cut_steps = 0;
     let has_model = trace.positions.iter().any(|position| position.proposal(Source::Model).is_some());
     let mut records = Vec::new();
     let mut signals: Vec<Signals> = Vec::new();
@@ -28,7 +42,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
     let (mut done, mut draft_read) = (0, trace.prompt_tokens - 1);
     while done < trace.tokens.len() {
         let context = trace.prompt_tokens + done;
-        let gamma_limit = (trace.max_tokens - done - 1).min(MAX_GAMMA);
+        let gamma_limit = (trace.max_tokens - done - 1).min(trace.depths.gamma_limit);
         let draft_behind = if has_model { (context - 1).saturating_sub(draft_read) } else { 0 };
         let here = &trace.positions[done];
         let lookup = here.ngram.as_ref().map(|(lookup, _)| *lookup);
@@ -48,15 +62,21 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
         if let Some(proposal) = here.proposal(plan.source) {
             agreed = proposal.agreed;
             signals.clear();
-            for next in proposal.drafted.iter().take(plan.gamma.min(gamma_limit)) {
+            let budget = plan.gamma.min(gamma_limit);
+            let mut wants_more = budget > 0;
+            for next in proposal.drafted.iter().take(budget) {
                 drafted.push(*next);
                 signals.push(next.signals);
                 let verdict = controller.judge(&signals);
                 verified += usize::from(verdict != Verdict::Drop);
-                if verdict != Verdict::Continue || trace.end_tokens.contains(&next.token) {
+                wants_more = verdict == Verdict::Continue && !trace.end_tokens.contains(&next.token);
+                if !wants_more {
                     break;
                 }
             }
+            // A chain that is shorter than the recording's depth ended by itself.
+            cut_steps +=
+                usize::from(wants_more && drafted.len() < budget && drafted.len() >= trace.depths.of(plan.source));
         }
         let accepted = agreed.min(verified);
         let left = trace.tokens.len() - done;
@@ -79,7 +99,7 @@ pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) 
         records.push(record);
         done += produced;
     }
-    Ok(records)
+    Ok((records, cut_steps))
 }
 
 fn times(cost: &CostModel, before: &Before, drafted: usize, verified: usize) -> Times {

@@ -9,10 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use speckv::{cost::CostModel, draft::NgramSettings, predictor::SessionFacts};
+use speckv::{cost::CostModel, draft::NgramSettings, engine::MAX_GAMMA, predictor::SessionFacts};
 
 use crate::{
     recorder::Recording,
+    trace::Depths,
     trace_file::{self, FORMAT, PromptFacts, TraceFile, TraceFileError},
 };
 
@@ -46,6 +47,18 @@ pub struct Settings {
     pub gamma_max: usize,
     /// Depth of look-up's chains.
     pub ngram_max: usize,
+    /// Most tokens that a live step may draft, whatever a controller asks for. Recordings without it were replayed with 16.
+    #[serde(default = "library_limit")]
+    pub gamma_limit: usize,
+    /// What became of the target's weights: `asis`, `int8`; `unknown` in recordings that did not say.
+    #[serde(default = "unknown")]
+    pub compression: String,
+    /// What became of the draft's weights; `none` without a draft model.
+    #[serde(default = "unknown")]
+    pub draft_compression: String,
+    /// Tokens that the draft's output head covers, or `whole`; `none` without a draft model.
+    #[serde(default = "unknown")]
+    pub draft_head: String,
     /// Look-up's knobs: fewest and most matching tokens, most places.
     pub ngram: [usize; 3],
     /// Most tokens of a text.
@@ -56,7 +69,23 @@ pub struct Settings {
     pub target_compression: f32,
 }
 
+/// What replays took for the limit before recordings named it.
+fn library_limit() -> usize {
+    MAX_GAMMA
+}
+
+/// What recordings have for settings that they did not name.
+pub(crate) fn unknown() -> String {
+    "unknown".into()
+}
+
 impl Settings {
+    /// How deep traces of these settings go.
+    #[must_use]
+    pub fn depths(&self) -> Depths {
+        Depths { gamma_max: self.gamma_max, ngram_max: self.ngram_max, gamma_limit: self.gamma_limit }
+    }
+
     /// Settings with this version and format.
     #[must_use]
     pub fn version() -> String {
@@ -95,10 +124,24 @@ pub(crate) fn differences<T: serde::Serialize>(ours: &T, theirs: &T) -> Vec<(Str
 pub struct Origin {
     /// Processor, cores, operating system.
     pub machine: String,
-    /// The command line that began the recording.
+    /// The command line that began the recording; others that added to it follow, each after an element `;`.
     pub command: Vec<String>,
     /// Measured costs of the pair on this machine, if they were measured.
     pub cost: Option<CostModel>,
+}
+
+impl Origin {
+    /// Adds a command line to [`command`](Self::command) unless it is one of those that stand there; `true` if it was new.
+    pub fn add_command(&mut self, command: &[String]) -> bool {
+        if self.command.split(|word| word == ";").any(|known| known == command) {
+            return false;
+        }
+        if !self.command.is_empty() {
+            self.command.push(";".into());
+        }
+        self.command.extend_from_slice(command);
+        true
+    }
 }
 
 /// A recording's settings and origin, as `run.json` and every file's metadata hold them.
@@ -234,10 +277,7 @@ impl RunFolder {
             let path = path.to_owned();
             RunFolderError::Io { action: "create", path, source }
         })?;
-        let file = path.join(RUN_FILE);
-        let text = serde_json::to_string_pretty(run)
-            .map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
-        write_whole(&file, text.as_bytes())?;
+        write_run(path, run)?;
         // What was written is what counts: a number that JSON rounds must be the same in every file.
         Self::open(path)
     }
@@ -272,6 +312,14 @@ impl RunFolder {
     #[must_use]
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// Notes in `run.json` that this command line adds to the recording.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn note_command(&mut self, command: &[String]) -> Result<(), RunFolderError> {
+        if self.run.origin.add_command(command) { write_run(&self.path, &self.run) } else { Ok(()) }
     }
 
     fn file(&self, prompt_id: &str) -> PathBuf {
@@ -330,6 +378,14 @@ impl RunFolder {
         }
         Ok(files)
     }
+}
+
+/// Writes the facts of a run into its folder.
+pub(crate) fn write_run<T: serde::Serialize>(path: &Path, run: &T) -> Result<(), RunFolderError> {
+    let file = path.join(RUN_FILE);
+    let text =
+        serde_json::to_string_pretty(run).map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
+    write_whole(&file, text.as_bytes())
 }
 
 /// All or nothing: written under another name, flushed to the disk, renamed.

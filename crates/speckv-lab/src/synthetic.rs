@@ -10,7 +10,7 @@ use rand_chacha::{
 };
 use speckv::{controller::Lookup, predictor::sigmoid, record::Drafted, signals::Signals};
 
-use crate::trace::{Position, Proposal, Trace};
+use crate::trace::{Depths, Position, Proposal, Trace};
 
 /// A stretch of text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -104,6 +104,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
         prompt_tokens: PROMPT,
         max_tokens,
         end_tokens: Vec::new(),
+        depths: Depths { gamma_max: DEPTH, ngram_max: DEPTH, gamma_limit: DEPTH },
         tokens,
         positions,
     }

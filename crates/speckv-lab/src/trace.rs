@@ -9,6 +9,28 @@ use speckv::{
     token::Token,
 };
 
+/// How deep a recording goes, and how deep a step could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depths {
+    /// Tokens of the draft model's chain at every position, at least 1.
+    pub gamma_max: usize,
+    /// Tokens of look-up's chain.
+    pub ngram_max: usize,
+    /// Most tokens that a live step of the recorded engine may draft, whatever a controller asks for.
+    pub gamma_limit: usize,
+}
+
+impl Depths {
+    /// Depth of a source's chains.
+    #[must_use]
+    pub fn of(&self, source: Source) -> usize {
+        match source {
+            Source::Model => self.gamma_max,
+            Source::Ngram => self.ngram_max,
+        }
+    }
+}
+
 /// What one source proposes from one position on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Proposal {
@@ -51,6 +73,8 @@ pub struct Trace {
     pub max_tokens: usize,
     /// Tokens that end an output.
     pub end_tokens: Vec<Token>,
+    /// How deep it was recorded.
+    pub depths: Depths,
     /// The target's output, the end token included if there was one.
     pub tokens: Vec<Token>,
     /// What was proposed before each of them, `[tokens]`.

@@ -65,6 +65,7 @@ fn settings() -> GridSettings {
         draft: None,
         draft_compression: "asis".into(),
         draft_head: None,
+        instruction_set: "sim".into(),
         gammas: GAMMAS.to_vec(),
         max_tokens: 25,
         threads: 1,

@@ -67,6 +67,27 @@ fn what_is_wrong_is_named_by_file_line_and_column() {
     assert!(read(&steps, &slow).expect_err("a wrong speed").contains("runs, line 2: expected tokens_per_sec"));
 }
 
+#[test]
+fn cells_without_two_prompts_are_refused_by_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (steps, runs) = files();
+    let read = |steps: &str, runs: &str| {
+        for (name, text) in [("phase2_step_results.csv", steps), ("phase2_experiment_results.csv", runs)] {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        PaperData::read(folder.path()).expect_err("too little").to_string()
+    };
+    let head = |text: &str| format!("{text}\n");
+    for (steps, runs, got) in [(head(STEP_HEAD), head(RUN_HEAD), "0"), (steps, runs, "1")] {
+        let said = read(&steps, &runs);
+        let cell = format!("expected two runs or more of fp16, gamma 2, code, got \"{got}\"");
+        assert!(
+            said.contains("phase2_experiment_results.csv") && said.replace('"', "").contains(&cell.replace('"', "")),
+            "{said}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -67,7 +67,7 @@ fn live(target: &Arc<CpuModel>, draft: &Arc<CpuModel>, prompt: &PromptFacts, spe
 #[test]
 fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     let (target, draft) = models();
-    let depths = Depths { gamma_max: 16, ngram_max: 16 };
+    let depths = Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 };
     let mut recorder =
         Recorder::new(Arc::clone(&target), Some(Arc::clone(&draft)), NgramSettings::default(), depths).expect("greedy");
     let folder = tempfile::tempdir().expect("a folder");

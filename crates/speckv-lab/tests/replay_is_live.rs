@@ -12,8 +12,8 @@ use speckv::{
     sim::{Difference, SimModel, SimSettings},
 };
 use speckv_lab::{
-    replay::replay,
-    trace::{Position, Proposal, Trace},
+    replay::replay_counting,
+    trace::{Depths, Position, Proposal, Trace},
 };
 
 const VOCAB: usize = 24;
@@ -115,6 +115,7 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
         prompt_tokens: prompt.len(),
         max_tokens: MAX_TOKENS,
         end_tokens: vec![END],
+        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 },
         tokens,
         positions,
     }
@@ -136,12 +137,16 @@ fn a_replayed_controller_takes_its_live_steps() {
             "heuristic",
             "entropy:adaedl",
             "expected-value",
+            "ema",
+            "adaptive-verification",
+            "chain+speckv",
             "paper",
         ] {
             let spec: ControllerSpec = name.parse().expect("known");
             let live = live(seed, &prompt, spec.build(&parts));
-            let replayed =
-                replay(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated()).expect("a good trace");
+            let (replayed, cut) =
+                replay_counting(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated()).expect("a good trace");
+            assert_eq!(cut, 0, "{name}: 16 is the limit, and recorded");
             for (live, replayed) in live.iter().zip(&replayed) {
                 let step = live.before.step;
                 assert_eq!(live.before, replayed.before, "{name}, model {seed}, step {step}");
@@ -160,4 +165,26 @@ fn a_replayed_controller_takes_its_live_steps() {
         ended > 0 && drafted_from.iter().all(|&count| count > 0),
         "the test sees every case: {ended} {drafted_from:?}"
     );
+}
+
+#[test]
+fn steps_that_a_shallow_recording_cuts_are_counted() {
+    let prompt: Vec<u32> = (0..14).map(|i| (i * 5) % 7 + 6).collect();
+    let deep = trace(0, &prompt);
+    let mut shallow = deep.clone();
+    shallow.depths.gamma_max = 3;
+    for position in &mut shallow.positions {
+        position.model.drafted.truncate(3);
+        position.model.agreed = position.model.agreed.min(3);
+    }
+    let cut = |name: &str, trace: &Trace| {
+        let spec: ControllerSpec = name.parse().expect("known");
+        let mut controller = spec.build(&ControllerParts::default());
+        replay_counting(controller.as_mut(), trace, &CostModel::uncalibrated()).expect("a good trace").1
+    };
+    for (name, at_most) in [("off", 0), ("fixed:3", 0), ("fixed:5", usize::MAX)] {
+        assert_eq!(cut(name, &deep), 0, "{name}");
+        let cut = cut(name, &shallow);
+        assert!(cut <= at_most && (at_most == 0 || cut > 0), "{name}: {cut}");
+    }
 }

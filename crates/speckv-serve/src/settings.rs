@@ -40,6 +40,8 @@ pub struct FileSettings {
     pub recalibrate: Option<bool>,
     /// Weights of the controller `paper`.
     pub paper_weights: Option<PathBuf>,
+    /// Weights of the predictor: a file, `shipped` or `prior`.
+    pub predictor: Option<String>,
     /// Name of the model in the API.
     pub alias: Option<String>,
     /// Answers that are made together.

@@ -1,13 +1,13 @@
 //! What a step spends outside the models: signals, sampling, decisions. Run alone: `cargo bench -p speckv`.
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use divan::Bencher;
 use speckv::{
     controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
     cost::{CostModel, SharedPass},
-    predictor::{Predictor, SessionFacts},
-    record::{Before, Drafted, Last, Outcome, StepRecord},
+    predictor::{ModelShape, Predictor, SessionFacts},
+    record::{Before, Drafted, Last, Outcome, StepRecord, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     signals::{self, Signals},
 };
@@ -54,19 +54,29 @@ fn distribution(bencher: Bencher, filter: &str) {
     });
 }
 
-/// One step of the controller: plan, judge each of up to 16 positions, observe.
-#[divan::bench]
-fn speckv_step(bencher: Bencher) {
-    let mut controller = Speckv::new(
-        CostModel::uncalibrated(),
-        Arc::new(Predictor::prior()),
-        SessionFacts::default(),
-        SpeckvOptions::default(),
-    );
-    let (mut record, mut signals) = (StepRecord::default(), Vec::with_capacity(32));
-    let mut step = 0;
-    bencher.bench_local(|| {
-        step += 1;
+/// The default controller with the weights that the default pair gets.
+fn shipped() -> Speckv {
+    let shape = |layers, hidden| ModelShape { architecture: "qwen2".into(), layers, hidden, vocab_size: VOCAB };
+    let weights = Predictor::shipped(&shape(28, 1536), Some(&shape(24, 896))).expect("the default pair has weights");
+    controller(weights)
+}
+
+fn controller(weights: Arc<Predictor>) -> Speckv {
+    Speckv::new(CostModel::uncalibrated(), weights, SessionFacts::default(), SpeckvOptions::default())
+}
+
+/// A step under way: plans, and judges each of up to 16 positions.
+#[derive(Default)]
+struct Walk {
+    step: usize,
+    signals: Vec<Signals>,
+    record: StepRecord,
+}
+
+impl Walk {
+    fn decide(&mut self, controller: &mut Speckv) {
+        self.step += 1;
+        let (step, record) = (self.step, &mut self.record);
         let context = 100 + step % 1000;
         let situation = Situation {
             context,
@@ -80,22 +90,64 @@ fn speckv_step(bencher: Bencher) {
         let plan = controller.plan(black_box(&situation));
         record.before = Before { step, context, draft_behind: 1, gamma_limit: 16, plan };
         record.drafted.clear();
-        signals.clear();
+        self.signals.clear();
         let mut verified = 0;
         for position in 0..plan.gamma {
             let confidence = [0.97, 0.9, 0.99, 0.6][(step + position) % 4];
             let newest = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            signals.push(newest);
+            self.signals.push(newest);
             record.drafted.push(Drafted { token: 1, signals: newest });
-            let verdict = controller.judge(black_box(&signals));
+            let verdict = controller.judge(black_box(&self.signals));
             verified += usize::from(verdict != Verdict::Drop);
             if verdict != Verdict::Continue {
                 break;
             }
         }
-        let accepted = if step % 5 == 0 { verified / 2 } else { verified };
+        let accepted = if step.is_multiple_of(5) { verified / 2 } else { verified };
         let last = if accepted == verified { Last::Bonus } else { Last::Recovered };
         record.outcome = Outcome { verified, accepted, last, produced: accepted + 1, ended: false };
-        controller.observe(black_box(&record));
+        // Times near what the cost model expects, so that it has something to learn.
+        let millis = |count: usize, each: u64| Duration::from_micros(count as u64 * each);
+        let (draft, verify) = (millis(record.drafted.len(), 17_000), millis(1, 50_000) + millis(verified, 6_300));
+        record.times = Times { draft, verify, total: draft + verify + millis(1, 100), ..Times::default() };
+    }
+}
+
+/// What a step waits for: plan, and a judgement per position.
+#[divan::bench]
+fn speckv_decision(bencher: Bencher) {
+    let (mut controller, mut walk) = (shipped(), Walk { signals: Vec::with_capacity(32), ..Walk::default() });
+    bencher.bench_local(|| walk.decide(&mut controller));
+}
+
+/// Learning from a step: predictor, ledgers, costs.
+#[divan::bench]
+fn speckv_observe(bencher: Bencher) {
+    let (mut controller, mut walk) = (shipped(), Walk::default());
+    while walk.record.drafted.len() < 3 {
+        walk.decide(&mut controller);
+        controller.observe(&walk.record);
+    }
+    bencher.bench_local(|| controller.observe(black_box(&walk.record)));
+}
+
+/// The cost model's part of it.
+#[divan::bench]
+fn cost_observe(bencher: Bencher) {
+    let (mut controller, mut walk, mut cost) = (shipped(), Walk::default(), CostModel::uncalibrated());
+    while walk.record.drafted.len() < 3 {
+        walk.decide(&mut controller);
+    }
+    bencher.bench_local(|| cost.observe(black_box(&walk.record)));
+}
+
+/// One whole step of the controller, by the weights of a pair that was trained for and by the prior.
+#[divan::bench(args = ["shipped", "prior"])]
+fn speckv_step(bencher: Bencher, weights: &str) {
+    let mut controller = if weights == "shipped" { shipped() } else { controller(Arc::new(Predictor::prior())) };
+    let mut walk = Walk { signals: Vec::with_capacity(32), ..Walk::default() };
+    bencher.bench_local(|| {
+        walk.decide(&mut controller);
+        controller.observe(black_box(&walk.record));
     });
 }

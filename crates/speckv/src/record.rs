@@ -116,11 +116,23 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// Whether budget, context or an end token, and not the controller or the target, decided how far this step went: no
-    /// statistic of lengths may be taken from it.
+    /// Whether budget, context or an end token, and not the controller or the target, decided how far this step went: what would have come
+    /// after was not seen. A clipped step whose draft the target rejected is not censored: the rejection would have come whatever followed.
     #[must_use]
     pub fn is_censored(&self) -> bool {
-        self.outcome.ended
-            || (self.before.plan.gamma > self.before.gamma_limit && self.drafted.len() >= self.before.gamma_limit)
+        self.outcome.ended || (self.is_short() && self.outcome.accepted == self.outcome.verified)
+    }
+
+    /// Whether budget, context or an end token cut the step, whatever the target said of it: no mean of lengths or acceptance may be taken over
+    /// steps with it. Leaving out the censored ones alone would keep the rejected of the clipped steps and drop the accepted.
+    #[must_use]
+    pub fn is_clipped(&self) -> bool {
+        self.outcome.ended || self.is_short()
+    }
+
+    /// The plan went further than budget and context, and the draft went as far as these.
+    fn is_short(&self) -> bool {
+        let (plan, limit) = (self.before.plan.gamma, self.before.gamma_limit);
+        plan > limit && self.drafted.len() >= limit
     }
 }

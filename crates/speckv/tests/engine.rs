@@ -90,7 +90,9 @@ fn a_budget_is_met_exactly() {
             for record in records {
                 assert!(record.drafted.len() <= record.before.gamma_limit.min(16));
                 let clipped = gamma > record.before.gamma_limit;
-                assert_eq!(record.is_censored(), clipped, "{record:?}");
+                assert_eq!(record.is_clipped(), clipped, "{record:?}");
+                let rejected = record.outcome.accepted < record.outcome.verified;
+                assert_eq!(record.is_censored(), clipped && !rejected, "{record:?}");
             }
         }
     }

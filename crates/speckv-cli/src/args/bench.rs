@@ -96,6 +96,9 @@ pub struct ComparisonOptions {
     /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
     /// Start of the random numbers that make orders and intervals
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,

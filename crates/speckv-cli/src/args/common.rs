@@ -28,6 +28,9 @@ pub struct ModelOptions {
     /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,

@@ -75,8 +75,8 @@ pub struct ProfileArgs {
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightOptions,
-    /// Depth of the draft model's chain at every position of a trace.
-    #[arg(long, value_name = "N", default_value = "8", allow_negative_numbers = true, value_parser = gamma())]
+    /// Depth of the draft model's chain at every position of a trace; speckv and most others draft up to 16 tokens.
+    #[arg(long, value_name = "N", default_value = "16", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,
     /// Most tokens of each text.
     #[arg(long, short = 'n', value_name = "N", default_value = "128", value_parser = whole(2..=65_536_usize, "128 is a good start"))]
@@ -93,6 +93,9 @@ pub struct ProfileArgs {
     /// A folder of *.jsonl files in place of the built-in workload.
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
+    /// Tokens that prompt and text may have together [default: 4096, or what the model was made for if that is less]
+    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it"))]
+    pub ctx: Option<usize>,
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
@@ -140,7 +143,7 @@ pub struct ReplayArgs {
     /// Folder of recorded traces.
     #[arg(long, value_name = "DIR", required = true)]
     pub trace: PathBuf,
-    /// Controllers to replay, separated by commas [default: all, with fixed-1 to fixed-8]
+    /// Controllers to replay, separated by commas [default: all, with fixed:1 to fixed:8]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = controllers::parse)]
     pub controllers: Vec<ControllerSpec>,
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
@@ -149,7 +152,7 @@ pub struct ReplayArgs {
     /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,
-    /// Weights of the predictor: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
     /// Prompts of this split: train, test or all.
@@ -221,6 +224,9 @@ pub struct ReportArgs {
     /// Costs of passes: the JSON of `speckv bench --curve MODEL`; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub curve: Vec<PathBuf>,
+    /// Weights of the predictor whose calibration is drawn from the trace: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
     /// Title of the report.
     #[arg(long, value_name = "TEXT", default_value = "SpecKV: a pair of models, measured")]
     pub title: String,

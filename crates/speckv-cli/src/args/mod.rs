@@ -198,6 +198,9 @@ pub struct IdentityArgs {
     /// Controllers to compare with plain decoding: names as for --controller, or `all`.
     #[arg(long, value_name = "LIST", default_value = "speckv", value_parser = controller_list)]
     pub controllers: ControllerList,
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
     /// Numbers of threads to try.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
     pub threads_list: Vec<usize>,

@@ -87,6 +87,15 @@ pub enum DraftHead {
     First(usize),
 }
 
+impl std::fmt::Display for DraftHead {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DraftHead::Whole => out.write_str("whole"),
+            DraftHead::First(tokens) => write!(out, "{tokens}"),
+        }
+    }
+}
+
 impl FromStr for DraftHead {
     type Err = String;
 

@@ -150,17 +150,17 @@ impl Chat {
                 sequence.reset_totals();
                 sequence
             }
-            None => self
-                .pair
-                .engine
-                .sequence(SequenceSettings {
+            None => {
+                let parts = self.settings.parts(&self.pair, self.costs.as_ref())?;
+                let settings = SequenceSettings {
                     prompt: tokens.clone(),
                     sampling: self.settings.sampling.clone(),
                     end_tokens: self.pair.tokenizer.end_tokens().to_vec(),
                     max_tokens: self.settings.max_tokens,
-                    controller: self.settings.controller.build(&self.settings.parts(&self.pair, self.costs.as_ref())),
-                })
-                .map_err(|error| answer::engine_failure(&error))?,
+                    controller: self.settings.controller.build(&parts),
+                };
+                self.pair.engine.sequence(settings).map_err(|error| answer::engine_failure(&error))?
+            }
         };
         let mut stop = self.settings.stop.clone();
         stop.extend(self.pair.stop_strings());

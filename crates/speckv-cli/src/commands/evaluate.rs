@@ -3,20 +3,23 @@
 use std::{collections::BTreeMap, fmt::Write, fs, num::NonZeroUsize, path::Path};
 
 use serde_json::json;
+use speckv::model::LanguageModel;
 use speckv_lab::{
     evaluation::{Conditions, Evaluation, FLIPS, FORMAT, File, PromptId, Side, Verdict},
-    statistics::throughput::{Cell, RESAMPLES},
+    statistics::{
+        FEWEST_UNITS,
+        throughput::{Cell, RESAMPLES},
+    },
 };
 
 use crate::{
     args::EvaluateArgs,
     comparison::{
-        Contestant, Sample,
+        Contestant, Sample, Text,
         live::{Contest, Live},
     },
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    machine,
     obtain::Shelf,
     printer::Printer,
     provenance,
@@ -47,19 +50,22 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
     let around = (&shelf, &interrupt, printer);
     let live = Live::run(&contest, &settings, &args.comparison, rounds, folder, around)?;
-    let file = |path: &Path| -> Outcome<File> {
-        let (sha256, _) = provenance::checksum(path, &interrupt, printer)?;
-        Ok(File { name: provenance::shown_name(&path.display().to_string()), sha256 })
-    };
+    let subject = &live.subject;
+    let draft = subject.draft.clone().zip(subject.draft_sha256.clone());
     let conditions = Conditions {
-        machine: machine::describe(),
-        instruction_set: live.subject.instruction_set.clone(),
-        threads: live.subject.threads,
-        target: file(&live.pair.target_path)?,
-        compression: live.subject.compression.clone(),
-        draft: live.pair.draft_path.as_deref().map(file).transpose()?,
-        draft_compression: live.subject.draft_compression.clone(),
-        max_tokens: live.subject.max_tokens,
+        machine: subject.origin.machine.clone(),
+        instruction_set: subject.instruction_set.clone(),
+        threads: subject.threads,
+        target: File { name: subject.target.clone(), sha256: subject.target_sha256.clone() },
+        compression: subject.compression.clone(),
+        draft: draft.map(|(name, sha256)| File { name, sha256 }),
+        draft_compression: subject.draft_compression.clone(),
+        draft_head: live.pair.draft.is_some().then(|| settings.draft_head.to_string()),
+        spoiled_draft: subject.spoiled_draft,
+        cold_draft: subject.cold_draft,
+        predictor: Some(subject.predictor.clone()),
+        ctx: Some(live.pair.engine.target().context_length()),
+        max_tokens: subject.max_tokens,
     };
     let evaluation = evaluation(&live, &contest.contestants, conditions).judged(&args.baseline);
     if let Some(folder) = &args.comparison.output {
@@ -121,7 +127,10 @@ fn evaluation(live: &Live, contestants: &[Contestant], conditions: Conditions) -
         mismatches: samples.iter().filter(|sample| !sample.identical).count(),
         prompts: answered
             .iter()
-            .map(|&prompt| PromptId { id: live.texts[prompt].id.clone(), task: live.texts[prompt].task.clone() })
+            .map(|&prompt| {
+                let Text { id, task, tokens } = &live.texts[prompt];
+                PromptId { id: id.clone(), task: task.clone(), digest: provenance::digest_of_tokens(tokens) }
+            })
             .collect(),
         sides: sides.collect(),
         verdicts: Vec::new(),
@@ -144,7 +153,7 @@ fn saved(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         return Err(Failure::usage("expected two saved evaluations", "give --saved BEFORE.json --saved AFTER.json"));
     };
     let (before, after) = (read(before)?, read(after)?);
-    let differences = after.conditions.differences(&before.conditions);
+    let differences = after.differences(&before);
     if !differences.is_empty() {
         let said = differences.join("; ");
         if !args.despite_differences {
@@ -215,7 +224,7 @@ fn text(verdicts: &[Verdict]) -> String {
         table.row(vec![
             verdict.of.clone(),
             verdict.against.clone(),
-            format!("{:.3} [{:.3}, {:.3}]", ratio.value, ratio.low, ratio.high),
+            crate::comparison::table::bracketed(&ratio),
             format!("{:.3}", verdict.typical_ratio),
             format!("{}/{}", verdict.faster_on, verdict.prompts),
             verdict.signed_rank.map_or_else(|| "-".into(), |test| p(test.p_value)),
@@ -238,8 +247,11 @@ fn text(verdicts: &[Verdict]) -> String {
              hold Holm's p against 0.05 instead.\n"
         ),
     });
-    if verdicts.iter().any(|verdict| verdict.prompts < 6) {
-        text.push_str("With fewer than 6 prompts no p-value can be below 0.05, however large the difference.\n");
+    if verdicts.iter().any(|verdict| verdict.prompts < FEWEST_UNITS) {
+        let _ = writeln!(
+            text,
+            "With fewer than {FEWEST_UNITS} prompts there are no intervals, and no p-value can be below 0.05, however large the difference."
+        );
     }
     text
 }

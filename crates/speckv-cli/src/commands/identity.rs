@@ -21,6 +21,7 @@ use crate::{
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
+    predictor_weights,
     printer::Printer,
     progress::Unit,
     settings::PairSettings,
@@ -71,6 +72,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             "give --draft MODEL or --draft ngram",
         ));
     }
+    let predictor = predictor_weights::read(args.predictor.as_deref())?;
     let interrupt = Interrupt::install();
     let mut specs = vec![controllers::OFF];
     let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
@@ -98,13 +100,14 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
                 // Measured costs would only change which drafts are tried; these are learned on the way.
-                let parts = controllers::parts(
+                let (parts, _) = controllers::parts(
                     pair.engine.target(),
                     pair.draft.as_deref(),
                     CostModel::uncalibrated(),
                     0.0,
                     None,
-                );
+                    &predictor,
+                )?;
                 let controller = spec.build(&parts);
                 let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;

@@ -1,12 +1,11 @@
 //! `speckv replay`: what any controller would have done on recorded texts.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use serde_json::json;
 use speckv::{
     controller::{ControllerParts, ControllerSpec},
     cost::CostModel,
-    predictor::Predictor,
 };
 use speckv_lab::{
     comparison::{Comparison, Group, Row, compare},
@@ -20,6 +19,7 @@ use crate::{
     cost_file,
     failure::{Failure, Outcome, chain},
     paper_weights,
+    predictor_weights::{self, Weights},
     printer::Printer,
     table::Table,
 };
@@ -45,7 +45,8 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let folder = RunFolder::open(&args.trace).map_err(|error| folder_failure(&error))?;
     let run = folder.run();
     let cost = cost(&args.cost, run)?;
-    let (predictor, predictor_name) = predictor(args.predictor.as_deref(), run)?;
+    let Weights { predictor, name: predictor_name } = predictor_weights::read(args.predictor.as_deref())?
+        .of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
     let traces: Vec<Trace> = folder
         .load()
         .map_err(|error| folder_failure(&error))?
@@ -57,7 +58,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let specs = if args.controllers.is_empty() { everybody(gamma_max)? } else { args.controllers.clone() };
     let parts = ControllerParts {
         cost: cost.clone(),
-        predictor: Some(Arc::new(predictor)),
+        predictor: Some(predictor),
         facts: run.settings.facts(),
         paper: args.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         ..ControllerParts::default()
@@ -80,6 +81,16 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         }));
     }
     printer.data(&text(&comparison))?;
+    let cut = comparison.groups.first().into_iter().flat_map(|group| &group.controllers);
+    let cut: Vec<String> =
+        cut.filter(|row| row.cut_steps > 0).map(|row| format!("{} in {}", row.controller, row.cut_steps)).collect();
+    if !cut.is_empty() {
+        printer.note(&format!(
+            "the recording is {gamma_max} tokens deep, and these would have drafted further in some steps: {}; their rows are \
+             exact only up to there",
+            cut.join(", ")
+        ));
+    }
     printer.aside(&format!(
         "steps and acceptance are exact, all speeds are modelled by the cost model; predictor: {predictor_name}; drafts cut at {gamma_max}"
     ));
@@ -103,26 +114,6 @@ fn cost(asked: &str, run: &Run) -> Outcome<CostModel> {
             "give --cost FILE with a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}",
         )),
         (path, _) => cost_file::read(Path::new(path)),
-    }
-}
-
-/// The weights and how to call them.
-fn predictor(asked: Option<&str>, run: &Run) -> Outcome<(Predictor, String)> {
-    let settings = &run.settings;
-    let shipped = || Predictor::shipped(&settings.target.shape, settings.draft.as_ref().map(|draft| &draft.shape));
-    let prior = || (Predictor::prior(), "prior".to_owned());
-    match asked {
-        None => Ok(shipped().map_or_else(prior, |weights| ((*weights).clone(), "shipped".into()))),
-        Some("prior") => Ok(prior()),
-        Some("shipped") => shipped().map(|weights| ((*weights).clone(), "shipped".into())).ok_or_else(|| {
-            Failure::new("no weights are shipped for this pair", "`speckv train` makes some; or give --predictor prior")
-        }),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", Path::new(path), &error))?;
-            let weights = Predictor::from_json(&text)
-                .map_err(|error| Failure::new(chain(&error), "`speckv train` writes such files").about(path))?;
-            Ok((weights, path.to_owned()))
-        }
     }
 }
 

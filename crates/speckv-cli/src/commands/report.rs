@@ -6,13 +6,14 @@ use std::{
 };
 
 use serde_json::json;
-use speckv::{cost::CostModel, predictor::Predictor};
+use speckv::cost::CostModel;
 use speckv_lab::{
     grid::GridFolder,
     report::{
         Content, Inputs,
         figures::all,
         inputs::{Contest, CurveFile, TraceInput},
+        origins::disagreements,
         page::html,
         svg::document,
     },
@@ -23,6 +24,7 @@ use super::profile::{folder_failure, grid_failure};
 use crate::{
     args::ReportArgs,
     failure::{Failure, Outcome, chain},
+    predictor_weights::{self, Weights},
     printer::Printer,
 };
 
@@ -33,6 +35,10 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
             "there is nothing to report on",
             "give --grid DIR, --trace DIR, --bench FILE, --evaluation FILE or --curve FILE; `speckv report --help` says which command makes each",
         ));
+    }
+    let warnings = disagreements(&inputs);
+    for warning in &warnings {
+        printer.warning(warning);
     }
     let (figures, missing) = all(&inputs);
     let folder = args.output.join("figures");
@@ -55,6 +61,7 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
             "report": page.display().to_string(),
             "figures": drawn.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
             "left_out": missing,
+            "warnings": warnings,
         }));
     }
     printer.data(&format!("{} with {} figures, {} left out\n", page.display(), figures.len(), missing.len()))
@@ -68,14 +75,14 @@ fn read(args: &ReportArgs) -> Outcome<Inputs> {
         inputs.grid = Some((folder.run().clone(), steps));
     }
     if let Some(path) = &args.trace {
-        inputs.trace = Some(trace(path)?);
+        inputs.trace = Some(trace(path, args.predictor.as_deref())?);
     }
     for path in args.bench.iter().chain(&args.evaluation) {
         let hint =
             "give report.json of `speckv bench --output DIR`, or evaluation.json of `speckv evaluate --output DIR`";
-        let contest =
+        let contests =
             Contest::from_json(&text(path)?).map_err(|error| Failure::new(error, hint).about(path.display()))?;
-        inputs.contests.push(contest);
+        inputs.contests.extend(contests);
     }
     for path in &args.curve {
         let hint = "give what `speckv bench --curve MODEL --json` prints";
@@ -90,15 +97,13 @@ fn text(path: &Path) -> Outcome<String> {
     fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))
 }
 
-fn trace(path: &Path) -> Outcome<TraceInput> {
+fn trace(path: &Path, predictor: Option<&str>) -> Outcome<TraceInput> {
     let folder = RunFolder::open(path).map_err(|error| folder_failure(&error))?;
     let files = folder.load().map_err(|error| folder_failure(&error))?;
     let run = folder.run().clone();
-    let shipped = Predictor::shipped(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape));
-    let (predictor, predictor_name) = match shipped {
-        Some(predictor) => ((*predictor).clone(), "shipped".to_owned()),
-        None => (Predictor::prior(), "prior".to_owned()),
-    };
+    let shapes = (&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape));
+    let Weights { predictor, name: predictor_name } = predictor_weights::read(predictor)?.of(shapes.0, shapes.1)?;
+    let predictor = (*predictor).clone();
     let cost = run.origin.cost.clone().unwrap_or_else(CostModel::uncalibrated);
     if let Some(file) = files.iter().find(|file| file.recording.trace.check().is_err()) {
         let error = file.recording.trace.check().err().map_or_else(String::new, |error| chain(&error));

@@ -41,7 +41,7 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
         return Err(answer::prompt_too_long(prompt_tokens, context));
     }
     let costs = calibration::for_controller(&settings, &pair, &interrupt, printer)?;
-    let parts = settings.parts(&pair, costs.as_ref());
+    let parts = settings.parts(&pair, costs.as_ref())?;
     let mut sequence = pair
         .engine
         .sequence(SequenceSettings {

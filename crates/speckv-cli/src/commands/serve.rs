@@ -78,10 +78,8 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         return Err(Failure::interrupted("stopped while loading", "start the server again when there is time"));
     }
     let target = Arc::clone(pair.engine.target());
-    let parts = ControllerParts {
-        paper: answers.paper.clone(),
-        ..controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma)
-    };
+    let (parts, _) = controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma, &answers.predictor)?;
+    let parts = ControllerParts { paper: answers.paper.clone(), ..parts };
     let sequence_bytes = cache_bytes(&target) + pair.draft.as_deref().map_or(0, cache_bytes);
     let room = settings.room(sequence_bytes)?;
     let info = Info {

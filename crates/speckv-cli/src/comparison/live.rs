@@ -28,8 +28,10 @@ use crate::{
     obtain::Shelf,
     pair::Pair,
     paper_weights,
+    predictor_weights::{self, Asked},
     printer::Printer,
     progress::Unit,
+    provenance,
     settings::PairSettings,
 };
 
@@ -42,6 +44,7 @@ pub struct Contest {
     /// Who takes part; the first decodes plainly.
     pub contestants: Vec<Contestant>,
     paper: Option<PaperPredictor>,
+    predictor: Asked,
     workload: Workload,
 }
 
@@ -68,7 +71,8 @@ impl Contest {
         }
         let contestants = contestants(options, several, has_model)?;
         let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
-        Ok(Contest { target, draft, contestants, paper, workload: workload(options)? })
+        let predictor = predictor_weights::read(options.predictor.as_deref())?;
+        Ok(Contest { target, draft, contestants, paper, predictor, workload: workload(options)? })
     }
 }
 
@@ -105,7 +109,14 @@ impl Live {
         })?;
         let texts = texts(&pair, &contest.workload, options)?;
         let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
-        let parts = controllers::parts(pair.engine.target(), pair.draft.as_deref(), costs.model.clone(), 0.0, None);
+        let (parts, predictor) = controllers::parts(
+            pair.engine.target(),
+            pair.draft.as_deref(),
+            costs.model.clone(),
+            0.0,
+            None,
+            &contest.predictor,
+        )?;
         let parts = ControllerParts { paper: contest.paper.clone(), ..parts };
         let rules = Rules {
             max_tokens: options.max_tokens,
@@ -115,15 +126,20 @@ impl Live {
             cold_draft: options.cold_draft,
         };
         let target = Arc::clone(pair.engine.target());
+        let name = |path: &Path| provenance::shown_name(&path.display().to_string());
+        let sum = |path: &Path| Ok::<_, Failure>(provenance::checksum(path, interrupt, printer)?.0);
         let subject = Subject {
-            target: pair.target_path.display().to_string(),
+            target: name(&pair.target_path),
+            target_sha256: sum(&pair.target_path)?,
             compression: target.compression().to_string(),
             target_bytes: target.pass_bytes(),
-            draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
+            draft: pair.draft_path.as_deref().map(name),
+            draft_sha256: pair.draft_path.as_deref().map(sum).transpose()?,
             draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
             draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
             spoiled_draft: options.spoil_draft,
             cold_draft: options.cold_draft,
+            predictor,
             threads: target.threads(),
             instruction_set: target.isa().name().to_owned(),
             split: options.split.to_string(),
@@ -131,6 +147,7 @@ impl Live {
             max_tokens: rules.max_tokens,
             rounds: rules.rounds,
             seed: rules.seed,
+            origin: provenance::Origin::here(),
             costs: costs.view(),
         };
         let field = Field { texts: &texts, contestants: &contest.contestants, parts: &parts };

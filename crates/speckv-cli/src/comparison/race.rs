@@ -10,7 +10,7 @@ use speckv::{
     token::Token,
 };
 
-use super::{Contestant, Sample};
+use super::{Contestant, Sample, sample::HEAD_TOKENS, statistics::Cell};
 
 /// Tokens per pass while the target reads a prompt.
 const PREFILL_CHUNK: usize = 256;
@@ -113,16 +113,22 @@ pub fn race<M: LanguageModel>(
                 }
                 sequence.set_controller(contestants[contestant].build(parts));
                 sequence.reset_totals();
+                let mut head = None;
                 while sequence.finish_reason().is_none() {
                     if !at(done, total) {
                         engine.close(sequence);
                         return Ok(Race { stopped: true, ..race });
                     }
                     engine.step(&mut [&mut sequence])?;
+                    if head.is_none() && sequence.totals().produced >= HEAD_TOKENS {
+                        head = Some(Cell::of(sequence.totals()));
+                    }
                 }
                 done += 1;
                 let totals = sequence.totals().clone();
-                let sample = Sample { round, prompt, contestant, place, totals, draft_prompt_seconds, identical: true };
+                let head = head.unwrap_or_else(|| Cell::of(&totals));
+                let sample =
+                    Sample { round, prompt, contestant, place, totals, head, draft_prompt_seconds, identical: true };
                 answers[contestant] = Some((sample, sequence.tokens()[text.tokens.len()..].to_vec()));
             }
             engine.close(sequence);

@@ -8,19 +8,23 @@ use super::{
     Contestant, Sample, Text,
     statistics::{Cell, Ratio, ratio, throughput},
 };
-use crate::calibration::View;
+use crate::{calibration::View, provenance::Origin};
 
 /// What was measured on what.
 #[derive(Debug, Clone, Serialize)]
 pub struct Subject {
-    /// The target's file.
+    /// Name of the target's file.
     pub target: String,
+    /// SHA-256 of it.
+    pub target_sha256: String,
     /// What became of the target's weights.
     pub compression: String,
     /// Bytes of weights that a pass of the target reads.
     pub target_bytes: u64,
-    /// The draft's file.
+    /// Name of the draft's file.
     pub draft: Option<String>,
+    /// SHA-256 of it.
+    pub draft_sha256: Option<String>,
     /// What became of the draft's weights.
     pub draft_compression: Option<String>,
     /// Bytes of weights that a pass of the draft reads.
@@ -30,6 +34,8 @@ pub struct Subject {
     /// Whether the draft's reading of the prompts counts.
     #[serde(default)]
     pub cold_draft: bool,
+    /// Weights of the predictor of acceptance: `shipped`, `prior`, or a file's name.
+    pub predictor: String,
     /// Threads.
     pub threads: usize,
     /// Instruction set of the kernels.
@@ -44,6 +50,9 @@ pub struct Subject {
     pub rounds: usize,
     /// Start of the random numbers.
     pub seed: u64,
+    /// Where it was measured.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Costs that controllers began with.
     pub costs: View,
 }
@@ -82,6 +91,8 @@ pub struct Row {
     pub to_off: Option<Ratio>,
     /// By that of the best fixed gamma in hindsight.
     pub to_best_fixed: Option<Ratio>,
+    /// By that of `off`, from the 65th token on: answers that are longer on both sides, without what the first 64 tokens cost; see [`Sample::head`].
+    pub to_off_after_head: Option<Ratio>,
     /// By that of `off`, with the draft's reading of the prompts counted as decoding.
     pub to_off_with_draft_prompts: Option<Ratio>,
     /// Accepted by drafted.
@@ -96,7 +107,7 @@ pub struct Row {
     pub draft_share: f64,
     /// Share of the target's passes.
     pub verify_share: f64,
-    /// Share of the controller.
+    /// Share of planning, judging and observing; reading the signals is part of drafting.
     pub controller_share: f64,
     /// Answers whose tokens differ from plain decoding's.
     pub mismatches: usize,
@@ -107,6 +118,8 @@ pub struct Row {
 /// One contestant on one task.
 #[derive(Debug, Clone, Serialize)]
 pub struct TaskRow {
+    /// Prompts.
+    pub prompts: usize,
     /// Tokens by seconds.
     pub tokens_per_second: Option<f64>,
     /// By that of `off`.
@@ -137,6 +150,23 @@ impl Table<'_> {
             }
         }
         cells.into_values().collect()
+    }
+
+    /// Throughputs after the head of the answers, on the prompts where both have something there.
+    fn compared_after_head(&self, contestant: usize, other: usize) -> Option<Ratio> {
+        let tails = |of: usize| {
+            let mut cells: BTreeMap<usize, Cell> = BTreeMap::new();
+            for sample in self.samples.iter().filter(|sample| sample.contestant == of) {
+                let (cell, tail) = (cells.entry(sample.prompt).or_default(), sample.tail());
+                cell.tokens += tail.tokens;
+                cell.seconds += tail.seconds;
+            }
+            cells
+        };
+        let (ours, theirs) = (tails(contestant), tails(other));
+        let both = ours.iter().filter_map(|(prompt, cell)| Some((*cell, *theirs.get(prompt)?)));
+        let (a, b): (Vec<Cell>, Vec<Cell>) = both.filter(|(a, b)| a.tokens > 0.0 && b.tokens > 0.0).unzip();
+        ratio(&a, &b, self.seed)
     }
 
     fn speed(&self, contestant: usize, task: Option<&str>) -> Option<f64> {
@@ -179,6 +209,7 @@ impl Table<'_> {
         let reads = index > 0 && contestant.drafting != super::Drafting::Ngram;
         let tasks = self.tasks().into_iter().map(|task| {
             let row = TaskRow {
+                prompts: self.cells(index, Some(task), false).len(),
                 tokens_per_second: self.speed(index, Some(task)),
                 to_off: self.compared(index, 0, Some(task)),
                 to_best_fixed: best_by_task.get(task).and_then(|&best| self.compared(index, best, Some(task))),
@@ -190,6 +221,7 @@ impl Table<'_> {
             tokens_per_second: self.speed(index, None),
             to_off: self.compared(index, 0, None),
             to_best_fixed: best_fixed.and_then(|best| self.compared(index, best, None)),
+            to_off_after_head: self.compared_after_head(index, 0),
             to_off_with_draft_prompts: ratio(&self.cells(index, None, reads), &self.cells(0, None, false), self.seed),
             acceptance_rate: part(accepted, drafted),
             acceptance_length: part(produced, steps),
@@ -293,6 +325,8 @@ pub(super) mod tests {
                         prompt,
                         contestant,
                         place: 0,
+                        // Two thirds of the tokens in half of the time.
+                        head: Cell { tokens: 64.0, seconds: 0.5 * total.as_secs_f64() },
                         totals,
                         draft_prompt_seconds,
                         identical,
@@ -302,13 +336,16 @@ pub(super) mod tests {
         }
         let subject = Subject {
             target: "t.gguf".into(),
+            target_sha256: "00".into(),
             compression: "asis".into(),
             target_bytes: 1,
             draft: Some("d.gguf".into()),
+            draft_sha256: Some("01".into()),
             draft_compression: Some("compact".into()),
             draft_bytes: Some(1),
             spoiled_draft: false,
             cold_draft: false,
+            predictor: "prior".into(),
             threads: 2,
             instruction_set: "avx2".into(),
             split: "test".into(),
@@ -316,6 +353,7 @@ pub(super) mod tests {
             max_tokens: 100,
             rounds: 2,
             seed: 0,
+            origin: Origin::here(),
             costs: Costs::guessed().view(),
         };
         Report::new(subject, &texts, &contestants, &samples, false)
@@ -334,6 +372,7 @@ pub(super) mod tests {
         let speckv = &report.settings[4];
         assert!(close(speckv.to_off, 12.0 / 7.0) && close(speckv.to_best_fixed, 8.5 / 7.0));
         assert!(close(speckv.to_off_with_draft_prompts, 12.0 / 8.5));
+        assert!(close(speckv.to_off_after_head, 12.0 / 7.0), "36 tokens each, in half of the time");
         assert!(close(report.settings[0].to_off_with_draft_prompts, 1.0), "off needs no draft");
         assert!(close(speckv.tasks["code"].to_best_fixed, 1.0) && close(speckv.tasks["chat"].to_off, 8.0 / 5.0));
         assert_eq!(speckv.tokens_per_second, Some(600.0 / 14.0));

@@ -3,7 +3,10 @@
 use speckv::engine::Totals;
 use speckv_lab::columns::{Column, Values};
 
-use super::{Contestant, race::Text};
+use super::{Contestant, race::Text, statistics::Cell};
+
+/// Where the head of an answer ends: what a controller does with a draft that it does not know yet happens within the first tokens, and is told apart from what it does afterwards.
+pub const HEAD_TOKENS: usize = 64;
 
 /// One contestant on one prompt in one round.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Sample {
     pub place: usize,
     /// What the steps did and cost; the prompt was read before, by target and draft.
     pub totals: Totals,
+    /// Tokens and seconds up to the end of the step that made token [`HEAD_TOKENS`]; all of them in a shorter answer.
+    pub head: Cell,
     /// Seconds that the draft model took to read the prompt.
     pub draft_prompt_seconds: f64,
     /// Whether the tokens are those of plain decoding.
@@ -25,6 +30,13 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Tokens and seconds after the head.
+    #[must_use]
+    pub fn tail(&self) -> Cell {
+        let all = Cell::of(&self.totals);
+        Cell { tokens: all.tokens - self.head.tokens, seconds: all.seconds - self.head.seconds }
+    }
+
     /// Name of the Parquet file's message.
     pub const TABLE: &'static str = "speckv_samples";
     /// Key of the Parquet file's metadata that holds the report as JSON.
@@ -50,6 +62,8 @@ impl Sample {
             ("place", whole(|sample| sample.place)),
             ("tokens", whole(|sample| sample.totals.produced)),
             ("seconds", seconds(|sample| sample.totals.times.total.as_secs_f64())),
+            ("head_tokens", whole(|sample| sample.head.tokens as usize)),
+            ("head_seconds", seconds(|sample| sample.head.seconds)),
             ("steps", whole(|sample| sample.totals.steps)),
             ("drafted", whole(|sample| sample.totals.drafted)),
             ("verified", whole(|sample| sample.totals.verified)),
@@ -75,8 +89,17 @@ mod tests {
     #[test]
     fn both_files_have_the_same_values() {
         let totals = Totals { produced: 7, gamma_histogram: vec![1, 0, 2], ..Totals::default() };
-        let sample =
-            Sample { round: 0, prompt: 0, contestant: 0, place: 2, totals, draft_prompt_seconds: 0.5, identical: true };
+        let sample = Sample {
+            round: 0,
+            prompt: 0,
+            contestant: 0,
+            place: 2,
+            totals,
+            head: Cell { tokens: 5.0, seconds: 0.25 },
+            draft_prompt_seconds: 0.5,
+            identical: true,
+        };
+        assert_eq!(sample.tail().tokens, 2.0);
         let texts = [Text { id: "code-01".into(), task: "code".into(), tokens: Vec::new() }];
         let contestants = Contestant::list(&[], &["speckv"], true).expect("a contestant");
         let name = contestants.iter().position(|contestant| contestant.name == "speckv").expect("speckv");
@@ -84,7 +107,7 @@ mod tests {
         let table = Sample::columns(&[sample], &texts, &contestants);
         let csv = String::from_utf8(columns::to_csv(&table).expect("CSV")).expect("text");
         let row = csv.lines().nth(1).expect("a row");
-        assert!(row.starts_with("0,code-01,code,speckv,2,7,0,") && row.ends_with(",0.5,true,1 0 2"), "{row}");
+        assert!(row.starts_with("0,code-01,code,speckv,2,7,0,5,0.25,") && row.ends_with(",0.5,true,1 0 2"), "{row}");
         let parquet = columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, "{}").expect("Parquet");
         assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     }

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use super::{
     Report,
     report::Row,
+    sample::HEAD_TOKENS,
     statistics::{RESAMPLES, Ratio},
 };
+use speckv_lab::statistics::FEWEST_UNITS;
 
 /// What becomes of gamma as the target's compression changes: one line per report.
 #[must_use]
@@ -71,14 +73,19 @@ impl Report {
             "verify",
             "control",
         ];
-        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let late = format!("from token {}", HEAD_TOKENS + 1);
+        let long = self.subject.max_tokens > HEAD_TOKENS;
+        let mut head = head.map(str::to_owned).to_vec();
+        if long {
+            head.insert(3, late);
+        }
+        let mut rows = vec![head];
         for row in &self.settings {
             let number =
                 |value: Option<f64>, decimals: usize| value.map_or("-".into(), |value| format!("{value:.decimals$}"));
-            rows.push(vec![
-                row.setting.clone(),
-                number(row.tokens_per_second, 2),
-                interval(row.to_off),
+            let late = long.then(|| interval(row.to_off_after_head));
+            let first = [row.setting.clone(), number(row.tokens_per_second, 2), interval(row.to_off)];
+            let rest = vec![
                 interval(row.to_best_fixed),
                 row.acceptance_rate.map_or("-".into(), |rate| format!("{:.0} %", 100.0 * rate)),
                 number(row.acceptance_length, 2),
@@ -87,7 +94,8 @@ impl Report {
                 format!("{:.0} %", 100.0 * row.draft_share),
                 format!("{:.0} %", 100.0 * row.verify_share),
                 format!("{:.2} %", 100.0 * row.controller_share),
-            ]);
+            ];
+            rows.push(first.into_iter().chain(late).chain(rest).collect());
         }
         aligned(&rows)
     }
@@ -123,6 +131,21 @@ impl Report {
             subject.threads,
             subject.instruction_set,
         );
+        let by_task = self.settings.first().into_iter().flat_map(|row| row.tasks.values());
+        let fewest = by_task.map(|task| task.prompts).min().unwrap_or_default();
+        if subject.prompts < FEWEST_UNITS {
+            let _ =
+                writeln!(text, "fewer than {FEWEST_UNITS} prompts: no intervals, and nothing is known to be faster");
+        } else if fewest < FEWEST_UNITS {
+            let _ = writeln!(text, "tasks with fewer than {FEWEST_UNITS} prompts have no intervals");
+        }
+        if subject.max_tokens > HEAD_TOKENS {
+            let _ = writeln!(
+                text,
+                "from token {}: to off, without what the first {HEAD_TOKENS} tokens of each answer took; in it a controller finds out what a draft is worth",
+                HEAD_TOKENS + 1
+            );
+        }
         if subject.spoiled_draft {
             text.push_str("the draft was spoiled on purpose: it is as sure as ever, and wrong\n");
         }
@@ -151,6 +174,7 @@ impl Report {
             }
             text.push('\n');
         }
+        text.push_str("control: planning, judging and learning; draft: drafting and reading its signals\n");
         let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
         if self.stopped {
             text.push_str("stopped before the end: only prompts that everybody had answered are counted\n");
@@ -159,9 +183,15 @@ impl Report {
     }
 }
 
-/// `1.42 [1.31, 1.50]`.
 fn interval(ratio: Option<Ratio>) -> String {
-    ratio.map_or("-".into(), |Ratio { value, low, high }| format!("{value:.3} [{low:.3}, {high:.3}]"))
+    ratio.map_or("-".into(), |ratio| bracketed(&ratio))
+}
+
+/// `1.420 [1.310, 1.500]`; of too few prompts `1.420`.
+#[must_use]
+pub fn bracketed(ratio: &Ratio) -> String {
+    let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
+    format!("{:.3}{ends}", ratio.value)
 }
 
 /// Counts as bars, one character each from gamma 0: a space for none, eight heights relative to the largest.
@@ -212,8 +242,8 @@ mod tests {
         for part in [
             "speckv",
             "ema",
-            "1.714 [",
-            "1.214 [",
+            "1.714",
+            "1.214",
             "chat",
             "code",
             "best fixed gamma of the whole workload",
@@ -226,6 +256,9 @@ mod tests {
         }
         let lines: Vec<&str> = text.lines().collect();
         let column = lines[0].find("to best fixed").expect("a head") + "to best fixed".len();
-        assert!(lines[1..6].iter().all(|line| line[..column].ends_with(']')), "columns are aligned:\n{text}");
+        let digit = |line: &str| line[..column].ends_with(|last: char| last.is_ascii_digit());
+        assert!(lines[1..6].iter().all(|line| digit(line)), "columns are aligned:\n{text}");
+        assert!(text.contains("fewer than 6 prompts: no intervals") && !text.contains('['), "{text}");
+        assert_eq!(bracketed(&Ratio { value: 1.5, low: Some(1.25), high: Some(2.0) }), "1.500 [1.250, 2.000]");
     }
 }

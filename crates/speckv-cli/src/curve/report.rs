@@ -3,13 +3,18 @@
 use serde::Serialize;
 
 use super::{measure::Samples, plan::Plan, spread::Spread};
-use crate::units;
+use crate::{provenance::Origin, units};
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Subject {
-    /// Path of the model's file.
+    /// Name of the model's file.
     pub model: String,
+    /// SHA-256 of the model's file.
+    pub sha256: String,
+    /// Where it was measured.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Type of most of its weights.
     pub tensor_type: String,
     /// Instruction set of the kernels.
@@ -188,6 +193,8 @@ mod tests {
     fn report() -> Report {
         let subject = Subject {
             model: "m.gguf".into(),
+            sha256: "00".into(),
+            origin: Origin::here(),
             tensor_type: "Q4_K".into(),
             instruction_set: "avx2".into(),
             threads: 2,
@@ -232,6 +239,7 @@ mod tests {
     fn json_has_every_sample() {
         let json = serde_json::to_value(report()).unwrap();
         assert_eq!(json["pass_bytes"], 1_000_000_000);
+        assert!(["machine", "version"].iter().all(|key| json[key].is_string()) && json["command"].is_array());
         assert_eq!(json["curves"][0]["passes"][16]["rows"], 17);
         assert_eq!(json["curves"][0]["passes"][0]["milliseconds"]["samples"], serde_json::json!([125.0, 250.0]));
         assert_eq!(json["read_rate"]["samples"], serde_json::json!([1e10, 5e9]));

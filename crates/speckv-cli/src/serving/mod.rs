@@ -227,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.toml");
         let text = "kv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \"asis\"\ndraft-head = \"whole\"\nno-lookup = true\n\
-                    recalibrate = true\npaper-weights = \"w.npz\"\n";
+                    recalibrate = true\npaper-weights = \"w.npz\"\npredictor = \"prior\"\n";
         std::fs::write(&path, text).expect("a file");
         let config = path.display().to_string();
         let (_, models) = resolved(&["--config", &config]).expect("settings");
@@ -238,6 +238,7 @@ mod tests {
         assert_eq!((told(&models).as_str(), models.weights.draft.draft_head), ("q8_0 int8 asis", DraftHead::Whole));
         assert!(models.no_lookup && models.recalibrate);
         assert_eq!(models.paper_weights.as_deref(), Some(Path::new("w.npz")));
+        assert_eq!(models.predictor.as_deref(), Some("prior"));
         let words =
             ["--kv", "f16", "--compression", "asis", "--draft-compression", "compact", "--draft-head", "100352"];
         let (_, models) = resolved(&[&["--config", &config][..], &words].concat()).expect("settings");

@@ -10,14 +10,12 @@ use std::{
 
 use super::{Block, StepRow, parquet_rows::read_parquet, table_file};
 use crate::{
-    run_folder::{ModelFacts, Origin, RunFolderError, differences, write_whole},
+    run_folder::{ModelFacts, Origin, RUN_FILE, RunFolderError, differences, unknown, write_run, write_whole},
     sheet::SheetError,
 };
 
 /// The format's number.
 pub const FORMAT: u32 = 1;
-/// Name of the file that holds the run's facts.
-pub const RUN_FILE: &str = "run.json";
 /// Name of the folder of parts.
 const BLOCKS: &str = "blocks";
 
@@ -43,6 +41,9 @@ pub struct GridSettings {
     pub draft_compression: String,
     /// Tokens that the draft's output head covers; none for all.
     pub draft_head: Option<usize>,
+    /// Instruction set of the kernels; `unknown` in recordings that did not say.
+    #[serde(default = "unknown")]
+    pub instruction_set: String,
     /// Gammas, 0 for plain decoding.
     pub gammas: Vec<usize>,
     /// Most tokens of an answer.
@@ -77,6 +78,24 @@ pub enum GridError {
         /// The file.
         path: PathBuf,
     },
+    /// The recording has not come to its end.
+    #[error("{}: the grid is not finished: {parts} of its parts are there, steps.csv is not", path.display())]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+        /// Parts recorded.
+        parts: usize,
+    },
+    /// Seconds of two machines do not belong in one table.
+    #[error("{} was recorded on {recorded}, this is {here}", path.display())]
+    OtherMachine {
+        /// The folder.
+        path: PathBuf,
+        /// Where it was begun.
+        recorded: String,
+        /// This machine.
+        here: String,
+    },
     /// A part that does not hold what its name says.
     #[error("{}: expected {expected}, got {got}", path.display())]
     Part {
@@ -104,6 +123,12 @@ impl GridError {
                 "`speckv profile --grid DIR` records a grid into a folder; give that folder"
             }
             GridError::Folder(error) => error.hint(),
+            GridError::Unfinished { .. } => {
+                "run the command in its run.json (origin.command) again: it records what is missing and writes the tables"
+            }
+            GridError::OtherMachine { .. } => {
+                "give another folder, or go on with this one on the machine that began it"
+            }
             GridError::Sheet(_) | GridError::Part { .. } | GridError::Name { .. } => {
                 "delete this file and run the same `speckv profile` again: it records only what is missing"
             }
@@ -177,8 +202,7 @@ impl GridFolder {
     /// A folder or file that cannot be written.
     pub fn create(path: &Path, run: &GridRun) -> Result<Self, GridError> {
         fs::create_dir_all(path).map_err(|source| io_error("create", path, source))?;
-        let text = serde_json::to_string_pretty(run).map_err(|error| GridError::Table { reason: error.to_string() })?;
-        write_whole(&path.join(RUN_FILE), text.as_bytes())?;
+        write_run(path, run)?;
         Self::open(path)
     }
 
@@ -213,6 +237,26 @@ impl GridFolder {
     #[must_use]
     pub fn run(&self) -> &GridRun {
         &self.run
+    }
+
+    /// Checks that a recording goes on where it was begun: its seconds are compared with each other.
+    ///
+    /// # Errors
+    /// [`GridError::OtherMachine`].
+    pub fn check_machine(&self, here: &str) -> Result<(), GridError> {
+        let recorded = &self.run.origin.machine;
+        if recorded == here {
+            return Ok(());
+        }
+        Err(GridError::OtherMachine { path: self.path.clone(), recorded: recorded.clone(), here: here.into() })
+    }
+
+    /// Notes in `run.json` that this command line adds to the recording.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn note_command(&mut self, command: &[String]) -> Result<(), GridError> {
+        if self.run.origin.add_command(command) { Ok(write_run(&self.path, &self.run)?) } else { Ok(()) }
     }
 
     /// Parts that are there.
@@ -305,7 +349,11 @@ impl GridFolder {
     /// Not there yet, or damaged.
     pub fn steps(&self) -> Result<Vec<StepRow>, GridError> {
         let [csv, parquet] = ["steps.csv", "steps.parquet"].map(|name| self.path.join(name));
-        if parquet.exists() && !csv.exists() { Ok(read_parquet(&parquet)?) } else { Ok(table_file::read_csv(&csv)?) }
+        match (csv.exists(), parquet.exists()) {
+            (false, true) => Ok(read_parquet(&parquet)?),
+            (false, false) => Err(GridError::Unfinished { path: self.path.clone(), parts: self.blocks()?.len() }),
+            (true, _) => Ok(table_file::read_csv(&csv)?),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct StepRow {
     pub verified: usize,
     /// What made the last token: `plain`, `recovered`, `bonus` or `accepted`.
     pub last: String,
-    /// Budget, context or an end token decided how far the step went: no statistic of lengths may use it.
+    /// Budget, context or an end token cut the step, whatever the target said of it: no statistic of lengths may use it.
     pub censored: bool,
     /// Seconds that the draft read what it had missed.
     pub catch_up_seconds: f64,
@@ -74,7 +74,7 @@ impl StepRow {
                 Last::Accepted => "accepted",
             }
             .into(),
-            censored: record.is_censored(),
+            censored: record.is_clipped(),
             catch_up_seconds: record.times.catch_up.as_secs_f64(),
             draft_seconds: record.times.draft.as_secs_f64(),
             verify_seconds: record.times.verify.as_secs_f64(),

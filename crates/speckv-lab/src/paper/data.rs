@@ -231,6 +231,23 @@ fn read_runs(sheet: &Sheet) -> Result<Vec<Run>, SheetError> {
         .collect()
 }
 
+/// Two prompts in every cell of compression, gamma and task.
+fn check_cells(sheet: &Sheet, runs: &[Run]) -> Result<(), SheetError> {
+    for &compression in Compression::ALL {
+        for gamma in GAMMAS {
+            for &task in Task::ALL {
+                let of_cell = |run: &&Run| (run.compression, run.gamma, run.task) == (compression, gamma, task);
+                let count = runs.iter().filter(of_cell).count();
+                if count < 2 {
+                    let expected = format!("two runs or more of {compression}, gamma {gamma}, {task}");
+                    return Err(sheet.content(expected, count.to_string()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn read_steps(sheet: &Sheet, runs: &[Run]) -> Result<Vec<Step>, SheetError> {
     let mut steps: Vec<Step> = Vec::with_capacity(sheet.rows().len());
     let mut begun: usize = 0; // runs
@@ -309,12 +326,15 @@ fn check(row: &Row<'_>, step: &Step, run: &Run, before: Option<&Step>) -> Result
 }
 
 impl PaperData {
-    /// Reads `phase2_experiment_results.csv`, `phase2_step_results.csv` and, if it is there, `published_split_test_rows.csv`.
+    /// Reads `phase2_experiment_results.csv`, `phase2_step_results.csv` and, if it is there, `published_split_test_rows.csv`. Every compression, gamma and task must
+    /// have two prompts or more: predictors are judged on prompts that they were not fitted to.
     ///
     /// # Errors
     /// [`SheetError`]: the first thing that is wrong, by file and line.
     pub fn read(folder: &Path) -> Result<Self, SheetError> {
-        let runs = read_runs(&Sheet::read(&folder.join("phase2_experiment_results.csv"), &RUN_COLUMNS)?)?;
+        let sheet = Sheet::read(&folder.join("phase2_experiment_results.csv"), &RUN_COLUMNS)?;
+        let runs = read_runs(&sheet)?;
+        check_cells(&sheet, &runs)?;
         let steps = read_steps(&Sheet::read(&folder.join("phase2_step_results.csv"), &STEP_COLUMNS)?, &runs)?;
         let path: PathBuf = folder.join("published_split_test_rows.csv");
         let test_rows =

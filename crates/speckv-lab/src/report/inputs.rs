@@ -1,10 +1,11 @@
 //! What can be drawn.
 
 use serde::Deserialize;
+use serde_json::Value;
 use speckv::{cost::CostModel, predictor::Predictor};
 
 use crate::{
-    evaluation::{Evaluation, File, Side},
+    evaluation::{Evaluation, FORMAT, File, Side},
     grid::{GridRun, StepRow},
     run_folder::Run,
     statistics::throughput::{Ratio, ratio, throughput},
@@ -54,6 +55,36 @@ pub struct Contest {
     pub rows: Vec<ContestRow>,
     /// Where it comes from, line by line: names and values.
     pub facts: Vec<(&'static str, String)>,
+    /// Machine and files, as far as the file names them.
+    pub origin: ContestOrigin,
+}
+
+/// What a comparison was measured on; older files name less.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContestOrigin {
+    /// Processor, cores, operating system.
+    pub machine: Option<String>,
+    /// SHA-256 of the target's file.
+    pub target: Option<String>,
+    /// SHA-256 of the draft's file.
+    pub draft: Option<String>,
+}
+
+/// Why a file is no comparison.
+#[derive(Debug, thiserror::Error)]
+pub enum ContestError {
+    /// Not JSON.
+    #[error("not JSON: {0}")]
+    Json(serde_json::Error),
+    /// It has conditions, as an evaluation has, and something else is missing or wrong.
+    #[error("an evaluation, but not whole: {0}")]
+    Evaluation(serde_json::Error),
+    /// An evaluation of a later version.
+    #[error("an evaluation: expected format {FORMAT} or earlier, got {0}")]
+    Format(u32),
+    /// Neither an evaluation nor a whole report.
+    #[error("no report of a comparison: {0}")]
+    Bench(serde_json::Error),
 }
 
 /// One setting.
@@ -88,6 +119,11 @@ struct BenchSubject {
     compression: Option<String>,
     instruction_set: Option<String>,
     threads: Option<usize>,
+    machine: Option<String>,
+    version: Option<String>,
+    command: Option<Vec<String>>,
+    target_sha256: Option<String>,
+    draft_sha256: Option<String>,
     split: Option<String>,
     max_tokens: Option<usize>,
     prompts: usize,
@@ -103,21 +139,32 @@ struct BenchRow {
 }
 
 impl Contest {
-    /// From the JSON of `speckv bench` or of `speckv evaluate`.
+    /// From the JSON of `speckv evaluate` or of `speckv bench`, which is a list where several compressions were compared.
     ///
     /// # Errors
-    /// JSON that is neither.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        // The evaluation knows its format's number; a report has none.
-        if let Ok(evaluation) = serde_json::from_str::<Evaluation>(text) {
-            return Ok(Self::of(&evaluation));
+    /// [`ContestError`].
+    pub fn from_json(text: &str) -> Result<Vec<Self>, ContestError> {
+        let value: Value = serde_json::from_str(text).map_err(ContestError::Json)?;
+        // An evaluation has conditions, a report a subject.
+        if value.get("conditions").is_some() {
+            let evaluation: Evaluation = serde_json::from_value(value).map_err(ContestError::Evaluation)?;
+            if evaluation.format > FORMAT {
+                return Err(ContestError::Format(evaluation.format));
+            }
+            return Ok(vec![Self::of(&evaluation)]);
         }
-        let file: BenchFile = serde_json::from_str(text)?;
+        let reports = if let Value::Array(reports) = value { reports } else { vec![value] };
+        let made = reports.into_iter().map(|report| serde_json::from_value(report).map(Self::of_bench));
+        made.collect::<Result<_, _>>().map_err(ContestError::Bench)
+    }
+
+    fn of_bench(file: BenchFile) -> Self {
+        let prompts = file.subject.prompts;
         let rows = file.settings.into_iter().map(|row| ContestRow {
             name: row.setting,
             tokens_per_second: row.tokens_per_second,
-            ratio: row.to_off,
-            to_best_fixed: row.to_best_fixed,
+            ratio: row.to_off.map(|ratio| ratio.of_units(prompts)),
+            to_best_fixed: row.to_best_fixed.map(|ratio| ratio.of_units(prompts)),
             holm_p: None,
             gamma_histogram: row.gamma_histogram,
         });
@@ -131,17 +178,27 @@ impl Contest {
         settings.extend(subject.threads.map(|threads| format!("{threads} threads")));
         settings.extend(subject.instruction_set);
         let draft = subject.draft.as_deref().map_or_else(|| "look-up".into(), plain);
-        Ok(Contest {
-            facts: vec![
-                ("comparison", format!("speckv bench: {draft} drafts for {target}")),
-                ("settings", settings.join(", ")),
-            ],
+        let command = subject.command.map_or_else(|| "speckv bench".into(), |command| command.join(" "));
+        let mut facts = vec![("comparison", format!("{command}: {draft} drafts for {target}"))];
+        facts.extend(subject.machine.clone().map(|machine| ("machine", machine)));
+        let summed = |name: &str, sum: &Option<String>| Some(format!("{name}, SHA-256 {}", sum.as_ref()?));
+        facts.extend(summed(&target, &subject.target_sha256).map(|file| ("target", file)));
+        facts.extend(summed(&draft, &subject.draft_sha256).map(|file| ("draft", file)));
+        facts.extend(subject.version.map(|version| ("version", version)));
+        facts.push(("settings", settings.join(", ")));
+        Contest {
+            facts,
+            origin: ContestOrigin {
+                machine: subject.machine,
+                target: subject.target_sha256,
+                draft: subject.draft_sha256,
+            },
             name: subject.compression.unwrap_or(target),
             baseline: "off".into(),
             prompts: subject.prompts,
             best_fixed: file.best_fixed,
             rows: rows.collect(),
-        })
+        }
     }
 
     fn of(evaluation: &Evaluation) -> Self {
@@ -155,11 +212,13 @@ impl Contest {
             .map(|(side, _)| side);
         let rows = evaluation.sides.iter().map(|side| {
             let verdict = evaluation.verdicts.iter().find(|verdict| verdict.of == side.name);
-            let itself = Ratio { value: 1.0, low: 1.0, high: 1.0 };
+            let itself = Ratio::alone(1.0);
             ContestRow {
                 name: side.name.clone(),
                 tokens_per_second: speed(side),
-                ratio: verdict.map(|verdict| verdict.ratio).or((side.name == baseline).then_some(itself)),
+                ratio: verdict
+                    .map(|verdict| verdict.ratio.of_units(verdict.prompts))
+                    .or((side.name == baseline).then_some(itself)),
                 to_best_fixed: best_fixed
                     .filter(|best| best.cells.len() == side.cells.len())
                     .and_then(|best| ratio(&side.cells, &best.cells, evaluation.seed)),
@@ -174,6 +233,11 @@ impl Contest {
             best_fixed: best_fixed.map(|side| side.name.clone()),
             rows: rows.collect(),
             facts: facts(evaluation),
+            origin: ContestOrigin {
+                machine: Some(evaluation.conditions.machine.clone()),
+                target: Some(evaluation.conditions.target.sha256.clone()),
+                draft: evaluation.conditions.draft.as_ref().map(|draft| draft.sha256.clone()),
+            },
         }
     }
 }
@@ -210,6 +274,15 @@ fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 pub struct CurveFile {
     /// The model's file.
     pub model: String,
+    /// SHA-256 of it, where the file says it.
+    pub sha256: Option<String>,
+    /// Processor, cores, operating system, where the file says it.
+    pub machine: Option<String>,
+    /// Version of the program, where the file says it.
+    pub version: Option<String>,
+    /// The command line, where the file says it.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// Type of most of its weights.
     pub tensor_type: String,
     /// Instruction set.

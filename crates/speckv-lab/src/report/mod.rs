@@ -1,11 +1,12 @@
 //! Recordings and measurements as figures, and the figures as one HTML file that needs nothing else.
 //!
-//! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure · [`findings`] says in words what the numbers say, with intervals ·
+//! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure · [`origins`] says whether it belongs together · [`findings`] says in words what the numbers say, with intervals ·
 //! [`page`] puts it together. Everything is a function of its inputs: the same inputs give the same bytes.
 
 pub mod figures;
 pub mod findings;
 pub mod inputs;
+pub mod origins;
 pub mod page;
 pub mod plot;
 pub mod style;

@@ -6,6 +6,7 @@ use super::{
     Content, Figure, Inputs, Missing,
     figures::{cells::Grid, counted, grouped},
     findings::{Part, findings},
+    origins::disagreements,
     style,
     svg::escaped,
 };
@@ -16,6 +17,9 @@ use crate::run_folder::{ModelFacts, Origin};
 pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing]) -> String {
     let mut body = format!("<h1>{}</h1>", escaped(title));
     let _ = write!(body, "<p class=\"lead\">{}</p>", escaped(&subject(inputs)));
+    for sentence in disagreements(inputs) {
+        let _ = write!(body, "<p class=\"warning\"><strong>Careful:</strong> {}.</p>", escaped(&sentence));
+    }
     let said = findings(inputs);
     for part in &said {
         answer(&mut body, part);
@@ -156,6 +160,12 @@ fn facts(body: &mut String, inputs: &Inputs) {
             "curve",
             format!("{}, {}, {}, {} threads", curve.model, curve.tensor_type, curve.instruction_set, curve.threads),
         ));
+        rows.extend(curve.machine.clone().map(|machine| ("machine", machine)));
+        rows.extend(curve.sha256.as_ref().map(|sum| ("SHA-256", sum.clone())));
+        rows.extend(curve.version.clone().map(|version| ("version", version)));
+        if !curve.command.is_empty() {
+            rows.push(("command", curve.command.join(" ")));
+        }
     }
     if rows.is_empty() {
         return;

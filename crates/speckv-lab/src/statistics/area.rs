@@ -1,8 +1,10 @@
 //! How well a score ranks, with an interval over groups.
 
+use std::collections::BTreeSet;
+
 use speckv::sampling::Randomness;
 
-use super::{Interval, quantile};
+use super::Estimate;
 
 /// One scored thing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,9 +23,9 @@ const RESAMPLES: usize = 1000;
 const BINS: usize = 1024;
 
 /// Area under the ROC curve, the share of pairs of a positive and a negative in which the positive has the higher score (ties count half; Hanley and McNeil 1982), with
-/// the percentile bootstrap's 95% interval over groups. `None` without positives, negatives or comparable scores.
+/// the percentile bootstrap's 95% interval over groups, which fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) groups do not have. `None` without positives, negatives or comparable scores.
 #[must_use]
-pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Interval> {
+pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Estimate> {
     if items.iter().any(|item| item.score.is_nan()) {
         return None;
     }
@@ -44,8 +46,9 @@ pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Interval> {
         coarse[item.group * BINS + bin][usize::from(item.positive)] += 1.0;
     }
     let value = area(&exact)?;
+    let used: BTreeSet<usize> = items.iter().map(|item| item.group).collect();
     let mut randomness = Randomness::new(seed);
-    let mut areas: Vec<f64> = (0..RESAMPLES)
+    let areas: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
             let mut drawn = vec![[0.0; 2]; BINS];
             for _ in 0..groups {
@@ -58,8 +61,7 @@ pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Interval> {
             area(&drawn)
         })
         .collect();
-    areas.sort_by(f64::total_cmp);
-    Some(Interval { value, low: quantile(&areas, 0.025)?, high: quantile(&areas, 0.975)? })
+    Some(Estimate::resampled(value, used.len(), areas))
 }
 
 /// Of counts `[negatives, positives]` in rising order of the score.
@@ -85,7 +87,7 @@ mod tests {
     fn it_is_the_share_of_pairs_in_the_right_order() {
         // Pairs: 0.9 over 0.5 and 0.2; 0.5 level with 0.5 and over 0.2: 3.5 of 4.
         let items = scored(&[(0.9, true, 0), (0.5, true, 0), (0.5, false, 1), (0.2, false, 1)]);
-        assert_eq!(area_under_curve(&items, 1).map(|interval| interval.value), Some(0.875));
+        assert_eq!(area_under_curve(&items, 1), Some(Estimate::alone(0.875)), "two groups have no interval");
         assert_eq!(area_under_curve(&items[..2], 1), None, "no negative");
         assert_eq!(area_under_curve(&scored(&[(f64::NAN, true, 0), (1.0, false, 0)]), 1), None);
     }
@@ -103,7 +105,8 @@ mod tests {
             }
         }
         let width = |items: &[(f64, bool, usize)]| {
-            let Interval { value, low, high } = area_under_curve(&scored(items), 3).expect("both kinds");
+            let made = area_under_curve(&scored(items), 3).expect("both kinds");
+            let (value, (low, high)) = (made.value, made.ends().expect("many groups"));
             assert!(low < value && value < high);
             high - low
         };

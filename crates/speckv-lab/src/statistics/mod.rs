@@ -3,6 +3,7 @@
 mod area;
 mod bootstrap;
 mod effect;
+mod estimate;
 mod holm;
 mod mersenne;
 mod moments;
@@ -14,6 +15,7 @@ mod wilcoxon;
 pub use area::{Scored, area_under_curve};
 pub use bootstrap::{Interval, PairedTest, mean_interval, paired_bootstrap};
 pub use effect::{cohens_dz, hodges_lehmann, rank_biserial};
+pub use estimate::{Estimate, FEWEST_UNITS};
 pub use holm::holm;
 pub use mersenne::MersenneTwister;
 pub use moments::{correlation, mean, mean_squared_error, median, quantile, sample_deviation};

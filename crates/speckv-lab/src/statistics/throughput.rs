@@ -1,9 +1,9 @@
 //! Throughputs, their ratios, and how sure they are.
 
 use serde::{Deserialize, Serialize};
-use speckv::sampling::Randomness;
+use speckv::{engine::Totals, sampling::Randomness};
 
-use super::quantile;
+use super::Estimate;
 
 /// Tokens and seconds of one contestant on one prompt, summed over rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -14,16 +14,16 @@ pub struct Cell {
     pub seconds: f64,
 }
 
-/// A ratio of throughputs with its 95% interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// The ratio.
-    pub value: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+impl Cell {
+    /// Of the steps of a sequence.
+    #[must_use]
+    pub fn of(totals: &Totals) -> Self {
+        Cell { tokens: totals.produced as f64, seconds: totals.times.total.as_secs_f64() }
+    }
 }
+
+/// A ratio of throughputs with its 95% interval.
+pub type Ratio = Estimate;
 
 /// Resamples of the bootstrap.
 pub const RESAMPLES: usize = 2000;
@@ -36,7 +36,8 @@ pub fn throughput(cells: &[Cell]) -> Option<f64> {
 }
 
 /// Throughput of `a` by that of `b`, cell by cell the same prompts, with the percentile bootstrap's 95% interval (Efron 1979): prompts are
-/// drawn with replacement, each with what both made of it. One prompt alone has the interval of a point; it says nothing then.
+/// drawn with replacement, each with what both made of it. Fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) prompts have no
+/// interval.
 ///
 /// `None` without prompts or time.
 ///
@@ -45,9 +46,9 @@ pub fn throughput(cells: &[Cell]) -> Option<f64> {
 #[must_use]
 pub fn ratio(a: &[Cell], b: &[Cell], seed: u64) -> Option<Ratio> {
     assert_eq!(a.len(), b.len(), "both have answered the same prompts");
-    let value = throughput(a)? / throughput(b)?;
+    let value = Some(throughput(a)? / throughput(b)?).filter(|value| value.is_finite())?;
     let mut randomness = Randomness::new(seed);
-    let mut ratios: Vec<f64> = (0..RESAMPLES)
+    let ratios: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
             let mut drawn = [Cell::default(); 2];
             for _ in 0..a.len() {
@@ -61,9 +62,7 @@ pub fn ratio(a: &[Cell], b: &[Cell], seed: u64) -> Option<Ratio> {
         })
         .filter(|ratio| ratio.is_finite())
         .collect();
-    ratios.sort_by(f64::total_cmp);
-    let (low, high) = (quantile(&ratios, 0.025)?, quantile(&ratios, 0.975)?);
-    Some(Ratio { value, low, high })
+    Some(Ratio::resampled(value, a.len(), ratios))
 }
 
 fn sums<'a>(cells: impl Iterator<Item = &'a Cell>) -> (f64, f64) {
@@ -86,12 +85,22 @@ mod tests {
 
     #[test]
     fn a_constant_ratio_is_certain_however_prompts_differ() {
-        let slow = cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0)]);
+        let slow = cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0), (7.0, 1.0), (12.0, 3.0)]);
         let fast: Vec<Cell> = slow.iter().map(|cell| Cell { seconds: cell.seconds / 1.25, ..*cell }).collect();
         let ratio = ratio(&fast, &slow, 1).expect("prompts");
-        for value in [ratio.value, ratio.low, ratio.high] {
+        let (low, high) = ratio.ends().expect("six prompts");
+        for value in [ratio.value, low, high] {
             assert!((value - 1.25).abs() < 1e-12, "paired resampling has no spread here: {ratio:?}");
         }
+    }
+
+    #[test]
+    fn a_handful_of_prompts_has_a_ratio_and_no_interval() {
+        let cells = cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0), (7.0, 1.0)]);
+        for count in 1..=5 {
+            assert_eq!(ratio(&cells[..count], &cells[..count], 1), Some(Ratio::alone(1.0)));
+        }
+        assert_eq!(ratio(&[], &[], 1), None);
     }
 
     #[test]
@@ -101,7 +110,8 @@ mod tests {
         let mut randomness = Randomness::new(9);
         let b = cells(&[(10.0, 1.0); 400]);
         let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
-        let Ratio { value, low, high } = ratio(&a, &b, 2).expect("prompts");
+        let made = ratio(&a, &b, 2).expect("prompts");
+        let (value, (low, high)) = (made.value, made.ends().expect("many prompts"));
         assert!(low < value && value < high);
         assert!(((high - low) / (2.0 * 1.96 * 0.01443) - 1.0).abs() < 0.12, "{low} to {high}");
         assert_eq!(ratio(&a, &b, 2), ratio(&a, &b, 2), "a seed repeats");
@@ -114,7 +124,7 @@ mod tests {
             .filter(|&seed| {
                 let b = cells(&[(10.0, 1.0); 30]);
                 let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
-                let Ratio { low, high, .. } = ratio(&a, &b, seed).expect("prompts");
+                let (low, high) = ratio(&a, &b, seed).and_then(|ratio| ratio.ends()).expect("many prompts");
                 low <= 1.0 && 1.0 <= high
             })
             .count();

@@ -20,7 +20,7 @@ use super::{PROMPT_KEY, PromptFacts, RUN_KEY, TraceFile, TraceFileError, schema}
 use crate::{
     recorder::Recording,
     run_folder::Run,
-    trace::{Position, Proposal, Trace},
+    trace::{Depths, Position, Proposal, Trace},
 };
 
 /// Reads a trace file.
@@ -85,7 +85,7 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
         let group = reader.get_row_group(group).map_err(|error| damaged(path, error))?;
         rows.extend(read_rows(group.as_ref()).map_err(|reason| damaged(path, reason))?);
     }
-    let recording = assemble(&prompt, &rows).map_err(|(expected, got)| wrong(expected, got))?;
+    let recording = assemble(&prompt, run.settings.depths(), &rows).map_err(|(expected, got)| wrong(expected, got))?;
     recording.trace.check().map_err(|error| wrong("parts that fit together", error.to_string()))?;
     Ok(TraceFile { run, prompt, recording })
 }
@@ -157,13 +157,14 @@ fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
 }
 
 /// Rows in the order of positions, the target's first, each chain in its own order: anything else is refused.
-fn assemble(prompt: &PromptFacts, rows: &[Row]) -> Result<Recording, (&'static str, String)> {
+fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Recording, (&'static str, String)> {
     let mut trace = Trace {
         prompt_id: prompt.id.clone(),
         task: prompt.task.clone(),
         prompt_tokens: prompt.tokens.len(),
         max_tokens: prompt.max_tokens,
         end_tokens: prompt.end_tokens.clone(),
+        depths,
         tokens: Vec::new(),
         positions: Vec::new(),
     };

@@ -26,7 +26,7 @@ pub fn target() -> SimModel {
 pub fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
     let target = target();
     let draft = target.draft(Difference::Share { agreement: 0.8 });
-    let depths = Depths { gamma_max, ngram_max: 16 };
+    let depths = Depths { gamma_max, ngram_max: 16, gamma_limit: 16 };
     Recorder::new(Arc::new(target), Some(Arc::new(draft)), NgramSettings::default(), depths).expect("a recorder")
 }
 
@@ -71,6 +71,10 @@ pub fn run_settings(gamma_max: usize, max_tokens: usize) -> Settings {
         draft: Some(model("draft")),
         gamma_max,
         ngram_max: 16,
+        gamma_limit: 16,
+        compression: "asis".into(),
+        draft_compression: "compact".into(),
+        draft_head: "whole".into(),
         ngram: Settings::ngram_knobs(&NgramSettings::default()),
         max_tokens,
         threads: 1,

@@ -47,7 +47,7 @@ impl Controller for Ema {
     }
 
     fn observe(&mut self, record: &StepRecord) {
-        if record.drafted.is_empty() || record.is_censored() {
+        if record.drafted.is_empty() || record.is_clipped() {
             return;
         }
         self.average += RATE * (record.outcome.accepted as f32 - self.average);

@@ -52,4 +52,19 @@ mod tests {
             assert_eq!(controller.gamma, expected);
         }
     }
+
+    #[test]
+    fn beyond_the_limit_a_rejection_takes_it_down_and_a_full_success_leaves_it() {
+        let mut controller = Heuristic::new(12);
+        let mut clipped = record(&[0.9; 8], 8);
+        (clipped.before.gamma_limit, clipped.before.plan) = (8, Plan::model(12));
+        controller.observe(&clipped);
+        assert_eq!(controller.gamma, 12, "nobody knows whether the other four would have been accepted");
+        for expected in [11, 10, 9] {
+            let mut clipped = record(&[0.9; 8], 3);
+            (clipped.before.gamma_limit, clipped.before.plan) = (8, Plan::model(controller.gamma));
+            controller.observe(&clipped);
+            assert_eq!(controller.gamma, expected);
+        }
+    }
 }

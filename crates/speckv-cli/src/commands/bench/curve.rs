@@ -18,7 +18,7 @@ use crate::{
     pair,
     printer::Printer,
     progress::Unit,
-    settings,
+    provenance, settings,
 };
 
 /// Rounds where the user gives no number: medians with quartiles that mean something.
@@ -56,7 +56,9 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
         MeasureError::Model(_) => Failure::new(chain(&error), "a shorter --context needs less memory"),
     })?;
     let subject = Subject {
-        model: path.display().to_string(),
+        model: provenance::shown_name(&path.display().to_string()),
+        sha256: provenance::checksum(&path, &interrupt, printer)?.0,
+        origin: provenance::Origin::here(),
         tensor_type: model.weight_type().name().to_owned(),
         instruction_set: model.isa().name().to_owned(),
         threads: model.threads(),

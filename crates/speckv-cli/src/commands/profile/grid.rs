@@ -58,13 +58,14 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     for &compression in &compressions {
         let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
         let weights = WeightOptions { compression, ..args.weights.clone() };
-        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &weights);
+        let settings =
+            PairSettings { context: args.ctx, ..PairSettings::new(target.clone(), draft.clone(), threads, &weights) };
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
-        let here = match folder.take() {
+        let mut here = match folder.take() {
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,
         };
-        record(args, &compression.to_string(), &prompts, &here, &mut pair, &mut all, (&interrupt, printer))?;
+        record(args, &compression.to_string(), &prompts, &mut here, &mut pair, &mut all, (&interrupt, printer))?;
         folder = Some(here);
     }
     let rows = folder.map_or(Ok(0), |folder| folder.assemble()).map_err(|error| failure(&error))?;
@@ -114,20 +115,23 @@ fn open(
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
         },
-        draft_compression: asked.draft_compression.to_string(),
+        draft_compression: pair.draft.as_ref().map_or_else(|| "none".into(), |draft| draft.compression().to_string()),
         draft_head: match asked.draft_head {
             DraftHead::Whole => None,
             DraftHead::First(tokens) => Some(tokens),
         },
+        instruction_set: pair.engine.target().isa().name().to_owned(),
         gammas: args.gammas.0.clone(),
         max_tokens: args.max_tokens,
         threads: asked.threads.get(),
         seed: args.seed,
     };
+    let machine = machine::describe();
     if let Some(folder) = GridFolder::resume(path, &settings).map_err(|error| failure(&error))? {
+        folder.check_machine(&machine).map_err(|error| failure(&error))?;
         return Ok(folder);
     }
-    let origin = Origin { machine: machine::describe(), command: provenance::command(), cost: None };
+    let origin = Origin { machine, command: provenance::command(), cost: None };
     GridFolder::create(path, &GridRun { settings, origin }).map_err(|error| failure(&error))
 }
 
@@ -136,7 +140,7 @@ fn record(
     args: &ProfileArgs,
     compression: &str,
     prompts: &[Prompt],
-    folder: &GridFolder,
+    folder: &mut GridFolder,
     pair: &mut Pair,
     all: &mut Tally,
     (interrupt, printer): (&Interrupt, &Printer),
@@ -150,8 +154,7 @@ fn record(
         if needed > context {
             return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
         }
-        let text: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-        let digest = provenance::digest(&text)[..12].to_owned();
+        let digest = provenance::digest_of_tokens(&tokens);
         let name = BlockName { compression: compression.into(), prompt_id: prompt.id.clone(), digest };
         if folder.holds(&name, &there).map_err(|error| failure(&error))? {
             all.before += 1;
@@ -165,6 +168,9 @@ fn record(
             prompts.len() - missing.len(),
             prompts.len()
         ));
+    }
+    if !missing.is_empty() {
+        folder.note_command(&provenance::command()).map_err(|error| failure(&error))?;
     }
     let end_tokens = pair.tokenizer.end_tokens().to_vec();
     let per_prompt = (args.gammas.0.len() * args.max_tokens) as u64;

@@ -12,7 +12,7 @@ use serde_json::json;
 use speckv::{draft::NgramSettings, engine::MAX_GAMMA};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
-    recorder::{Depths, Recorder, RecordingError, Task},
+    recorder::{Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
     trace_file::{FORMAT, PromptFacts},
     workload::Prompt,
@@ -52,11 +52,14 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
+    let settings =
+        PairSettings { context: args.ctx, ..PairSettings::new(target.clone(), draft.clone(), threads, &args.weights) };
+    let draft_head = settings.draft_head;
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, &interrupt, printer);
     let ngram = NgramSettings::default();
+    let of_draft = |what: &dyn Fn(&CpuModel) -> String| pair.draft.as_deref().map_or_else(|| "none".into(), what);
     let settings = Settings {
         format: FORMAT,
         version: Settings::version(),
@@ -67,13 +70,17 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         },
         gamma_max: args.gamma_max,
         ngram_max: MAX_GAMMA,
+        gamma_limit: controllers::MAX_GAMMA,
+        compression: target_model.compression().to_string(),
+        draft_compression: of_draft(&|model| model.compression().to_string()),
+        draft_head: of_draft(&|_| draft_head.to_string()),
         ngram: Settings::ngram_knobs(&ngram),
         max_tokens: args.max_tokens,
         threads: threads.get(),
         target_compression: controllers::compression(&target_model),
     };
     let resumed = RunFolder::resume(trace, &settings).map_err(|error| folder_failure(&error))?;
-    let folder = match resumed {
+    let mut folder = match resumed {
         Some(folder) => folder,
         None => {
             let cost = match cost {
@@ -85,7 +92,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         }
     };
 
-    let depths = Depths { gamma_max: args.gamma_max, ngram_max: MAX_GAMMA };
+    let depths = folder.run().settings.depths();
     let mut recorder =
         Recorder::new(target_model, pair.draft.clone(), ngram, depths).map_err(|error| recording_failure(&error))?;
     let began = Instant::now();
@@ -105,6 +112,9 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let resumed = prompts.len() - missing.len();
     if resumed > 0 {
         printer.note(&format!("{resumed} of {} prompts are recorded already", prompts.len()));
+    }
+    if !missing.is_empty() {
+        folder.note_command(&provenance::command()).map_err(|error| folder_failure(&error))?;
     }
     for facts in missing {
         progress.at(done, total);
@@ -172,7 +182,7 @@ fn recording_failure(error: &RecordingError) -> Failure {
     match error {
         RecordingError::Target(error) => answer::engine_failure(error),
         RecordingError::Context { .. } => {
-            Failure::new(chain(error), "give fewer --max-tokens, or other --tasks with shorter prompts")
+            Failure::new(chain(error), "give a longer --ctx, fewer --max-tokens, or other --tasks with shorter prompts")
         }
         RecordingError::Draft(_) => {
             Failure::new(chain(error), "if the draft's file is damaged, fetch it again; or give another --draft")

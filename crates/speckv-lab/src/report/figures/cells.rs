@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     grid::{StepRow, folder::compression_rank},
     statistics::{
-        Interval,
+        Estimate,
         throughput::{Cell, Ratio, ratio},
     },
 };
@@ -124,11 +124,13 @@ impl Grid {
             .map(|(gamma, _)| gamma)
     }
 
-    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by prompt, reaches 1. Rising; empty without steps.
+    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by prompt, reaches 1, or there are too few prompts for one. Rising; empty without steps.
     #[must_use]
     pub fn alike(&self, compression: &str, task: Option<&str>) -> Vec<usize> {
         let Some(best) = self.fastest(compression, task) else { return Vec::new() };
-        let reaches = |gamma: usize| self.ratio(compression, gamma, best, task).is_some_and(|ratio| ratio.high >= 1.0);
+        let reaches = |gamma: usize| {
+            self.ratio(compression, gamma, best, task).is_some_and(|ratio| ratio.high.is_none_or(|high| high >= 1.0))
+        };
         self.gammas.iter().copied().filter(|&gamma| gamma == best || reaches(gamma)).collect()
     }
 
@@ -144,9 +146,9 @@ impl Grid {
 
 /// Sum by sum with the bootstrap's interval over prompts; `None` where there is nothing to divide by.
 #[must_use]
-pub fn interval(cells: &[Cell]) -> Option<Interval> {
+pub fn interval(cells: &[Cell]) -> Option<Estimate> {
     let one = vec![Cell { tokens: 1.0, seconds: 1.0 }; cells.len()];
-    ratio(cells, &one, SEED).map(|Ratio { value, low, high }| Interval { value, low, high })
+    ratio(cells, &one, SEED)
 }
 
 #[cfg(test)]
@@ -177,7 +179,7 @@ mod tests {
         let ratio = grid.ratio("asis", 2, 0, None).expect("pairs");
         assert!((ratio.value - 1.0).abs() < 1e-12, "6 tokens in 0.6 s are as fast as 2 in 0.2 s: {ratio:?}");
         assert_eq!(grid.fastest("fp16", None), None);
-        assert_eq!(grid.alike("asis", None), [0, 2], "one prompt is faster with either");
+        assert_eq!(grid.alike("asis", None), [0, 2], "two prompts tell nothing");
         assert_eq!(grid.alike("fp16", None), [0; 0]);
     }
 }

@@ -9,7 +9,6 @@ use super::{
     },
     counted,
 };
-use crate::statistics::throughput::Ratio;
 
 pub(super) const BARS: &str = "Controllers against the baseline, live";
 pub(super) const HISTOGRAMS: &str = "How far the controllers drafted";
@@ -22,7 +21,7 @@ pub(super) fn bars(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(bar_panel).collect();
     let tested = contests.iter().flat_map(|contest| &contest.rows).any(|row| row.holm_p.is_some());
     let caption = format!(
-        "Tokens per second, as multiples of the baseline's on the same prompts; whiskers: 95 % intervals, resampled by prompt; numbers to the right: tokens per second.{} \
+        "Tokens per second, as multiples of the baseline's on the same prompts; whiskers: 95 % intervals, resampled by prompt, where there are 6 or more; numbers to the right: tokens per second.{} \
          Fixed gammas are all shown: the best of them is known only in hindsight.",
         if tested { " A star: Holm's p below 0.05, Wilcoxon's signed ranks." } else { "" }
     );
@@ -32,7 +31,7 @@ pub(super) fn bars(contests: &[Contest]) -> Figure {
 fn bar_panel(contest: &Contest) -> Panel {
     let mut canvas = Canvas::default();
     let rows: Vec<_> = contest.rows.iter().filter_map(|row| Some((row, row.ratio?))).collect();
-    let most = rows.iter().map(|(_, ratio)| ratio.high.max(ratio.value)).fold(1.0, f64::max) * 1.04;
+    let most = rows.iter().map(|(_, ratio)| ratio.drawn().high.max(ratio.value)).fold(1.0, f64::max) * 1.04;
     let right = WIDTH - 46.0;
     let place = |value: f64| LEFT + (right - LEFT) * (value / most).clamp(0.0, 1.0);
     let bottom = HEAD + ROW * rows.len() as f64;
@@ -41,18 +40,20 @@ fn bar_panel(contest: &Contest) -> Panel {
         let label = format!("{tick:.1}");
         canvas.text("tick", (place(tick), bottom + 15.0), Anchor::Middle, label.trim_end_matches(".0"));
     }
-    for (at, (row, Ratio { value, low, high })) in rows.iter().enumerate() {
+    for (at, (row, ratio)) in rows.iter().enumerate() {
         let y = HEAD + ROW * at as f64;
         let middle = y + ROW / 2.0;
         let star = if row.holm_p.is_some_and(|p| p < 0.05) { " *" } else { "" };
         canvas.text("value", (LEFT - 6.0, middle + 4.0), Anchor::End, &format!("{}{star}", short(&row.name)));
         let class = if row.name.starts_with("speckv") { "bar" } else { "bar other" };
-        let words = format!("{}: {value:.3} [{low:.3}, {high:.3}] times {}", row.name, contest.baseline);
-        canvas.rect(class, (LEFT, y + 4.0), (place(*value) - LEFT, ROW - 8.0), 1.0, &words);
-        if high > low {
-            canvas.line("axis", (place(*low), middle), (place(*high), middle));
+        let value = ratio.value;
+        let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
+        let words = format!("{}: {value:.3}{ends} times {}", row.name, contest.baseline);
+        canvas.rect(class, (LEFT, y + 4.0), (place(value) - LEFT, ROW - 8.0), 1.0, &words);
+        if let Some((low, high)) = ratio.ends().filter(|(low, high)| high > low) {
+            canvas.line("axis", (place(low), middle), (place(high), middle));
             for end in [low, high] {
-                canvas.line("axis", (place(*end), middle - 3.0), (place(*end), middle + 3.0));
+                canvas.line("axis", (place(end), middle - 3.0), (place(end), middle + 3.0));
             }
         }
         let speed = row.tokens_per_second.map_or_else(|| "-".into(), number);

@@ -70,8 +70,9 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
         .iter()
         .flat_map(|compression| grid.tasks.iter().filter_map(move |task| prompts(compression, task)))
         .min();
-    if let Some(fewest) = fewest.filter(|fewest| *fewest < 6) {
-        caption += &format!(" By task there are but {}: read those bars as hints.", super::counted(fewest, "prompt"));
+    if let Some(fewest) = fewest.filter(|fewest| *fewest < crate::statistics::FEWEST_UNITS) {
+        caption +=
+            &format!(" By task there are but {}: nothing can be told apart there.", super::counted(fewest, "prompt"));
     }
     Some(Figure { id: "shift", title: TITLE, caption, content: Content::Panels(vec![canvas.panel("", y + 40.0)]) })
 }

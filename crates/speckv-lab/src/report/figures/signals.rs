@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     grid::StepRow,
-    statistics::{Interval, Scored, area_under_curve, grouped_share},
+    statistics::{Estimate, Interval, Scored, area_under_curve, grouped_share},
 };
 
 pub(super) const TITLE: &str = "Signals of the draft against acceptance";
@@ -57,7 +57,7 @@ pub fn seen<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Vec<Seen> {
 
 /// Area under the ROC curve of a score for acceptance, with its interval over prompts: how often an accepted token has more of it than a rejected one.
 #[must_use]
-pub fn area(seen: &[Seen], score: fn(&Seen) -> f64) -> Option<Interval> {
+pub fn area(seen: &[Seen], score: fn(&Seen) -> f64) -> Option<Estimate> {
     let scored = seen.iter().map(|token| Scored { score: score(token), positive: token.accepted, group: token.prompt });
     area_under_curve(&scored.collect::<Vec<_>>(), SEED)
 }

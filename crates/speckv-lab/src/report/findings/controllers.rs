@@ -5,7 +5,7 @@ use super::{
         inputs::{Contest, ContestRow},
         plot::number,
     },
-    Part, Table, Verdict, listed, ratio,
+    Part, Table, Verdict, listed, ratio, too_few,
 };
 use crate::statistics::throughput::Ratio;
 
@@ -27,6 +27,7 @@ pub(super) fn part(contests: &[Contest]) -> Option<Part> {
     let to_baseline: Vec<_> = ours.iter().map(|(_, row)| Some((row.ratio?, row.holm_p))).collect();
     let to_fixed: Vec<_> = ours.iter().map(|(_, row)| Some((row.to_best_fixed?, None))).collect();
     let sentences = [
+        too_few(ours.iter().map(|(contest, _)| contest.prompts).min().unwrap_or_default()),
         one.then(|| said(&against(baselines[0]), &names, &to_baseline)).flatten(),
         said("Against the best fixed gamma, which only hindsight knows, it is", &names, &to_fixed),
     ];
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn faster_is_said_only_where_interval_and_test_agree() {
-        let clear = Ratio { value: 1.4, low: 1.1, high: 1.9 };
+        let clear = Ratio { value: 1.4, low: Some(1.1), high: Some(1.9) };
         assert_eq!(judged(&clear, None), Verdict::Faster);
         assert_eq!(judged(&clear, Some(0.01)), Verdict::Faster);
         assert_eq!(judged(&clear, Some(0.15)), Verdict::Unknown);
@@ -114,5 +115,7 @@ mod tests {
         let words = "It is faster with fp16 (1.40 [1.10, 1.90] times as fast); not to be told from it in speed with nf4 (1.40 [1.10, 1.90] times as fast).";
         assert_eq!(text.as_deref(), Some(words));
         assert_eq!(said("It is", &["fp16"], &[None]), None);
+        let few = said("It is", &["fp16"], &[Some((Ratio::alone(1.4), None))]);
+        assert_eq!(few.as_deref(), Some("It is not to be told from it in speed with fp16 (1.40 times as fast)."));
     }
 }

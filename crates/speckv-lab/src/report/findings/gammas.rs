@@ -5,7 +5,7 @@ use super::{
         figures::cells::{Grid, SEED, Sums, interval},
         plot::number,
     },
-    Part, Table, Verdict, amount, listed, percent, ratio,
+    Part, Table, Verdict, amount, listed, percent, ratio, too_few,
 };
 use crate::statistics::throughput::{self, Ratio, throughput};
 
@@ -18,7 +18,14 @@ pub(super) fn part(grid: &Grid) -> Option<Part> {
     if best.is_empty() {
         return None;
     }
-    let sentences = [Some(fastest(&best)), moved(grid, &best), by_task(grid), longest(grid, &best), acceptance(grid)];
+    let sentences = [
+        too_few(grid.prompts()),
+        Some(fastest(&best)),
+        moved(grid, &best),
+        by_task(grid),
+        longest(grid, &best),
+        acceptance(grid),
+    ];
     Some(Part {
         heading: "Which gamma is best, and where?",
         sentences: sentences.into_iter().flatten().collect(),
@@ -37,22 +44,30 @@ fn moved(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
         return None;
     }
     let pairs = best.iter().flat_map(|mine| best.iter().map(move |other| (mine, other)));
-    let clearest = pairs
+    let pairs: Vec<_> = pairs
         .filter(|(mine, other)| mine.1 != other.1)
         .filter_map(|(mine, other)| Some((mine, other, grid.ratio(mine.0, mine.1, other.1, None)?)))
-        .max_by(|a, b| a.2.low.total_cmp(&b.2.low));
+        .collect();
+    let clear = |ratio: &Ratio| ratio.low.unwrap_or(ratio.value);
+    let clearest = pairs.iter().max_by(|a, b| clear(&a.2).total_cmp(&clear(&b.2)));
     let Some((mine, other, gain)) = clearest else {
         return Some("Compression does not move it.".into());
     };
-    let head = match Verdict::of(&gain) {
+    let head = match Verdict::of(gain) {
         Verdict::Faster => "Compression moves it",
         _ => "Whether compression moves it, these prompts cannot tell",
     };
+    let chosen = match pairs.len() {
+        1 => "Both gammas were chosen as the fastest by these same prompts".to_owned(),
+        count => format!(
+            "That is the clearest of {count} such pairs, and it and its gammas were chosen by these same prompts"
+        ),
+    };
     Some(format!(
-        "{head}: with {}, gamma {} is {} times as fast as gamma {}, the best with {}.",
+        "{head}: with {}, gamma {} is {} times as fast as gamma {}, the best with {}. {chosen}, so the difference looks larger than it will on others.",
         mine.0,
         mine.1,
-        ratio(&gain),
+        ratio(gain),
         other.1,
         other.0
     ))
@@ -112,8 +127,10 @@ fn acceptance(grid: &Grid) -> Option<String> {
         if a.len() == b.len()
             && let Some(change) = throughput::ratio(&a, &b, SEED)
         {
-            let Ratio { low, high, .. } = change;
-            let words = if low <= 1.0 && high >= 1.0 { "no difference that could be told" } else { "a difference" };
+            let words = match change.ends() {
+                Some((low, high)) if low > 1.0 || high < 1.0 => "a difference",
+                _ => "no difference that could be told",
+            };
             text += &format!("; that of {last} is {} times that of {first}, {words}", ratio(&change));
         }
     }

@@ -5,7 +5,7 @@ mod gammas;
 mod signals;
 
 use super::{Inputs, figures::cells::Grid, plot::number};
-use crate::statistics::{Interval, throughput::Ratio};
+use crate::statistics::{Estimate, FEWEST_UNITS, throughput::Ratio};
 
 /// One question with its answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,20 +37,31 @@ pub fn findings(inputs: &Inputs) -> Vec<Part> {
         .collect()
 }
 
-/// `1.52 [1.44, 1.60]`
+/// `1.52 [1.44, 1.60]`; of too few prompts `1.52`.
 fn ratio(ratio: &Ratio) -> String {
-    format!("{:.2} [{:.2}, {:.2}]", ratio.value, ratio.low, ratio.high)
+    let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
+    format!("{:.2}{ends}", ratio.value)
 }
 
 /// `42.3 [40.1, 44.0]`
-fn amount(interval: &Interval) -> String {
-    format!("{} [{}, {}]", number(interval.value), number(interval.low), number(interval.high))
+fn amount(estimate: &Estimate) -> String {
+    let ends = estimate.ends().map_or_else(String::new, |(low, high)| format!(" [{}, {}]", number(low), number(high)));
+    number(estimate.value) + &ends
 }
 
 /// `97 % [96, 98]`
-fn percent(interval: &Interval) -> String {
-    let [value, low, high] = [interval.value, interval.low, interval.high].map(|share| 100.0 * share);
-    format!("{value:.0} % [{low:.0}, {high:.0}]")
+fn percent(estimate: &Estimate) -> String {
+    let ends =
+        estimate.ends().map_or_else(String::new, |(low, high)| format!(" [{:.0}, {:.0}]", 100.0 * low, 100.0 * high));
+    format!("{:.0} %{ends}", 100.0 * estimate.value)
+}
+
+/// What is said where there are too few prompts to say more.
+fn too_few(prompts: usize) -> Option<String> {
+    (prompts < FEWEST_UNITS).then(|| {
+        let of = super::figures::counted(prompts, "prompt");
+        format!("{of}: too few for intervals, so nothing here is known to be faster or slower; {FEWEST_UNITS} are the least.")
+    })
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -73,11 +84,11 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// By the ends as they are shown, with two decimals: an end that reads 1.00 decides nothing.
+    /// By the ends as they are shown, with two decimals: an end that reads 1.00 decides nothing, and neither does a ratio without ends.
     fn of(ratio: &Ratio) -> Self {
-        match ratio {
-            Ratio { low, .. } if *low >= 1.005 => Verdict::Faster,
-            Ratio { high, .. } if *high < 0.995 => Verdict::Slower,
+        match ratio.ends() {
+            Some((low, _)) if low >= 1.005 => Verdict::Faster,
+            Some((_, high)) if high < 0.995 => Verdict::Slower,
             _ => Verdict::Unknown,
         }
     }
@@ -89,11 +100,14 @@ mod tests {
 
     #[test]
     fn words_follow_from_intervals() {
-        let verdict = |low, high| Verdict::of(&Ratio { value: 1.0, low, high });
+        let verdict = |low, high| Verdict::of(&Ratio { value: 1.0, low: Some(low), high: Some(high) });
         assert_eq!(verdict(1.01, 1.2), Verdict::Faster);
         assert_eq!(verdict(1.004, 1.2), Verdict::Unknown, "shown as 1.00");
         assert_eq!(verdict(0.99, 1.2), Verdict::Unknown);
         assert_eq!(verdict(0.7, 0.99), Verdict::Slower);
+        assert_eq!(Verdict::of(&Ratio::alone(3.0)), Verdict::Unknown, "too few prompts");
+        assert_eq!((ratio(&Ratio::alone(1.5)), percent(&Ratio::alone(0.97))), ("1.50".into(), "97 %".into()));
+        assert!(too_few(5).is_some_and(|text| text.starts_with("5 prompts: too few")) && too_few(6).is_none());
         assert_eq!([listed(&["a"]), listed(&["a", "b"]), listed(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
     }
 }

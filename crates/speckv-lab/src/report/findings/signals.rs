@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     grid::{StepRow, folder::compression_rank},
-    statistics::Interval,
+    statistics::{Estimate, Interval},
 };
 
 /// From here on a draft token counts as sure.
@@ -48,9 +48,10 @@ pub(super) fn part(steps: &[StepRow]) -> Option<Part> {
 
 fn said(all: &[Seen]) -> Option<String> {
     let confidence = area(all, |token| token.confidence)?;
-    let head = match confidence {
-        Interval { low, .. } if low > 0.5 => "They tell accepted tokens from rejected ones",
-        Interval { high, .. } if high < 0.5 => "They mislead",
+    let head = match confidence.ends() {
+        None => "These are too few prompts to say what they tell",
+        Some((low, _)) if low > 0.5 => "They tell accepted tokens from rejected ones",
+        Some((_, high)) if high < 0.5 => "They mislead",
         _ => "They tell nothing that these prompts could show",
     };
     let mut text = format!(
@@ -63,8 +64,8 @@ fn said(all: &[Seen]) -> Option<String> {
     if let (Some(sure), Some(unsure)) = shares(all) {
         text += &format!(
             ". Of tokens that the draft gave {SURE} or more, {} were accepted; of those below {UNSURE}, {}",
-            percent(&sure),
-            percent(&unsure)
+            percent(&sure.into()),
+            percent(&unsure.into())
         );
     }
     Some(text + ".")
@@ -77,14 +78,14 @@ fn shares(seen: &[Seen]) -> (Option<Interval>, Option<Interval>) {
 }
 
 fn row(name: &str, seen: &[Seen]) -> Vec<String> {
-    let shown = |interval: Option<Interval>| interval.map_or_else(|| "-".into(), |interval| percent(&interval));
+    let shown = |estimate: Option<Estimate>| estimate.map_or_else(|| "-".into(), |estimate| percent(&estimate));
     let (sure, unsure) = shares(seen);
     vec![
         name.to_owned(),
         grouped(seen.len()),
-        shown(share(seen.iter())),
-        shown(sure),
-        shown(unsure),
+        shown(share(seen.iter()).map(Into::into)),
+        shown(sure.map(Into::into)),
+        shown(unsure.map(Into::into)),
         shown(area(seen, |token| token.confidence)),
         shown(area(seen, |token| -token.entropy_bits)),
     ]
