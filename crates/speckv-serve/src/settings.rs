@@ -101,6 +101,7 @@ pub const SETTINGS: [(&str, &str); 26] = [
     ("no-lookup", "`true`: draft with the model only"),
     ("recalibrate", "`true`: measure again what passes cost, at every start"),
     ("paper-weights", "weights that the SpecKV paper released, an .npz file"),
+    ("predictor", "weights of the predictor of acceptance: a file of `speckv train`, shipped or prior"),
     ("alias", "name of the model in the API"),
     ("parallel", "answers that are made together"),
     ("queue", "answers that may wait"),
@@ -207,7 +208,7 @@ mod tests {
         for (name, _) in SETTINGS {
             let value = match name {
                 "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv" | "compression"
-                | "draft-compression" | "paper-weights" => "\"x\"",
+                | "draft-compression" | "paper-weights" | "predictor" => "\"x\"",
                 "api-keys" => "[]",
                 "no-lookup" | "recalibrate" => "true",
                 _ => "1",
