@@ -30,10 +30,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=MOST_TOKENS, "give lengths of prompts as people write them: 128,512"))]
     pub prompt: Option<Vec<usize>>,
-    /// Megabytes that the read rate is measured on; must be far more than the caches hold
-    #[arg(long, value_name = "MB", default_value = "512", help_heading = "Curve", requires = "curve",
-        value_parser = whole(1..=65_536_usize, "512 is enough for caches up to 64 MB"))]
-    pub buffer: usize,
+    /// Megabytes that the read rate is measured on [default: what a pass reads, so that caches help both alike]
+    #[arg(long, value_name = "MB", help_heading = "Curve", requires = "curve",
+        value_parser = whole(1..=65_536_usize, "it should be far more than the caches hold"))]
+    pub buffer: Option<usize>,
     /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
     pub compression: Vec<Compression>,

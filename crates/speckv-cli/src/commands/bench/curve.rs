@@ -33,7 +33,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(path.display())
     })?;
-    let plan = plan(args, config.context_length)?;
+    let mut plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let pool = pair::pool(threads)?;
     let &[compression] = args.compression.as_slice() else {
@@ -41,6 +41,8 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     };
     let treatment = pair::Treatment { compression, ..pair::Treatment::default() };
     let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
+    // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that they do not.
+    plan.buffer_bytes = args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
     let samples = curve::measure(&*model, &pool, &plan, &mut |done, total| {
@@ -92,7 +94,7 @@ fn plan(args: &BenchArgs, longest: usize) -> Outcome<Plan> {
         contexts: lengths(&args.context, [128, 2048], MOST_ROWS, "--context")?,
         prompts: lengths(&args.prompt, [128, 512], 0, "--prompt")?,
         rounds: args.rounds.unwrap_or(ROUNDS),
-        buffer_bytes: args.buffer * 1_000_000,
+        buffer_bytes: 0, // known when the model is there
     })
 }
 
