@@ -4,12 +4,15 @@
     python paper_grid.py --target Qwen/Qwen2.5-1.5B-Instruct --draft Qwen/Qwen2.5-0.5B-Instruct --workload workloads --output grid
     speckv report --grid grid --output report
 
-The draft is FP16 throughout. INT8 (LLM.int8()) and NF4 (with double quantization, computing in FP16) are those of bitsandbytes, which needs a CUDA device. The records are those
-of `speckv profile --grid` (docs/reference/steps.md). With `--controllers off,fixed:4,speckv` controllers are raced on the same prompts too, and each compression
-gets an `evaluation-COMPRESSION.json` for `speckv report --evaluation` and `speckv evaluate --saved`; their costs are measured first, on the first prompt.
+The draft is FP16 throughout. INT8 (LLM.int8()) and NF4 (with double quantization, computing in FP16) are those of bitsandbytes. The records are those of
+`speckv profile --grid` (docs/reference/steps.md). With `--controllers off,fixed:4,speckv` controllers are raced on the same prompts too, and each
+compression gets an `evaluation-COMPRESSION.json` for `speckv report --evaluation` and `speckv evaluate --saved`; their costs are measured first, on the
+first prompt.
 
-A recording that was broken off goes on with the same command. What the CPU can check is checked by the tests with `--device cpu --compressions fp32`: prompts, caches, records,
-resumption, reports. What it cannot: bitsandbytes' kernels, FP16 on a GPU, and every number of seconds.
+A recording that was broken off goes on with the same command. With `--device cpu` everything runs without a GPU, slowly: the draft is in float32 then,
+and what INT8 and NF4 stand for is computed in float32 (bitsandbytes 0.50.2 quantizes on the CPU; its NF4 there takes rows of whole blocks of 64, which
+models of the usual sizes have). So the tests check prompts, caches, records, resumption, reports, and that quantized targets load and answer. What they
+cannot: bitsandbytes' kernels for CUDA, FP16 on a GPU, and every number of seconds.
 """
 
 from __future__ import annotations
@@ -58,20 +61,26 @@ def load(name: str, compression: str, device: str) -> Any:
         raise speckv.ArgumentError(f"expected a compression of {', '.join(BITS)}, got {compression!r}", "see --help")
     if compression in ("int8", "nf4"):
         try:
-            import bitsandbytes  # noqa: F401
+            import accelerate  # noqa: F401
+            import bitsandbytes
             from transformers import BitsAndBytesConfig
         except ImportError as error:
             raise speckv.ModelError(f"{compression} needs bitsandbytes: {error}", "pip install bitsandbytes accelerate") from error
-        if not torch.cuda.is_available():
-            raise speckv.ModelError(f"{compression} of bitsandbytes needs a GPU, and there is none", "--compressions fp32 --device cpu runs anywhere")
+        compute = torch.float16 if device.startswith("cuda") else torch.float32
         quantized = (
             BitsAndBytesConfig(load_in_8bit=True)
             if compression == "int8"
             else BitsAndBytesConfig(
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float16
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
             )
         )
-        return AutoModelForCausalLM.from_pretrained(name, quantization_config=quantized, dtype=torch.float16, device_map=device).eval()
+        try:
+            return AutoModelForCausalLM.from_pretrained(name, quantization_config=quantized, dtype=compute, device_map=device).eval()
+        except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise speckv.ModelError(
+                f"{compression} of bitsandbytes {bitsandbytes.__version__} does not load on {device}: {error}",
+                "on the CPU it takes bitsandbytes 0.50.2; --compressions fp32 --device cpu runs anywhere",
+            ) from error
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[compression]
     return AutoModelForCausalLM.from_pretrained(name, dtype=kind).to(device).eval()
 
@@ -101,7 +110,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(asked.target)
     files = sorted(asked.workload.glob("*.jsonl"))
     prompts = prompts_of(files, tokenizer, split=asked.split, limit=asked.prompts_per_task)
-    draft_compression = "fp32" if asked.compressions == ["fp32"] else "fp16"
+    draft_compression = "fp16" if asked.device.startswith("cuda") else "fp32"
     draft = load(asked.draft, draft_compression, asked.device)
     draft_facts = model_facts(draft, Path(asked.draft).name, draft_compression, folder_of(asked.draft))
     command = ["paper_grid.py", *sys.argv[1:]]

@@ -103,10 +103,36 @@ def test_the_evaluation_says_what_was_measured(recorded):
     assert off == [64]
 
 
-def test_what_the_cpu_cannot_check_is_said(folders, tmp_path):
+@pytest.mark.parametrize("compression", ["int8", "nf4"])
+def test_targets_that_bitsandbytes_quantizes_are_recorded_on_the_cpu(folders, tmp_path, compression):
+    """On the CPU its kernels are others than on a GPU: this is about loading, caches and records, not about their numbers."""
+    for package in ("bitsandbytes", "accelerate"):
+        pytest.importorskip(package, reason=f"{package} is not installed: `pip install bitsandbytes accelerate`")
+    # Its NF4 on the CPU takes rows of whole blocks of 64.
+    target, draft = (tiny.write(tmp_path / f"noise {noise}", seed=3, noise=noise, feed_forward=128) for noise in (0.0, 0.15))
+    done = paper_grid((target, draft, folders[2]), tmp_path / "g", "--compressions", f"fp32,{compression}")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path / "g" / "steps.csv")
+    texts: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        texts.setdefault((row["compression"], row["gamma"]), []).extend(row["tokens"].split())
+    assert len(texts) == 2 * 3
+    for name in ("fp32", compression):
+        assert 0 < len(texts[name, "0"]) <= 4 * 16
+        assert texts[name, "0"] == texts[name, "2"] == texts[name, "4"], "greedy: the same text whatever gamma"
+    if compression == "nf4":
+        assert texts["fp32", "0"] != texts["nf4", "0"], "another model than the uncompressed one"
+    assert any(int(row["accepted"]) > 0 for row in rows if row["compression"] == compression)
+
+
+def test_without_bitsandbytes_the_script_says_what_to_install(folders, tmp_path, monkeypatch):
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "bitsandbytes.py").write_text("raise ImportError('not here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(missing))
     done = paper_grid(folders, tmp_path / "g", "--compressions", "nf4")
     assert done.returncode != 0
-    assert "hint: " in done.stderr and ("bitsandbytes" in done.stderr or "GPU" in done.stderr)
+    assert "nf4 needs bitsandbytes" in done.stderr and "hint: pip install bitsandbytes accelerate" in done.stderr
 
 
 def test_records_that_contradict_their_settings_are_refused(tmp_path):

@@ -18,7 +18,7 @@ def byte_letters() -> list[str]:
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
 
 
-def weights(seed: int, noise: float = 0.0, noise_seed: int = 0) -> dict[str, np.ndarray]:
+def weights(seed: int, noise: float = 0.0, noise_seed: int = 0, feed_forward: int = FEED_FORWARD) -> dict[str, np.ndarray]:
     """Weights of a seed; `noise` disturbs them, which makes a draft that often, not always, agrees."""
     draw, disturb = np.random.default_rng(seed), np.random.default_rng(1000 + noise_seed)
 
@@ -35,18 +35,18 @@ def weights(seed: int, noise: float = 0.0, noise_seed: int = 0) -> dict[str, np.
             made[f"{stem}self_attn.{name}_proj.weight"] = matrix(rows, HIDDEN)
             made[f"{stem}self_attn.{name}_proj.bias"] = (0.1 * draw.standard_normal(rows)).astype(np.float32)
         made[f"{stem}self_attn.o_proj.weight"] = matrix(HIDDEN, HIDDEN)
-        for name, shape in [("gate", (FEED_FORWARD, HIDDEN)), ("up", (FEED_FORWARD, HIDDEN)), ("down", (HIDDEN, FEED_FORWARD))]:
+        for name, shape in [("gate", (feed_forward, HIDDEN)), ("up", (feed_forward, HIDDEN)), ("down", (HIDDEN, feed_forward))]:
             made[f"{stem}mlp.{name}_proj.weight"] = matrix(*shape)
         made[f"{stem}input_layernorm.weight"] = np.ones(HIDDEN, np.float32)
         made[f"{stem}post_attention_layernorm.weight"] = np.ones(HIDDEN, np.float32)
     return made
 
 
-def write(folder: Path, seed: int = 0, noise: float = 0.0) -> Path:
+def write(folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = FEED_FORWARD) -> Path:
     """Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": HIDDEN, "intermediate_size": FEED_FORWARD,
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": HIDDEN, "intermediate_size": feed_forward,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": False, "vocab_size": VOCAB,
         "hidden_act": "silu", "bos_token_id": None, "eos_token_id": 256, "torch_dtype": "float32",
@@ -68,7 +68,7 @@ def write(folder: Path, seed: int = 0, noise: float = 0.0) -> Path:
     )
     header: dict[str, object] = {}
     data = b""
-    for name, values in weights(seed, noise).items():
+    for name, values in weights(seed, noise, feed_forward=feed_forward).items():
         block = values.tobytes()
         header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [len(data), len(data) + len(block)]}
         data += block

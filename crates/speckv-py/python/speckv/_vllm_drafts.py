@@ -59,12 +59,12 @@ class Drafts:
     @property
     def open_sequences(self) -> int:
         """Requests with a draft."""
-        return self.caches + (self._beyond.open_sequences if self._beyond is not self._drafter else 0)
+        return sum(drafter.open_sequences for drafter in dict.fromkeys((self._drafter, self._beyond)))
 
     @property
     def caches(self) -> int:
-        """Those of them with a state in the drafter that has the model."""
-        return self._drafter.open_sequences
+        """Those of them that the model drafts for."""
+        return self._drafter.open_sequences if self._drafter.has_model else 0
 
     def open(self, controller: Callable[[], Controller], text: NDArray[np.int32]) -> Draft:
         """For a request that is new."""

@@ -21,6 +21,8 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process less
 os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")  # two ranks need both cores of a small machine
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # a pinned thread waits while the other core is free
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two would wait for each other at every barrier of a shared machine
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # else vLLM compiles a few functions with a C++ compiler, for minutes on a busy machine
+os.environ.setdefault("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "1800")  # two ranks wait for each other; on a busy machine that is no fault
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
