@@ -42,7 +42,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let settings = PairSettings {
         context: args.comparison.ctx,
-        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights)
+        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights, args.cache)
     };
     let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
     let around = (&shelf, &interrupt, printer);
@@ -56,7 +56,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         instruction_set: live.subject.instruction_set.clone(),
         threads: live.subject.threads,
         target: file(&live.pair.target_path)?,
-        compression: live.subject.compression.clone(),
+        compression: provenance::treatment(&live.subject.compression, settings.cache_type),
         draft: live.pair.draft_path.as_deref().map(file).transpose()?,
         draft_compression: live.subject.draft_compression.clone(),
         max_tokens: live.subject.max_tokens,

@@ -122,6 +122,7 @@ impl Live {
             draft: pair.draft_path.as_ref().map(|path| path.display().to_string()),
             draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
             draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
+            kv: target.cache_type().name().to_owned(),
             spoiled_draft: options.spoil_draft,
             cold_draft: options.cold_draft,
             threads: target.threads(),

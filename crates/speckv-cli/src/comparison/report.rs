@@ -25,6 +25,8 @@ pub struct Subject {
     pub draft_compression: Option<String>,
     /// Bytes of weights that a pass of the draft reads.
     pub draft_bytes: Option<u64>,
+    /// How keys and values are stored.
+    pub kv: String,
     /// The draft's logits were moved on, so that it is worthless.
     pub spoiled_draft: bool,
     /// Whether the draft's reading of the prompts counts.
@@ -306,6 +308,7 @@ pub(super) mod tests {
             target_bytes: 1,
             draft: Some("d.gguf".into()),
             draft_compression: Some("compact".into()),
+            kv: "f16".into(),
             draft_bytes: Some(1),
             spoiled_draft: false,
             cold_draft: false,

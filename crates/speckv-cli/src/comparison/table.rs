@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use speckv_cpu::model::CacheType;
+
 use super::{
     Report,
     report::Row,
@@ -123,6 +125,9 @@ impl Report {
             subject.threads,
             subject.instruction_set,
         );
+        if subject.kv != CacheType::F16.name() {
+            let _ = writeln!(text, "keys and values in {}", subject.kv);
+        }
         if subject.spoiled_draft {
             text.push_str("the draft was spoiled on purpose: it is as sure as ever, and wrong\n");
         }

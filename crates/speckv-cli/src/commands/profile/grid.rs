@@ -58,7 +58,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     for &compression in &compressions {
         let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
         let weights = WeightOptions { compression, ..args.weights.clone() };
-        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &weights);
+        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &weights, args.cache);
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let here = match folder.take() {
             Some(folder) => folder,
@@ -107,14 +107,14 @@ fn open(
         format: FORMAT,
         version: Settings::version(),
         target: ModelFacts {
-            compression: "by row".into(),
+            compression: provenance::treatment("by row", asked.cache_type),
             ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
         },
         draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
         },
-        draft_compression: asked.draft_compression.to_string(),
+        draft_compression: asked.draft_compression()?.to_string(),
         draft_head: match asked.draft_head {
             DraftHead::Whole => None,
             DraftHead::First(tokens) => Some(tokens),

@@ -52,7 +52,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
+    let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache);
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, &interrupt, printer);
