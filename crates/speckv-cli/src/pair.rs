@@ -124,7 +124,7 @@ pub fn model(
     let longest = file.config().map_err(|error| failure(error.into()))?.context_length;
     let mut options = LoadOptions::new(Arc::clone(pool));
     let Treatment { compression, head_gap, cache_type } = treatment;
-    memory::check(&[Claim { file, compression, what: "weights" }])?;
+    memory::check(&[Claim { file, compression, context, cache_type, what: "weights" }])?;
     (options.head_gap, options.compression) = (head_gap, compression);
     options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
@@ -157,6 +157,7 @@ impl Pair {
         drafter: impl FnOnce(Option<Arc<CpuModel>>, usize) -> Box<dyn Drafter>,
     ) -> Outcome<Self> {
         // Cheap things first: a wrong draft is found out before gigabytes are read.
+        let draft_compression = settings.draft_compression()?;
         let target_path = shelf.file(&settings.target, interrupt, printer)?;
         let target_file = open(&target_path)?;
         let draft_path = match settings.draft.model() {
@@ -178,18 +179,15 @@ impl Pair {
 
         let pool = pool(settings.threads)?;
         let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
-        let draft_compression = match settings.draft.model() {
-            Some(&DraftModel::Itself(compression)) => compression,
-            _ => settings.draft_compression,
-        };
+        let (compression, cache_type) = (settings.compression, settings.cache_type);
+        let draft_cache = draft_file.as_ref().map_or(cache_type, |file| draft_cache(file, cache_type, printer));
         if let Some(file) = &draft_file {
-            memory::check(&[
-                Claim { file: &target_file, compression: settings.compression, what: "target" },
-                Claim { file, compression: draft_compression, what: "draft" },
-            ])?;
+            let target = Claim { file: &target_file, compression, context, cache_type, what: "target" };
+            let draft =
+                Claim { file, compression: draft_compression, cache_type: draft_cache, what: "draft", ..target };
+            memory::check(&[target, draft])?;
         }
-        let treatment =
-            Treatment { compression: settings.compression, head_gap: None, cache_type: settings.cache_type };
+        let treatment = Treatment { compression, head_gap: None, cache_type };
         let target = model(&target_file, &pool, context, cut, treatment, printer)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
         let treatment = Treatment {
@@ -198,9 +196,7 @@ impl Pair {
                 DraftHead::First(count) => Some(tokenizer.rare(count)),
                 DraftHead::Whole => None,
             },
-            cache_type: draft_file
-                .as_ref()
-                .map_or(settings.cache_type, |file| draft_cache(file, settings.cache_type, printer)),
+            cache_type: draft_cache,
         };
         if let (Some(DraftModel::Itself(compression)), Some(file)) = (settings.draft.model(), &draft_file) {
             let bytes = packed_bytes(file, *compression);

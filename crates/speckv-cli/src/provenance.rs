@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use speckv::token::Token;
-use speckv_cpu::model::CpuModel;
+use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_lab::run_folder::ModelFacts;
 
 use crate::{
@@ -28,8 +28,17 @@ pub fn facts(
     printer: &Printer,
 ) -> Outcome<ModelFacts> {
     let (sha256, bytes) = checksum(path, interrupt, printer)?;
-    let compression = model.weight_type().name().into();
+    let compression = treatment(model.weight_type().name(), model.cache_type());
     Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
+}
+
+/// What became of a model's weights, and how keys and values are stored where it is not half precision: both decide what the model says.
+#[must_use]
+pub fn treatment(weights: &str, cache_type: CacheType) -> String {
+    match cache_type {
+        CacheType::F16 => weights.to_owned(),
+        other => format!("{weights}, kv {other}"),
+    }
 }
 
 /// A path's file name: where a file lies says nothing about it.

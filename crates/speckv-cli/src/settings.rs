@@ -10,7 +10,10 @@ use speckv::{
 use speckv_cpu::model::{CacheType, Compression};
 
 use crate::{
-    args::{DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions},
+    args::{
+        CacheOptions, DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions,
+        WeightOptions,
+    },
     calibration::Costs,
     catalogue::Catalogue,
     controllers,
@@ -36,8 +39,8 @@ pub struct PairSettings {
     pub context: Option<usize>,
     /// What the target's weights become.
     pub compression: Compression,
-    /// What the draft's weights become, unless it is the target itself.
-    pub draft_compression: Compression,
+    /// What the draft's weights become, if the user says so; a draft that is the target itself says its own.
+    pub draft_compression: Option<Compression>,
     /// Tokens that the draft's output head covers.
     pub draft_head: DraftHead,
     /// How keys and values are stored.
@@ -91,7 +94,13 @@ impl AnswerSettings {
 impl PairSettings {
     /// The settings of target and draft with their weights as the options say.
     #[must_use]
-    pub fn new(target: String, draft: DraftChoice, threads: NonZeroUsize, weights: &WeightOptions) -> Self {
+    pub fn new(
+        target: String,
+        draft: DraftChoice,
+        threads: NonZeroUsize,
+        weights: &WeightOptions,
+        cache: CacheOptions,
+    ) -> Self {
         let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
         PairSettings {
             target,
@@ -101,7 +110,22 @@ impl PairSettings {
             compression,
             draft_compression,
             draft_head,
-            cache_type: CacheType::F16,
+            cache_type: cache.kv.0,
+        }
+    }
+
+    /// What the draft's weights become.
+    ///
+    /// # Errors
+    /// If two options say it.
+    pub fn draft_compression(&self) -> Outcome<Compression> {
+        match (self.draft.model(), self.draft_compression) {
+            (Some(DraftModel::Itself(own)), Some(other)) => Err(Failure::usage(
+                format!("--draft-compression {other} contradicts --draft self:{own}"),
+                format!("give --draft self:{other}, or leave --draft-compression away"),
+            )),
+            (Some(&DraftModel::Itself(own)), None) => Ok(own),
+            (_, asked) => Ok(asked.unwrap_or(Compression::Compact)),
         }
     }
 
@@ -164,8 +188,7 @@ pub fn resolve(
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
     let pair = PairSettings {
         context: models.ctx,
-        cache_type: models.kv.0,
-        ..PairSettings::new(target, draft, threads, &models.weights)
+        ..PairSettings::new(target, draft, threads, &models.weights, models.cache)
     };
     let answer = AnswerSettings {
         controller,
@@ -268,6 +291,16 @@ mod tests {
         assert_eq!(of("--model other.gguf"), ("off".into(), None));
         assert_eq!(of("--model other.gguf --draft ngram"), ("speckv".into(), None));
         assert_eq!(of("--draft none"), ("off".into(), None));
+    }
+
+    #[test]
+    fn the_drafts_weights_are_said_once() {
+        let compression = |words| resolved(words).expect("resolves").0.draft_compression();
+        assert_eq!(compression("--draft d.gguf").expect("by default"), "compact".parse().expect("known"));
+        assert_eq!(compression("--draft d.gguf --draft-compression int8").expect("as asked"), Compression::Int8);
+        assert_eq!(compression("--draft self:nf4").expect("its own"), Compression::Nf4);
+        let twice = compression("--draft self:nf4+ngram --draft-compression int8").expect_err("two types");
+        assert_eq!(twice.status(), 2);
     }
 
     #[test]

@@ -70,6 +70,9 @@ fn default_lengths_fit_the_model_and_lengths_that_do_not_are_refused() {
 fn what_cannot_be_measured_is_refused_with_a_hint() {
     let desk = Desk::new();
     desk.run(&["bench", "--curve", "target.gguf", "--gammas", "2"]).fails(2, &["--curve", "cannot be used"]);
+    for option in [["--draft-compression", "int8"], ["--draft-head", "whole"]] {
+        desk.run(&[&["bench", "--curve", "target.gguf"][..], &option].concat()).fails(2, &["--curve", option[0]]);
+    }
     desk.run(&["bench", "--context", "20"]).fails(2, &["--curve"]);
     desk.run(&["bench", "--curve", "nowhere.gguf"]).fails(1, &["nowhere.gguf"]);
     desk.put("text.gguf", b"no model");

@@ -191,10 +191,19 @@ fn models_that_do_not_fit_in_memory_together_are_refused_before_they_are_read() 
     let run = |arguments: &[&str]| desk.run(&[&["run", "hi", "--target", "whole"], arguments].concat());
     run(&["--draft", "self:fp16"]).fails(
         1,
-        &["whole", "memory needed: target", " as asis, draft", " as fp16; available: ", "self:nf4", "--draft ngram"],
+        &[
+            "whole",
+            "memory needed: target",
+            " as asis with ",
+            " of keys and values, draft",
+            " as fp16 with ",
+            "; available: ",
+            "self:nf4",
+            "--draft ngram",
+        ],
     );
     run(&["--compression", "f32"])
-        .fails(1, &["whole", "memory needed: weights", " as f32; available: ", "--compression"]);
+        .fails(1, &["whole", "memory needed: weights", " as f32 with ", "; available: ", "--compression"]);
 }
 
 #[test]
@@ -215,6 +224,87 @@ fn a_cache_of_bytes_runs_losslessly_and_others_are_refused() {
     desk.run(&["run", "--target", "qwen.gguf", "--kv", "q4", "hello"]).fails(2, &["f16 or q8_0", "\"q4\""]);
     desk.run(&["run", "--target", "target.gguf", "--kv", "q8_0", "hello"])
         .fails(1, &["heads of 16 values", "leave --kv away"]);
+}
+
+#[test]
+fn every_measurement_can_keep_its_cache_in_bytes_and_says_so() {
+    let desk = desk();
+    std::fs::create_dir(desk.path("work")).expect("a folder");
+    desk.put("work/chat.jsonl", br#"{"id":"chat-01","task":"chat","split":"test","prompt":"the hour"}"#);
+    let race = [
+        "-m",
+        "qwen.gguf",
+        "-d",
+        "self:int8",
+        "--workload",
+        "work",
+        "-n",
+        "12",
+        "--gammas",
+        "2",
+        "--controllers",
+        "none",
+    ];
+    let with = |command: &str, more: &[&str]| {
+        desk.run(&[&[command][..], more, &["--kv", "q8_0", "--json"]].concat()).succeeds().json()
+    };
+    assert_eq!(with("bench", &race)["subject"]["kv"], "q8_0");
+    assert_eq!(with("evaluate", &race)["conditions"]["compression"], "asis, kv q8_0");
+    let curve = ["--curve", "qwen.gguf", "--rounds", "1", "--context", "8", "--prompt", "8", "--buffer", "1"];
+    let halves = desk.run(&[&["bench", "--json"][..], &curve].concat()).succeeds().json();
+    let bytes = with("bench", &curve);
+    let size = |report: &serde_json::Value| report["position_bytes"].as_u64().expect("bytes");
+    assert!(bytes["kv"] == "q8_0" && size(&bytes) * 32 == size(&halves) * 17);
+    let identity =
+        ["-m", "qwen.gguf", "-d", "ngram", "--prompts", "1", "--gammas", "2", "--threads-list", "1", "-n", "12"];
+    assert_eq!(with("identity", &identity)["mismatches"], 0);
+    let grid = [
+        "--grid",
+        "g",
+        "-m",
+        "qwen.gguf",
+        "-d",
+        "self:int8",
+        "--workload",
+        "work",
+        "--split",
+        "all",
+        "--gammas",
+        "0,2",
+        "-n",
+        "8",
+    ];
+    assert_eq!(with("profile", &grid)["recorded"], 1);
+    desk.run(&[&["profile"][..], &grid].concat()).fails(1, &["kv q8_0", "another folder"]);
+}
+
+#[test]
+fn a_draft_that_is_the_target_says_its_type_once() {
+    let desk = desk();
+    desk.run(&["run", "hi", "--target", "qwen.gguf", "--draft", "self:int8", "--draft-compression", "q4_0"])
+        .fails(2, &["--draft-compression q4_0 contradicts --draft self:int8", "--draft self:q4_0"]);
+}
+
+#[test]
+fn a_folder_becomes_a_file_that_answers_alike() {
+    let desk = desk();
+    let made = desk.run(&["quantize", "whole", "made.gguf", "--type", "asis", "--json"]).succeeds().json();
+    assert_eq!((&made["converted"], &made["output"]), (&0.into(), &"made.gguf".into()));
+    let tokens = |model| {
+        let arguments = ["run", "--target", model, "-n", "24", "--json", "the hour"];
+        desk.run(&arguments).succeeds().json()["tokens"].clone()
+    };
+    assert_eq!(tokens("made.gguf"), tokens("whole"));
+    desk.run(&["quantize", "whole", "small.gguf", "--type", "q8_0"]).succeeds();
+    desk.run(&["inspect", "small.gguf"]).succeeds();
+}
+
+#[test]
+fn quantize_does_not_write_over_folders_and_leaves_no_parts() {
+    let desk = desk();
+    desk.run(&["quantize", "qwen.gguf", "whole", "--type", "fp16", "--force"]).fails(2, &["whole is a folder"]);
+    desk.run(&["quantize", "qwen.gguf", "no/such/place.gguf", "--type", "fp16"]).fails(1, &["no/such/place.gguf"]);
+    assert!(!desk.path("whole.part").exists() && desk.path("whole/config.json").exists());
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn the_measured_curve_of_bench_and_a_recorded_trace_are_read() {
     desk.put("cost.json", br#"{"verify_ms": [40, 41, 43, 44, 46], "draft_ms": 1}"#);
     let profile =
         ["profile", "--trace", "t", "-m", "target.gguf", "-d", "target.gguf", "--workload", "work", "--threads", "1"];
-    let rest = ["--split", "all", "-n", "45", "--cost", "cost.json", "--draft-compression", "asis"];
+    let rest = ["--gamma-max", "8", "--split", "all", "-n", "45", "--cost", "cost.json", "--draft-compression", "asis"];
     desk.run(&profile.iter().chain(&rest).copied().collect::<Vec<_>>()).succeeds();
     // A draft that is the target is always right: as deep as it was recorded, for a lone request. 45 tokens are five steps of 9.
     let report = desk.run(&["export", "--trace", "t", "--json"]).succeeds().json();

@@ -2,6 +2,7 @@
 
 pub mod chat_template;
 pub mod checkpoint;
+pub mod convert;
 pub mod gguf;
 pub mod kernels;
 pub mod matrix;

@@ -1,11 +1,12 @@
 //! A model file with other weight types.
 
-use std::{borrow::Cow, path::Path, sync::Mutex, thread};
+use std::path::Path;
 
 use crate::{
-    gguf::{Gguf, GgufError, Tensor, TensorInfo, TensorType, Writer},
-    kernels::Isa,
-    matrix::{WeightType, convert},
+    checkpoint::Checkpoint,
+    convert::{self, ConvertError, Export, Planned},
+    gguf::{GgufError, TensorType, Writer},
+    matrix::WeightType,
     model::{Compression, Role},
     quant::QuantError,
 };
@@ -19,6 +20,9 @@ pub enum RequantizeError {
     /// Reading or writing a file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
+    /// A folder that has something that the file format cannot say.
+    #[error(transparent)]
+    Folder(#[from] ConvertError),
     /// A weight that the type cannot hold.
     #[error("the tensor {name} cannot be converted")]
     Convert {
@@ -44,13 +48,14 @@ pub struct Changes {
 }
 
 /// The type that a tensor gets: that of the compression, or, and then the second is true, the next one with blocks that its rows divide into.
-fn target(info: &TensorInfo, compression: Compression) -> Result<(TensorType, bool), RequantizeError> {
-    let &[columns, _] = info.shape.as_slice() else { return Ok((info.tensor_type, false)) };
-    let role = if info.name.starts_with("blk.") { Role::Layer } else { Role::Head };
-    let asked = match compression.of(info.tensor_type, role) {
-        WeightType::File(tensor_type) => tensor_type,
-        other @ WeightType::Nf4 => return Err(RequantizeError::NotInFiles(other)),
+fn target(tensor: &Planned, compression: Compression) -> Result<(TensorType, bool), RequantizeError> {
+    let in_files = |weight_type| match weight_type {
+        WeightType::File(tensor_type) => Ok(tensor_type),
+        other @ WeightType::Nf4 => Err(RequantizeError::NotInFiles(other)),
     };
+    let &[columns, _] = tensor.shape.as_slice() else { return Ok((in_files(tensor.from)?, false)) };
+    let role = if tensor.name.starts_with("blk.") { Role::Layer } else { Role::Head };
+    let asked = in_files(compression.of(tensor.from, role))?;
     let fits = |tensor_type: &TensorType| columns.is_multiple_of(tensor_type.block_len());
     if fits(&asked) {
         return Ok((asked, false));
@@ -62,7 +67,7 @@ fn target(info: &TensorInfo, compression: Compression) -> Result<(TensorType, bo
         TensorType::Q5K => TensorType::Q5_1,
         _ => TensorType::Q8_0,
     };
-    Ok(([smaller_blocks, TensorType::F16].into_iter().find(fits).unwrap_or(info.tensor_type), true))
+    Ok(([smaller_blocks, TensorType::F16].into_iter().find(fits).unwrap_or(TensorType::F16), true))
 }
 
 /// The number of a whole file's type in `general.file_type`.
@@ -85,109 +90,81 @@ fn file_type(tensor_type: TensorType) -> u32 {
     }
 }
 
-/// Writes `file` to `path` with its matrices as `compression` says; vectors and metadata stay. `progress` gets bytes done and to do, and says whether
-/// to go on.
+/// Writes a model, GGUF file or folder, to `path` as a GGUF file with its matrices as `compression` says; vectors and a file's metadata stay, a folder's
+/// are made from its blueprint, tokenizer and template. `progress` gets bytes done and to do, and says whether to go on.
 ///
 /// # Errors
 /// See [`RequantizeError`]. What was written until then stays at `path`.
 pub fn requantize(
-    file: &Gguf,
+    source: &Checkpoint,
     compression: Compression,
     threads: usize,
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Changes, RequantizeError> {
     let mut writer = Writer::new();
-    for (key, value) in file.metadata().iter() {
-        writer.set(key, value.clone());
+    for (key, value) in convert::metadata(source)? {
+        writer.set(key, value);
     }
+    let export = Export::new(source);
     let mut changes = Changes::default();
-    for info in file.tensors() {
-        let (to, fell_back) = target(info, compression)?;
-        writer.announce(info.name.clone(), &info.shape, to)?;
-        if to == info.tensor_type {
+    let mut targets = Vec::new();
+    for tensor in export.planned() {
+        let (to, fell_back) = target(&tensor, compression)?;
+        writer.announce(tensor.name.clone(), &tensor.shape, to)?;
+        if tensor.from == to.into() {
             changes.kept += 1;
         } else {
             changes.converted += 1;
         }
         if fell_back {
-            changes.fallen_back.push((info.name.clone(), to));
+            changes.fallen_back.push((tensor.name.clone(), to));
         }
+        targets.push((tensor, to));
     }
-    let types = file.tensors().iter().filter(|info| info.name.starts_with("blk.") && info.shape.len() == 2);
-    if let Some(WeightType::File(tensor_type)) = types.map(|info| compression.of(info.tensor_type, Role::Layer)).next()
-        && compression != Compression::AsIs
+    let of_layers = targets.iter().find(|(tensor, _)| tensor.name.starts_with("blk.") && tensor.shape.len() == 2);
+    let states_type = compression != Compression::AsIs || matches!(source, Checkpoint::Folder(_));
+    if let Some((tensor, _)) = of_layers.filter(|_| states_type)
+        && let WeightType::File(tensor_type) = compression.of(tensor.from, Role::Layer)
     {
         writer.set("general.file_type", file_type(tensor_type));
     }
-    let total = file.tensors().iter().map(|info| info.byte_len as u64).sum();
-    let mut done = 0;
+    let total = targets.iter().map(|(tensor, _)| tensor.byte_len).sum();
+    let (mut done, mut targets) = (0, targets.into_iter());
     writer.save_with(path, &mut |name| {
         if !progress(done, total) {
             return Err(RequantizeError::Stopped);
         }
-        // Every name is one of the file's; without bytes the writer would refuse the tensor.
-        let Some(tensor) = file.tensor(name) else { return Ok(Cow::Borrowed(&[])) };
-        done += tensor.info.byte_len as u64;
-        let (to, _) = target(tensor.info, compression)?;
-        if to == tensor.info.tensor_type {
-            return Ok(Cow::Borrowed(tensor.bytes));
-        }
-        let bytes = converted(&tensor, to, threads);
-        file.release(tensor.info);
-        bytes.map(Cow::Owned).map_err(|source| RequantizeError::Convert { name: name.to_owned(), source })
+        // The writer asks in the order of the announcements; without bytes it would refuse the tensor.
+        let Some((tensor, to)) = targets.find(|(tensor, _)| tensor.name == name) else { return Ok((&[][..]).into()) };
+        done += tensor.byte_len;
+        export.bytes(name, to, threads).map_err(|source| RequantizeError::Convert { name: name.to_owned(), source })
     })?;
     progress(total, total);
     Ok(changes)
 }
 
-/// The bytes of a matrix in another type, rows shared among threads.
-fn converted(tensor: &Tensor<'_>, to: TensorType, threads: usize) -> Result<Vec<u8>, QuantError> {
-    let (columns, rows) = (tensor.info.shape[0], tensor.info.shape[1]);
-    let row_bytes = to.byte_len(columns).ok_or(QuantError::PartialBlock { tensor_type: to, elements: columns })?;
-    let mut bytes = vec![0; rows * row_bytes];
-    let (failure, isa) = (Mutex::new(None), Isa::detect());
-    let share = rows.div_ceil(threads.max(1));
-    thread::scope(|scope| {
-        for (number, part) in bytes.chunks_mut((share * row_bytes).max(1)).enumerate() {
-            let failure = &failure;
-            scope.spawn(move || {
-                let (mut values, mut row) = (vec![0.0; columns], Vec::with_capacity(row_bytes));
-                for (i, out) in part.chunks_exact_mut(row_bytes).enumerate() {
-                    row.clear();
-                    let from = tensor.row(number * share + i);
-                    match convert(tensor.info.tensor_type, from, to.into(), isa, &mut values, &mut row) {
-                        Ok(()) => out.copy_from_slice(&row),
-                        Err(error) => {
-                            *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{quant::dequantize, tiny::Tiny};
+    use std::sync::Arc;
 
-    fn requantized(file: &Gguf, compression: Compression) -> Result<(Gguf, Changes), RequantizeError> {
+    use super::*;
+    use crate::{
+        gguf::{Gguf, Tensor},
+        quant::dequantize,
+        tiny::Tiny,
+    };
+
+    fn requantized(file: &Arc<Gguf>, compression: Compression) -> Result<(Gguf, Changes), RequantizeError> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.gguf");
-        let changes = requantize(file, compression, 3, &path, &mut |done, total| done <= total)?;
+        let changes = requantize(&file.into(), compression, 3, &path, &mut |done, total| done <= total)?;
         Ok((Gguf::from_bytes(std::fs::read(&path).expect("written")).expect("a model file"), changes))
     }
 
-    fn tiny(tensor_type: TensorType) -> Gguf {
+    fn tiny(tensor_type: TensorType) -> Arc<Gguf> {
         let tiny = Tiny { hidden: 64, feed_forward: 96, tensor_type, ..Tiny::default() };
-        Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model file")
+        Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model file"))
     }
 
     #[test]
@@ -243,7 +220,7 @@ mod tests {
         let error = requantized(&file, Compression::Nf4).expect_err("no file has it");
         assert!(error.to_string().contains("NF4"), "{error}");
         let folder = tempfile::tempdir().expect("a folder");
-        let stopped = requantize(&file, Compression::Fp16, 1, &folder.path().join("out"), &mut |_, _| false);
+        let stopped = requantize(&(&file).into(), Compression::Fp16, 1, &folder.path().join("out"), &mut |_, _| false);
         assert!(matches!(stopped, Err(RequantizeError::Stopped)));
     }
 }

@@ -6,7 +6,7 @@ use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
 use super::{
-    common::{DraftWeightOptions, compression},
+    common::{CacheOptions, DraftWeightOptions, compression},
     values::{DraftChoice, GammaList, gamma_list, threads, whole},
 };
 
@@ -20,7 +20,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub comparison: ComparisonOptions,
     /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else: a catalogue name or the path of a GGUF file
-    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with = "ComparisonOptions")]
+    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightOptions"])]
     pub curve: Option<String>,
     /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made for if that is less]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
@@ -40,6 +40,9 @@ pub struct BenchArgs {
     /// What the draft's weights become.
     #[command(flatten)]
     pub draft_weights: DraftWeightOptions,
+    /// How keys and values are stored.
+    #[command(flatten)]
+    pub cache: CacheOptions,
     /// Rounds: everything is measured once in each, in a new order [default: 1; with --curve 9]
     #[arg(long, value_name = "N",
         value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take longer"))]
@@ -59,8 +62,9 @@ pub struct ComparisonOptions {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
-    #[arg(long, short, value_name = "MODEL|ngram")]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` [default: qwen2.5-coder-0.5b with the default target,
+    /// else ngram]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
     /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all; speckv where several compressions are compared]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]

@@ -16,8 +16,9 @@ pub struct ModelOptions {
     /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
-    #[arg(long, short, value_name = "MODEL|none|ngram")]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE, such as self:nf4), `none`, `ngram` (look-up of earlier text), or
+    /// MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|none|ngram")]
     pub draft: Option<DraftChoice>,
     /// Draft with the model only, also where the controller would look up earlier text
     #[arg(long)]
@@ -46,6 +47,14 @@ pub struct ModelOptions {
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
     pub ctx: Option<usize>,
+    /// How keys and values are stored.
+    #[command(flatten)]
+    pub cache: CacheOptions,
+}
+
+/// How keys and values are stored, the target's and the draft's.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct CacheOptions {
     /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a little
     #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]
     pub kv: KvChoice,
@@ -67,9 +76,10 @@ pub struct WeightOptions {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
 pub struct DraftWeightOptions {
-    /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits. The output stays the same
-    #[arg(long, value_name = "TYPE", default_value = "compact", value_parser = compression)]
-    pub draft_compression: Compression,
+    /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits; `--draft self:TYPE` says its own. The output
+    /// stays the same [default: compact]
+    #[arg(long, value_name = "TYPE", value_parser = compression)]
+    pub draft_compression: Option<Compression>,
     /// Tokens that the draft's output head covers while the text has no others: the first N and the special ones, or `whole`. Fewer make a cheaper
     /// draft that sometimes cannot say what the target will; the output stays the same
     #[arg(long, value_name = "N|whole", default_value = "100352")]

@@ -8,7 +8,7 @@ use speckv_lab::workload::Split;
 
 use super::{
     bench::ComparisonOptions,
-    common::{WeightOptions, compression},
+    common::{CacheOptions, WeightOptions, compression},
     values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
 };
 use crate::controllers;
@@ -69,12 +69,16 @@ pub struct ProfileArgs {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else ngram]
-    #[arg(long, short, value_name = "MODEL|ngram")]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the
+    /// default target, else ngram]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightOptions,
+    /// How keys and values are stored.
+    #[command(flatten)]
+    pub cache: CacheOptions,
     /// Depth of the draft model's chain at every position of a trace; speckv and most others draft up to 16 tokens.
     #[arg(long, value_name = "N", default_value = "16", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,
@@ -186,6 +190,9 @@ pub struct EvaluateArgs {
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightOptions,
+    /// How keys and values are stored.
+    #[command(flatten)]
+    pub cache: CacheOptions,
     /// Everybody is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
@@ -196,7 +203,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "CacheOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]

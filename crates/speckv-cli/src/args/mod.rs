@@ -13,7 +13,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
-pub use common::{DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
+pub use common::{CacheOptions, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 pub use export::{ExportArgs, Shares};
 pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
 pub use perplexity::PerplexityArgs;
@@ -127,9 +127,9 @@ pub struct InspectArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
-    /// A catalogue name or the path of a GGUF file.
+    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
-    /// The file to write.
+    /// The GGUF file to write.
     pub output: PathBuf,
     /// What the matrices become: fp16, int8, compact, or a type such as q4_0 or q6_k
     #[arg(long = "type", value_name = "TYPE", value_parser = compression)]
@@ -183,12 +183,16 @@ pub struct IdentityArgs {
     /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
-    #[arg(long, short, value_name = "MODEL|ngram")]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` [default: qwen2.5-coder-0.5b with the default target,
+    /// else ngram]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightOptions,
+    /// How keys and values are stored.
+    #[command(flatten)]
+    pub cache: CacheOptions,
     /// How many of the built-in prompts to use.
     #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
     pub prompts: usize,

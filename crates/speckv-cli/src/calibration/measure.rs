@@ -11,21 +11,22 @@ use speckv::{
     token::Token,
 };
 
-/// Row counts timed at the near context; those between are interpolated.
-const ROWS: [usize; 11] = [1, 2, 3, 4, 5, 6, 8, 9, 12, 16, 17];
+/// Row counts timed at the near context, dense where steps are mostly; those between are interpolated.
+const ROWS: [usize; 7] = [1, 2, 3, 5, 8, 12, 17];
 /// Row counts timed at the far context too: how time grows with context changes little from one to the next.
 const FAR_ROWS: [usize; 3] = [1, 5, 17];
 const NEAR: usize = 64;
 const FAR: usize = 1024;
 /// Tokens that the draft reads at once where catching up is timed.
 const READ: usize = 32;
-/// Single tokens drafted one after the other, after every second pass of the target: the first finds the caches full of the target's
+/// Single tokens drafted one after the other, beside every second pass of the target, and timed together: the first finds the caches full of the target's
 /// weights, the second of its own, as in a step.
 const DRAFTED: usize = 2;
-/// Three rounds make a median that one stall cannot move; more only where they are quick.
-const LEAST_ROUNDS: u64 = 3;
-const MOST_ROUNDS: u64 = 7;
-const BUDGET: Duration = Duration::from_millis(2500);
+/// Everything is timed once, and again as long as that ends within the budget.
+const MOST_ROUNDS: usize = 7;
+const BUDGET: Duration = Duration::from_millis(1500);
+/// A pass that took so many times what one of more rows took was disturbed, and is timed twice more, which makes a median that it cannot move.
+const STALLED: f64 = 1.15;
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +47,9 @@ enum Item {
     CatchUp,
 }
 
-/// Times target passes of 1 to 17 rows, single draft tokens and the draft's reading, in rounds that go forwards and backwards in turn, so that a
-/// drift of the machine falls on all alike. `at(done, total)` says whether to go on.
+/// Times target passes of 1 to 17 rows, single draft tokens and the draft's reading: each at least once, from the longest to the shortest, then again from the
+/// shortest on while the budget of 1.5 seconds lasts, in rounds that go forwards and backwards in turn, so that a drift of the machine falls on all alike. A pair whose single round takes
+/// longer than that is timed once, and again only where a time contradicts the others. `at(done, total)` says whether to go on; the total is estimated.
 ///
 /// Contexts are pretended (see [`Cache::pretend`]), which takes no time; where that is not possible, a short one is read.
 ///
@@ -64,37 +66,79 @@ pub fn measure<M: LanguageModel, D: LanguageModel>(
     let items = items(&target, draft.as_ref());
     let mut samples = Samples::default();
     for item in [Item::Verify { far: false, rows: 1 }, Item::Draft { far: false }] {
-        let _ = time(item, &mut target, draft.as_mut(), clock)?; // the first pass touches all memory
+        time(item, &mut target, draft.as_mut(), clock)?; // the first pass touches all memory
     }
     let began = clock.now();
-    let (mut done, mut round) = (0, 0);
-    let mut total = LEAST_ROUNDS * items.len() as u64;
-    while round < LEAST_ROUNDS
-        || (round < MOST_ROUNDS && (clock.now() - began) * (round as u32 + 1) / (round as u32) <= BUDGET)
-    {
-        total = total.max((round + 1) * items.len() as u64);
+    let mut took = vec![Duration::ZERO; items.len()]; // each item, the last time
+    let mut done = 0;
+    for round in 0..MOST_ROUNDS {
         for index in 0..items.len() {
-            if !at(done, total) {
+            let index = if round % 2 == 0 { items.len() - 1 - index } else { index };
+            let before = clock.now();
+            if round > 0 && before - began + took[index] > BUDGET {
+                continue; // a shorter one may still fit
+            }
+            if !at(done as u64, estimate(done, items.len(), before - began)) {
                 return Err(MeasureError::Stopped);
             }
-            let item = items[if round % 2 == 0 { index } else { items.len() - 1 - index }];
-            for seconds in time(item, &mut target, draft.as_mut(), clock)? {
-                match item {
-                    Item::Verify { far, rows } => {
-                        samples.verify.push(VerifySample { rows, context: target.context(far), seconds });
-                    }
-                    Item::Draft { far } => {
-                        let context = draft.as_ref().map_or(0, |draft| draft.context(far));
-                        samples.draft.push(TimeSample { tokens: 1, context, seconds });
-                    }
-                    Item::CatchUp => samples.catch_up.push(TimeSample { tokens: READ, context: NEAR, seconds }),
-                }
-            }
+            sample(items[index], &mut target, draft.as_mut(), clock, &mut samples)?;
+            took[index] = clock.now() - before;
             done += 1;
         }
-        round += 1;
+    }
+    for item in stalled(&samples, target.context(false)) {
+        for _ in 0..2 {
+            if !at(done as u64, done as u64 + 1) {
+                return Err(MeasureError::Stopped);
+            }
+            sample(item, &mut target, draft.as_mut(), clock, &mut samples)?;
+            done += 1;
+        }
     }
     Ok(samples)
+}
+
+/// How many items it will be, after `done` in so much time: a round at least, and as many as the budget holds at that pace.
+fn estimate(done: usize, items: usize, elapsed: Duration) -> u64 {
+    let within = done as f64 * BUDGET.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+    (within as usize).min(MOST_ROUNDS * items).max(items).max(done + 1) as u64
+}
+
+/// Passes near the start of a context whose only times contradict those of more rows.
+fn stalled(samples: &Samples, context: usize) -> Vec<Item> {
+    let times = |rows: usize| {
+        let of = move |sample: &&VerifySample| sample.rows == rows && sample.context == context;
+        samples.verify.iter().filter(of).map(|sample| sample.seconds)
+    };
+    let best = |rows: usize| times(rows).min_by(f64::total_cmp);
+    let contradicted = |&(at, &rows): &(usize, &usize)| {
+        let quickest = ROWS[at + 1..].iter().filter_map(|&more| best(more)).min_by(f64::total_cmp);
+        times(rows).count() < 3 && best(rows).zip(quickest).is_some_and(|(ours, theirs)| ours > STALLED * theirs)
+    };
+    ROWS.iter().enumerate().filter(contradicted).map(|(_, &rows)| Item::Verify { far: false, rows }).collect()
+}
+
+/// Times an item and keeps what it took.
+fn sample<M: LanguageModel, D: LanguageModel>(
+    item: Item,
+    target: &mut Subject<'_, M>,
+    draft: Option<&mut Subject<'_, D>>,
+    clock: &Clock,
+    samples: &mut Samples,
+) -> Result<(), ModelError> {
+    let draft_context = |far| draft.as_ref().map_or(0, |draft| draft.context(far));
+    let context = match item {
+        Item::Verify { far, .. } => target.context(far),
+        Item::Draft { far } => draft_context(far),
+        Item::CatchUp => draft_context(false),
+    };
+    let Some(seconds) = time(item, target, draft, clock)? else { return Ok(()) };
+    match item {
+        Item::Verify { rows, .. } => samples.verify.push(VerifySample { rows, context, seconds }),
+        Item::Draft { .. } => samples.draft.push(TimeSample { tokens: DRAFTED, context, seconds }),
+        Item::CatchUp => samples.catch_up.push(TimeSample { tokens: READ, context, seconds }),
+    }
+    Ok(())
 }
 
 /// What one round times.
@@ -115,18 +159,20 @@ fn items<M: LanguageModel, D: LanguageModel>(target: &Subject<'_, M>, draft: Opt
     items
 }
 
-/// Seconds of an item, one entry for each time that it was done.
+/// Seconds of an item; `None` for the draft's where there is none.
 fn time<M: LanguageModel, D: LanguageModel>(
     item: Item,
     target: &mut Subject<'_, M>,
     draft: Option<&mut Subject<'_, D>>,
     clock: &Clock,
-) -> Result<Vec<f64>, ModelError> {
+) -> Result<Option<f64>, ModelError> {
     match (item, draft) {
-        (Item::Verify { far, rows }, _) => Ok(vec![target.pass(far, rows, rows, clock)?]),
-        (Item::Draft { far }, Some(draft)) => (0..DRAFTED).map(|_| draft.pass(far, 1, 1, clock)).collect(),
-        (Item::CatchUp, Some(draft)) => Ok(vec![draft.pass(false, READ, 0, clock)?]),
-        (_, None) => Ok(Vec::new()),
+        (Item::Verify { far, rows }, _) => target.pass(far, rows, rows, clock).map(Some),
+        (Item::Draft { far }, Some(draft)) => {
+            (0..DRAFTED).map(|_| draft.pass(far, 1, 1, clock)).sum::<Result<_, _>>().map(Some)
+        }
+        (Item::CatchUp, Some(draft)) => draft.pass(false, READ, 0, clock).map(Some),
+        (_, None) => Ok(None),
     }
 }
 
@@ -234,13 +280,34 @@ mod tests {
     }
 
     #[test]
-    fn quick_models_get_more_rounds_and_slow_ones_three() {
-        let rounds = |pass| {
-            let samples = measured(&sim(pass, 0, 4096), None);
-            samples.verify.iter().filter(|sample| sample.rows == 2).count() as u64
+    fn everything_is_measured_once_and_again_while_the_budget_lasts() {
+        let run = |pass| {
+            let target = sim(pass, 0, 4096);
+            let samples = measured(&target, None);
+            let count = |rows| samples.verify.iter().filter(|sample| sample.rows == rows).count();
+            (ROWS.map(count), samples.verify.len() as u32 * Duration::from_micros(pass))
         };
-        assert_eq!((rounds(100), rounds(1_000_000)), (MOST_ROUNDS, LEAST_ROUNDS));
-        assert!((LEAST_ROUNDS + 1..MOST_ROUNDS).contains(&rounds(35_000)), "the budget counts: {}", rounds(35_000));
+        let far = |rows| FAR_ROWS.contains(&rows);
+        assert!(run(100).0.iter().zip(ROWS).all(|(&count, rows)| count == MOST_ROUNDS * (1 + usize::from(far(rows)))));
+        let (counts, took) = run(1_000_000);
+        assert!(counts.iter().zip(ROWS).all(|(&count, rows)| count == 1 + usize::from(far(rows))), "{counts:?}");
+        assert_eq!(took, Duration::from_secs(10), "a slow model is not spared its one round");
+        let (counts, took) = run(100_000); // 10 passes in a round, and 5 more
+        assert!(took == BUDGET && counts[0] > 2 && counts[6] == 2, "the second round begins with few rows: {counts:?}");
+    }
+
+    #[test]
+    fn a_time_that_contradicts_the_others_is_taken_twice_more() {
+        let pass = |rows: usize, seconds: f64| VerifySample { rows, context: 64, seconds };
+        let verify = ROWS.map(|rows| pass(rows, 0.04 + 0.002 * rows as f64)).to_vec();
+        let mut samples = Samples { verify, ..Samples::default() };
+        assert_eq!(stalled(&samples, 64), []);
+        samples.verify[1].seconds = 0.2;
+        assert_eq!(stalled(&samples, 64), [Item::Verify { far: false, rows: 2 }]);
+        samples.verify.extend([pass(2, 0.044), pass(2, 0.045)]);
+        assert_eq!(stalled(&samples, 64), [], "the median of three is sound");
+        let model = CostModel::from_samples(&samples).expect("good samples");
+        assert!(model.verify_seconds(2, 64) < 0.05);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What passes of a pair cost on this machine: measured once, kept in the user's cache folder.
 //!
-//! [`measure`] reads the clock around passes, [`subject`] says what the numbers belong to, [`kept`] is the file. Controllers refine the
+//! [`measure`] reads the clock around passes, [`lookup`] around look-up, [`subject`] says what the numbers belong to, [`kept`] is the file. Controllers refine the
 //! numbers while they decode; what they learn stays in their session, so that one busy hour spoils nothing for later ones.
 
 pub mod kept;
+pub mod lookup;
 pub mod measure;
 pub mod subject;
 
@@ -63,6 +64,8 @@ pub struct View {
     pub verify_seconds: BTreeMap<usize, f64>,
     /// Seconds per token that the draft has to read to catch up.
     pub catch_up_seconds_per_token: f64,
+    /// Seconds of a token proposed by look-up.
+    pub lookup_seconds: f64,
 }
 
 impl Costs {
@@ -81,6 +84,7 @@ impl Costs {
             draft_seconds: self.model.draft_seconds(VIEW_CONTEXT),
             verify_seconds: VIEW_ROWS.map(|rows| (rows, self.model.verify_seconds(rows, VIEW_CONTEXT))).into(),
             catch_up_seconds_per_token: self.model.catch_up_seconds(1),
+            lookup_seconds: self.model.ngram_seconds(),
         }
     }
 }
@@ -131,7 +135,9 @@ pub fn costs(pair: &Pair, measure_anew: bool, interrupt: &Interrupt, printer: &P
         }
         MeasureError::Model(_) => Failure::new(chain(&error), "a smaller --ctx takes less memory"),
     })?;
-    let model = match CostModel::from_samples(&samples) {
+    let lookup = lookup::seconds_per_token(&Clock::system());
+    let fitted = CostModel::from_samples(&samples);
+    let model = match fitted.and_then(|model| lookup.map_or(Ok(model.clone()), |seconds| model.with_lookup(seconds))) {
         Ok(model) => model,
         Err(error) => {
             printer.warning(&format!("the measured times make no sense ({error}); they are learned while decoding"));

@@ -45,7 +45,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let settings = PairSettings {
         context: args.comparison.ctx,
-        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights)
+        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights, args.cache)
     };
     let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
     let around = (&shelf, &interrupt, printer);
@@ -57,7 +57,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         instruction_set: subject.instruction_set.clone(),
         threads: subject.threads,
         target: File { name: subject.target.clone(), sha256: subject.target_sha256.clone() },
-        compression: subject.compression.clone(),
+        compression: provenance::treatment(&subject.compression, settings.cache_type),
         draft: draft.map(|(name, sha256)| File { name, sha256 }),
         draft_compression: subject.draft_compression.clone(),
         draft_head: live.pair.draft.is_some().then(|| settings.draft_head.to_string()),

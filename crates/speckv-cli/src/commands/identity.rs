@@ -92,7 +92,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights);
+        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache);
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {

@@ -16,6 +16,7 @@ use crate::{
     args::{KvChoice, PerplexityArgs},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
+    memory,
     obtain::Shelf,
     pair::{self, Treatment},
     perplexity::{self, MeasureError, Plan, Report, Side},
@@ -59,15 +60,24 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     }
 
     let pool = pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores))?;
-    let load = |file: &Checkpoint, compression, kv: KvChoice| {
-        let treatment = Treatment { compression, head_gap: None, cache_type: kv.0 };
-        pair::model(file, &pool, plan.window, false, treatment, printer)
+    let claim = |file, compression, kv: KvChoice, what| memory::Claim {
+        file,
+        compression,
+        context: plan.window,
+        cache_type: kv.0,
+        what,
     };
-    let target = load(&target_file, args.compression, args.kv)?;
+    let target = claim(&target_file, args.compression, args.kv, "model");
     let reference = reference_file
         .as_ref()
-        .map(|file| load(file, args.reference_compression.unwrap_or_default(), args.reference_kv))
-        .transpose()?;
+        .map(|file| claim(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference"));
+    let claims: Vec<memory::Claim<'_>> = [Some(target), reference].into_iter().flatten().collect();
+    memory::check(&claims)?; // both before either is read
+    let load = |memory::Claim { file, compression, context, cache_type, .. }| {
+        pair::model(file, &pool, context, false, Treatment { compression, head_gap: None, cache_type }, printer)
+    };
+    let target = load(target)?;
+    let reference = reference.map(load).transpose()?;
 
     let began = Instant::now();
     let mut progress = printer.progress("scoring", Unit::Tokens, Duration::from_secs(1));

@@ -3,10 +3,7 @@
 use std::{fs, num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
-use speckv_cpu::{
-    checkpoint::Checkpoint,
-    requantize::{RequantizeError, requantize},
-};
+use speckv_cpu::requantize::{RequantizeError, requantize};
 
 use crate::{
     args::QuantizeArgs,
@@ -23,26 +20,26 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let path = Shelf::from_environment()?.file(&args.model, &interrupt, printer)?;
     let output = &args.output;
+    if output.is_dir() {
+        return Err(Failure::usage(
+            format!("{} is a folder, and the result is one file", output.display()),
+            "give the name of a file, such as MODEL-q4_0.gguf",
+        ));
+    }
     if output.exists() && !args.force {
         return Err(Failure::usage(
             format!("{} is there already", output.display()),
             "give another name, or --force to write over it",
         ));
     }
-    let Checkpoint::Gguf(file) = pair::open(&path)? else {
-        return Err(Failure::new(
-            "only GGUF files can be converted to GGUF files",
-            "`--compression` gives a folder's weights another type while they are loaded",
-        )
-        .about(path.display()));
-    };
+    let source = pair::open(&path)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     // Under its own name the file appears only when it is whole; its source may be the file that it replaces.
     let mut part = output.clone().into_os_string();
     part.push(".part");
     let part = std::path::PathBuf::from(part);
     let mut progress = printer.progress("converting", Unit::Bytes, Duration::from_secs(2));
-    let made = requantize(&file, args.to, threads.get(), &part, &mut |done, total| {
+    let made = requantize(&source, args.to, threads.get(), &part, &mut |done, total| {
         progress.at(done, total);
         !interrupt.is_raised()
     });
@@ -55,18 +52,25 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
                 RequantizeError::Stopped => Failure::interrupted("stopped; nothing was written", "run it again"),
                 RequantizeError::NotInFiles(_) => Failure::new(
                     chain(&error),
-                    "`--compression nf4` gives it to a model while it is loaded, `--draft self:nf4` to a draft",
+                    "give --type int8 or q4_0; `--compression nf4` gives it to a model while it is loaded, `--draft self:nf4` to a draft",
                 ),
                 RequantizeError::Gguf(error) => {
                     Failure::from_error(&error, error.hint(), "check the folder and the room on the disk")
                 }
+                RequantizeError::Folder(_) => Failure::new(
+                    chain(&error),
+                    "run the folder as it is: `--compression` gives its weights another type while they are loaded",
+                ),
                 RequantizeError::Convert { .. } => Failure::new(chain(&error), "a wider --type can hold these weights"),
             });
         }
     };
-    fs::rename(&part, output).map_err(|error| Failure::io("write", output, &error))?;
+    fs::rename(&part, output).map_err(|error| {
+        let _ = fs::remove_file(&part);
+        Failure::io("write", output, &error)
+    })?;
     let bytes = |path: &std::path::Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let (before, after) = (file.file_size(), bytes(output));
+    let (before, after) = (source.file_size(), bytes(output));
     if args.json {
         return printer.json(&json!({
             "output": output.display().to_string(),

@@ -137,6 +137,7 @@ impl Live {
             draft_sha256: pair.draft_path.as_deref().map(sum).transpose()?,
             draft_compression: pair.draft.as_ref().map(|draft| draft.compression().to_string()),
             draft_bytes: pair.draft.as_ref().map(|draft| draft.pass_bytes()),
+            kv: target.cache_type().name().to_owned(),
             spoiled_draft: options.spoil_draft,
             cold_draft: options.cold_draft,
             predictor,

@@ -29,6 +29,8 @@ pub struct Subject {
     pub draft_compression: Option<String>,
     /// Bytes of weights that a pass of the draft reads.
     pub draft_bytes: Option<u64>,
+    /// How keys and values are stored.
+    pub kv: String,
     /// The draft's logits were moved on, so that it is worthless.
     pub spoiled_draft: bool,
     /// Whether the draft's reading of the prompts counts.
@@ -342,6 +344,7 @@ pub(super) mod tests {
             draft: Some("d.gguf".into()),
             draft_sha256: Some("01".into()),
             draft_compression: Some("compact".into()),
+            kv: "f16".into(),
             draft_bytes: Some(1),
             spoiled_draft: false,
             cold_draft: false,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use speckv_cpu::model::CacheType;
+
 use super::{
     Report,
     report::Row,
@@ -131,6 +133,9 @@ impl Report {
             subject.threads,
             subject.instruction_set,
         );
+        if subject.kv != CacheType::F16.name() {
+            let _ = writeln!(text, "keys and values in {}", subject.kv);
+        }
         let by_task = self.settings.first().into_iter().flat_map(|row| row.tasks.values());
         let fewest = by_task.map(|task| task.prompts).min().unwrap_or_default();
         if subject.prompts < FEWEST_UNITS {

@@ -25,6 +25,8 @@ pub struct Subject {
     pub pass_bytes: u64,
     /// Multiply-adds with weights per row.
     pub multiply_adds: u64,
+    /// How keys and values are stored.
+    pub kv: String,
     /// Bytes of keys and values per position.
     pub position_bytes: u64,
 }
@@ -127,8 +129,8 @@ impl Report {
         let rate = |spread: &Spread| with_quartiles(spread, 1e-9, 1);
         let mut lines = vec![
             format!(
-                "{}: {}, {}, {} threads; medians of {} rounds with quartiles",
-                subject.model, subject.tensor_type, subject.instruction_set, subject.threads, self.rounds
+                "{}: {}, {} cache, {}, {} threads; medians of {} rounds with quartiles",
+                subject.model, subject.tensor_type, subject.kv, subject.instruction_set, subject.threads, self.rounds
             ),
             String::new(),
             format!("load, warm           {} s", with_quartiles(&self.load_seconds, 1.0, 2)),
@@ -200,6 +202,7 @@ mod tests {
             threads: 2,
             pass_bytes: 1_000_000_000,
             multiply_adds: 1_500_000_000,
+            kv: "f16".into(),
             position_bytes: 28_672,
         };
         let plan = Plan { contexts: vec![128], prompts: vec![500], rounds: 2, buffer_bytes: 1 << 29 };

@@ -86,7 +86,7 @@ pub fn under(models: &mut ModelOptions, given: &Given, file: &FileSettings, orig
     let unless_given = |key: &str, value: Option<String>| value.filter(|_| !given.has(key));
     let compression = |text: &str| text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"));
     if let Some(kv) = origin.parsed("kv", unless_given("kv", text(&file.kv)), FromStr::from_str)? {
-        models.kv = kv;
+        models.cache.kv = kv;
     }
     let weights = &mut models.weights;
     let asked = unless_given("compression", text(&file.compression));
@@ -95,7 +95,7 @@ pub fn under(models: &mut ModelOptions, given: &Given, file: &FileSettings, orig
     }
     let asked = unless_given("draft-compression", text(&file.draft_compression));
     if let Some(asked) = origin.parsed("draft-compression", asked, compression)? {
-        weights.draft.draft_compression = asked;
+        weights.draft.draft_compression = Some(asked);
     }
     let asked = unless_given("draft-head", file.draft_head.as_ref().map(ToString::to_string));
     if let Some(asked) = origin.parsed("draft-head", asked, FromStr::from_str)? {

@@ -233,7 +233,8 @@ mod tests {
         let (_, models) = resolved(&["--config", &config]).expect("settings");
         let told = |models: &ModelOptions| {
             let (weights, draft) = (&models.weights, &models.weights.draft);
-            format!("{} {} {}", models.kv.0, weights.compression, draft.draft_compression)
+            let draft = draft.draft_compression.map_or_else(String::new, |given| given.to_string());
+            format!("{} {} {draft}", models.cache.kv.0, weights.compression)
         };
         assert_eq!((told(&models).as_str(), models.weights.draft.draft_head), ("q8_0 int8 asis", DraftHead::Whole));
         assert!(models.no_lookup && models.recalibrate);

@@ -92,33 +92,13 @@ impl ChatTemplate {
     /// # Errors
     /// A file that cannot be read, a template that does not parse.
     pub fn from_folder(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => Ok(Some(text)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(TemplateError::Io { path, source }),
+        match source_in_folder(folder)? {
+            Some(source) => {
+                let (bos, eos) = ends(tokenizer);
+                Self::new(&source, bos, eos)
             }
-        };
-        let (bos, eos) = ends(tokenizer);
-        if let Some(source) = read("chat_template.jinja")? {
-            return Self::new(&source, bos, eos);
+            None => Ok(Self::fallback(tokenizer)),
         }
-        if let Some(config) = read("tokenizer_config.json")? {
-            let config: serde_json::Value = serde_json::from_str(&config)
-                .map_err(|error| TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error })?;
-            let template = match &config["chat_template"] {
-                // Several templates by name: the one for chats is called `default`.
-                serde_json::Value::Array(named) => {
-                    named.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str())
-                }
-                template => template.as_str(),
-            };
-            if let Some(source) = template {
-                return Self::new(source, bos, eos);
-            }
-        }
-        Ok(Self::fallback(tokenizer))
     }
 
     /// Where the template comes from. Anything but [`Origin::Model`] deserves a word to the user: the model was not trained on it.
@@ -181,6 +161,32 @@ impl ChatTemplate {
             Err(error) => Err(TemplateError::render(&error)),
         }
     }
+}
+
+/// The text of a Hugging Face folder's template, if it has one.
+pub(crate) fn source_in_folder(folder: &Path) -> Result<Option<String>, TemplateError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(TemplateError::Io { path, source }),
+        }
+    };
+    if let Some(source) = read("chat_template.jinja")? {
+        return Ok(Some(source));
+    }
+    let Some(config) = read("tokenizer_config.json")? else { return Ok(None) };
+    let config: serde_json::Value = serde_json::from_str(&config)
+        .map_err(|error| TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error })?;
+    let template = match &config["chat_template"] {
+        // Several templates by name: the one for chats is called `default`.
+        serde_json::Value::Array(named) => {
+            named.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str())
+        }
+        template => template.as_str(),
+    };
+    Ok(template.map(str::to_owned))
 }
 
 /// Texts of the tokens that begin and end a text.

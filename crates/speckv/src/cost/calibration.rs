@@ -70,7 +70,7 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     let mut reading: Vec<f64> = samples.catch_up.iter().map(per_token).collect();
     // Reading in one pass cannot cost more per token than drafting one by one; a typical ratio where nothing was measured.
     let catch_up_per_token =
-        if reading.is_empty() { 0.3 * draft.seconds } else { median(&mut reading).min(draft.seconds) };
+        if reading.is_empty() { 0.3 * draft.seconds } else { typical(&mut reading).min(draft.seconds) };
     Ok(Fitted { draft, verify, catch_up_per_token })
 }
 
@@ -139,7 +139,7 @@ fn fit_affine(points: &[(f64, f64)]) -> Option<Affine> {
         .iter()
         .map(|&context| {
             let mut seconds: Vec<f64> = points.iter().filter(|point| point.0 == context).map(|point| point.1).collect();
-            (context, median(&mut seconds))
+            (context, typical(&mut seconds))
         })
         .collect();
     let count = medians.len() as f64;
@@ -151,6 +151,12 @@ fn fit_affine(points: &[(f64, f64)]) -> Option<Affine> {
     // A steep slope from noisy far points must not push the empty context to nothing.
     let slope = slope.min(if mean_context > 0.0 { 0.9 * mean_seconds / mean_context } else { slope });
     (!medians.is_empty()).then_some(Affine { seconds: mean_seconds - slope * mean_context, per_context_token: slope })
+}
+
+/// The median, of an even number the smaller of the two in the middle: whatever disturbs a measurement makes it longer, and of two samples one may be a stall.
+fn typical(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) / 2]
 }
 
 pub(super) fn median(values: &mut [f64]) -> f64 {
@@ -230,6 +236,14 @@ mod tests {
                 let (got, expected) = (fitted.verify[rows - 1].at(context), time(rows, context));
                 assert!((got / expected - 1.0).abs() < 1e-9, "{rows} rows at {context}: {got} instead of {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn of_two_samples_a_stalled_one_does_no_harm() {
+        for stalled in [[pass(1, 0, 0.5), pass(1, 0, 0.040)], [pass(1, 0, 0.040), pass(1, 0, 0.5)]] {
+            let fitted = fit(&Samples { verify: stalled.to_vec(), ..Samples::default() }).expect("good samples");
+            assert_eq!(fitted.verify[0].seconds, 0.040);
         }
     }
 

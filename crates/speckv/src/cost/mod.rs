@@ -135,6 +135,18 @@ impl CostModel {
         CostModel::try_from(parts)
     }
 
+    /// The same model with measured seconds per token proposed by look-up, which [`from_samples`](Self::from_samples) takes to be 2 microseconds.
+    ///
+    /// # Errors
+    /// [`CostError::NotATime`] if that is negative or no number.
+    pub fn with_lookup(mut self, seconds: f64) -> Result<Self, CostError> {
+        if !(seconds.is_finite() && seconds >= 0.0) {
+            return Err(CostError::NotATime { got: seconds });
+        }
+        self.parts.ngram_per_token = seconds;
+        Ok(self)
+    }
+
     /// A sane default before anything was measured: plain decoding 50 ms, a draft token 0.35 of it, each further verified row 0.12
     /// of it, catching up 0.1 of it per token. Only the ratios matter, and the first observations replace them quickly.
     #[must_use]
@@ -259,7 +271,7 @@ impl CostModel {
     }
 }
 
-/// Look-up scans some thousand tokens: microseconds.
+/// Look-up compares some ten places: microseconds, until [`CostModel::with_lookup`] says how many.
 const NGRAM_SECONDS: f64 = 2e-6;
 
 #[cfg(test)]

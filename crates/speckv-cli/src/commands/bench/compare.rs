@@ -33,7 +33,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         let weights = WeightOptions { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
             context: options.ctx,
-            ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &weights)
+            ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &weights, args.cache)
         };
         let folder = match &options.output {
             Some(folder) if several => Some(folder.join(compression.to_string())),

@@ -39,7 +39,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage("--curve measures one compression at a time", "give --compression one value"));
     };
-    let treatment = pair::Treatment { compression, ..pair::Treatment::default() };
+    let treatment = pair::Treatment { compression, cache_type: args.cache.kv.0, ..pair::Treatment::default() };
     let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
     // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that they do not.
     plan.buffer_bytes = args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
@@ -66,6 +66,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
         threads: model.threads(),
         pass_bytes: model.pass_bytes(),
         multiply_adds: model.multiply_adds(),
+        kv: model.cache_type().name().to_owned(),
         position_bytes: model.position_bytes() as u64,
     };
     let report = Report::new(subject, &plan, load_seconds, samples);

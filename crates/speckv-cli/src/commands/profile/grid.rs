@@ -58,8 +58,10 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     for &compression in &compressions {
         let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
         let weights = WeightOptions { compression, ..args.weights.clone() };
-        let settings =
-            PairSettings { context: args.ctx, ..PairSettings::new(target.clone(), draft.clone(), threads, &weights) };
+        let settings = PairSettings {
+            context: args.ctx,
+            ..PairSettings::new(target.clone(), draft.clone(), threads, &weights, args.cache)
+        };
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let mut here = match folder.take() {
             Some(folder) => folder,
@@ -108,7 +110,7 @@ fn open(
         format: FORMAT,
         version: Settings::version(),
         target: ModelFacts {
-            compression: "by row".into(),
+            compression: provenance::treatment("by row", asked.cache_type),
             ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
         },
         draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {

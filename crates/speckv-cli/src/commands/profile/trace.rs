@@ -52,8 +52,10 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let interrupt = Interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
-    let settings =
-        PairSettings { context: args.ctx, ..PairSettings::new(target.clone(), draft.clone(), threads, &args.weights) };
+    let settings = PairSettings {
+        context: args.ctx,
+        ..PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache)
+    };
     let draft_head = settings.draft_head;
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());

@@ -1,0 +1,64 @@
+//! What a model says of itself, put the way GGUF says it: keys, vocabulary and tensors of a Hugging Face folder.
+//!
+//! GGUF keeps some things otherwise, and so do its readers: rotary pairs of the llama family are neighbours, not halves, so the rows of its queries and keys
+//! change their order; Gemma's norms are stored with the 1 that its code adds; Llama 3's rotary factors are a tensor, not a formula; vectors are float32.
+
+mod blueprint;
+mod probe;
+mod tensors;
+mod vocabulary;
+
+use std::path::PathBuf;
+
+pub(crate) use tensors::{Export, Planned};
+
+use crate::{chat_template::TemplateError, checkpoint::Checkpoint, gguf::Value, tokenizer::TokenizerError};
+
+/// Why a folder cannot become a GGUF file that says the same.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// Something of the blueprint has no key.
+    #[error("{}: GGUF files of the {architecture} family cannot say {what}", folder.display())]
+    Blueprint {
+        /// The folder.
+        folder: PathBuf,
+        /// Its family.
+        architecture: String,
+        /// What they cannot say.
+        what: String,
+    },
+    /// The tokenizer cuts or merges in a way that has no name.
+    #[error("{}: the tokenizer cannot be said in GGUF: {why}", folder.display())]
+    Tokenizer {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    ReadTokenizer(#[from] TokenizerError),
+    /// The chat template cannot be read.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+/// The metadata of a GGUF file with this model: of one, its own; of a folder, made from its blueprint, tokenizer and template.
+///
+/// # Errors
+/// See [`ConvertError`].
+pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, ConvertError> {
+    let folder = match source {
+        Checkpoint::Gguf(file) => {
+            return Ok(file.metadata().iter().map(|(key, value)| (key.to_owned(), value.clone())).collect());
+        }
+        Checkpoint::Folder(folder) => folder,
+    };
+    let mut metadata = blueprint::keys(folder)?;
+    metadata.extend(vocabulary::keys(folder)?);
+    if let Some(template) = crate::chat_template::source_in_folder(folder.path())? {
+        metadata.push(("tokenizer.chat_template".into(), template.into()));
+    }
+    Ok(metadata)
+}
