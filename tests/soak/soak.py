@@ -54,7 +54,7 @@ class Client:
         lines = [f"Host: {self.host}:{self.port}", f"Content-Type: {kind}", f"Content-Length: {length}", "Connection: close"]
         return lines + ([f"Authorization: Bearer {self.key}"] if self.key else [])
 
-    def connect(self, timeout=120, buffer=None):
+    def connect(self, timeout=300, buffer=None):
         """A connection; `buffer`: bytes that the system keeps for it until they are read."""
         connection = socket.socket()
         if buffer:
@@ -145,6 +145,20 @@ def texts_of(stream):
     return [said[index] for index in sorted(said)]
 
 
+def together(client, requests, count):
+    """Sends so many requests at a time."""
+
+    def ask(part):
+        for body in part:
+            client.ask("/v1/completions", json.dumps(body).encode())
+
+    threads = [threading.Thread(target=ask, args=(requests[first::count],)) for first in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def text_of(stream):
     """The text of a completion with one choice."""
     return "".join(texts_of(stream))
@@ -179,20 +193,14 @@ class Soak:
             self.reference[number] = chat(self.client, turns, self.options.tokens, speculation="off", cache_prompt=False)
 
     def fill(self):
-        """Has every sequence that the server keeps in memory hold a text that is longer than all later ones, so that memory that was given to it
-        and not touched yet is no leak. The texts have nothing in common."""
+        """Brings the server to where its memory is largest, so that what was given to it and not touched yet is no leak: every sequence in memory
+        holds a text that is longer than all later ones, and in one pass as many answers as run together verify long drafts."""
         dice = random.Random(self.options.seed)
-        prompts = [[dice.randrange(1000, 20000) for _ in range(LONGEST)] for _ in range(self.options.sequences)]
-
-        def ask(part):
-            for prompt in part:
-                completion(self.client, prompt, 1)
-
-        threads = [threading.Thread(target=ask, args=(prompts[first::8],)) for first in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        unlike = [[dice.randrange(1000, 20000) for _ in range(LONGEST)] for _ in range(self.options.sequences)]
+        together(self.client, [request(prompt, 1) for prompt in unlike], self.options.parallel)
+        song = " ".join(f"{number} green bottles hanging on the wall," for number in range(99, 89, -1))
+        verse = request(f"{song} {song} {song}", 70, speculation={"controller": "fixed", "gamma": 64, "draft": "ngram"}, ignore_eos=True)
+        together(self.client, [verse] * self.options.parallel, self.options.parallel)
 
     # Ordinary clients.
 
@@ -314,7 +322,7 @@ class Soak:
 
     def wrong_types(self, dice):
         field = dice.choice(["prompt", "max_tokens", "temperature", "n", "stop", "seed", "top_p", "stream", "speculation"])
-        value = dice.choice([{}, {"a": 1}, [[["x"]]], {"x": [1]}])
+        value = dice.choice([{"a": 1}, [[["x"]]], {"x": [1]}])
         self.refused("/v1/completions", json.dumps({**request("x", 3), field: value}).encode())
 
     def out_of_range(self, dice):
@@ -421,6 +429,7 @@ def main():
     parser.add_argument("--clients", type=int, default=12, help="at a time [%(default)s]")
     parser.add_argument("--tokens", type=int, default=24, help="of ordinary answers [%(default)s]")
     parser.add_argument("--sequences", type=int, default=24, help="that the server keeps in memory: those that run and those that rest [%(default)s]")
+    parser.add_argument("--parallel", type=int, default=8, help="answers that the server makes together [%(default)s]")
     parser.add_argument("--allowance", type=float, default=4, help="megabytes that memory may grow in 1800 s, judged in runs of ten minutes and more [%(default)s]")
     parser.add_argument("--jump", type=float, default=24, help="megabytes that the last third may be above the middle third [%(default)s]")
     parser.add_argument("--seed", type=int, default=1)

@@ -304,7 +304,7 @@ async fn a_panic_while_an_answer_begins_stays_with_its_request() {
     assert_eq!(beside, plain(&server.model, "beside", 40));
     assert_eq!(server.complete("after", 5).await, plain(&server.model, "after", 5));
     assert_eq!(server.metric("panics_total").await, 2.0);
-    assert_eq!((server.handle.running(), server.handle.waiting()), (0, 0));
+    until("the end of all", || server.handle.running() == 0 && server.handle.waiting() == 0).await;
 }
 
 #[tokio::test]

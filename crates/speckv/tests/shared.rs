@@ -45,6 +45,35 @@ fn prompt(seed: usize, len: usize) -> Vec<Token> {
 }
 
 #[test]
+fn a_beginning_that_is_copied_is_as_one_that_was_read_for_target_and_draft() {
+    let target = sim();
+    let common = prompt(1, 60);
+    for gamma in [0, 3] {
+        let mut engine = Engine::new(Arc::new(target.clone()), drafter(&target));
+        let mut first = engine.sequence(settings(common.clone(), 8, 3)).unwrap();
+        while first.finish_reason().is_none() {
+            engine.step(&mut [&mut first]).unwrap();
+        }
+        let text: Vec<Token> = common.iter().copied().chain(prompt(2, 20)).collect();
+        let mut second = engine.sequence(settings(text.clone(), 12, gamma)).unwrap();
+        assert_eq!(engine.copy_read(&first, &mut second), 60);
+        assert_eq!(engine.copy_read(&first, &mut second), 60, "there is no more to copy");
+        engine.step(&mut [&mut second]).unwrap();
+        assert_eq!(second.totals().prompt_tokens, 19, "only what is not common is read");
+        assert_eq!(second.record().before.draft_behind, 19, "by the draft too");
+        while second.finish_reason().is_none() {
+            engine.step(&mut [&mut second]).unwrap();
+        }
+        assert_eq!(second.tokens()[80..], decode_plainly(&target, &text, 12).unwrap());
+        assert_eq!(
+            first.tokens()[60..],
+            decode_plainly(&target, &common, 8).unwrap(),
+            "what was copied from is as before"
+        );
+    }
+}
+
+#[test]
 fn sequences_that_join_leave_and_read_in_chunks_say_what_they_say_alone() {
     let target = sim();
     for (target_limit, draft_limit) in [(1, 8), (3, 8), (7, 20), (64, 64)] {

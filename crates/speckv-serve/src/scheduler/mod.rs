@@ -3,6 +3,7 @@
 //! Between two steps requests join and leave. A step is the engine's: each sequence decides, drafts are made in rounds, and one pass verifies them
 //! all and reads a chunk of the new prompts. What the pass costs each of them is in [`speckv::cost::SharedPass`].
 
+mod admission;
 mod chunks;
 mod handle;
 mod job;
@@ -28,14 +29,13 @@ pub use job::{Done, Event, Fault, Job, Likelihood, News, Origin, Speculation, Sp
 pub use pool::Pool;
 pub use queue::FairQueue;
 pub(crate) use running::Delivered;
-use running::{Prepared, Running};
+use running::Running;
 use speckv::{
     controller::ControllerParts,
     cost::CostModel,
     draft::DraftError,
-    engine::{Engine, EngineError, ReadLimits, Sequence, SequenceSettings},
+    engine::{Engine, EngineError, ReadLimits, Sequence},
     model::{LanguageModel, ModelError},
-    predictor::SessionFacts,
 };
 
 use crate::{language::Language, metrics::Metrics};
@@ -185,99 +185,6 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                 running.fail(fault);
             }
             self.pool.rest(running.sequence);
-        }
-    }
-
-    /// Begins what waits, as far as there is room.
-    fn admit(&mut self) {
-        while self.running.len() < self.rules.most_running {
-            let Some((client, job)) = self.queue.pop() else { return };
-            match self.prepare(&job) {
-                Ok(prepared) => {
-                    let cached = prepared.cached;
-                    let running = Running::begin(*job, prepared);
-                    self.metrics.started(running.waited(), running.prompt_tokens, cached);
-                    self.running.push(running);
-                }
-                // Somebody who ends makes room.
-                Err(Fault::Memory(_)) if !self.running.is_empty() => {
-                    self.queue.push_front(client, job);
-                    return;
-                }
-                Err(fault) => {
-                    tracing::warn!(request = %job.request, %fault, "answer could not begin");
-                    self.metrics.failed("refused");
-                    running::refuse(&job, fault);
-                }
-            }
-        }
-    }
-
-    /// What a job needs to run. A panic on the way stays with the job: what may break without touching the engine comes first, so that no sequence
-    /// is lost with it.
-    fn prepare(&mut self, job: &Job) -> Result<Prepared<M>, Fault> {
-        let (settings, decoder) =
-            contained(&self.metrics, || (self.settings(job), self.language.decoder(job.continues, job.stops.clone())))?;
-        let mut sequence = self.sequence(job, settings)?;
-        if job.reuse
-            && let Err(fault) = self.copy_for(&mut sequence)
-        {
-            self.engine.close(sequence);
-            return Err(fault);
-        }
-        sequence.set_likelihoods(job.logprobs);
-        Ok(Prepared { cached: sequence.read(), sequence, decoder })
-    }
-
-    /// A sequence for a job: a new one, or one that rests.
-    fn sequence(&mut self, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
-        let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
-        let rested = match (job.reuse, room) {
-            (true, _) => self.pool.take(&job.prompt, room),
-            (false, true) => None,
-            (false, false) => self.pool.take_oldest(),
-        };
-        match rested {
-            Some(rested) => self.renew(rested, job, settings),
-            None => match guarded(&self.metrics, || self.engine.sequence(settings)) {
-                Err(Fault::Memory(why)) => match self.pool.take_oldest() {
-                    Some(rested) => self.renew(rested, job, self.settings(job)),
-                    None => Err(Fault::Memory(why)),
-                },
-                made => made,
-            },
-        }
-    }
-
-    fn renew(&mut self, mut rested: Sequence<M>, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
-        let renewed = guarded(&self.metrics, || {
-            if !job.reuse {
-                rested.rewind(1);
-            }
-            self.engine.renew(&mut rested, settings)
-        });
-        match renewed {
-            Ok(_) => Ok(rested),
-            Err(fault) => {
-                self.engine.close(rested);
-                Err(fault)
-            }
-        }
-    }
-
-    fn settings(&self, job: &Job) -> SequenceSettings {
-        let parts = ControllerParts {
-            gamma: job.speculation.gamma,
-            cost: self.cost.clone(),
-            facts: SessionFacts { temperature: job.sampling.temperature, ..self.parts.facts },
-            ..self.parts.clone()
-        };
-        SequenceSettings {
-            prompt: job.prompt.to_vec(),
-            sampling: job.sampling.clone(),
-            end_tokens: running::end_tokens(job, &self.language),
-            max_tokens: job.max_tokens,
-            controller: job.speculation.drafting.restrict(job.speculation.controller.build(&parts)),
         }
     }
 
