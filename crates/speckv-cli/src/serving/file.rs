@@ -34,17 +34,24 @@ impl Origin<'_> {
         parsed.transpose().map_err(|message| self.wrong(key, &message))
     }
 
-    /// A whole number with the flag's range.
-    pub fn ranged(self, key: &str, value: Option<u64>, least: u64, most: u64) -> Outcome<Option<u64>> {
-        match value {
-            Some(value) if !(least..=most).contains(&value) => {
+    /// The flag's number, else the file's, which has to be in the flag's range.
+    pub fn number(
+        self,
+        key: &str,
+        flag: Option<u64>,
+        file: Option<u64>,
+        least: u64,
+        most: u64,
+    ) -> Outcome<Option<u64>> {
+        match (flag, file) {
+            (None, Some(value)) if !(least..=most).contains(&value) => {
                 Err(self.wrong(key, &format!("expected a whole number from {least} to {most}, got {value}")))
             }
-            other => Ok(other),
+            (flag, file) => Ok(flag.or(file)),
         }
     }
 
-    /// The flag's number, else the file's.
+    /// As [`number`](Self::number), of things that are counted.
     pub fn count(
         self,
         key: &str,
@@ -53,11 +60,8 @@ impl Origin<'_> {
         least: u64,
         most: u64,
     ) -> Outcome<Option<usize>> {
-        if flag.is_some() {
-            return Ok(flag);
-        }
-        let value = self.ranged(key, file.map(|value| value as u64), least, most)?;
-        Ok(value.map(|value| value as usize))
+        let wide = |value: Option<usize>| value.map(|value| value as u64);
+        Ok(self.number(key, wide(flag), wide(file), least, most)?.map(|value| value as usize))
     }
 }
 

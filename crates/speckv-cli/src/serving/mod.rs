@@ -62,13 +62,9 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     let origin = Origin(args.config.as_deref());
     let mut models = args.models;
     file::under(&mut models, &args.given, &file, origin)?;
-    let number = |key: &str, flag: Option<u64>, file: Option<u64>, least: u64, most: u64| match flag {
-        Some(value) => Ok(Some(value)),
-        None => origin.ranged(key, file, least, most),
-    };
-    let kv_memory = number("kv-memory", args.kv_memory, file.kv_memory, 1, 16_777_216)?;
-    let request_timeout = number("request-timeout", args.request_timeout, file.request_timeout, 1, 604_800)?;
-    let stop_timeout = number("stop-timeout", args.stop_timeout, file.stop_timeout, 0, 86_400)?;
+    let kv_memory = origin.number("kv-memory", args.kv_memory, file.kv_memory, 1, 16_777_216)?;
+    let request_timeout = origin.number("request-timeout", args.request_timeout, file.request_timeout, 1, 604_800)?;
+    let stop_timeout = origin.number("stop-timeout", args.stop_timeout, file.stop_timeout, 0, 86_400)?;
     let log_format = match (args.log_format, file.log_format.as_deref()) {
         (Some(format), _) => format,
         (None, None | Some("text")) => LogFormat::Text,

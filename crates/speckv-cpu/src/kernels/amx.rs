@@ -18,6 +18,7 @@ use std::{arch::asm, mem::MaybeUninit, sync::OnceLock};
 
 use super::{
     avx512::Avx512,
+    even,
     format::{Format, Scales},
     prefetch::Ahead,
     simd::{GROUP, Simd},
@@ -114,7 +115,7 @@ fn is_permitted() -> bool {
     false
 }
 
-/// Lays the tile registers out for `rows` rows of activations and parts of `SUB` columns: 0 and 1 sums, 2 and 3 activations, 4 and 5 weights.
+/// Lays the tile registers out for `rows` rows of activations and parts of `SUB` columns: 0 has sums, 2 activations, 4 weights.
 ///
 /// # Safety
 /// [`is_available`] said yes.
@@ -122,10 +123,8 @@ fn is_permitted() -> bool {
 unsafe fn configure<F: Format>(rows: usize) {
     let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
     for (register, row_bytes, rows) in [(0, 64, rows), (2, F::SUB, rows), (4, 64, F::SUB / 4)] {
-        for register in [register, register + 1] {
-            config.row_bytes[register] = row_bytes as u16;
-            config.rows[register] = rows as u8;
-        }
+        config.row_bytes[register] = row_bytes as u16;
+        config.rows[register] = rows as u8;
     }
     // SAFETY: the unit is there; the instruction reads 64 bytes.
     unsafe { asm!("ldtilecfg [{0}]", in(reg) &raw const config, options(nostack, readonly, preserves_flags)) };
@@ -217,8 +216,7 @@ struct Steps {
 impl Steps {
     #[inline(always)]
     fn of(args: &TileArgs) -> Self {
-        let most = args.rows.div_ceil(args.rows.div_ceil(TILE));
-        Steps { blocks: args.columns / 32, rows: args.rows, groups: args.groups, most }
+        Steps { blocks: args.columns / 32, rows: args.rows, groups: args.groups, most: even(args.rows, TILE) }
     }
 
     #[inline(always)]
@@ -354,17 +352,15 @@ pub unsafe fn tile<F: Format>(args: &TileArgs) {
             multiply::<F>(args, now, room, &mut ahead);
             let mut from = 0;
             while from < now.rows {
-                let left = now.rows - from;
-                let n = left.div_ceil(left.div_ceil(TOTALS));
+                let n = even(now.rows - from, TOTALS);
                 match n {
                     1 => add::<F, 1>(args, now, from, room, &mut ahead),
                     2 => add::<F, 2>(args, now, from, room, &mut ahead),
                     3 => add::<F, 3>(args, now, from, room, &mut ahead),
                     4 => add::<F, 4>(args, now, from, room, &mut ahead),
                     5 => add::<F, 5>(args, now, from, room, &mut ahead),
-                    6 => add::<F, 6>(args, now, from, room, &mut ahead),
-                    7 => add::<F, 7>(args, now, from, room, &mut ahead),
-                    _ => add::<F, 8>(args, now, from, room, &mut ahead),
+                    TOTALS => add::<F, TOTALS>(args, now, from, room, &mut ahead),
+                    _ => unreachable!("an even part of at most {TOTALS} rows is {n}"),
                 }
                 from += n;
             }

@@ -35,6 +35,12 @@ use crate::{
     quant::iq4_nl,
 };
 
+/// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in parts of 16 are 9 and 8.
+#[inline]
+const fn even(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most))
+}
+
 /// Most rows of activations of one call of a product kernel.
 pub(crate) const STRIP: usize = 64;
 
@@ -99,7 +105,7 @@ impl Isa {
             Isa::Avx512 | Isa::Amx => 12,
             Isa::Avx2 | Isa::Portable => 4,
         };
-        rows.div_ceil(rows.div_ceil(most))
+        even(rows, most)
     }
 
     /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit takes whole strips.
