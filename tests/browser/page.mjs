@@ -108,6 +108,7 @@ async function desktop() {
   assert.match(await page.locator(".figures").first().textContent(), /\d+ accepted, .*\d+ (recovered|bonus|plain)/, "origins are counted in words");
   await page.locator(".origins summary").first().focus();
   await page.keyboard.press("Enter");
+  await page.locator(".origins li").first().waitFor(); // the browser tells of the opening a moment later
   const spelled = await page.locator(".origins li").allTextContents();
   assert.ok(spelled.length > 3 && spelled.some(line => /^accepted ".*", (recovered|bonus) "/.test(line)), "each token's origin can be read without colours: " + spelled[0]);
   await page.locator(".origins summary").first().press("Enter");
