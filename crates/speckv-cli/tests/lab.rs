@@ -56,8 +56,16 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
         assert!(accept["logistic"][quality].is_number(), "{quality}: {report:#}");
     }
 
-    let arguments =
-        ["replay", "--trace", "t", "--controllers", "off,fixed:2,speckv", "--predictor", "weights.json", "--json"];
+    let arguments = [
+        "replay",
+        "--trace",
+        "t",
+        "--controllers",
+        "off,fixed:2,speckv,speckv@model",
+        "--predictor",
+        "weights.json",
+        "--json",
+    ];
     let replayed = desk.run(&arguments).succeeds().json();
     let groups = replayed["groups"].as_array().expect("groups");
     assert_eq!(
@@ -96,6 +104,13 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
 
     assert!(rows.iter().all(|row| row["cut_steps"] == 0), "16 deep is as far as anybody goes: {rows:#?}");
     assert_eq!(rows[1]["controller"], "fixed:2", "as it is typed");
+    assert_eq!(rows[3]["controller"], "speckv@model");
+    let oracles =
+        ["modelled_oracle_ratio_to_off", "modelled_model_oracle_ratio_to_off"].map(|name| groups[0][name].as_f64());
+    assert!(
+        oracles[0] >= oracles[1] && oracles[1] >= rows[3]["modelled_ratio_to_off"].as_f64(),
+        "{oracles:?}: {rows:#?}"
+    );
     let table = desk.run(&["replay", "--trace", "t", "--split", "test"]).succeeds().out;
     assert!(
         table.contains("all: 2 prompts") && table.contains("modelled x off") && table.contains("adaptive-verification")
@@ -121,6 +136,7 @@ fn a_changed_setting_is_refused_with_a_way_out() {
     );
     for (arguments, words) in [
         (vec!["replay", "--trace", "t", "--controllers", "fixed:17"], "gamma of at most 16"),
+        (vec!["replay", "--trace", "t", "--controllers", "speckv@nobody"], "expected @model, @ngram or @both"),
         (vec!["replay", "--trace", "work"], "speckv profile --trace DIR"),
         (vec!["replay", "--trace", "t", "--predictor", "shipped"], "no weights are shipped"),
         (vec!["replay", "--trace", "t", "--cost", "none.json"], "cannot read none.json"),

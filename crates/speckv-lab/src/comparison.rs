@@ -4,8 +4,9 @@
 //! number made of them says so in its name.
 
 use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
+    controller::{ControllerKind, ControllerParts, ControllerSpec, Drafting},
     cost::CostModel,
+    record::Source,
 };
 
 use crate::{
@@ -14,10 +15,29 @@ use crate::{
     trace::{Trace, TraceError},
 };
 
+/// A controller, and who drafts for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entrant {
+    /// Its name in tables.
+    pub name: String,
+    /// Which controller.
+    pub spec: ControllerSpec,
+    /// Who drafts.
+    pub drafting: Drafting,
+}
+
+impl Entrant {
+    /// A controller with everybody who may draft for it.
+    #[must_use]
+    pub fn natural(spec: ControllerSpec, has_model: bool) -> Self {
+        Entrant { name: spec.to_string(), spec, drafting: Drafting::natural(&spec, has_model) }
+    }
+}
+
 /// One controller's figures over some prompts.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Row {
-    /// The controller as the command line takes it: `fixed:4`.
+    /// The entrant's name: `fixed:4`, `speckv@model`.
     pub controller: String,
     /// Tokens per modelled second.
     pub modelled_tokens_per_second: f64,
@@ -57,6 +77,8 @@ pub struct Group {
     pub modelled_best_fixed_ratio_to_off: f64,
     /// The oracle's speed by that of `off`: what no controller can pass.
     pub modelled_oracle_ratio_to_off: f64,
+    /// The same of an oracle that drafts with the model alone.
+    pub modelled_model_oracle_ratio_to_off: f64,
     /// One row per controller, in the order asked for.
     pub controllers: Vec<Row>,
 }
@@ -95,12 +117,12 @@ struct Cell {
     cut_steps: usize,
 }
 
-/// Replays `specs` over traces recorded to `gamma_max`, each controller fresh for every prompt.
+/// Replays `entrants` over traces recorded to `gamma_max`, each controller fresh for every prompt.
 ///
 /// # Errors
 /// [`ComparisonError`].
 pub fn compare(
-    specs: &[ControllerSpec],
+    entrants: &[Entrant],
     parts: &ControllerParts,
     traces: &[Trace],
     cost: &CostModel,
@@ -109,26 +131,29 @@ pub fn compare(
     if traces.is_empty() {
         return Err(ComparisonError::Nothing);
     }
+    let has_model = traces.iter().any(|trace| trace.positions.iter().any(|at| at.proposal(Source::Model).is_some()));
     let deepest = traces.iter().map(|trace| trace.depths.gamma_limit).fold(gamma_max, usize::min);
-    for spec in specs {
-        if let ControllerKind::Fixed(Some(got)) = spec.kind
+    for entrant in entrants {
+        if let ControllerKind::Fixed(Some(got)) = entrant.spec.kind
             && got > deepest
         {
             return Err(ComparisonError::TooDeep { gamma_max: deepest, got });
         }
     }
-    let run = |spec: &ControllerSpec| -> Result<Vec<Cell>, ComparisonError> {
-        traces.iter().map(|trace| Ok(cell(spec, parts, trace, cost)?)).collect()
+    let run = |entrant: &Entrant| -> Result<Vec<Cell>, ComparisonError> {
+        traces.iter().map(|trace| Ok(cell(entrant, parts, trace, cost)?)).collect()
     };
-    let cells = specs.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+    let cells = entrants.iter().map(run).collect::<Result<Vec<_>, _>>()?;
     let fixed: Vec<Vec<Cell>> = (0..=deepest)
         .map(|gamma| {
             let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
-            run(&ControllerSpec { chain: false, kind })
+            run(&Entrant::natural(ControllerSpec { chain: false, kind }, has_model))
         })
         .collect::<Result<_, _>>()?;
-    let least: Vec<f64> =
-        traces.iter().map(|trace| oracle::least_seconds(trace, cost)).collect::<Result<_, TraceError>>()?;
+    let least = |sources: &[Source]| {
+        traces.iter().map(|trace| oracle::least_seconds(trace, cost, sources)).collect::<Result<Vec<f64>, TraceError>>()
+    };
+    let (least_both, least_model) = (least(&[Source::Model, Source::Ngram])?, least(&[Source::Model])?);
 
     let mut tasks: Vec<&str> = Vec::new();
     for trace in traces {
@@ -147,12 +172,13 @@ pub fn compare(
             if speed > best.1 { (gamma, speed) } else { best }
         });
         let tokens: usize = chosen.iter().map(|&index| traces[index].tokens.len()).sum();
-        let oracle = tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
-        let rows = specs.iter().zip(&cells).map(|(spec, cells)| {
+        let oracle_of = |least: &[f64]| tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
+        let oracle = oracle_of(&least_both);
+        let rows = entrants.iter().zip(&cells).map(|(entrant, cells)| {
             let Cell { summary, histogram, cut_steps } = sum(cells);
             let speed = summary.tokens_per_second();
             Row {
-                controller: spec.to_string(),
+                controller: entrant.name.clone(),
                 modelled_tokens_per_second: speed,
                 modelled_ratio_to_off: speed / off,
                 modelled_ratio_to_best_fixed: speed / best.1,
@@ -172,6 +198,7 @@ pub fn compare(
             best_fixed_gamma: best.0,
             modelled_best_fixed_ratio_to_off: best.1 / off,
             modelled_oracle_ratio_to_off: oracle / off,
+            modelled_model_oracle_ratio_to_off: oracle_of(&least_model) / off,
             controllers: rows.collect(),
         }
     };
@@ -179,8 +206,9 @@ pub fn compare(
     Ok(Comparison { groups })
 }
 
-fn cell(spec: &ControllerSpec, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
-    let (records, cut_steps) = replay_counting(spec.build(parts).as_mut(), trace, cost)?;
+fn cell(entrant: &Entrant, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
+    let mut controller = entrant.drafting.restrict(entrant.spec.build(parts));
+    let (records, cut_steps) = replay_counting(controller.as_mut(), trace, cost)?;
     let mut histogram = Vec::new();
     for record in &records {
         let drafted = record.drafted.len();

@@ -9,7 +9,7 @@ use speckv::{
         Metrics, Predictor, Question, SessionFacts, sigmoid,
         train::{Example, Kind, TrainOptions, examples, train},
     },
-    record::StepRecord,
+    record::{Source, StepRecord},
 };
 use speckv_lab::{
     oracle,
@@ -203,7 +203,7 @@ fn nobody_passes_the_oracle() {
     let cost = cpu();
     let regimes = [Regime { lookup: (0.5, 0.9), ..Regime::calibrated(300, 2.0) }];
     for trace in traces(&regimes, 4) {
-        let least = oracle::least_seconds(&trace, &cost).expect("a good trace");
+        let least = oracle::least_seconds(&trace, &cost, &[Source::Model, Source::Ngram]).expect("a good trace");
         for name in ["off", "fixed:2", "fixed:6", "speckv", "chain+fixed:2", "entropy:adaedl"] {
             let seconds =
                 Summary::of(&replay(build(name, &cost).as_mut(), &trace, &cost).expect("a good trace")).seconds;

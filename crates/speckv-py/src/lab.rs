@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use speckv::{controller::ControllerParts, cost, predictor, token::Token};
 use speckv_cli::failure::chain;
 use speckv_lab::{
-    comparison::compare,
+    comparison::{Entrant, compare},
     run_folder::{Run, RunFolder},
     synthetic::{self, Regime},
     trace,
@@ -205,7 +205,9 @@ impl TraceFolder {
         let groups = py.detach(|| {
             let traces: Vec<trace::Trace> = self.traces.iter().map(|trace| (**trace).clone()).collect();
             let hint = "`speckv profile --trace DIR --gamma-max N` records deeper; split chooses prompts";
-            let comparison = compare(&specs, &parts, &traces, &cost, self.run.settings.gamma_max);
+            let has_model = self.run.settings.draft.is_some();
+            let entrants: Vec<Entrant> = specs.iter().map(|&spec| Entrant::natural(spec, has_model)).collect();
+            let comparison = compare(&entrants, &parts, &traces, &cost, self.run.settings.gamma_max);
             let comparison = comparison.map_err(|error| Fault::argument(chain(&error), hint))?;
             json::written(serde_json::to_string(&comparison.groups))
         })?;

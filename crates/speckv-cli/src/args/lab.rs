@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use speckv::controller::ControllerSpec;
 use speckv_cpu::model::Compression;
 use speckv_lab::workload::Split;
 
@@ -11,7 +10,6 @@ use super::{
     common::{CacheOptions, WeightOptions, compression},
     values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
 };
-use crate::controllers;
 
 /// Which prompts of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,9 +145,9 @@ pub struct ReplayArgs {
     /// Folder of recorded traces.
     #[arg(long, value_name = "DIR", required = true)]
     pub trace: PathBuf,
-    /// Controllers to replay, separated by commas [default: all, with fixed:1 to fixed:8]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = controllers::parse)]
-    pub controllers: Vec<ControllerSpec>,
+    /// Controllers to replay, separated by commas; NAME@model, NAME@ngram and NAME@both say who drafts [default: all, with fixed:1 to fixed:8]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub controllers: Vec<String>,
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]
     pub cost: String,

@@ -3,12 +3,9 @@
 use std::path::Path;
 
 use serde_json::json;
-use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    cost::CostModel,
-};
+use speckv::{controller::ControllerParts, cost::CostModel};
 use speckv_lab::{
-    comparison::{Comparison, Group, Row, compare},
+    comparison::{Comparison, Entrant, Group, Row, compare},
     run_folder::{Run, RunFolder},
     trace::Trace,
 };
@@ -16,6 +13,7 @@ use speckv_lab::{
 use super::profile::folder_failure;
 use crate::{
     args::ReplayArgs,
+    comparison::Contestant,
     cost_file,
     failure::{Failure, Outcome, chain},
     paper_weights,
@@ -25,7 +23,7 @@ use crate::{
 };
 
 /// Controllers beside the fixed gammas, where the user names none.
-const DEFAULT: [&str; 13] = [
+const DEFAULT: [&str; 14] = [
     "off",
     "confidence",
     "confidence:0.4",
@@ -38,6 +36,7 @@ const DEFAULT: [&str; 13] = [
     "paper",
     "chain+fixed:3",
     "chain+speckv",
+    "speckv@model",
     "speckv",
 ];
 
@@ -55,7 +54,9 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         .map(|file| file.recording.trace)
         .collect();
     let gamma_max = run.settings.gamma_max;
-    let specs = if args.controllers.is_empty() { everybody(gamma_max)? } else { args.controllers.clone() };
+    let has_model = run.settings.draft.is_some();
+    let names = if args.controllers.is_empty() { everybody(gamma_max, has_model) } else { args.controllers.clone() };
+    let entrants = names.iter().map(|name| entrant(name, has_model)).collect::<Outcome<Vec<_>>>()?;
     let parts = ControllerParts {
         cost: cost.clone(),
         predictor: Some(predictor),
@@ -63,7 +64,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         paper: args.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         ..ControllerParts::default()
     };
-    let comparison = compare(&specs, &parts, &traces, &cost, gamma_max).map_err(|error| {
+    let comparison = compare(&entrants, &parts, &traces, &cost, gamma_max).map_err(|error| {
         Failure::new(
             chain(&error),
             "`speckv profile --trace DIR --gamma-max N` records deeper; --split chooses prompts",
@@ -97,13 +98,22 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     Ok(())
 }
 
-fn everybody(gamma_max: usize) -> Outcome<Vec<ControllerSpec>> {
+fn everybody(gamma_max: usize, has_model: bool) -> Vec<String> {
     let fixed = (1..=gamma_max.min(8)).map(|gamma| format!("fixed:{gamma}"));
+    let rest = DEFAULT[1..]
+        .iter()
+        .filter(|name| (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model")));
     let names = DEFAULT[..1].iter().map(|&name| name.to_owned()).chain(fixed);
-    names
-        .chain(DEFAULT[1..].iter().filter(|name| gamma_max >= 3 || !name.ends_with(":3")).map(|&name| name.to_owned()))
-        .map(|name| name.parse().map_err(|error| Failure::bug(chain(&error))))
-        .collect()
+    names.chain(rest.map(|&name| name.to_owned())).collect()
+}
+
+fn entrant(name: &str, has_model: bool) -> Outcome<Entrant> {
+    let Contestant { spec, drafting, name } = Contestant::parse(name, has_model).map_err(|message| {
+        let (message, hint) =
+            message.split_once("\nhint: ").unwrap_or((&message, "`speckv replay --help` names the controllers"));
+        Failure::usage(message, hint)
+    })?;
+    Ok(Entrant { name, spec, drafting })
 }
 
 fn cost(asked: &str, run: &Run) -> Outcome<CostModel> {
@@ -140,14 +150,15 @@ fn text(comparison: &Comparison) -> String {
 
 fn heading(group: &Group) -> String {
     format!(
-        "{}: {} prompts, {} tokens; modelled: off {:.2} tokens/s, best fixed gamma {} makes {:.3} x off, the oracle {:.3} x off\n",
+        "{}: {} prompts, {} tokens; modelled: off {:.2} tokens/s, best fixed gamma {} makes {:.3} x off, the oracle {:.3} x off, {:.3} with the model alone\n",
         group.task,
         group.prompts,
         group.tokens,
         group.modelled_off_tokens_per_second,
         group.best_fixed_gamma,
         group.modelled_best_fixed_ratio_to_off,
-        group.modelled_oracle_ratio_to_off
+        group.modelled_oracle_ratio_to_off,
+        group.modelled_model_oracle_ratio_to_off
     )
 }
 
