@@ -56,6 +56,19 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
         assert!(accept["logistic"][quality].is_number(), "{quality}: {report:#}");
     }
 
+    // The same prompts with other weights teach what the weights change; recorded twice with the same, they teach nothing twice.
+    let again =
+        ["profile", "--trace", "t4", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
+    let weights = ["--split", "all", "-n", "60", "--cost", "cost.json", "--compression", "int8"];
+    desk.run(&[&again[..], &weights].concat()).succeeds();
+    let arguments =
+        ["train", "--trace", "t", "--trace", "t4", "-o", "both.json", "--folds", "2", "--epochs", "1", "--json"];
+    let both = desk.run(&arguments).succeeds().json();
+    assert_eq!((&both["prompts"], &both["texts"]), (&6.into(), &12.into()));
+    let arguments = ["train", "--trace", "t", "--trace", "t", "-o", "twice.json", "--folds", "2", "--epochs", "1"];
+    let twice = desk.run(&arguments).succeeds();
+    assert!(twice.err.contains("8 prompts were recorded more than once"), "{twice:#?}");
+
     let arguments = [
         "replay",
         "--trace",

@@ -86,6 +86,14 @@ impl Settings {
         Depths { gamma_max: self.gamma_max, ngram_max: self.ngram_max, gamma_limit: self.gamma_limit }
     }
 
+    /// What decides the texts and what is said about them, apart from the prompt: both models' files and what became of their weights.
+    #[must_use]
+    pub fn pair(&self) -> [String; 5] {
+        let draft = self.draft.as_ref().map_or_else(String::new, |draft| draft.sha256.clone());
+        let (target, weights) = (self.target.sha256.clone(), self.compression.clone());
+        [target, weights, draft, self.draft_compression.clone(), self.draft_head.clone()]
+    }
+
     /// Settings with this version and format.
     #[must_use]
     pub fn version() -> String {

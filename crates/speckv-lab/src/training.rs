@@ -1,7 +1,10 @@
 //! Fits the predictor to traces and says how good it is on prompts that it has not seen.
 //!
 //! Which positions a step begins at, and what it has seen before, depends on who decides; so examples are taken from replays of several
-//! controllers over each trace. Replays of one prompt always stay in one part of a split.
+//! controllers over each trace. Replays of one prompt always stay in one part of a split, and so do its recordings under other compressions or with
+//! another draft: their texts have most tokens in common.
+
+use std::collections::HashMap;
 
 use speckv::{
     controller::{ControllerParts, ControllerSpec},
@@ -41,6 +44,8 @@ pub fn examples_of(trace: &Trace, facts: SessionFacts, cost: &CostModel) -> Resu
 /// Examples of one prompt with what they are grouped by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptExamples {
+    /// The prompt's id: all that bear it are in one part of a split.
+    pub id: String,
     /// The prompt's task: every part of a split gets prompts of every task.
     pub task: String,
     /// The examples.
@@ -175,12 +180,16 @@ fn answers(
     asked.map(|example| (sigmoid(head.score(&example.features)), example.accepted))
 }
 
-/// Which part each prompt is in: prompts of a task are dealt out in order.
+/// Which part each prompt is in: prompts of a task are dealt out in order, each id once.
 fn parts(prompts: &[PromptExamples], folds: usize) -> Vec<usize> {
     let mut dealt: Vec<(&str, usize)> = Vec::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     prompts
         .iter()
         .map(|prompt| {
+            if let Some(&part) = known.get(prompt.id.as_str()) {
+                return part;
+            }
             let index = dealt.iter().position(|(task, _)| *task == prompt.task).unwrap_or_else(|| {
                 // The next task begins where the last one ended, so that few prompts per task still fill every part.
                 let first = dealt.last().map_or(0, |(_, count)| *count);
@@ -189,6 +198,7 @@ fn parts(prompts: &[PromptExamples], folds: usize) -> Vec<usize> {
             });
             let part = dealt[index].1 % folds;
             dealt[index].1 += 1;
+            known.insert(&prompt.id, part);
             part
         })
         .collect()
@@ -206,5 +216,34 @@ fn rounded(head: &Head) -> Head {
             output: all(&mlp.output),
             output_bias: digits(mlp.output_bias),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_of_one_prompt_stay_together_and_every_part_gets_prompts_of_every_task() {
+        let prompts: Vec<PromptExamples> = (0..3)
+            .flat_map(|_| (0..8).map(|prompt| (prompt, if prompt < 4 { "chat" } else { "code" })))
+            .map(|(prompt, task)| PromptExamples {
+                id: format!("{task}-{prompt}"),
+                task: task.into(),
+                examples: vec![],
+            })
+            .collect();
+        let parts = parts(&prompts, 4);
+        assert_eq!((&parts[..8], &parts[..8]), (&parts[8..16], &parts[16..]));
+        for task in ["chat", "code"] {
+            let mut here: Vec<usize> = prompts[..8]
+                .iter()
+                .zip(&parts)
+                .filter(|(prompt, _)| prompt.task == task)
+                .map(|(_, &part)| part)
+                .collect();
+            here.sort_unstable();
+            assert_eq!(here, [0, 1, 2, 3], "{task}");
+        }
     }
 }

@@ -23,18 +23,19 @@ use crate::{
 pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
     let (mut learned, mut others) = (Vec::new(), Vec::new());
     let (mut tokens, mut names) = (0, Vec::new());
-    let mut seen = std::collections::HashSet::new();
+    let (mut seen, mut repeated) = (std::collections::HashSet::new(), 0);
     for folder in &args.trace {
         let folder = RunFolder::open(folder).map_err(|error| folder_failure(&error))?;
         let settings = &folder.run().settings;
         let cost = folder.run().origin.cost.clone().unwrap_or_default();
-        let name = pair_name(settings);
+        let (name, pair) = (pair_name(settings), settings.pair());
         if !names.contains(&name) {
             names.push(name.clone());
         }
         for file in folder.load().map_err(|error| folder_failure(&error))? {
-            // The same prompt of the same pair, recorded twice, must not stand on both sides of a split.
-            if !seen.insert((name.clone(), file.prompt.id.clone())) {
+            // The same prompt of the same pair, recorded twice, teaches nothing twice.
+            if !seen.insert((pair.clone(), file.prompt.id.clone())) {
+                repeated += 1;
                 continue;
             }
             let chosen = args.split.takes(file.prompt.split);
@@ -47,21 +48,29 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
             }
         }
     }
-    if learned.len() < 2 {
+    let prompts = learned.iter().map(|prompt| &prompt.id).collect::<std::collections::HashSet<_>>().len();
+    if prompts < 2 {
         return Err(Failure::new(
-            format!("expected traces of at least two prompts to train on, got {}", learned.len()),
+            format!("expected traces of at least two prompts to train on, got {prompts}"),
             "record more with `speckv profile --trace`, or choose another --split",
         ));
     }
     if args.split.takes(Split::Test) && args.split != SplitChoice::Only(Split::Test) {
         printer.warning("training on test prompts: no figure on them means anything afterwards");
     }
-    printer.aside(&format!("{} prompts, {tokens} tokens; cross-validation in {} parts", learned.len(), args.folds));
+    if repeated > 0 {
+        printer.note(&format!(
+            "{repeated} prompts were recorded more than once with the same pair and weights; the first recording counts"
+        ));
+    }
+    let texts = learned.len();
+    printer
+        .aside(&format!("{prompts} prompts, {texts} texts, {tokens} tokens; cross-validation in {} parts", args.folds));
     let options =
         TrainOptions { ridge: f64::from(args.ridge), epochs: args.epochs, seed: args.seed, ..TrainOptions::default() };
     let mut trained = fit(&learned, args.folds, &options);
     trained.predictor.origin =
-        Some(format!("{}; {} prompts, {tokens} tokens of greedy text", names.join(", "), learned.len()));
+        Some(format!("{}; {prompts} prompts, {texts} texts, {tokens} tokens of greedy text", names.join(", ")));
     let text = serde_json::to_string(&trained.predictor).map_err(Failure::bug)?;
     std::fs::write(&args.output, text + "\n").map_err(|error| Failure::io("write", &args.output, &error))?;
 
@@ -78,7 +87,8 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
         };
         return printer.json(&json!({
             "output": args.output.display().to_string(),
-            "prompts": learned.len(),
+            "prompts": prompts,
+            "texts": texts,
             "tokens": tokens,
             "folds": args.folds,
             "held_out": trained.heads,
@@ -131,11 +141,14 @@ fn row(source: &str, question: &str, kind: &str, quality: Option<Quality>, chose
 fn examples(file: &TraceFile, settings: &Settings, cost: &CostModel) -> Outcome<PromptExamples> {
     let trace = &file.recording.trace;
     let examples = examples_of(trace, settings.facts(), cost).map_err(Failure::bug)?;
-    Ok(PromptExamples { task: trace.task.clone(), examples })
+    Ok(PromptExamples { id: trace.prompt_id.clone(), task: trace.task.clone(), examples })
 }
 
 /// Target and draft in words.
 fn pair_name(settings: &Settings) -> String {
     let draft = settings.draft.as_ref().map_or("look-up only", |draft| &draft.name);
-    format!("{} with {draft}", settings.target.name)
+    match settings.compression.as_str() {
+        "asis" | "unknown" => format!("{} with {draft}", settings.target.name),
+        compression => format!("{} as {compression} with {draft}", settings.target.name),
+    }
 }

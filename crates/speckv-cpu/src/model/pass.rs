@@ -28,6 +28,14 @@ const MAX_ROWS: usize = 256;
 /// From this many rows on, work on single rows is worth sharing among threads.
 const SHARE_ROWS: usize = 4;
 
+/// Tasks of a section for each thread, where there is enough to do.
+const TASKS_PER_THREAD: usize = 8;
+
+/// Pieces of work of one of `tasks` tasks that share `count` pieces: as many as each other's, or one more.
+fn part(count: usize, tasks: usize, task: usize) -> Range<usize> {
+    task * count / tasks..(task + 1) * count / tasks
+}
+
 /// Most groups of 16 outputs that a task takes at once.
 const TASK_GROUPS: usize = 16;
 
@@ -72,23 +80,28 @@ impl CpuModel {
 
     /// Products of `input` with some groups of 16 rows of several matrices, in one section.
     fn multiply_groups(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Range<usize>, Output)]) {
-        let groups: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
-        // Some tasks per thread, so that a thread that was interrupted does not hold up the others for long.
-        let size = groups.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS);
-        let tasks = |groups: &Range<usize>| groups.len().div_ceil(size);
-        let total = products.iter().map(|(_, groups, _)| tasks(groups)).sum();
-        self.pool.run(total, &|mut task, _| {
+        let total: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
+        let tasks = self.tasks(total, TASK_GROUPS);
+        self.pool.run(tasks, &|task, _| {
+            let mut wanted = part(total, tasks, task);
             for (matrix, groups, out) in products {
-                if task < tasks(groups) {
-                    let start = groups.start + task * size;
-                    let groups = start..(start + size).min(groups.end);
+                let here = wanted.start.min(groups.len())..wanted.end.min(groups.len());
+                wanted = wanted.start - here.start..wanted.end - here.end;
+                let groups = groups.start + here.start..groups.start + here.end;
+                if !groups.is_empty() {
                     // SAFETY: each task has its own groups; the buffers have n rows of the matrix's width.
                     unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
-                    return;
                 }
-                task -= tasks(groups);
             }
         });
+    }
+
+    /// Tasks for `count` pieces of work, of at most `most` pieces each: some per thread, so that a thread that was interrupted does not hold up the
+    /// others for long, and as many for each, so that none waits for another's last one.
+    fn tasks(&self, count: usize, most: usize) -> usize {
+        let threads = self.pool.threads();
+        let each = count.div_ceil(threads * most).max(TASKS_PER_THREAD);
+        (threads * each).min(count)
     }
 
     /// The pass: positions go through the layers in slices of at most [`MAX_ROWS`].
@@ -375,11 +388,11 @@ impl CpuModel {
         let gated = Output::new(room(&mut scratch.gated, n * width), width);
         // A task takes 32 outputs of both matrices at a time: what they become is one block of the next product's input.
         let blocks = width.div_ceil(32);
-        let size = blocks.div_ceil(self.pool.threads() * 8).clamp(1, TASK_GROUPS / 2);
-        self.pool.run(blocks.div_ceil(size), &|task, _| {
+        let tasks = self.tasks(blocks, TASK_GROUPS / 2);
+        self.pool.run(tasks, &|task, _| {
             let mut gate = [0f32; STRIP * 32];
             let mut up = [0f32; STRIP * 32];
-            for block in task * size..((task + 1) * size).min(blocks) {
+            for block in part(blocks, tasks, task) {
                 let columns = 32.min(width - 32 * block);
                 let groups = 2 * block..2 * block + columns.div_ceil(16);
                 for first in (0..n).step_by(STRIP) {
