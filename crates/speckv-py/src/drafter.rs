@@ -119,7 +119,7 @@ struct Text {
     tokens: Vec<Token>, // committed ones; inside `propose` the kept draft behind them
     end_tokens: Vec<Token>,
     verified_before: usize,
-    drafts: bool, // with the model in the step before, or begins
+    drafts: bool, // with the model in the step before, or has had no more than one
     times: Times,
 }
 
@@ -209,8 +209,9 @@ impl Inner {
         let plan = stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
-        text.drafts = plan.gamma > 0 && plan.source == Source::Model;
-        if text.drafts && draft_behind > READ_ALONG {
+        let drafts = plan.gamma > 0 && plan.source == Source::Model;
+        text.drafts = drafts || stepper.steps() == 0;
+        if drafts && draft_behind > READ_ALONG {
             let left = draft_behind.saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
             let start = Instant::now();
             self.drafter.catch_up(slot, &text.tokens[..context - left])?;

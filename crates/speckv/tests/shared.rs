@@ -248,11 +248,16 @@ fn controllers_are_told_who_shares_their_pass() {
     // First step: two sequences decode and have 4 tokens each to read along, the third reads 20.
     let pass =
         |rows, drafted_beside, drafting_beside| SharedPass { sequences: 3, rows, drafted_beside, drafting_beside };
-    assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 1), "the other begins too");
-    assert_eq!(of(1)[0], pass(2 + 8 + 20, 0, 1));
-    assert_eq!(of(0)[1], pass(2 + 20, 0, 0));
-    assert_eq!(of(1)[1], pass(2 + 20, verified, 1));
+    assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 2), "the others begin too");
+    assert_eq!(of(1)[0], pass(2 + 8 + 20, 0, 2));
+    assert_eq!(of(0)[1], pass(2 + 20, 0, 2), "and have drafted at most once");
+    assert_eq!(of(1)[1], pass(2 + 20, verified, 2));
     assert!(of(2).is_empty(), "it only reads");
+    // Third step: the third reads the rest of its prompt and begins.
+    engine.step(&mut slice).unwrap();
+    assert_eq!(of(0)[2], pass(3 + 19, 0, 1), "one that does not draft in its second step does not count any more");
+    assert_eq!(of(1)[2].drafting_beside, 2);
+    assert_eq!(of(2)[0].drafting_beside, 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::subject::Subject;
 use crate::store;
 
 /// Counts up when the file or the way of measuring changes; other formats are measured anew.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Where costs are kept: `speckv/costs` in the user's cache folder.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ mod tests {
         let good = fs::read_to_string(&path).expect("text");
         let cases = [
             (good[..good.len() / 2].to_owned(), "EOF"),
-            (good.replace("\"format\": 2", "\"format\": 1"), "format 1, expected 2"),
+            (good.replace("\"format\": 3", "\"format\": 2"), "format 2, expected 3"),
             (good.replace("\"threads\": 2", "\"threads\": 3"), "something else"),
             (good.replacen("\"seconds\": ", "\"seconds\": -", 1), "positive number"),
             ("\u{0}\u{1}".into(), "expected value"),

@@ -13,7 +13,7 @@ pub struct TimeSample {
     pub seconds: f64,
 }
 
-/// Seconds of one target pass.
+/// Seconds of one target pass. Of more rows than have an entry of their own ([`MEASURED_ROWS`]), a few points are enough: between them the curve is straight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VerifySample {
     /// Positions whose logits were asked for.
@@ -52,6 +52,8 @@ pub enum CostError {
 pub(super) struct Fitted {
     pub draft: Affine,
     pub verify: [Affine; MEASURED_ROWS],
+    /// Passes of more rows, (rows, seconds at an empty context), both ascending.
+    pub tail: Vec<(usize, f64)>,
     pub catch_up_per_token: f64,
 }
 
@@ -63,6 +65,7 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
         return Err(CostError::NotATime { got });
     }
     let verify = fit_verify(&samples.verify)?;
+    let tail = fit_tail(&samples.verify, verify[MEASURED_ROWS - 1]);
     let plain = verify[0].seconds;
     let points: Vec<(f64, f64)> =
         samples.draft.iter().map(|sample| (sample.context as f64, per_token(sample))).collect();
@@ -71,7 +74,7 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     // Reading in one pass cannot cost more per token than drafting one by one; a typical ratio where nothing was measured.
     let catch_up_per_token =
         if reading.is_empty() { 0.3 * draft.seconds } else { typical(&mut reading).min(draft.seconds) };
-    Ok(Fitted { draft, verify, catch_up_per_token })
+    Ok(Fitted { draft, verify, tail, catch_up_per_token })
 }
 
 fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostError> {
@@ -94,6 +97,21 @@ fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostE
     let mut verify = std::array::from_fn(|index| interpolate(&known, index + 1));
     make_monotone(&mut verify);
     Ok(verify)
+}
+
+/// What passes of more than [`MEASURED_ROWS`] rows take longer than those of so many, `longest`: medians, none below the one before. Context weighs on them as on `longest`.
+fn fit_tail(samples: &[VerifySample], longest: Affine) -> Vec<(usize, f64)> {
+    let mut rows: Vec<usize> = samples.iter().map(|sample| sample.rows).filter(|&rows| rows > MEASURED_ROWS).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let mut before = longest.seconds;
+    let mut point = |rows: usize| {
+        let of = samples.iter().filter(|sample| sample.rows == rows);
+        let mut more: Vec<f64> = of.map(|sample| sample.seconds - longest.at(sample.context)).collect();
+        before = before.max(longest.seconds + typical(&mut more));
+        (rows, before)
+    };
+    rows.into_iter().map(&mut point).collect()
 }
 
 /// Row counts measured at one context length take their slope from those measured at several.
@@ -244,6 +262,23 @@ mod tests {
         for stalled in [[pass(1, 0, 0.5), pass(1, 0, 0.040)], [pass(1, 0, 0.040), pass(1, 0, 0.5)]] {
             let fitted = fit(&Samples { verify: stalled.to_vec(), ..Samples::default() }).expect("good samples");
             assert_eq!(fitted.verify[0].seconds, 0.040);
+        }
+    }
+
+    #[test]
+    fn passes_of_more_rows_are_points_that_never_fall() {
+        let mut verify: Vec<VerifySample> = (1..=17).map(|rows| pass(rows, 0, 0.030 + 0.001 * rows as f64)).collect();
+        verify.extend([
+            pass(32, 0, 0.090),
+            pass(24, 0, 0.060),
+            pass(24, 0, 0.9),
+            pass(24, 0, 0.061),
+            pass(48, 0, 0.080),
+        ]);
+        let tail = fit(&Samples { verify, ..Samples::default() }).expect("good samples").tail;
+        assert_eq!(tail.iter().map(|point| point.0).collect::<Vec<_>>(), [24, 32, 48]);
+        for ((_, got), expected) in tail.iter().zip([0.061, 0.090, 0.090]) {
+            assert!((got - expected).abs() < 1e-12, "{tail:?}");
         }
     }
 

@@ -16,7 +16,8 @@ pub use shared::SharedPass;
 
 use crate::record::StepRecord;
 
-/// Verification passes that have an entry of their own, from 1 to this many rows; longer ones are extrapolated.
+/// Verification passes that have an entry of their own, from 1 to this many rows. Longer ones lie on a broken line through those that were measured, or on the
+/// straight continuation of the entries where none were.
 pub const MEASURED_ROWS: usize = 17;
 
 /// Seconds that are affine in the context length: `seconds + per_context_token * context`.
@@ -130,7 +131,7 @@ impl CostModel {
             catch_up_per_token: fitted.catch_up_per_token,
             ngram_per_token: NGRAM_SECONDS,
             online: Online::calibrated(),
-            tail: Vec::new(),
+            tail: fitted.tail,
         };
         CostModel::try_from(parts)
     }
@@ -321,6 +322,24 @@ mod tests {
             (cost.verify_seconds(20, 0) - (0.040 + 0.005 * 19.0)).abs() < 1e-12,
             "beyond the table the slope goes on"
         );
+    }
+
+    #[test]
+    fn measured_passes_of_a_crowd_take_the_place_of_the_straight_line() {
+        let pass = |rows: usize, context: usize, seconds: f64| VerifySample { rows, context, seconds };
+        let entry = |rows: usize, context: usize| 0.038 + 0.002 * rows as f64 + 1e-5 * context as f64;
+        let contexts = [64, 1024];
+        let mut verify: Vec<VerifySample> =
+            (1..=17).flat_map(|rows| contexts.map(|context| pass(rows, context, entry(rows, context)))).collect();
+        verify.extend([pass(24, 64, entry(17, 64) + 0.035), pass(48, 64, entry(17, 64) + 0.155)]);
+        let cost = CostModel::from_samples(&Samples { verify, ..Samples::default() }).expect("good samples");
+        for (rows, more) in [(17, 0.0), (24, 0.035), (36, 0.095), (48, 0.155), (96, 0.395)] {
+            let (got, expected) = (cost.verify_seconds(rows, 500), entry(17, 500) + more);
+            assert!((got - expected).abs() < 1e-9, "{rows} rows: {got} instead of {expected}");
+        }
+        let text = serde_json::to_string(&cost).expect("serialises");
+        let read: CostModel = serde_json::from_str(&text).expect("reads");
+        assert!((read.verify_seconds(36, 500) / cost.verify_seconds(36, 500) - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! A pass that several sequences share, as one of them sees it.
 //!
 //! Let `t(n)` be the seconds of a target pass over `n` rows, and `b` the sequences that wait for the pass. It has `F` rows whatever anybody drafts (one
-//! for each sequence that decodes, and chunks of prompts), and `D` rows of others' drafts. Of the `F` rows each sequence bears an equal share;
+//! for each sequence that decodes, and chunks of prompts), and `D` rows of others' drafts. Each sequence bears an equal share of a pass in which all `b` decode;
 //! the rows of a draft are borne by the one who drafts, in full, at the price that they have on top of all others: all `b` wait for them.
 //!
 //! ```text
-//! share of verifying k rows:  v(k) = t(F) / b  +  t(F + D + k - 1) - t(F + D)
+//! share of verifying k rows:  v(k) = t(b) / b  +  t(F + D + k - 1) - t(F + D)
 //! share of a drafting round:  d(m) / m,  d(m) = d(1) t(m) / t(1),  m sequences drafting in the round
 //! ```
 //!
-//! These shares add up to the length of the step where `t` is straight. So with the tokens that a sequence gets from a step divided by its
+//! What a prompt's rows take is in nobody's share: they have to be read once, however the answers are made, and a token more per step saves none of them. If they were
+//! shared, time would seem cheap while anybody reads, and all would draft too far just then.
+//!
+//! Where nobody reads, the shares add up to the length of the step where `t` is straight. So with the tokens that a sequence gets from a step divided by its
 //! shares as the price `L` of time, which is then the throughput of all together, drafting one token more pays exactly if it raises that
-//! throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k) = t(k)`. As `b` grows, `t(F) / b` falls and
+//! throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k) = t(k)`. As `b` grows, `t(b) / b` falls and
 //! `t(F + D + k) - t(F + D + k - 1)` does not, so gamma falls with load. That a draft pass grows with its rows as the target's does is an
 //! assumption: both run the same kernels.
 
@@ -26,7 +29,7 @@ pub struct SharedPass {
     pub rows: usize,
     /// Rows of others' drafts: `D`. What they will draft in the step is not known yet; it is taken to be what they verified in the step before.
     pub drafted_beside: usize,
-    /// Other sequences that draft with the model, those that begin included: `m - 1`.
+    /// Other sequences that draft with the model, those included that begin or whose draft is reading: `m - 1`.
     pub drafting_beside: usize,
 }
 
@@ -56,13 +59,14 @@ impl Default for SharedPass {
 }
 
 impl CostModel {
-    /// Seconds of plain decoding that one sequence bears: `t(F) / b`.
+    /// Seconds of plain decoding that one sequence bears: `t(b) / b`.
     #[must_use]
     pub fn shared_plain_seconds(&self, context: usize, pass: SharedPass) -> f64 {
-        self.verify_seconds(pass.rows, context) / pass.sequences.max(1) as f64
+        let sequences = pass.sequences.max(1);
+        self.verify_seconds(sequences, context) / sequences as f64
     }
 
-    /// Seconds of verifying `rows` rows (at least 1) that one sequence bears: `t(F) / b + t(F + D + rows - 1) - t(F + D)`.
+    /// Seconds of verifying `rows` rows (at least 1) that one sequence bears: `t(b) / b + t(F + D + rows - 1) - t(F + D)`.
     #[must_use]
     pub fn shared_verify_seconds(&self, rows: usize, context: usize, pass: SharedPass) -> f64 {
         let others = pass.rows + pass.drafted_beside;

@@ -83,6 +83,8 @@ impl<M: LanguageModel> Engine<M> {
             } else if step.reading > 0 {
                 pass.sequences += 1;
                 pass.rows += step.reading;
+                // It has not begun yet, and who begins is taken to draft.
+                pass.drafting_beside += usize::from(other != index);
             }
         }
         pass
@@ -145,7 +147,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 }
 
-/// Whether the last step drafted with the model.
-pub(super) fn drafted_with_model(record: &StepRecord) -> bool {
-    record.before.plan.source == Source::Model && !record.drafted.is_empty()
+/// Whether the last step drafted with the model, or would have if the draft had not been reading.
+pub(super) fn drafts_with_model(record: &StepRecord) -> bool {
+    record.before.plan.source == Source::Model && record.before.plan.gamma > 0
 }

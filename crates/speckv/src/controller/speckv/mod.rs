@@ -123,8 +123,11 @@ const UNPROVEN_GAMMA: usize = 4;
 const PROBE_GAMMA: usize = 4;
 /// Tokens that an answer is expected to have before it has begun.
 const USUAL_ANSWER: usize = 256;
-/// Tokens that others are taken to verify per step, where what they do now says nothing about what they will do.
+/// Tokens that others who draft are taken to verify per step, where what they do now says nothing about what they will do.
 const USUAL_DRAFT: usize = 2;
+/// Tokens per plain step that a draft is taken to make less, times the share of its rounds that is the others' to bear: not everybody drafts in every round.
+/// From 2 to 16 sequences in `tests/load.rs`, less lets crowds read prompts for drafts that never pay; more keeps two sequences from what they could gain.
+const ABSENT: f64 = 0.15;
 
 impl Speckv {
     /// A controller for one sequence.
@@ -205,11 +208,11 @@ impl Speckv {
         Prices { draft: rate * draft / plain, verify }
     }
 
-    /// The throughput of the best constant depth by the prior: where the fixed point starts.
-    fn first_guess(&self, situation: &Situation, first: f64, sustained: f64) -> f64 {
-        let prices = self.prices(situation, Source::Model, 1.0, self.options.max_gamma);
+    /// The throughput of the best constant depth up to `limit` by the prior: where the fixed point starts.
+    fn first_guess(&self, situation: &Situation, first: f64, sustained: f64, limit: usize) -> f64 {
+        let prices = self.prices(situation, Source::Model, 1.0, limit);
         let (mut best, mut tokens, mut more) = (1.0_f64, 1.0, first);
-        for count in 1..=self.options.max_gamma {
+        for count in 1..=limit {
             tokens += more;
             more *= sustained;
             best = best.max(tokens / (1.0 + count as f64 * prices.draft + prices.verify[count]));
@@ -218,10 +221,13 @@ impl Speckv {
     }
 }
 
-/// The situation that a decision for the whole text has to look at: no chunks of prompts in the pass, and the others, who face the same decision,
-/// drafting as this sequence would. Where one draft alone cannot pay for a round that all could share, nobody would begin otherwise.
+/// The situation that a decision for the whole text has to look at: no chunks of prompts in the pass, and those who draft now, or have yet to decide whether they do, drafting
+/// as far as is usual. Where one draft alone cannot pay for a round that two could share, two who begin together begin it, and one who comes later joins.
 fn lasting(situation: &Situation) -> Situation {
-    Situation { pass: SharedPass::crowd(situation.pass.sequences, USUAL_DRAFT), ..*situation }
+    let SharedPass { sequences, drafting_beside, .. } = situation.pass;
+    let pass =
+        SharedPass { sequences, rows: sequences, drafted_beside: USUAL_DRAFT * drafting_beside, drafting_beside };
+    Situation { pass, ..*situation }
 }
 
 /// A source's offer for the step.
@@ -252,11 +258,18 @@ impl Speckv {
         let first = f64::from(self.online.begin(Source::Model, situation.context));
         let prices = self.prices(situation, Source::Model, rate, limit);
         let ledger = &self.ledgers[Source::Model as usize];
-        let predicted = prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share;
+        let predicted = if unread {
+            // Without the draft every token of the answer takes a plain step, with it `1 / made` of one.
+            let absent = ABSENT * (1.0 - 1.0 / situation.pass.sequences.max(1) as f64);
+            let made = self.first_guess(situation, first, ledger.sustained, limit) - absent;
+            made - 1.0 - made * self.step.catch_up_share
+        } else {
+            prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share
+        };
         let risk = self.step.catch_up + self.step.prompt + (prices.draft + prices.verify[1]) / rate;
-        // A step without the draft model is one token more that it has to read when it comes back.
+        // A step without the draft model is one token more that it has to read when it comes back, if it has been there at all.
         let reading = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
-        let arrears = if ledger.is_away() { 0.0 } else { reading };
+        let arrears = if unread || ledger.is_away() { 0.0 } else { reading };
         Some(Offer {
             source: Source::Model,
             limit,
@@ -304,7 +317,13 @@ impl Speckv {
         self.step.prompt = per_token * charged_prompt;
         let guess = self.produced.max(if prompt > 0 { USUAL_ANSWER } else { 32 });
         let horizon = guess.min(situation.remaining);
-        let steps = if text as f64 + charged_prompt <= 2.0 { 1.0 } else { (horizon as f64 / 3.0).max(1.0) };
+        // What is saved by reading a prompt is saved for every token that is to come; what is saved by going on, in the steps that make them.
+        let steps = match (prompt, text) {
+            (1.., _) => horizon as f64,
+            (0, ..=2) => 1.0,
+            (0, _) => horizon as f64 / 3.0,
+        };
+        let steps = steps.max(1.0);
         self.step.catch_up_share = (self.step.catch_up + self.step.prompt) / steps;
     }
 
@@ -345,7 +364,8 @@ impl Controller for Speckv {
             let mut guess = 1.0;
             if situation.has_model {
                 let first = f64::from(self.online.begin(Source::Model, situation.context));
-                guess = self.first_guess(situation, first, self.ledgers[Source::Model as usize].sustained);
+                let sustained = self.ledgers[Source::Model as usize].sustained;
+                guess = self.first_guess(situation, first, sustained, self.options.max_gamma);
             }
             self.throughput = Throughput { tokens: guess * FIRST_GUESS, time: FIRST_GUESS };
         }
