@@ -1,0 +1,186 @@
+//! Drafting for an engine that only verifies: the first half of [`speckv::engine::Engine::step`], for sequences whose target is elsewhere.
+
+mod proposal;
+mod sequence;
+mod work;
+
+use std::sync::{Arc, Mutex};
+
+use proposal::{LEAST_READ, Round};
+pub use sequence::DraftSequence;
+use sequence::Text;
+pub use work::DraftWork;
+use work::Work;
+
+use pyo3::prelude::*;
+use speckv::{
+    controller::Stepper,
+    draft::{Both, Drafter as Drafts, ModelDrafter, NgramDrafter, NoDrafter},
+    model::LanguageModel,
+    record::Times,
+    sampling::{Chain, Distribution},
+    token::Token,
+};
+
+use crate::{controller::Controller, cost::CostModel, error::Fault, lock, model::CpuModel, ngram, tokens};
+
+const CLOSED: &str = "Drafter.open makes a new one";
+
+/// What all sequences share. Locks are taken in this order: this, the sequences in the order of their addresses, their controllers.
+struct Inner {
+    drafter: Box<dyn Drafts>,
+    chains: Vec<Chain>,               // greedy ones, [asks]
+    distributions: Vec<Distribution>, // not used where drafting is greedy, [asks]
+    open: usize,
+    work: Work,
+}
+
+/// See `_native.pyi`.
+#[pyclass(frozen)]
+pub struct Drafter {
+    inner: Arc<Mutex<Inner>>,
+    has_model: bool,
+}
+
+#[pymethods]
+impl Drafter {
+    #[new]
+    #[pyo3(signature = (model = None, *, lookup = true, min_match = 2, max_match = 8, max_places = 256, target_vocab_size = None))]
+    fn new(
+        model: Option<&CpuModel>,
+        lookup: bool,
+        min_match: usize,
+        max_match: usize,
+        max_places: usize,
+        target_vocab_size: Option<usize>,
+    ) -> PyResult<Self> {
+        let settings = ngram::settings(min_match, max_match, max_places)?;
+        let ngram = || NgramDrafter::new(settings);
+        let draft = model.map(|model| {
+            let weights = model.weights();
+            ModelDrafter::new(Arc::clone(weights), target_vocab_size.unwrap_or_else(|| weights.vocab_size()))
+        });
+        let has_model = draft.is_some();
+        let drafter: Box<dyn Drafts> = match (draft, lookup) {
+            (Some(draft), true) => Box::new(Both::new(ngram(), draft)),
+            (Some(draft), false) => Box::new(draft),
+            (None, true) => Box::new(ngram()),
+            (None, false) => Box::new(NoDrafter::new()),
+        };
+        let inner = Inner { drafter, chains: Vec::new(), distributions: Vec::new(), open: 0, work: Work::default() };
+        Ok(Drafter { inner: Arc::new(Mutex::new(inner)), has_model })
+    }
+
+    #[getter]
+    fn has_model(&self) -> bool {
+        self.has_model
+    }
+
+    #[getter]
+    fn open_sequences(&self, py: Python<'_>) -> usize {
+        py.detach(|| lock(&self.inner).open)
+    }
+
+    #[getter]
+    fn work(&self, py: Python<'_>) -> DraftWork {
+        DraftWork(py.detach(|| lock(&self.inner).work))
+    }
+
+    #[pyo3(signature = (controller, tokens = None, *, end_tokens = Vec::new()))]
+    fn open(
+        &self,
+        py: Python<'_>,
+        controller: Py<Controller>,
+        tokens: Option<&Bound<'_, PyAny>>,
+        end_tokens: Vec<Token>,
+    ) -> PyResult<DraftSequence> {
+        let tokens = tokens.map_or(Ok(Vec::new()), tokens::read)?;
+        let stepper = Arc::clone(&controller.get().0);
+        // The controller and its Python object are two; a third holder is another sequence.
+        if Arc::strong_count(&stepper) > 2 {
+            return Err(Fault::argument(
+                "expected a controller of its own, got another sequence's",
+                "make one Controller per sequence",
+            )
+            .into());
+        }
+        let slot = py
+            .detach(|| {
+                let mut inner = lock(&self.inner);
+                let slot = inner.drafter.open()?;
+                inner.open += 1;
+                Ok::<_, speckv::draft::DraftError>(slot)
+            })
+            .map_err(Fault::from)?;
+        let text = Text {
+            slot: Some(slot),
+            stepper,
+            tokens,
+            end_tokens,
+            verified_before: 0,
+            drafts: self.has_model,
+            times: Times::default(),
+        };
+        Ok(DraftSequence { inner: Arc::clone(&self.inner), text: Arc::new(Mutex::new(text)), controller })
+    }
+
+    #[pyo3(signature = (sequences, gamma_limits = None, *, costs = None, rows = None, waiting = None, read_limit = None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn propose(
+        &self,
+        py: Python<'_>,
+        sequences: Vec<Py<DraftSequence>>,
+        gamma_limits: Option<&Bound<'_, PyAny>>,
+        costs: Option<&CostModel>,
+        rows: Option<usize>,
+        waiting: Option<usize>,
+        read_limit: Option<usize>,
+    ) -> PyResult<Vec<Vec<Token>>> {
+        let limits = limits(gamma_limits, sequences.len())?;
+        let read_limit = read_limit.unwrap_or(usize::MAX);
+        if read_limit < LEAST_READ {
+            let message = format!("read_limit: expected at least {LEAST_READ} tokens, got {read_limit}");
+            return Err(Fault::argument(message, "None reads whatever was missed at once").into());
+        }
+        for (index, sequence) in sequences.iter().enumerate() {
+            if !Arc::ptr_eq(&sequence.get().inner, &self.inner) {
+                return Err(Fault::argument("expected sequences of this drafter, got another one's", CLOSED).into());
+            }
+            if sequences[..index].iter().any(|other| other.is(sequence)) {
+                return Err(
+                    Fault::argument("expected each sequence once, got one twice", "leave the second away").into()
+                );
+            }
+        }
+        let costs = costs.map(CostModel::get);
+        let texts: Vec<&Mutex<Text>> = sequences.iter().map(|sequence| &*sequence.get().text).collect();
+        Ok(py.detach(|| {
+            let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
+            let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
+            let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
+            let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
+            inner.propose(&mut texts, &round)?;
+            let kept = |stepper: &Stepper| stepper.kept().iter().map(|drafted| drafted.token).collect();
+            Ok::<_, Fault>(texts.iter().map(|text| kept(&lock(&text.stepper))).collect())
+        })?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("Drafter(has_model={}, open_sequences={})", self.has_model, self.open_sequences(py))
+    }
+}
+
+/// One limit for all, or one for each.
+fn limits(limits: Option<&Bound<'_, PyAny>>, count: usize) -> PyResult<Vec<usize>> {
+    let Some(limits) = limits else { return Ok(vec![speckv::engine::MAX_GAMMA; count]) };
+    if let Ok(limit) = limits.extract::<usize>() {
+        return Ok(vec![limit; count]);
+    }
+    let hint = "gamma_limits is a number of tokens, or one for each sequence";
+    let each: Vec<usize> = limits.extract().map_err(|error| Fault::argument(format!("gamma_limits: {error}"), hint))?;
+    if each.len() == count {
+        Ok(each)
+    } else {
+        Err(Fault::argument(format!("gamma_limits: expected {count} numbers, got {}", each.len()), hint).into())
+    }
+}
