@@ -34,6 +34,12 @@ impl Failure {
         Failure { kind: Kind::Usage, ..Failure::new(message, hint) }
     }
 
+    /// What an argument's parser says, with the hint that it ends with, else `hint`; exit status 2.
+    pub fn told(words: &str, hint: &str) -> Self {
+        let (message, hint) = words.split_once("\nhint: ").unwrap_or((words, hint));
+        Failure::usage(message, hint)
+    }
+
     /// Stopped by the user; exit status 130.
     pub fn interrupted(message: impl Display, hint: impl Display) -> Self {
         Failure { kind: Kind::Interrupted, ..Failure::new(message, hint) }

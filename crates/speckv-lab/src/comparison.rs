@@ -4,40 +4,22 @@
 //! number made of them says so in its name.
 
 use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec, Drafting},
+    controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
     record::Source,
 };
 
 use crate::{
+    contestant::Contestant,
     oracle,
     replay::{Summary, replay_counting},
     trace::{Trace, TraceError},
 };
 
-/// A controller, and who drafts for it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entrant {
-    /// Its name in tables.
-    pub name: String,
-    /// Which controller.
-    pub spec: ControllerSpec,
-    /// Who drafts.
-    pub drafting: Drafting,
-}
-
-impl Entrant {
-    /// A controller with everybody who may draft for it.
-    #[must_use]
-    pub fn natural(spec: ControllerSpec, has_model: bool) -> Self {
-        Entrant { name: spec.to_string(), spec, drafting: Drafting::natural(&spec, has_model) }
-    }
-}
-
 /// One controller's figures over some prompts.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Row {
-    /// The entrant's name: `fixed:4`, `speckv@model`.
+    /// The contestant's name: `fixed:4`, `speckv@model`.
     pub controller: String,
     /// Tokens per modelled second.
     pub modelled_tokens_per_second: f64,
@@ -117,12 +99,12 @@ struct Cell {
     cut_steps: usize,
 }
 
-/// Replays `entrants` over traces recorded to `gamma_max`, each controller fresh for every prompt.
+/// Replays `contestants` over traces recorded to `gamma_max`, each controller fresh for every prompt.
 ///
 /// # Errors
 /// [`ComparisonError`].
 pub fn compare(
-    entrants: &[Entrant],
+    contestants: &[Contestant],
     parts: &ControllerParts,
     traces: &[Trace],
     cost: &CostModel,
@@ -131,23 +113,23 @@ pub fn compare(
     if traces.is_empty() {
         return Err(ComparisonError::Nothing);
     }
-    let has_model = traces.iter().any(|trace| trace.positions.iter().any(|at| at.proposal(Source::Model).is_some()));
+    let has_model = traces.iter().any(Trace::has_model);
     let deepest = traces.iter().map(|trace| trace.depths.gamma_limit).fold(gamma_max, usize::min);
-    for entrant in entrants {
-        if let ControllerKind::Fixed(Some(got)) = entrant.spec.kind
+    for contestant in contestants {
+        if let ControllerKind::Fixed(Some(got)) = contestant.spec.kind
             && got > deepest
         {
             return Err(ComparisonError::TooDeep { gamma_max: deepest, got });
         }
     }
-    let run = |entrant: &Entrant| -> Result<Vec<Cell>, ComparisonError> {
-        traces.iter().map(|trace| Ok(cell(entrant, parts, trace, cost)?)).collect()
+    let run = |contestant: &Contestant| -> Result<Vec<Cell>, ComparisonError> {
+        traces.iter().map(|trace| Ok(cell(contestant, parts, trace, cost)?)).collect()
     };
-    let cells = entrants.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+    let cells = contestants.iter().map(run).collect::<Result<Vec<_>, _>>()?;
     let fixed: Vec<Vec<Cell>> = (0..=deepest)
         .map(|gamma| {
             let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
-            run(&Entrant::natural(ControllerSpec { chain: false, kind }, has_model))
+            run(&Contestant::natural(ControllerSpec { chain: false, kind }, has_model))
         })
         .collect::<Result<_, _>>()?;
     let least = |sources: &[Source]| {
@@ -174,11 +156,11 @@ pub fn compare(
         let tokens: usize = chosen.iter().map(|&index| traces[index].tokens.len()).sum();
         let oracle_of = |least: &[f64]| tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
         let oracle = oracle_of(&least_both);
-        let rows = entrants.iter().zip(&cells).map(|(entrant, cells)| {
+        let rows = contestants.iter().zip(&cells).map(|(contestant, cells)| {
             let Cell { summary, histogram, cut_steps } = sum(cells);
             let speed = summary.tokens_per_second();
             Row {
-                controller: entrant.name.clone(),
+                controller: contestant.name.clone(),
                 modelled_tokens_per_second: speed,
                 modelled_ratio_to_off: speed / off,
                 modelled_ratio_to_best_fixed: speed / best.1,
@@ -206,9 +188,8 @@ pub fn compare(
     Ok(Comparison { groups })
 }
 
-fn cell(entrant: &Entrant, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
-    let mut controller = entrant.drafting.restrict(entrant.spec.build(parts));
-    let (records, cut_steps) = replay_counting(controller.as_mut(), trace, cost)?;
+fn cell(contestant: &Contestant, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
+    let (records, cut_steps) = replay_counting(contestant.build(parts).as_mut(), trace, cost)?;
     let mut histogram = Vec::new();
     for record in &records {
         let drafted = record.drafted.len();

@@ -5,6 +5,7 @@
 pub mod batch_table;
 pub mod columns;
 pub mod comparison;
+pub mod contestant;
 pub mod evaluation;
 pub mod grid;
 pub mod oracle;

@@ -35,7 +35,7 @@ pub fn replay_counting(
 ) -> Result<(Vec<StepRecord>, usize), TraceError> {
     trace.check()?;
     let mut cut_steps = 0;
-    let has_model = trace.positions.iter().any(|position| position.proposal(Source::Model).is_some());
+    let has_model = trace.has_model();
     let mut records = Vec::new();
     let mut signals: Vec<Signals> = Vec::new();
     // Output tokens; positions in the draft's cache: the prompt is read before decoding begins, as in `speckv bench`.

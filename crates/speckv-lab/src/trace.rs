@@ -121,6 +121,12 @@ pub enum TraceError {
 }
 
 impl Trace {
+    /// Whether a draft model was recorded.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.positions.iter().any(|position| position.proposal(Source::Model).is_some())
+    }
+
     /// Checks that the parts fit together: one position per token, agreements as the tokens themselves say.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use speckv::{controller::ControllerParts, cost, predictor, token::Token};
 use speckv_cli::failure::chain;
 use speckv_lab::{
-    comparison::{Entrant, compare},
+    comparison::compare,
+    contestant::Contestant,
     run_folder::{Run, RunFolder},
     synthetic::{self, Regime},
     trace,
@@ -206,8 +207,8 @@ impl TraceFolder {
             let traces: Vec<trace::Trace> = self.traces.iter().map(|trace| (**trace).clone()).collect();
             let hint = "`speckv profile --trace DIR --gamma-max N` records deeper; split chooses prompts";
             let has_model = self.run.settings.draft.is_some();
-            let entrants: Vec<Entrant> = specs.iter().map(|&spec| Entrant::natural(spec, has_model)).collect();
-            let comparison = compare(&entrants, &parts, &traces, &cost, self.run.settings.gamma_max);
+            let contestants: Vec<Contestant> = specs.iter().map(|&spec| Contestant::natural(spec, has_model)).collect();
+            let comparison = compare(&contestants, &parts, &traces, &cost, self.run.settings.gamma_max);
             let comparison = comparison.map_err(|error| Fault::argument(chain(&error), hint))?;
             json::written(serde_json::to_string(&comparison.groups))
         })?;

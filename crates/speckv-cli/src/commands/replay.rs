@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use speckv::{controller::ControllerParts, cost::CostModel};
 use speckv_lab::{
-    comparison::{Comparison, Entrant, Group, Row, compare},
+    comparison::{Comparison, Group, Row, compare},
     run_folder::{Run, RunFolder},
     trace::Trace,
 };
@@ -13,7 +13,7 @@ use speckv_lab::{
 use super::profile::folder_failure;
 use crate::{
     args::ReplayArgs,
-    comparison::Contestant,
+    comparison::contestant,
     cost_file,
     failure::{Failure, Outcome, chain},
     paper_weights,
@@ -56,7 +56,9 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let gamma_max = run.settings.gamma_max;
     let has_model = run.settings.draft.is_some();
     let names = if args.controllers.is_empty() { everybody(gamma_max, has_model) } else { args.controllers.clone() };
-    let entrants = names.iter().map(|name| entrant(name, has_model)).collect::<Outcome<Vec<_>>>()?;
+    let contestants: Result<Vec<_>, _> = names.iter().map(|name| contestant::parse(name, has_model)).collect();
+    let contestants =
+        contestants.map_err(|words| Failure::told(&words, "`speckv replay --help` names the controllers"))?;
     let parts = ControllerParts {
         cost: cost.clone(),
         predictor: Some(predictor),
@@ -64,7 +66,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         paper: args.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         ..ControllerParts::default()
     };
-    let comparison = compare(&entrants, &parts, &traces, &cost, gamma_max).map_err(|error| {
+    let comparison = compare(&contestants, &parts, &traces, &cost, gamma_max).map_err(|error| {
         Failure::new(
             chain(&error),
             "`speckv profile --trace DIR --gamma-max N` records deeper; --split chooses prompts",
@@ -105,15 +107,6 @@ fn everybody(gamma_max: usize, has_model: bool) -> Vec<String> {
         .filter(|name| (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model")));
     let names = DEFAULT[..1].iter().map(|&name| name.to_owned()).chain(fixed);
     names.chain(rest.map(|&name| name.to_owned())).collect()
-}
-
-fn entrant(name: &str, has_model: bool) -> Outcome<Entrant> {
-    let Contestant { spec, drafting, name } = Contestant::parse(name, has_model).map_err(|message| {
-        let (message, hint) =
-            message.split_once("\nhint: ").unwrap_or((&message, "`speckv replay --help` names the controllers"));
-        Failure::usage(message, hint)
-    })?;
-    Ok(Entrant { name, spec, drafting })
 }
 
 fn cost(asked: &str, run: &Run) -> Outcome<CostModel> {

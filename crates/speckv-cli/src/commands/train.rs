@@ -1,5 +1,7 @@
 //! `speckv train`: from recorded traces to the predictor's weights.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use speckv::{
     cost::CostModel,
@@ -23,7 +25,7 @@ use crate::{
 pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
     let (mut learned, mut others) = (Vec::new(), Vec::new());
     let (mut tokens, mut names) = (0, Vec::new());
-    let (mut seen, mut repeated) = (std::collections::HashSet::new(), 0);
+    let (mut seen, mut repeated) = (HashSet::new(), 0);
     for folder in &args.trace {
         let folder = RunFolder::open(folder).map_err(|error| folder_failure(&error))?;
         let settings = &folder.run().settings;
@@ -48,7 +50,7 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
             }
         }
     }
-    let prompts = learned.iter().map(|prompt| &prompt.id).collect::<std::collections::HashSet<_>>().len();
+    let prompts = learned.iter().map(|prompt| &prompt.id).collect::<HashSet<_>>().len();
     if prompts < 2 {
         return Err(Failure::new(
             format!("expected traces of at least two prompts to train on, got {prompts}"),

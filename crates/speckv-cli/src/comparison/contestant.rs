@@ -1,124 +1,84 @@
-//! A controller with who drafts for it.
+//! Contestants by the names that users type.
 
-pub use speckv::controller::Drafting;
-use speckv::controller::{Controller, ControllerKind, ControllerParts, ControllerSpec};
+use speckv::controller::{ControllerKind, ControllerSpec, Drafting};
+use speckv_lab::contestant::Contestant;
 
 use crate::controllers;
 
-/// One setting that is measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Contestant {
-    /// Which controller.
-    pub spec: ControllerSpec,
-    /// Who drafts for it.
-    pub drafting: Drafting,
-    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its natural one.
-    pub name: String,
+/// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
+///
+/// # Errors
+/// No such controller, or nobody who drafts like that.
+pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
+    let (name, drafting) = text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
+    let spec = controllers::parse(name)?;
+    let drafting = match drafting {
+        None => Drafting::natural(&spec, has_model),
+        Some("model") => Drafting::Model,
+        Some("ngram") => Drafting::Ngram,
+        Some("both") => Drafting::Both,
+        Some(other) => {
+            return Err(format!("expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"));
+        }
+    };
+    if drafting != Drafting::Ngram && !has_model {
+        return Err(format!("{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"));
+    }
+    if drafting == Drafting::Both && !spec.may_look_up() {
+        return Err(format!("{name} drafts with one source\nhint: chain+{name} looks up first"));
+    }
+    Ok(Contestant::new(spec, drafting, has_model))
 }
 
-impl Contestant {
-    /// A controller and who drafts for it.
-    #[must_use]
-    pub fn new(spec: ControllerSpec, drafting: Drafting, has_model: bool) -> Self {
-        let natural = Drafting::natural(&spec, has_model) == drafting || spec == controllers::OFF;
-        let name = if natural { spec.to_string() } else { format!("{spec}@{}", drafting.name()) };
-        Contestant { spec, drafting, name }
+/// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in their order, each once.
+///
+/// # Errors
+/// As [`parse`].
+pub fn list(gammas: &[usize], names: &[impl AsRef<str>], has_model: bool) -> Result<Vec<Contestant>, String> {
+    let natural = |spec| Contestant::natural(spec, has_model);
+    let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
+    let mut all = vec![natural(controllers::OFF)];
+    all.extend(gammas.iter().map(fixed).map(natural));
+    for name in names {
+        all.push(parse(name.as_ref(), has_model)?);
     }
+    let mut seen = Vec::new();
+    all.retain(|contestant| {
+        let new = !seen.contains(&contestant.name);
+        seen.push(contestant.name.clone());
+        new
+    });
+    Ok(all)
+}
 
-    /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
-    ///
-    /// # Errors
-    /// No such controller, or nobody who drafts like that.
-    pub fn parse(text: &str, has_model: bool) -> Result<Self, String> {
-        let (name, drafting) = text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
-        let spec = controllers::parse(name)?;
-        let drafting = match drafting {
-            None => Drafting::natural(&spec, has_model),
-            Some("model") => Drafting::Model,
-            Some("ngram") => Drafting::Ngram,
-            Some("both") => Drafting::Both,
-            Some(other) => {
-                return Err(format!("expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"));
-            }
-        };
-        if drafting != Drafting::Ngram && !has_model {
-            return Err(format!("{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"));
-        }
-        if drafting == Drafting::Both && !spec.may_look_up() {
-            return Err(format!("{name} drafts with one source\nhint: chain+{name} looks up first"));
-        }
-        Ok(Contestant::new(spec, drafting, has_model))
-    }
-
-    /// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in their order, each once.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse).
-    pub fn list(gammas: &[usize], names: &[impl AsRef<str>], has_model: bool) -> Result<Vec<Self>, String> {
-        let natural = |spec| Contestant::new(spec, Drafting::natural(&spec, has_model), has_model);
-        let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
-        let mut all = vec![natural(controllers::OFF)];
-        all.extend(gammas.iter().map(fixed).map(natural));
-        for name in names {
-            all.push(Contestant::parse(name.as_ref(), has_model)?);
-        }
-        let mut seen = Vec::new();
-        all.retain(|contestant| {
-            let new = !seen.contains(&contestant.name);
-            seen.push(contestant.name.clone());
-            new
-        });
-        Ok(all)
-    }
-
-    /// The names that are measured where the user gives none.
-    #[must_use]
-    pub fn default_names(has_model: bool) -> &'static [&'static str] {
-        if has_model {
-            &[
-                "confidence",
-                "heuristic",
-                "entropy",
-                "entropy:adaedl",
-                "ema",
-                "expected-value",
-                "adaptive-verification",
-                "paper",
-                "chain+fixed:4",
-                "fixed:4@ngram",
-                "speckv@ngram",
-                "speckv@model",
-                "speckv",
-            ]
-        } else {
-            &["confidence", "heuristic", "entropy", "ema", "expected-value", "adaptive-verification", "speckv"]
-        }
-    }
-
-    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed gamma in hindsight.
-    #[must_use]
-    pub fn is_fixed(&self) -> bool {
-        !self.spec.chain && matches!(self.spec.kind, ControllerKind::Fixed(_)) && !self.name.contains('@')
-    }
-
-    /// Whether it is somebody else's rule.
-    #[must_use]
-    pub fn is_rival(&self) -> bool {
-        use ControllerKind::{Fixed, Off, Speckv};
-        self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv)
-    }
-
-    /// A fresh controller that sees what this contestant may see.
-    #[must_use]
-    pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
-        self.drafting.restrict(self.spec.build(parts))
+/// The names that are measured where the user gives none.
+#[must_use]
+pub fn default_names(has_model: bool) -> &'static [&'static str] {
+    if has_model {
+        &[
+            "confidence",
+            "heuristic",
+            "entropy",
+            "entropy:adaedl",
+            "ema",
+            "expected-value",
+            "adaptive-verification",
+            "paper",
+            "chain+fixed:4",
+            "fixed:4@ngram",
+            "speckv@ngram",
+            "speckv@model",
+            "speckv",
+        ]
+    } else {
+        &["confidence", "heuristic", "entropy", "ema", "expected-value", "adaptive-verification", "speckv"]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use speckv::{
-        controller::{Lookup, Plan, Situation},
+        controller::{ControllerParts, Lookup, Plan, Situation},
         cost::SharedPass,
         record::Source,
         signals::Signals,
@@ -128,7 +88,7 @@ mod tests {
 
     #[test]
     fn names_say_who_drafts_only_where_it_is_not_natural() {
-        let name = |text, has_model| Contestant::parse(text, has_model).expect(text).name;
+        let name = |text, has_model| parse(text, has_model).expect(text).name;
         assert_eq!(name("speckv", true), "speckv");
         assert_eq!(name("speckv@both", true), "speckv");
         assert_eq!(name("speckv@model", true), "speckv@model");
@@ -136,17 +96,17 @@ mod tests {
         assert_eq!(name("ema@model", true), "ema");
         assert_eq!(name("speckv@ngram", false), "speckv");
         for (text, has_model) in [("speckv@model", false), ("ema@both", true), ("ema@somebody", true), ("fast", true)] {
-            assert!(Contestant::parse(text, has_model).expect_err(text).contains("\nhint: "), "{text}");
+            assert!(parse(text, has_model).expect_err(text).contains("\nhint: "), "{text}");
         }
     }
 
     #[test]
     fn the_list_begins_with_off_and_has_nobody_twice() {
-        let list = Contestant::list(&[1, 4], &["fixed:4", "off", "speckv", "speckv@both"], true).expect("known names");
-        let names: Vec<&str> = list.iter().map(|contestant| contestant.name.as_str()).collect();
+        let all = list(&[1, 4], &["fixed:4", "off", "speckv", "speckv@both"], true).expect("known names");
+        let names: Vec<&str> = all.iter().map(|contestant| contestant.name.as_str()).collect();
         assert_eq!(names, ["off", "fixed:1", "fixed:4", "speckv"]);
         for has_model in [true, false] {
-            assert!(Contestant::list(&[], Contestant::default_names(has_model), has_model).is_ok());
+            assert!(list(&[], default_names(has_model), has_model).is_ok());
         }
     }
 
@@ -164,7 +124,7 @@ mod tests {
             pass: SharedPass::ALONE,
         };
         let plan = |text| {
-            let contestant = Contestant::parse(text, true).expect(text);
+            let contestant = parse(text, true).expect(text);
             contestant.build(&ControllerParts::default()).plan(&situation)
         };
         assert_eq!(plan("chain+fixed:3").source, Source::Ngram);

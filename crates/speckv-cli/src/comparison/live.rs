@@ -17,7 +17,7 @@ use speckv::{
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{columns, workload::Workload};
 
-use super::{Contestant, Field, Race, Rules, Sample, Text, race, report::Subject, spoiled::Spoiled};
+use super::{Contestant, Field, Race, Rules, Sample, Text, contestant, race, report::Subject, spoiled::Spoiled};
 use crate::{
     answer,
     args::{ComparisonOptions, DraftChoice},
@@ -168,16 +168,13 @@ impl Live {
 fn contestants(options: &ComparisonOptions, several: bool, has_model: bool) -> Outcome<Vec<Contestant>> {
     let list = match &options.controllers {
         Some(names) if names.iter().any(|name| name == "none") => {
-            Contestant::list(&options.gammas.0, &[""; 0], has_model)
+            contestant::list(&options.gammas.0, &[""; 0], has_model)
         }
-        Some(names) => Contestant::list(&options.gammas.0, names, has_model),
-        None if several => Contestant::list(&options.gammas.0, &["speckv"], has_model),
-        None => Contestant::list(&options.gammas.0, Contestant::default_names(has_model), has_model),
+        Some(names) => contestant::list(&options.gammas.0, names, has_model),
+        None if several => contestant::list(&options.gammas.0, &["speckv"], has_model),
+        None => contestant::list(&options.gammas.0, contestant::default_names(has_model), has_model),
     };
-    list.map_err(|message| match message.split_once("\nhint: ") {
-        Some((message, hint)) => Failure::usage(message, hint),
-        None => Failure::usage(message, "`speckv bench --help` shows every option"),
-    })
+    list.map_err(|words| Failure::told(&words, "`speckv bench --help` shows every option"))
 }
 
 fn workload(options: &ComparisonOptions) -> Outcome<Workload> {

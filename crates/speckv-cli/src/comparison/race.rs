@@ -184,7 +184,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::comparison::spoiled::Spoiled;
+    use crate::comparison::{contestant, spoiled::Spoiled};
 
     fn cost(pass: u64, token: u64) -> SimCost {
         SimCost { pass: Duration::from_micros(pass), token: Duration::from_micros(token) }
@@ -214,7 +214,7 @@ mod tests {
             tokens: (first..first + 30).map(|token| token * 5 % 32).collect(),
         };
         let contestants =
-            Contestant::list(&[2, 4], &["fixed:4@ngram", "chain+fixed:3", "speckv"], true).expect("known");
+            contestant::list(&[2, 4], &["fixed:4@ngram", "chain+fixed:3", "speckv"], true).expect("known");
         let rules = Rules { max_tokens: 50, rounds, seed: 1, end_tokens: vec![], cold_draft };
         let mut blocks = 0;
         let race = race(

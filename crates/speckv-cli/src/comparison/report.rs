@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use speckv::controller::Drafting;
 
 use super::{
     Contestant, Sample, Text,
@@ -208,7 +209,7 @@ impl Table<'_> {
         }
         let part = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
         let share = |seconds: f64| if total > 0.0 { seconds / total } else { 0.0 };
-        let reads = index > 0 && contestant.drafting != super::Drafting::Ngram;
+        let reads = index > 0 && contestant.drafting != Drafting::Ngram;
         let tasks = self.tasks().into_iter().map(|task| {
             let row = TaskRow {
                 prompts: self.cells(index, Some(task), false).len(),
@@ -293,12 +294,12 @@ pub(super) mod tests {
     use speckv::{engine::Totals, record::Times};
 
     use super::*;
-    use crate::calibration::Costs;
+    use crate::{calibration::Costs, comparison::contestant};
 
     pub(in super::super) fn report() -> Report {
         let names = ["off", "fixed:2", "fixed:4", "ema", "speckv"];
         let contestants: Vec<Contestant> =
-            names.iter().map(|name| Contestant::parse(name, true).expect("known")).collect();
+            names.iter().map(|name| contestant::parse(name, true).expect("known")).collect();
         let text = |id: &str, task: &str| Text { id: id.into(), task: task.into(), tokens: vec![] };
         let texts = [text("code-01", "code"), text("chat-01", "chat"), text("chat-02", "chat")];
         // Milliseconds for 100 tokens, [contestant][prompt].

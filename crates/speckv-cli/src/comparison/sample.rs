@@ -85,6 +85,7 @@ mod tests {
     use speckv_lab::columns;
 
     use super::*;
+    use crate::comparison::contestant;
 
     #[test]
     fn both_files_have_the_same_values() {
@@ -101,7 +102,7 @@ mod tests {
         };
         assert_eq!(sample.tail().tokens, 2.0);
         let texts = [Text { id: "code-01".into(), task: "code".into(), tokens: Vec::new() }];
-        let contestants = Contestant::list(&[], &["speckv"], true).expect("a contestant");
+        let contestants = contestant::list(&[], &["speckv"], true).expect("a contestant");
         let name = contestants.iter().position(|contestant| contestant.name == "speckv").expect("speckv");
         let sample = Sample { contestant: name, ..sample };
         let table = Sample::columns(&[sample], &texts, &contestants);

@@ -18,9 +18,7 @@ impl Origin<'_> {
     /// A value that a flag would not take.
     pub fn wrong(self, key: &str, message: &str) -> Failure {
         let path = self.0.map_or_else(|| "the settings file".into(), |path| path.display().to_string());
-        let (message, hint) = message.split_once("\nhint: ").unwrap_or((message, ""));
-        let hint = if hint.is_empty() { "`speckv serve --help` shows every option and its range" } else { hint };
-        Failure::usage(format!("{path}: {key}: {message}"), hint)
+        Failure::told(message, "`speckv serve --help` shows every option and its range").about(format!("{path}: {key}"))
     }
 
     /// A value that the flag's parser reads.

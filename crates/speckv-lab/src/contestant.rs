@@ -1,0 +1,50 @@
+//! A controller with who drafts for it.
+
+use speckv::controller::{Controller, ControllerKind, ControllerParts, ControllerSpec, Drafting};
+
+/// One setting that is measured or replayed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contestant {
+    /// Which controller.
+    pub spec: ControllerSpec,
+    /// Who drafts for it.
+    pub drafting: Drafting,
+    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its natural one.
+    pub name: String,
+}
+
+impl Contestant {
+    /// A controller and who drafts for it.
+    #[must_use]
+    pub fn new(spec: ControllerSpec, drafting: Drafting, has_model: bool) -> Self {
+        let is_off = !spec.chain && spec.kind == ControllerKind::Off;
+        let natural = Drafting::natural(&spec, has_model) == drafting || is_off;
+        let name = if natural { spec.to_string() } else { format!("{spec}@{}", drafting.name()) };
+        Contestant { spec, drafting, name }
+    }
+
+    /// A controller with everybody who may draft for it.
+    #[must_use]
+    pub fn natural(spec: ControllerSpec, has_model: bool) -> Self {
+        Contestant::new(spec, Drafting::natural(&spec, has_model), has_model)
+    }
+
+    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed gamma in hindsight.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        !self.spec.chain && matches!(self.spec.kind, ControllerKind::Fixed(_)) && !self.name.contains('@')
+    }
+
+    /// Whether it is somebody else's rule.
+    #[must_use]
+    pub fn is_rival(&self) -> bool {
+        use ControllerKind::{Fixed, Off, Speckv};
+        self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv)
+    }
+
+    /// A fresh controller that sees what this contestant may see.
+    #[must_use]
+    pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
+        self.drafting.restrict(self.spec.build(parts))
+    }
+}
