@@ -130,6 +130,15 @@ impl StepRecord {
         self.outcome.ended || self.is_short()
     }
 
+    /// Whether its sequence counts as drafting with the model until its next step is decided: it did so in this one, or would have if the draft had
+    /// not been reading. Who begins counts, for the first two steps: if all who begin together thought that they drafted alone, nobody would, and in the
+    /// first step many do not yet, so that nobody waits for the first token while a draft reads.
+    #[must_use]
+    pub fn expects_drafting(&self) -> bool {
+        let Before { step, plan, .. } = &self.before;
+        *step == 0 || (plan.source == Source::Model && plan.gamma > 0)
+    }
+
     /// The plan went further than budget and context, and the draft went as far as these.
     fn is_short(&self) -> bool {
         let (plan, limit) = (self.before.plan.gamma, self.before.gamma_limit);

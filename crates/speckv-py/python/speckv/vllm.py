@@ -156,10 +156,6 @@ class Ranks:
         return [row[1 : 1 + row[0]] for row in message.tolist()]
 
 
-# Passes of up to so many tokens count from the second of their size on.
-SMALL = 128
-
-
 class Engine:
     """Everything that the deciding rank knows. The clock is an argument, so that tests have their own."""
 
@@ -174,7 +170,6 @@ class Engine:
     ) -> None:
         self.drafts = drafts
         self.curve = PassCurve()
-        self._sizes: set[int] = set()
         self.last: dict[str, Any] = {}
         self._controller = controller
         self._cap, self._max_length, self._clock = cap, max_length, clock
@@ -261,14 +256,11 @@ class Engine:
     def _learn_time(self, rows: list[Row[Draft]], tokens: int, called: float) -> float | None:
         """Takes in how long the last pass took, if it was one of decoding alone: every row continues a request of the last call and no prompt was
         read. Then the engine cannot have idled either: it had these requests to go on with. `tokens` are those of the pass; graphs are padded
-        to certain sizes, and the padding takes time like any other token. The first small pass of a size is set aside: engines compile and
-        allocate in it, and a single pass that took five times as long would end drafting for a text."""
+        to certain sizes, and the padding takes time like any other token."""
         if self._returned is None or not rows or not all(row.sampled and row.continues for row in rows):
             return None
         seconds = called - self._returned
-        if tokens in self._sizes or tokens > SMALL:
-            self.curve.observe(tokens, seconds)
-        self._sizes.add(tokens)
+        self.curve.observe(tokens, seconds)
         return seconds
 
     def _finish_step(self, row: Row[Draft]) -> int | None:

@@ -118,7 +118,7 @@ impl Drafter {
             tokens,
             end_tokens,
             verified_before: 0,
-            drafts: self.has_model,
+            drafts: true, // who begins counts
             times: Times::default(),
         };
         Ok(DraftSequence { inner: Arc::clone(&self.inner), text: Arc::new(Mutex::new(text)), controller })

@@ -80,7 +80,7 @@ impl Inner {
         self.work.controllers += start.elapsed();
         text.times = Times::default();
         let drafts = plan.gamma > 0 && plan.source == Source::Model;
-        text.drafts = drafts || stepper.steps() == 0;
+        text.drafts = drafts;
         if drafts && draft_behind > READ_ALONG {
             let left = draft_behind.saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
             let start = Instant::now();

@@ -27,7 +27,7 @@ pub(super) struct Text {
     pub(super) tokens: Vec<Token>, // committed ones; inside `propose` the kept draft behind them
     pub(super) end_tokens: Vec<Token>,
     pub(super) verified_before: usize,
-    pub(super) drafts: bool, // with the model in the step before, or has had no more than one
+    pub(super) drafts: bool, // with the model: in the step under way, else as its record expects
     pub(super) times: Times,
 }
 
@@ -139,7 +139,7 @@ impl DraftSequence {
             drop(stepper);
             text.tokens.extend_from_slice(&record.tokens);
             text.verified_before = record.outcome.verified;
-            text.drafts = text.drafts && !record.drafted.is_empty();
+            text.drafts = record.expects_drafting();
             let held = text.tokens.len() - 1;
             inner.drafter.truncate(text.slot()?, held);
             Ok(StepRecord(record))

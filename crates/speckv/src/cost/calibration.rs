@@ -47,6 +47,14 @@ pub enum CostError {
         /// The number.
         got: f64,
     },
+    /// A kept pass has a number that comes after the last pass.
+    #[error("expected one of {passes} passes, got pass number {got}, counted from 0")]
+    NotAPass {
+        /// The number.
+        got: u64,
+        /// Passes in all.
+        passes: u64,
+    },
 }
 
 pub(super) struct Fitted {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Clock, FinishReason, Sequence, reading::drafts_with_model, sequence::StepState};
+use super::{Clock, FinishReason, Sequence, sequence::StepState};
 use crate::{
     controller::Verdict,
     draft::{Ask, Proposal},
@@ -23,9 +23,7 @@ impl<M: LanguageModel> Sequence<M> {
         if !step.active {
             return;
         }
-        // Who begins is taken to draft: if all who begin together thought that they drafted alone, nobody would. In the first step many do not yet,
-        // so that nobody waits for the first token while a draft reads.
-        step.drafts = self.steps <= 1 || drafts_with_model(&self.record);
+        step.drafts = self.record.expects_drafting();
         step.verified_before = self.record.outcome.verified;
         step.generated_before = self.generated;
         step.unread = 0;

@@ -4,7 +4,7 @@ use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
     model::{Cache, LanguageModel},
-    record::{Source, StepRecord},
+    record::StepRecord,
     sampling::{Chain, Randomness},
 };
 
@@ -145,9 +145,4 @@ impl<M: LanguageModel> Engine<M> {
             }
         }
     }
-}
-
-/// Whether the last step drafted with the model, or would have if the draft had not been reading.
-pub(super) fn drafts_with_model(record: &StepRecord) -> bool {
-    record.before.plan.source == Source::Model && record.before.plan.gamma > 0
 }

@@ -7,9 +7,14 @@ use super::{Affine, CostError, CostModel, MEASURED_ROWS, Online, Parts};
 /// t(n), the seconds of a pass over n rows, learned from whatever passes are made, from one row to a hundred thousand.
 ///
 /// Passes are sorted into classes of similar size: each size alone up to 16, then steps of an eighth of the power of two below. A class keeps its last
-/// `window` passes and counts as their median, so that stalls and compilations do no harm. The medians are made to rise with the rows (least
-/// squares, weighted by passes); between classes the curve is straight; below the first class and beyond the last one it has the shape of a prior.
-/// The same passes in the same order make the same curve.
+/// `window` passes and counts as their median, so that stalls and compilations do no harm.
+///
+/// A class with fewer than [`SURE`](PassCurve::SURE) passes, or without one among the last [`STALE`](PassCurve::STALE), is *unsure*: it counts for no more than the
+/// nearest sure class below says by the prior's shape. So no size is given up for one slow pass, as the first of a size often is, nor for good: whoever
+/// chooses sizes by this curve tries it again, for a few passes in a thousand, and a class that is tried again forgets what it was.
+///
+/// The classes are then made to rise with the rows (least squares, weighted by passes); between them the curve is straight; below the first and beyond the
+/// last it has the shape of a prior. The same passes in the same order make the same curve.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct PassCurve {
@@ -19,8 +24,11 @@ pub struct PassCurve {
     passes: u64,
 }
 
-/// The last passes of a class, as (rows, seconds).
-type Class = VecDeque<(usize, f64)>;
+/// The last passes of a class.
+type Class = VecDeque<Pass>;
+
+/// One pass: rows, seconds, and which of all passes it was, from 0.
+type Pass = (usize, f64, u64);
 
 /// What is kept on disk.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -29,7 +37,7 @@ struct Kept {
     window: usize,
     passes: u64,
     /// The last passes of all classes, each class in its order.
-    kept: Vec<(usize, f64)>,
+    kept: Vec<Pass>,
 }
 
 /// A class with passes.
@@ -41,6 +49,8 @@ pub struct PassPoint {
     pub seconds: f64,
     /// Passes in the window.
     pub passes: usize,
+    /// Whether they are enough, and the last of them is recent.
+    pub sure: bool,
 }
 
 /// Most passes that a class keeps.
@@ -49,6 +59,10 @@ const LONGEST_WINDOW: usize = 1000;
 impl PassCurve {
     /// Passes per class that count unless said otherwise.
     pub const WINDOW: usize = 15;
+    /// Fewest passes of a class that can contradict the classes below it: of three, one may stall.
+    pub const SURE: usize = 3;
+    /// After so many passes of other classes, what a class cost is hearsay.
+    pub const STALE: u64 = 1000;
 
     /// A curve before any pass: that of `prior`. `window` is brought into 1 to 1000.
     #[must_use]
@@ -62,10 +76,13 @@ impl PassCurve {
             return;
         }
         let class = self.classes.entry(class_of(rows)).or_default();
+        if class.back().is_some_and(|&(_, _, last)| is_stale(last, self.passes)) {
+            class.clear();
+        }
         if class.len() == self.window {
             class.pop_front();
         }
-        class.push_back((rows, seconds));
+        class.push_back((rows, seconds, self.passes));
         self.passes += 1;
     }
 
@@ -81,21 +98,42 @@ impl PassCurve {
         self.passes
     }
 
-    /// The classes with passes, ascending, before they are made to rise.
+    /// The classes with passes, ascending, as they were measured.
     #[must_use]
     pub fn points(&self) -> Vec<PassPoint> {
         let point = |class: &Class| {
             let mut seconds: Vec<f64> = class.iter().map(|pass| pass.1).collect();
             let rows = class.iter().map(|pass| pass.0 as f64).sum::<f64>() / class.len() as f64;
-            PassPoint { rows, seconds: super::calibration::median(&mut seconds), passes: class.len() }
+            let recent = class.back().is_some_and(|&(_, _, last)| !is_stale(last, self.passes));
+            let enough = class.len() >= PassCurve::SURE.min(self.window);
+            PassPoint {
+                rows,
+                seconds: super::calibration::median(&mut seconds),
+                passes: class.len(),
+                sure: enough && recent,
+            }
         };
         self.classes.values().map(point).collect()
+    }
+
+    /// The points as they count: unsure ones bounded by the sure one below, then all made to rise.
+    fn counted(&self) -> Vec<PassPoint> {
+        let mut points = self.points();
+        let mut below: Option<PassPoint> = None;
+        for point in &mut points {
+            if point.sure {
+                below = Some(*point);
+            } else if let Some(sure) = below {
+                point.seconds = point.seconds.min(self.shaped(&sure, point.rows));
+            }
+        }
+        rising(points)
     }
 
     /// t(rows) in seconds; never falls with the rows.
     #[must_use]
     pub fn seconds(&self, rows: usize) -> f64 {
-        self.at(&rising(self.points()), rows)
+        self.at(&self.counted(), rows)
     }
 
     /// A cost model with this curve for verification, and everything else from `base`.
@@ -103,7 +141,7 @@ impl PassCurve {
     /// # Errors
     /// [`CostError::NotATime`] where `base` and the passes are so far apart that a time overflows.
     pub fn costs(&self, base: &CostModel) -> Result<CostModel, CostError> {
-        let points = rising(self.points());
+        let points = self.counted();
         let verify =
             std::array::from_fn(|index| Affine { seconds: self.at(&points, index + 1), per_context_token: 0.0 });
         let mut tail: Vec<(usize, f64)> = Vec::new();
@@ -131,19 +169,33 @@ impl PassCurve {
         CostModel::try_from(parts)
     }
 
+    fn prior_seconds(&self, rows: f64) -> f64 {
+        self.prior.verify_seconds(rows.round() as usize, 0)
+    }
+
+    /// What `point` says of `rows` by the prior's shape.
+    fn shaped(&self, point: &PassPoint, rows: f64) -> f64 {
+        point.seconds * self.prior_seconds(rows) / self.prior_seconds(point.rows)
+    }
+
     fn at(&self, points: &[PassPoint], rows: usize) -> f64 {
-        let prior = |rows: f64| self.prior.verify_seconds(rows.round() as usize, 0);
-        let scaled = |point: &PassPoint| point.seconds * prior(rows as f64) / prior(point.rows);
         let here = rows.max(1) as f64;
         match points.iter().position(|point| point.rows >= here) {
-            None => points.last().map_or_else(|| prior(here), |last| scaled(last).max(last.seconds)),
-            Some(0) => scaled(&points[0]).min(points[0].seconds),
+            None => {
+                points.last().map_or_else(|| self.prior_seconds(here), |last| self.shaped(last, here).max(last.seconds))
+            }
+            Some(0) => self.shaped(&points[0], here).min(points[0].seconds),
             Some(index) => {
                 let (from, to) = (points[index - 1], points[index]);
                 from.seconds + (to.seconds - from.seconds) * (here - from.rows) / (to.rows - from.rows)
             }
         }
     }
+}
+
+/// Whether pass number `last` is so long ago, after `passes` passes, that what it took may no longer hold.
+fn is_stale(last: u64, passes: u64) -> bool {
+    passes - last > PassCurve::STALE
 }
 
 /// Number of the class: 1 to 16 rows each alone, then eight classes per power of two.
@@ -180,11 +232,18 @@ impl TryFrom<Kept> for PassCurve {
 
     fn try_from(kept: Kept) -> Result<Self, CostError> {
         let mut curve = PassCurve::new(kept.prior, kept.window);
-        for (rows, seconds) in kept.kept {
+        for pass @ (rows, seconds, number) in kept.kept {
             if rows == 0 || !(seconds.is_finite() && seconds > 0.0) {
                 return Err(CostError::NotATime { got: seconds });
             }
-            curve.observe(rows, seconds);
+            if number >= kept.passes {
+                return Err(CostError::NotAPass { got: number, passes: kept.passes });
+            }
+            let class = curve.classes.entry(class_of(rows)).or_default();
+            class.push_back(pass);
+            if class.len() > curve.window {
+                class.pop_front();
+            }
         }
         curve.passes = kept.passes;
         Ok(curve)
@@ -199,111 +258,4 @@ impl From<PassCurve> for Kept {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cost::SharedPass;
-
-    fn curve(passes: impl IntoIterator<Item = (usize, f64)>) -> PassCurve {
-        let mut curve = PassCurve::new(CostModel::uncalibrated(), PassCurve::WINDOW);
-        passes.into_iter().for_each(|(rows, seconds)| curve.observe(rows, seconds));
-        curve
-    }
-
-    #[test]
-    fn classes_are_in_order_and_hold_at_most_an_eighth() {
-        for rows in 1..100_000_usize {
-            let (here, next) = (class_of(rows), class_of(rows + 1));
-            assert!(next == here || next == here + 1, "{rows}: {here}, {next}");
-        }
-        for class in 1..class_of(100_000) {
-            let members: Vec<usize> = (1..100_001).filter(|&rows| class_of(rows) == class).collect();
-            let (first, last) = (members[0], members[members.len() - 1]);
-            assert!(last == first || (last - first) as f64 <= first as f64 / 8.0, "class {class}: {first} to {last}");
-        }
-    }
-
-    #[test]
-    fn before_any_pass_the_curve_is_the_priors() {
-        let prior = CostModel::uncalibrated();
-        for rows in [1, 2, 17, 40] {
-            assert_eq!(curve([]).seconds(rows), prior.verify_seconds(rows, 0));
-        }
-    }
-
-    #[test]
-    fn between_classes_it_is_straight_and_outside_it_has_the_priors_shape() {
-        let curve = curve([(2, 0.020), (6, 0.028), (100, 0.1)]);
-        assert!((curve.seconds(4) - 0.024).abs() < 1e-12);
-        // The prior's t(n) is proportional to 1 + 0.12 (n - 1): t(1) = 0.020 / 1.12, t(200) = 0.1 (1 + 0.12 * 199) / (1 + 0.12 * 99)
-        assert!((curve.seconds(1) - 0.020 / 1.12).abs() < 1e-12);
-        assert!((curve.seconds(200) - 0.1 * 24.88 / 12.88).abs() < 1e-9);
-        assert_eq!(curve.seconds(0), curve.seconds(1));
-    }
-
-    #[test]
-    fn a_stall_moves_nothing_and_old_passes_are_forgotten() {
-        let mut learned = curve((0..15).map(|_| (8, 0.030)));
-        learned.observe(8, 9.0);
-        assert_eq!(learned.seconds(8), 0.030);
-        for _ in 0..15 {
-            learned.observe(8, 0.045);
-        }
-        assert_eq!(learned.seconds(8), 0.045);
-        let before = learned.clone();
-        [(0, 1.0), (8, 0.0), (8, f64::NAN), (8, -1.0)]
-            .iter()
-            .for_each(|&(rows, seconds)| learned.observe(rows, seconds));
-        assert_eq!(learned, before);
-    }
-
-    #[test]
-    fn it_never_falls_with_the_rows_whatever_was_measured() {
-        let mut state = 7_u64;
-        let mut learned = curve([]);
-        for _ in 0..400 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let rows = 1 + (state >> 33) as usize % 300;
-            learned.observe(rows, 0.01 + ((state >> 20) % 1000) as f64 * 1e-4);
-        }
-        let costs = learned.costs(&CostModel::uncalibrated()).expect("times");
-        for rows in 1..900 {
-            assert!(learned.seconds(rows + 1) >= learned.seconds(rows) - 1e-12, "{rows}");
-            assert!(
-                costs.verify_seconds(rows + 1, 0) >= costs.verify_seconds(rows, 0) - 1e-12,
-                "{rows} in the cost model"
-            );
-        }
-    }
-
-    #[test]
-    fn the_cost_model_has_the_curve_at_any_number_of_rows_and_the_rest_of_its_base() {
-        let learned = curve((1..200).map(|rows| (rows, 0.040 + 0.0005 * rows as f64)));
-        let base = CostModel::uncalibrated();
-        let costs = learned.costs(&base).expect("times");
-        for rows in [1, 5, 17, 18, 31, 64, 100, 180] {
-            let expected = 0.040 + 0.0005 * rows as f64;
-            let got = costs.verify_seconds(rows, 0);
-            assert!((got / expected - 1.0).abs() < 0.01, "{rows} rows: {got} instead of {expected}");
-        }
-        assert_eq!(costs.draft_seconds(500), base.draft_seconds(500));
-        assert_eq!(costs.catch_up_seconds(3), base.catch_up_seconds(3));
-        // 64 sequences: one more row costs its 0.5 ms, and a share of the pass is t(64) / 64.
-        let crowd = SharedPass::crowd(64, 0);
-        let one_more = costs.shared_verify_seconds(2, 0, crowd) - costs.shared_plain_seconds(0, crowd);
-        assert!((one_more - 0.0005).abs() < 5e-5, "{one_more}");
-        let text = serde_json::to_string(&costs).expect("JSON");
-        let back: CostModel = serde_json::from_str(&text).expect("a model"); // JSON rounds the last digit
-        assert!((back.verify_seconds(130, 0) / costs.verify_seconds(130, 0) - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn it_comes_back_from_json_and_nonsense_does_not() {
-        let learned = curve([(1, 0.25), (40, 0.75), (1, 0.5)]);
-        let text = serde_json::to_string(&learned).expect("JSON");
-        let back: PassCurve = serde_json::from_str(&text).expect("a curve");
-        assert_eq!((back.points(), back.passes()), (learned.points(), 3));
-        for wrong in [text.replace("0.75", "-1"), text.replace("[40,", "[0,"), "{}".into()] {
-            assert!(serde_json::from_str::<PassCurve>(&wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;
