@@ -193,8 +193,8 @@ pub fn resolve(
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,
-        paper: models.paper_weights.as_deref().map(paper_weights::read).transpose()?,
-        predictor: predictor_weights::read(models.predictor.as_deref())?,
+        paper: models.predictors.paper_weights.as_deref().map(paper_weights::read).transpose()?,
+        predictor: predictor_weights::read(models.predictors.predictor.as_deref())?,
         recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,

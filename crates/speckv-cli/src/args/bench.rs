@@ -97,6 +97,7 @@ pub struct ComparisonOptions {
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
+    // These two are those of `PredictorOptions`: a flattened struct in here would empty the group that `--curve` and `--saved` refuse.
     /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,

@@ -26,12 +26,9 @@ pub struct ModelOptions {
     /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
-    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
-    #[arg(long, value_name = "FILE")]
-    pub paper_weights: Option<PathBuf>,
-    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
-    #[arg(long, value_name = "FILE|shipped|prior")]
-    pub predictor: Option<String>,
+    /// Whose weights the controllers' predictors have.
+    #[command(flatten)]
+    pub predictors: PredictorOptions,
     /// Measure again what passes cost on this machine
     #[arg(long)]
     pub recalibrate: bool,
@@ -50,6 +47,17 @@ pub struct ModelOptions {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+}
+
+/// Whose weights the predictors have that controllers decide by.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PredictorOptions {
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    #[arg(long, value_name = "FILE")]
+    pub paper_weights: Option<PathBuf>,
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    #[arg(long, value_name = "FILE|shipped|prior")]
+    pub predictor: Option<String>,
 }
 
 /// How keys and values are stored, the target's and the draft's.

@@ -7,7 +7,7 @@ use speckv_lab::workload::Split;
 
 use super::{
     bench::ComparisonOptions,
-    common::{CacheOptions, WeightOptions, compression},
+    common::{CacheOptions, PredictorOptions, WeightOptions, compression},
     values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
 };
 
@@ -151,12 +151,9 @@ pub struct ReplayArgs {
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
     #[arg(long, value_name = "FILE|trace", default_value = "trace")]
     pub cost: String,
-    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
-    #[arg(long, value_name = "FILE")]
-    pub paper_weights: Option<PathBuf>,
-    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
-    #[arg(long, value_name = "FILE|shipped|prior")]
-    pub predictor: Option<String>,
+    /// Whose weights the controllers' predictors have.
+    #[command(flatten)]
+    pub predictors: PredictorOptions,
     /// Prompts of this split: train, test or all.
     #[arg(long, value_name = "SPLIT", default_value = "all")]
     pub split: SplitChoice,

@@ -13,7 +13,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
-pub use common::{CacheOptions, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
+pub use common::{CacheOptions, DraftWeightOptions, ModelOptions, PredictorOptions, SamplingOptions, WeightOptions};
 pub use export::{ExportArgs, Shares};
 pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
 pub use perplexity::PerplexityArgs;
@@ -202,9 +202,9 @@ pub struct IdentityArgs {
     /// Controllers to compare with plain decoding: names as for --controller, or `all`.
     #[arg(long, value_name = "LIST", default_value = "speckv", value_parser = controller_list)]
     pub controllers: ControllerList,
-    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
-    #[arg(long, value_name = "FILE|shipped|prior")]
-    pub predictor: Option<String>,
+    /// Whose weights the controllers' predictors have.
+    #[command(flatten)]
+    pub predictors: PredictorOptions,
     /// Numbers of threads to try.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2", value_parser = threads())]
     pub threads_list: Vec<usize>,

@@ -44,7 +44,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let folder = RunFolder::open(&args.trace).map_err(|error| folder_failure(&error))?;
     let run = folder.run();
     let cost = cost(&args.cost, run)?;
-    let Weights { predictor, name: predictor_name } = predictor_weights::read(args.predictor.as_deref())?
+    let Weights { predictor, name: predictor_name } = predictor_weights::read(args.predictors.predictor.as_deref())?
         .of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
     let traces: Vec<Trace> = folder
         .load()
@@ -63,7 +63,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         cost: cost.clone(),
         predictor: Some(predictor),
         facts: run.settings.facts(),
-        paper: args.paper_weights.as_deref().map(paper_weights::read).transpose()?,
+        paper: args.predictors.paper_weights.as_deref().map(paper_weights::read).transpose()?,
         ..ControllerParts::default()
     };
     let comparison = compare(&contestants, &parts, &traces, &cost, gamma_max).map_err(|error| {

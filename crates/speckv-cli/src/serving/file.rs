@@ -79,8 +79,8 @@ pub fn under(models: &mut ModelOptions, given: &Given, file: &FileSettings, orig
     models.gamma = origin.count("gamma", models.gamma, file.gamma, 1, controllers::MAX_GAMMA as u64)?;
     models.ctx = origin.count("ctx", models.ctx, file.ctx, 2, 16_777_216)?;
     models.threads = origin.count("threads", models.threads, file.threads, 1, 1024)?;
-    models.paper_weights = models.paper_weights.take().or_else(|| file.paper_weights.clone());
-    models.predictor = models.predictor.take().or_else(|| text(&file.predictor));
+    models.predictors.paper_weights = models.predictors.paper_weights.take().or_else(|| file.paper_weights.clone());
+    models.predictors.predictor = models.predictors.predictor.take().or_else(|| text(&file.predictor));
     // A switch has no way to be given as off.
     models.no_lookup |= file.no_lookup.unwrap_or(false);
     models.recalibrate |= file.recalibrate.unwrap_or(false);

@@ -234,8 +234,8 @@ mod tests {
         };
         assert_eq!((told(&models).as_str(), models.weights.draft.draft_head), ("q8_0 int8 asis", DraftHead::Whole));
         assert!(models.no_lookup && models.recalibrate);
-        assert_eq!(models.paper_weights.as_deref(), Some(Path::new("w.npz")));
-        assert_eq!(models.predictor.as_deref(), Some("prior"));
+        assert_eq!(models.predictors.paper_weights.as_deref(), Some(Path::new("w.npz")));
+        assert_eq!(models.predictors.predictor.as_deref(), Some("prior"));
         let words =
             ["--kv", "f16", "--compression", "asis", "--draft-compression", "compact", "--draft-head", "100352"];
         let (_, models) = resolved(&[&["--config", &config][..], &words].concat()).expect("settings");
