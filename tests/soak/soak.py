@@ -32,7 +32,6 @@ PROMPTS = [
 
 
 LONG = 400  # tokens of an answer whose stream fills the buffers of a socket, times sixteen
-LONGEST = 520  # tokens, more than any text of the run
 HEADER_TIMEOUT = 30  # seconds: the server's, for a head and for a body
 LONG_RUN = 600  # seconds: from here on the slope of the memory is judged
 STALLED = 150  # seconds: to fill the buffers, and then more than the server waits for somebody to read
@@ -194,9 +193,14 @@ class Soak:
 
     def fill(self):
         """Brings the server to where its memory is largest, so that what was given to it and not touched yet is no leak: every sequence in memory
-        holds a text that is longer than all later ones, and in one pass as many answers as run together verify long drafts."""
+        holds a text that fills its context, and in one pass as many answers as run together verify long drafts.
+
+        A shorter text is not enough. Keys and values of a sequence begin and end in the middle of a huge page, and there only what is written
+        becomes resident, until the system puts such a place together to one huge page, untouched rest and all: 1.5 MB each, a sweep over all
+        sequences takes it some twelve minutes, and the server would seem to grow by what it has accounted for."""
         dice = random.Random(self.options.seed)
-        unlike = [[dice.randrange(1000, 20000) for _ in range(LONGEST)] for _ in range(self.options.sequences)]
+        length = self.options.context - 1
+        unlike = [[dice.randrange(1000, 20000) for _ in range(length)] for _ in range(self.options.sequences)]
         together(self.client, [request(prompt, 1) for prompt in unlike], self.options.parallel)
         song = " ".join(f"{number} green bottles hanging on the wall," for number in range(99, 89, -1))
         verse = request(f"{song} {song} {song}", 70, speculation={"controller": "fixed", "gamma": 64, "draft": "ngram"}, ignore_eos=True)
@@ -429,6 +433,7 @@ def main():
     parser.add_argument("--clients", type=int, default=12, help="at a time [%(default)s]")
     parser.add_argument("--tokens", type=int, default=24, help="of ordinary answers [%(default)s]")
     parser.add_argument("--sequences", type=int, default=24, help="that the server keeps in memory: those that run and those that rest [%(default)s]")
+    parser.add_argument("--context", type=int, default=2048, help="of the server, in tokens [%(default)s]")
     parser.add_argument("--parallel", type=int, default=8, help="answers that the server makes together [%(default)s]")
     parser.add_argument("--allowance", type=float, default=4, help="megabytes that memory may grow in 1800 s, judged in runs of ten minutes and more [%(default)s]")
     parser.add_argument("--jump", type=float, default=24, help="megabytes that the last third may be above the middle third [%(default)s]")

@@ -44,6 +44,7 @@ const REQUEST_THREADS: usize = 2;
 const TEXT_THREADS: usize = 8;
 
 pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
+    speckv_cpu::memory::share_heap(); // before there is a second thread
     let (settings, mut models) = serving::resolve(args)?;
     log(settings.log_format, printer)?;
     let json = settings.log_format == LogFormat::Json;

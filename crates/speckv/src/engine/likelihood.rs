@@ -11,12 +11,12 @@ pub struct Likelihood {
     pub top: Vec<(Token, f32)>,
 }
 
-/// Likelihoods of the last step's tokens, if somebody wants them.
+/// Likelihoods of the last step's tokens, if somebody wants them. The logits of the position at hand, `raw`, are the engine's: a row for each
+/// sequence that was ever asked would stay as long as the sequence rests.
 #[derive(Debug, Default)]
 pub(super) struct Likelihoods {
     wanted: Option<usize>,
     positions: Vec<Likelihood>, // one per token decided in the step
-    raw: Vec<f32>,              // logits of the position at hand, [vocab]
 }
 
 impl Likelihoods {
@@ -33,18 +33,18 @@ impl Likelihoods {
         &self.positions
     }
 
-    /// Keeps the logits of a position before the sampling chain changes them.
-    pub fn look(&mut self, logits: &[f32]) {
+    /// Keeps the logits of a position in `raw`, [vocab], before the sampling chain changes them.
+    pub fn look(&self, logits: &[f32], raw: &mut Vec<f32>) {
         if self.wanted.is_some() {
-            self.raw.clear();
-            self.raw.extend_from_slice(logits);
+            raw.clear();
+            raw.extend_from_slice(logits);
         }
     }
 
     /// The position that was looked at became `token`.
-    pub fn decided(&mut self, token: Token) {
+    pub fn decided(&mut self, token: Token, raw: &[f32]) {
         let Some(top) = self.wanted else { return };
-        self.positions.push(likelihood(&self.raw, token, top));
+        self.positions.push(likelihood(raw, token, top));
     }
 }
 

@@ -80,12 +80,17 @@ impl<M: LanguageModel> Sequence<M> {
             verdict == Verdict::Continue && self.step.kept < self.step.budget && !self.ends_with(token);
     }
 
-    pub(super) fn accept_greedy(&mut self, logits: &mut Logits, first_row: usize) -> Result<(), LogitsError> {
+    pub(super) fn accept_greedy(
+        &mut self,
+        logits: &mut Logits,
+        first_row: usize,
+        raw: &mut Vec<f32>,
+    ) -> Result<(), LogitsError> {
         for position in 0..=self.step.kept {
             let end = self.step.committed + position;
-            self.likelihoods.look(logits.row(first_row + position));
+            self.likelihoods.look(logits.row(first_row + position), raw);
             let token = self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
-            self.likelihoods.decided(token);
+            self.likelihoods.decided(token, raw);
             if position == self.step.kept || token != self.tokens[end] {
                 self.follow_with(token);
                 return Ok(());
@@ -102,16 +107,17 @@ impl<M: LanguageModel> Sequence<M> {
         &mut self,
         logits: &mut Logits,
         first_row: usize,
+        raw: &mut Vec<f32>,
         p: &mut Distribution,
         rest: &mut Distribution,
     ) -> Result<(), LogitsError> {
         for position in 0..=self.step.kept {
             let end = self.step.committed + position;
-            self.likelihoods.look(logits.row(first_row + position));
+            self.likelihoods.look(logits.row(first_row + position), raw);
             self.chain.fill(logits.row_mut(first_row + position), &self.tokens[..end], p)?;
             if position == self.step.kept {
                 let token = p.draw(self.randomness.uniform());
-                self.likelihoods.decided(token);
+                self.likelihoods.decided(token, raw);
                 self.follow_with(token);
                 return Ok(());
             }
@@ -119,11 +125,11 @@ impl<M: LanguageModel> Sequence<M> {
             let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
             match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
                 Verified::Accepted => {
-                    self.likelihoods.decided(drafted);
+                    self.likelihoods.decided(drafted, raw);
                     self.step.accepted += 1;
                 }
                 Verified::Recovered { token, rest_was_empty } => {
-                    self.likelihoods.decided(token);
+                    self.likelihoods.decided(token, raw);
                     self.step.rest_was_empty = rest_was_empty;
                     self.follow_with(token);
                     return Ok(());

@@ -29,6 +29,7 @@ pub struct Engine<M: LanguageModel> {
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
     pub(super) logits: Logits,
+    raw: Vec<f32>, // one row of them, before the sampling chain changes it, [vocab]
     pub(super) last_pass: Pass,
     max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
@@ -47,6 +48,7 @@ impl<M: LanguageModel> Engine<M> {
             drafter,
             clock: Clock::system(),
             logits: Logits::new(),
+            raw: Vec::new(),
             last_pass: Pass::default(),
             max_gamma: MAX_GAMMA,
             asks: Vec::new(),
@@ -269,10 +271,11 @@ impl<M: LanguageModel> Engine<M> {
         let mut first_row = 0;
         for (index, sequence) in sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active) {
             let rows = sequence.step.kept + 1;
+            let (logits, raw) = (&mut self.logits, &mut self.raw);
             let accepted = if sequence.chain.is_greedy() {
-                sequence.accept_greedy(&mut self.logits, first_row)
+                sequence.accept_greedy(logits, first_row, raw)
             } else {
-                sequence.accept_sampled(&mut self.logits, first_row, &mut self.target_distribution, &mut self.rest)
+                sequence.accept_sampled(logits, first_row, raw, &mut self.target_distribution, &mut self.rest)
             };
             accepted.map_err(|source| EngineError::Logits {
                 sequence: index,
