@@ -96,7 +96,7 @@ def request(prompt, tokens, **more):
 
 
 def completion(client, prompt, tokens, **more):
-    """A greedy completion's text; None where the queue was full."""
+    """A completion's text, greedy unless told otherwise; None where the queue was full."""
     status, text = client.ask("/v1/completions", json.dumps(request(prompt, tokens, **more)).encode())
     if status == 429:
         check_error(status, text)
@@ -204,7 +204,8 @@ class Soak:
         together(self.client, [request(prompt, 1) for prompt in unlike], self.options.parallel)
         song = " ".join(f"{number} green bottles hanging on the wall," for number in range(99, 89, -1))
         verse = request(f"{song} {song} {song}", 70, speculation={"controller": "fixed", "gamma": 64, "draft": "ngram"}, ignore_eos=True)
-        together(self.client, [verse] * self.options.parallel, self.options.parallel)
+        for temperature in [0, 1]:  # sampling keeps a distribution for each drafted token
+            together(self.client, [verse | {"temperature": temperature}] * self.options.parallel, self.options.parallel)
 
     # Ordinary clients.
 
@@ -230,6 +231,11 @@ class Soak:
             return check_error(status, text)
         if status != 200 or text_of(text) != self.reference[prompt]:
             raise Wrong(f"streamed {prompt!r}, status {status}: {text[-300:]!r}")
+
+    def sampled(self, dice):
+        """What is said is for other tests to judge; here, that it comes, and what it leaves in memory."""
+        more = {"temperature": 0.9, "seed": dice.randrange(1000), "speculation": dice.choice(["off", "fixed:4", "speckv"])}
+        completion(self.client, dice.choice(PROMPTS), self.options.tokens, ignore_eos=True, **more)
 
     def slow_reader(self, dice):
         prompt = dice.choice(PROMPTS)
@@ -354,7 +360,7 @@ class Soak:
             slow = []
         else:
             slow = {0: [self.stalled], 1: [self.held]}.get(number, [])
-        ordinary = [self.whole, self.talk, self.streamed, self.slow_reader]
+        ordinary = [self.whole, self.talk, self.streamed, self.sampled, self.slow_reader]
         leaving = [self.leaver, self.half_open]
         senseless = [self.malformed, self.wrong_types, self.out_of_range, self.invalid_utf8, self.huge, self.too_long, self.elsewhere]
         while time.monotonic() < self.until and len(self.faults) < 20:

@@ -1,4 +1,4 @@
-//! A step allocates nothing once its buffers have grown.
+//! A step allocates nothing once its buffers have grown, and a sequence that rests gives them back.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -9,33 +9,42 @@ use std::{
 use speckv::{
     controller::{Controller, Fixed, Off},
     draft::{Drafter, ModelDrafter, NoDrafter},
-    engine::{Engine, SequenceSettings},
+    engine::{Engine, Sequence, SequenceSettings},
     sampling::SamplingSettings,
     sim::{Difference, SimModel, SimSettings},
 };
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts what this thread allocates.
+/// Counts what this thread allocates, and the bytes of it that it has not given back.
 struct Counting;
+
+impl Counting {
+    fn note(allocations: usize, bytes: isize) {
+        COUNT.with(|count| count.set(count.get() + allocations));
+        HELD.with(|held| held.set(held.get() + bytes));
+    }
+}
 
 // SAFETY: everything is handed to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
+        Counting::note(1, layout.size() as isize);
         // SAFETY: the caller's promise, passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        Counting::note(0, -(layout.size() as isize));
         // SAFETY: the caller's promise, passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
+        Counting::note(1, size as isize - layout.size() as isize);
         // SAFETY: the caller's promise, passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -44,28 +53,30 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations in `steps` steps of two sequences, after a first run over the same texts has grown every buffer.
-fn allocations(gamma: usize, temperature: f32) -> usize {
-    let target = SimModel::new(SimSettings { vocab_size: 300, ..SimSettings::default() });
-    let drafter: Box<dyn Drafter> = if gamma == 0 {
-        Box::new(NoDrafter::new())
+/// Tokens of the vocabulary.
+const VOCAB: usize = 300;
+
+fn engine(drafts: bool) -> Engine<SimModel> {
+    let target = SimModel::new(SimSettings { vocab_size: VOCAB, ..SimSettings::default() });
+    let drafter: Box<dyn Drafter> = if drafts {
+        Box::new(ModelDrafter::new(Arc::new(target.draft(Difference::Share { agreement: 0.8 })), VOCAB))
     } else {
-        Box::new(ModelDrafter::new(Arc::new(target.draft(Difference::Share { agreement: 0.8 })), 300))
+        Box::new(NoDrafter::new())
     };
-    let mut engine = Engine::new(Arc::new(target), drafter);
-    let mut make = |seed| {
-        let controller: Box<dyn Controller> = if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
-        let sampling = SamplingSettings { temperature, seed, ..SamplingSettings::default() };
-        engine
-            .sequence(SequenceSettings {
-                prompt: vec![1, 2, seed as u32],
-                sampling,
-                end_tokens: vec![0],
-                max_tokens: 400,
-                controller,
-            })
-            .unwrap()
-    };
+    Engine::new(Arc::new(target), drafter)
+}
+
+fn sequence(engine: &mut Engine<SimModel>, gamma: usize, temperature: f32, seed: u64) -> Sequence<SimModel> {
+    let controller: Box<dyn Controller> = if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
+    let sampling = SamplingSettings { temperature, seed, ..SamplingSettings::default() };
+    let prompt = vec![1, 2, seed as u32];
+    engine.sequence(SequenceSettings { prompt, sampling, end_tokens: vec![0], max_tokens: 400, controller }).unwrap()
+}
+
+/// Allocations in sixty steps of two sequences, after two runs over the same texts have grown every buffer.
+fn allocations(gamma: usize, temperature: f32) -> usize {
+    let mut engine = engine(gamma > 0);
+    let mut make = |seed| sequence(&mut engine, gamma, temperature, seed);
     let mut sequences = [make(3), make(4)];
     let mut count = 0;
     for _ in 0..3 {
@@ -89,4 +100,22 @@ fn a_step_allocates_nothing_once_its_buffers_have_grown() {
         assert_eq!(allocations(gamma, 0.0), 0, "greedy, gamma {gamma}");
         assert_eq!(allocations(gamma, 0.8), 0, "sampling, gamma {gamma}");
     }
+}
+
+#[test]
+fn a_sequence_that_rests_gives_back_its_distributions_and_goes_on_as_if_it_had_not() {
+    const GAMMA: usize = 8;
+    let mut engine = engine(true);
+    let (mut resting, mut other) = (sequence(&mut engine, GAMMA, 0.8, 3), sequence(&mut engine, GAMMA, 0.8, 3));
+    for _ in 0..20 {
+        engine.step(&mut [&mut resting, &mut other]).unwrap();
+    }
+    let before = HELD.get();
+    resting.release();
+    let given_back = before - HELD.get();
+    assert!(given_back >= (GAMMA * VOCAB * size_of::<f32>()) as isize, "{given_back} bytes");
+    for _ in 0..20 {
+        engine.step(&mut [&mut resting, &mut other]).unwrap();
+    }
+    assert_eq!(resting.tokens(), other.tokens());
 }

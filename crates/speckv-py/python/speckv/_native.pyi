@@ -322,7 +322,7 @@ class PassCurve:
 
     Passes are sorted into classes of similar size (each size alone up to 16, then steps of an eighth); each class keeps the median of its last
     `window` passes, so that stalls and compilations do no harm. A class of fewer than 3 passes, or without one among the last 1000, counts for no
-    more than the next one below says by the prior's shape: no size is given up for one slow pass, nor for good. Between classes the curve is
+    more than the next one below says by the prior's shape, nor than the next one above: no size is given up for one slow pass, nor for good. Between classes the curve is
     straight, it never falls with n, and where nothing was measured it has the shape of `prior`. Deterministic: the same passes in the same order give the same curve."""
 
     def __new__(cls, prior: CostModel | None = None, *, window: int = 15) -> PassCurve: ...

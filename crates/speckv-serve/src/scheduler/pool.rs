@@ -42,7 +42,8 @@ impl<M: LanguageModel> Pool<M> {
     }
 
     /// Lays a sequence to rest.
-    pub fn rest(&mut self, sequence: Sequence<M>) {
+    pub fn rest(&mut self, mut sequence: Sequence<M>) {
+        sequence.release();
         self.resting.push(sequence);
     }
 

@@ -193,6 +193,12 @@ impl<M: LanguageModel> Sequence<M> {
         self.draft_keeps = Some(0);
     }
 
+    /// Gives back the memory that only steps need, above all the distributions of drafted tokens: after sampling `[gamma, vocab]` numbers. For a
+    /// sequence that rests; the next step takes it again.
+    pub fn release(&mut self) {
+        self.step = StepState::default();
+    }
+
     /// Becomes another text, keeping what was read of the common beginning, and starts the token budget anew.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{Affine, CostError, CostModel, MEASURED_ROWS, Online, Parts};
 /// `window` passes and counts as their median, so that stalls and compilations do no harm.
 ///
 /// A class with fewer than [`SURE`](PassCurve::SURE) passes, or without one among the last [`STALE`](PassCurve::STALE), is *unsure*: it counts for no more than the
-/// nearest sure class below says by the prior's shape. So no size is given up for one slow pass, as the first of a size often is, nor for good: whoever
+/// nearest sure class below says by the prior's shape, nor for more than the nearest sure class above. So no size is given up for one slow pass, as the first of a size often is, nor for good: whoever
 /// chooses sizes by this curve tries it again, for a few passes in a thousand, and a class that is tried again forgets what it was.
 ///
 /// The classes are then made to rise with the rows (least squares, weighted by passes); between them the curve is straight; below the first and beyond the
@@ -116,15 +116,22 @@ impl PassCurve {
         self.classes.values().map(point).collect()
     }
 
-    /// The points as they count: unsure ones bounded by the sure one below, then all made to rise.
+    /// The points as they count: unsure ones bounded by the sure ones beside them, then all made to rise.
     fn counted(&self) -> Vec<PassPoint> {
         let mut points = self.points();
-        let mut below: Option<PassPoint> = None;
+        let (mut below, mut above): (Option<PassPoint>, _) = (None, f64::INFINITY);
         for point in &mut points {
             if point.sure {
                 below = Some(*point);
             } else if let Some(sure) = below {
                 point.seconds = point.seconds.min(self.shaped(&sure, point.rows));
+            }
+        }
+        for point in points.iter_mut().rev() {
+            if point.sure {
+                above = point.seconds;
+            } else {
+                point.seconds = point.seconds.min(above);
             }
         }
         rising(points)

@@ -71,6 +71,12 @@ fn a_size_is_not_given_up_for_its_first_slow_pass() {
 }
 
 #[test]
+fn a_slow_pass_of_a_small_size_says_nothing_of_larger_ones() {
+    let learned = curve([(1, 5.0)].into_iter().chain((0..20).map(|_| (9, 0.010))));
+    assert_eq!((learned.seconds(1), learned.seconds(9)), (0.010, 0.010));
+}
+
+#[test]
 fn a_size_is_not_given_up_for_good() {
     let mut learned = curve((0..20).map(|_| (1, 0.010)));
     let by_shape = learned.seconds(3);
