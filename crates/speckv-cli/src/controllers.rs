@@ -10,7 +10,7 @@ use speckv_cpu::model::CpuModel;
 
 use crate::{
     failure::Outcome,
-    predictor_weights::{Asked, Weights},
+    predictor_weights::{Predictors, Weights},
 };
 
 /// Largest gamma.
@@ -44,7 +44,7 @@ pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
     if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
-/// What controllers of a pair are made of, and what the predictor's weights are called.
+/// What controllers of a pair are made of, and what the weights of the predictor of acceptance are called.
 ///
 /// # Errors
 /// There are no weights of the kind asked for.
@@ -54,15 +54,15 @@ pub fn parts(
     cost: CostModel,
     temperature: f32,
     gamma: Option<usize>,
-    predictor: &Asked,
+    predictors: &Predictors,
 ) -> Outcome<(ControllerParts, String)> {
-    let Weights { predictor, name } = predictor.of(&shape(target), draft.map(shape).as_ref())?;
+    let Weights { predictor, name } = predictors.acceptance.of(&shape(target), draft.map(shape).as_ref())?;
     let parts = ControllerParts {
         gamma,
         cost,
         predictor: Some(predictor),
         facts: SessionFacts { temperature, compression: compression(target) },
-        paper: None,
+        paper: predictors.paper.clone(),
     };
     Ok((parts, name))
 }

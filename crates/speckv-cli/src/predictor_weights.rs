@@ -1,10 +1,36 @@
-//! The predictor's weights that the user asks for: a file of `speckv train`, those shipped for the pair, or the prior.
+//! The weights of predictors that the user asks for: of acceptance a file of `speckv train`, those shipped for the pair, or the prior; of the paper's
+//! rule the released file.
 
 use std::{path::Path, sync::Arc};
 
-use speckv::predictor::{ModelShape, Predictor};
+use speckv::{
+    controller::PaperPredictor,
+    predictor::{ModelShape, Predictor},
+};
 
-use crate::failure::{Failure, Outcome, chain};
+use crate::{
+    failure::{Failure, Outcome, chain},
+    paper_weights,
+};
+
+/// Weights of all predictors that controllers decide by.
+#[derive(Debug, Clone, Default)]
+pub struct Predictors {
+    /// Of the controller `paper`; `None` is its linear fallback.
+    pub paper: Option<PaperPredictor>,
+    /// Of acceptance.
+    pub acceptance: Asked,
+}
+
+impl Predictors {
+    /// What `--paper-weights` and `--predictor` say.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no such weights.
+    pub fn read(paper_weights: Option<&Path>, predictor: Option<&str>) -> Outcome<Self> {
+        Ok(Predictors { paper: paper_weights.map(paper_weights::read).transpose()?, acceptance: read(predictor)? })
+    }
+}
 
 /// Weights, and what records and messages call them.
 #[derive(Debug, Clone)]

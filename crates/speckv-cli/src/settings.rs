@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, PaperPredictor},
+    controller::{ControllerParts, ControllerSpec},
     cost::CostModel,
     sampling::SamplingSettings,
 };
@@ -19,8 +19,7 @@ use crate::{
     controllers,
     failure::{Failure, Outcome},
     pair::Pair,
-    paper_weights,
-    predictor_weights::{self, Asked},
+    predictor_weights::Predictors,
 };
 
 /// Most tokens of an answer where the user gives no number.
@@ -54,10 +53,8 @@ pub struct AnswerSettings {
     pub controller: ControllerSpec,
     /// Tokens that a step may draft; `None` is the controller's own number.
     pub gamma: Option<usize>,
-    /// Weights of the controller `paper`; `None` is its linear fallback.
-    pub paper: Option<PaperPredictor>,
-    /// Weights of the predictor of acceptance.
-    pub predictor: Asked,
+    /// Weights of the controllers' predictors.
+    pub predictors: Predictors,
     /// Costs are measured although there are some from before.
     pub recalibrate: bool,
     /// How tokens are chosen.
@@ -85,9 +82,9 @@ impl AnswerSettings {
             cost,
             self.sampling.temperature,
             self.gamma,
-            &self.predictor,
+            &self.predictors,
         )?;
-        Ok(ControllerParts { paper: self.paper.clone(), ..parts })
+        Ok(parts)
     }
 }
 
@@ -193,8 +190,10 @@ pub fn resolve(
     let answer = AnswerSettings {
         controller,
         gamma: models.gamma,
-        paper: models.predictors.paper_weights.as_deref().map(paper_weights::read).transpose()?,
-        predictor: predictor_weights::read(models.predictors.predictor.as_deref())?,
+        predictors: Predictors::read(
+            models.predictors.paper_weights.as_deref(),
+            models.predictors.predictor.as_deref(),
+        )?,
         recalibrate: models.recalibrate,
         sampling: SamplingSettings {
             temperature: sampling.temperature,

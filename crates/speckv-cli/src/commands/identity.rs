@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
 use speckv::{
-    controller::{Controller, ControllerKind, ControllerParts, ControllerSpec},
+    controller::{Controller, ControllerKind, ControllerSpec},
     cost::CostModel,
     engine::SequenceSettings,
     model::LanguageModel,
@@ -21,7 +21,7 @@ use crate::{
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
-    paper_weights, predictor_weights,
+    predictor_weights::Predictors,
     printer::Printer,
     progress::Unit,
     settings::PairSettings,
@@ -72,8 +72,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             "give --draft MODEL or --draft ngram",
         ));
     }
-    let predictor = predictor_weights::read(args.predictors.predictor.as_deref())?;
-    let paper = args.predictors.paper_weights.as_deref().map(paper_weights::read).transpose()?;
+    let predictors = Predictors::read(args.predictors.paper_weights.as_deref(), args.predictors.predictor.as_deref())?;
     let interrupt = Interrupt::install();
     let mut specs = vec![controllers::OFF];
     let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
@@ -107,9 +106,9 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
                     CostModel::uncalibrated(),
                     0.0,
                     None,
-                    &predictor,
+                    &predictors,
                 )?;
-                let controller = spec.build(&ControllerParts { paper: paper.clone(), ..parts });
+                let controller = spec.build(&parts);
                 let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;
                 steps += outcome.steps;

@@ -16,8 +16,7 @@ use crate::{
     comparison::contestant,
     cost_file,
     failure::{Failure, Outcome, chain},
-    paper_weights,
-    predictor_weights::{self, Weights},
+    predictor_weights::{Predictors, Weights},
     printer::Printer,
     table::Table,
 };
@@ -44,8 +43,10 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let folder = RunFolder::open(&args.trace).map_err(|error| folder_failure(&error))?;
     let run = folder.run();
     let cost = cost(&args.cost, run)?;
-    let Weights { predictor, name: predictor_name } = predictor_weights::read(args.predictors.predictor.as_deref())?
-        .of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
+    let Predictors { paper, acceptance } =
+        Predictors::read(args.predictors.paper_weights.as_deref(), args.predictors.predictor.as_deref())?;
+    let Weights { predictor, name: predictor_name } =
+        acceptance.of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
     let traces: Vec<Trace> = folder
         .load()
         .map_err(|error| folder_failure(&error))?
@@ -63,7 +64,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         cost: cost.clone(),
         predictor: Some(predictor),
         facts: run.settings.facts(),
-        paper: args.predictors.paper_weights.as_deref().map(paper_weights::read).transpose()?,
+        paper,
         ..ControllerParts::default()
     };
     let comparison = compare(&contestants, &parts, &traces, &cost, gamma_max).map_err(|error| {

@@ -8,11 +8,7 @@ use std::{
     time::Duration,
 };
 
-use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    cost::CostModel,
-    model::LanguageModel,
-};
+use speckv::{controller::ControllerSpec, model::LanguageModel};
 use speckv_cpu::model::CpuModel;
 use speckv_serve::{
     api::options::SpeculationDefaults,
@@ -70,17 +66,16 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     if let Some(text) = pair.template_warning() {
         warning(text);
     }
-    let cost = if pair_settings.draft == DraftChoice::None {
-        CostModel::uncalibrated()
+    let costs = if pair_settings.draft == DraftChoice::None {
+        None
     } else {
-        calibration::costs(&pair, answers.recalibrate, &interrupt, printer)?.model
+        Some(calibration::costs(&pair, answers.recalibrate, &interrupt, printer)?)
     };
     if interrupt.is_raised() {
         return Err(Failure::interrupted("stopped while loading", "start the server again when there is time"));
     }
     let target = Arc::clone(pair.engine.target());
-    let (parts, _) = controllers::parts(&target, pair.draft.as_deref(), cost, 0.0, models.gamma, &answers.predictor)?;
-    let parts = ControllerParts { paper: answers.paper.clone(), ..parts };
+    let parts = answers.parts(&pair, costs.as_ref())?;
     let sequence_bytes = cache_bytes(&target) + pair.draft.as_deref().map_or(0, cache_bytes);
     let room = settings.room(sequence_bytes)?;
     let info = Info {

@@ -9,7 +9,6 @@ use std::{
 };
 
 use speckv::{
-    controller::{ControllerParts, PaperPredictor},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings},
     engine::Clock,
     model::LanguageModel,
@@ -27,8 +26,7 @@ use crate::{
     interrupt::Interrupt,
     obtain::Shelf,
     pair::Pair,
-    paper_weights,
-    predictor_weights::{self, Asked},
+    predictor_weights::Predictors,
     printer::Printer,
     progress::Unit,
     provenance,
@@ -43,8 +41,7 @@ pub struct Contest {
     pub draft: DraftChoice,
     /// Who takes part; the first decodes plainly.
     pub contestants: Vec<Contestant>,
-    paper: Option<PaperPredictor>,
-    predictor: Asked,
+    predictors: Predictors,
     workload: Workload,
 }
 
@@ -70,9 +67,8 @@ impl Contest {
             ));
         }
         let contestants = contestants(options, several, has_model)?;
-        let paper = options.paper_weights.as_deref().map(paper_weights::read).transpose()?;
-        let predictor = predictor_weights::read(options.predictor.as_deref())?;
-        Ok(Contest { target, draft, contestants, paper, predictor, workload: workload(options)? })
+        let predictors = Predictors::read(options.paper_weights.as_deref(), options.predictor.as_deref())?;
+        Ok(Contest { target, draft, contestants, predictors, workload: workload(options)? })
     }
 }
 
@@ -115,9 +111,8 @@ impl Live {
             costs.model.clone(),
             0.0,
             None,
-            &contest.predictor,
+            &contest.predictors,
         )?;
-        let parts = ControllerParts { paper: contest.paper.clone(), ..parts };
         let rules = Rules {
             max_tokens: options.max_tokens,
             rounds,
