@@ -1,11 +1,11 @@
 //! The grid: every gamma on every prompt.
 
-use crate::{GRID, desk, process::Desk};
+use crate::{desk, grid, process::Desk};
 
 #[test]
 fn a_grid_refuses_what_does_not_belong_together() {
     let desk = desk();
-    let quick = [&GRID[..], &["--prompts-per-task", "1", "--gammas", "2,0"]].concat();
+    let quick = grid("g", &["--prompts-per-task", "1", "--gammas", "2,0"]);
     desk.run(&quick).succeeds();
     let with = |more: &[&str]| desk.run(&[&quick[..], more].concat());
     let facts = |desk: &Desk| -> serde_json::Value {
@@ -16,7 +16,7 @@ fn a_grid_refuses_what_does_not_belong_together() {
     let words = |facts: &serde_json::Value| facts["origin"]["command"].as_array().expect("words").len();
     with(&[]).succeeds();
     assert_eq!(facts(&desk), began, "a command that adds nothing is not noted");
-    desk.run(&[&GRID[..], &["--prompts-per-task", "2", "--gammas", "2,0"]].concat()).succeeds();
+    desk.run(&grid("g", &["--prompts-per-task", "2", "--gammas", "2,0"])).succeeds();
     assert_eq!(words(&facts(&desk)), 2 * words(&began) + 1, "both commands, and a `;` between them");
     let mut elsewhere = facts(&desk);
     elsewhere["origin"]["machine"] = "another one".into();
@@ -43,13 +43,13 @@ fn a_grid_refuses_what_does_not_belong_together() {
 #[test]
 fn a_grid_by_the_targets_own_copy_says_what_became_of_it() {
     let desk = desk();
-    let grid =
+    let copied =
         ["profile", "--grid", "g", "-m", "target.gguf", "-d", "self:q4_0", "--workload", "work", "--threads", "1"];
     let rest = ["--prompts-per-task", "1", "--gammas", "2", "-n", "8", "--ctx", "100"];
-    desk.run(&[&grid[..], &rest].concat()).succeeds();
+    desk.run(&[&copied[..], &rest].concat()).succeeds();
     let facts: serde_json::Value =
         serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts")).expect("JSON");
     assert_eq!(facts["settings"]["draft_compression"], "q4_0");
     let short = ["--ctx", "10"];
-    desk.run(&[&grid[..], &rest[..6], &short].concat()).fails(1, &["--ctx"]);
+    desk.run(&[&copied[..], &rest[..6], &short].concat()).fails(1, &["--ctx"]);
 }

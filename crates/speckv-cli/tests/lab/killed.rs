@@ -3,9 +3,9 @@
 use speckv_lab::{run_folder::RunFolder, trace::Trace, trace_file::PromptFacts};
 
 use crate::{
-    GRID, desk,
+    SHORT, desk, grid,
     process::{Desk, Ended},
-    profile,
+    profile, recording,
 };
 
 /// The table without the columns of seconds.
@@ -75,18 +75,16 @@ fn a_trace_that_is_killed_at_any_moment_ends_in_the_same_traces() {
     let unbroken = start.elapsed();
     let expected = traces(&desk, "t");
     assert_eq!(expected.len(), 8);
-    let base = ["profile", "--trace", "u", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work"];
-    let rest = ["--threads", "1", "--split", "all", "-n", "60", "--cost", "cost.json"];
-    let kills = kill_until_done(&desk, &[&base[..], &rest, &more].concat(), unbroken);
+    let kills = kill_until_done(&desk, &recording("u", &[&SHORT[..], &more].concat()), unbroken);
     assert_eq!(traces(&desk, "u"), expected, "after {kills} kills");
 }
 
 #[test]
 fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
     let desk = desk();
-    let whole = [&GRID[..], &["--compressions", "asis,q4_0"]].concat();
+    let both = ["--compressions", "asis,q4_0"];
     let start = std::time::Instant::now();
-    let report = desk.run(&whole).succeeds().json();
+    let report = desk.run(&grid("g", &both)).succeeds().json();
     let unbroken = start.elapsed();
     assert_eq!((&report["prompts"], &report["recorded"]), (&16.into(), &16.into()), "8 prompts under two compressions");
     let expected = lasting(&desk, "g");
@@ -99,9 +97,7 @@ fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
         assert_eq!(text("0"), text("8"), "greedy speculation changes no token");
     }
 
-    let mut other = whole.clone();
-    other[2] = "h";
-    let kills = kill_until_done(&desk, &other, unbroken);
+    let kills = kill_until_done(&desk, &grid("h", &both), unbroken);
     assert_eq!(lasting(&desk, "h"), expected, "after {kills} kills");
     let parquet = std::fs::read(desk.path("h/steps.parquet")).expect("Parquet");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));

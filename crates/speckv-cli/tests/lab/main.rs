@@ -32,28 +32,22 @@ fn desk() -> Desk {
     desk
 }
 
-fn profile(desk: &Desk, more: &[&str]) -> Ended {
-    let base =
-        ["profile", "--trace", "t", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
-    let rest = ["--split", "all", "-n", "60", "--cost", "cost.json"];
-    desk.run(&base.iter().chain(&rest).chain(more).copied().collect::<Vec<_>>())
+/// The pair, and what it is recorded on.
+const PAIR: [&str; 8] = ["-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
+
+/// Texts that are quickly recorded, with costs that nobody measures.
+const SHORT: [&str; 4] = ["-n", "60", "--cost", "cost.json"];
+
+/// The words that record a trace of all prompts into `folder`.
+fn recording<'a>(folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["profile", "--trace", folder][..], &PAIR, &["--split", "all"], more].concat()
 }
 
-const GRID: [&str; 16] = [
-    "profile",
-    "--grid",
-    "g",
-    "-m",
-    "target.gguf",
-    "-d",
-    "draft.gguf",
-    "--workload",
-    "work",
-    "--threads",
-    "1",
-    "--split",
-    "all",
-    "-n",
-    "24",
-    "--json",
-];
+fn profile(desk: &Desk, more: &[&str]) -> Ended {
+    desk.run(&recording("t", &[&SHORT[..], more].concat()))
+}
+
+/// The words that record a grid into `folder`.
+fn grid<'a>(folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["profile", "--grid", folder][..], &PAIR, &["--split", "all", "-n", "24", "--json"], more].concat()
+}

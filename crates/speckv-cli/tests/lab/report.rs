@@ -1,11 +1,11 @@
 //! What is drawn and compared afterwards.
 
-use crate::{GRID, desk, profile};
+use crate::{desk, grid, profile};
 
 #[test]
 fn everything_becomes_one_page_and_what_is_missing_is_named() {
     let desk = desk();
-    desk.run(&[&GRID[..], &["--prompts-per-task", "2"]].concat()).succeeds();
+    desk.run(&grid("g", &["--prompts-per-task", "2"])).succeeds();
     profile(&desk, &["--prompts-per-task", "1"]).succeeds();
     let evaluate =
         ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train", "-n", "16"];
@@ -57,7 +57,7 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     desk.run(&["report", "--curve", "cost.json", "-o", "out"]).fails(1, &["cost.json", "--curve MODEL"]);
     assert!(!desk.path("out").exists(), "a refusal writes nothing");
 
-    desk.run(&[&GRID[..], &["--prompts-per-task", "1", "--gammas", "0,2"]].concat()).succeeds();
+    desk.run(&grid("g", &["--prompts-per-task", "1", "--gammas", "0,2"])).succeeds();
     let made = desk.run(&["report", "--grid", "g", "-o", "out", "--json"]).succeeds().json();
     let left_out = made["left_out"].as_array().expect("a list");
     assert!(left_out.iter().all(|figure| figure["command"].as_str().is_some_and(|text| text.starts_with("speckv "))));

@@ -1,6 +1,6 @@
 //! Recordings of traces, and what is made of them: training and replay.
 
-use crate::{desk, process, profile};
+use crate::{SHORT, desk, process, profile, recording};
 
 #[test]
 fn traces_are_recorded_resumed_trained_on_and_replayed() {
@@ -23,10 +23,7 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
     }
 
     // The same prompts with other weights teach what the weights change; recorded twice with the same, they teach nothing twice.
-    let again =
-        ["profile", "--trace", "t4", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
-    let weights = ["--split", "all", "-n", "60", "--cost", "cost.json", "--compression", "int8"];
-    desk.run(&[&again[..], &weights].concat()).succeeds();
+    desk.run(&recording("t4", &[&SHORT[..], &["--compression", "int8"]].concat())).succeeds();
     let arguments =
         ["train", "--trace", "t", "--trace", "t4", "-o", "both.json", "--folds", "2", "--epochs", "1", "--json"];
     let both = desk.run(&arguments).succeeds().json();
@@ -141,25 +138,7 @@ fn a_shallow_recording_says_whose_steps_it_cuts() {
 #[test]
 fn an_interrupted_recording_keeps_what_is_whole_and_goes_on() {
     let desk = desk();
-    let arguments = [
-        "profile",
-        "--trace",
-        "t",
-        "-m",
-        "target.gguf",
-        "-d",
-        "draft.gguf",
-        "--workload",
-        "work",
-        "--threads",
-        "1",
-        "--split",
-        "all",
-        "-n",
-        "200",
-        "--gamma-max",
-        "64",
-    ];
+    let arguments = recording("t", &["-n", "200", "--gamma-max", "64"]);
     let child = desk.start(&arguments);
     let whole = |name: &str| desk.path("t").join(name).exists();
     for _ in 0..6_000 {

@@ -72,17 +72,14 @@ impl PassCurve {
 
     /// Learns from a pass over `rows` rows. What is not a positive number of seconds, and a pass over nothing, teach nothing.
     pub fn observe(&mut self, rows: usize, seconds: f64) {
-        if rows == 0 || !(seconds.is_finite() && seconds > 0.0) {
+        if !is_pass(rows, seconds) {
             return;
         }
         let class = self.classes.entry(class_of(rows)).or_default();
         if class.back().is_some_and(|&(_, _, last)| is_stale(last, self.passes)) {
             class.clear();
         }
-        if class.len() == self.window {
-            class.pop_front();
-        }
-        class.push_back((rows, seconds, self.passes));
+        keep(class, (rows, seconds, self.passes), self.window);
         self.passes += 1;
     }
 
@@ -200,6 +197,19 @@ impl PassCurve {
     }
 }
 
+/// Whether that can be a pass: over something, in a positive number of seconds.
+fn is_pass(rows: usize, seconds: f64) -> bool {
+    rows > 0 && seconds.is_finite() && seconds > 0.0
+}
+
+/// Adds a pass to its class, of which the last `window` are kept.
+fn keep(class: &mut Class, pass: Pass, window: usize) {
+    if class.len() == window {
+        class.pop_front();
+    }
+    class.push_back(pass);
+}
+
 /// Whether pass number `last` is so long ago, after `passes` passes, that what it took may no longer hold.
 fn is_stale(last: u64, passes: u64) -> bool {
     passes - last > PassCurve::STALE
@@ -240,17 +250,13 @@ impl TryFrom<Kept> for PassCurve {
     fn try_from(kept: Kept) -> Result<Self, CostError> {
         let mut curve = PassCurve::new(kept.prior, kept.window);
         for pass @ (rows, seconds, number) in kept.kept {
-            if rows == 0 || !(seconds.is_finite() && seconds > 0.0) {
+            if !is_pass(rows, seconds) {
                 return Err(CostError::NotATime { got: seconds });
             }
             if number >= kept.passes {
                 return Err(CostError::NotAPass { got: number, passes: kept.passes });
             }
-            let class = curve.classes.entry(class_of(rows)).or_default();
-            class.push_back(pass);
-            if class.len() > curve.window {
-                class.pop_front();
-            }
+            keep(curve.classes.entry(class_of(rows)).or_default(), pass, curve.window);
         }
         curve.passes = kept.passes;
         Ok(curve)
