@@ -64,7 +64,8 @@ def _speckv(name, model, draft):
     if name == "off":
         return start + ["--draft", "none"]
     drafter, slash, controller = name.rpartition("/")
-    # Whether there is such a controller, speckv itself must say: it has more of them than this file can know.
+    # Whether there is such a controller, speckv itself must say: it has more of them than this file
+    # can know.
     if (slash and drafter != "ngram") or not re.fullmatch(r"[a-z][a-z0-9.:+-]*", controller):
         raise UnknownSetting(f"{name!r} is no setting of speckv; there are {SPECKV_NAMES}")
     return start + ["--draft", "ngram" if slash else draft, "--controller", controller]

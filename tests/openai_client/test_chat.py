@@ -83,7 +83,8 @@ def test_several_answers_seeds_and_stop_strings(client, model):
     both = client.chat.completions.create(model=model, messages=MESSAGES, n=2, seed=3, temperature=1.2, max_tokens=16)
     assert [choice.index for choice in both.choices] == [0, 1]
     again = client.chat.completions.create(model=model, messages=MESSAGES, n=2, seed=3, temperature=1.2, max_tokens=16)
-    # Which tokens are drafted depends on times, and drafting uses random numbers; plain decoding repeats.
+    # Which tokens are drafted depends on times, and drafting uses random numbers; plain decoding
+    # repeats.
     plain = {"speculation": "off"}
     first, second = (
         client.chat.completions.create(model=model, messages=MESSAGES, seed=3, temperature=1.2, max_tokens=16, extra_body=plain)

@@ -14,7 +14,8 @@ class SoakTest(unittest.TestCase):
         samples = [1_000_000] * 20 + [500 + 3 * time for time in times[20:]]
         self.assertAlmostEqual(slope(times, samples, 20), 3)
         self.assertAlmostEqual(slope(times, [7] * 100, 20), 0)
-        # Noise around a flat line does not look like a leak, a leak of 4 MB in 1800 s among it does.
+        # Noise around a flat line does not look like a leak, a leak of 4 MB in 1800 s among it
+        # does.
         times = list(range(1800))
         noise = [(-1) ** time * 2e6 for time in times]
         self.assertLess(abs(slope(times, noise, 450) * 1800), 0.1e6)

@@ -56,7 +56,8 @@ pub struct Voice<'a> {
     pub continues: bool,
 }
 
-/// Reads the prompt, then generates until the end, and gives every piece of text to `say` as soon as it is certain.
+/// Reads the prompt, then generates until the end, and gives every piece of text to `say` as soon
+/// as it is certain.
 ///
 /// # Errors
 /// The engine's, or those of `say`.
@@ -72,8 +73,11 @@ pub fn give<M: LanguageModel>(
     if read_prompt(engine, sequence, interrupt, printer)?.is_break() {
         return Ok(Answer { finish: Finish::Interrupted, ..answer });
     }
-    let mut decoder =
-        if voice.continues { StreamDecoder::continuing(voice.tokenizer) } else { StreamDecoder::new(voice.tokenizer) };
+    let mut decoder = if voice.continues {
+        StreamDecoder::continuing(voice.tokenizer)
+    } else {
+        StreamDecoder::new(voice.tokenizer)
+    };
     let mut stops = StopStrings::new(voice.stop);
     let mut say = |text: &str, answer: &mut Answer| {
         answer.text.push_str(text);
@@ -129,15 +133,21 @@ fn read_prompt<M: LanguageModel>(
 pub fn engine_failure(error: &EngineError) -> Failure {
     let message = chain(error);
     match error {
-        EngineError::EmptyPrompt => Failure::new("the prompt has no tokens", "give a prompt with some text"),
+        EngineError::EmptyPrompt => {
+            Failure::new("the prompt has no tokens", "give a prompt with some text")
+        }
         EngineError::PromptTooLong { context, got } => prompt_too_long(*got, *context),
-        EngineError::Sampling(_) => Failure::usage(message, "`speckv run --help` shows every option and its range"),
-        EngineError::Model(_) | EngineError::Draft(_) => {
-            Failure::new(message, "a smaller --ctx takes less memory; if the model file is damaged, fetch it again")
+        EngineError::Sampling(_) => {
+            Failure::usage(message, "`speckv run --help` shows every option and its range")
         }
-        EngineError::Logits { .. } => {
-            Failure::new(message, "the weights are damaged or wrongly converted: fetch the model file again")
-        }
+        EngineError::Model(_) | EngineError::Draft(_) => Failure::new(
+            message,
+            "a smaller --ctx takes less memory; if the model file is damaged, fetch it again",
+        ),
+        EngineError::Logits { .. } => Failure::new(
+            message,
+            "the weights are damaged or wrongly converted: fetch the model file again",
+        ),
     }
 }
 
@@ -145,7 +155,9 @@ pub fn engine_failure(error: &EngineError) -> Failure {
 #[must_use]
 pub fn prompt_too_long(got: usize, context: usize) -> Failure {
     Failure::new(
-        format!("the prompt has {got} tokens, but the context holds {context}, the answer included"),
+        format!(
+            "the prompt has {got} tokens, but the context holds {context}, the answer included"
+        ),
         "shorten the prompt, or give a larger context with --ctx; `speckv inspect MODEL` shows the model's longest",
     )
 }

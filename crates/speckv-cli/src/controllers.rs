@@ -44,7 +44,8 @@ pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
     if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
-/// What controllers of a pair are made of, and what the weights of the predictor of acceptance are called.
+/// What controllers of a pair are made of, and what the weights of the predictor of acceptance are
+/// called.
 ///
 /// # Errors
 /// There are no weights of the kind asked for.
@@ -56,7 +57,8 @@ pub fn parts(
     gamma: Option<usize>,
     predictors: &Predictors,
 ) -> Outcome<(ControllerParts, String)> {
-    let Weights { predictor, name } = predictors.acceptance.of(&shape(target), draft.map(shape).as_ref())?;
+    let Weights { predictor, name } =
+        predictors.acceptance.of(&shape(target), draft.map(shape).as_ref())?;
     let parts = ControllerParts {
         gamma,
         cost,
@@ -89,8 +91,11 @@ pub fn compression(model: &CpuModel) -> f32 {
 #[must_use]
 pub fn help() -> String {
     let names = ControllerSpec::NAMES.iter().zip(ControllerSpec::PURPOSES);
-    let rows: Vec<String> =
-        names.map(|(name, (parameter, purpose))| format!("  {:<32} {purpose}", format!("{name}{parameter}"))).collect();
+    let rows: Vec<String> = names
+        .map(|(name, (parameter, purpose))| {
+            format!("  {:<32} {purpose}", format!("{name}{parameter}"))
+        })
+        .collect();
     format!(
         "Controllers:\n{}\n  {:<32} look-up of earlier text first, NAME where it finds nothing\n\n\
          speckv is the default. With a draft model it looks up earlier text too, at no cost that can be measured, unless --no-lookup\n\
@@ -120,8 +125,12 @@ mod tests {
 
     #[test]
     fn unknown_names_and_gammas_are_refused_with_the_list() {
-        for text in ["", "fast", "fixed-0", "fixed:65", "fixed-", "off-3", "chain+off", "speckv:3"] {
-            assert!(parse(text).expect_err(text).contains("hint: the controllers are off, fixed"), "{text}");
+        for text in ["", "fast", "fixed-0", "fixed:65", "fixed-", "off-3", "chain+off", "speckv:3"]
+        {
+            assert!(
+                parse(text).expect_err(text).contains("hint: the controllers are off, fixed"),
+                "{text}"
+            );
         }
     }
 }

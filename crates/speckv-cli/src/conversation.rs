@@ -5,8 +5,8 @@ use speckv_cpu::chat_template::Message;
 
 use crate::failure::Outcome;
 
-/// Turns so far. The tokens of an answer stay as the model said them: its text, cut into tokens again, could come out
-/// differently, and all from there on would have to be read again.
+/// Turns so far. The tokens of an answer stay as the model said them: its text, cut into tokens
+/// again, could come out differently, and all from there on would have to be read again.
 #[derive(Debug, Default)]
 pub struct Conversation {
     messages: Vec<Message>,
@@ -51,10 +51,14 @@ impl Conversation {
     /// Begins with instructions, if there are any.
     #[must_use]
     pub fn new(system: Option<&str>) -> Self {
-        Conversation { messages: system.map(|text| Message::new("system", text)).into_iter().collect(), known: None }
+        Conversation {
+            messages: system.map(|text| Message::new("system", text)).into_iter().collect(),
+            known: None,
+        }
     }
 
-    /// The prompt that asks for an answer to `said`. It changes nothing: only [`answered`](Self::answered) makes it a turn.
+    /// The prompt that asks for an answer to `said`. It changes nothing: only
+    /// [`answered`](Self::answered) makes it a turn.
     ///
     /// # Errors
     /// Those of the scribe.
@@ -63,21 +67,35 @@ impl Conversation {
         messages.push(Message::new("user", said));
         let text = scribe.render(&messages)?;
         // A template may trim or leave out what was said before; then all is cut into tokens anew.
-        let tokens = match self.known.as_ref().and_then(|known| Some((known, text.strip_prefix(&known.text)?))) {
+        let tokens = match self
+            .known
+            .as_ref()
+            .and_then(|known| Some((known, text.strip_prefix(&known.text)?)))
+        {
             Some((known, rest)) => [known.tokens.as_slice(), &scribe.encode(rest)?].concat(),
             None => scribe.encode(&text)?,
         };
         Ok(Prompt { text, tokens })
     }
 
-    /// Takes a turn in: the user's words, the prompt made of them, the answer's text and tokens. `tokens` is `None` where they
-    /// say more than the text, as after a stop string.
-    pub fn answered(&mut self, said: &str, prompt: Prompt, text: &str, tokens: Option<&[Token]>, scribe: &impl Scribe) {
+    /// Takes a turn in: the user's words, the prompt made of them, the answer's text and tokens.
+    /// `tokens` is `None` where they say more than the text, as after a stop string.
+    pub fn answered(
+        &mut self,
+        said: &str,
+        prompt: Prompt,
+        text: &str,
+        tokens: Option<&[Token]>,
+        scribe: &impl Scribe,
+    ) {
         self.messages.push(Message::new("user", said));
         self.messages.push(Message::new("assistant", text));
         self.known = tokens.map(|tokens| {
             // The template writes the end of the turn itself.
-            let spoken = tokens.split_last().filter(|(last, _)| scribe.is_end(**last)).map_or(tokens, |(_, rest)| rest);
+            let spoken = tokens
+                .split_last()
+                .filter(|(last, _)| scribe.is_end(**last))
+                .map_or(tokens, |(_, rest)| rest);
             Known { text: prompt.text + text, tokens: [prompt.tokens.as_slice(), spoken].concat() }
         });
     }
@@ -92,7 +110,9 @@ mod tests {
 
     impl Scribe for Characters {
         fn render(&self, messages: &[Message]) -> Outcome<String> {
-            let turns = messages.iter().map(|message| format!("{}{}|", &message.role[..1], message.content.trim()));
+            let turns = messages
+                .iter()
+                .map(|message| format!("{}{}|", &message.role[..1], message.content.trim()));
             Ok(turns.collect::<String>() + "a")
         }
 
@@ -125,7 +145,10 @@ mod tests {
         let mut conversation = Conversation::new(None);
         let prompt = conversation.prompt("hi", &Characters).expect("a prompt");
         conversation.answered("hi", prompt, " ab ", Some(&[32, 1000, 32]), &Characters);
-        assert_eq!(conversation.prompt("yo", &Characters).expect("a prompt").tokens, ids("uhi|aab|uyo|a"));
+        assert_eq!(
+            conversation.prompt("yo", &Characters).expect("a prompt").tokens,
+            ids("uhi|aab|uyo|a")
+        );
     }
 
     #[test]
@@ -133,6 +156,9 @@ mod tests {
         let mut conversation = Conversation::new(None);
         let prompt = conversation.prompt("hi", &Characters).expect("a prompt");
         conversation.answered("hi", prompt, "ab", None, &Characters);
-        assert_eq!(conversation.prompt("yo", &Characters).expect("a prompt").tokens, ids("uhi|aab|uyo|a"));
+        assert_eq!(
+            conversation.prompt("yo", &Characters).expect("a prompt").tokens,
+            ids("uhi|aab|uyo|a")
+        );
     }
 }

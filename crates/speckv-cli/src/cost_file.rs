@@ -26,8 +26,7 @@ enum Content {
     Curve(Curve),
 }
 
-const HINT: &str =
-    "give a stored cost model, or a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}";
+const HINT: &str = "give a stored cost model, or a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}";
 
 /// Reads a cost model.
 ///
@@ -43,19 +42,24 @@ pub fn read(path: &Path) -> Outcome<CostModel> {
 /// # Errors
 /// A text that holds no times.
 pub fn parse(text: &str) -> Outcome<CostModel> {
-    let content: Content =
-        serde_json::from_str(text).map_err(|error| Failure::new(format!("no measured costs: {error}"), HINT))?;
+    let content: Content = serde_json::from_str(text)
+        .map_err(|error| Failure::new(format!("no measured costs: {error}"), HINT))?;
     let curve = match content {
         Content::Model(model) => return Ok(*model),
         Content::Curve(curve) => curve,
     };
     let seconds = |ms: f64| ms / 1e3;
     let verify = curve.verify_ms.iter().enumerate();
-    let one =
-        |ms: Option<f64>| ms.map(|ms| TimeSample { tokens: 1, context: 0, seconds: seconds(ms) }).into_iter().collect();
+    let one = |ms: Option<f64>| {
+        ms.map(|ms| TimeSample { tokens: 1, context: 0, seconds: seconds(ms) })
+            .into_iter()
+            .collect()
+    };
     let samples = Samples {
         draft: one(curve.draft_ms),
-        verify: verify.map(|(index, &ms)| VerifySample { rows: index + 1, context: 0, seconds: seconds(ms) }).collect(),
+        verify: verify
+            .map(|(index, &ms)| VerifySample { rows: index + 1, context: 0, seconds: seconds(ms) })
+            .collect(),
         catch_up: one(curve.catch_up_ms),
     };
     CostModel::from_samples(&samples).map_err(|error| Failure::new(chain(&error), HINT))
@@ -67,13 +71,20 @@ mod tests {
 
     #[test]
     fn a_curve_and_a_stored_model_are_read_and_nonsense_is_refused() {
-        let curve = parse(r#"{"verify_ms": [40, 41, 43], "draft_ms": 14, "catch_up_ms": 4}"#).expect("a curve");
+        let curve = parse(r#"{"verify_ms": [40, 41, 43], "draft_ms": 14, "catch_up_ms": 4}"#)
+            .expect("a curve");
         assert!((curve.verify_seconds(3, 0) - 0.043).abs() < 1e-12);
         assert!((curve.draft_seconds(0) - 0.014).abs() < 1e-12);
         assert!((curve.catch_up_seconds(2) - 0.008).abs() < 1e-12);
         let stored = serde_json::to_string(&curve).expect("JSON");
         assert_eq!(parse(&stored).expect("a model"), curve);
-        for wrong in ["", "{}", r#"{"verify_ms": []}"#, r#"{"verify_ms": [-1]}"#, r#"{"verify_ms": [1], "draft": 2}"#] {
+        for wrong in [
+            "",
+            "{}",
+            r#"{"verify_ms": []}"#,
+            r#"{"verify_ms": [-1]}"#,
+            r#"{"verify_ms": [1], "draft": 2}"#,
+        ] {
             assert!(parse(wrong).expect_err(wrong).hint().contains("verify_ms"));
         }
     }

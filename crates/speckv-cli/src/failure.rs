@@ -54,17 +54,28 @@ impl Failure {
     /// An input or output failure, with the path that it was about.
     pub fn io(action: &str, path: &Path, error: &io::Error) -> Self {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound => "check the spelling of the path; `speckv models` lists the models known by name",
-            io::ErrorKind::PermissionDenied => "check the permissions of this path and of its folder",
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space and try again",
+            io::ErrorKind::NotFound => {
+                "check the spelling of the path; `speckv models` lists the models known by name"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "check the permissions of this path and of its folder"
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "free some disk space and try again"
+            }
             io::ErrorKind::IsADirectory => "give the path of a file, not of a folder",
             _ => "check that the path is right and its disk healthy, and try again",
         };
         Failure::new(format!("cannot {action} {}: {error}", path.display()), hint)
     }
 
-    /// A failure from a library error: its chain of causes as the message, its own hint if it has one, else `hint`.
-    pub fn from_error(error: &(dyn std::error::Error + 'static), own: Option<&str>, hint: &str) -> Self {
+    /// A failure from a library error: its chain of causes as the message, its own hint if it has
+    /// one, else `hint`.
+    pub fn from_error(
+        error: &(dyn std::error::Error + 'static),
+        own: Option<&str>,
+        hint: &str,
+    ) -> Self {
         Failure::new(chain(error), own.unwrap_or(hint))
     }
 
@@ -92,7 +103,8 @@ impl Failure {
         self.kind == Kind::Closed
     }
 
-    /// Exit status: 0 when the reader of the output left, 1 failed, 2 usage, 70 bug, 130 interrupted.
+    /// Exit status: 0 when the reader of the output left, 1 failed, 2 usage, 70 bug, 130
+    /// interrupted.
     #[must_use]
     pub fn status(&self) -> u8 {
         match self.kind {
@@ -104,7 +116,8 @@ impl Failure {
         }
     }
 
-    /// A failure to write to standard output. A closed pipe is an ending, not an error: `speckv run ... | head -1`.
+    /// A failure to write to standard output. A closed pipe is an ending, not an error: `speckv run
+    /// ... | head -1`.
     #[must_use]
     pub fn output(error: &io::Error) -> Self {
         let failure = Failure::new(

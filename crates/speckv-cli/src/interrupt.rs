@@ -19,13 +19,14 @@ impl Interrupt {
         Self::default()
     }
 
-    /// One that Ctrl-C sets. A second Ctrl-C before [`clear`](Self::clear) ends the process with status 130. Only the first
-    /// call in a process is tied to the key.
+    /// One that Ctrl-C sets. A second Ctrl-C before [`clear`](Self::clear) ends the process with
+    /// status 130. Only the first call in a process is tied to the key.
     #[must_use]
     pub fn install() -> Self {
         let interrupt = Self::new();
         let in_handler = interrupt.clone();
-        // Where no handler can be set, Ctrl-C keeps its default meaning and ends the process: nothing is lost.
+        // Where no handler can be set, Ctrl-C keeps its default meaning and ends the process:
+        // nothing is lost.
         let _ = ctrlc::set_handler(move || {
             if in_handler.0.fetch_add(1, Ordering::SeqCst) > 0 {
                 std::process::exit(INTERRUPTED);

@@ -1,7 +1,7 @@
 //! The `speckv` command line as a library, so that its parts can be tested without a process.
 //!
-//! The road of every invocation: typed [`args`] -> resolved settings -> one function per command in [`commands`] -> a
-//! [`printer::Printer`] for what it says and an exit status for how it ended.
+//! The road of every invocation: typed [`args`] -> resolved settings -> one function per command in
+//! [`commands`] -> a [`printer::Printer`] for what it says and an exit status for how it ended.
 
 pub mod answer;
 pub mod args;
@@ -61,7 +61,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs `body`; a panic inside becomes a [`Failure`] that asks for a report, in place of the runtime's own message.
+/// Runs `body`; a panic inside becomes a [`Failure`] that asks for a report, in place of the
+/// runtime's own message.
 fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     static WHERE: Mutex<Option<String>> = Mutex::new(None);
     panic::set_hook(Box::new(|info| {

@@ -1,4 +1,5 @@
-//! From what the user calls a model to a file that is there: a path is checked, a catalogue name is pulled on first use.
+//! From what the user calls a model to a file that is there: a path is checked, a catalogue name is
+//! pulled on first use.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -53,7 +54,8 @@ impl Shelf {
         })
     }
 
-    /// The file or folder of a model given by catalogue name or by path. A catalogue model that is absent is pulled first.
+    /// The file or folder of a model given by catalogue name or by path. A catalogue model that is
+    /// absent is pulled first.
     ///
     /// # Errors
     /// If there is nothing at the path, or the pull fails.
@@ -81,7 +83,12 @@ impl Shelf {
     ///
     /// # Errors
     /// See [`DownloadError`].
-    pub fn pull(&self, entry: &Entry, interrupt: &Interrupt, printer: &Printer) -> Outcome<Installed> {
+    pub fn pull(
+        &self,
+        entry: &Entry,
+        interrupt: &Interrupt,
+        printer: &Printer,
+    ) -> Outcome<Installed> {
         if entry.licence.restricted {
             printer.warning(&format!(
                 "{} comes under the {}, which restrict its use: {}",
@@ -101,10 +108,16 @@ impl Shelf {
             ));
         }
         let mut progress = printer.progress(&entry.name, Unit::Bytes, patience);
-        let result = download::install(entry, &self.store, &self.options, interrupt, &mut |event| match event {
-            Event::Note(text) => progress.say(&text, printer),
-            Event::At(bytes) => progress.at(bytes, entry.size),
-        });
+        let result = download::install(
+            entry,
+            &self.store,
+            &self.options,
+            interrupt,
+            &mut |event| match event {
+                Event::Note(text) => progress.say(&text, printer),
+                Event::At(bytes) => progress.at(bytes, entry.size),
+            },
+        );
         progress.finish();
         result.map_err(|error| {
             let hint = error.hint();

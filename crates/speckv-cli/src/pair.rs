@@ -70,7 +70,8 @@ pub fn open(path: &Path) -> Outcome<Checkpoint> {
 /// # Errors
 /// A vocabulary that is missing, damaged or of an unsupported kind.
 pub fn tokenizer(file: &Checkpoint) -> Outcome<Tokenizer> {
-    file.tokenizer().map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
+    file.tokenizer()
+        .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(file)))
 }
 
 /// Threads for all models.
@@ -79,7 +80,10 @@ pub fn tokenizer(file: &Checkpoint) -> Outcome<Tokenizer> {
 /// If the system refuses to start them.
 pub fn pool(threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
     Pool::new(threads).map(Arc::new).map_err(|error| {
-        Failure::new(format!("cannot start {threads} threads: {error}"), "give a smaller number with --threads")
+        Failure::new(
+            format!("cannot start {threads} threads: {error}"),
+            "give a smaller number with --threads",
+        )
     })
 }
 
@@ -94,11 +98,12 @@ pub struct Treatment {
     pub cache_type: CacheType,
 }
 
-/// Loads weights, with a progress display if that takes long. `context` is cut to what the model was made for where `cut` says so.
+/// Loads weights, with a progress display if that takes long. `context` is cut to what the model
+/// was made for where `cut` says so.
 ///
 /// # Errors
-/// Another architecture, missing or misshapen tensors, a context that is too long, weights that do not fit in memory or that the compression cannot
-/// hold.
+/// Another architecture, missing or misshapen tensors, a context that is too long, weights that do
+/// not fit in memory or that the compression cannot hold.
 pub fn model(
     file: &Checkpoint,
     pool: &Arc<Pool>,
@@ -128,7 +133,8 @@ pub fn model(
     (options.head_gap, options.compression) = (head_gap, compression);
     options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
-    let mut progress = printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
+    let mut progress =
+        printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
     progress.finish();
     loaded.map(Arc::new).map_err(failure)
@@ -139,13 +145,19 @@ impl Pair {
     ///
     /// # Errors
     /// Whatever keeps one of the files from being used, or vocabularies that differ.
-    pub fn load(settings: &PairSettings, shelf: &Shelf, interrupt: &Interrupt, printer: &Printer) -> Outcome<Self> {
+    pub fn load(
+        settings: &PairSettings,
+        shelf: &Shelf,
+        interrupt: &Interrupt,
+        printer: &Printer,
+    ) -> Outcome<Self> {
         Self::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
             drafter(&settings.draft, draft, vocab_size)
         })
     }
 
-    /// As [`load`](Self::load), with a drafter made by `drafter` from the draft model and the size of the target's vocabulary.
+    /// As [`load`](Self::load), with a drafter made by `drafter` from the draft model and the size
+    /// of the target's vocabulary.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -173,18 +185,26 @@ impl Pair {
         if let Some(draft_file) = &draft_file {
             check_same_vocabulary(&target_file, &tokenizer, draft_file)?;
         }
-        let template = target_file
-            .chat_template(&tokenizer)
-            .map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED).about(name(&target_file)))?;
+        let template = target_file.chat_template(&tokenizer).map_err(|error| {
+            Failure::from_error(&error, error.hint(), DAMAGED).about(name(&target_file))
+        })?;
 
         let pool = pool(settings.threads)?;
-        let (context, cut) = (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
+        let (context, cut) =
+            (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
         let (compression, cache_type) = (settings.compression, settings.cache_type);
-        let draft_cache = draft_file.as_ref().map_or(cache_type, |file| draft_cache(file, cache_type, printer));
+        let draft_cache =
+            draft_file.as_ref().map_or(cache_type, |file| draft_cache(file, cache_type, printer));
         if let Some(file) = &draft_file {
-            let target = Claim { file: &target_file, compression, context, cache_type, what: "target" };
-            let draft =
-                Claim { file, compression: draft_compression, cache_type: draft_cache, what: "draft", ..target };
+            let target =
+                Claim { file: &target_file, compression, context, cache_type, what: "target" };
+            let draft = Claim {
+                file,
+                compression: draft_compression,
+                cache_type: draft_cache,
+                what: "draft",
+                ..target
+            };
             memory::check(&[target, draft])?;
         }
         let treatment = Treatment { compression, head_gap: None, cache_type };
@@ -198,7 +218,9 @@ impl Pair {
             },
             cache_type: draft_cache,
         };
-        if let (Some(DraftModel::Itself(compression)), Some(file)) = (settings.draft.model(), &draft_file) {
+        if let (Some(DraftModel::Itself(compression)), Some(file)) =
+            (settings.draft.model(), &draft_file)
+        {
             let bytes = packed_bytes(file, *compression);
             printer.note(&format!(
                 "the target's own copy in {compression} drafts: {} more of memory",
@@ -239,16 +261,22 @@ impl Pair {
     pub fn template_warning(&self) -> Option<&'static str> {
         match self.template.origin() {
             Origin::Model => None,
-            Origin::ChatMl => Some("the model has no chat template; ChatML is used since it has its tokens"),
-            Origin::Plain => {
-                Some("the model has no chat template and was perhaps not made for chat; --raw may fit it better")
+            Origin::ChatMl => {
+                Some("the model has no chat template; ChatML is used since it has its tokens")
             }
+            Origin::Plain => Some(
+                "the model has no chat template and was perhaps not made for chat; --raw may fit it better",
+            ),
         }
     }
 
     fn tokens(&self, text: &str, add_special: bool) -> Outcome<Vec<Token>> {
         self.tokenizer.encode(text, true, add_special).map_err(|error| {
-            Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
+            Failure::from_error(
+                &error,
+                error.hint(),
+                "change the text to what the vocabulary can spell",
+            )
         })
     }
 }
@@ -256,7 +284,11 @@ impl Pair {
 impl Scribe for Pair {
     fn render(&self, messages: &[Message]) -> Outcome<String> {
         self.template.render(messages, true).map_err(|error| {
-            Failure::from_error(&error, error.hint(), "`--raw` gives the prompt to the model without its template")
+            Failure::from_error(
+                &error,
+                error.hint(),
+                "`--raw` gives the prompt to the model without its template",
+            )
         })
     }
 
@@ -270,7 +302,11 @@ impl Scribe for Pair {
 }
 
 /// Who drafts.
-fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize) -> Box<dyn Drafter> {
+fn drafter(
+    choice: &DraftChoice,
+    draft: Option<Arc<CpuModel>>,
+    vocab_size: usize,
+) -> Box<dyn Drafter> {
     let lookup = || NgramDrafter::new(NgramSettings::default());
     let model = draft.map(|draft| ModelDrafter::new(draft, vocab_size));
     match (choice, model) {
@@ -281,21 +317,30 @@ fn drafter(choice: &DraftChoice, draft: Option<Arc<CpuModel>>, vocab_size: usize
     }
 }
 
-/// The type of the draft's cache: as asked for the target, unless the draft's heads cannot be stored so. It does not change the output.
+/// The type of the draft's cache: as asked for the target, unless the draft's heads cannot be
+/// stored so. It does not change the output.
 fn draft_cache(file: &Checkpoint, asked: CacheType, printer: &Printer) -> CacheType {
     // What is wrong with a blueprint is said where the model is loaded.
     let Ok(config) = file.config() else { return asked };
     if asked.takes(config.head_dim) {
         return asked;
     }
-    printer
-        .note(&format!("the draft keeps its keys and values in f16: {asked} cannot hold heads of {}", config.head_dim));
+    printer.note(&format!(
+        "the draft keeps its keys and values in f16: {asked} cannot hold heads of {}",
+        config.head_dim
+    ));
     CacheType::F16
 }
 
-fn check_same_vocabulary(target_file: &Checkpoint, target: &Tokenizer, draft_file: &Checkpoint) -> Outcome<()> {
+fn check_same_vocabulary(
+    target_file: &Checkpoint,
+    target: &Tokenizer,
+    draft_file: &Checkpoint,
+) -> Outcome<()> {
     let Some(difference) = target.first_difference(&tokenizer(draft_file)?) else { return Ok(()) };
-    let shown = |text: &Option<String>| text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"));
+    let shown = |text: &Option<String>| {
+        text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"))
+    };
     Err(Failure::new(
         format!(
             "draft and target have different vocabularies: token {} is {} in {} and {} in {}",

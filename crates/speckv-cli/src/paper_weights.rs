@@ -11,7 +11,8 @@ use zip::{ZipArchive, result::ZipError};
 
 use crate::failure::{Failure, Outcome};
 
-const HINT: &str = "the released file holds the float arrays W1 (6, 16), b1 (16), W2 (16, 1) and b2 (1)";
+const HINT: &str =
+    "the released file holds the float arrays W1 (6, 16), b1 (16), W2 (16, 1) and b2 (1)";
 
 /// More than an array of the released shapes takes, header included.
 const MOST_BYTES: u64 = 64 << 10;
@@ -19,17 +20,21 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Reads the weights: the arrays W1 (6, 16), b1 (16), W2 (16, 1) and b2 (1), of 4 or 8 byte floats.
 ///
 /// # Errors
-/// A file that cannot be read, is no such archive, or holds arrays that are missing, of another shape or type, or not finite.
+/// A file that cannot be read, is no such archive, or holds arrays that are missing, of another
+/// shape or type, or not finite.
 pub fn read(path: &Path) -> Outcome<PaperPredictor> {
     let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
-    let predictor = ZipArchive::new(file).map_err(|error| error.to_string()).and_then(|mut archive| of(&mut archive));
+    let predictor = ZipArchive::new(file)
+        .map_err(|error| error.to_string())
+        .and_then(|mut archive| of(&mut archive));
     predictor.map_err(|reason| Failure::new(reason, HINT).about(path.display()))
 }
 
 fn of<R: Read + io::Seek>(archive: &mut ZipArchive<R>) -> Result<PaperPredictor, String> {
     let [features, units] = [PAPER_FEATURES as u64, PAPER_HIDDEN as u64];
     let mut hidden = Box::new([[0.0; PAPER_HIDDEN]; PAPER_FEATURES]);
-    let (mut hidden_bias, mut output) = (Box::new([0.0; PAPER_HIDDEN]), Box::new([0.0; PAPER_HIDDEN]));
+    let (mut hidden_bias, mut output) =
+        (Box::new([0.0; PAPER_HIDDEN]), Box::new([0.0; PAPER_HIDDEN]));
     let mut output_bias = [0.0];
     fill(archive, "W1", &[features, units], hidden.as_flattened_mut())?;
     fill(archive, "b1", &[units], &mut *hidden_bias)?;
@@ -49,10 +54,14 @@ fn fill<R: Read + io::Seek>(
         ZipError::FileNotFound => format!("the array {name} is missing"),
         error => format!("{name}: {error}"),
     })?;
-    let array = npyz::NpyFile::new(member.take(MOST_BYTES)).map_err(|error| format!("{name}: {error}"))?;
+    let array =
+        npyz::NpyFile::new(member.take(MOST_BYTES)).map_err(|error| format!("{name}: {error}"))?;
     // Checked before anything of that size is read: a header may promise more than there is.
     if array.shape() != shape || (shape.len() > 1 && array.order() != npyz::Order::C) {
-        return Err(format!("expected {name} to have the shape {shape:?} in C order, got {:?}", array.shape()));
+        return Err(format!(
+            "expected {name} to have the shape {shape:?} in C order, got {:?}",
+            array.shape()
+        ));
     }
     let singles = array.dtype().descr().contains("f4");
     let values: Vec<f64> = if singles {
@@ -113,7 +122,9 @@ mod tests {
 
     #[test]
     fn the_released_arrays_become_the_perceptron() {
-        let Ok(PaperPredictor::Mlp { hidden, hidden_bias, output, output_bias }) = parsed(&released()) else {
+        let Ok(PaperPredictor::Mlp { hidden, hidden_bias, output, output_bias }) =
+            parsed(&released())
+        else {
             panic!("the arrays are as released")
         };
         assert_eq!((hidden[0][1], hidden[5][15]), (1.0, 95.0));

@@ -1,5 +1,5 @@
-//! The weights of predictors that the user asks for: of acceptance a file of `speckv train`, those shipped for the pair, or the prior; of the paper's
-//! rule the released file.
+//! The weights of predictors that the user asks for: of acceptance a file of `speckv train`, those
+//! shipped for the pair, or the prior; of the paper's rule the released file.
 
 use std::{path::Path, sync::Arc};
 
@@ -28,7 +28,10 @@ impl Predictors {
     /// # Errors
     /// A file that cannot be read or holds no such weights.
     pub fn read(paper_weights: Option<&Path>, predictor: Option<&str>) -> Outcome<Self> {
-        Ok(Predictors { paper: paper_weights.map(paper_weights::read).transpose()?, acceptance: read(predictor)? })
+        Ok(Predictors {
+            paper: paper_weights.map(paper_weights::read).transpose()?,
+            acceptance: read(predictor)?,
+        })
     }
 }
 
@@ -41,7 +44,8 @@ pub struct Weights {
     pub name: String,
 }
 
-/// What was asked for, before it is known which pair it is for. A file is read already: a wrong one is found out before gigabytes are.
+/// What was asked for, before it is known which pair it is for. A file is read already: a wrong one
+/// is found out before gigabytes are.
 #[derive(Debug, Clone, Default)]
 pub enum Asked {
     /// Nothing: those shipped for the pair, else the prior.
@@ -67,8 +71,9 @@ pub fn read(asked: Option<&str>) -> Outcome<Asked> {
         Some(path) => Path::new(path),
     };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let predictor = Predictor::from_json(&text)
-        .map_err(|error| Failure::new(chain(&error), "`speckv train` writes such files").about(path.display()))?;
+    let predictor = Predictor::from_json(&text).map_err(|error| {
+        Failure::new(chain(&error), "`speckv train` writes such files").about(path.display())
+    })?;
     let name = crate::provenance::shown_name(&path.display().to_string());
     Ok(Asked::File(Weights { predictor: Arc::new(predictor), name }))
 }
@@ -80,8 +85,10 @@ impl Asked {
     /// Shipped ones are asked for, and there are none for this pair.
     pub fn of(&self, target: &ModelShape, draft: Option<&ModelShape>) -> Outcome<Weights> {
         let prior = || Weights { predictor: Arc::new(Predictor::prior()), name: "prior".into() };
-        let shipped =
-            || Predictor::shipped(target, draft).map(|predictor| Weights { predictor, name: "shipped".into() });
+        let shipped = || {
+            Predictor::shipped(target, draft)
+                .map(|predictor| Weights { predictor, name: "shipped".into() })
+        };
         match self {
             Asked::Best => Ok(shipped().unwrap_or_else(prior)),
             Asked::Prior => Ok(prior()),
@@ -102,8 +109,10 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_given_or_refused() {
-        let stranger = ModelShape { architecture: "llama".into(), layers: 2, hidden: 32, vocab_size: 300 };
-        let name = |asked| read(asked).expect("known").of(&stranger, None).map(|weights| weights.name);
+        let stranger =
+            ModelShape { architecture: "llama".into(), layers: 2, hidden: 32, vocab_size: 300 };
+        let name =
+            |asked| read(asked).expect("known").of(&stranger, None).map(|weights| weights.name);
         assert_eq!(name(None).expect("a fallback"), "prior");
         assert_eq!(name(Some("prior")).expect("always there"), "prior");
         assert!(name(Some("shipped")).expect_err("a stranger").hint().contains("speckv train"));
@@ -113,10 +122,15 @@ mod tests {
     fn a_file_gives_the_weights_that_it_holds() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("mine.json").display().to_string();
-        let stranger = ModelShape { architecture: "llama".into(), layers: 2, hidden: 32, vocab_size: 300 };
-        std::fs::write(&path, serde_json::to_string(&Predictor::prior()).expect("weights")).expect("a file");
+        let stranger =
+            ModelShape { architecture: "llama".into(), layers: 2, hidden: 32, vocab_size: 300 };
+        std::fs::write(&path, serde_json::to_string(&Predictor::prior()).expect("weights"))
+            .expect("a file");
         let weights = read(Some(&path)).expect("weights").of(&stranger, None).expect("any pair");
-        assert_eq!((weights.name.as_str(), &*weights.predictor), ("mine.json", &Predictor::prior()));
+        assert_eq!(
+            (weights.name.as_str(), &*weights.predictor),
+            ("mine.json", &Predictor::prior())
+        );
         std::fs::write(&path, "{}").expect("a file");
         assert!(read(Some(&path)).expect_err("no weights").message().contains("mine.json"));
     }

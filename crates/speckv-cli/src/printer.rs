@@ -19,7 +19,8 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// A printer for this process: colour only on a terminal that can show it and where `NO_COLOR` is not set.
+    /// A printer for this process: colour only on a terminal that can show it and where `NO_COLOR`
+    /// is not set.
     #[must_use]
     pub fn from_environment(quiet: bool) -> Self {
         let terminal = io::stderr().is_terminal();
@@ -32,7 +33,9 @@ impl Printer {
     /// A silent [`Failure`] when the reader has gone; see [`Failure::output`].
     pub fn data(&self, text: &str) -> Outcome<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::output(&error))
     }
 
     /// Writes one JSON document and a newline to standard output.
@@ -83,10 +86,20 @@ impl Printer {
         self.colour
     }
 
-    /// A progress display on standard error that appears once the work has taken `patience`; none when quiet.
+    /// A progress display on standard error that appears once the work has taken `patience`; none
+    /// when quiet.
     #[must_use]
-    pub fn progress(&self, label: &str, unit: crate::progress::Unit, patience: Duration) -> Progress {
-        if self.quiet { Progress::hidden() } else { Progress::new(label, unit, patience, self.terminal) }
+    pub fn progress(
+        &self,
+        label: &str,
+        unit: crate::progress::Unit,
+        patience: Duration,
+    ) -> Progress {
+        if self.quiet {
+            Progress::hidden()
+        } else {
+            Progress::new(label, unit, patience, self.terminal)
+        }
     }
 
     // Standard error may be closed as well; there is nobody left to tell then.
@@ -99,7 +112,8 @@ impl Printer {
     }
 }
 
-/// Whether the environment allows colour: `NO_COLOR` unset or empty, and a terminal that is not dumb.
+/// Whether the environment allows colour: `NO_COLOR` unset or empty, and a terminal that is not
+/// dumb.
 #[must_use]
 pub fn colour_allowed() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -1,4 +1,5 @@
-//! Progress of long work on standard error: a bar on a terminal, a plain line every few seconds elsewhere.
+//! Progress of long work on standard error: a bar on a terminal, a plain line every few seconds
+//! elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -63,10 +64,18 @@ impl Progress {
         } else {
             Style::Lines { last: None }
         };
-        Progress { label: label.to_owned(), unit, style, began: Instant::now(), patience, start: None }
+        Progress {
+            label: label.to_owned(),
+            unit,
+            style,
+            began: Instant::now(),
+            patience,
+            start: None,
+        }
     }
 
-    /// `done` of `total` are there. The first call's `done` was there before the work began and does not count for the rate.
+    /// `done` of `total` are there. The first call's `done` was there before the work began and
+    /// does not count for the rate.
     pub fn at(&mut self, done: u64, total: u64) {
         let start = *self.start.get_or_insert(done);
         let elapsed = self.began.elapsed();
@@ -85,12 +94,16 @@ impl Progress {
                 }
             }
             Style::Lines { last } => {
-                let due =
-                    last.map_or(self.patience.is_zero() || elapsed >= self.patience, |at| at.elapsed() >= LINE_EVERY);
+                let due = last.map_or(self.patience.is_zero() || elapsed >= self.patience, |at| {
+                    at.elapsed() >= LINE_EVERY
+                });
                 if due && done < total {
                     *last = Some(Instant::now());
                     let line = plain_line(&self.label, self.unit, start, done, total, elapsed);
-                    let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("{line}\n"));
+                    let _ = std::io::Write::write_fmt(
+                        &mut std::io::stderr().lock(),
+                        format_args!("{line}\n"),
+                    );
                 }
             }
         }
@@ -121,14 +134,23 @@ impl Drop for Progress {
 
 fn bar_style(unit: Unit) -> ProgressStyle {
     let template = match unit {
-        Unit::Bytes => "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left",
+        Unit::Bytes => {
+            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left"
+        }
         Unit::Tokens => "{msg} {wide_bar} {pos}/{len} tokens {eta} left",
         Unit::Items => "{msg} {wide_bar} {pos}/{len} {eta} left",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapsed: Duration) -> String {
+fn plain_line(
+    label: &str,
+    unit: Unit,
+    start: u64,
+    done: u64,
+    total: u64,
+    elapsed: Duration,
+) -> String {
     let percent = (done * 100).checked_div(total).unwrap_or(100);
     let rate = done.saturating_sub(start) as f64 / elapsed.as_secs_f64().max(1e-3);
     let left = if rate > 0.0 {
@@ -139,7 +161,8 @@ fn plain_line(label: &str, unit: Unit, start: u64, done: u64, total: u64, elapse
     };
     match unit {
         Unit::Bytes => {
-            let (done, total, rate) = (units::bytes(done), units::bytes(total), units::bytes(rate as u64));
+            let (done, total, rate) =
+                (units::bytes(done), units::bytes(total), units::bytes(rate as u64));
             format!("{label}: {percent}% ({done} of {total}, {rate}/s{left})")
         }
         Unit::Tokens => format!("{label}: {percent}% ({done} of {total} tokens{left})"),
@@ -153,11 +176,21 @@ mod tests {
 
     #[test]
     fn a_plain_line_counts_the_rate_from_where_the_work_began() {
-        let line = plain_line("m", Unit::Bytes, 500_000_000, 600_000_000, 1_000_000_000, Duration::from_secs(10));
+        let line = plain_line(
+            "m",
+            Unit::Bytes,
+            500_000_000,
+            600_000_000,
+            1_000_000_000,
+            Duration::from_secs(10),
+        );
         assert_eq!(line, "m: 60% (600 MB of 1.00 GB, 10.0 MB/s, 40 s left)");
         let line = plain_line("m", Unit::Tokens, 100, 150, 200, Duration::from_secs(10));
         assert_eq!(line, "m: 75% (150 of 200 tokens, 10 s left)");
-        assert_eq!(plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)), "m: 1 of 4, 1 min 0 s left");
+        assert_eq!(
+            plain_line("m", Unit::Items, 0, 1, 4, Duration::from_secs(20)),
+            "m: 1 of 4, 1 min 0 s left"
+        );
         assert_eq!(plain_line("m", Unit::Items, 0, 0, 4, Duration::from_secs(20)), "m: 0 of 4");
     }
 }

@@ -22,7 +22,10 @@ pub fn read(args: &PromptArgs) -> Outcome<String> {
         _ => from_stdin()?,
     };
     if text.trim().is_empty() {
-        return Err(Failure::usage("the prompt is empty", "give a prompt: speckv run \"Why is the sky blue?\""));
+        return Err(Failure::usage(
+            "the prompt is empty",
+            "give a prompt: speckv run \"Why is the sky blue?\"",
+        ));
     }
     Ok(text)
 }
@@ -51,7 +54,10 @@ fn from_file(path: &Path) -> Outcome<String> {
 fn from_stdin() -> Outcome<String> {
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(format!("cannot read standard input: {error}"), "give the prompt as an argument or with -f FILE")
+        Failure::new(
+            format!("cannot read standard input: {error}"),
+            "give the prompt as an argument or with -f FILE",
+        )
     })?;
     utf8(bytes, "standard input")
 }

@@ -29,10 +29,17 @@ pub fn facts(
 ) -> Outcome<ModelFacts> {
     let (sha256, bytes) = checksum(path, interrupt, printer)?;
     let compression = treatment(model.weight_type().name(), model.cache_type());
-    Ok(ModelFacts { name: shown_name(name), sha256, bytes, shape: controllers::shape(model), compression })
+    Ok(ModelFacts {
+        name: shown_name(name),
+        sha256,
+        bytes,
+        shape: controllers::shape(model),
+        compression,
+    })
 }
 
-/// What became of a model's weights, and how keys and values are stored where it is not half precision: both decide what the model says.
+/// What became of a model's weights, and how keys and values are stored where it is not half
+/// precision: both decide what the model says.
 #[must_use]
 pub fn treatment(weights: &str, cache_type: CacheType) -> String {
     match cache_type {
@@ -44,14 +51,18 @@ pub fn treatment(weights: &str, cache_type: CacheType) -> String {
 /// A path's file name: where a file lies says nothing about it.
 #[must_use]
 pub fn shown_name(name: &str) -> String {
-    Path::new(name).file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
+    Path::new(name)
+        .file_name()
+        .map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The command line of this process, the program under its plain name and absolute paths by their last part: records are passed on, and nobody needs to know whose
-/// folders they came from.
+/// The command line of this process, the program under its plain name and absolute paths by their
+/// last part: records are passed on, and nobody needs to know whose folders they came from.
 #[must_use]
 pub fn command() -> Vec<String> {
-    std::iter::once("speckv".to_owned()).chain(std::env::args().skip(1).map(|argument| told(&argument))).collect()
+    std::iter::once("speckv".to_owned())
+        .chain(std::env::args().skip(1).map(|argument| told(&argument)))
+        .collect()
 }
 
 /// An argument as a record shows it.
@@ -78,7 +89,11 @@ impl Origin {
     /// This process on this machine.
     #[must_use]
     pub fn here() -> Self {
-        Origin { machine: machine::describe(), version: env!("CARGO_PKG_VERSION").into(), command: command() }
+        Origin {
+            machine: machine::describe(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: command(),
+        }
     }
 }
 
@@ -99,7 +114,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// SHA-256 and size of a file; of a folder, of the files in it by name, each preceded by its name and a zero byte.
+/// SHA-256 and size of a file; of a folder, of the files in it by name, each preceded by its name
+/// and a zero byte.
 ///
 /// # Errors
 /// A file that cannot be read, or an interruption.
@@ -111,8 +127,10 @@ pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcom
         return Ok((hexadecimal(&hasher.finalize()), read));
     }
     let io = |error| Failure::io("read", path, &error);
-    let entries = std::fs::read_dir(path).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
-    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let entries =
+        std::fs::read_dir(path).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let mut files: Vec<_> =
+        entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
     for file in files {
         hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
@@ -122,7 +140,13 @@ pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcom
     Ok((hexadecimal(&hasher.finalize()), read))
 }
 
-fn feed(hasher: &mut Sha256, path: &Path, sum: &mut u64, interrupt: &Interrupt, printer: &Printer) -> Outcome<()> {
+fn feed(
+    hasher: &mut Sha256,
+    path: &Path,
+    sum: &mut u64,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> Outcome<()> {
     let io = |error| Failure::io("read", path, &error);
     let mut file = File::open(path).map_err(io)?;
     let total = file.metadata().map_err(io)?.len();
@@ -135,7 +159,10 @@ fn feed(hasher: &mut Sha256, path: &Path, sum: &mut u64, interrupt: &Interrupt, 
             return Ok(());
         }
         if interrupt.is_raised() {
-            return Err(Failure::interrupted("stopped before anything was recorded", "the same command begins again"));
+            return Err(Failure::interrupted(
+                "stopped before anything was recorded",
+                "the same command begins again",
+            ));
         }
         hasher.update(&buffer[..count]);
         read += count as u64;
@@ -150,7 +177,10 @@ mod tests {
     /// Oracle: FIPS 180-2, appendix B.1.
     #[test]
     fn digests_are_sha_256_in_lower_case() {
-        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         let absolute = std::env::temp_dir().join("folder").display().to_string();
         assert_eq!(told(&absolute), "folder");
         assert_eq!(told(&format!("--trace={absolute}")), "--trace=folder");

@@ -1,4 +1,5 @@
-//! Seconds of passes by their rows, from a file: measured by `bench --curve`, stored as a cost model, or written by hand.
+//! Seconds of passes by their rows, from a file: measured by `bench --curve`, stored as a cost
+//! model, or written by hand.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -34,9 +35,11 @@ impl Points {
     /// A curve without a time of 1 row, or with something that is not a time.
     pub fn row_times(&self, path: Option<&Path>) -> Outcome<RowTimes> {
         let failure = |error: TableError| Failure::new(chain(&error), HINT);
-        RowTimes::new(self.verify_ms.iter().map(|(&rows, ms)| (rows, ms / 1e3))).map_err(|error| match path {
-            Some(path) => failure(error).about(path.display()),
-            None => failure(error),
+        RowTimes::new(self.verify_ms.iter().map(|(&rows, ms)| (rows, ms / 1e3))).map_err(|error| {
+            match path {
+                Some(path) => failure(error).about(path.display()),
+                None => failure(error),
+            }
         })
     }
 }
@@ -90,17 +93,21 @@ impl Curves {
     /// A file that cannot be read, or that holds no times.
     pub fn read(path: &Path) -> Outcome<Self> {
         let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-        let wrong = |error: serde_json::Error| Failure::new(format!("no curve: {error}"), HINT).about(path.display());
+        let wrong = |error: serde_json::Error| {
+            Failure::new(format!("no curve: {error}"), HINT).about(path.display())
+        };
         let value: Value = serde_json::from_str(&text).map_err(wrong)?;
         if value.get("curves").is_some() {
             let file: CurveFile = serde_json::from_value(value).map_err(wrong)?;
             let whole = !file.curves.is_empty();
-            return whole
-                .then_some(Curves::Measured(file))
-                .ok_or_else(|| Failure::new("no curve: `curves` is empty", HINT).about(path.display()));
+            return whole.then_some(Curves::Measured(file)).ok_or_else(|| {
+                Failure::new("no curve: `curves` is empty", HINT).about(path.display())
+            });
         }
         if value.get("verify").is_some() {
-            return serde_json::from_value(value).map(|cost| Curves::Model(Box::new(cost))).map_err(wrong);
+            return serde_json::from_value(value)
+                .map(|cost| Curves::Model(Box::new(cost)))
+                .map_err(wrong);
         }
         let by_hand: ByHand = serde_json::from_value(value).map_err(wrong)?;
         let verify_ms = match by_hand.verify_ms {
@@ -113,7 +120,9 @@ impl Curves {
     /// The points of a cost model at a context.
     #[must_use]
     pub fn of_cost(cost: &CostModel, context: usize) -> Points {
-        let verify_ms = (1..=MEASURED_ROWS).map(|rows| (rows, 1e3 * cost.verify_seconds(rows, context))).collect();
+        let verify_ms = (1..=MEASURED_ROWS)
+            .map(|rows| (rows, 1e3 * cost.verify_seconds(rows, context)))
+            .collect();
         Points { verify_ms, draft_ms: Some(1e3 * cost.draft_seconds(context)) }
     }
 
@@ -124,9 +133,13 @@ impl Curves {
             Curves::Model(cost) => (Self::of_cost(cost, wanted.unwrap_or(0)), wanted.unwrap_or(0)),
             Curves::ByHand(points) => (points.clone(), wanted.unwrap_or(0)),
             Curves::Measured(file) => {
-                let nearest = file.curves.iter().min_by_key(|curve| curve.context.abs_diff(wanted.unwrap_or(0)));
+                let nearest = file
+                    .curves
+                    .iter()
+                    .min_by_key(|curve| curve.context.abs_diff(wanted.unwrap_or(0)));
                 let passes = nearest.map_or(&[][..], |curve| &curve.passes);
-                let verify_ms = passes.iter().map(|pass| (pass.rows, pass.milliseconds.median)).collect();
+                let verify_ms =
+                    passes.iter().map(|pass| (pass.rows, pass.milliseconds.median)).collect();
                 (Points { verify_ms, draft_ms: None }, nearest.map_or(0, |curve| curve.context))
             }
         }

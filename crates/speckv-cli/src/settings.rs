@@ -11,8 +11,8 @@ use speckv_cpu::model::{CacheType, Compression};
 
 use crate::{
     args::{
-        CacheOptions, DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions, SamplingOptions,
-        WeightOptions,
+        CacheOptions, DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions,
+        SamplingOptions, WeightOptions,
     },
     calibration::Costs,
     catalogue::Catalogue,
@@ -38,7 +38,8 @@ pub struct PairSettings {
     pub context: Option<usize>,
     /// What the target's weights become.
     pub compression: Compression,
-    /// What the draft's weights become, if the user says so; a draft that is the target itself says its own.
+    /// What the draft's weights become, if the user says so; a draft that is the target itself says
+    /// its own.
     pub draft_compression: Option<Compression>,
     /// Tokens that the draft's output head covers.
     pub draft_head: DraftHead,
@@ -98,7 +99,10 @@ impl PairSettings {
         weights: &WeightOptions,
         cache: CacheOptions,
     ) -> Self {
-        let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } = weights;
+        let &WeightOptions {
+            compression,
+            draft: DraftWeightOptions { draft_compression, draft_head },
+        } = weights;
         PairSettings {
             target,
             draft,
@@ -156,8 +160,12 @@ pub fn resolve(
     sampling: &SamplingOptions,
     catalogue: &Catalogue,
 ) -> Outcome<(PairSettings, AnswerSettings)> {
-    let (target, mut draft) =
-        PairSettings::models(models.model.as_ref(), models.draft.as_ref(), DraftChoice::None, catalogue);
+    let (target, mut draft) = PairSettings::models(
+        models.model.as_ref(),
+        models.draft.as_ref(),
+        DraftChoice::None,
+        catalogue,
+    );
     let default = if draft == DraftChoice::None { controllers::OFF } else { controllers::DEFAULT };
     let controller = models.controller.unwrap_or(default);
     let off = controller == controllers::OFF;
@@ -209,15 +217,18 @@ pub fn resolve(
         system: sampling.system.clone(),
         raw: sampling.raw,
     };
-    answer
-        .sampling
-        .check()
-        .map_err(|error| Failure::usage(error, "`speckv run --help` shows every option and its range"))?;
+    answer.sampling.check().map_err(|error| {
+        Failure::usage(error, "`speckv run --help` shows every option and its range")
+    })?;
     Ok((pair, answer))
 }
 
 /// Adds look-up to the model, or leaves it out, as the controller can use it and the user wants it.
-fn with_lookup(draft: DraftChoice, controller: &ControllerSpec, no_lookup: bool) -> Outcome<DraftChoice> {
+fn with_lookup(
+    draft: DraftChoice,
+    controller: &ControllerSpec,
+    no_lookup: bool,
+) -> Outcome<DraftChoice> {
     match draft {
         // A draft that is never asked needs no memory.
         _ if *controller == controllers::OFF => Ok(DraftChoice::None),
@@ -226,12 +237,17 @@ fn with_lookup(draft: DraftChoice, controller: &ControllerSpec, no_lookup: bool)
         }
         DraftChoice::Both(_) if !controller.may_look_up() => Err(Failure::usage(
             format!("the controller {controller} drafts with the model alone"),
-            format!("--controller chain+{controller} looks up first; speckv, the default, chooses between the two"),
+            format!(
+                "--controller chain+{controller} looks up first; speckv, the default, chooses between the two"
+            ),
         )),
-        DraftChoice::Model(_) if no_lookup && controller.chain => {
-            Err(Failure::usage(format!("--no-lookup contradicts --controller {controller}"), "give one of the two"))
+        DraftChoice::Model(_) if no_lookup && controller.chain => Err(Failure::usage(
+            format!("--no-lookup contradicts --controller {controller}"),
+            "give one of the two",
+        )),
+        DraftChoice::Model(model) if controller.may_look_up() && !no_lookup => {
+            Ok(DraftChoice::Both(model))
         }
-        DraftChoice::Model(model) if controller.may_look_up() && !no_lookup => Ok(DraftChoice::Both(model)),
         other => Ok(other),
     }
 }
@@ -251,7 +267,9 @@ mod tests {
 
     fn resolved(words: &str) -> Outcome<(PairSettings, AnswerSettings)> {
         let words = ["speckv", "run"].into_iter().chain(words.split_whitespace()).chain(["hello"]);
-        let Command::Run(args) = Cli::try_parse_from(words).expect("well formed").command else { unreachable!() };
+        let Command::Run(args) = Cli::try_parse_from(words).expect("well formed").command else {
+            unreachable!()
+        };
         resolve(&args.models, &args.sampling, &Catalogue::builtin())
     }
 
@@ -268,7 +286,8 @@ mod tests {
 
     #[test]
     fn look_up_joins_the_model_where_the_controller_can_use_it() {
-        let draft = |words: &str| resolved(&format!("--draft d.gguf {words}")).expect("resolves").0.draft;
+        let draft =
+            |words: &str| resolved(&format!("--draft d.gguf {words}")).expect("resolves").0.draft;
         let named = DraftModel::Named("d.gguf".into());
         let (model, both) = (DraftChoice::Model(named.clone()), DraftChoice::Both(named));
         assert_eq!(draft(""), both);
@@ -295,10 +314,17 @@ mod tests {
     #[test]
     fn the_drafts_weights_are_said_once() {
         let compression = |words| resolved(words).expect("resolves").0.draft_compression();
-        assert_eq!(compression("--draft d.gguf").expect("by default"), "compact".parse().expect("known"));
-        assert_eq!(compression("--draft d.gguf --draft-compression int8").expect("as asked"), Compression::Int8);
+        assert_eq!(
+            compression("--draft d.gguf").expect("by default"),
+            "compact".parse().expect("known")
+        );
+        assert_eq!(
+            compression("--draft d.gguf --draft-compression int8").expect("as asked"),
+            Compression::Int8
+        );
         assert_eq!(compression("--draft self:nf4").expect("its own"), Compression::Nf4);
-        let twice = compression("--draft self:nf4+ngram --draft-compression int8").expect_err("two types");
+        let twice =
+            compression("--draft self:nf4+ngram --draft-compression int8").expect_err("two types");
         assert_eq!(twice.status(), 2);
     }
 

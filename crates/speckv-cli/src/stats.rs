@@ -25,7 +25,8 @@ pub struct Stats {
     costs: Option<View>,
 }
 
-/// The JSON object `stats`. What cannot be known, such as an acceptance rate without drafts, is null.
+/// The JSON object `stats`. What cannot be known, such as an acceptance rate without drafts, is
+/// null.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Generated tokens per second of all steps.
@@ -123,12 +124,16 @@ impl Stats {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let report = self.report();
-        let mut speed = format!("{} tokens in {}", self.generated, units::duration(self.generating));
+        let mut speed =
+            format!("{} tokens in {}", self.generated, units::duration(self.generating));
         if let Some(rate) = report.tokens_per_second {
             speed.push_str(&format!(", {rate:.1} tokens per second"));
         }
         if let Some(rate) = report.prompt_tokens_per_second {
-            speed.push_str(&format!("; prompt: {} tokens, {rate:.0} per second", self.prompt_tokens_read));
+            speed.push_str(&format!(
+                "; prompt: {} tokens, {rate:.0} per second",
+                self.prompt_tokens_read
+            ));
         }
         let mut lines = vec![speed];
         if let (Some(rate), Some(length)) = (report.acceptance_rate, report.acceptance_length) {
@@ -177,7 +182,10 @@ mod tests {
         assert_eq!(report.prompt_tokens_per_second, None, "nothing was read ahead");
         let mut twice = stats();
         twice.add(&Stats { gamma_histogram: vec![1], steps: 1, generated: 1, ..Stats::default() });
-        assert_eq!((twice.steps, twice.gamma_histogram.as_slice()), (11, [1, 0, 0, 0, 10].as_slice()));
+        assert_eq!(
+            (twice.steps, twice.gamma_histogram.as_slice()),
+            (11, [1, 0, 0, 0, 10].as_slice())
+        );
     }
 
     #[test]

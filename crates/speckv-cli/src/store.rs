@@ -46,7 +46,8 @@ impl Store {
         Store { folder }
     }
 
-    /// The user's store: `$SPECKV_MODELS`, else `speckv/models` in the user's cache folder (`$XDG_CACHE_HOME`, else `~/.cache`).
+    /// The user's store: `$SPECKV_MODELS`, else `speckv/models` in the user's cache folder
+    /// (`$XDG_CACHE_HOME`, else `~/.cache`).
     ///
     /// # Errors
     /// If no variable names a place.
@@ -80,10 +81,13 @@ impl Store {
         self.folder.join(format!("{}.gguf{suffix}", entry.name))
     }
 
-    /// What is there of an entry. A file counts by its size; its checksum was verified when it was installed.
+    /// What is there of an entry. A file counts by its size; its checksum was verified when it was
+    /// installed.
     #[must_use]
     pub fn state(&self, entry: &Entry) -> State {
-        let length = |path: PathBuf| std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| meta.len());
+        let length = |path: PathBuf| {
+            std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| meta.len())
+        };
         match length(self.path(entry)) {
             Some(bytes) if bytes == entry.size => State::Ready,
             Some(bytes) => State::WrongSize(bytes),

@@ -24,19 +24,32 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let cell = |row: &'_ Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
-        let width = |column: usize| self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
-        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
+        let cell =
+            |row: &'_ Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
+        let width = |column: usize| {
+            self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0)
+        };
+        let is_number =
+            |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
         // A column is one of numbers if its cells below the header are.
         let to_the_right = |column: usize| {
-            let mut cells = self.rows.iter().skip(1).map(|row| cell(row, column)).filter(|text| !text.is_empty());
+            let mut cells = self
+                .rows
+                .iter()
+                .skip(1)
+                .map(|row| cell(row, column))
+                .filter(|text| !text.is_empty());
             cells.clone().next().is_some() && cells.all(|text| is_number(&text))
         };
         for row in &self.rows {
             let mut line = String::new();
             for column in 0..columns {
                 let (text, width) = (cell(row, column), width(column));
-                let padded = if to_the_right(column) { format!("{text:>width$}") } else { format!("{text:<width$}") };
+                let padded = if to_the_right(column) {
+                    format!("{text:>width$}")
+                } else {
+                    format!("{text:<width$}")
+                };
                 line.push_str(if column == 0 { "" } else { "  " });
                 line.push_str(&padded);
             }

@@ -20,7 +20,8 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// A length of time to the second above one second, to the millisecond below: `350 ms`, `42 s`, `3 min 5 s`, `2 h 10 min`.
+/// A length of time to the second above one second, to the millisecond below: `350 ms`, `42 s`, `3
+/// min 5 s`, `2 h 10 min`.
 #[must_use]
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
@@ -38,15 +39,19 @@ mod tests {
 
     #[test]
     fn bytes_have_three_digits_and_decimal_units() {
-        let shown: Vec<String> =
-            [0, 999, 1_000, 9_999, 98_362_432, 999_600_000, 1_117_320_768].into_iter().map(bytes).collect();
+        let shown: Vec<String> = [0, 999, 1_000, 9_999, 98_362_432, 999_600_000, 1_117_320_768]
+            .into_iter()
+            .map(bytes)
+            .collect();
         assert_eq!(shown, ["0 B", "999 B", "1.00 kB", "10.0 kB", "98.4 MB", "1.00 GB", "1.12 GB"]);
     }
 
     #[test]
     fn durations_choose_their_unit() {
-        let shown: Vec<String> =
-            [350, 42_000, 185_000, 7_800_000].into_iter().map(|ms| duration(Duration::from_millis(ms))).collect();
+        let shown: Vec<String> = [350, 42_000, 185_000, 7_800_000]
+            .into_iter()
+            .map(|ms| duration(Duration::from_millis(ms)))
+            .collect();
         assert_eq!(shown, ["350 ms", "42 s", "3 min 5 s", "2 h 10 min"]);
     }
 }

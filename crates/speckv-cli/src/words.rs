@@ -30,8 +30,15 @@ impl Language for Words {
         self.tokenizer.vocab_size()
     }
 
-    fn encode(&self, text: &str, special: bool, add_special: bool) -> Result<Vec<Token>, LanguageError> {
-        self.tokenizer.encode(text, special, add_special).map_err(|error| LanguageError::Encode(chain(&error)))
+    fn encode(
+        &self,
+        text: &str,
+        special: bool,
+        add_special: bool,
+    ) -> Result<Vec<Token>, LanguageError> {
+        self.tokenizer
+            .encode(text, special, add_special)
+            .map_err(|error| LanguageError::Encode(chain(&error)))
     }
 
     fn decode(&self, tokens: &[Token]) -> String {
@@ -43,9 +50,13 @@ impl Language for Words {
     }
 
     fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
-        let messages: Vec<Message> =
-            turns.iter().map(|turn| Message::new(turn.role.as_str(), turn.content.as_str())).collect();
-        self.template.render(&messages, true).map_err(|error| LanguageError::Template(chain(&error)))
+        let messages: Vec<Message> = turns
+            .iter()
+            .map(|turn| Message::new(turn.role.as_str(), turn.content.as_str()))
+            .collect();
+        self.template
+            .render(&messages, true)
+            .map_err(|error| LanguageError::Template(chain(&error)))
     }
 
     fn end_tokens(&self) -> &[Token] {
@@ -58,7 +69,11 @@ impl Language for Words {
 
     fn decoder(&self, continues: bool, stops: Vec<String>) -> Box<dyn Decoder> {
         let tokenizer = Arc::clone(&self.tokenizer);
-        let stream = if continues { StreamDecoder::continuing(tokenizer) } else { StreamDecoder::new(tokenizer) };
+        let stream = if continues {
+            StreamDecoder::continuing(tokenizer)
+        } else {
+            StreamDecoder::new(tokenizer)
+        };
         Box::new(Streaming { stream, stops: StopStrings::new(stops), held: 0 })
     }
 }
@@ -93,7 +108,8 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
-        let file = Gguf::from_bytes(Tiny::default().to_bytes().expect("a tiny model")).expect("a file");
+        let file =
+            Gguf::from_bytes(Tiny::default().to_bytes().expect("a tiny model")).expect("a file");
         let tokenizer = Tokenizer::from_gguf(file.metadata()).expect("a tokenizer");
         let template = ChatTemplate::from_gguf(file.metadata(), &tokenizer).expect("a template");
         Words::new(tokenizer, template)
@@ -104,7 +120,8 @@ mod tests {
         let words = words();
         let tokens = words.encode("naïve – the cat", true, false).expect("tokens");
         let said = |stops: &[&str]| {
-            let mut decoder = words.decoder(true, stops.iter().map(|&stop| stop.to_owned()).collect());
+            let mut decoder =
+                words.decoder(true, stops.iter().map(|&stop| stop.to_owned()).collect());
             let mut text = String::new();
             for &token in &tokens {
                 let said = decoder.push(token);
@@ -136,6 +153,9 @@ mod tests {
     #[test]
     fn conversations_are_rendered_by_the_models_template() {
         let turns = [Turn { role: "user".into(), content: "hi".into() }];
-        assert_eq!(words().render(&turns).expect("text"), "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+        assert_eq!(
+            words().render(&turns).expect("text"),
+            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+        );
     }
 }

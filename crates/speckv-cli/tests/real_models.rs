@@ -1,4 +1,5 @@
-//! The real models, end to end: fetched if they are absent, verified, and speaking the same tokens with and without a draft.
+//! The real models, end to end: fetched if they are absent, verified, and speaking the same tokens
+//! with and without a draft.
 //!
 //! `SPECKV_OFFLINE=1` leaves these tests out, and says so.
 
@@ -9,14 +10,24 @@ fn speckv(arguments: &[&str]) -> Option<Output> {
         eprintln!("SKIPPED: SPECKV_OFFLINE is set, real models are not asked for");
         return None;
     }
-    Some(Command::new(env!("CARGO_BIN_EXE_speckv")).args(arguments).output().expect("the program starts"))
+    Some(
+        Command::new(env!("CARGO_BIN_EXE_speckv"))
+            .args(arguments)
+            .output()
+            .expect("the program starts"),
+    )
 }
 
 fn text(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
-/// Fetching is one test program's first act; the others in this file wait for the same lock inside `pull`.
+/// Fetching is one test program's first act; the others in this file wait for the same lock inside
+/// `pull`.
 fn pulled(names: &[&str]) -> bool {
     let Some(output) = speckv(&[&["pull"], names].concat()) else { return false };
     assert!(output.status.success(), "{}", text(&output));
@@ -34,14 +45,32 @@ fn identity(arguments: &[&str]) {
 #[test]
 fn smollm2_says_the_same_with_look_up_as_alone() {
     if pulled(&["smollm2-135m"]) {
-        identity(&["--model", "smollm2-135m", "--draft", "ngram", "--prompts", "4", "--max-tokens", "64"]);
+        identity(&[
+            "--model",
+            "smollm2-135m",
+            "--draft",
+            "ngram",
+            "--prompts",
+            "4",
+            "--max-tokens",
+            "64",
+        ]);
     }
 }
 
 #[test]
 fn the_qwen_pair_says_the_same_as_its_target_alone() {
     if pulled(&["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"]) {
-        identity(&["--prompts", "2", "--gammas", "1,4,16", "--threads-list", "2", "--max-tokens", "48"]);
+        identity(&[
+            "--prompts",
+            "2",
+            "--gammas",
+            "1,4,16",
+            "--threads-list",
+            "2",
+            "--max-tokens",
+            "48",
+        ]);
     }
 }
 

@@ -1,4 +1,5 @@
-//! `speckv serve` as a process: what it says where it cannot start, and that it stops when it is asked to.
+//! `speckv serve` as a process: what it says where it cannot start, and that it stops when it is
+//! asked to.
 
 #[path = "support/process.rs"]
 mod process;
@@ -18,14 +19,24 @@ struct Server {
 
 impl Server {
     fn start(desk: &Desk, more: &[&str]) -> Self {
-        let mut arguments = vec!["serve", "--model", "target.gguf", "--port", "0", "--threads", "1"];
+        let mut arguments =
+            vec!["serve", "--model", "target.gguf", "--port", "0", "--threads", "1"];
         arguments.extend(more);
         let mut command = desk.command(&arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
-        let address =
-            line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("no address but {line:?}")).to_owned();
+        BufReader::new(child.stdout.as_mut().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a line");
+        let address = line
+            .trim()
+            .strip_prefix("http://")
+            .unwrap_or_else(|| panic!("no address but {line:?}"))
+            .to_owned();
         Server { child, address }
     }
 
@@ -45,7 +56,8 @@ impl Server {
 
     fn stop(self, signal: &str) -> Ended {
         let pid = self.child.id().to_string();
-        let status = std::process::Command::new("kill").args([signal, &pid]).status().expect("kill starts");
+        let status =
+            std::process::Command::new("kill").args([signal, &pid]).status().expect("kill starts");
         assert!(status.success());
         Ended::new(&["serve"], self.child.wait_with_output().expect("an end"))
     }
@@ -54,8 +66,10 @@ impl Server {
 #[test]
 fn it_answers_like_run_and_stops_at_a_signal() {
     let desk = Desk::new();
-    let expected =
-        desk.run(&["run", "--quiet", "--model", "target.gguf", "--raw", "-n", "12", "the cat"]).succeeds().out;
+    let expected = desk
+        .run(&["run", "--quiet", "--model", "target.gguf", "--raw", "-n", "12", "the cat"])
+        .succeeds()
+        .out;
     for (signal, more) in [("-TERM", vec![]), ("-INT", vec!["--draft", "draft.gguf"])] {
         let server = Server::start(&desk, &more);
         let body = r#"{"prompt": "the cat", "max_tokens": 12, "temperature": 0}"#;
@@ -63,10 +77,16 @@ fn it_answers_like_run_and_stops_at_a_signal() {
         assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
         let json: serde_json::Value =
             serde_json::from_str(reply.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON");
-        assert_eq!(json["choices"][0]["text"].as_str().expect("a text").trim_end(), expected.trim_end());
+        assert_eq!(
+            json["choices"][0]["text"].as_str().expect("a text").trim_end(),
+            expected.trim_end()
+        );
         assert_eq!(json["model"], "target");
         let ended = server.stop(signal).succeeds();
-        assert!(ended.err.contains("stopped") && ended.err.contains("answer complete"), "{ended:?}");
+        assert!(
+            ended.err.contains("stopped") && ended.err.contains("answer complete"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -75,7 +95,8 @@ fn a_port_that_is_taken_is_told_before_models_are_loaded() {
     let desk = Desk::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
-    desk.run(&["serve", "--model", "no-such.gguf", "--port", &port]).fails(1, &["cannot listen", &port, "--port 0"]);
+    desk.run(&["serve", "--model", "no-such.gguf", "--port", &port])
+        .fails(1, &["cannot listen", &port, "--port 0"]);
 }
 
 #[test]
@@ -85,11 +106,14 @@ fn mistakes_are_told_with_a_hint() {
     desk.put("range.toml", b"gamma = 1000\n");
     let serve = |more: &[&str]| desk.run(&[&["serve", "--port", "0"], more].concat());
     serve(&["--model", "no-such.gguf"]).fails(1, &["no-such.gguf"]);
-    serve(&["--config", "typo.toml"]).fails(2, &["typo.toml", "line 1", "prot", "did you mean `port`"]);
+    serve(&["--config", "typo.toml"])
+        .fails(2, &["typo.toml", "line 1", "prot", "did you mean `port`"]);
     serve(&["--config", "range.toml"]).fails(2, &["range.toml", "gamma", "1 to 64"]);
     serve(&["--config", "absent.toml"]).fails(1, &["absent.toml"]);
-    serve(&["--model", "target.gguf", "--controller", "speckv"]).fails(2, &["needs somebody who drafts"]);
-    serve(&["--model", "target.gguf", "--kv-memory", "1", "--parallel", "200"]).fails(2, &["--kv-memory"]);
+    serve(&["--model", "target.gguf", "--controller", "speckv"])
+        .fails(2, &["needs somebody who drafts"]);
+    serve(&["--model", "target.gguf", "--kv-memory", "1", "--parallel", "200"])
+        .fails(2, &["--kv-memory"]);
     serve(&["--model", "target.gguf", "--host", "no such host"]).fails(1, &["cannot listen"]);
     serve(&["--queue", "0"]).fails(2, &["--queue"]);
     serve(&["--queue", "9", "--connections", "9"]).fails(2, &["queue of 9", "--connections 18"]);
@@ -100,14 +124,19 @@ fn mistakes_are_told_with_a_hint() {
 #[test]
 fn a_key_from_the_environment_is_asked_for_and_never_shown() {
     let desk = Desk::new();
-    let mut command = desk.command(&["serve", "--model", "target.gguf", "--port", "0", "--log-format", "json"]);
+    let mut command =
+        desk.command(&["serve", "--model", "target.gguf", "--port", "0", "--log-format", "json"]);
     command.env("SPECKV_API_KEY", "very-secret").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
     let server = Server { child, address: line.trim().trim_start_matches("http://").to_owned() };
     assert!(server.ask("GET", "/v1/models", "", "").starts_with("HTTP/1.1 401"));
-    assert!(server.ask("GET", "/v1/models", "authorization: Bearer very-secret\r\n", "").starts_with("HTTP/1.1 200"));
+    assert!(
+        server
+            .ask("GET", "/v1/models", "authorization: Bearer very-secret\r\n", "")
+            .starts_with("HTTP/1.1 200")
+    );
     let ended = server.stop("-TERM").succeeds();
     assert!(!ended.err.contains("very-secret"));
     let logged: Vec<serde_json::Value> = ended
@@ -117,7 +146,9 @@ fn a_key_from_the_environment_is_asked_for_and_never_shown() {
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     assert!(
-        logged.iter().any(|line| line["fields"]["status"] == 401 && line["fields"]["request"].is_string()),
+        logged
+            .iter()
+            .any(|line| line["fields"]["status"] == 401 && line["fields"]["request"].is_string()),
         "{ended:?}"
     );
 }

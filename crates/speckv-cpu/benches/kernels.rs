@@ -1,8 +1,10 @@
-//! Kernels alone: `cargo bench -p speckv-cpu`, or with a filter `cargo bench -p speckv-cpu -- product/Q4_K`.
+//! Kernels alone: `cargo bench -p speckv-cpu`, or with a filter `cargo bench -p speckv-cpu --
+//! product/Q4_K`.
 //!
-//! Bytes per second count the packed weights, or keys and values, that a call reads; items per second count multiply-adds. Matrices are taken
-//! in turn from a set far larger than the caches, as a pass over a model does, so that bytes come from memory. `SPECKV_ISA`
-//! chooses the instruction set, `SPECKV_THREADS` the number of threads; the default is the best of what there is.
+//! Bytes per second count the packed weights, or keys and values, that a call reads; items per
+//! second count multiply-adds. Matrices are taken in turn from a set far larger than the caches, as
+//! a pass over a model does, so that bytes come from memory. `SPECKV_ISA` chooses the instruction
+//! set, `SPECKV_THREADS` the number of threads; the default is the best of what there is.
 
 use std::{
     fmt,
@@ -38,7 +40,8 @@ const BATCHES: [usize; 5] = [1, 2, 5, 9, 16];
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| {
     let asked = std::env::var("SPECKV_THREADS").ok().and_then(|threads| threads.parse().ok());
-    let threads = asked.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let threads =
+        asked.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     Pool::new(threads).expect("threads")
 });
 
@@ -77,7 +80,8 @@ fn cases() -> impl Iterator<Item = Case> {
     TensorType::ALL.into_iter().flat_map(|tensor_type| BATCHES.map(|n| Case { tensor_type, n }))
 }
 
-/// Matrices of one type; the last set is kept, since cases come ordered by type and packing takes longer than measuring.
+/// Matrices of one type; the last set is kept, since cases come ordered by type and packing takes
+/// longer than measuring.
 fn matrices(tensor_type: TensorType) -> Arc<Vec<Matrix>> {
     static LAST: Mutex<Option<(TensorType, Arc<Vec<Matrix>>)>> = Mutex::new(None);
     let mut last = LAST.lock().expect("no panic while packing");
@@ -91,10 +95,12 @@ fn matrices(tensor_type: TensorType) -> Arc<Vec<Matrix>> {
     let mut writer = Writer::new();
     writer.tensor("w", &[COLUMNS, ROWS], tensor_type, bytes).expect("a tensor");
     let file = Gguf::from_bytes(writer.to_bytes().expect("a file")).expect("a file");
-    let pack = || Matrix::pack(&file.tensor("w").expect("the tensor"), None, None, &POOL).expect("memory");
+    let pack =
+        || Matrix::pack(&file.tensor("w").expect("the tensor"), None, None, &POOL).expect("memory");
     let first = pack();
     let count = SET_BYTES.div_ceil(first.byte_len());
-    let set = Arc::new(std::iter::once(first).chain((1..count).map(|_| pack())).collect::<Vec<_>>());
+    let set =
+        Arc::new(std::iter::once(first).chain((1..count).map(|_| pack())).collect::<Vec<_>>());
     *last = Some((tensor_type, Arc::clone(&set)));
     set
 }
@@ -107,26 +113,32 @@ fn product(bencher: Bencher, case: &Case) {
     checked::quantize(*ISA, &exact, COLUMNS, &mut quantized);
     let mut out = vec![0.0; case.n * ROWS];
     let mut next = 0;
-    bencher.counter(BytesCount::new(set[0].byte_len())).counter(ItemsCount::new(case.n * ROWS * COLUMNS)).bench_local(
-        || {
+    bencher
+        .counter(BytesCount::new(set[0].byte_len()))
+        .counter(ItemsCount::new(case.n * ROWS * COLUMNS))
+        .bench_local(|| {
             next = (next + 1) % set.len();
             let input = Input { quantized: &quantized, exact: &exact, first: 0 };
             checked::product(black_box(&set[next]), &POOL, *ISA, input, &mut out);
             black_box(&out);
-        },
-    );
+        });
 }
 
-/// One key-value head of 128 values with the 6 queries of each row that share it, as Qwen2.5 1.5B has.
+/// One key-value head of 128 values with the 6 queries of each row that share it, as Qwen2.5 1.5B
+/// has.
 #[divan::bench(args = [128, 2048], consts = [1, 5, 17])]
 fn attention<const ROWS: usize>(bencher: Bencher, positions: usize) {
     const HEAD_DIM: usize = 128;
     const GROUP: usize = 6;
     let capacity = (positions + ROWS).next_multiple_of(16);
-    let halves: Vec<u16> = activations(capacity * HEAD_DIM).iter().map(|&x| half::f16::from_f32(x).to_bits()).collect();
+    let halves: Vec<u16> = activations(capacity * HEAD_DIM)
+        .iter()
+        .map(|&x| half::f16::from_f32(x).to_bits())
+        .collect();
     let cache = HeadCache { keys: &halves, values: &halves.clone(), head_dim: HEAD_DIM };
     let queries = activations(ROWS * GROUP * HEAD_DIM);
-    let visible: Vec<usize> = (0..ROWS * GROUP).map(|query| positions + 1 + query / GROUP).collect();
+    let visible: Vec<usize> =
+        (0..ROWS * GROUP).map(|query| positions + 1 + query / GROUP).collect();
     let mut scores = Vec::new();
     let mut out = vec![0.0; queries.len()];
     let multiply_adds: usize = visible.iter().map(|visible| 2 * visible * HEAD_DIM).sum();
@@ -134,7 +146,15 @@ fn attention<const ROWS: usize>(bencher: Bencher, positions: usize) {
         .counter(BytesCount::new(2 * 2 * (positions + ROWS) * HEAD_DIM))
         .counter(ItemsCount::new(multiply_adds))
         .bench_local(|| {
-            checked::attention(*ISA, cache, black_box(&queries), &visible, 0.088, &mut scores, &mut out);
+            checked::attention(
+                *ISA,
+                cache,
+                black_box(&queries),
+                &visible,
+                0.088,
+                &mut scores,
+                &mut out,
+            );
             black_box(&out);
         });
 }

@@ -1,4 +1,5 @@
-//! Large buffers that start at a page, are zero, and take no memory until they are touched; and one heap for all that is small.
+//! Large buffers that start at a page, are zero, and take no memory until they are touched; and one
+//! heap for all that is small.
 
 use memmap2::{MmapMut, MmapOptions};
 
@@ -18,8 +19,8 @@ impl Memory {
             return Ok(Memory { map: None });
         }
         let map = MmapOptions::new().len(len).map_anon()?;
-        // Streaming through 4 KiB pages spends a part of its time on address translation. A system without huge pages says no,
-        // and nothing is lost.
+        // Streaming through 4 KiB pages spends a part of its time on address translation. A system
+        // without huge pages says no, and nothing is lost.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Memory { map: Some(map) })
@@ -49,16 +50,20 @@ impl Memory {
     }
 }
 
-/// From now on, all threads of the process allocate from one heap, where the C library is glibc; elsewhere nothing happens. For programs that run
-/// long with many threads, to be called before they start others.
+/// From now on, all threads of the process allocate from one heap, where the C library is glibc;
+/// elsewhere nothing happens. For programs that run long with many threads, to be called before
+/// they start others.
 ///
-/// By itself glibc gives nearly every thread a heap of its own and hands it on to later threads, and once a large block was freed, which
-/// happens while a model is loaded, it returns next to nothing of them to the system. Each heap then grows to the largest request that any of its
-/// threads ever worked on: a server's memory rises for a quarter of an hour, by the number of its threads. Threads that share a heap wait for each
-/// other, but for requests only: a pass over a model allocates nothing.
+/// By itself glibc gives nearly every thread a heap of its own and hands it on to later threads,
+/// and once a large block was freed, which happens while a model is loaded, it returns next to
+/// nothing of them to the system. Each heap then grows to the largest request that any of its
+/// threads ever worked on: a server's memory rises for a quarter of an hour, by the number of its
+/// threads. Threads that share a heap wait for each other, but for requests only: a pass over a
+/// model allocates nothing.
 pub fn share_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt takes two numbers and may be called at any time; a setting that the library does not know has no effect.
+    // SAFETY: mallopt takes two numbers and may be called at any time; a setting that the library
+    // does not know has no effect.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }

@@ -1,7 +1,8 @@
 //! Threads for kernels: few, long-lived, awake while a step runs.
 //!
-//! A pass over the weights is some 150 short parallel sections with next to nothing between them, so waking a thread by the
-//! kernel each time would cost more than many sections. Workers spin for a moment after each section before they park.
+//! A pass over the weights is some 150 short parallel sections with next to nothing between them,
+//! so waking a thread by the kernel each time would cost more than many sections. Workers spin for
+//! a moment after each section before they park.
 
 use std::{
     num::NonZeroUsize,
@@ -12,18 +13,22 @@ use std::{
     thread::{JoinHandle, Thread},
 };
 
-/// Turns of the spin loop before a worker parks: some 50 to 100 microseconds, longer than the work between two sections of a pass.
+/// Turns of the spin loop before a worker parks: some 50 to 100 microseconds, longer than the work
+/// between two sections of a pass.
 const SPINS: u32 = 2_500;
 
-/// Turns of the spin loop before the caller, waiting for the last tasks, offers its core to whoever else wants it. On a machine with more
-/// runnable threads than cores the thread that is waited for may be one of those.
+/// Turns of the spin loop before the caller, waiting for the last tasks, offers its core to whoever
+/// else wants it. On a machine with more runnable threads than cores the thread that is waited for
+/// may be one of those.
 const SPINS_OF_CALLER: u32 = 500;
 
-/// A section's work: called with the number of each task, in any order, by any thread, and with the number of that thread.
+/// A section's work: called with the number of each task, in any order, by any thread, and with the
+/// number of that thread.
 type Work = dyn Fn(usize, usize) + Sync;
 
 struct Shared {
-    /// The section in progress. Written by [`Pool::run`] before `epoch` moves; read by workers after they saw it move.
+    /// The section in progress. Written by [`Pool::run`] before `epoch` moves; read by workers
+    /// after they saw it move.
     work: Mutex<Option<&'static Work>>,
     tasks: AtomicUsize,
     next: AtomicUsize,
@@ -33,7 +38,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A fixed set of threads that share the tasks of one section after the other. The calling thread works too.
+/// A fixed set of threads that share the tasks of one section after the other. The calling thread
+/// works too.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -57,11 +63,13 @@ impl Pool {
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let mut pool = Pool { shared, workers: Vec::new(), handles: Vec::new(), turn: Mutex::new(()) };
+        let mut pool =
+            Pool { shared, workers: Vec::new(), handles: Vec::new(), turn: Mutex::new(()) };
         for number in 1..threads.get() {
             let shared = Arc::clone(&pool.shared);
-            let worker =
-                std::thread::Builder::new().name(format!("speckv-{number}")).spawn(move || serve(&shared, number))?;
+            let worker = std::thread::Builder::new()
+                .name(format!("speckv-{number}"))
+                .spawn(move || serve(&shared, number))?;
             pool.handles.push(worker.thread().clone());
             pool.workers.push(worker);
         }
@@ -74,9 +82,10 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `work(task, thread)` once for every task below `tasks` and returns when all are done; no two calls at a time have the
-    /// same `thread`, which is below [`threads`](Self::threads). Tasks are handed out one by one, so a
-    /// thread that the system takes away holds up the others for one task at most.
+    /// Calls `work(task, thread)` once for every task below `tasks` and returns when all are done;
+    /// no two calls at a time have the same `thread`, which is below [`threads`](Self::threads).
+    /// Tasks are handed out one by one, so a thread that the system takes away holds up the others
+    /// for one task at most.
     ///
     /// # Panics
     /// If a task panicked.
@@ -90,9 +99,11 @@ impl Pool {
         }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
-        // SAFETY: workers use the reference only between `epoch` moving and `busy` reaching zero, and this function does not return
-        // or unwind before that (`Finish` waits even when the caller's own share panics).
-        let work: &'static Work = unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
+        // SAFETY: workers use the reference only between `epoch` moving and `busy` reaching zero,
+        // and this function does not return or unwind before that (`Finish` waits even when the
+        // caller's own share panics).
+        let work: &'static Work =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
@@ -157,14 +168,18 @@ fn serve(shared: &Shared, thread: usize) {
                 std::thread::park();
             }
         }
-        // Sections do not overlap, so the epoch moves by one at a time while this worker is waited for.
+        // Sections do not overlap, so the epoch moves by one at a time while this worker is waited
+        // for.
         seen += 1;
         if shared.stop.load(Ordering::SeqCst) {
             return;
         }
         let work = *shared.work.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(work) = work
-            && std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| share(shared, work, thread))).is_err()
+            && std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                share(shared, work, thread)
+            }))
+            .is_err()
         {
             shared.panicked.store(true, Ordering::Relaxed);
         }

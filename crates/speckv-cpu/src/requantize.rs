@@ -41,14 +41,20 @@ pub enum RequantizeError {
 pub struct Changes {
     /// Tensors with another type than before.
     pub converted: usize,
-    /// Tensors that stay as they are: vectors, and matrices that have the type already or are not touched by it.
+    /// Tensors that stay as they are: vectors, and matrices that have the type already or are not
+    /// touched by it.
     pub kept: usize,
-    /// Matrices whose rows are no whole number of blocks of the type asked for, and the type that they got in its place.
+    /// Matrices whose rows are no whole number of blocks of the type asked for, and the type that
+    /// they got in its place.
     pub fallen_back: Vec<(String, TensorType)>,
 }
 
-/// The type that a tensor gets: that of the compression, or, and then the second is true, the next one with blocks that its rows divide into.
-fn target(tensor: &Planned, compression: Compression) -> Result<(TensorType, bool), RequantizeError> {
+/// The type that a tensor gets: that of the compression, or, and then the second is true, the next
+/// one with blocks that its rows divide into.
+fn target(
+    tensor: &Planned,
+    compression: Compression,
+) -> Result<(TensorType, bool), RequantizeError> {
     let in_files = |weight_type| match weight_type {
         WeightType::File(tensor_type) => Ok(tensor_type),
         other @ WeightType::Nf4 => Err(RequantizeError::NotInFiles(other)),
@@ -90,8 +96,9 @@ fn file_type(tensor_type: TensorType) -> u32 {
     }
 }
 
-/// Writes a model, GGUF file or folder, to `path` as a GGUF file with its matrices as `compression` says; vectors and a file's metadata stay, a folder's
-/// are made from its blueprint, tokenizer and template. `progress` gets bytes done and to do, and says whether to go on.
+/// Writes a model, GGUF file or folder, to `path` as a GGUF file with its matrices as `compression`
+/// says; vectors and a file's metadata stay, a folder's are made from its blueprint, tokenizer and
+/// template. `progress` gets bytes done and to do, and says whether to go on.
 ///
 /// # Errors
 /// See [`RequantizeError`]. What was written until then stays at `path`.
@@ -122,7 +129,9 @@ pub fn requantize(
         }
         targets.push((tensor, to));
     }
-    let of_layers = targets.iter().find(|(tensor, _)| tensor.name.starts_with("blk.") && tensor.shape.len() == 2);
+    let of_layers = targets
+        .iter()
+        .find(|(tensor, _)| tensor.name.starts_with("blk.") && tensor.shape.len() == 2);
     let states_type = compression != Compression::AsIs || matches!(source, Checkpoint::Folder(_));
     if let Some((tensor, _)) = of_layers.filter(|_| states_type)
         && let WeightType::File(tensor_type) = compression.of(tensor.from, Role::Layer)
@@ -135,10 +144,15 @@ pub fn requantize(
         if !progress(done, total) {
             return Err(RequantizeError::Stopped);
         }
-        // The writer asks in the order of the announcements; without bytes it would refuse the tensor.
-        let Some((tensor, to)) = targets.find(|(tensor, _)| tensor.name == name) else { return Ok((&[][..]).into()) };
+        // The writer asks in the order of the announcements; without bytes it would refuse the
+        // tensor.
+        let Some((tensor, to)) = targets.find(|(tensor, _)| tensor.name == name) else {
+            return Ok((&[][..]).into());
+        };
         done += tensor.byte_len;
-        export.bytes(name, to, threads).map_err(|source| RequantizeError::Convert { name: name.to_owned(), source })
+        export
+            .bytes(name, to, threads)
+            .map_err(|source| RequantizeError::Convert { name: name.to_owned(), source })
     })?;
     progress(total, total);
     Ok(changes)
@@ -155,11 +169,18 @@ mod tests {
         tiny::Tiny,
     };
 
-    fn requantized(file: &Arc<Gguf>, compression: Compression) -> Result<(Gguf, Changes), RequantizeError> {
+    fn requantized(
+        file: &Arc<Gguf>,
+        compression: Compression,
+    ) -> Result<(Gguf, Changes), RequantizeError> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.gguf");
-        let changes = requantize(&file.into(), compression, 3, &path, &mut |done, total| done <= total)?;
-        Ok((Gguf::from_bytes(std::fs::read(&path).expect("written")).expect("a model file"), changes))
+        let changes =
+            requantize(&file.into(), compression, 3, &path, &mut |done, total| done <= total)?;
+        Ok((
+            Gguf::from_bytes(std::fs::read(&path).expect("written")).expect("a model file"),
+            changes,
+        ))
     }
 
     fn tiny(tensor_type: TensorType) -> Arc<Gguf> {
@@ -178,7 +199,8 @@ mod tests {
         assert_eq!(changes.converted + changes.kept, file.tensors().len());
         assert!(changes.fallen_back.is_empty());
         for info in file.tensors() {
-            let (before, after) = (file.tensor(&info.name).unwrap(), made.tensor(&info.name).unwrap());
+            let (before, after) =
+                (file.tensor(&info.name).unwrap(), made.tensor(&info.name).unwrap());
             if info.shape.len() == 1 {
                 assert_eq!(before.bytes, after.bytes, "{}", info.name);
                 continue;
@@ -191,7 +213,11 @@ mod tests {
             };
             let (before, after) = (values(&before), values(&after));
             let largest = before.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-            assert!(before.iter().zip(&after).all(|(b, a)| (b - a).abs() <= largest / 200.0), "{}", info.name);
+            assert!(
+                before.iter().zip(&after).all(|(b, a)| (b - a).abs() <= largest / 200.0),
+                "{}",
+                info.name
+            );
         }
     }
 
@@ -201,14 +227,18 @@ mod tests {
         let (made, changes) = requantized(&file, Compression::AsIs).expect("a copy");
         assert_eq!(changes.converted, 0);
         for info in file.tensors() {
-            assert_eq!(file.tensor(&info.name).unwrap().bytes, made.tensor(&info.name).unwrap().bytes);
+            assert_eq!(
+                file.tensor(&info.name).unwrap().bytes,
+                made.tensor(&info.name).unwrap().bytes
+            );
         }
     }
 
     #[test]
     fn rows_too_short_for_a_type_get_the_next_one_and_are_named() {
         let (made, changes) =
-            requantized(&tiny(TensorType::F32), Compression::Type(TensorType::Q4K)).expect("falls back");
+            requantized(&tiny(TensorType::F32), Compression::Type(TensorType::Q4K))
+                .expect("falls back");
         assert_eq!(changes.fallen_back.len(), changes.converted);
         assert!(changes.fallen_back.iter().all(|(_, to)| *to == TensorType::Q5_0));
         assert_eq!(made.tensor("blk.0.ffn_up.weight").unwrap().info.tensor_type, TensorType::Q5_0);
@@ -220,7 +250,13 @@ mod tests {
         let error = requantized(&file, Compression::Nf4).expect_err("no file has it");
         assert!(error.to_string().contains("NF4"), "{error}");
         let folder = tempfile::tempdir().expect("a folder");
-        let stopped = requantize(&(&file).into(), Compression::Fp16, 1, &folder.path().join("out"), &mut |_, _| false);
+        let stopped = requantize(
+            &(&file).into(),
+            Compression::Fp16,
+            1,
+            &folder.path().join("out"),
+            &mut |_, _| false,
+        );
         assert!(matches!(stopped, Err(RequantizeError::Stopped)));
     }
 }

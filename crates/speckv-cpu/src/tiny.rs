@@ -1,6 +1,8 @@
-//! Tiny models with random weights, as GGUF files or Hugging Face folders: what tests run on when no real model is at hand.
+//! Tiny models with random weights, as GGUF files or Hugging Face folders: what tests run on when
+//! no real model is at hand.
 //!
-//! They are whole: blueprint, weights, a byte-level tokenizer with a few merges, a chat template. What they say means nothing.
+//! They are whole: blueprint, weights, a byte-level tokenizer with a few merges, a chat template.
+//! What they say means nothing.
 
 mod folder;
 
@@ -40,7 +42,8 @@ pub struct Tiny {
     pub tied: bool,
     /// Factors of the rotary frequencies, as Llama 3 has.
     pub rope_factors: bool,
-    /// Size of the weights: 1 keeps the residual stream in proportion; more makes the distribution sharper.
+    /// Size of the weights: 1 keeps the residual stream in proportion; more makes the distribution
+    /// sharper.
     pub sharpness: f32,
     /// Seed of the weights.
     pub seed: u64,
@@ -73,8 +76,16 @@ impl Default for Tiny {
 const CONTROL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
 /// Merges, after the control tokens: each makes one token.
-const MERGES: [(&str, &str); 8] =
-    [("t", "h"), ("th", "e"), ("i", "n"), ("a", "n"), ("Ġ", "a"), ("o", "u"), ("e", "r"), ("Ġ", "the")];
+const MERGES: [(&str, &str); 8] = [
+    ("t", "h"),
+    ("th", "e"),
+    ("i", "n"),
+    ("a", "n"),
+    ("Ġ", "a"),
+    ("o", "u"),
+    ("e", "r"),
+    ("Ġ", "the"),
+];
 
 impl Tiny {
     /// Tokens that mean something: bytes, control tokens, merges.
@@ -106,7 +117,8 @@ impl Tiny {
     }
 
     fn tokens(&self) -> (Vec<String>, Vec<i32>) {
-        let mut tokens: Vec<String> = (0..=255u8).map(|byte| byte_character(byte).to_string()).collect();
+        let mut tokens: Vec<String> =
+            (0..=255u8).map(|byte| byte_character(byte).to_string()).collect();
         tokens.extend(CONTROL.map(str::to_owned));
         tokens.extend(MERGES.map(|(a, b)| format!("{a}{b}")));
         let mut types = vec![1i32; tokens.len()];
@@ -159,7 +171,8 @@ impl Tiny {
                 [_, _] => {
                     let blocks = values.len() / self.tensor_type.block_len();
                     let mut bytes = vec![0; blocks * self.tensor_type.block_bytes()];
-                    quantize(self.tensor_type, &values, &mut bytes).expect("rows of whole blocks of small numbers");
+                    quantize(self.tensor_type, &values, &mut bytes)
+                        .expect("rows of whole blocks of small numbers");
                     writer.tensor(&name, &shape, self.tensor_type, bytes)?;
                 }
                 _ => {
@@ -176,7 +189,8 @@ impl Tiny {
         let mut random = Random(self.seed);
         let mut tensors = Vec::new();
         let head_dim = self.head_dim();
-        let (hidden, queries, keys) = (self.hidden, self.heads * head_dim, self.kv_heads * head_dim);
+        let (hidden, queries, keys) =
+            (self.hidden, self.heads * head_dim, self.kv_heads * head_dim);
         // Numbers in +-`size / sqrt(columns)`.
         let matrix = |random: &mut Random, name: &str, rows: usize, columns: usize, size: f32| {
             let bound = size / (columns as f32).sqrt();
@@ -187,7 +201,13 @@ impl Tiny {
         let embedding = if self.is_gemma() { 1.0 } else { (hidden as f32).sqrt() };
         tensors.push(matrix(&mut random, "token_embd.weight", self.vocab_size, hidden, embedding));
         if !self.tied {
-            tensors.push(matrix(&mut random, "output.weight", self.vocab_size, hidden, self.sharpness));
+            tensors.push(matrix(
+                &mut random,
+                "output.weight",
+                self.vocab_size,
+                hidden,
+                self.sharpness,
+            ));
         }
         let vector = |random: &mut Random, name: &str, len: usize, mean: f32| {
             let values: Vec<f32> = (0..len).map(|_| mean + 0.2 * random.next()).collect();
@@ -220,11 +240,24 @@ impl Tiny {
                 ("ffn_down", hidden, self.feed_forward),
             ];
             for (part, rows, columns) in shapes {
-                tensors.push(matrix(&mut random, &name(&format!("{part}.weight")), rows, columns, self.sharpness));
+                tensors.push(matrix(
+                    &mut random,
+                    &name(&format!("{part}.weight")),
+                    rows,
+                    columns,
+                    self.sharpness,
+                ));
             }
             if self.biases {
-                let parts = [("attn_q", queries), ("attn_k", keys), ("attn_v", keys), ("attn_output", hidden)];
-                for (part, rows) in parts.into_iter().take(if self.architecture == "qwen2" { 3 } else { 4 }) {
+                let parts = [
+                    ("attn_q", queries),
+                    ("attn_k", keys),
+                    ("attn_v", keys),
+                    ("attn_output", hidden),
+                ];
+                for (part, rows) in
+                    parts.into_iter().take(if self.architecture == "qwen2" { 3 } else { 4 })
+                {
                     tensors.push(vector(&mut random, &name(&format!("{part}.bias")), rows, 0.0));
                 }
             }
@@ -233,7 +266,8 @@ impl Tiny {
     }
 }
 
-/// The character that byte-level vocabularies write a byte as: printable ones as they are, the others from U+0100 on, in order.
+/// The character that byte-level vocabularies write a byte as: printable ones as they are, the
+/// others from U+0100 on, in order.
 fn byte_character(byte: u8) -> char {
     let printable = |b: &u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if printable(&byte) {

@@ -1,4 +1,5 @@
-//! A step of a real model with look-up, a draft model and the default controller allocates nothing once its buffers have grown, on any thread.
+//! A step of a real model with look-up, a draft model and the default controller allocates nothing
+//! once its buffers have grown, on any thread.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -26,7 +27,8 @@ use speckv_cpu::{
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 const RUNS: usize = 8;
 
-/// Counts what all threads allocate: passes are computed by several. This file has one test, so that nothing else allocates meanwhile.
+/// Counts what all threads allocate: passes are computed by several. This file has one test, so
+/// that nothing else allocates meanwhile.
 struct Counting;
 
 // SAFETY: everything is handed to the system allocator unchanged.
@@ -57,8 +59,10 @@ fn model(tiny: &Tiny, pool: &Arc<Pool>) -> Arc<CpuModel> {
     Arc::new(CpuModel::load(&file, &LoadOptions::new(Arc::clone(pool)), &mut |_| {}).unwrap())
 }
 
-/// Allocations of each of a few runs of one sequence, and tokens drafted in all of them. Greedy runs say the same text, and the first grows every buffer; sampled ones
-/// say another each time, and some grow them a little more (the look-up's table, for one, where places that were given up stand in its way).
+/// Allocations of each of a few runs of one sequence, and tokens drafted in all of them. Greedy
+/// runs say the same text, and the first grows every buffer; sampled ones say another each time,
+/// and some grow them a little more (the look-up's table, for one, where places that were given up
+/// stand in its way).
 fn runs(temperature: f32) -> (Vec<usize>, usize) {
     let pool = Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap());
     let tiny = Tiny { context_length: 512, ..Tiny::default() };
@@ -66,9 +70,13 @@ fn runs(temperature: f32) -> (Vec<usize>, usize) {
     // The same weights with less precision agree mostly, and now and then they do not.
     let draft = model(&Tiny { tensor_type: TensorType::Q5_0, ..tiny }, &pool);
     let vocab_size = target.vocab_size();
-    let drafter = Both::new(NgramDrafter::new(NgramSettings::default()), ModelDrafter::new(draft, vocab_size));
+    let drafter = Both::new(
+        NgramDrafter::new(NgramSettings::default()),
+        ModelDrafter::new(draft, vocab_size),
+    );
     let mut engine = Engine::new(target, Box::new(drafter));
-    // A clock that stands still leaves costs at their defaults, by which drafting pays; a draft as slow as its target would soon be left alone.
+    // A clock that stands still leaves costs at their defaults, by which drafting pays; a draft as
+    // slow as its target would soon be left alone.
     engine.set_clock(Clock::Virtual(VirtualTime::default()));
     let prompt: Vec<u32> = (0..60).map(|i| i * 7 % 20).collect();
     let spec: ControllerSpec = "speckv".parse().unwrap();
@@ -99,6 +107,9 @@ fn a_step_of_a_real_pair_allocates_nothing_once_its_buffers_have_grown() {
         let (counts, drafted) = runs(temperature);
         assert!(drafted > 100, "the test means steps that draft, got {drafted} tokens");
         let grown = if temperature == 0.0 { 1 } else { RUNS - 2 };
-        assert!(counts[grown..].iter().all(|&count| count == 0), "temperature {temperature}: {counts:?} allocations");
+        assert!(
+            counts[grown..].iter().all(|&count| count == 0),
+            "temperature {temperature}: {counts:?} allocations"
+        );
     }
 }

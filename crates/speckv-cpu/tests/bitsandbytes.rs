@@ -1,4 +1,5 @@
-//! Folders in the 4 bits of bitsandbytes: against its own numbers, against the same model as NF4, and damaged.
+//! Folders in the 4 bits of bitsandbytes: against its own numbers, against the same model as NF4,
+//! and damaged.
 
 #[path = "support/safetensors.rs"]
 mod safetensors;
@@ -60,8 +61,10 @@ fn values(stored: &Stored<'_>) -> Vec<f32> {
 fn values_are_those_of_the_bitsandbytes_library() {
     // Made by `transformers/four_bits.py`.
     let tensors = read(include_bytes!("transformers/four_bits/cases.safetensors"));
-    let config: Value = serde_json::from_slice(include_bytes!("transformers/four_bits/config.json")).unwrap();
-    let names: Vec<&str> = tensors.iter().filter_map(|tensor| tensor.name.strip_suffix(".values")).collect();
+    let config: Value =
+        serde_json::from_slice(include_bytes!("transformers/four_bits/config.json")).unwrap();
+    let names: Vec<&str> =
+        tensors.iter().filter_map(|tensor| tensor.name.strip_suffix(".values")).collect();
     assert_eq!(names.len(), 7);
     for name in names {
         let spelled = |tensor: &Entry| {
@@ -72,14 +75,23 @@ fn values_are_those_of_the_bitsandbytes_library() {
         assert!(matrix.len() >= 4, "{name}");
         let (_folder, checkpoint) = open(&config, &matrix).unwrap();
         let stored = checkpoint.stored(GATE.0).unwrap();
-        let expected = tensors.iter().find(|tensor| tensor.name == format!("{name}.values")).unwrap();
-        let expected: Vec<f32> = expected.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let expected =
+            tensors.iter().find(|tensor| tensor.name == format!("{name}.values")).unwrap();
+        let expected: Vec<f32> =
+            expected.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let got = values(&stored);
         let kept = &got[got.len() - expected.len()..];
         for (got, expected) in kept.iter().zip(&expected) {
-            assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{name}: {got} for {expected}");
+            assert!(
+                (got - expected).abs() <= 1e-6 * expected.abs(),
+                "{name}: {got} for {expected}"
+            );
         }
-        assert!(expected.iter().any(|value| *value > 0.01) && expected.iter().any(|value| *value < -0.01), "{name}");
+        assert!(
+            expected.iter().any(|value| *value > 0.01)
+                && expected.iter().any(|value| *value < -0.01),
+            "{name}"
+        );
         // What the kernel can take, stays.
         let stays = stored.weight_type() == WeightType::Nf4;
         assert_eq!(stays, name == "nf4", "{name}");
@@ -90,32 +102,54 @@ fn values_are_those_of_the_bitsandbytes_library() {
 #[test]
 fn a_model_that_transformers_saved_says_what_its_weights_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transformers/four_bits");
-    let reference: Value = serde_json::from_slice(&std::fs::read(path.join("logits.json")).unwrap()).unwrap();
-    let tokens: Vec<u32> =
-        reference["tokens"].as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect();
-    let expected: Vec<f64> = reference["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let reference: Value =
+        serde_json::from_slice(&std::fs::read(path.join("logits.json")).unwrap()).unwrap();
+    let tokens: Vec<u32> = reference["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| token.as_u64().unwrap() as u32)
+        .collect();
+    let expected: Vec<f64> =
+        reference["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
     let checkpoint = Checkpoint::open(&path).unwrap();
     let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-    // Keys and values in half precision cost some 1e-3. NF4 is multiplied in integers: its levels and the activations are rounded to 8 bits.
+    // Keys and values in half precision cost some 1e-3. NF4 is multiplied in integers: its levels
+    // and the activations are rounded to 8 bits.
     for (compression, most) in [(Compression::Fp16, 2e-3), (Compression::AsIs, 0.05)] {
         let model = load(&checkpoint, compression);
         let got = logits(&model, &tokens);
-        let error = got.iter().zip(&expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt() / size;
+        let error =
+            got.iter().zip(&expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt()
+                / size;
         eprintln!("{compression}: relative error {error:.1e}");
         assert!(error < most, "{compression}: relative error {error}");
     }
-    let layers: usize =
-        checkpoint.contents().filter(|stored| stored.kind() == "NF4").map(|stored| stored.elements()).sum();
+    let layers: usize = checkpoint
+        .contents()
+        .filter(|stored| stored.kind() == "NF4")
+        .map(|stored| stored.elements())
+        .sum();
     assert_eq!(layers, 64 * (4 * 16 + 2 * 16 + 4 * 16 + 3 * 64));
     let head = checkpoint.stored("token_embd.weight").unwrap();
     // 4 bits, and half a float per 64.
-    assert_eq!(packed_bytes(&checkpoint, Compression::AsIs), (layers * 34 / 64 + head.byte_len()) as u64);
+    assert_eq!(
+        packed_bytes(&checkpoint, Compression::AsIs),
+        (layers * 34 / 64 + head.byte_len()) as u64
+    );
     assert_eq!(load(&checkpoint, Compression::AsIs).weight_type(), WeightType::Nf4);
 }
 
 /// A model whose matrices have rows of whole blocks.
 fn tiny() -> Tiny {
-    Tiny { hidden: 64, heads: 4, kv_heads: 2, feed_forward: 128, tensor_type: TensorType::F32, ..Tiny::default() }
+    Tiny {
+        hidden: 64,
+        heads: 4,
+        kv_heads: 2,
+        feed_forward: 128,
+        tensor_type: TensorType::F32,
+        ..Tiny::default()
+    }
 }
 
 #[test]
@@ -123,14 +157,20 @@ fn a_folder_in_nf4_is_the_model_that_loading_as_nf4_makes() {
     let tokens: Vec<u32> = (0..20).map(|i| (i * 31 + 7) % 250).collect();
     let plain = TempDir::new().unwrap();
     tiny().write_folder(plain.path(), 1).unwrap();
-    let expected = logits(&load(&Checkpoint::open(plain.path()).unwrap(), Compression::Nf4), &tokens);
+    let expected =
+        logits(&load(&Checkpoint::open(plain.path()).unwrap(), Compression::Nf4), &tokens);
     // In four files, a matrix and its companions part.
     for shards in [1, 4] {
         let folder = TempDir::new().unwrap();
         tiny().write_nf4_folder(folder.path(), shards).unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        assert_eq!(logits(&load(&checkpoint, Compression::Nf4), &tokens), expected, "{shards} files");
-        let [a, b] = [Compression::Nf4, Compression::Int8].map(|compression| packed_bytes(&checkpoint, compression));
+        assert_eq!(
+            logits(&load(&checkpoint, Compression::Nf4), &tokens),
+            expected,
+            "{shards} files"
+        );
+        let [a, b] = [Compression::Nf4, Compression::Int8]
+            .map(|compression| packed_bytes(&checkpoint, compression));
         assert!(a < b);
     }
 }
@@ -140,7 +180,10 @@ fn small() -> (Value, Vec<Entry>) {
     let folder = TempDir::new().unwrap();
     Tiny { layers: 1, ..tiny() }.write_nf4_folder(folder.path(), 1).unwrap();
     let read_file = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-    (serde_json::from_slice(&read_file("config.json")).unwrap(), read(&read_file("model.safetensors")))
+    (
+        serde_json::from_slice(&read_file("config.json")).unwrap(),
+        read(&read_file("model.safetensors")),
+    )
 }
 
 fn part<'a>(tensors: &'a mut [Entry], end: &str) -> &'a mut Entry {
@@ -159,8 +202,9 @@ fn what_is_wrong_with_a_matrix_is_named() {
         assert!(error.hint().is_some());
         format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
     };
-    let without =
-        |end: &'static str| refusal(&|tensors| tensors.retain(|tensor| tensor.name.strip_prefix(GATE.1) != Some(end)));
+    let without = |end: &'static str| {
+        refusal(&|tensors| tensors.retain(|tensor| tensor.name.strip_prefix(GATE.1) != Some(end)))
+    };
     let shorter = |end: &'static str, by: usize| {
         refusal(&|tensors| {
             let tensor = part(tensors, end);
@@ -177,8 +221,9 @@ fn what_is_wrong_with_a_matrix_is_named() {
             tensor.shape = vec![tensor.bytes.len()];
         })
     };
-    let retyped =
-        |end: &'static str, dtype: &'static str| refusal(&|tensors| part(tensors, end).dtype = dtype.to_owned());
+    let retyped = |end: &'static str, dtype: &'static str| {
+        refusal(&|tensors| part(tensors, end).dtype = dtype.to_owned())
+    };
     let cases = [
         (without(""), vec!["codes", "got none"]),
         (without(".absmax"), vec!["gate_proj.weight.absmax", "companion", "got none"]),
@@ -190,7 +235,10 @@ fn what_is_wrong_with_a_matrix_is_named() {
             }),
             vec!["gate_proj.weight:", "bitsandbytes' 4 bits with their quant_state", "got U8"],
         ),
-        (shorter("", 1), vec!["gate_proj.weight:", "4096 bytes for the shape [128, 64]", "4095 bytes"]),
+        (
+            shorter("", 1),
+            vec!["gate_proj.weight:", "4096 bytes for the shape [128, 64]", "4095 bytes"],
+        ),
         (shorter(".absmax", 4), vec!["absmax", "F32 with 128 elements", "508 bytes"]),
         (shorter(".quant_map", 4), vec!["quant_map", "F32 with 16 elements"]),
         (shorter(STATE, 1), vec!["JSON"]),
@@ -209,7 +257,9 @@ fn what_is_wrong_with_a_matrix_is_named() {
         (state("nested_blocksize", json!(256)), vec!["absmax", "U8 with 128 elements"]),
         (state("nested_offset", json!(0.5)), vec!["absmax", "U8 with 128 elements"]),
         (
-            refusal(&|tensors| part(tensors, ".quant_map").bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes())),
+            refusal(&|tensors| {
+                part(tensors, ".quant_map").bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes())
+            }),
             vec!["quant_map", "finite", "NaN"],
         ),
         (
@@ -238,7 +288,10 @@ fn what_is_wrong_with_a_matrix_is_named() {
         ),
         (
             refusal(&|tensors| {
-                let scb = Entry { name: "model.layers.0.mlp.gate_proj.SCB".into(), ..part(tensors, ".absmax").clone() };
+                let scb = Entry {
+                    name: "model.layers.0.mlp.gate_proj.SCB".into(),
+                    ..part(tensors, ".absmax").clone()
+                };
                 tensors.push(scb);
             }),
             vec!["gate_proj.SCB"],

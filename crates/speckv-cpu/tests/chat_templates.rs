@@ -16,7 +16,8 @@ fn hello() -> Vec<Message> {
     vec![Message::new("user", "Hello")]
 }
 
-/// The expected texts are those of Jinja2 3.1 with `trim_blocks` and `lstrip_blocks`, the environment of `transformers`.
+/// The expected texts are those of Jinja2 3.1 with `trim_blocks` and `lstrip_blocks`, the
+/// environment of `transformers`.
 #[test]
 fn templates_have_what_transformers_gives_them() {
     for (source, expected) in [
@@ -28,10 +29,16 @@ fn templates_have_what_transformers_gives_them() {
         ("{{ ' a</think>b '.split('</think>')[-1].strip() }}", "b"),
         ("{{ tools is none and documents is none }}", "True"),
         ("{% if not tools is defined %}no{% endif %}{% if tools %}yes{% endif %}", ""),
-        ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
+        (
+            "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+            "1",
+        ),
         ("{{ messages[1:] | length }}{{ messages[::-1][0].role }}", "0user"),
         ("{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}x{% endfor %}", ""),
-        ("{{ 'a' ~ 1 ~ 'b' }}{{ messages[0].content is string }}{{ messages is iterable }}", "a1bTrueTrue"),
+        (
+            "{{ 'a' ~ 1 ~ 'b' }}{{ messages[0].content is string }}{{ messages is iterable }}",
+            "a1bTrueTrue",
+        ),
         ("{{ messages[0] is mapping }}{{ 'role' in messages[0] }}", "TrueTrue"),
         ("{%- generation -%} x {%- endgeneration -%}", "x"),
         ("{{ add_generation_prompt }}", "True"),
@@ -73,9 +80,13 @@ fn errors_tell_the_line_and_a_next_step() {
     );
     assert!(error.hint().is_some());
 
-    for source in
-        ["a\n{{ 1 + 'x' }}", "a\n{{ nothing.at.all }}", "a\n{{ f() }}", "a\n{{ 1 // 0 }}", "a\n{{ 'x' | frobnicate }}"]
-    {
+    for source in [
+        "a\n{{ 1 + 'x' }}",
+        "a\n{{ nothing.at.all }}",
+        "a\n{{ f() }}",
+        "a\n{{ 1 // 0 }}",
+        "a\n{{ 'x' | frobnicate }}",
+    ] {
         let error = render(source, &hello()).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{source}: {error}");
         assert!(error.hint().is_some());
@@ -94,9 +105,13 @@ fn templates_that_do_not_end_are_stopped() {
     let nested = format!("{}{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
     assert!(render(&nested, &hello()).is_err());
     assert!(render(&format!("{{{{ {} }}}}", "(".repeat(20_000)), &hello()).is_err());
-    // Lists in lists in lists: freeing them must not overflow the stack, with as many steps as there can be.
+    // Lists in lists in lists: freeing them must not overflow the stack, with as many steps as
+    // there can be.
     let lists = "{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}";
-    assert!(matches!(render(lists, &vec![hello()[0].clone(); 1000]), Err(TemplateError::TooManySteps { .. })));
+    assert!(matches!(
+        render(lists, &vec![hello()[0].clone(); 1000]),
+        Err(TemplateError::TooManySteps { .. })
+    ));
 }
 
 #[test]
@@ -119,17 +134,26 @@ fn models_without_a_template_get_a_fallback_that_says_so() {
     use TokenType::{Control, Normal};
     let messages = [Message::new("system", "Be brief."), Message::new("user", "Hi")];
 
-    let template =
-        ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Control), ("<|im_end|>", Control)]));
+    let template = ChatTemplate::fallback(&tokenizer(&[
+        ("<s>", Control),
+        ("<|im_start|>", Control),
+        ("<|im_end|>", Control),
+    ]));
     assert_eq!((template.origin(), template.stop_strings()), (Origin::ChatMl, &[][..]));
     let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(template.render(&messages, true).unwrap(), expected);
 
-    let template =
-        ChatTemplate::fallback(&tokenizer(&[("<s>", Control), ("<|im_start|>", Normal), ("<|im_end|>", Normal)]));
+    let template = ChatTemplate::fallback(&tokenizer(&[
+        ("<s>", Control),
+        ("<|im_start|>", Normal),
+        ("<|im_end|>", Normal),
+    ]));
     assert_eq!(template.origin(), Origin::Plain);
     assert!(template.stop_strings().contains(&"\n\nUser:"));
-    assert_eq!(template.render(&messages, true).unwrap(), "<s>System: Be brief.\n\nUser: Hi\n\nAssistant:");
+    assert_eq!(
+        template.render(&messages, true).unwrap(),
+        "<s>System: Be brief.\n\nUser: Hi\n\nAssistant:"
+    );
     assert_eq!(template.render(&messages[1..], false).unwrap(), "<s>User: Hi\n\n");
 }
 

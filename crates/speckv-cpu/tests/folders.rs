@@ -1,4 +1,5 @@
-//! Hugging Face folders: against the `transformers` library, against the same model as GGUF, whole, in shards, and damaged.
+//! Hugging Face folders: against the `transformers` library, against the same model as GGUF, whole,
+//! in shards, and damaged.
 
 #[path = "support/safetensors.rs"]
 mod safetensors;
@@ -28,15 +29,17 @@ fn load(file: impl Into<Checkpoint>) -> Result<CpuModel, LoadError> {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model.forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits).unwrap();
+    model
+        .forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits)
+        .unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 
 /// Names, shapes and values of the tensors that `transformers/make.py` made.
 fn weights(name: &str, shape: &[usize]) -> Vec<f32> {
-    let seed = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     let mix = |x: u64| {
         let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -78,8 +81,12 @@ fn write_reference(folder: &Path, model: &Value, dtype: &'static str) {
         let copies = if pattern.contains("layers.0.") { layers } else { 1 };
         for layer in 0..copies {
             let name = pattern.replace("layers.0.", &format!("layers.{layer}."));
-            let shape: Vec<usize> =
-                shape.as_array().unwrap().iter().map(|size| size.as_u64().unwrap() as usize).collect();
+            let shape: Vec<usize> = shape
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|size| size.as_u64().unwrap() as usize)
+                .collect();
             let mut values = weights(&name, &shape);
             if name.ends_with("norm.weight") && !gemma {
                 values.iter_mut().for_each(|value| *value += 1.0);
@@ -98,7 +105,8 @@ fn logits_are_those_of_the_transformers_library() {
     let numbers = |value: &Value| -> Vec<usize> {
         value.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
     };
-    let tokens: Vec<u32> = numbers(&reference["tokens"]).into_iter().map(|token| token as u32).collect();
+    let tokens: Vec<u32> =
+        numbers(&reference["tokens"]).into_iter().map(|token| token as u32).collect();
     let positions = numbers(&reference["positions"]);
     let models = reference["models"].as_array().unwrap();
     assert_eq!(models.len(), 7);
@@ -109,15 +117,30 @@ fn logits_are_those_of_the_transformers_library() {
             let loaded = load(Checkpoint::open(folder.path()).unwrap()).unwrap();
             let got = logits(&loaded, &tokens);
             for (place, &position) in positions.iter().enumerate() {
-                let expected: Vec<f64> =
-                    model["logits"][place].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+                let expected: Vec<f64> = model["logits"][place]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|x| x.as_f64().unwrap())
+                    .collect();
                 let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-                let error =
-                    got[position].iter().zip(&expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt();
+                let error = got[position]
+                    .iter()
+                    .zip(&expected)
+                    .map(|(g, e)| (f64::from(*g) - e).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
                 let label = &model["label"];
-                eprintln!("{label} {dtype}, position {position}: relative error {:.1e}", error / size);
+                eprintln!(
+                    "{label} {dtype}, position {position}: relative error {:.1e}",
+                    error / size
+                );
                 // Keys and values in half precision cost some 1e-4.
-                assert!(error < 2e-3 * size, "{label} {dtype}, position {position}: relative error {}", error / size);
+                assert!(
+                    error < 2e-3 * size,
+                    "{label} {dtype}, position {position}: relative error {}",
+                    error / size
+                );
             }
         }
     }
@@ -127,7 +150,12 @@ fn shapes() -> [Tiny; 5] {
     let small = Tiny { tensor_type: TensorType::F32, ..Tiny::default() };
     [
         Tiny { architecture: "qwen2", biases: true, tied: true, ..small.clone() },
-        Tiny { architecture: "qwen3", head_dim: Some(32), tensor_type: TensorType::F16, ..small.clone() },
+        Tiny {
+            architecture: "qwen3",
+            head_dim: Some(32),
+            tensor_type: TensorType::F16,
+            ..small.clone()
+        },
         Tiny {
             architecture: "gemma3",
             head_dim: Some(32),
@@ -154,8 +182,12 @@ fn a_folder_says_what_the_same_model_says_as_gguf() {
             for (got, expected) in got.iter().zip(&expected) {
                 if tiny.architecture == "llama" {
                     // The values of a head come in another order, and so do the sums over them.
-                    let error = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                    assert!(error < 2e-3 * expected.iter().fold(1.0, |a: f32, b| a.max(b.abs())), "{tiny:?}: {error}");
+                    let error =
+                        got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(
+                        error < 2e-3 * expected.iter().fold(1.0, |a: f32, b| a.max(b.abs())),
+                        "{tiny:?}: {error}"
+                    );
                 } else {
                     assert_eq!(got, expected, "{tiny:?}, {shards} files");
                 }
@@ -175,11 +207,20 @@ fn tokenizer_and_template_of_a_folder_are_those_of_the_file() {
     assert!(ours.first_difference(&theirs).is_none());
     assert_eq!((ours.end_tokens(), ours.eos()), (theirs.end_tokens(), theirs.eos()));
     for text in ["the inner her", "<|im_start|>user\nan hour<|im_end|>", "é\u{1F600}  x"] {
-        assert_eq!(ours.encode(text, true, false).unwrap(), theirs.encode(text, true, false).unwrap(), "{text:?}");
+        assert_eq!(
+            ours.encode(text, true, false).unwrap(),
+            theirs.encode(text, true, false).unwrap(),
+            "{text:?}"
+        );
     }
-    let message = speckv_cpu::chat_template::Message { role: "user".into(), content: "hello".into() };
+    let message =
+        speckv_cpu::chat_template::Message { role: "user".into(), content: "hello".into() };
     let rendered = |checkpoint: &Checkpoint, tokenizer| {
-        checkpoint.chat_template(tokenizer).unwrap().render(std::slice::from_ref(&message), true).unwrap()
+        checkpoint
+            .chat_template(tokenizer)
+            .unwrap()
+            .render(std::slice::from_ref(&message), true)
+            .unwrap()
     };
     assert_eq!(rendered(&file, &ours), rendered(&folder, &theirs));
 }
@@ -223,15 +264,18 @@ fn what_is_wrong_with_a_folder_is_named() {
     const INDEX: &str = "model.safetensors.index.json";
     let tiny = Tiny { tensor_type: TensorType::F32, ..Tiny::default() };
     let config = |key: &'static str, value: Value| {
-        let text = refusal(&tiny, 1, |folder| edit(folder, "config.json", |config| config[key] = value));
+        let text =
+            refusal(&tiny, 1, |folder| edit(folder, "config.json", |config| config[key] = value));
         (key, text)
     };
     let index = |change: fn(&mut Value)| refusal(&tiny, 3, |folder| edit(folder, INDEX, change));
-    let remove =
-        |name: &'static str, shards| refusal(&tiny, shards, |folder| std::fs::remove_file(folder.join(name)).unwrap());
+    let remove = |name: &'static str, shards| {
+        refusal(&tiny, shards, |folder| std::fs::remove_file(folder.join(name)).unwrap())
+    };
     let add = |name: &str, dtype: &'static str| {
         let bytes = vec![0; if dtype == "F32" { 4 } else { 8 }];
-        let tensor = [Entry { name: name.to_owned(), shape: vec![1], dtype: dtype.to_owned(), bytes }];
+        let tensor =
+            [Entry { name: name.to_owned(), shape: vec![1], dtype: dtype.to_owned(), bytes }];
         refusal(&tiny, 3, |folder| {
             edit(folder, INDEX, |index| index["weight_map"][name] = json!("extra.safetensors"));
             std::fs::write(folder.join("extra.safetensors"), write(&tensor)).unwrap();
@@ -246,7 +290,8 @@ fn what_is_wrong_with_a_folder_is_named() {
         ),
         (
             refusal(&tiny, 1, |folder| {
-                std::fs::rename(folder.join("model.safetensors"), folder.join("pytorch_model.bin")).unwrap();
+                std::fs::rename(folder.join("model.safetensors"), folder.join("pytorch_model.bin"))
+                    .unwrap();
             }),
             vec!["pytorch_model.bin", "supported are model.safetensors"],
         ),
@@ -255,18 +300,28 @@ fn what_is_wrong_with_a_folder_is_named() {
             vec!["config.json is not JSON"],
         ),
         (
-            refusal(&tiny, 1, |folder| std::fs::write(folder.join("model.safetensors"), [9; 20]).unwrap()),
+            refusal(&tiny, 1, |folder| {
+                std::fs::write(folder.join("model.safetensors"), [9; 20]).unwrap()
+            }),
             vec!["model.safetensors", "a header of"],
         ),
         (index(|index| *index = json!([])), vec!["weight_map"]),
-        (index(|index| index["weight_map"]["x"] = json!("../x.safetensors")), vec!["../x.safetensors", "same folder"]),
+        (
+            index(|index| index["weight_map"]["x"] = json!("../x.safetensors")),
+            vec!["../x.safetensors", "same folder"],
+        ),
         (index(|index| index["weight_map"]["x"] = json!(3)), vec!["same folder"]),
         (index(|index| index["weight_map"] = json!({})), vec!["at least one tensor"]),
         (
-            index(|index| index["weight_map"]["model.norm.weight"] = json!("model-00003-of-00003.safetensors")),
+            index(|index| {
+                index["weight_map"]["model.norm.weight"] = json!("model-00003-of-00003.safetensors")
+            }),
             vec!["model.norm.weight in model-00003-of-00003.safetensors"],
         ),
-        (add("model.layers.0.mlp.up_proj.bias", "F32"), vec!["model.layers.0.mlp.up_proj.bias", "llama"]),
+        (
+            add("model.layers.0.mlp.up_proj.bias", "F32"),
+            vec!["model.layers.0.mlp.up_proj.bias", "llama"],
+        ),
         (add("model.layers.0.self_attn.q_proj.bias", "F64"), vec!["F32, F16 or BF16", "F64"]),
         (
             add("model.layers.0.self_attn.q_proj.bias", "F32"),
@@ -281,13 +336,19 @@ fn what_is_wrong_with_a_folder_is_named() {
         ),
         (
             config("attention_bias", json!(true)).1,
-            vec!["model.layers.0.self_attn.q_proj.bias is missing", "\"attention_bias\" in config.json"],
+            vec![
+                "model.layers.0.self_attn.q_proj.bias is missing",
+                "\"attention_bias\" in config.json",
+            ],
         ),
         (
             refusal(&Tiny { biases: true, ..tiny.clone() }, 1, |folder| {
                 edit(folder, "config.json", |config| config["attention_bias"] = Value::Null);
             }),
-            vec!["self_attn.q_proj.bias is in the file", "\"attention_bias\" in config.json is not true"],
+            vec![
+                "self_attn.q_proj.bias is in the file",
+                "\"attention_bias\" in config.json is not true",
+            ],
         ),
         (
             refusal(&Tiny { architecture: "qwen2", ..tiny.clone() }, 1, |_| {}),
@@ -302,7 +363,11 @@ fn what_is_wrong_with_a_folder_is_named() {
         (config("vocab_size", json!(300)).1, vec!["model.embed_tokens.weight", "300"]),
         (config("head_dim", json!(32)).1, vec!["self_attn.q_proj.weight", "shape"]),
         (
-            config("quantization_config", json!({"quant_method": "bitsandbytes", "load_in_8bit": true})).1,
+            config(
+                "quantization_config",
+                json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
+            )
+            .1,
             vec!["bitsandbytes in 8 bits", "expected bitsandbytes in 4 bits", "float32"],
         ),
         (

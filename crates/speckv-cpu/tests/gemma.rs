@@ -28,7 +28,8 @@ fn load(file: &Arc<Gguf>, cache_type: CacheType) -> CpuModel {
 fn tokens_are_those_of_llama_cpp_and_numbers_those_of_the_transformers_library() {
     let Some(file) = model("gemma3-270m").map(Arc::new) else { return };
     // Made by the program beside it.
-    let golden: serde_json::Value = serde_json::from_str(include_str!("transformers/gemma.json")).unwrap();
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("transformers/gemma.json")).unwrap();
     let text = tokens(&golden["tokens"]);
     let licence = include_str!("../../../LICENSE-APACHE");
     let ours = Tokenizer::from_gguf(file.metadata()).unwrap().encode(licence, false, true).unwrap();
@@ -44,19 +45,32 @@ fn tokens_are_those_of_llama_cpp_and_numbers_those_of_the_transformers_library()
         for position in positions {
             let number = |column: usize| position[column].as_f64().unwrap();
             let at = number(0) as usize;
-            model.forward(&mut [Feed { cache: &mut cache, tokens: &text[fed..=at], rows: 1 }], &mut logits).unwrap();
+            model
+                .forward(
+                    &mut [Feed { cache: &mut cache, tokens: &text[fed..=at], rows: 1 }],
+                    &mut logits,
+                )
+                .unwrap();
             fed = at + 1;
             let row = logits.row(0);
             let first = signals::argmax(row).unwrap();
             let clear = number(2) - number(3) > 0.7;
-            assert!(first == number(1) as u32 || !clear, "position {at}: {first} for {}", number(1));
+            assert!(
+                first == number(1) as u32 || !clear,
+                "position {at}: {first} for {}",
+                number(1)
+            );
             equal += usize::from(first == number(1) as u32);
             let largest = f64::from(row[first as usize]);
             let sum: f64 = row.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
             error += (f64::from(row[text[at + 1] as usize]) - largest - sum.ln() - number(4)).abs();
         }
-        let (error, equal) = (error / positions.len() as f64, equal as f64 / positions.len() as f64);
-        eprintln!("{cache_type}: mean error of ln p {error:.4}, likeliest token equal at {:.1}%", 100.0 * equal);
+        let (error, equal) =
+            (error / positions.len() as f64, equal as f64 / positions.len() as f64);
+        eprintln!(
+            "{cache_type}: mean error of ln p {error:.4}, likeliest token equal at {:.1}%",
+            100.0 * equal
+        );
         // Activations of 8 bits cost some hundredths.
         assert!(error < 0.1 && equal > 0.9, "{cache_type}: error {error}, equal {equal}");
     }
@@ -69,9 +83,13 @@ fn it_renders_a_conversation_and_answers_a_question() {
     // A base model: the file has no template, and no turn markers that it was trained on.
     let template = ChatTemplate::from_gguf(file.metadata(), &tokenizer).unwrap();
     assert_eq!(template.origin(), Origin::Plain);
-    let question = Message { role: "user".into(), content: "What is the capital of France?".into() };
+    let question =
+        Message { role: "user".into(), content: "What is the capital of France?".into() };
     let prompt = template.render(&[question], true).unwrap();
-    assert!(prompt.starts_with("<bos>User: What is") && prompt.ends_with("Assistant:"), "{prompt:?}");
+    assert!(
+        prompt.starts_with("<bos>User: What is") && prompt.ends_with("Assistant:"),
+        "{prompt:?}"
+    );
 
     let mut text = tokenizer.encode(&prompt, true, false).unwrap();
     assert_eq!(Some(text[0]), tokenizer.bos());
@@ -79,7 +97,9 @@ fn it_renders_a_conversation_and_answers_a_question() {
     let (mut cache, mut logits) = (model.new_cache().unwrap(), Logits::new());
     let (mut fed, start) = (0, text.len());
     while text.len() < start + 12 {
-        model.forward(&mut [Feed { cache: &mut cache, tokens: &text[fed..], rows: 1 }], &mut logits).unwrap();
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: &text[fed..], rows: 1 }], &mut logits)
+            .unwrap();
         fed = text.len();
         text.push(signals::argmax(logits.row(0)).unwrap());
     }

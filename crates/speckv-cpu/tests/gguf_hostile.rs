@@ -1,4 +1,5 @@
-//! Files that lie, break off, or are no GGUF at all: an error that says what is wrong, never a panic.
+//! Files that lie, break off, or are no GGUF at all: an error that says what is wrong, never a
+//! panic.
 
 use std::{error::Error, path::Path};
 
@@ -12,14 +13,26 @@ use speckv_cpu::{
 fn sample() -> Vec<u8> {
     let mut writer = Writer::new();
     writer.set("general.architecture", "llama").set("general.alignment", 32_u32).set("flag", true);
-    writer.set("u8", 1_u8).set("i16", -2_i16).set("u64", 3_u64).set("f64", 0.5_f64).set("f32", 1.5_f32);
+    writer
+        .set("u8", 1_u8)
+        .set("i16", -2_i16)
+        .set("u64", 3_u64)
+        .set("f64", 0.5_f64)
+        .set("f32", 1.5_f32);
     writer
         .set("tokens", vec!["a", "bc", "", "\u{2603}"])
         .set("types", vec![1_i32, 2, 3])
         .set("flags", vec![true, false]);
     for (i, tensor_type) in TensorType::ALL.into_iter().enumerate() {
         let shape = [tensor_type.block_len(), 2];
-        writer.tensor(format!("t{i}"), &shape, tensor_type, quant::random_blocks(tensor_type, 2, i as u64)).unwrap();
+        writer
+            .tensor(
+                format!("t{i}"),
+                &shape,
+                tensor_type,
+                quant::random_blocks(tensor_type, 2, i as u64),
+            )
+            .unwrap();
     }
     writer.to_bytes().unwrap()
 }
@@ -137,7 +150,16 @@ fn a_changed_byte_anywhere_never_panics() {
 fn a_huge_number_anywhere_never_panics() {
     let whole = sample();
     for at in 0..whole.len().min(2048) - 8 {
-        for number in [u64::MAX, 1 << 63, i64::MAX as u64, u64::MAX - 31, 1 << 40, 1 << 32, u64::from(u32::MAX), 0] {
+        for number in [
+            u64::MAX,
+            1 << 63,
+            i64::MAX as u64,
+            u64::MAX - 31,
+            1 << 40,
+            1 << 32,
+            u64::from(u32::MAX),
+            0,
+        ] {
             let mut changed = whole.clone();
             changed[at..at + 8].copy_from_slice(&number.to_le_bytes());
             if let Ok(file) = Gguf::from_bytes(changed) {
@@ -217,8 +239,14 @@ fn what_is_no_gguf_file_is_named() {
     assert!(message(folder.path()).ends_with("expected a GGUF file, got a folder"));
     assert!(message(&write("empty", b"")).ends_with("got an empty file"));
     assert!(message(&write("zip", b"PK\x03\x04rest of it")).ends_with(r#"got "PK\x03\x04rest""#));
-    assert!(message(&write("short", b"GG")).contains("expected the magic number of 4 bytes at offset 0, got 2 bytes"));
-    assert!(message(&write("one", &Raw::header(1, 0, 0).0)).ends_with("expected GGUF version 2 or 3, got version 1"));
+    assert!(
+        message(&write("short", b"GG"))
+            .contains("expected the magic number of 4 bytes at offset 0, got 2 bytes")
+    );
+    assert!(
+        message(&write("one", &Raw::header(1, 0, 0).0))
+            .ends_with("expected GGUF version 2 or 3, got version 1")
+    );
     let big_endian = [b"GGUF".as_slice(), &3_u32.to_be_bytes(), &[0; 16]].concat();
     assert!(message(&write("big", &big_endian)).contains("got a big endian one (version 3)"));
     assert!(
@@ -229,10 +257,20 @@ fn what_is_no_gguf_file_is_named() {
 
 #[test]
 fn counts_and_lengths_that_lie_are_refused_before_anything_is_reserved() {
-    assert!(matches!(Raw::header(3, u64::MAX, 0).error(), GgufError::Count { what: "tensor count", .. }));
-    assert!(matches!(Raw::header(3, 0, u64::MAX).error(), GgufError::Count { what: "metadata count", .. }));
-    assert!(matches!(Raw::header(3, 0, 1).u64(u64::MAX).u64(0).error(), GgufError::Truncated { needed: u64::MAX, .. }));
-    let array = |element: u32, count: u64| Raw::header(3, 0, 1).string(b"k").u32(9).u32(element).u64(count);
+    assert!(matches!(
+        Raw::header(3, u64::MAX, 0).error(),
+        GgufError::Count { what: "tensor count", .. }
+    ));
+    assert!(matches!(
+        Raw::header(3, 0, u64::MAX).error(),
+        GgufError::Count { what: "metadata count", .. }
+    ));
+    assert!(matches!(
+        Raw::header(3, 0, 1).u64(u64::MAX).u64(0).error(),
+        GgufError::Truncated { needed: u64::MAX, .. }
+    ));
+    let array =
+        |element: u32, count: u64| Raw::header(3, 0, 1).string(b"k").u32(9).u32(element).u64(count);
     for element in [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12] {
         for count in [u64::MAX, 1 << 61, 1 << 40, 9] {
             let error = array(element, count).u64(0).error();
@@ -242,23 +280,40 @@ fn counts_and_lengths_that_lie_are_refused_before_anything_is_reserved() {
             );
         }
     }
-    assert!(array(9, 1).u32(4).u64(1).u32(0).message().ends_with("at offset 37, got an array of arrays"));
+    assert!(
+        array(9, 1)
+            .u32(4)
+            .u64(1)
+            .u32(0)
+            .message()
+            .ends_with("at offset 37, got an array of arrays")
+    );
     assert!(array(13, 1).u64(0).message().ends_with("got 13"));
 }
 
 #[test]
 fn values_without_meaning_are_refused() {
     let entry = || Raw::header(3, 0, 1).string(b"k");
-    assert!(entry().u32(13).u64(0).message().contains("a value type from 0 to 12 at offset 33, got 13"));
+    assert!(
+        entry().u32(13).u64(0).message().contains("a value type from 0 to 12 at offset 33, got 13")
+    );
     assert!(entry().u32(7).u8(2).message().contains("a boolean, 0 or 1 at offset 37, got 2"));
-    assert!(Raw::header(3, 0, 1).string(b"\xff").u32(0).u8(1).message().contains("a name in UTF-8"));
+    assert!(
+        Raw::header(3, 0, 1).string(b"\xff").u32(0).u8(1).message().contains("a name in UTF-8")
+    );
     let twice = Raw::header(3, 0, 2).string(b"k").u32(0).u8(1).string(b"k").u32(0).u8(1);
     assert!(matches!(twice.error(), GgufError::DuplicateKey { key, offset: 38 } if key == "k"));
 }
 
 #[test]
 fn tokens_that_are_not_utf8_load_and_are_told() {
-    let raw = Raw::header(3, 0, 2).string(b"tokens").u32(9).u32(8).u64(2).string(b"ok").string(b"\xe2\x98");
+    let raw = Raw::header(3, 0, 2)
+        .string(b"tokens")
+        .u32(9)
+        .u32(8)
+        .u64(2)
+        .string(b"ok")
+        .string(b"\xe2\x98");
     let file = Gguf::from_bytes(raw.string(b"name").u32(8).string(b"fine").0).unwrap();
     assert_eq!(file.metadata().strings("tokens").unwrap(), ["ok", "\u{fffd}"]);
     assert_eq!(file.metadata().lossy_keys(), ["tokens"]);
@@ -266,24 +321,35 @@ fn tokens_that_are_not_utf8_load_and_are_told() {
 
 #[test]
 fn tensors_that_lie_are_refused() {
-    let one =
-        |shape: &[u64], tensor_type, offset| Raw::header(3, 1, 0).tensor("t", shape, tensor_type, offset).data(64);
+    let one = |shape: &[u64], tensor_type, offset| {
+        Raw::header(3, 1, 0).tensor("t", shape, tensor_type, offset).data(64)
+    };
     assert!(Gguf::from_bytes(one(&[16], 0, 0).0).is_ok());
     assert!(matches!(one(&[17], 0, 0).error(), GgufError::TensorOutside { len: 68, .. }));
     assert!(matches!(one(&[16], 0, 32).error(), GgufError::TensorOutside { .. }));
-    assert!(matches!(one(&[8], 0, 16).error(), GgufError::Unaligned { offset: 16, alignment: 32, .. }));
+    assert!(matches!(
+        one(&[8], 0, 16).error(),
+        GgufError::Unaligned { offset: 16, alignment: 32, .. }
+    ));
     assert!(matches!(one(&[8], 0, u64::MAX - 31).error(), GgufError::TensorOutside { .. }));
     assert!(matches!(one(&[1, 1, 1, 1, 1], 0, 0).error(), GgufError::Invalid { .. }));
-    for shape in [[1 << 32, 1 << 32].as_slice(), &[u64::MAX], &[1 << 62, 4], &[0], &[4, 0], &[1 << 61]] {
+    for shape in
+        [[1 << 32, 1 << 32].as_slice(), &[u64::MAX], &[1 << 62, 4], &[0], &[4, 0], &[1 << 61]]
+    {
         assert!(matches!(one(shape, 0, 0).error(), GgufError::Shape { .. }), "{shape:?}");
     }
     assert!(one(&[33], 8, 0).message().contains("multiple of 32 for Q8_0, got shape [33]"));
     let unknown = one(&[256], 16, 0).message();
-    assert!(unknown.contains("tensor `t`") && unknown.contains("Q4_K") && unknown.ends_with("got IQ2_XXS (type 16)"));
+    assert!(
+        unknown.contains("tensor `t`")
+            && unknown.contains("Q4_K")
+            && unknown.ends_with("got IQ2_XXS (type 16)")
+    );
     assert!(one(&[256], 999, 0).message().ends_with("got the unknown type 999"));
 
-    let two =
-        |second: &str, offset| Raw::header(3, 2, 0).tensor("t", &[9], 0, 0).tensor(second, &[4], 0, offset).data(96);
+    let two = |second: &str, offset| {
+        Raw::header(3, 2, 0).tensor("t", &[9], 0, 0).tensor(second, &[4], 0, offset).data(96)
+    };
     assert!(Gguf::from_bytes(two("u", 64).0).is_ok());
     assert!(matches!(two("t", 64).error(), GgufError::DuplicateTensor { name } if name == "t"));
     assert!(matches!(two("u", 32).error(), GgufError::Overlap { .. }));
@@ -292,7 +358,9 @@ fn tensors_that_lie_are_refused() {
 
 #[test]
 fn an_alignment_that_is_no_power_of_two_is_refused() {
-    let with = |id: u32, alignment: u32| Raw::header(3, 0, 1).string(b"general.alignment").u32(id).u32(alignment);
+    let with = |id: u32, alignment: u32| {
+        Raw::header(3, 0, 1).string(b"general.alignment").u32(id).u32(alignment)
+    };
     for alignment in [0, 3, 24, u32::MAX] {
         assert!(matches!(with(4, alignment).error(), GgufError::Alignment { .. }), "{alignment}");
     }

@@ -1,4 +1,5 @@
-//! Files and blocks made by the `gguf` package of the llama.cpp project, see `data/make_gguf_oracle.py`.
+//! Files and blocks made by the `gguf` package of the llama.cpp project, see
+//! `data/make_gguf_oracle.py`.
 
 mod support;
 
@@ -18,12 +19,19 @@ fn every_type_decodes_to_the_same_bits_as_the_gguf_package() {
         let [name, blocks, values] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let tensor_type = TensorType::ALL.into_iter().find(|t| t.name() == name).unwrap();
         let bytes = bytes_of(blocks);
-        let expected: Vec<u32> =
-            bytes_of(values).chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect();
+        let expected: Vec<u32> = bytes_of(values)
+            .chunks(4)
+            .map(|word| u32::from_be_bytes(word.try_into().unwrap()))
+            .collect();
         let mut out = vec![0.0; expected.len()];
         quant::dequantize(tensor_type, &bytes, &mut out).unwrap();
         for (i, (got, expected)) in out.iter().zip(expected).enumerate() {
-            assert_eq!(got.to_bits(), expected, "{name} element {i}: {got}, expected {}", f32::from_bits(expected));
+            assert_eq!(
+                got.to_bits(),
+                expected,
+                "{name} element {i}: {got}, expected {}",
+                f32::from_bits(expected)
+            );
         }
         seen.push(tensor_type);
     }
@@ -53,14 +61,18 @@ fn a_file_of_the_gguf_package_reads_as_it_was_written() {
         ("floats", Value::Array(Array::F32(vec![0.25, -8.0]))),
         ("bools", Value::Array(Array::Bool(vec![true, false, true]))),
     ];
-    let got: Vec<(&str, Value)> = file.metadata().iter().map(|(key, value)| (key, value.clone())).collect();
+    let got: Vec<(&str, Value)> =
+        file.metadata().iter().map(|(key, value)| (key, value.clone())).collect();
     assert_eq!(got, expected);
 
     let matrix = file.tensor("matrix").unwrap();
     assert_eq!(matrix.info.shape, [3, 2]);
     assert_eq!(matrix.to_f32().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     let packed = file.tensor("packed").unwrap();
-    assert_eq!((packed.info.shape.as_slice(), packed.info.tensor_type), ([32, 2].as_slice(), TensorType::Q8_0));
+    assert_eq!(
+        (packed.info.shape.as_slice(), packed.info.tensor_type),
+        ([32, 2].as_slice(), TensorType::Q8_0)
+    );
     assert_eq!((packed.info.rows(), packed.row(1).len()), (2, 34));
     for (i, value) in packed.to_f32().unwrap().into_iter().enumerate() {
         assert!((value - i as f32).abs() <= 63.0 / 127.0 / 2.0 + 0.02, "element {i}: {value}");
@@ -77,12 +89,26 @@ fn weights_of_real_models_are_centred_small_numbers() {
             let tensor = file.tensor(&info.name).unwrap();
             let rows = info.rows().min(64);
             let mut values = vec![0.0; rows * info.row_len()];
-            quant::dequantize(info.tensor_type, &tensor.bytes[..rows * info.row_bytes()], &mut values).unwrap();
+            quant::dequantize(
+                info.tensor_type,
+                &tensor.bytes[..rows * info.row_bytes()],
+                &mut values,
+            )
+            .unwrap();
             let n = values.len() as f64;
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-            let deviation = (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
-            assert!((0.002..0.5).contains(&deviation), "{name} {}: standard deviation {deviation}", info.name);
-            assert!(mean.abs() < 0.1 * deviation, "{name} {}: mean {mean}, deviation {deviation}", info.name);
+            let deviation =
+                (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
+            assert!(
+                (0.002..0.5).contains(&deviation),
+                "{name} {}: standard deviation {deviation}",
+                info.name
+            );
+            assert!(
+                mean.abs() < 0.1 * deviation,
+                "{name} {}: mean {mean}, deviation {deviation}",
+                info.name
+            );
             file.release(info);
             assert_eq!(file.tensor(&info.name).unwrap().row(0)[0], tensor.row(0)[0]);
         }

@@ -1,9 +1,12 @@
-//! Decoding: values worked out by hand, and a second formulation that walks the bytes in storage order with division and remainder.
+//! Decoding: values worked out by hand, and a second formulation that walks the bytes in storage
+//! order with division and remainder.
 
 use proptest::prelude::*;
 use speckv_cpu::{
     gguf::TensorType,
-    quant::{self, QuantError, float, iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0},
+    quant::{
+        self, QuantError, float, iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0,
+    },
 };
 
 fn decode(tensor_type: TensorType, bytes: &[u8]) -> Vec<f32> {
@@ -37,13 +40,28 @@ fn blocks_of_32_decode_by_hand() {
     };
     let ends = |values: &[f32]| [values[0], values[15], values[16], values[31]];
     // Nibbles: element 0 is 15, 16 is 9, 15 is 0, 31 is 1; all others are 0.
-    assert_eq!(ends(&decode(TensorType::Q4_0, &block(&[HALF], &[], 0x9f, 0x10))), [3.5, -4.0, 0.5, -3.5]);
-    assert_eq!(ends(&decode(TensorType::Q4_1, &block(&[HALF, TWO], &[], 0x9f, 0x10))), [9.5, 2.0, 6.5, 2.5]);
-    assert_eq!(ends(&decode(TensorType::Iq4Nl, &block(&[HALF], &[], 0x9f, 0x10))), [56.5, -63.5, 6.5, -52.0]);
+    assert_eq!(
+        ends(&decode(TensorType::Q4_0, &block(&[HALF], &[], 0x9f, 0x10))),
+        [3.5, -4.0, 0.5, -3.5]
+    );
+    assert_eq!(
+        ends(&decode(TensorType::Q4_1, &block(&[HALF, TWO], &[], 0x9f, 0x10))),
+        [9.5, 2.0, 6.5, 2.5]
+    );
+    assert_eq!(
+        ends(&decode(TensorType::Iq4Nl, &block(&[HALF], &[], 0x9f, 0x10))),
+        [56.5, -63.5, 6.5, -52.0]
+    );
     // Fifth bits of elements 0 and 31: 31, 0, 9, 17.
     let fifth = [0x01, 0, 0, 0x80];
-    assert_eq!(ends(&decode(TensorType::Q5_0, &block(&[HALF], &fifth, 0x9f, 0x10))), [7.5, -8.0, -3.5, 0.5]);
-    assert_eq!(ends(&decode(TensorType::Q5_1, &block(&[HALF, TWO], &fifth, 0x9f, 0x10))), [17.5, 2.0, 6.5, 10.5]);
+    assert_eq!(
+        ends(&decode(TensorType::Q5_0, &block(&[HALF], &fifth, 0x9f, 0x10))),
+        [7.5, -8.0, -3.5, 0.5]
+    );
+    assert_eq!(
+        ends(&decode(TensorType::Q5_1, &block(&[HALF, TWO], &fifth, 0x9f, 0x10))),
+        [17.5, 2.0, 6.5, 10.5]
+    );
     let mut q8 = [MINUS_QUARTER.to_vec(), vec![0; 32]].concat();
     (q8[2], q8[33]) = (0x80, 127);
     let values = decode(TensorType::Q8_0, &q8);
@@ -104,22 +122,31 @@ fn two_three_and_six_bits_decode_by_hand() {
     assert_eq!((values[229], values[230]), (2.0 * -3.0 * (39.0 - 32.0), 2.0 * -3.0 * -32.0));
 }
 
-/// The value of every element, in storage order with plain arithmetic on numbers that `f64` holds exactly.
+/// The value of every element, in storage order with plain arithmetic on numbers that `f64` holds
+/// exactly.
 fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
     let half = |at: usize| f64::from(float::f16_to_f32([b[at], b[at + 1]]));
     let bit = |at: usize, k: usize| usize::from(b[at]) / 2_usize.pow(k as u32) % 2;
     let digit = |at: usize, base: usize, k: usize| usize::from(b[at]) / base.pow(k as u32) % base;
     let mut out = vec![f64::NAN; tensor_type.block_len()];
     match tensor_type {
-        TensorType::F32 => out[0] = f64::from(f32::from_bits(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+        TensorType::F32 => {
+            out[0] = f64::from(f32::from_bits(u32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+        }
         TensorType::F16 => out[0] = half(0),
-        TensorType::BF16 => out[0] = f64::from(f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]]))),
+        TensorType::BF16 => {
+            out[0] = f64::from(f32::from_bits(u32::from_le_bytes([0, 0, b[0], b[1]])))
+        }
         TensorType::Q8_0 => {
             for i in 0..32 {
                 out[i] = half(0) * (f64::from(b[2 + i]) - if b[2 + i] < 128 { 0.0 } else { 256.0 });
             }
         }
-        TensorType::Q4_0 | TensorType::Q4_1 | TensorType::Q5_0 | TensorType::Q5_1 | TensorType::Iq4Nl => {
+        TensorType::Q4_0
+        | TensorType::Q4_1
+        | TensorType::Q5_0
+        | TensorType::Q5_1
+        | TensorType::Iq4Nl => {
             let has_m = matches!(tensor_type, TensorType::Q4_1 | TensorType::Q5_1);
             let five = matches!(tensor_type, TensorType::Q5_0 | TensorType::Q5_1);
             let fifth = if has_m { 4 } else { 2 };
@@ -142,8 +169,10 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
             for quarters in [16, 48] {
                 for shift in 0..4 {
                     for l in 0..32 {
-                        let (scale, min) = (digit(i / 16, 16, 0) as f64, digit(i / 16, 16, 1) as f64);
-                        out[i] = half(80) * scale * digit(quarters + l, 4, shift) as f64 - half(82) * min;
+                        let (scale, min) =
+                            (digit(i / 16, 16, 0) as f64, digit(i / 16, 16, 1) as f64);
+                        out[i] = half(80) * scale * digit(quarters + l, 4, shift) as f64
+                            - half(82) * min;
                         i += 1;
                     }
                 }
@@ -151,7 +180,9 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
         }
         TensorType::Q3K => {
             // The scales as three words, the third of which holds the upper bits of all.
-            let word = |k: usize| u32::from_le_bytes([b[96 + 4 * k], b[97 + 4 * k], b[98 + 4 * k], b[99 + 4 * k]]);
+            let word = |k: usize| {
+                u32::from_le_bytes([b[96 + 4 * k], b[97 + 4 * k], b[98 + 4 * k], b[99 + 4 * k]])
+            };
             let (low, high) = ([word(0), word(1)], word(2));
             let scales: Vec<f64> = (0..4_usize)
                 .flat_map(|k| {
@@ -165,7 +196,9 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
                 for shift in 0..4 {
                     for l in 0..32 {
                         let below = if bit(l, 4 * n + shift) == 1 { 0.0 } else { 4.0 };
-                        out[i] = half(108) * scales[i / 16] * (digit(32 + 32 * n + l, 4, shift) as f64 - below);
+                        out[i] = half(108)
+                            * scales[i / 16]
+                            * (digit(32 + 32 * n + l, 4, shift) as f64 - below);
                         i += 1;
                     }
                 }
@@ -178,7 +211,10 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
                 let (scale, min) = if group < 4 {
                     (s(group) % 64, s(group + 4) % 64)
                 } else {
-                    (s(group + 4) % 16 + s(group - 4) / 64 * 16, s(group + 4) / 16 + s(group) / 64 * 16)
+                    (
+                        s(group + 4) % 16 + s(group - 4) / 64 * 16,
+                        s(group + 4) / 16 + s(group) / 64 * 16,
+                    )
                 };
                 for l in 0..32 {
                     let q = digit(if five { 48 } else { 16 } + group / 2 * 32 + l, 16, group % 2)
@@ -213,9 +249,13 @@ fn decoding_is_the_exact_value_rounded_once() {
     for tensor_type in TensorType::ALL {
         let bytes = quant::random_blocks(tensor_type, 300, 7);
         let values = decode(tensor_type, &bytes);
-        let expected = bytes.chunks(tensor_type.block_bytes()).flat_map(|block| walk(tensor_type, block));
+        let expected =
+            bytes.chunks(tensor_type.block_bytes()).flat_map(|block| walk(tensor_type, block));
         for (i, (got, expected)) in values.iter().zip(expected).enumerate() {
-            assert!(*got == expected as f32, "{tensor_type} element {i}: {got}, expected {expected}");
+            assert!(
+                *got == expected as f32,
+                "{tensor_type} element {i}: {got}, expected {expected}"
+            );
         }
     }
 }
@@ -223,7 +263,10 @@ fn decoding_is_the_exact_value_rounded_once() {
 /// Both directions on one block type, from bytes and back.
 macro_rules! assert_packs_back {
     ($module:ident, $tensor_type:expr) => {{
-        assert_eq!(($module::LEN, $module::BYTES), ($tensor_type.block_len(), $tensor_type.block_bytes()));
+        assert_eq!(
+            ($module::LEN, $module::BYTES),
+            ($tensor_type.block_len(), $tensor_type.block_bytes())
+        );
         let bytes = quant::random_blocks($tensor_type, 64, 3);
         for block in bytes.as_chunks::<{ $module::BYTES }>().0 {
             let unpacked = $module::unpack(block);
@@ -252,7 +295,10 @@ fn packing_undoes_unpacking_for_every_byte() {
 fn sizes_that_do_not_fit_are_refused_and_leave_the_output_alone() {
     let mut out = [9.0; 256];
     let error = quant::dequantize(TensorType::Q4K, &[0; 143], &mut out).unwrap_err();
-    assert_eq!(error, QuantError::ByteLen { tensor_type: TensorType::Q4K, expected: 144, got: 143 });
+    assert_eq!(
+        error,
+        QuantError::ByteLen { tensor_type: TensorType::Q4K, expected: 144, got: 143 }
+    );
     let error = quant::dequantize(TensorType::Q8_0, &[0; 34], &mut out[..31]).unwrap_err();
     assert_eq!(error.to_string(), "expected a multiple of 32 elements for Q8_0, got 31");
     assert_eq!(out, [9.0; 256]);

@@ -28,7 +28,8 @@ fn relative_error(values: &[f32], decoded: &[f32]) -> f64 {
 /// Normally distributed values with the deviation of trained weights: sums of twelve uniform ones.
 fn normal(len: usize, seed: u64) -> Vec<f32> {
     let bytes = quant::random_blocks(TensorType::F32, 12 * len, seed);
-    let uniform: Vec<f32> = bytes.chunks(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
+    let uniform: Vec<f32> =
+        bytes.chunks(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
     uniform.chunks(12).map(|dozen| 0.02 * dozen.iter().sum::<f32>() / 2.0).collect()
 }
 
@@ -63,12 +64,21 @@ fn normal_weights_come_back_within_the_bound_of_the_type() {
 fn more_bits_give_a_smaller_error() {
     let values = normal(256 * 32, 6);
     let error = |tensor_type| relative_error(&values, &there_and_back(tensor_type, &values));
-    let ladder =
-        [TensorType::Q2K, TensorType::Q3K, TensorType::Q4K, TensorType::Q5K, TensorType::Q6K, TensorType::Q8_0];
+    let ladder = [
+        TensorType::Q2K,
+        TensorType::Q3K,
+        TensorType::Q4K,
+        TensorType::Q5K,
+        TensorType::Q6K,
+        TensorType::Q8_0,
+    ];
     for pair in ladder.windows(2) {
         assert!(error(pair[1]) < 0.75 * error(pair[0]), "{} after {}", pair[1], pair[0]);
     }
-    assert!(error(TensorType::Iq4Nl) < error(TensorType::Q4_0), "levels that are denser around zero fit a bell");
+    assert!(
+        error(TensorType::Iq4Nl) < error(TensorType::Q4_0),
+        "levels that are denser around zero fit a bell"
+    );
 }
 
 #[test]
@@ -78,13 +88,17 @@ fn the_search_beats_rounding_with_the_largest_magnitude_as_the_end() {
         let plain: Vec<f32> = values
             .chunks(32)
             .flat_map(|block| {
-                let peak = block.iter().fold(0.0_f32, |peak, &v| if v.abs() > peak.abs() { v } else { peak });
+                let peak = block
+                    .iter()
+                    .fold(0.0_f32, |peak, &v| if v.abs() > peak.abs() { v } else { peak });
                 let d = peak / end;
                 block.iter().map(move |v| d * (v / d).round().clamp(end, -end - 1.0))
             })
             .collect();
-        let (searched, plain) =
-            (relative_error(&values, &there_and_back(tensor_type, &values)), relative_error(&values, &plain));
+        let (searched, plain) = (
+            relative_error(&values, &there_and_back(tensor_type, &values)),
+            relative_error(&values, &plain),
+        );
         assert!(searched < 0.97 * plain, "{tensor_type}: {searched}, plain {plain}");
     }
 }
@@ -107,7 +121,11 @@ fn one_outlier_keeps_its_size() {
     values[100] = -5.0;
     for tensor_type in TensorType::ALL {
         let decoded = there_and_back(tensor_type, &values);
-        assert!((decoded[100] + 5.0).abs() < 0.25, "{tensor_type}: -5 came back as {}", decoded[100]);
+        assert!(
+            (decoded[100] + 5.0).abs() < 0.25,
+            "{tensor_type}: -5 came back as {}",
+            decoded[100]
+        );
     }
 }
 
@@ -139,8 +157,8 @@ fn what_a_format_cannot_hold_is_refused_by_element() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Whatever the sizes, no value comes back farther off than the largest magnitude in the block, give or take 1e-6, about what
-    /// steps of the smallest half float resolve.
+    /// Whatever the sizes, no value comes back farther off than the largest magnitude in the block,
+    /// give or take 1e-6, about what steps of the smallest half float resolve.
     #[test]
     fn every_finite_block_encodes(
         values in proptest::collection::vec(-1.0_f32..=1.0, 256),

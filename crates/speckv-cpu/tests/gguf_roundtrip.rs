@@ -126,7 +126,13 @@ fn release_gives_the_pages_back() {
     drop(writer);
     // Resident pages that belong to files, in pages: the third number.
     let resident = || -> usize {
-        std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(2).unwrap().parse().unwrap()
+        std::fs::read_to_string("/proc/self/statm")
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     let file = Gguf::open(&path).unwrap();
     let before = resident();
@@ -136,14 +142,26 @@ fn release_gives_the_pages_back() {
     file.release(&file.tensors()[0]);
     let released = resident();
     assert!(read > before, "reading maps pages: {before} then {read}");
-    assert!(released <= before + (read - before) / 10, "release unmaps them: {before}, {read}, {released}");
+    assert!(
+        released <= before + (read - before) / 10,
+        "release unmaps them: {before}, {read}, {released}"
+    );
 }
 
 #[test]
 fn integers_of_any_width_are_taken_where_they_fit() {
     let mut writer = Writer::new();
-    writer.set("i8", -1_i8).set("u16", 7_u16).set("i64", 1_i64 << 40).set("f64", 0.5_f64).set("s", "x");
-    writer.set("a", vec![1_u64, 2]).set("wide", vec![1_i64 << 40]).set("f", vec![0.5_f64]).set("b", vec![true]);
+    writer
+        .set("i8", -1_i8)
+        .set("u16", 7_u16)
+        .set("i64", 1_i64 << 40)
+        .set("f64", 0.5_f64)
+        .set("s", "x");
+    writer
+        .set("a", vec![1_u64, 2])
+        .set("wide", vec![1_i64 << 40])
+        .set("f", vec![0.5_f64])
+        .set("b", vec![true]);
     let file = Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap();
     let metadata = file.metadata();
     assert_eq!(metadata.u32("u16").unwrap(), 7);
@@ -158,10 +176,18 @@ fn integers_of_any_width_are_taken_where_they_fit() {
 
     let message = |result: Result<u32, GgufError>| result.unwrap_err().to_string();
     let expected = "expected an unsigned integer of at most 32 bits";
-    assert_eq!(message(metadata.u32("i64")), format!("metadata key `i64`: {expected}, got i64 1099511627776"));
+    assert_eq!(
+        message(metadata.u32("i64")),
+        format!("metadata key `i64`: {expected}, got i64 1099511627776")
+    );
     assert_eq!(message(metadata.u32("i8")), format!("metadata key `i8`: {expected}, got i8 -1"));
-    assert_eq!(message(metadata.u32("s")), format!("metadata key `s`: {expected}, got string \"x\""));
-    assert!(matches!(metadata.u32("absent"), Err(GgufError::MissingKey { key, .. }) if key == "absent"));
+    assert_eq!(
+        message(metadata.u32("s")),
+        format!("metadata key `s`: {expected}, got string \"x\"")
+    );
+    assert!(
+        matches!(metadata.u32("absent"), Err(GgufError::MissingKey { key, .. }) if key == "absent")
+    );
     assert!(matches!(metadata.opt_string("u16"), Err(GgufError::WrongType { .. })));
     assert!(matches!(metadata.i32s("wide"), Err(GgufError::WrongType { .. })));
     assert!(matches!(metadata.f32("u16"), Err(GgufError::WrongType { .. })));
@@ -177,7 +203,10 @@ fn the_writer_refuses_what_the_reader_would() {
     assert!(tensor(&mut writer, &[31], 34).contains("multiple of 32 for Q8_0, got shape [31]"));
     assert!(tensor(&mut writer, &[], 34).contains("1 to 4 dimensions"));
     assert!(tensor(&mut writer, &[32, 0], 0).contains("1 to 4 dimensions"));
-    assert!(tensor(&mut writer, &[32, 2], 34).contains("expected 68 bytes for its shape and type, got 34"));
+    assert!(
+        tensor(&mut writer, &[32, 2], 34)
+            .contains("expected 68 bytes for its shape and type, got 34")
+    );
     writer.tensor("t", &[32], TensorType::Q8_0, vec![0; 34]).unwrap();
     assert!(tensor(&mut writer, &[32], 34).contains("`t` again"));
     writer.set(ALIGNMENT_KEY, 24_u32);

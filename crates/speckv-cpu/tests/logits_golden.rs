@@ -1,5 +1,6 @@
-//! Real models: logits, entropy and next-token probabilities against a float32 reference over the dequantized weights, which was
-//! made outside this project (NumPy); and greedy text against llama.cpp's.
+//! Real models: logits, entropy and next-token probabilities against a float32 reference over the
+//! dequantized weights, which was made outside this project (NumPy); and greedy text against
+//! llama.cpp's.
 
 mod support;
 
@@ -87,7 +88,8 @@ fn greedy_text_is_like_that_of_llama_cpp() {
         let (mut same, mut all) = (0, 0);
         let mut logits = Logits::new();
         for case in golden["greedy"].as_array().unwrap() {
-            // Fed the peer's own text, so that a near-tie that falls the other way counts once and not for all that follows.
+            // Fed the peer's own text, so that a near-tie that falls the other way counts once and
+            // not for all that follows.
             let (prompt, said) = (tokens(&case["prompt_tokens"]), tokens(&case["tokens"]));
             let text = [&prompt[..], &said[..said.len() - 1]].concat();
             let mut cache = model.new_cache().unwrap();

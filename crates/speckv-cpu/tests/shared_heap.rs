@@ -1,11 +1,13 @@
-//! `memory::share_heap` in a process of its own: the harness of other tests starts threads, each with a heap, before a test begins.
+//! `memory::share_heap` in a process of its own: the harness of other tests starts threads, each
+//! with a heap, before a test begins.
 
 fn main() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     small_blocks_of_all_threads_lie_in_the_process_heap();
 }
 
-/// The oracle is the kernel's list of mappings, where the heap that a process starts with has the name `[heap]`.
+/// The oracle is the kernel's list of mappings, where the heap that a process starts with has the
+/// name `[heap]`.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn small_blocks_of_all_threads_lie_in_the_process_heap() {
     use std::{sync::Barrier, thread};
@@ -25,7 +27,8 @@ fn small_blocks_of_all_threads_lie_in_the_process_heap() {
     });
     let maps = std::fs::read_to_string("/proc/self/maps").expect("a list of mappings");
     let line = maps.lines().find(|line| line.ends_with("[heap]")).expect("a heap");
-    let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+    let (start, end) =
+        line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
     let number = |text| usize::from_str_radix(text, 16).expect("a hexadecimal number");
     let heap = number(start)..number(end);
     for address in addresses {

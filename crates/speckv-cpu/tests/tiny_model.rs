@@ -1,4 +1,5 @@
-//! Whole models on tiny random weights: against an independent reference, on every instruction set, in every batch.
+//! Whole models on tiny random weights: against an independent reference, on every instruction set,
+//! in every batch.
 
 mod reference;
 
@@ -30,25 +31,60 @@ fn load(file: &Arc<Gguf>, options: &LoadOptions) -> CpuModel {
     CpuModel::load(file, options, &mut |_| {}).unwrap()
 }
 
-/// Every family and head layout, with sizes that are no multiple of anything handy where the type allows.
+/// Every family and head layout, with sizes that are no multiple of anything handy where the type
+/// allows.
 fn shapes() -> Vec<Tiny> {
     let small = Tiny::default();
     let wide = Tiny { hidden: 256, feed_forward: 512, layers: 1, ..Tiny::default() };
     let gemma = Tiny { architecture: "gemma3", layers: 7, tied: true, ..small.clone() };
     let mut shapes = vec![
         Tiny { architecture: "qwen3", head_dim: Some(32), ..small.clone() },
-        Tiny { architecture: "qwen3", head_dim: Some(48), kv_heads: 1, tensor_type: TensorType::F16, ..small.clone() },
-        Tiny { head_dim: Some(64), kv_heads: 1, heads: 2, tensor_type: TensorType::BF16, ..gemma.clone() },
+        Tiny {
+            architecture: "qwen3",
+            head_dim: Some(48),
+            kv_heads: 1,
+            tensor_type: TensorType::F16,
+            ..small.clone()
+        },
+        Tiny {
+            head_dim: Some(64),
+            kv_heads: 1,
+            heads: 2,
+            tensor_type: TensorType::BF16,
+            ..gemma.clone()
+        },
         Tiny { heads: 1, kv_heads: 1, window: 5, sharpness: 1.0, ..gemma },
         Tiny { architecture: "qwen2", biases: true, tied: true, kv_heads: 1, ..small.clone() },
         Tiny { rope_factors: true, kv_heads: 4, vocab_size: 300, ..small.clone() },
-        Tiny { hidden: 48, heads: 3, kv_heads: 3, feed_forward: 40, tensor_type: TensorType::F32, ..small.clone() },
-        Tiny { architecture: "qwen2", hidden: 224, heads: 14, kv_heads: 1, feed_forward: 32, biases: true, ..small },
+        Tiny {
+            hidden: 48,
+            heads: 3,
+            kv_heads: 3,
+            feed_forward: 40,
+            tensor_type: TensorType::F32,
+            ..small.clone()
+        },
+        Tiny {
+            architecture: "qwen2",
+            hidden: 224,
+            heads: 14,
+            kv_heads: 1,
+            feed_forward: 32,
+            biases: true,
+            ..small
+        },
     ];
     let types = TensorType::ALL.into_iter().enumerate();
     shapes.extend(types.map(|(i, tensor_type)| {
         let architecture = ["llama", "qwen2"][i % 2];
-        Tiny { architecture, tensor_type, biases: i % 2 == 1, tied: i % 3 == 0, seed: i as u64, ..wide.clone() }
+        Tiny {
+            architecture,
+            tensor_type,
+            biases: i % 2 == 1,
+            tied: i % 3 == 0,
+            seed: i as u64,
+            ..wide.clone()
+        }
     }));
     shapes
 }
@@ -60,7 +96,9 @@ fn text(len: usize) -> Vec<u32> {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model.forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits).unwrap();
+    model
+        .forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits)
+        .unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 
@@ -71,13 +109,24 @@ fn logits_are_near_those_of_the_reference() {
         let tokens = text(24);
         let got = logits(&load(&file, &options(2)), &tokens);
         let expected = Reference::new(&file).logits(&tokens);
-        let exact = matches!(tiny.tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16);
+        let exact =
+            matches!(tiny.tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16);
         for (position, (got, expected)) in got.iter().zip(&expected).enumerate() {
             let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-            let error = got.iter().zip(expected).map(|(g, e)| (f64::from(*g) - e).powi(2)).sum::<f64>().sqrt();
-            // Half-precision keys and values cost some 1e-3; 8-bit activations on random weights a few hundredths.
+            let error = got
+                .iter()
+                .zip(expected)
+                .map(|(g, e)| (f64::from(*g) - e).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            // Half-precision keys and values cost some 1e-3; 8-bit activations on random weights a
+            // few hundredths.
             let bound = if exact { 3e-3 } else { 6e-2 };
-            assert!(error <= bound * size, "{tiny:?}, position {position}: relative error {}", error / size);
+            assert!(
+                error <= bound * size,
+                "{tiny:?}, position {position}: relative error {}",
+                error / size
+            );
         }
     }
 }
@@ -85,10 +134,12 @@ fn logits_are_near_those_of_the_reference() {
 #[test]
 fn every_model_conforms() {
     for tiny in shapes() {
-        check_model(&load(&file(&tiny), &options(2))).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
+        check_model(&load(&file(&tiny), &options(2)))
+            .unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
         if CacheType::Q8_0.takes(tiny.head_dim()) {
             let options = LoadOptions { cache_type: CacheType::Q8_0, ..options(2) };
-            check_model(&load(&file(&tiny), &options)).unwrap_or_else(|error| panic!("{tiny:?}, q8_0: {error}"));
+            check_model(&load(&file(&tiny), &options))
+                .unwrap_or_else(|error| panic!("{tiny:?}, q8_0: {error}"));
         }
     }
 }
@@ -135,7 +186,9 @@ fn a_cache_of_bytes_gives_the_same_bits_token_by_token() {
         let mut cache = model.new_cache().unwrap();
         let mut logits = Logits::new();
         for (i, token) in tokens.iter().enumerate() {
-            model.forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits).unwrap();
+            model
+                .forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits)
+                .unwrap();
             assert_eq!(logits.row(0), whole[i], "{tiny:?}, position {i}");
         }
     }
@@ -144,8 +197,12 @@ fn a_cache_of_bytes_gives_the_same_bits_token_by_token() {
 #[test]
 fn a_cache_that_cannot_hold_the_heads_is_refused_by_name() {
     let asked = LoadOptions { cache_type: CacheType::Q8_0, ..options(1) };
-    let error = CpuModel::load(file(&Tiny::default()), &asked, &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("q8_0") && error.contains("16") && error.contains("f16 is supported"), "{error}");
+    let error =
+        CpuModel::load(file(&Tiny::default()), &asked, &mut |_| {}).unwrap_err().to_string();
+    assert!(
+        error.contains("q8_0") && error.contains("16") && error.contains("f16 is supported"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -164,14 +221,19 @@ fn positions_beyond_the_window_change_nothing_in_a_model_of_local_layers() {
 #[test]
 fn threads_and_instruction_sets_change_no_bit() {
     let caches = |tiny: &Tiny| {
-        [CacheType::F16, CacheType::Q8_0].into_iter().filter(|cache| cache.takes(tiny.head_dim())).collect::<Vec<_>>()
+        [CacheType::F16, CacheType::Q8_0]
+            .into_iter()
+            .filter(|cache| cache.takes(tiny.head_dim()))
+            .collect::<Vec<_>>()
     };
-    for (tiny, cache_type) in shapes().iter().flat_map(|tiny| caches(tiny).into_iter().map(move |cache| (tiny, cache)))
+    for (tiny, cache_type) in
+        shapes().iter().flat_map(|tiny| caches(tiny).into_iter().map(move |cache| (tiny, cache)))
     {
         let file = file(tiny);
         let tokens = text(70);
         let run = |threads, isa| {
-            let model = load(&file, &LoadOptions { isa: Some(isa), cache_type, ..options(threads) });
+            let model =
+                load(&file, &LoadOptions { isa: Some(isa), cache_type, ..options(threads) });
             assert_eq!(model.isa(), isa);
             let rows = logits(&model, &tokens);
             rows.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>()
@@ -179,7 +241,10 @@ fn threads_and_instruction_sets_change_no_bit() {
         let expected = run(1, Isa::Portable);
         for &isa in Isa::available() {
             for threads in [1, 2, 3] {
-                assert!(run(threads, isa) == expected, "{tiny:?} on {isa} with {threads} threads, cache {cache_type}");
+                assert!(
+                    run(threads, isa) == expected,
+                    "{tiny:?} on {isa} with {threads} threads, cache {cache_type}"
+                );
             }
         }
     }
@@ -194,7 +259,9 @@ fn a_prompt_longer_than_a_slice_equals_token_by_token() {
     let mut cache = model.new_cache().unwrap();
     let mut logits = Logits::new();
     for (i, token) in tokens.iter().enumerate() {
-        model.forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits).unwrap();
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits)
+            .unwrap();
         assert_eq!(logits.row(0), whole[i], "position {i}");
     }
     assert_eq!(cache.len(), 600);
@@ -209,20 +276,23 @@ fn a_head_with_a_gap_leaves_its_tokens_out_until_the_text_has_one() {
     assert_eq!(with_gap.vocab_size(), whole.vocab_size());
     assert_eq!(with_gap.head_size(), whole.vocab_size() - gap.len());
     assert!(with_gap.pass_bytes() < whole.pass_bytes());
-    // Position 5 has a token of the gap: its own logits and those of the next 255 positions are whole.
+    // Position 5 has a token of the gap: its own logits and those of the next 255 positions are
+    // whole.
     let tokens: Vec<u32> = (0..300).map(|i| if i == 5 { 100 } else { i * 37 % 64 }).collect();
     let expected = logits(&whole, &tokens);
     let left_out = |position: usize| !(5..5 + 256).contains(&position);
     let check = |position: usize, got: &[f32]| {
         for (token, (got, whole)) in got.iter().zip(&expected[position]).enumerate() {
-            let expected = if gap.contains(&token) && left_out(position) { f32::NEG_INFINITY } else { *whole };
+            let expected =
+                if gap.contains(&token) && left_out(position) { f32::NEG_INFINITY } else { *whole };
             assert_eq!(got.to_bits(), expected.to_bits(), "position {position}, token {token}");
         }
     };
     for (position, got) in logits(&with_gap, &tokens).iter().enumerate() {
         check(position, got);
     }
-    // What was forgotten is forgotten: the same text in pieces, with a token of the gap that is taken back.
+    // What was forgotten is forgotten: the same text in pieces, with a token of the gap that is
+    // taken back.
     let mut cache = with_gap.new_cache().unwrap();
     let mut rows = Logits::new();
     let mut read = |cache: &mut _, tokens: &[u32]| {
@@ -242,19 +312,27 @@ fn a_full_context_is_refused_and_changes_nothing() {
     let model = load(&file, &options(1));
     let mut cache = model.new_cache().unwrap();
     let mut logits = Logits::new();
-    model.forward(&mut [Feed { cache: &mut cache, tokens: &text(20), rows: 1 }], &mut logits).unwrap();
+    model
+        .forward(&mut [Feed { cache: &mut cache, tokens: &text(20), rows: 1 }], &mut logits)
+        .unwrap();
     let full = model.forward(&mut [Feed { cache: &mut cache, tokens: &[1], rows: 1 }], &mut logits);
-    assert!(matches!(full, Err(ModelError::ContextFull { held: 20, fed: 1, context: 20 })), "{full:?}");
+    assert!(
+        matches!(full, Err(ModelError::ContextFull { held: 20, fed: 1, context: 20 })),
+        "{full:?}"
+    );
     assert_eq!(cache.len(), 20);
 }
 
 #[test]
 fn what_is_wrong_with_a_file_is_named() {
     let load = |tiny: Tiny, context| {
-        CpuModel::load(file(&tiny), &LoadOptions { context, ..options(1) }, &mut |_| {}).unwrap_err()
+        CpuModel::load(file(&tiny), &LoadOptions { context, ..options(1) }, &mut |_| {})
+            .unwrap_err()
     };
     let architecture = load(Tiny { architecture: "mamba", ..Tiny::default() }, None);
-    assert!(matches!(architecture, LoadError::Config(ConfigError::Architecture(name)) if name == "mamba"));
+    assert!(
+        matches!(architecture, LoadError::Config(ConfigError::Architecture(name)) if name == "mamba")
+    );
     let context = load(Tiny::default(), Some(100_000));
     assert!(matches!(context, LoadError::Context { most: 256, asked: 100_000, .. }));
     let heads = load(Tiny { kv_heads: 3, heads: 4, ..Tiny::default() }, None).to_string();
@@ -262,7 +340,10 @@ fn what_is_wrong_with_a_file_is_named() {
     let small_heads = load(Tiny { heads: 8, kv_heads: 8, ..Tiny::default() }, None).to_string();
     assert!(small_heads.contains("attention.key_length"), "{small_heads}");
     let unbiased = load(Tiny { architecture: "qwen2", ..Tiny::default() }, None).to_string();
-    assert!(unbiased.contains("blk.0.attn_q.bias is missing") && unbiased.contains("the family qwen2"), "{unbiased}");
+    assert!(
+        unbiased.contains("blk.0.attn_q.bias is missing") && unbiased.contains("the family qwen2"),
+        "{unbiased}"
+    );
 }
 
 #[test]
@@ -274,7 +355,10 @@ fn layers_that_the_metadata_do_not_count_are_not_overlooked() {
     bytes[place] = 2;
     let file = Arc::new(Gguf::from_bytes(bytes).unwrap());
     let error = CpuModel::load(&file, &options(1), &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("blk.2.") && error.contains("2 layers, as llama.block_count says"), "{error}");
+    assert!(
+        error.contains("blk.2.") && error.contains("2 layers, as llama.block_count says"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -283,8 +367,12 @@ fn pretended_positions_can_be_read_and_forgotten() {
     let mut cache = model.new_cache().unwrap();
     let mut out = Logits::new();
     assert!(cache.pretend(100) && cache.len() == 100);
-    model.forward(&mut [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 3 }], &mut out).unwrap();
-    assert!(cache.len() == 103 && (0..3).all(|row| out.row(row).iter().all(|logit| logit.is_finite())));
+    model
+        .forward(&mut [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 3 }], &mut out)
+        .unwrap();
+    assert!(
+        cache.len() == 103 && (0..3).all(|row| out.row(row).iter().all(|logit| logit.is_finite()))
+    );
     assert!(!cache.pretend(100_000) && cache.len() == 103);
     cache.truncate(0);
     let tokens = text(20);

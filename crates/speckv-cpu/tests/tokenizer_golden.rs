@@ -23,7 +23,11 @@ fn tokens_and_texts_equal_those_of_llama_cpp() {
             let text = case["text"].as_str().unwrap();
             let expected = tokens(&case["tokens"]);
             assert_eq!(tokenizer.encode(text, true, false).unwrap(), expected, "{name}: {text:?}");
-            assert_eq!(tokenizer.decode(&expected, false), case["detokenized"].as_str().unwrap(), "{name}: {text:?}");
+            assert_eq!(
+                tokenizer.decode(&expected, false),
+                case["detokenized"].as_str().unwrap(),
+                "{name}: {text:?}"
+            );
         }
         for case in golden["greedy"].as_array().unwrap() {
             let generated = tokens(&case["tokens"]);
@@ -33,7 +37,11 @@ fn tokens_and_texts_equal_those_of_llama_cpp() {
             assert_eq!(text, tokenizer.decode(&generated, true), "{name}");
             // A text cut by the limit may end within a character; llama.cpp then leaves that out.
             let expected = case["text"].as_str().unwrap();
-            assert_eq!(text.trim_end_matches('\u{fffd}'), expected.trim_end_matches('\u{fffd}'), "{name}");
+            assert_eq!(
+                text.trim_end_matches('\u{fffd}'),
+                expected.trim_end_matches('\u{fffd}'),
+                "{name}"
+            );
             let ended = tokenizer.end_tokens().contains(generated.last().unwrap());
             assert_eq!(ended, case["stop"] == "eos", "{name}");
         }
@@ -54,11 +62,20 @@ fn prompts_equal_those_of_llama_cpp() {
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|message| Message::new(message["role"].as_str().unwrap(), message["content"].as_str().unwrap()))
+                .map(|message| {
+                    Message::new(
+                        message["role"].as_str().unwrap(),
+                        message["content"].as_str().unwrap(),
+                    )
+                })
                 .collect();
             let prompt = template.render(&messages, true).unwrap();
             assert_eq!(prompt, case["prompt"].as_str().unwrap(), "{name}");
-            assert_eq!(tokenizer.encode(&prompt, true, false).unwrap(), tokens(&case["tokens"]), "{name}");
+            assert_eq!(
+                tokenizer.encode(&prompt, true, false).unwrap(),
+                tokens(&case["tokens"]),
+                "{name}"
+            );
         }
     }
 }
@@ -86,7 +103,11 @@ fn ends_and_special_tokens_are_known() {
     for (name, _) in MODELS {
         let Some(gguf) = model(name) else { continue };
         let tokenizer = Tokenizer::from_gguf(gguf.metadata()).unwrap();
-        let ends: Vec<_> = tokenizer.end_tokens().iter().map(|&token| tokenizer.token_text(token).unwrap()).collect();
+        let ends: Vec<_> = tokenizer
+            .end_tokens()
+            .iter()
+            .map(|&token| tokenizer.token_text(token).unwrap())
+            .collect();
         assert_eq!(ends, ["<|im_end|>", "<|endoftext|>"], "{name}");
         let end = tokenizer.token_id("<|im_end|>").unwrap();
         assert!(tokenizer.is_special(end) && tokenizer.piece(end) == Some(b"<|im_end|>"));
@@ -118,10 +139,19 @@ fn both_qwen_models_share_a_vocabulary_and_smollm_has_another() {
 
 /// The same vocabulary as a `tokenizer.json`, with the published pattern of the model's family.
 fn as_json(vocabulary: &Vocabulary) -> Value {
-    let speckv_cpu::tokenizer::Model::ByteLevel { merges, pre } = &vocabulary.model else { panic!("not byte-level") };
-    let used = || vocabulary.tokens.iter().enumerate().filter(|(at, _)| vocabulary.types[*at] != TokenType::Unused);
+    let speckv_cpu::tokenizer::Model::ByteLevel { merges, pre } = &vocabulary.model else {
+        panic!("not byte-level")
+    };
+    let used = || {
+        vocabulary
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| vocabulary.types[*at] != TokenType::Unused)
+    };
     let normal = |at: usize| vocabulary.types[at] == TokenType::Normal;
-    let tokens: serde_json::Map<String, Value> = used().map(|(at, text)| (text.clone(), json!(at))).collect();
+    let tokens: serde_json::Map<String, Value> =
+        used().map(|(at, text)| (text.clone(), json!(at))).collect();
     let added: Vec<Value> = used()
         .filter(|(at, _)| !normal(*at))
         .map(|(at, text)| {
@@ -150,7 +180,8 @@ fn as_json(vocabulary: &Vocabulary) -> Value {
     })
 }
 
-/// Two implementations, one vocabulary: ours, and the `tokenizers` library with the published patterns.
+/// Two implementations, one vocabulary: ours, and the `tokenizers` library with the published
+/// patterns.
 #[test]
 fn gguf_and_tokenizer_json_give_the_same_tokens() {
     for (name, _) in [MODELS[0], MODELS[1]] {
@@ -163,7 +194,8 @@ fn gguf_and_tokenizer_json_give_the_same_tokens() {
         std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
         let end = vocabulary.tokens.iter().position(|text| text == "<|endoftext|>").unwrap();
         let generation = json!({"eos_token_id": [end]});
-        std::fs::write(folder.path().join("generation_config.json"), generation.to_string()).unwrap();
+        std::fs::write(folder.path().join("generation_config.json"), generation.to_string())
+            .unwrap();
 
         let library = Tokenizer::from_json_file(&path).unwrap();
         let ours = Tokenizer::from_vocabulary(vocabulary).unwrap();
@@ -187,7 +219,10 @@ fn gguf_and_tokenizer_json_give_the_same_tokens() {
                         text
                     );
                     for skip_special in [false, true] {
-                        prop_assert_eq!(ours.decode(&tokens, skip_special), library.decode(&tokens, skip_special));
+                        prop_assert_eq!(
+                            ours.decode(&tokens, skip_special),
+                            library.decode(&tokens, skip_special)
+                        );
                     }
                 }
                 *compared.lock().unwrap() += 1;

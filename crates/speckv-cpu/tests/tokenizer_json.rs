@@ -40,20 +40,30 @@ fn llama() -> Value {
 fn sentencepiece_in_json_spells_spaces_and_bytes() {
     let config = json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}});
     let tokenizer = load(&llama().to_string(), &[("tokenizer_config.json", config)]).unwrap();
-    assert_eq!((tokenizer.vocab_size(), tokenizer.bos(), tokenizer.end_tokens()), (8, Some(1), &[2][..]));
+    assert_eq!(
+        (tokenizer.vocab_size(), tokenizer.bos(), tokenizer.end_tokens()),
+        (8, Some(1), &[2][..])
+    );
     assert_eq!(tokenizer.encode("a aé", false, true).unwrap(), [1, 7, 7, 3, 4]);
     assert_eq!(tokenizer.decode(&[1, 7, 7, 3, 4], true), "a aé");
     assert_eq!(tokenizer.piece(7), Some(&b" a"[..]));
     assert_eq!(tokenizer.token_type(4), Some(TokenType::Byte));
     assert_eq!(tokenizer.encode("a</s>", true, false).unwrap(), [7, 2]);
-    assert!(!tokenizer.encode("a</s>", false, false).unwrap().contains(&2), "special only where parsed");
+    assert!(
+        !tokenizer.encode("a</s>", false, false).unwrap().contains(&2),
+        "special only where parsed"
+    );
     assert!(tokenizer.is_special(2) && !tokenizer.is_special(6));
 }
 
 #[test]
 fn broken_files_are_refused_with_their_path() {
-    let missing = Tokenizer::from_json_file(&PathBuf::from("no-such-folder/tokenizer.json")).unwrap_err();
-    assert!(matches!(missing, TokenizerError::Io { .. }) && missing.to_string().contains("no-such-folder"));
+    let missing =
+        Tokenizer::from_json_file(&PathBuf::from("no-such-folder/tokenizer.json")).unwrap_err();
+    assert!(
+        matches!(missing, TokenizerError::Io { .. })
+            && missing.to_string().contains("no-such-folder")
+    );
     let mut no_decoder = llama();
     no_decoder["decoder"] = Value::Null;
     let mut word_piece = llama();
@@ -71,5 +81,8 @@ fn broken_files_are_refused_with_their_path() {
         assert!(error.to_string().contains("tokenizer.json") && error.hint().is_some());
     }
     let generation = ("generation_config.json", json!({"eos_token_id": [2, 99]}));
-    assert!(matches!(load(&llama().to_string(), &[generation]), Err(TokenizerError::OutOfRange { token: 99, .. })));
+    assert!(matches!(
+        load(&llama().to_string(), &[generation]),
+        Err(TokenizerError::OutOfRange { token: 99, .. })
+    ));
 }

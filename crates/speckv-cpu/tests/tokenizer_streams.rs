@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use speckv_cpu::tokenizer::{Model, Passed, StopStrings, StreamDecoder, TokenType, Tokenizer, Vocabulary};
+use speckv_cpu::tokenizer::{
+    Model, Passed, StopStrings, StreamDecoder, TokenType, Tokenizer, Vocabulary,
+};
 
-/// One token per byte, then a space before `a`, a control token, a user-defined token, one that is not in use.
+/// One token per byte, then a space before `a`, a control token, a user-defined token, one that is
+/// not in use.
 fn bytes(add_space_prefix: bool) -> Tokenizer {
     let mut tokens: Vec<String> = (0..256).map(|byte| format!("<0x{byte:02X}>")).collect();
     tokens.extend(["▁a", "</s>", "\n", "[PAD]"].map(str::to_owned));
@@ -57,8 +60,11 @@ fn a_leading_space_is_encodings_own_or_part_of_a_continuation() {
 fn until_stop(text: &str, stops: &[String]) -> (String, bool) {
     let ends = text.char_indices().map(|(at, character)| at + character.len_utf8());
     for end in ends {
-        let longest =
-            stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str())).map(String::len).max();
+        let longest = stops
+            .iter()
+            .filter(|stop| !stop.is_empty() && text[..end].ends_with(stop.as_str()))
+            .map(String::len)
+            .max();
         if let Some(length) = longest {
             return (text[..end - length].to_owned(), true);
         }
@@ -79,7 +85,10 @@ fn text_is_held_back_while_it_could_become_a_stop_string() {
     assert_eq!(stops.push("x"), passed("", true));
     assert_eq!(stops.finish(), "");
     let mut stops = StopStrings::new(["END"]);
-    assert_eq!((stops.push("E").text, stops.finish(), stops.found()), (String::new(), "E".to_owned(), None));
+    assert_eq!(
+        (stops.push("E").text, stops.finish(), stops.found()),
+        (String::new(), "E".to_owned(), None)
+    );
     assert_eq!(StopStrings::new([""]).push("a"), passed("a", false));
 }
 

@@ -1,4 +1,5 @@
-//! Tokenizers over small vocabularies: expected tokens are worked out by hand, hostile vocabularies are refused.
+//! Tokenizers over small vocabularies: expected tokens are worked out by hand, hostile vocabularies
+//! are refused.
 
 use proptest::prelude::*;
 use speckv_cpu::{
@@ -7,10 +8,14 @@ use speckv_cpu::{
 };
 
 fn byte_level_model(merges: &[&str], pre: &str) -> Model {
-    Model::ByteLevel { merges: merges.iter().map(|merge| (*merge).to_owned()).collect(), pre: pre.to_owned() }
+    Model::ByteLevel {
+        merges: merges.iter().map(|merge| (*merge).to_owned()).collect(),
+        pre: pre.to_owned(),
+    }
 }
 
-/// The spelling of byte-level vocabularies, made here from GPT-2's definition, not from the code under test.
+/// The spelling of byte-level vocabularies, made here from GPT-2's definition, not from the code
+/// under test.
 fn alphabet() -> Vec<String> {
     let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let mut shifted = 0x100;
@@ -116,7 +121,10 @@ fn a_text_begins_and_ends_as_the_metadata_asks() {
 fn bytes_without_a_token_are_an_error_unless_there_is_an_unknown_token() {
     let mut vocabulary = Vocabulary::new(["a", "<unk>"], byte_level_model(&[], "gpt-2"));
     vocabulary.types[1] = Unknown;
-    assert!(matches!(build(vocabulary.clone()).encode("ab", false, false), Err(TokenizerError::NoToken { .. })));
+    assert!(matches!(
+        build(vocabulary.clone()).encode("ab", false, false),
+        Err(TokenizerError::NoToken { .. })
+    ));
     vocabulary.unknown = Some(1);
     assert_eq!(build(vocabulary).encode("ab", false, false).unwrap(), [0, 1]);
 }
@@ -162,7 +170,11 @@ fn sentencepiece_spells_what_it_does_not_know_byte_by_byte() {
     let mut tokens = vec![("<unk>", 0.0, Unknown), ("a", -1.0, Normal)];
     let mut vocabulary = sentencepiece(&tokens, false);
     vocabulary.unknown = Some(0);
-    assert_eq!(texts(&build(vocabulary), "aéèa"), ["a", "<unk>", "a"], "one unknown token for a run");
+    assert_eq!(
+        texts(&build(vocabulary), "aéèa"),
+        ["a", "<unk>", "a"],
+        "one unknown token for a run"
+    );
     tokens.extend([("<0xC3>", 0.0, Byte), ("<0xA9>", 0.0, Byte)]);
     let tokenizer = build(sentencepiece(&tokens, false));
     assert_eq!(texts(&tokenizer, "aé"), ["a", "<0xC3>", "<0xA9>"]);
@@ -176,8 +188,13 @@ fn sentencepiece_spells_what_it_does_not_know_byte_by_byte() {
 #[test]
 fn sentencepiece_takes_unused_tokens_apart_again() {
     // ab is unused but carries the merge to abc; alone it falls back into a, b.
-    let tokens =
-        [("a", -9.0, Normal), ("b", -9.0, Normal), ("c", -9.0, Normal), ("ab", -1.0, Unused), ("abc", -2.0, Normal)];
+    let tokens = [
+        ("a", -9.0, Normal),
+        ("b", -9.0, Normal),
+        ("c", -9.0, Normal),
+        ("ab", -1.0, Unused),
+        ("abc", -2.0, Normal),
+    ];
     let tokenizer = build(sentencepiece(&tokens, false));
     assert_eq!(texts(&tokenizer, "abcab"), ["abc", "a", "b"]);
 }
@@ -206,8 +223,14 @@ fn sentencepiece_puts_a_space_before_text_and_takes_it_away() {
 fn hostile_vocabularies_are_refused() {
     let refused = |vocabulary| Tokenizer::from_vocabulary(vocabulary).unwrap_err();
     let plain = || byte_level(&[], &[]);
-    assert!(matches!(refused(Vocabulary::new([""; 0], byte_level_model(&[], "gpt-2"))), TokenizerError::Empty));
-    assert!(matches!(refused(byte_level(&["a"], &[])), TokenizerError::Duplicate { first: 97, second: 256, .. }));
+    assert!(matches!(
+        refused(Vocabulary::new([""; 0], byte_level_model(&[], "gpt-2"))),
+        TokenizerError::Empty
+    ));
+    assert!(matches!(
+        refused(byte_level(&["a"], &[])),
+        TokenizerError::Duplicate { first: 97, second: 256, .. }
+    ));
     for merges in [["zz a"], ["a zz"], ["a b"], ["ab"], [" a"], ["a "], [""]] {
         let error = refused(byte_level(&[], &merges));
         assert!(matches!(error, TokenizerError::Merge { index: 0, .. }), "{merges:?}: {error}");
@@ -255,7 +278,10 @@ fn padding_is_no_difference_and_any_other_text_is() {
     let padded = tokenizer(&[("<e>", Control), ("[PAD1]", Unused), ("[PAD2]", Unused)]);
     assert_eq!(plain.first_difference(&padded), None);
     assert_eq!(padded.first_difference(&plain), None);
-    assert_eq!(padded.first_difference(&tokenizer(&[("<e>", Control), ("<unused>", Unused)])), None);
+    assert_eq!(
+        padded.first_difference(&tokenizer(&[("<e>", Control), ("<unused>", Unused)])),
+        None
+    );
     let other = tokenizer(&[("<e>", Control), ("<think>", UserDefined)]);
     let difference = padded.first_difference(&other).unwrap();
     assert_eq!(
@@ -271,7 +297,11 @@ fn padding_is_no_difference_and_any_other_text_is() {
 fn tokens_outside_the_vocabulary_become_replacement_characters() {
     let tokenizer = build(byte_level(&[], &[]));
     assert_eq!(tokenizer.decode(&[97, 256, u32::MAX, 97], true), "a\u{fffd}\u{fffd}a");
-    assert!(!tokenizer.is_special(256) && tokenizer.token_text(256).is_none() && tokenizer.token_type(256).is_none());
+    assert!(
+        !tokenizer.is_special(256)
+            && tokenizer.token_text(256).is_none()
+            && tokenizer.token_type(256).is_none()
+    );
 }
 
 fn gguf(entries: &[(&str, Value)]) -> Result<Tokenizer, TokenizerError> {
@@ -284,7 +314,9 @@ fn gguf(entries: &[(&str, Value)]) -> Result<Tokenizer, TokenizerError> {
 }
 
 fn strings(texts: &[&str]) -> Value {
-    Value::Array(speckv_cpu::gguf::Array::String(texts.iter().map(|text| (*text).to_owned()).collect()))
+    Value::Array(speckv_cpu::gguf::Array::String(
+        texts.iter().map(|text| (*text).to_owned()).collect(),
+    ))
 }
 
 #[test]
@@ -304,15 +336,25 @@ fn gguf_metadata_are_read_or_refused_by_name() {
         ("unknown_token_id", Value::U32(u32::MAX)),
     ];
     let tokenizer = gguf(&good).unwrap();
-    assert_eq!(tokenizer.encode("abba", true, true).unwrap(), [3, 2, 1, 0], "llama-bpe begins with BOS");
-    assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.end_tokens()), (Some(3), Some(4), &[4, 5][..]));
+    assert_eq!(
+        tokenizer.encode("abba", true, true).unwrap(),
+        [3, 2, 1, 0],
+        "llama-bpe begins with BOS"
+    );
+    assert_eq!(
+        (tokenizer.bos(), tokenizer.eos(), tokenizer.end_tokens()),
+        (Some(3), Some(4), &[4, 5][..])
+    );
     let with = |key: &'static str, value: Value| {
         let mut entries = good.to_vec();
         entries.retain(|entry| entry.0 != key);
         entries.push((key, value));
         gguf(&entries)
     };
-    assert_eq!(with("add_bos_token", Value::Bool(false)).unwrap().encode("a", true, true).unwrap(), [0]);
+    assert_eq!(
+        with("add_bos_token", Value::Bool(false)).unwrap().encode("a", true, true).unwrap(),
+        [0]
+    );
     let ends = with("eos_token_ids", Value::Array(Array::U32(vec![2, 4]))).unwrap();
     assert_eq!(ends.end_tokens(), [4, 5, 2]);
     for (key, value, expected) in [
@@ -344,7 +386,11 @@ fn gguf_metadata_are_read_or_refused_by_name() {
         ("token_type", types(&[1, 1, 3])),
         ("bos_token_id", Value::U32(2)),
     ];
-    assert_eq!(gguf(&pieces).unwrap().encode("a", true, true).unwrap(), [2, 0, 1], "SentencePiece defaults");
+    assert_eq!(
+        gguf(&pieces).unwrap().encode("a", true, true).unwrap(),
+        [2, 0, 1],
+        "SentencePiece defaults"
+    );
 }
 
 proptest! {

@@ -1,15 +1,17 @@
 //! The best fixed gamma for every number of requests that share a pass.
 //!
-//! Let `t(n)` be the seconds of a target pass over `n` rows, `d(n)` of a draft pass. When each of `b` requests drafts up to `g` tokens, a step
+//! Let `t(n)` be the seconds of a target pass over `n` rows, `d(n)` of a draft pass. When each of
+//! `b` requests drafts up to `g` tokens, a step
 //!
 //! ```text
 //! yields  b (1 + a(g)) tokens        a(g): accepted tokens per step
 //! takes   g d(b) + t(b (1 + v(g)))   v(g): verified draft tokens per step, g unless the draft ends earlier
 //! ```
 //!
-//! so the speed of all requests together is `S(b, g) = b (1 + a(g)) / (g d(b) + t(b (1 + v(g))))`, and the table holds the `g` with the
-//! largest `S(b, g)` for each `b`; `g = 0` is plain decoding, `S(b, 0) = b / t(b)`. Both `a` and `v` come from exact replay of
-//! recorded greedy texts, or `a` from acceptance measured elsewhere.
+//! so the speed of all requests together is `S(b, g) = b (1 + a(g)) / (g d(b) + t(b (1 + v(g))))`,
+//! and the table holds the `g` with the largest `S(b, g)` for each `b`; `g = 0` is plain decoding,
+//! `S(b, 0) = b / t(b)`. Both `a` and `v` come from exact replay of recorded greedy texts, or `a`
+//! from acceptance measured elsewhere.
 
 use speckv::record::Source;
 
@@ -43,7 +45,9 @@ pub enum TableError {
         rows: usize,
     },
     /// Not a probability, or more than at the position before.
-    #[error("position {position}: expected a share between 0 and that of the position before ({limit}), got {got}")]
+    #[error(
+        "position {position}: expected a share between 0 and that of the position before ({limit}), got {got}"
+    )]
     NotAShare {
         /// Position in the draft, from 1.
         position: usize,
@@ -61,14 +65,18 @@ pub enum TableError {
 }
 
 impl RowTimes {
-    /// Times from measured points (rows, seconds) in any order. A point below an earlier one is raised to it: more rows cannot cost less.
+    /// Times from measured points (rows, seconds) in any order. A point below an earlier one is
+    /// raised to it: more rows cannot cost less.
     ///
     /// # Errors
-    /// [`TableError::NoSingleRow`] without a point for 1 row, [`TableError::NotATime`], [`TableError::Twice`].
+    /// [`TableError::NoSingleRow`] without a point for 1 row, [`TableError::NotATime`],
+    /// [`TableError::Twice`].
     pub fn new(measured: impl IntoIterator<Item = (usize, f64)>) -> Result<Self, TableError> {
         let mut points: Vec<(usize, f64)> = measured.into_iter().collect();
         points.sort_by_key(|point| point.0);
-        if let Some(&(rows, got)) = points.iter().find(|(_, seconds)| !(seconds.is_finite() && *seconds > 0.0)) {
+        if let Some(&(rows, got)) =
+            points.iter().find(|(_, seconds)| !(seconds.is_finite() && *seconds > 0.0))
+        {
             return Err(TableError::NotATime { rows, got });
         }
         if let Some(pair) = points.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -87,8 +95,9 @@ impl RowTimes {
         Ok(RowTimes { points: raised.collect() })
     }
 
-    /// Seconds of a pass over `rows` rows (at least 1; a mean may be a fraction). Beyond the last point the mean slope of the upper half of
-    /// the points goes on; with a single point, time is proportional to rows, which never promises a gain that was not measured.
+    /// Seconds of a pass over `rows` rows (at least 1; a mean may be a fraction). Beyond the last
+    /// point the mean slope of the upper half of the points goes on; with a single point, time is
+    /// proportional to rows, which never promises a gain that was not measured.
     #[must_use]
     pub fn at(&self, rows: f64) -> f64 {
         let last = self.points.len() - 1;
@@ -98,7 +107,8 @@ impl RowTimes {
         }
         if rows >= end_rows {
             let (middle_rows, middle_seconds) = self.points[last / 2];
-            return end_seconds + (end_seconds - middle_seconds) / (end_rows - middle_rows) * (rows - end_rows);
+            return end_seconds
+                + (end_seconds - middle_seconds) / (end_rows - middle_rows) * (rows - end_rows);
         }
         let after = self.points.iter().position(|point| point.0 > rows).unwrap_or(last).max(1);
         let ((low, from), (high, to)) = (self.points[after - 1], self.points[after]);
@@ -122,12 +132,16 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// Replays every gamma from 0 to `gamma_max` over the traces: a step at each place that the step before it reached, drafting from `source`
-    /// as far as the recording has a proposal.
+    /// Replays every gamma from 0 to `gamma_max` over the traces: a step at each place that the
+    /// step before it reached, drafting from `source` as far as the recording has a proposal.
     ///
     /// # Errors
     /// [`TableError::Trace`], or [`TableError::NoProposals`] if the source never proposed anything.
-    pub fn of_traces(traces: &[Trace], source: Source, gamma_max: usize) -> Result<Self, TableError> {
+    pub fn of_traces(
+        traces: &[Trace],
+        source: Source,
+        gamma_max: usize,
+    ) -> Result<Self, TableError> {
         traces.iter().try_for_each(Trace::check)?;
         let mut acceptance = Acceptance { accepted: vec![0.0], verified: vec![0.0] };
         for gamma in 1..=gamma_max {
@@ -136,9 +150,10 @@ impl Acceptance {
                 let mut done = 0;
                 while done < trace.tokens.len() {
                     let limit = gamma.min(trace.max_tokens - done - 1);
-                    let (drafted, agreed) = trace.positions[done]
-                        .proposal(source)
-                        .map_or((0, 0), |proposal| (proposal.drafted.len().min(limit), proposal.agreed.min(limit)));
+                    let (drafted, agreed) =
+                        trace.positions[done].proposal(source).map_or((0, 0), |proposal| {
+                            (proposal.drafted.len().min(limit), proposal.agreed.min(limit))
+                        });
                     let kept = agreed.min(trace.tokens.len() - done);
                     (steps, accepted, verified) = (steps + 1, accepted + kept, verified + drafted);
                     done += kept + 1;
@@ -153,11 +168,12 @@ impl Acceptance {
         Ok(acceptance)
     }
 
-    /// From the share of steps in which each position of the draft was accepted, `[positions]`, as vLLM logs it: `a(g)` is their sum up to
-    /// position `g`, and `v(g) = g`.
+    /// From the share of steps in which each position of the draft was accepted, `[positions]`, as
+    /// vLLM logs it: `a(g)` is their sum up to position `g`, and `v(g) = g`.
     ///
     /// # Errors
-    /// [`TableError::NotAShare`] outside [0, 1] or above the position before; [`TableError::NoProposals`] for an empty list.
+    /// [`TableError::NotAShare`] outside [0, 1] or above the position before;
+    /// [`TableError::NoProposals`] for an empty list.
     pub fn of_positions(shares: &[f64]) -> Result<Self, TableError> {
         if shares.is_empty() {
             return Err(TableError::NoProposals);
@@ -204,10 +220,16 @@ pub struct Choice {
     pub rows: f64,
 }
 
-/// The best gamma of every batch size from 1 to `batch_max`; the smaller gamma where two are equally good.
-/// `draft` is `d(n)`, or `None` where drafting takes no time beside the pass (look-up).
+/// The best gamma of every batch size from 1 to `batch_max`; the smaller gamma where two are
+/// equally good. `draft` is `d(n)`, or `None` where drafting takes no time beside the pass
+/// (look-up).
 #[must_use]
-pub fn choices(acceptance: &Acceptance, target: &RowTimes, draft: Option<&RowTimes>, batch_max: usize) -> Vec<Choice> {
+pub fn choices(
+    acceptance: &Acceptance,
+    target: &RowTimes,
+    draft: Option<&RowTimes>,
+    batch_max: usize,
+) -> Vec<Choice> {
     let choice = |batch_size: usize, gamma: usize| {
         let requests = batch_size as f64;
         let rows = requests * (1.0 + acceptance.verified[gamma]);
@@ -222,7 +244,11 @@ pub fn choices(acceptance: &Acceptance, target: &RowTimes, draft: Option<&RowTim
             (1..=acceptance.gamma_max()).map(|gamma| choice(batch_size, gamma)).fold(
                 choice(batch_size, 0),
                 |best, next| {
-                    if next.modelled_tokens_per_second > best.modelled_tokens_per_second { next } else { best }
+                    if next.modelled_tokens_per_second > best.modelled_tokens_per_second {
+                        next
+                    } else {
+                        best
+                    }
                 },
             )
         })
@@ -249,7 +275,9 @@ mod tests {
     #[test]
     fn times_are_lines_between_points_and_go_on_beyond_them() {
         let times = target();
-        for (rows, seconds) in [(1.0, 0.040), (4.5, 0.040), (8.0, 0.040), (12.0, 0.060), (24.0, 0.120), (34.0, 0.170)] {
+        for (rows, seconds) in
+            [(1.0, 0.040), (4.5, 0.040), (8.0, 0.040), (12.0, 0.060), (24.0, 0.120), (34.0, 0.170)]
+        {
             assert!((times.at(rows) - seconds).abs() < 1e-12, "{rows} rows: {}", times.at(rows));
         }
         let dipping = RowTimes::new([(2, 0.030), (1, 0.040)]).expect("good times");
@@ -265,8 +293,14 @@ mod tests {
         assert!(matches!(RowTimes::new([(1, 0.0)]), Err(TableError::NotATime { rows: 1, .. })));
         assert!(matches!(RowTimes::new([(1, f64::NAN)]), Err(TableError::NotATime { .. })));
         assert_eq!(RowTimes::new([(1, 0.1), (1, 0.2)]).err(), Some(TableError::Twice { rows: 1 }));
-        assert!(matches!(Acceptance::of_positions(&[0.5, 0.6]), Err(TableError::NotAShare { position: 2, .. })));
-        assert!(matches!(Acceptance::of_positions(&[f64::NAN]), Err(TableError::NotAShare { position: 1, .. })));
+        assert!(matches!(
+            Acceptance::of_positions(&[0.5, 0.6]),
+            Err(TableError::NotAShare { position: 2, .. })
+        ));
+        assert!(matches!(
+            Acceptance::of_positions(&[f64::NAN]),
+            Err(TableError::NotAShare { position: 1, .. })
+        ));
         assert_eq!(Acceptance::of_positions(&[]).err(), Some(TableError::NoProposals));
     }
 
@@ -285,7 +319,10 @@ mod tests {
         assert_eq!(best[15].gamma, 0);
         assert_eq!(best[15].modelled_ratio_to_off, 1.0);
         let ranges = ranges(&best);
-        assert_eq!((ranges[0].0, ranges[ranges.len() - 1].1, ranges[ranges.len() - 1].2), (1, 16, 0));
+        assert_eq!(
+            (ranges[0].0, ranges[ranges.len() - 1].1, ranges[ranges.len() - 1].2),
+            (1, 16, 0)
+        );
         assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0 && pair[0].2 != pair[1].2));
     }
 
@@ -298,21 +335,30 @@ mod tests {
     #[test]
     fn acceptance_of_a_trace_is_that_of_replaying_it() {
         use speckv::{controller::Fixed, cost::CostModel};
-        let traces: Vec<_> = (0..4).map(|seed| trace(&[Regime::calibrated(300, 0.8)], seed)).collect();
-        let acceptance = Acceptance::of_traces(&traces, Source::Model, 6).expect("traces that fit together");
+        let traces: Vec<_> =
+            (0..4).map(|seed| trace(&[Regime::calibrated(300, 0.8)], seed)).collect();
+        let acceptance =
+            Acceptance::of_traces(&traces, Source::Model, 6).expect("traces that fit together");
         let cost = CostModel::uncalibrated();
         for gamma in [1, 2, 6] {
             let (mut steps, mut verified, mut tokens) = (0, 0, 0);
             for trace in &traces {
-                let records = crate::replay::replay(&mut Fixed::new(gamma), trace, &cost).expect("a replay");
+                let records =
+                    crate::replay::replay(&mut Fixed::new(gamma), trace, &cost).expect("a replay");
                 steps += records.len();
                 verified += records.iter().map(|record| record.outcome.verified).sum::<usize>();
                 tokens += trace.tokens.len();
             }
             assert!((acceptance.verified[gamma] - verified as f64 / steps as f64).abs() < 1e-9);
             let per_step = tokens as f64 / steps as f64;
-            assert!((acceptance.tokens_per_step(gamma) - per_step).abs() < 0.02, "{gamma}: {per_step}");
+            assert!(
+                (acceptance.tokens_per_step(gamma) - per_step).abs() < 0.02,
+                "{gamma}: {per_step}"
+            );
         }
-        assert_eq!(Acceptance::of_traces(&traces, Source::Ngram, 2).err(), Some(TableError::NoProposals));
+        assert_eq!(
+            Acceptance::of_traces(&traces, Source::Ngram, 2).err(),
+            Some(TableError::NoProposals)
+        );
     }
 }

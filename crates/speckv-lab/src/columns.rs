@@ -1,10 +1,13 @@
-//! Tables as columns, written as CSV and as Parquet from the same values, so that the two cannot differ.
+//! Tables as columns, written as CSV and as Parquet from the same values, so that the two cannot
+//! differ.
 
 use std::sync::Arc;
 
 use parquet::{
     basic::Compression,
-    data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type},
+    data_type::{
+        BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+    },
     errors::ParquetError,
     file::{
         metadata::KeyValue,
@@ -46,7 +49,8 @@ pub struct Column {
 }
 
 impl Values {
-    /// A row's value as a cell of comma-separated values: lists of numbers with spaces between, lists of texts as JSON, nothing where a value is missing.
+    /// A row's value as a cell of comma-separated values: lists of numbers with spaces between,
+    /// lists of texts as JSON, nothing where a value is missing.
     #[must_use]
     pub fn cell(&self, row: usize) -> String {
         fn joined<T: ToString>(values: &[T]) -> String {
@@ -55,7 +59,9 @@ impl Values {
         match self {
             Values::Text(values) => values[row].clone(),
             Values::Whole(values) => values[row].to_string(),
-            Values::Number(values) => values[row].map_or_else(String::new, |value| value.to_string()),
+            Values::Number(values) => {
+                values[row].map_or_else(String::new, |value| value.to_string())
+            }
             Values::Flag(values) => values[row].to_string(),
             Values::Numbers(values) => joined(&values[row]),
             Values::Wholes(values) => joined(&values[row]),
@@ -114,8 +120,11 @@ pub fn to_csv(columns: &[Column]) -> Result<Vec<u8>, csv::Error> {
 pub fn schema(name: &str, columns: &[Column]) -> String {
     let mut text = format!("message {name} {{\n");
     for Column { name, values } in columns {
-        let list =
-            |element: &str| format!("REQUIRED group {name} (LIST) {{ REPEATED group list {{ REQUIRED {element}; }} }}");
+        let list = |element: &str| {
+            format!(
+                "REQUIRED group {name} (LIST) {{ REPEATED group list {{ REQUIRED {element}; }} }}"
+            )
+        };
         let line = match values {
             Values::Text(_) => format!("REQUIRED BYTE_ARRAY {name} (UTF8);"),
             Values::Whole(_) => format!("REQUIRED INT64 {name};"),
@@ -134,7 +143,12 @@ pub fn schema(name: &str, columns: &[Column]) -> String {
 ///
 /// # Errors
 /// The writer's; none that content causes.
-pub fn to_parquet(name: &str, columns: &[Column], key: &str, value: &str) -> Result<Vec<u8>, ParquetError> {
+pub fn to_parquet(
+    name: &str,
+    columns: &[Column],
+    key: &str,
+    value: &str,
+) -> Result<Vec<u8>, ParquetError> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(format!("speckv {}", env!("CARGO_PKG_VERSION")))
@@ -161,22 +175,33 @@ fn write_column<W: std::io::Write + Send>(
 ) -> Result<(), ParquetError> {
     let bytes = |text: &String| ByteArray::from(text.as_str());
     match values {
-        Values::Text(values) => {
-            put::<ByteArrayType, W>(group, &values.iter().map(bytes).collect::<Vec<_>>(), None, None)
-        }
+        Values::Text(values) => put::<ByteArrayType, W>(
+            group,
+            &values.iter().map(bytes).collect::<Vec<_>>(),
+            None,
+            None,
+        ),
         Values::Whole(values) => put::<Int64Type, W>(group, values, None, None),
         Values::Flag(values) => put::<BoolType, W>(group, values, None, None),
         Values::Number(values) => {
             let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
-            put::<DoubleType, W>(group, &values.iter().flatten().copied().collect::<Vec<_>>(), Some(&levels), None)
+            put::<DoubleType, W>(
+                group,
+                &values.iter().flatten().copied().collect::<Vec<_>>(),
+                Some(&levels),
+                None,
+            )
         }
         Values::Numbers(lists) => put_lists::<FloatType, _, W>(group, lists, |value| *value),
-        Values::Wholes(lists) => put_lists::<Int32Type, _, W>(group, lists, |value| value.cast_signed()),
+        Values::Wholes(lists) => {
+            put_lists::<Int32Type, _, W>(group, lists, |value| value.cast_signed())
+        }
         Values::Texts(lists) => put_lists::<ByteArrayType, _, W>(group, lists, bytes),
     }
 }
 
-/// A value begins a row where its repetition level is 0; an empty list is one place with definition level 0 and no value.
+/// A value begins a row where its repetition level is 0; an empty list is one place with definition
+/// level 0 and no value.
 fn put_lists<D: DataType, T, W: std::io::Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     lists: &[Vec<T>],

@@ -1,7 +1,7 @@
 //! Controllers side by side over recorded traces, in modelled time.
 //!
-//! Steps, drafted and accepted tokens are exact: they are what the controller would have done. Seconds are modelled by the cost model, and every
-//! number made of them says so in its name.
+//! Steps, drafted and accepted tokens are exact: they are what the controller would have done.
+//! Seconds are modelled by the cost model, and every number made of them says so in its name.
 
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
@@ -35,7 +35,8 @@ pub struct Row {
     pub acceptance_length: f64,
     /// Steps by the number of tokens drafted, from 0.
     pub gamma_histogram: Vec<usize>,
-    /// Steps that would have drafted further live than the recording goes; where there are none, the row is exact.
+    /// Steps that would have drafted further live than the recording goes; where there are none,
+    /// the row is exact.
     pub cut_steps: usize,
     /// Sums.
     #[serde(skip)]
@@ -99,7 +100,8 @@ struct Cell {
     cut_steps: usize,
 }
 
-/// Replays `contestants` over traces recorded to `gamma_max`, each controller fresh for every prompt.
+/// Replays `contestants` over traces recorded to `gamma_max`, each controller fresh for every
+/// prompt.
 ///
 /// # Errors
 /// [`ComparisonError`].
@@ -128,14 +130,19 @@ pub fn compare(
     let cells = contestants.iter().map(run).collect::<Result<Vec<_>, _>>()?;
     let fixed: Vec<Vec<Cell>> = (0..=deepest)
         .map(|gamma| {
-            let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
+            let kind =
+                if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
             run(&Contestant::natural(ControllerSpec { chain: false, kind }, has_model))
         })
         .collect::<Result<_, _>>()?;
     let least = |sources: &[Source]| {
-        traces.iter().map(|trace| oracle::least_seconds(trace, cost, sources)).collect::<Result<Vec<f64>, TraceError>>()
+        traces
+            .iter()
+            .map(|trace| oracle::least_seconds(trace, cost, sources))
+            .collect::<Result<Vec<f64>, TraceError>>()
     };
-    let (least_both, least_model) = (least(&[Source::Model, Source::Ngram])?, least(&[Source::Model])?);
+    let (least_both, least_model) =
+        (least(&[Source::Model, Source::Ngram])?, least(&[Source::Model])?);
 
     let mut tasks: Vec<&str> = Vec::new();
     for trace in traces {
@@ -144,9 +151,12 @@ pub fn compare(
         }
     }
     let group = |task: Option<&str>| -> Group {
-        let chosen: Vec<usize> =
-            (0..traces.len()).filter(|&index| task.is_none_or(|task| traces[index].task == task)).collect();
-        let sum = |cells: &[Cell]| chosen.iter().fold(Cell::default(), |sum, &index| sum.and(&cells[index]));
+        let chosen: Vec<usize> = (0..traces.len())
+            .filter(|&index| task.is_none_or(|task| traces[index].task == task))
+            .collect();
+        let sum = |cells: &[Cell]| {
+            chosen.iter().fold(Cell::default(), |sum, &index| sum.and(&cells[index]))
+        };
         let speed = |cells: &[Cell]| sum(cells).summary.tokens_per_second();
         let off = speed(&fixed[0]);
         let best = (0..fixed.len()).fold((0, off), |best, gamma| {
@@ -154,7 +164,8 @@ pub fn compare(
             if speed > best.1 { (gamma, speed) } else { best }
         });
         let tokens: usize = chosen.iter().map(|&index| traces[index].tokens.len()).sum();
-        let oracle_of = |least: &[f64]| tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
+        let oracle_of =
+            |least: &[f64]| tokens as f64 / chosen.iter().map(|&index| least[index]).sum::<f64>();
         let oracle = oracle_of(&least_both);
         let rows = contestants.iter().zip(&cells).map(|(contestant, cells)| {
             let Cell { summary, histogram, cut_steps } = sum(cells);
@@ -188,7 +199,12 @@ pub fn compare(
     Ok(Comparison { groups })
 }
 
-fn cell(contestant: &Contestant, parts: &ControllerParts, trace: &Trace, cost: &CostModel) -> Result<Cell, TraceError> {
+fn cell(
+    contestant: &Contestant,
+    parts: &ControllerParts,
+    trace: &Trace,
+    cost: &CostModel,
+) -> Result<Cell, TraceError> {
     let (records, cut_steps) = replay_counting(contestant.build(parts).as_mut(), trace, cost)?;
     let mut histogram = Vec::new();
     for record in &records {

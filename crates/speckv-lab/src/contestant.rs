@@ -9,7 +9,8 @@ pub struct Contestant {
     pub spec: ControllerSpec,
     /// Who drafts for it.
     pub drafting: Drafting,
-    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its natural one.
+    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its
+    /// natural one.
     pub name: String,
 }
 
@@ -29,10 +30,13 @@ impl Contestant {
         Contestant::new(spec, Drafting::natural(&spec, has_model), has_model)
     }
 
-    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed gamma in hindsight.
+    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed
+    /// gamma in hindsight.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
-        !self.spec.chain && matches!(self.spec.kind, ControllerKind::Fixed(_)) && !self.name.contains('@')
+        !self.spec.chain
+            && matches!(self.spec.kind, ControllerKind::Fixed(_))
+            && !self.name.contains('@')
     }
 
     /// Whether it is somebody else's rule.

@@ -1,17 +1,20 @@
 //! Controllers against each other, prompt by prompt: how much faster, and how sure.
 //!
-//! Every comparison is paired: both sides answered the same prompt in the same block of one run, so that what the prompt and the hour of the machine do to speed cancels. The
-//! unit is the prompt; rounds are summed. The differences that tests see are `ln(speed of one / speed of the other)`, so that twice as fast and half as
-//! fast are equally far from nothing.
+//! Every comparison is paired: both sides answered the same prompt in the same block of one run, so
+//! that what the prompt and the hour of the machine do to speed cancels. The unit is the prompt;
+//! rounds are summed. The differences that tests see are `ln(speed of one / speed of the other)`,
+//! so that twice as fast and half as fast are equally far from nothing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::{
-    MersenneTwister, SignedRank, cohens_dz, hodges_lehmann, holm, rank_biserial, sign_flip, signed_rank,
+    MersenneTwister, SignedRank, cohens_dz, hodges_lehmann, holm, rank_biserial, sign_flip,
+    signed_rank,
     throughput::{Cell, Ratio, ratio},
 };
 
-/// Number of the format of saved evaluations: 2 since they name draft head, context, predictor and the prompts' digests.
+/// Number of the format of saved evaluations: 2 since they name draft head, context, predictor and
+/// the prompts' digests.
 pub const FORMAT: u32 = 2;
 /// Resamples of the sign-flip test.
 pub const FLIPS: usize = 10_000;
@@ -51,7 +54,8 @@ pub struct Conditions {
     /// The draft read each prompt on the clock of whoever drafted with it.
     #[serde(default)]
     pub cold_draft: bool,
-    /// Weights of the predictor of acceptance: `shipped`, `prior`, or a file's name; none where nobody said.
+    /// Weights of the predictor of acceptance: `shipped`, `prior`, or a file's name; none where
+    /// nobody said.
     #[serde(default)]
     pub predictor: Option<String>,
     /// Tokens that prompt and answer could have together; none where nobody said.
@@ -106,7 +110,8 @@ pub struct Verdict {
     pub prompts: usize,
     /// Prompts on which `of` was faster.
     pub faster_on: usize,
-    /// Total throughput of one by that of the other, with the bootstrap's 95% interval over prompts, if they are not too few.
+    /// Total throughput of one by that of the other, with the bootstrap's 95% interval over
+    /// prompts, if they are not too few.
     pub ratio: Ratio,
     /// The typical prompt's ratio: `exp` of the Hodges-Lehmann shift of the log ratios.
     pub typical_ratio: f64,
@@ -151,12 +156,14 @@ pub struct Evaluation {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Compares pairs of cells, prompt by prompt; Holm's adjustment is over the verdicts of one call. Pairs without prompts or without time are left out.
+/// Compares pairs of cells, prompt by prompt; Holm's adjustment is over the verdicts of one call.
+/// Pairs without prompts or without time are left out.
 #[must_use]
 pub fn verdicts(pairs: &[(String, String, Vec<Cell>, Vec<Cell>)], seed: u64) -> Vec<Verdict> {
     let mut made: Vec<Verdict> =
         pairs.iter().filter_map(|(of, against, a, b)| verdict(of, against, a, b, seed)).collect();
-    let p_values: Vec<f64> = made.iter().map(|verdict| verdict.signed_rank.map_or(1.0, |test| test.p_value)).collect();
+    let p_values: Vec<f64> =
+        made.iter().map(|verdict| verdict.signed_rank.map_or(1.0, |test| test.p_value)).collect();
     for (verdict, p) in made.iter_mut().zip(holm(&p_values)) {
         verdict.holm_p = p;
     }
@@ -165,7 +172,8 @@ pub fn verdicts(pairs: &[(String, String, Vec<Cell>, Vec<Cell>)], seed: u64) -> 
 
 fn verdict(of: &str, against: &str, a: &[Cell], b: &[Cell], seed: u64) -> Option<Verdict> {
     let usable = |cell: &Cell| cell.seconds > 0.0 && cell.tokens > 0.0;
-    let (a, b): (Vec<Cell>, Vec<Cell>) = a.iter().zip(b).filter(|(a, b)| usable(a) && usable(b)).unzip();
+    let (a, b): (Vec<Cell>, Vec<Cell>) =
+        a.iter().zip(b).filter(|(a, b)| usable(a) && usable(b)).unzip();
     let speed = |cell: &Cell| cell.tokens / cell.seconds;
     let logs: Vec<f64> = a.iter().zip(&b).map(|(a, b)| (speed(a) / speed(b)).ln()).collect();
     let signed_rank = signed_rank(&logs);
@@ -192,12 +200,16 @@ impl Evaluation {
     pub fn judged(self, baseline: &str) -> Self {
         let Some(base) = self.sides.iter().find(|side| side.name == baseline) else { return self };
         let others = self.sides.iter().filter(|side| side.name != baseline);
-        let pairs: Vec<_> =
-            others.map(|side| (side.name.clone(), base.name.clone(), side.cells.clone(), base.cells.clone())).collect();
+        let pairs: Vec<_> = others
+            .map(|side| {
+                (side.name.clone(), base.name.clone(), side.cells.clone(), base.cells.clone())
+            })
+            .collect();
         Evaluation { verdicts: verdicts(&pairs, self.seed), ..self }
     }
 
-    /// What differs between two runs, in words: conditions, and prompts of one id that have other tokens.
+    /// What differs between two runs, in words: conditions, and prompts of one id that have other
+    /// tokens.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut all = self.conditions.differences(&other.conditions);
@@ -209,14 +221,17 @@ impl Evaluation {
         all
     }
 
-    /// Every contestant of both runs, the second run's speed against the first's, on the prompts that both have.
+    /// Every contestant of both runs, the second run's speed against the first's, on the prompts
+    /// that both have.
     #[must_use]
     pub fn against(&self, before: &Self) -> Vec<Verdict> {
         let shared: Vec<(usize, usize)> = self
             .prompts
             .iter()
             .enumerate()
-            .filter_map(|(here, prompt)| Some((here, before.prompts.iter().position(|other| other == prompt)?)))
+            .filter_map(|(here, prompt)| {
+                Some((here, before.prompts.iter().position(|other| other == prompt)?))
+            })
             .collect();
         let pairs: Vec<_> = self
             .sides
@@ -225,9 +240,16 @@ impl Evaluation {
                 let other = before.sides.iter().find(|other| other.name == side.name)?;
                 let (a, b) = shared
                     .iter()
-                    .filter_map(|&(here, there)| Some((*side.cells.get(here)?, *other.cells.get(there)?)))
+                    .filter_map(|&(here, there)| {
+                        Some((*side.cells.get(here)?, *other.cells.get(there)?))
+                    })
                     .unzip();
-                Some((format!("{}, second run", side.name), format!("{}, first run", side.name), a, b))
+                Some((
+                    format!("{}, second run", side.name),
+                    format!("{}, first run", side.name),
+                    a,
+                    b,
+                ))
             })
             .collect();
         verdicts(&pairs, self.seed)
@@ -243,8 +265,11 @@ mod tests {
     }
 
     fn evaluation(ours: &[f64]) -> Evaluation {
-        let side =
-            |name: &str, seconds: &[f64]| Side { name: name.into(), cells: cells(seconds), gamma_histogram: vec![] };
+        let side = |name: &str, seconds: &[f64]| Side {
+            name: name.into(),
+            cells: cells(seconds),
+            gamma_histogram: vec![],
+        };
         let file = File { name: "t.gguf".into(), sha256: "00".into() };
         Evaluation {
             format: FORMAT,
@@ -287,7 +312,10 @@ mod tests {
         let judged = evaluation(&[1.0, 1.1, 0.9, 1.2, 1.0, 1.05, 0.95, 1.15]).judged("off");
         let [ours, same] = &judged.verdicts[..] else { panic!("two verdicts: {judged:?}") };
         assert_eq!((ours.prompts, ours.faster_on, same.faster_on), (8, 8, 0));
-        assert!((ours.ratio.value - 16.0 / 8.35).abs() < 1e-12 && ours.ratio.low.is_some_and(|low| low > 1.7));
+        assert!(
+            (ours.ratio.value - 16.0 / 8.35).abs() < 1e-12
+                && ours.ratio.low.is_some_and(|low| low > 1.7)
+        );
         assert!((1.8..2.05).contains(&ours.typical_ratio));
         let p = ours.signed_rank.expect("differences").p_value;
         assert_eq!((p, ours.sign_flip_p, ours.holm_p), (2.0 / 256.0, 2.0 / 256.0, 4.0 / 256.0));
@@ -300,7 +328,8 @@ mod tests {
         let (before, mut after) = (evaluation(&[2.0, 2.0, 2.0]), evaluation(&[1.0, 1.0, 1.0]));
         after.prompts[1].id = "other".into();
         let verdicts = after.against(&before);
-        let ours = verdicts.iter().find(|verdict| verdict.of.starts_with("speckv")).expect("in both");
+        let ours =
+            verdicts.iter().find(|verdict| verdict.of.starts_with("speckv")).expect("in both");
         assert_eq!((ours.prompts, ours.ratio.value), (2, 2.0));
     }
 
@@ -313,7 +342,10 @@ mod tests {
         let (before, mut after) = (evaluation(&[1.0, 1.0]), evaluation(&[1.0, 1.0]));
         after.prompts[1].digest = "e".into();
         after.conditions.spoiled_draft = true;
-        assert_eq!(before.differences(&after), ["spoiled_draft: false and true", "the text of the prompt t-1"]);
+        assert_eq!(
+            before.differences(&after),
+            ["spoiled_draft: false and true", "the text of the prompt t-1"]
+        );
         assert_eq!(after.against(&before)[0].prompts, 1, "another text is another prompt");
     }
 }

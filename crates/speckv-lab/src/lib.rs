@@ -1,6 +1,7 @@
 //! The SpecKV laboratory: workloads, traces, exact replay.
 //!
-//! Nothing here sees a tensor: a trace holds what the models said, and every question about controllers is answered from it.
+//! Nothing here sees a tensor: a trace holds what the models said, and every question about
+//! controllers is answered from it.
 
 pub mod batch_table;
 pub mod columns;

@@ -4,14 +4,20 @@ use speckv::{cost::CostModel, record::Source};
 
 use crate::trace::{Trace, TraceError};
 
-/// Least seconds for a trace: the shortest way over its positions, where a step may draft any number of tokens from one of `sources`, all of which
-/// will be accepted, or none. Catching up is taken to be free, so this is a bound that no controller can pass, not one that some can reach.
+/// Least seconds for a trace: the shortest way over its positions, where a step may draft any
+/// number of tokens from one of `sources`, all of which will be accepted, or none. Catching up is
+/// taken to be free, so this is a bound that no controller can pass, not one that some can reach.
 ///
-/// `seconds(i) = min( plain + seconds(i+1), min over source, n <= agreed of n * draft + verify(n+1) + seconds(i+n+1) )`
+/// `seconds(i) = min( plain + seconds(i+1), min over source, n <= agreed of n * draft +
+/// verify(n+1) + seconds(i+n+1) )`
 ///
 /// # Errors
 /// [`TraceError`] if the trace does not fit together.
-pub fn least_seconds(trace: &Trace, cost: &CostModel, sources: &[Source]) -> Result<f64, TraceError> {
+pub fn least_seconds(
+    trace: &Trace,
+    cost: &CostModel,
+    sources: &[Source],
+) -> Result<f64, TraceError> {
     trace.check()?;
     let length = trace.tokens.len();
     let mut least = vec![0.0; length + 1];

@@ -1,8 +1,10 @@
-//! Makes traces: the target's greedy text, and what every source would have proposed before each of its tokens.
+//! Makes traces: the target's greedy text, and what every source would have proposed before each of
+//! its tokens.
 //!
-//! The draft is asked with the very drafters that decode live. Where its first token is the text's own, its next chain is the old one without
-//! that token, since a model's logits do not depend on how its reading was split over passes: one pass more completes it. Only a
-//! disagreement costs a whole chain.
+//! The draft is asked with the very drafters that decode live. Where its first token is the text's
+//! own, its next chain is the old one without that token, since a model's logits do not depend on
+//! how its reading was split over passes: one pass more completes it. Only a disagreement costs a
+//! whole chain.
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -41,8 +43,9 @@ pub struct Recording {
     pub trace: Trace,
     /// Seconds of the plain decoding step that made each token, `[tokens]`.
     pub plain_seconds: Vec<f64>,
-    /// Seconds of the pass that drafted each token of the draft model's chain, `[positions][chain]`; `None` where the token was known from the
-    /// position before and no pass was needed.
+    /// Seconds of the pass that drafted each token of the draft model's chain,
+    /// `[positions][chain]`; `None` where the token was known from the position before and no pass
+    /// was needed.
     pub draft_seconds: Vec<Vec<Option<f64>>>,
 }
 
@@ -105,8 +108,9 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         })
     }
 
-    /// Records one prompt. `go_on` is told how much is done, from 0 to `2 * max_tokens` (the text, then the drafting over it; a text
-    /// that ends early jumps), and may break it off: then nothing comes back.
+    /// Records one prompt. `go_on` is told how much is done, from 0 to `2 * max_tokens` (the text,
+    /// then the drafting over it; a text that ends early jumps), and may break it off: then nothing
+    /// comes back.
     ///
     /// # Errors
     /// [`RecordingError`].
@@ -117,10 +121,16 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
     ) -> Result<Option<Recording>, RecordingError> {
         let needed = task.prompt.len() + task.max_tokens;
         if needed > self.context {
-            return Err(RecordingError::Context { prompt_id: task.prompt_id.into(), needed, context: self.context });
+            return Err(RecordingError::Context {
+                prompt_id: task.prompt_id.into(),
+                needed,
+                context: self.context,
+            });
         }
         let Some((tokens, plain_seconds)) = self.greedy_text(task, go_on)? else { return Ok(None) };
-        let Some((models, draft_seconds)) = self.model_chains(task, &tokens, go_on)? else { return Ok(None) };
+        let Some((models, draft_seconds)) = self.model_chains(task, &tokens, go_on)? else {
+            return Ok(None);
+        };
         let mut positions = self.lookups(task, &tokens)?;
         for (position, model) in positions.iter_mut().zip(models) {
             position.model = model;
@@ -152,7 +162,8 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             controller: Box::new(Off),
         })?;
         let mut seconds = Vec::with_capacity(task.max_tokens);
-        let mut broken_off = self.target.prefill(&mut sequence, PREFILL_CHUNK, |_| go_on(0))?.is_break();
+        let mut broken_off =
+            self.target.prefill(&mut sequence, PREFILL_CHUNK, |_| go_on(0))?.is_break();
         while !broken_off && sequence.finish_reason().is_none() {
             self.target.step(&mut [&mut sequence])?;
             seconds.push(sequence.record().times.verify.as_secs_f64());
@@ -172,7 +183,9 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
     ) -> Result<Option<(Vec<Proposal>, Vec<Vec<Option<f64>>>)>, RecordingError> {
         let mut proposals = vec![Proposal::default(); tokens.len()];
         let mut all_seconds = vec![Vec::new(); tokens.len()];
-        let Some(mut drafter) = self.draft.take() else { return Ok(Some((proposals, all_seconds))) };
+        let Some(mut drafter) = self.draft.take() else {
+            return Ok(Some((proposals, all_seconds)));
+        };
         let slot = drafter.open()?;
         let outcome = (|| -> Result<ControlFlow<()>, DraftError> {
             drafter.catch_up(slot, task.prompt)?;
@@ -196,13 +209,19 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
                     let start = Instant::now();
                     let (chosen, distribution) = (&mut self.greedy, &mut self.distribution);
                     let ask = (slot, Source::Model, chain.len());
-                    let Some(drafted) = propose(&mut drafter, ask, &text, chosen, distribution)? else { break };
+                    let Some(drafted) = propose(&mut drafter, ask, &text, chosen, distribution)?
+                    else {
+                        break;
+                    };
                     chain.push((drafted, Some(start.elapsed().as_secs_f64())));
                     text.push(drafted.token);
                 }
-                let drafted: Vec<Drafted> = chain.iter().take(depth).map(|(drafted, _)| *drafted).collect();
-                proposals[position] = Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted };
-                all_seconds[position] = chain.iter().take(depth).map(|(_, seconds)| *seconds).collect();
+                let drafted: Vec<Drafted> =
+                    chain.iter().take(depth).map(|(drafted, _)| *drafted).collect();
+                proposals[position] =
+                    Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted };
+                all_seconds[position] =
+                    chain.iter().take(depth).map(|(_, seconds)| *seconds).collect();
                 if go_on(task.max_tokens + position + 1).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -214,7 +233,11 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         Ok(outcome?.is_continue().then_some((proposals, all_seconds)))
     }
 
-    fn lookups(&mut self, task: &Task<'_>, tokens: &[Token]) -> Result<Vec<Position>, RecordingError> {
+    fn lookups(
+        &mut self,
+        task: &Task<'_>,
+        tokens: &[Token],
+    ) -> Result<Vec<Position>, RecordingError> {
         let slot = self.ngram.open()?;
         let mut text = task.prompt.to_vec();
         let mut positions = Vec::with_capacity(tokens.len());
@@ -225,14 +248,16 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             let mut drafted: Vec<Drafted> = Vec::new();
             while lookup.is_some() && drafted.len() < depth && !ends(task, drafted.last()) {
                 let ask = (slot, Source::Ngram, drafted.len());
-                let next = propose(&mut self.ngram, ask, &text, &mut self.greedy, &mut self.distribution)?;
+                let next =
+                    propose(&mut self.ngram, ask, &text, &mut self.greedy, &mut self.distribution)?;
                 let Some(next) = next else { break };
                 drafted.push(next);
                 text.push(next.token);
             }
             text.truncate(context);
-            let ngram =
-                lookup.map(|lookup| (lookup, Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted }));
+            let ngram = lookup.map(|lookup| {
+                (lookup, Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted })
+            });
             positions.push(Position { model: Proposal::default(), ngram });
             text.push(token);
         }
@@ -248,7 +273,16 @@ fn propose(
     chain: &mut Chain,
     distribution: &mut Distribution,
 ) -> Result<Option<Drafted>, DraftError> {
-    let mut asks = [Ask { slot, source, tokens: text, drafted, chain, uniform: 0.0, distribution, proposal: None }];
+    let mut asks = [Ask {
+        slot,
+        source,
+        tokens: text,
+        drafted,
+        chain,
+        uniform: 0.0,
+        distribution,
+        proposal: None,
+    }];
     drafter.propose(&mut asks)?;
     let [ask] = asks;
     Ok(ask.proposal.map(|proposal| Drafted { token: proposal.token, signals: proposal.signals }))

@@ -13,18 +13,24 @@ use crate::trace::{Trace, TraceError};
 
 /// Replays a controller over a trace: the very steps that it would take live with these costs.
 ///
-/// The draft's cache is followed as the engine keeps it: every step feeds one token, a rejected draft is forgotten, and what the draft has not read
-/// is `draft_behind`, read at the price of catching up when it drafts again. A plan that goes deeper than the recording is cut there: see
+/// The draft's cache is followed as the engine keeps it: every step feeds one token, a rejected
+/// draft is forgotten, and what the draft has not read is `draft_behind`, read at the price of
+/// catching up when it drafts again. A plan that goes deeper than the recording is cut there: see
 /// [`replay_counting`].
 ///
 /// # Errors
 /// [`TraceError`] if the trace does not fit together.
-pub fn replay(controller: &mut dyn Controller, trace: &Trace, cost: &CostModel) -> Result<Vec<StepRecord>, TraceError> {
+pub fn replay(
+    controller: &mut dyn Controller,
+    trace: &Trace,
+    cost: &CostModel,
+) -> Result<Vec<StepRecord>, TraceError> {
     Ok(replay_counting(controller, trace, cost)?.0)
 }
 
-/// As [`replay`], with the number of steps that would have gone deeper live: their controller wanted another token where the recording's chain ends at
-/// its depth. 0 means that the replay is exact.
+/// As [`replay`], with the number of steps that would have gone deeper live: their controller
+/// wanted another token where the recording's chain ends at its depth. 0 means that the replay is
+/// exact.
 ///
 /// # Errors
 /// As [`replay`].
@@ -38,7 +44,8 @@ pub fn replay_counting(
     let has_model = trace.has_model();
     let mut records = Vec::new();
     let mut signals: Vec<Signals> = Vec::new();
-    // Output tokens; positions in the draft's cache: the prompt is read before decoding begins, as in `speckv bench`.
+    // Output tokens; positions in the draft's cache: the prompt is read before decoding begins, as
+    // in `speckv bench`.
     let (mut done, mut draft_read) = (0, trace.prompt_tokens - 1);
     while done < trace.tokens.len() {
         let context = trace.prompt_tokens + done;
@@ -69,14 +76,18 @@ pub fn replay_counting(
                 signals.push(next.signals);
                 let verdict = controller.judge(&signals);
                 verified += usize::from(verdict != Verdict::Drop);
-                wants_more = verdict == Verdict::Continue && !trace.end_tokens.contains(&next.token);
+                wants_more =
+                    verdict == Verdict::Continue && !trace.end_tokens.contains(&next.token);
                 if !wants_more {
                     break;
                 }
             }
             // A chain that is shorter than the recording's depth ended by itself.
-            cut_steps +=
-                usize::from(wants_more && drafted.len() < budget && drafted.len() >= trace.depths.of(plan.source));
+            cut_steps += usize::from(
+                wants_more
+                    && drafted.len() < budget
+                    && drafted.len() >= trace.depths.of(plan.source),
+            );
         }
         let accepted = agreed.min(verified);
         let left = trace.tokens.len() - done;

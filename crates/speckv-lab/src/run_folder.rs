@@ -1,7 +1,8 @@
 //! A folder of trace files that belong together: one per prompt, under one set of settings.
 //!
-//! Every file is written whole under another name and then renamed: whatever ends a recording, what stands under a final name is complete, and the
-//! next run goes on with the prompts that are missing.
+//! Every file is written whole under another name and then renamed: whatever ends a recording, what
+//! stands under a final name is complete, and the next run goes on with the prompts that are
+//! missing.
 
 use std::{
     fs,
@@ -32,7 +33,8 @@ pub struct ModelFacts {
     pub compression: String,
 }
 
-/// What decides what a trace says. Two recordings with the same settings have the same traces, times aside.
+/// What decides what a trace says. Two recordings with the same settings have the same traces,
+/// times aside.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Format of the files.
@@ -47,10 +49,12 @@ pub struct Settings {
     pub gamma_max: usize,
     /// Depth of look-up's chains.
     pub ngram_max: usize,
-    /// Most tokens that a live step may draft, whatever a controller asks for. Recordings without it were replayed with 16.
+    /// Most tokens that a live step may draft, whatever a controller asks for. Recordings without
+    /// it were replayed with 16.
     #[serde(default = "library_limit")]
     pub gamma_limit: usize,
-    /// What became of the target's weights: `asis`, `int8`; `unknown` in recordings that did not say.
+    /// What became of the target's weights: `asis`, `int8`; `unknown` in recordings that did not
+    /// say.
     #[serde(default = "unknown")]
     pub compression: String,
     /// What became of the draft's weights; `none` without a draft model.
@@ -83,10 +87,15 @@ impl Settings {
     /// How deep traces of these settings go.
     #[must_use]
     pub fn depths(&self) -> Depths {
-        Depths { gamma_max: self.gamma_max, ngram_max: self.ngram_max, gamma_limit: self.gamma_limit }
+        Depths {
+            gamma_max: self.gamma_max,
+            ngram_max: self.ngram_max,
+            gamma_limit: self.gamma_limit,
+        }
     }
 
-    /// What decides the texts and what is said about them, apart from the prompt: both models' files and what became of their weights.
+    /// What decides the texts and what is said about them, apart from the prompt: both models'
+    /// files and what became of their weights.
     #[must_use]
     pub fn pair(&self) -> [String; 5] {
         let draft = self.draft.as_ref().map_or_else(String::new, |draft| draft.sha256.clone());
@@ -114,13 +123,17 @@ impl Settings {
 }
 
 /// Names and values of everything in which two settings differ, as JSON.
-pub(crate) fn differences<T: serde::Serialize>(ours: &T, theirs: &T) -> Vec<(String, String, String)> {
+pub(crate) fn differences<T: serde::Serialize>(
+    ours: &T,
+    theirs: &T,
+) -> Vec<(String, String, String)> {
     let fields = |settings: &T| match serde_json::to_value(settings) {
         Ok(serde_json::Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
     let (ours, theirs) = (fields(ours), fields(theirs));
-    let text = |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
+    let text =
+        |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
     ours.iter()
         .filter(|(name, value)| theirs.get(*name) != Some(value))
         .map(|(name, value)| (name.clone(), text(Some(value)), text(theirs.get(name))))
@@ -132,14 +145,16 @@ pub(crate) fn differences<T: serde::Serialize>(ours: &T, theirs: &T) -> Vec<(Str
 pub struct Origin {
     /// Processor, cores, operating system.
     pub machine: String,
-    /// The command line that began the recording; others that added to it follow, each after an element `;`.
+    /// The command line that began the recording; others that added to it follow, each after an
+    /// element `;`.
     pub command: Vec<String>,
     /// Measured costs of the pair on this machine, if they were measured.
     pub cost: Option<CostModel>,
 }
 
 impl Origin {
-    /// Adds a command line to [`command`](Self::command) unless it is one of those that stand there; `true` if it was new.
+    /// Adds a command line to [`command`](Self::command) unless it is one of those that stand
+    /// there; `true` if it was new.
     pub fn add_command(&mut self, command: &[String]) -> bool {
         if self.command.split(|word| word == ";").any(|known| known == command) {
             return false;
@@ -240,7 +255,9 @@ impl RunFolderError {
             RunFolderError::Empty { .. } | RunFolderError::Malformed { .. } => {
                 "`speckv profile --trace DIR` records traces into a folder; give that folder"
             }
-            RunFolderError::File(TraceFileError::Unreadable { .. }) => "check the path and its permissions",
+            RunFolderError::File(TraceFileError::Unreadable { .. }) => {
+                "check the path and its permissions"
+            }
             RunFolderError::File(_) => {
                 "delete this file and run `speckv profile` again: it records only what is missing"
             }
@@ -249,7 +266,8 @@ impl RunFolderError {
 }
 
 impl RunFolder {
-    /// The folder of a recording that was begun with these settings; `None` if none was begun there.
+    /// The folder of a recording that was begun with these settings; `None` if none was begun
+    /// there.
     ///
     /// # Errors
     /// [`RunFolderError::OtherSettings`], or a folder that cannot be read or holds something else.
@@ -258,9 +276,17 @@ impl RunFolder {
             let ours = format!("{RUN_FILE}.part");
             match fs::read_dir(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(source) => return Err(RunFolderError::Io { action: "read", path: path.to_owned(), source }),
+                Err(source) => {
+                    return Err(RunFolderError::Io {
+                        action: "read",
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
                 Ok(mut entries) => {
-                    if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != ours.as_str())) {
+                    if entries
+                        .any(|entry| entry.map_or(true, |entry| entry.file_name() != ours.as_str()))
+                    {
                         return Err(RunFolderError::NotARun { path: path.to_owned() });
                     }
                     return Ok(None);
@@ -286,7 +312,8 @@ impl RunFolder {
             RunFolderError::Io { action: "create", path, source }
         })?;
         write_run(path, run)?;
-        // What was written is what counts: a number that JSON rounds must be the same in every file.
+        // What was written is what counts: a number that JSON rounds must be the same in every
+        // file.
         Self::open(path)
     }
 
@@ -303,8 +330,8 @@ impl RunFolder {
             }
             Err(source) => return Err(RunFolderError::Io { action: "read", path: file, source }),
         };
-        let run: Run =
-            serde_json::from_str(&text).map_err(|source| RunFolderError::Malformed { path: file, source })?;
+        let run: Run = serde_json::from_str(&text)
+            .map_err(|source| RunFolderError::Malformed { path: file, source })?;
         if run.settings.format != FORMAT {
             return Err(RunFolderError::OtherSettings {
                 path: path.to_owned(),
@@ -391,8 +418,8 @@ impl RunFolder {
 /// Writes the facts of a run into its folder.
 pub(crate) fn write_run<T: serde::Serialize>(path: &Path, run: &T) -> Result<(), RunFolderError> {
     let file = path.join(RUN_FILE);
-    let text =
-        serde_json::to_string_pretty(run).map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
+    let text = serde_json::to_string_pretty(run)
+        .map_err(|source| RunFolderError::Malformed { path: file.clone(), source })?;
     write_whole(&file, text.as_bytes())
 }
 

@@ -106,7 +106,8 @@ impl Sheet {
     /// # Errors
     /// [`SheetError`].
     pub fn from_bytes(path: &Path, bytes: &[u8], columns: &[&str]) -> Result<Self, SheetError> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
         let mut records = reader.records();
         let unreadable = |error: &csv::Error| SheetError::Row {
             path: path.to_owned(),
@@ -114,7 +115,8 @@ impl Sheet {
             expected: "text in UTF-8".into(),
             got: error.to_string(),
         };
-        let header = records.next().transpose().map_err(|error| unreadable(&error))?.unwrap_or_default();
+        let header =
+            records.next().transpose().map_err(|error| unreadable(&error))?.unwrap_or_default();
         if !header.iter().eq(columns.iter().copied()) {
             return Err(SheetError::Header {
                 path: path.to_owned(),
@@ -175,14 +177,24 @@ impl<'a> Row<'a> {
     /// An error about this row.
     #[must_use]
     pub fn error(&self, expected: impl Into<String>, got: impl Into<String>) -> SheetError {
-        SheetError::Row { path: self.sheet.path.clone(), line: self.line, expected: expected.into(), got: got.into() }
+        SheetError::Row {
+            path: self.sheet.path.clone(),
+            line: self.line,
+            expected: expected.into(),
+            got: got.into(),
+        }
     }
 
     /// A value of a type that reads itself and passes a test; `expected` says both in words.
     ///
     /// # Errors
     /// [`SheetError::Row`].
-    pub fn value<T: FromStr>(&self, column: &str, expected: &str, test: impl Fn(&T) -> bool) -> Result<T, SheetError> {
+    pub fn value<T: FromStr>(
+        &self,
+        column: &str,
+        expected: &str,
+        test: impl Fn(&T) -> bool,
+    ) -> Result<T, SheetError> {
         self.text(column).parse().ok().filter(test).ok_or_else(|| self.wrong(column, expected))
     }
 
@@ -192,7 +204,9 @@ impl<'a> Row<'a> {
     /// [`SheetError::Row`].
     pub fn number(&self, column: &str, least: f64, most: f64) -> Result<f64, SheetError> {
         // Rust also reads "inf" and "nan"; neither is within bounds.
-        self.value(column, &format!("a number from {least} to {most}"), |x: &f64| (least..=most).contains(x))
+        self.value(column, &format!("a number from {least} to {most}"), |x: &f64| {
+            (least..=most).contains(x)
+        })
     }
 
     /// A whole number from `least` to `most`.
@@ -200,7 +214,9 @@ impl<'a> Row<'a> {
     /// # Errors
     /// [`SheetError::Row`].
     pub fn whole(&self, column: &str, least: usize, most: usize) -> Result<usize, SheetError> {
-        self.value(column, &format!("a whole number from {least} to {most}"), |x| (least..=most).contains(x))
+        self.value(column, &format!("a whole number from {least} to {most}"), |x| {
+            (least..=most).contains(x)
+        })
     }
 }
 
@@ -243,11 +259,15 @@ mod tests {
             let sheet = sheet(&text).expect("rows");
             let row = sheet.rows().last().expect("a row");
             let message = row.number("x", 0.0, 9.0).expect_err(wrong).to_string();
-            assert_eq!(message, format!("a.csv, line 3: expected a number from 0 to 9 in column x, got {wrong:?}"));
+            assert_eq!(
+                message,
+                format!("a.csv, line 3: expected a number from 0 to 9 in column x, got {wrong:?}")
+            );
             assert!(row.whole("x", 0, 9).is_err(), "{wrong}");
         }
         let latin: &[u8] = b"name,x\n\xe9,1\n";
-        let error = Sheet::from_bytes(Path::new("a.csv"), latin, &["name", "x"]).expect_err("no UTF-8");
+        let error =
+            Sheet::from_bytes(Path::new("a.csv"), latin, &["name", "x"]).expect_err("no UTF-8");
         assert!(error.to_string().starts_with("a.csv, line 2: expected text in UTF-8"), "{error}");
     }
 

@@ -1,8 +1,9 @@
 //! Traces without models: acceptance as a random process with known truth, for testing controllers.
 //!
-//! Every position of the text has a probability that the draft agrees there, `p = sigmoid(level + wander)`, where `wander` is a slow
-//! autoregressive walk (text has easy and hard stretches). Whether it agrees is drawn once per position, so that a proposal that starts
-//! anywhere before it meets the same fate. The draft's confidence is `sigmoid(trust * logit(p) + bias + noise)`.
+//! Every position of the text has a probability that the draft agrees there, `p = sigmoid(level +
+//! wander)`, where `wander` is a slow autoregressive walk (text has easy and hard stretches).
+//! Whether it agrees is drawn once per position, so that a proposal that starts anywhere before it
+//! meets the same fate. The draft's confidence is `sigmoid(trust * logit(p) + bias + noise)`.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -60,7 +61,12 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
             }
             let found = ngram_runs > 0 && regime.lookup.0 > 0.0;
             ngram_runs -= usize::from(ngram_runs > 0);
-            truth.push((regime, p, random.uniform() < p, found.then(|| random.uniform() < regime.lookup.1)));
+            truth.push((
+                regime,
+                p,
+                random.uniform() < p,
+                found.then(|| random.uniform() < regime.lookup.1),
+            ));
         }
     }
     let tokens: Vec<u32> = (0..truth.len()).map(|_| 1 + random.0.next_u32() % 1000).collect();
@@ -77,10 +83,13 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
                 on_path &= agrees && start + depth < truth.len();
                 model.agreed += usize::from(on_path);
                 let token = if on_path { tokens[start + depth] } else { 0 };
-                let score = regime.trust * (p / (1.0 - p)).ln() + regime.bias + regime.noise * random.normal();
+                let score = regime.trust * (p / (1.0 - p)).ln()
+                    + regime.bias
+                    + regime.noise * random.normal();
                 model.drafted.push(Drafted { token, signals: signals(sigmoid(score), 0) });
             }
-            match_length = if truth[start].3 == Some(true) { match_length.saturating_add(1) } else { 0 };
+            match_length =
+                if truth[start].3 == Some(true) { match_length.saturating_add(1) } else { 0 };
             let ngram = truth[start].3.map(|_| {
                 let signals = signals(if match_length > 1 { 0.999 } else { 0.6 }, match_length + 2);
                 let mut proposal = Proposal::default();
@@ -88,10 +97,16 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
                 for depth in 0..DEPTH.min(truth.len() - start) {
                     on_path &= truth[start + depth].3 == Some(true);
                     proposal.agreed += usize::from(on_path);
-                    proposal.drafted.push(Drafted { token: if on_path { tokens[start + depth] } else { 0 }, signals });
+                    proposal.drafted.push(Drafted {
+                        token: if on_path { tokens[start + depth] } else { 0 },
+                        signals,
+                    });
                 }
-                let lookup =
-                    Lookup { match_length: usize::from(match_length) + 2, available: proposal.drafted.len(), signals };
+                let lookup = Lookup {
+                    match_length: usize::from(match_length) + 2,
+                    available: proposal.drafted.len(),
+                    signals,
+                };
                 (lookup, proposal)
             });
             Position { model, ngram }

@@ -1,7 +1,8 @@
 //! What the models said at every position of one greedy output.
 //!
-//! Under greedy decoding the target's text does not depend on how far anybody drafted. A trace that holds, for every position, what each source
-//! would have proposed from there and how much of it the target agrees with, answers every what-if exactly.
+//! Under greedy decoding the target's text does not depend on how far anybody drafted. A trace that
+//! holds, for every position, what each source would have proposed from there and how much of it
+//! the target agrees with, answers every what-if exactly.
 
 use speckv::{
     controller::Lookup,
@@ -16,7 +17,8 @@ pub struct Depths {
     pub gamma_max: usize,
     /// Tokens of look-up's chain.
     pub ngram_max: usize,
-    /// Most tokens that a live step of the recorded engine may draft, whatever a controller asks for.
+    /// Most tokens that a live step of the recorded engine may draft, whatever a controller asks
+    /// for.
     pub gamma_limit: usize,
 }
 
@@ -127,26 +129,47 @@ impl Trace {
         self.positions.iter().any(|position| position.proposal(Source::Model).is_some())
     }
 
-    /// Checks that the parts fit together: one position per token, agreements as the tokens themselves say.
+    /// Checks that the parts fit together: one position per token, agreements as the tokens
+    /// themselves say.
     ///
     /// # Errors
     /// [`TraceError`] with the first place that does not fit.
     pub fn check(&self) -> Result<(), TraceError> {
         let (tokens, positions) = (self.tokens.len(), self.positions.len());
         if tokens != positions {
-            return Err(TraceError::Positions { prompt_id: self.prompt_id.clone(), tokens, positions });
+            return Err(TraceError::Positions {
+                prompt_id: self.prompt_id.clone(),
+                tokens,
+                positions,
+            });
         }
         if tokens > self.max_tokens {
-            return Err(TraceError::TooLong { prompt_id: self.prompt_id.clone(), max_tokens: self.max_tokens, tokens });
+            return Err(TraceError::TooLong {
+                prompt_id: self.prompt_id.clone(),
+                max_tokens: self.max_tokens,
+                tokens,
+            });
         }
         for (position, proposals) in self.positions.iter().enumerate() {
-            for proposal in [Source::Model, Source::Ngram].into_iter().filter_map(|source| proposals.proposal(source)) {
+            for proposal in [Source::Model, Source::Ngram]
+                .into_iter()
+                .filter_map(|source| proposals.proposal(source))
+            {
                 let text = &self.tokens[position..];
-                let expected =
-                    proposal.drafted.iter().zip(text).take_while(|(drafted, token)| drafted.token == **token).count();
+                let expected = proposal
+                    .drafted
+                    .iter()
+                    .zip(text)
+                    .take_while(|(drafted, token)| drafted.token == **token)
+                    .count();
                 if expected != proposal.agreed {
                     let prompt_id = self.prompt_id.clone();
-                    return Err(TraceError::Agreement { prompt_id, position, expected, got: proposal.agreed });
+                    return Err(TraceError::Agreement {
+                        prompt_id,
+                        position,
+                        expected,
+                        got: proposal.agreed,
+                    });
                 }
             }
         }

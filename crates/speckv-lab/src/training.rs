@@ -1,7 +1,8 @@
 //! Fits the predictor to traces and says how good it is on prompts that it has not seen.
 //!
-//! Which positions a step begins at, and what it has seen before, depends on who decides; so examples are taken from replays of several
-//! controllers over each trace. Replays of one prompt always stay in one part of a split, and so do its recordings under other compressions or with
+//! Which positions a step begins at, and what it has seen before, depends on who decides; so
+//! examples are taken from replays of several controllers over each trace. Replays of one prompt
+//! always stay in one part of a split, and so do its recordings under other compressions or with
 //! another draft: their texts have most tokens in common.
 
 use std::collections::HashMap;
@@ -22,7 +23,8 @@ use crate::{
 };
 
 /// Whose steps examples are taken from: shallow and deep drafts, from either source.
-pub const TEACHERS: [&str; 6] = ["fixed:2", "fixed:4", "fixed:8", "chain+fixed:3", "chain+fixed:8", "speckv"];
+pub const TEACHERS: [&str; 6] =
+    ["fixed:2", "fixed:4", "fixed:8", "chain+fixed:3", "chain+fixed:8", "speckv"];
 
 /// A head must lower the held-out log loss by this share to be taken in place of a simpler one.
 const WORTH: f64 = 0.005;
@@ -31,7 +33,11 @@ const WORTH: f64 = 0.005;
 ///
 /// # Errors
 /// [`TraceError`] if the trace does not fit together.
-pub fn examples_of(trace: &Trace, facts: SessionFacts, cost: &CostModel) -> Result<Vec<Example>, TraceError> {
+pub fn examples_of(
+    trace: &Trace,
+    facts: SessionFacts,
+    cost: &CostModel,
+) -> Result<Vec<Example>, TraceError> {
     let parts = ControllerParts { cost: cost.clone(), facts, ..ControllerParts::default() };
     let mut all = Vec::new();
     for name in TEACHERS {
@@ -83,7 +89,8 @@ pub struct Quality {
 
 impl Quality {
     fn of(pairs: &[(f32, bool)]) -> Option<Self> {
-        Metrics::of(pairs).map(|metrics| Quality { metrics, gain_over_constant: metrics.gain_over_constant() })
+        Metrics::of(pairs)
+            .map(|metrics| Quality { metrics, gain_over_constant: metrics.gain_over_constant() })
     }
 }
 
@@ -96,8 +103,9 @@ pub struct Trained {
     pub heads: Vec<HeadReport>,
 }
 
-/// Fits logistic and perceptron heads, compares them and the prior by cross-validation over prompts in `folds` parts, and fits the best kind of each
-/// head to all prompts. Weights are rounded to five digits. The perceptron must be clearly better to be taken: it has twenty times the weights.
+/// Fits logistic and perceptron heads, compares them and the prior by cross-validation over prompts
+/// in `folds` parts, and fits the best kind of each head to all prompts. Weights are rounded to
+/// five digits. The perceptron must be clearly better to be taken: it has twenty times the weights.
 #[must_use]
 pub fn fit(prompts: &[PromptExamples], folds: usize, options: &TrainOptions) -> Trained {
     let folds = folds.clamp(2, prompts.len().max(2));
@@ -113,21 +121,30 @@ pub fn fit(prompts: &[PromptExamples], folds: usize, options: &TrainOptions) -> 
         let logistic = train(&learned, Kind::Logistic, &prior, options);
         let mlp = train(&learned, Kind::Mlp, &prior, options);
         for ((source, question), outcomes) in heads().zip(&mut held_out) {
-            for (pairs, predictor) in
-                [(&mut outcomes.logistic, &logistic), (&mut outcomes.mlp, &mlp), (&mut outcomes.prior, &prior)]
-            {
+            for (pairs, predictor) in [
+                (&mut outcomes.logistic, &logistic),
+                (&mut outcomes.mlp, &mlp),
+                (&mut outcomes.prior, &prior),
+            ] {
                 pairs.extend(answers(predictor, source, question, &asked));
             }
         }
     }
-    let all: Vec<Example> = prompts.iter().flat_map(|prompt| prompt.examples.iter().copied()).collect();
-    let (logistic, mlp) = (train(&all, Kind::Logistic, &prior, options), train(&all, Kind::Mlp, &prior, options));
+    let all: Vec<Example> =
+        prompts.iter().flat_map(|prompt| prompt.examples.iter().copied()).collect();
+    let (logistic, mlp) =
+        (train(&all, Kind::Logistic, &prior, options), train(&all, Kind::Mlp, &prior, options));
     let mut predictor = prior;
     let mut reports = Vec::new();
     for ((source, question), outcomes) in heads().zip(held_out) {
-        let examples = all.iter().filter(|example| (example.source, example.question) == (source, question)).count();
+        let examples = all
+            .iter()
+            .filter(|example| (example.source, example.question) == (source, question))
+            .count();
         let (line, curve) = (Quality::of(&outcomes.logistic), Quality::of(&outcomes.mlp));
-        let loss = |quality: Option<Quality>| quality.map_or(f64::INFINITY, |quality| quality.metrics.log_loss);
+        let loss = |quality: Option<Quality>| {
+            quality.map_or(f64::INFINITY, |quality| quality.metrics.log_loss)
+        };
         let prior = Quality::of(&outcomes.prior);
         let simple = if loss(line) < loss(prior) { ("logistic", line) } else { ("prior", prior) };
         let chosen = match examples < FEWEST_EXAMPLES {
@@ -137,18 +154,32 @@ pub fn fit(prompts: &[PromptExamples], folds: usize, options: &TrainOptions) -> 
         };
         match chosen {
             "mlp" => predictor.set_head(source, question, rounded(mlp.head(source, question))),
-            "logistic" => predictor.set_head(source, question, rounded(logistic.head(source, question))),
+            "logistic" => {
+                predictor.set_head(source, question, rounded(logistic.head(source, question)))
+            }
             _ => {}
         }
-        reports.push(HeadReport { source, question, examples, logistic: line, mlp: curve, prior, chosen });
+        reports.push(HeadReport {
+            source,
+            question,
+            examples,
+            logistic: line,
+            mlp: curve,
+            prior,
+            chosen,
+        });
     }
     Trained { predictor, heads: reports }
 }
 
 /// Quality of ready weights on some prompts, per head.
 #[must_use]
-pub fn judge(predictor: &Predictor, prompts: &[PromptExamples]) -> Vec<(Source, Question, Option<Quality>)> {
-    let all: Vec<Example> = prompts.iter().flat_map(|prompt| prompt.examples.iter().copied()).collect();
+pub fn judge(
+    predictor: &Predictor,
+    prompts: &[PromptExamples],
+) -> Vec<(Source, Question, Option<Quality>)> {
+    let all: Vec<Example> =
+        prompts.iter().flat_map(|prompt| prompt.examples.iter().copied()).collect();
     heads()
         .map(|(source, question)| {
             let pairs: Vec<(f32, bool)> = answers(predictor, source, question, &all).collect();
@@ -166,7 +197,9 @@ struct Outcomes {
 }
 
 fn heads() -> impl Iterator<Item = (Source, Question)> {
-    [Source::Model, Source::Ngram].into_iter().flat_map(|source| Question::ALL.map(|question| (source, question)))
+    [Source::Model, Source::Ngram]
+        .into_iter()
+        .flat_map(|source| Question::ALL.map(|question| (source, question)))
 }
 
 fn answers(
@@ -176,7 +209,9 @@ fn answers(
     examples: &[Example],
 ) -> impl Iterator<Item = (f32, bool)> {
     let head = predictor.head(source, question);
-    let asked = examples.iter().filter(move |example| (example.source, example.question) == (source, question));
+    let asked = examples
+        .iter()
+        .filter(move |example| (example.source, example.question) == (source, question));
     asked.map(|example| (sigmoid(head.score(&example.features)), example.accepted))
 }
 
@@ -190,12 +225,14 @@ fn parts(prompts: &[PromptExamples], folds: usize) -> Vec<usize> {
             if let Some(&part) = known.get(prompt.id.as_str()) {
                 return part;
             }
-            let index = dealt.iter().position(|(task, _)| *task == prompt.task).unwrap_or_else(|| {
-                // The next task begins where the last one ended, so that few prompts per task still fill every part.
-                let first = dealt.last().map_or(0, |(_, count)| *count);
-                dealt.push((&prompt.task, first));
-                dealt.len() - 1
-            });
+            let index =
+                dealt.iter().position(|(task, _)| *task == prompt.task).unwrap_or_else(|| {
+                    // The next task begins where the last one ended, so that few prompts per task
+                    // still fill every part.
+                    let first = dealt.last().map_or(0, |(_, count)| *count);
+                    dealt.push((&prompt.task, first));
+                    dealt.len() - 1
+                });
             let part = dealt[index].1 % folds;
             dealt[index].1 += 1;
             known.insert(&prompt.id, part);

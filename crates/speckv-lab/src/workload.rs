@@ -82,7 +82,8 @@ impl Workload {
     /// All `*.jsonl` files of a folder, in the order of their names.
     ///
     /// # Errors
-    /// A folder or file that cannot be read, a folder without such files, and everything that is wrong in a file, with its line.
+    /// A folder or file that cannot be read, a folder without such files, and everything that is
+    /// wrong in a file, with its line.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, WorkloadError> {
         let folder = folder.as_ref();
         let unreadable = |path: &Path| {
@@ -108,24 +109,38 @@ impl Workload {
         Self::from_texts(texts)
     }
 
-    fn from_texts(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<Self, WorkloadError> {
+    fn from_texts(
+        texts: impl IntoIterator<Item = (PathBuf, String)>,
+    ) -> Result<Self, WorkloadError> {
         let mut prompts: Vec<Prompt> = Vec::new();
         let mut seen: HashMap<String, (PathBuf, usize)> = HashMap::new();
         for (path, text) in texts {
-            for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            for (index, line) in
+                text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
+            {
                 let line_number = index + 1;
-                let invalid = |reason: String| WorkloadError::Invalid { path: path.clone(), line: line_number, reason };
-                let prompt: Prompt = serde_json::from_str(line).map_err(|error| invalid(error.to_string()))?;
-                let expected_task =
-                    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+                let invalid = |reason: String| WorkloadError::Invalid {
+                    path: path.clone(),
+                    line: line_number,
+                    reason,
+                };
+                let prompt: Prompt =
+                    serde_json::from_str(line).map_err(|error| invalid(error.to_string()))?;
+                let expected_task = path
+                    .file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 if prompt.task != expected_task {
                     return Err(invalid(format!(
                         "expected task \"{expected_task}\" in this file, got \"{}\"",
                         prompt.task
                     )));
                 }
-                let number = prompt.id.strip_prefix(&prompt.task).and_then(|rest| rest.strip_prefix('-'));
-                if !number.is_some_and(|digits| digits.len() >= 2 && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+                let number =
+                    prompt.id.strip_prefix(&prompt.task).and_then(|rest| rest.strip_prefix('-'));
+                if !number.is_some_and(|digits| {
+                    digits.len() >= 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+                }) {
                     return Err(invalid(format!(
                         "expected an id such as \"{}-01\", got \"{}\"",
                         prompt.task, prompt.id
@@ -134,7 +149,9 @@ impl Workload {
                 if prompt.prompt.trim().is_empty() {
                     return Err(invalid("expected a prompt, got an empty one".into()));
                 }
-                if let Some((first_path, first_line)) = seen.insert(prompt.id.clone(), (path.clone(), line_number)) {
+                if let Some((first_path, first_line)) =
+                    seen.insert(prompt.id.clone(), (path.clone(), line_number))
+                {
                     return Err(invalid(format!(
                         "id \"{}\" stands already in {}:{first_line}",
                         prompt.id,
@@ -166,8 +183,14 @@ impl Workload {
     }
 
     /// The prompts of one split, and of one task if it is named.
-    pub fn select<'a>(&'a self, split: Split, task: Option<&'a str>) -> impl Iterator<Item = &'a Prompt> {
-        self.prompts.iter().filter(move |prompt| prompt.split == split && task.is_none_or(|task| prompt.task == task))
+    pub fn select<'a>(
+        &'a self,
+        split: Split,
+        task: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Prompt> {
+        self.prompts.iter().filter(move |prompt| {
+            prompt.split == split && task.is_none_or(|task| prompt.task == task)
+        })
     }
 }
 
@@ -283,15 +306,26 @@ mod tests {
     fn errors_name_file_and_line() {
         let good = r#"{"id":"code-01","task":"code","split":"train","system":null,"prompt":"x"}"#;
         let cases = [
-            (format!("{good}\n\n{good}"), "code.jsonl:3: id \"code-01\" stands already in code.jsonl:1"),
-            (good.replace("\"task\":\"code\"", "\"task\":\"math\""), "code.jsonl:1: expected task \"code\""),
-            (good.replace("code-01", "first"), "code.jsonl:1: expected an id such as \"code-01\", got \"first\""),
+            (
+                format!("{good}\n\n{good}"),
+                "code.jsonl:3: id \"code-01\" stands already in code.jsonl:1",
+            ),
+            (
+                good.replace("\"task\":\"code\"", "\"task\":\"math\""),
+                "code.jsonl:1: expected task \"code\"",
+            ),
+            (
+                good.replace("code-01", "first"),
+                "code.jsonl:1: expected an id such as \"code-01\", got \"first\"",
+            ),
             (good.replace("\"x\"", "\" \""), "code.jsonl:1: expected a prompt"),
             (format!("{good}\nnot json"), "code.jsonl:2: expected"),
             (good.replace("train", "validation"), "unknown variant `validation`"),
         ];
         for (text, message) in cases {
-            let error = Workload::from_texts([(PathBuf::from("code.jsonl"), text)]).expect_err(message).to_string();
+            let error = Workload::from_texts([(PathBuf::from("code.jsonl"), text)])
+                .expect_err(message)
+                .to_string();
             assert!(error.contains(message), "expected \"{message}\" in \"{error}\"");
         }
         let missing = Workload::from_dir("no/such/folder").expect_err("missing folder").to_string();

@@ -51,7 +51,8 @@ fn block(
     };
     let first = id.bytes().map(u32::from).sum::<u32>();
     let prompt: Vec<u32> = (first..first + 9).map(|token| token * 7 % 32).collect();
-    let task = BlockTask { row: &row, prompt: &prompt, gammas: &GAMMAS, max_tokens: 25, end_tokens: &[] };
+    let task =
+        BlockTask { row: &row, prompt: &prompt, gammas: &GAMMAS, max_tokens: 25, end_tokens: &[] };
     run_block(engine, &task, &mut || |token: u32| format!("<{token}, \"q\">\n"), go_on)
         .expect("simulated passes do not fail")
 }
@@ -61,7 +62,13 @@ fn settings() -> GridSettings {
     GridSettings {
         format: FORMAT,
         version: "0".into(),
-        target: ModelFacts { name: "t".into(), sha256: "0".into(), bytes: 1, shape, compression: "F32".into() },
+        target: ModelFacts {
+            name: "t".into(),
+            sha256: "0".into(),
+            bytes: 1,
+            shape,
+            compression: "F32".into(),
+        },
         draft: None,
         draft_compression: "asis".into(),
         draft_head: None,
@@ -77,7 +84,8 @@ fn begun(path: &Path) -> GridFolder {
     match GridFolder::resume(path, &settings()).expect("a usable folder") {
         Some(folder) => folder,
         None => {
-            GridFolder::create(path, &GridRun { settings: settings(), origin: Origin::default() }).expect("a folder")
+            GridFolder::create(path, &GridRun { settings: settings(), origin: Origin::default() })
+                .expect("a folder")
         }
     }
 }
@@ -91,21 +99,29 @@ fn lasting(rows: &[StepRow]) -> Vec<String> {
     let columns = columns(rows);
     let kept = columns.iter().filter(|column| !TIMES.contains(&column.name));
     let kept: Vec<_> = kept.collect();
-    (0..rows.len()).map(|row| kept.iter().map(|column| column.values.cell(row) + "|").collect()).collect()
+    (0..rows.len())
+        .map(|row| kept.iter().map(|column| column.values.cell(row) + "|").collect())
+        .collect()
 }
 
 #[test]
 fn every_gamma_makes_the_same_text_and_its_records_add_up() {
     let rows = block(&mut engine(), "t-01", &mut |_| ControlFlow::Continue(())).expect("a block");
     let text = |gamma: usize| {
-        rows.iter().filter(|row| row.gamma == gamma).flat_map(|row| row.tokens.clone()).collect::<Vec<_>>()
+        rows.iter()
+            .filter(|row| row.gamma == gamma)
+            .flat_map(|row| row.tokens.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(text(0).len(), 25);
     for gamma in GAMMAS {
         assert_eq!(text(gamma), text(0), "greedy speculation changes no token");
         let mine: Vec<&StepRow> = rows.iter().filter(|row| row.gamma == gamma).collect();
         assert!(mine.iter().enumerate().all(|(at, row)| row.step == at && row.drafted() <= gamma));
-        assert!(mine.iter().all(|row| row.tokens_produced == row.accepted + 1 && row.total_seconds > 0.0));
+        assert!(
+            mine.iter()
+                .all(|row| row.tokens_produced == row.accepted + 1 && row.total_seconds > 0.0)
+        );
     }
     let plain = rows.iter().find(|row| row.gamma == 0).expect("a plain step");
     assert_eq!((plain.acceptance_rate(), plain.last.as_str()), (None, "plain"));
@@ -123,7 +139,10 @@ fn a_recording_that_is_broken_off_anywhere_ends_in_the_same_table() {
     let mut machine = engine();
     for id in ids {
         folder
-            .save(&name(id), &block(&mut machine, id, &mut |_| ControlFlow::Continue(())).expect("a block"))
+            .save(
+                &name(id),
+                &block(&mut machine, id, &mut |_| ControlFlow::Continue(())).expect("a block"),
+            )
             .expect("saved");
     }
     folder.assemble().expect("a table");
@@ -133,7 +152,8 @@ fn a_recording_that_is_broken_off_anywhere_ends_in_the_same_table() {
         let broken = tempfile::tempdir().expect("a folder");
         let mut rounds = 0;
         loop {
-            // A new process: new engine, new caches. It gives up after some calls, more in each round.
+            // A new process: new engine, new caches. It gives up after some calls, more in each
+            // round.
             let (folder, mut machine) = (begun(broken.path()), engine());
             let there = folder.blocks().expect("names");
             let mut calls = 0;
@@ -146,7 +166,11 @@ fn a_recording_that_is_broken_off_anywhere_ends_in_the_same_table() {
                 }
                 let made = block(&mut machine, id, &mut |_| {
                     calls += 1;
-                    if calls > patience * rounds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    if calls > patience * rounds {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
                 });
                 let Some(made) = made else {
                     all = false;
@@ -156,10 +180,15 @@ fn a_recording_that_is_broken_off_anywhere_ends_in_the_same_table() {
             }
             // What a kill in the middle of a write leaves.
             std::fs::create_dir_all(broken.path().join("blocks")).expect("a folder");
-            std::fs::write(broken.path().join("blocks/asis.t-02.d.csv.part"), "compression,gam").expect("a part");
+            std::fs::write(broken.path().join("blocks/asis.t-02.d.csv.part"), "compression,gam")
+                .expect("a part");
             if all {
                 folder.assemble().expect("a table");
-                assert_eq!(lasting(&folder.steps().expect("steps")), expected, "patience {patience}");
+                assert_eq!(
+                    lasting(&folder.steps().expect("steps")),
+                    expected,
+                    "patience {patience}"
+                );
                 break;
             }
         }
@@ -171,7 +200,10 @@ fn other_settings_other_prompts_and_damage_are_refused() {
     let place = tempfile::tempdir().expect("a folder");
     let folder = begun(place.path());
     folder
-        .save(&name("t-01"), &block(&mut engine(), "t-01", &mut |_| ControlFlow::Continue(())).expect("a block"))
+        .save(
+            &name("t-01"),
+            &block(&mut engine(), "t-01", &mut |_| ControlFlow::Continue(())).expect("a block"),
+        )
         .expect("saved");
     let other = GridSettings { max_tokens: 26, ..settings() };
     let message = GridFolder::resume(place.path(), &other).expect_err("other settings").to_string();
@@ -179,7 +211,11 @@ fn other_settings_other_prompts_and_damage_are_refused() {
     let there = folder.blocks().expect("names");
     let changed = BlockName { digest: "e".into(), ..name("t-01") };
     assert!(
-        folder.holds(&changed, &there).expect_err("another text").to_string().contains("another prompt of the same id")
+        folder
+            .holds(&changed, &there)
+            .expect_err("another text")
+            .to_string()
+            .contains("another prompt of the same id")
     );
     let file = place.path().join("blocks/asis.t-01.d.csv");
     let text = std::fs::read_to_string(&file).expect("a part");
@@ -196,10 +232,16 @@ fn csv_gives_back_the_rows_and_parquet_says_the_same() {
     let back = table_file::from_csv(Path::new("steps.csv"), &csv).expect("our own file");
     assert_eq!(back, rows);
     let bytes = table_file::to_parquet(&rows, "{\"a\":1}").expect("Parquet");
-    assert_eq!(bytes, table_file::to_parquet(&rows, "{\"a\":1}").expect("Parquet"), "the same bytes");
+    assert_eq!(
+        bytes,
+        table_file::to_parquet(&rows, "{\"a\":1}").expect("Parquet"),
+        "the same bytes"
+    );
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).expect("Parquet");
     let metadata = reader.metadata().file_metadata();
-    let run = metadata.key_value_metadata().and_then(|pairs| pairs.iter().find(|pair| pair.key == table_file::RUN_KEY));
+    let run = metadata
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|pair| pair.key == table_file::RUN_KEY));
     assert_eq!(run.and_then(|pair| pair.value.as_deref()), Some("{\"a\":1}"));
     let columns = columns(&rows);
     let mut count = 0;
@@ -246,21 +288,31 @@ fn rows_that_contradict_themselves_are_named_by_file_and_line() {
         let mut rows = rows.clone();
         change(&mut rows[drafted]);
         let csv = table_file::to_csv(&rows).expect("CSV");
-        let message = table_file::from_csv(Path::new("steps.csv"), &csv).expect_err(words).to_string();
+        let message =
+            table_file::from_csv(Path::new("steps.csv"), &csv).expect_err(words).to_string();
         assert!(message.starts_with("steps.csv, line ") && message.contains(words), "{message}");
     };
-    refused(&|row| row.compression = "FP 8".into(), "expected a name in lower case in column compression");
+    refused(
+        &|row| row.compression = "FP 8".into(),
+        "expected a name in lower case in column compression",
+    );
     refused(&|row| row.draft_confidence[0] = 1.5, "in column draft_confidence");
     refused(&|row| row.tokens.truncate(1), "of both");
     refused(&|row| row.verified = 9, "gamma >= drafted >= verified >= accepted");
-    refused(&|row| row.total_seconds = f64::NAN, "expected a number from 0 to 3600 in column total_seconds");
+    refused(
+        &|row| row.total_seconds = f64::NAN,
+        "expected a number from 0 to 3600 in column total_seconds",
+    );
     let csv = String::from_utf8(table_file::to_csv(&rows).expect("CSV")).expect("UTF-8");
     let rate = rows[drafted].acceptance_rate().expect("a rate").to_string();
-    let line =
-        csv.lines().position(|line| line.starts_with("asis,4,") && line.contains(&format!(",{rate},"))).expect("it");
+    let line = csv
+        .lines()
+        .position(|line| line.starts_with("asis,4,") && line.contains(&format!(",{rate},")))
+        .expect("it");
     let wrong: String = csv.lines().enumerate().map(|(at, text)| if at == line { text.replacen(&format!(",{rate},"), ",0.123,", 1) } else { text.into() } + "\n").collect();
     // Quoted line breaks make file lines differ from records; the message counts lines of the file.
-    let _ = table_file::from_csv(Path::new("steps.csv"), wrong.as_bytes()).expect_err("a rate that is none");
+    let _ = table_file::from_csv(Path::new("steps.csv"), wrong.as_bytes())
+        .expect_err("a rate that is none");
 }
 
 #[test]
@@ -268,7 +320,11 @@ fn the_reference_names_every_column() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/steps.md");
     let text = std::fs::read_to_string(path).expect("the reference");
     for column in columns(&[]) {
-        assert!(text.contains(&format!("| `{}` |", column.name)), "{} is not explained", column.name);
+        assert!(
+            text.contains(&format!("| `{}` |", column.name)),
+            "{} is not explained",
+            column.name
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The paper's reproduction on its public data, which is not part of this project.
 //!
-//! The data is looked for in the folder that `SPECKV_PAPER` names, else in `../shared/paper` beside the workspace. Without it these tests say so and pass.
+//! The data is looked for in the folder that `SPECKV_PAPER` names, else in `../shared/paper` beside
+//! the workspace. Without it these tests say so and pass.
 
 use std::path::PathBuf;
 
@@ -19,7 +20,9 @@ fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SPECKV_PAPER").map_or(beside, PathBuf::from);
     let there = folder.join("phase2_step_results.csv").exists();
     if !there {
-        eprintln!("SKIPPED: the paper's data is not here; name its folder in SPECKV_PAPER to test the reproduction");
+        eprintln!(
+            "SKIPPED: the paper's data is not here; name its folder in SPECKV_PAPER to test the reproduction"
+        );
     }
     there.then_some(folder)
 }
@@ -39,15 +42,20 @@ fn near(what: &str, ours: f64, expected: f64, tolerance: f64) {
     assert!((ours - expected).abs() <= tolerance, "{what}: {ours} for {expected} +- {tolerance}");
 }
 
-/// Oracles: the paper's published numbers, and what scikit-learn 1.9 makes of its data by its recipe (correlations of MLP-32 and RF-10, Ridge).
+/// Oracles: the paper's published numbers, and what scikit-learn 1.9 makes of its data by its
+/// recipe (correlations of MLP-32 and RF-10, Ridge).
 #[test]
 fn the_paper_comes_back_and_is_audited() {
     let Some((data, tables, audit)) = made() else { return };
     assert_eq!((data.steps.len(), data.runs.len()), (5112, 240));
-    assert!(tables.split.published && tables.split.drawn_by_seed, "seed 42 draws the published rows");
+    assert!(
+        tables.split.published && tables.split.drawn_by_seed,
+        "seed 42 draws the published rows"
+    );
     assert_eq!((tables.split.train, tables.split.test), (4089, 1023));
 
-    let row = |kind: Kind| tables.predictors.iter().find(|row| row.kind == kind).expect("every kind");
+    let row =
+        |kind: Kind| tables.predictors.iter().find(|row| row.kind == kind).expect("every kind");
     near("Ridge correlation", row(Kind::Ridge).correlation.ours, 0.6809, 5e-5);
     near("Ridge MSE", row(Kind::Ridge).mse.ours, 0.0909, 5e-5);
     near("MLP-16 correlation", row(Kind::Mlp16).correlation.ours, 0.6853, 5e-4);
@@ -60,14 +68,24 @@ fn the_paper_comes_back_and_is_audited() {
     for (policy, expected) in Policy::ALL.into_iter().zip([3.73, 5.81, 4.07, 5.82, 6.39]) {
         let beside = overall.tokens_per_step[policy as usize];
         assert_eq!(beside.published, Some(expected));
-        near(policy.name(), beside.ours, expected, if policy == Policy::Accurate { 0.05 } else { 0.006 });
+        near(
+            policy.name(),
+            beside.ours,
+            expected,
+            if policy == Policy::Accurate { 0.05 } else { 0.006 },
+        );
     }
     for row in tables.policies.iter().flat_map(|row| &row.tokens_per_step) {
         near("table 1", row.ours, row.published.expect("published"), 0.1);
     }
     for row in &tables.tasks {
         near("table 2", row.speckv.ours, row.speckv.published.expect("published"), 0.006);
-        near("table 2", row.improvement_percent.ours, row.improvement_percent.published.expect("published"), 0.2);
+        near(
+            "table 2",
+            row.improvement_percent.ours,
+            row.improvement_percent.published.expect("published"),
+            0.2,
+        );
     }
     near("improvement", tables.improvement_percent.ours, 56.0, 0.2);
     for row in &tables.intervals {
@@ -86,12 +104,21 @@ fn the_paper_comes_back_and_is_audited() {
     near("observed at gamma 8", eight.observed, 5.18, 0.005);
     near("optimism", audit.optimism_percent, 18.0, 1.0);
     let cost = |compression, gamma| {
-        *audit.costs.iter().find(|row| (row.compression, row.gamma) == (compression, gamma)).expect("every cell")
+        *audit
+            .costs
+            .iter()
+            .find(|row| (row.compression, row.gamma) == (compression, gamma))
+            .expect("every cell")
     };
-    for (compression, fastest, fixed) in
-        [(Compression::Fp16, 64.4, 20.0), (Compression::Int8, 31.5, 90.0), (Compression::Nf4, 48.8, 36.0)]
-    {
-        let best = [2, 4, 6, 8].map(|gamma| cost(compression, gamma).tokens_per_second).into_iter().fold(0.0, f64::max);
+    for (compression, fastest, fixed) in [
+        (Compression::Fp16, 64.4, 20.0),
+        (Compression::Int8, 31.5, 90.0),
+        (Compression::Nf4, 48.8, 36.0),
+    ] {
+        let best = [2, 4, 6, 8]
+            .map(|gamma| cost(compression, gamma).tokens_per_second)
+            .into_iter()
+            .fold(0.0, f64::max);
         near("best speed", best, fastest, 0.05);
         near("fixed part", cost(compression, 2).fixed_ms, fixed, 2.0);
         near("per token", cost(compression, 2).token_ms, 10.5, 0.3);
@@ -99,8 +126,10 @@ fn the_paper_comes_back_and_is_audited() {
     // Observed speeds of fixed gammas are the measured ones: all tokens by all seconds.
     for row in audit.speeds.iter().filter(|row| row.policy.starts_with("Fixed-")) {
         let gamma = row.policy["Fixed-".len()..].parse().expect("a gamma");
-        let runs = data.runs.iter().filter(|run| (run.compression, run.gamma) == (row.compression, gamma));
-        let (tokens, seconds) = runs.fold((0.0, 0.0), |(t, s), run| (t + run.tokens as f64, s + run.seconds));
+        let runs =
+            data.runs.iter().filter(|run| (run.compression, run.gamma) == (row.compression, gamma));
+        let (tokens, seconds) =
+            runs.fold((0.0, 0.0), |(t, s), run| (t + run.tokens as f64, s + run.seconds));
         near(&row.policy, row.observed, tokens / seconds, 1e-9);
     }
     // Oracle: scikit-learn 1.9, folds by prompt.

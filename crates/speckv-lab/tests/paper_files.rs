@@ -47,24 +47,57 @@ fn what_is_wrong_is_named_by_file_line_and_column() {
             "fp16,4,code,1",
             "line 3: expected a step of the run with fp16, gamma 2, code, got \"fp16, gamma 4",
         ),
-        ("fp16,2,code,1,2", "fp16,2,code,1,3", "line 3: expected a whole number from 0 to 2 in column accepted"),
-        ("1,2,1.0,3", "1,2,0.7,3", "line 3: expected acceptance_rate = 2 accepted by at most gamma 2, got \"0.7\""),
-        ("0.99,0.2", "1.01,0.2", "line 3: expected a number from 0 to 1 in column mean_draft_confidence"),
-        ("0.1,0.99,0.2", "NaN,0.99,0.2", "line 3: expected a number from 0 to 20 in column mean_draft_entropy"),
-        ("0.1,0.99,0.2", "0.3,0.99,0.2", "line 3: expected at least the mean in column max_draft_entropy"),
+        (
+            "fp16,2,code,1,2",
+            "fp16,2,code,1,3",
+            "line 3: expected a whole number from 0 to 2 in column accepted",
+        ),
+        (
+            "1,2,1.0,3",
+            "1,2,0.7,3",
+            "line 3: expected acceptance_rate = 2 accepted by at most gamma 2, got \"0.7\"",
+        ),
+        (
+            "0.99,0.2",
+            "1.01,0.2",
+            "line 3: expected a number from 0 to 1 in column mean_draft_confidence",
+        ),
+        (
+            "0.1,0.99,0.2",
+            "NaN,0.99,0.2",
+            "line 3: expected a number from 0 to 20 in column mean_draft_entropy",
+        ),
+        (
+            "0.1,0.99,0.2",
+            "0.3,0.99,0.2",
+            "line 3: expected at least the mean in column max_draft_entropy",
+        ),
         ("fp16,2,code,1", "fp16,2,code,2", "line 3: expected step 1 of 2"),
         ("fp16,2,code,1", "fp16,2,code,0", "line 3: expected step 1 of 2"),
-        ("1.0,3,0.1", "1.0,2,0.1", "line 3: expected 4 tokens in this run, as its experiment has, got \"3\""),
+        (
+            "1.0,3,0.1",
+            "1.0,2,0.1",
+            "line 3: expected 4 tokens in this run, as its experiment has, got \"3\"",
+        ),
         ("nf4,8,chat,1,0,0.0,1,0.5,0.9,1.0,0.5\n", "", "steps: expected 2 whole runs, got"),
     ] {
         assert!(steps.contains(from), "{from}");
         let message = read(&steps.replacen(from, to, 1), &runs).expect_err(words);
-        assert!(message.replace('"', "").contains(&words.replace('"', "")), "{message}\nhas not\n{words}");
+        assert!(
+            message.replace('"', "").contains(&words.replace('"', "")),
+            "{message}\nhas not\n{words}"
+        );
     }
     let more = steps.clone() + "nf4,8,chat,0,0,0.0,1,0.5,0.9,1.0,0.5\n";
-    assert!(read(&more, &runs).expect_err("three runs").contains("line 6: expected steps of 2 runs"));
+    assert!(
+        read(&more, &runs).expect_err("three runs").contains("line 6: expected steps of 2 runs")
+    );
     let slow = runs.replace("0.2,20.0", "0.4,20.0");
-    assert!(read(&steps, &slow).expect_err("a wrong speed").contains("runs, line 2: expected tokens_per_sec"));
+    assert!(
+        read(&steps, &slow)
+            .expect_err("a wrong speed")
+            .contains("runs, line 2: expected tokens_per_sec")
+    );
 }
 
 #[test]
@@ -72,7 +105,9 @@ fn cells_without_two_prompts_are_refused_by_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (steps, runs) = files();
     let read = |steps: &str, runs: &str| {
-        for (name, text) in [("phase2_step_results.csv", steps), ("phase2_experiment_results.csv", runs)] {
+        for (name, text) in
+            [("phase2_step_results.csv", steps), ("phase2_experiment_results.csv", runs)]
+        {
             std::fs::write(folder.path().join(name), text).expect("a file");
         }
         PaperData::read(folder.path()).expect_err("too little").to_string()
@@ -82,7 +117,8 @@ fn cells_without_two_prompts_are_refused_by_file() {
         let said = read(&steps, &runs);
         let cell = format!("expected two runs or more of fp16, gamma 2, code, got \"{got}\"");
         assert!(
-            said.contains("phase2_experiment_results.csv") && said.replace('"', "").contains(&cell.replace('"', "")),
+            said.contains("phase2_experiment_results.csv")
+                && said.replace('"', "").contains(&cell.replace('"', "")),
             "{said}"
         );
     }

@@ -1,4 +1,5 @@
-//! A controller that is replayed over a recorded, written and re-read trace takes the very steps that it takes live, on tiny models on the CPU.
+//! A controller that is replayed over a recorded, written and re-read trace takes the very steps
+//! that it takes live, on tiny models on the CPU.
 
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc};
 
@@ -31,21 +32,30 @@ const MAX_TOKENS: usize = 90;
 const END: u32 = 258;
 
 fn load(tiny: &Tiny) -> Arc<CpuModel> {
-    let file = Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a tiny model")).expect("a GGUF file"));
+    let file =
+        Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a tiny model")).expect("a GGUF file"));
     let pool = Arc::new(Pool::new(NonZeroUsize::MIN).expect("a thread"));
     Arc::new(CpuModel::load(&file, &LoadOptions::new(pool), &mut |_| {}).expect("loads"))
 }
 
-/// Ordinary sharpness makes texts that repeat soon, so that look-up finds something; the draft is the target with a little less precision.
+/// Ordinary sharpness makes texts that repeat soon, so that look-up finds something; the draft is
+/// the target with a little less precision.
 fn models() -> (Arc<CpuModel>, Arc<CpuModel>) {
-    let target = Tiny { tensor_type: speckv_cpu::gguf::TensorType::F32, seed: 3, ..Tiny::default() };
+    let target =
+        Tiny { tensor_type: speckv_cpu::gguf::TensorType::F32, seed: 3, ..Tiny::default() };
     let draft = Tiny { tensor_type: speckv_cpu::gguf::TensorType::Q4_0, ..target.clone() };
     (load(&target), load(&draft))
 }
 
-fn live(target: &Arc<CpuModel>, draft: &Arc<CpuModel>, prompt: &PromptFacts, spec: &ControllerSpec) -> Vec<StepRecord> {
+fn live(
+    target: &Arc<CpuModel>,
+    draft: &Arc<CpuModel>,
+    prompt: &PromptFacts,
+    spec: &ControllerSpec,
+) -> Vec<StepRecord> {
     let model = ModelDrafter::new(Arc::clone(draft), target.vocab_size());
-    let mut engine = Engine::new(Arc::clone(target), Box::new(Both::new(NgramDrafter::default(), model)));
+    let mut engine =
+        Engine::new(Arc::clone(target), Box::new(Both::new(NgramDrafter::default(), model)));
     engine.set_clock(Clock::Virtual(VirtualTime::new())); // stands still: no times are learned from
     let settings = SequenceSettings {
         prompt: prompt.tokens.clone(),
@@ -68,23 +78,30 @@ fn live(target: &Arc<CpuModel>, draft: &Arc<CpuModel>, prompt: &PromptFacts, spe
 fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     let (target, draft) = models();
     let depths = Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 };
-    let mut recorder =
-        Recorder::new(Arc::clone(&target), Some(Arc::clone(&draft)), NgramSettings::default(), depths).expect("greedy");
+    let mut recorder = Recorder::new(
+        Arc::clone(&target),
+        Some(Arc::clone(&draft)),
+        NgramSettings::default(),
+        depths,
+    )
+    .expect("greedy");
     let folder = tempfile::tempdir().expect("a folder");
     let settings = common::run_settings(16, MAX_TOKENS);
-    let run = RunFolder::create(folder.path(), &Run { settings, origin: Origin::default() }).expect("a new recording");
-    let prompts: Vec<PromptFacts> = ["the other one and the thing", "an in and out", "they are there"]
-        .iter()
-        .enumerate()
-        .map(|(number, text)| PromptFacts {
-            id: format!("tiny-{number:02}"),
-            task: "tiny".into(),
-            split: Split::Train,
-            tokens: text.bytes().map(u32::from).collect(),
-            max_tokens: MAX_TOKENS,
-            end_tokens: vec![END],
-        })
-        .collect();
+    let run = RunFolder::create(folder.path(), &Run { settings, origin: Origin::default() })
+        .expect("a new recording");
+    let prompts: Vec<PromptFacts> =
+        ["the other one and the thing", "an in and out", "they are there"]
+            .iter()
+            .enumerate()
+            .map(|(number, text)| PromptFacts {
+                id: format!("tiny-{number:02}"),
+                task: "tiny".into(),
+                split: Split::Train,
+                tokens: text.bytes().map(u32::from).collect(),
+                max_tokens: MAX_TOKENS,
+                end_tokens: vec![END],
+            })
+            .collect();
     for prompt in &prompts {
         let task = Task {
             prompt_id: &prompt.id,
@@ -93,18 +110,30 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
             max_tokens: prompt.max_tokens,
             end_tokens: &prompt.end_tokens,
         };
-        let recording = recorder.record(&task, &mut |_| ControlFlow::Continue(())).expect("records").expect("whole");
+        let recording = recorder
+            .record(&task, &mut |_| ControlFlow::Continue(()))
+            .expect("records")
+            .expect("whole");
         run.save(prompt.clone(), recording).expect("writes");
     }
     let files = run.load().expect("reads");
     let (mut drafted, mut accepted) = ([0, 0], 0);
     for (prompt, file) in prompts.iter().zip(&files) {
-        for name in ["speckv", "off", "fixed:3", "chain+fixed:5", "confidence:0.4", "entropy:adaedl", "heuristic"] {
+        for name in [
+            "speckv",
+            "off",
+            "fixed:3",
+            "chain+fixed:5",
+            "confidence:0.4",
+            "entropy:adaedl",
+            "heuristic",
+        ] {
             let spec: ControllerSpec = name.parse().expect("known");
             let live = live(&target, &draft, prompt, &spec);
             let mut controller = spec.build(&ControllerParts::default());
             let replayed =
-                replay(controller.as_mut(), &file.recording.trace, &CostModel::uncalibrated()).expect("a good trace");
+                replay(controller.as_mut(), &file.recording.trace, &CostModel::uncalibrated())
+                    .expect("a good trace");
             for (live, replayed) in live.iter().zip(&replayed) {
                 let of = |record: &StepRecord| {
                     (record.before, record.drafted.clone(), record.outcome, record.tokens.clone())
@@ -118,5 +147,8 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     }
     let all: usize = drafted.iter().sum();
     assert!(drafted.iter().all(|&count| count > 0), "both sources draft: {drafted:?}");
-    assert!(accepted > 0 && accepted < all, "some are accepted and some are not: {accepted} of {all}");
+    assert!(
+        accepted > 0 && accepted < all,
+        "some are accepted and some are not: {accepted} of {all}"
+    );
 }

@@ -21,7 +21,8 @@ const END: u32 = 5;
 const MAX_TOKENS: usize = 150;
 
 fn target(seed: u64) -> SimModel {
-    let settings = SimSettings { vocab_size: VOCAB, context_length: 600, order: 3, seed, sharpness: 3.0 };
+    let settings =
+        SimSettings { vocab_size: VOCAB, context_length: 600, order: 3, seed, sharpness: 3.0 };
     SimModel::new(settings)
 }
 
@@ -90,7 +91,8 @@ fn proposal(seed: u64, text: &[u32], rest: &[u32], source: Source) -> (Option<Lo
     let mut sequence = sequence(&mut engine, text, 40, probe);
     engine.step(&mut [&mut sequence]).expect("simulated models do not fail");
     let drafted = sequence.record().drafted.clone();
-    let agreed = drafted.iter().zip(rest).take_while(|(drafted, token)| drafted.token == **token).count();
+    let agreed =
+        drafted.iter().zip(rest).take_while(|(drafted, token)| drafted.token == **token).count();
     let lookup = *seen.lock().expect("one thread");
     (lookup, Proposal { drafted, agreed })
 }
@@ -123,7 +125,8 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
 
 #[test]
 fn a_replayed_controller_takes_its_live_steps() {
-    // With the controller's own costs as the truth, a replay teaches it nothing about time, and neither does a clock that stands still.
+    // With the controller's own costs as the truth, a replay teaches it nothing about time, and
+    // neither does a clock that stands still.
     let parts = ControllerParts::default();
     let (mut ended, mut drafted_from) = (0, [0, 0]);
     for seed in 0..6 {
@@ -145,7 +148,8 @@ fn a_replayed_controller_takes_its_live_steps() {
             let spec: ControllerSpec = name.parse().expect("known");
             let live = live(seed, &prompt, spec.build(&parts));
             let (replayed, cut) =
-                replay_counting(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated()).expect("a good trace");
+                replay_counting(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated())
+                    .expect("a good trace");
             assert_eq!(cut, 0, "{name}: 16 is the limit, and recorded");
             for (live, replayed) in live.iter().zip(&replayed) {
                 let step = live.before.step;
@@ -158,7 +162,8 @@ fn a_replayed_controller_takes_its_live_steps() {
                 }
             }
             assert_eq!(live.len(), replayed.len(), "{name}, model {seed}");
-            ended += usize::from(live.last().is_some_and(|record| record.tokens.last() == Some(&END)));
+            ended +=
+                usize::from(live.last().is_some_and(|record| record.tokens.last() == Some(&END)));
         }
     }
     assert!(
@@ -180,7 +185,9 @@ fn steps_that_a_shallow_recording_cuts_are_counted() {
     let cut = |name: &str, trace: &Trace| {
         let spec: ControllerSpec = name.parse().expect("known");
         let mut controller = spec.build(&ControllerParts::default());
-        replay_counting(controller.as_mut(), trace, &CostModel::uncalibrated()).expect("a good trace").1
+        replay_counting(controller.as_mut(), trace, &CostModel::uncalibrated())
+            .expect("a good trace")
+            .1
     };
     for (name, at_most) in [("off", 0), ("fixed:3", 0), ("fixed:5", usize::MAX)] {
         assert_eq!(cut(name, &deep), 0, "{name}");

@@ -1,4 +1,5 @@
-//! Controllers on synthetic acceptance with known truth, in modelled time: tokens per second by exact replay.
+//! Controllers on synthetic acceptance with known truth, in modelled time: tokens per second by
+//! exact replay.
 
 use std::sync::Arc;
 
@@ -18,10 +19,13 @@ use speckv_lab::{
     trace::Trace,
 };
 
-/// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the target's size.
+/// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the
+/// target's size.
 fn cpu() -> CostModel {
-    let verify =
-        [41.0, 41.0, 44.0, 56.0, 61.0, 65.0, 77.0, 90.0, 112.0, 124.0, 136.0, 148.0, 160.0, 172.0, 184.0, 206.0, 218.0];
+    let verify = [
+        41.0, 41.0, 44.0, 56.0, 61.0, 65.0, 77.0, 90.0, 112.0, 124.0, 136.0, 148.0, 160.0, 172.0,
+        184.0, 206.0, 218.0,
+    ];
     cost(&verify, 14.0, 4.0)
 }
 
@@ -33,11 +37,18 @@ fn gpu() -> CostModel {
 
 /// Milliseconds: verification per row count, a draft token, catching up per token.
 fn cost(verify: &[f64], draft: f64, catch_up: f64) -> CostModel {
-    let verify =
-        verify.iter().enumerate().map(|(index, ms)| VerifySample { rows: index + 1, context: 0, seconds: ms / 1e3 });
+    let verify = verify.iter().enumerate().map(|(index, ms)| VerifySample {
+        rows: index + 1,
+        context: 0,
+        seconds: ms / 1e3,
+    });
     let time = |ms: f64| vec![TimeSample { tokens: 1, context: 0, seconds: ms / 1e3 }];
-    CostModel::from_samples(&Samples { draft: time(draft), verify: verify.collect(), catch_up: time(catch_up) })
-        .expect("positive times")
+    CostModel::from_samples(&Samples {
+        draft: time(draft),
+        verify: verify.collect(),
+        catch_up: time(catch_up),
+    })
+    .expect("positive times")
 }
 
 fn traces(regimes: &[Regime], count: u64) -> Vec<Trace> {
@@ -113,9 +124,12 @@ fn scenarios() -> Vec<(&'static str, Vec<Regime>)> {
 #[test]
 fn a_worthless_draft_costs_at_most_three_percent_after_64_tokens() {
     for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
-        for (name, regimes) in scenarios().into_iter().filter(|(name, _)| name.starts_with("worthless")) {
+        for (name, regimes) in
+            scenarios().into_iter().filter(|(name, _)| name.starts_with("worthless"))
+        {
             for trace in traces(&regimes, 12) {
-                let records = replay(build("speckv", &cost).as_mut(), &trace, &cost).expect("a good trace");
+                let records =
+                    replay(build("speckv", &cost).as_mut(), &trace, &cost).expect("a good trace");
                 let after = ratio_after(64, &records, &cost);
                 assert!(after >= 0.97, "{machine}, {name}, {}: {after:.3}", trace.prompt_id);
             }
@@ -130,9 +144,13 @@ fn on_stationary_text_the_best_fixed_gamma_is_at_most_two_percent_better() {
     for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
         for (name, regimes) in scenarios().into_iter().filter(|(_, regimes)| regimes.len() == 1) {
             let traces = traces(&regimes, 12);
-            let (ours, (gamma, best)) = (ratio("speckv", &cost, &traces), best_fixed(&cost, &traces));
+            let (ours, (gamma, best)) =
+                (ratio("speckv", &cost, &traces), best_fixed(&cost, &traces));
             let slack = if name.starts_with("worthless") { 0.03 } else { 0.02 };
-            assert!(ours >= best * (1.0 - slack), "{machine}, {name}: speckv {ours:.3}, fixed-{gamma} {best:.3}");
+            assert!(
+                ours >= best * (1.0 - slack),
+                "{machine}, {name}: speckv {ours:.3}, fixed-{gamma} {best:.3}"
+            );
         }
     }
 }
@@ -141,9 +159,13 @@ fn on_stationary_text_the_best_fixed_gamma_is_at_most_two_percent_better() {
 fn on_changing_text_it_beats_the_best_fixed_gamma_in_hindsight() {
     for (machine, cost) in [("cpu", cpu()), ("gpu", gpu())] {
         for wanted in ["mixed", "good then bad", "editing"] {
-            let (name, regimes) = scenarios().into_iter().find(|(name, _)| *name == wanted).expect("a known scenario");
+            let (name, regimes) = scenarios()
+                .into_iter()
+                .find(|(name, _)| *name == wanted)
+                .expect("a known scenario");
             let traces = traces(&regimes, 12);
-            let (ours, (gamma, best)) = (ratio("speckv", &cost, &traces), best_fixed(&cost, &traces));
+            let (ours, (gamma, best)) =
+                (ratio("speckv", &cost, &traces), best_fixed(&cost, &traces));
             assert!(ours > best, "{machine}, {name}: speckv {ours:.3}, fixed-{gamma} {best:.3}");
         }
     }
@@ -155,7 +177,8 @@ fn it_comes_back_after_a_bad_start_where_catching_up_is_cheap() {
     let mut late = Summary::default();
     for trace in traces(&regimes, 12) {
         let records = replay(build("speckv", &cost).as_mut(), &trace, &cost).expect("a good trace");
-        let rest: Vec<StepRecord> = records.into_iter().filter(|record| record.before.context >= 64 + 256).collect();
+        let rest: Vec<StepRecord> =
+            records.into_iter().filter(|record| record.before.context >= 64 + 256).collect();
         late += Summary::of(&rest);
     }
     let ratio = late.tokens_per_second() * cost.plain_seconds(0);
@@ -169,10 +192,15 @@ fn it_works_without_any_calibration() {
         let mut blind = Summary::default();
         for trace in &traces {
             let mut controller = build("speckv", &CostModel::uncalibrated());
-            blind += Summary::of(&replay(controller.as_mut(), trace, &truth).expect("a good trace"));
+            blind +=
+                Summary::of(&replay(controller.as_mut(), trace, &truth).expect("a good trace"));
         }
-        let (blind, measured) = (blind.tokens_per_second(), run("speckv", &truth, &traces).tokens_per_second());
-        assert!(blind > 0.93 * measured, "{machine}: {blind:.2} without, {measured:.2} with calibration");
+        let (blind, measured) =
+            (blind.tokens_per_second(), run("speckv", &truth, &traces).tokens_per_second());
+        assert!(
+            blind > 0.93 * measured,
+            "{machine}: {blind:.2} without, {measured:.2} with calibration"
+        );
     }
 }
 
@@ -180,14 +208,19 @@ fn it_works_without_any_calibration() {
 fn every_controller_produces_the_text_within_its_limits() {
     let regimes = [Regime { lookup: (0.5, 0.8), ..Regime::calibrated(150, 1.0) }];
     let cost = cpu();
-    let names = ["off", "fixed:3", "fixed:40", "speckv", "chain+speckv", "chain+fixed:4"].iter().chain(&RIVALS);
+    let names = ["off", "fixed:3", "fixed:40", "speckv", "chain+speckv", "chain+fixed:4"]
+        .iter()
+        .chain(&RIVALS);
     for name in names {
         for trace in traces(&regimes, 3) {
             let records = replay(build(name, &cost).as_mut(), &trace, &cost).expect("a good trace");
             let text: Vec<u32> = records.iter().flat_map(|record| record.tokens.clone()).collect();
             assert_eq!(text, trace.tokens, "{name}");
             for record in &records {
-                assert!(record.drafted.len() <= record.before.plan.gamma.min(record.before.gamma_limit), "{name}");
+                assert!(
+                    record.drafted.len() <= record.before.plan.gamma.min(record.before.gamma_limit),
+                    "{name}"
+                );
                 assert!(
                     record.outcome.accepted <= record.outcome.verified
                         && record.outcome.verified <= record.drafted.len(),
@@ -203,10 +236,13 @@ fn nobody_passes_the_oracle() {
     let cost = cpu();
     let regimes = [Regime { lookup: (0.5, 0.9), ..Regime::calibrated(300, 2.0) }];
     for trace in traces(&regimes, 4) {
-        let least = oracle::least_seconds(&trace, &cost, &[Source::Model, Source::Ngram]).expect("a good trace");
+        let least = oracle::least_seconds(&trace, &cost, &[Source::Model, Source::Ngram])
+            .expect("a good trace");
         for name in ["off", "fixed:2", "fixed:6", "speckv", "chain+fixed:2", "entropy:adaedl"] {
-            let seconds =
-                Summary::of(&replay(build(name, &cost).as_mut(), &trace, &cost).expect("a good trace")).seconds;
+            let seconds = Summary::of(
+                &replay(build(name, &cost).as_mut(), &trace, &cost).expect("a good trace"),
+            )
+            .seconds;
             assert!(seconds >= least - 1e-6, "{name}: {seconds} s, bound {least} s");
         }
     }
@@ -214,8 +250,9 @@ fn nobody_passes_the_oracle() {
 
 /// Examples of a deep fixed draft on some traces.
 fn seen(traces: &[Trace], cost: &CostModel) -> Vec<Example> {
-    let records =
-        traces.iter().map(|trace| replay(build("fixed:8", cost).as_mut(), trace, cost).expect("a good trace"));
+    let records = traces
+        .iter()
+        .map(|trace| replay(build("fixed:8", cost).as_mut(), trace, cost).expect("a good trace"));
     records.flat_map(|records| examples(&records, SessionFacts::default())).collect()
 }
 
@@ -225,27 +262,49 @@ fn training_on_other_texts_calibrates_a_boasting_draft_and_does_not_slow_it_down
     let regimes = [Regime { bias: 2.0, ..Regime::calibrated(512, 0.5) }];
     let train_on: Vec<Trace> = (0..12).map(|seed| synthetic::trace(&regimes, seed)).collect();
     let test_on = traces(&regimes, 12);
-    let trained = train(&seen(&train_on, &cost), Kind::Logistic, &Predictor::prior(), &TrainOptions::default());
+    let trained = train(
+        &seen(&train_on, &cost),
+        Kind::Logistic,
+        &Predictor::prior(),
+        &TrainOptions::default(),
+    );
     let quality = |predictor: &Predictor| {
-        let accept = seen(&test_on, &cost).into_iter().filter(|example| example.question == Question::Accept);
+        let accept = seen(&test_on, &cost)
+            .into_iter()
+            .filter(|example| example.question == Question::Accept);
         let pairs: Vec<(f32, bool)> = accept
             .map(|example| {
-                (sigmoid(predictor.head(example.source, example.question).score(&example.features)), example.accepted)
+                (
+                    sigmoid(
+                        predictor.head(example.source, example.question).score(&example.features),
+                    ),
+                    example.accepted,
+                )
             })
             .collect();
         Metrics::of(&pairs).expect("there are examples")
     };
     let (before, after) = (quality(&Predictor::prior()), quality(&trained));
     println!("prior {before:?}\ntrained {after:?}");
-    assert!(after.ece_10 < 0.04 && after.ece_10 < 0.5 * before.ece_10, "{} was {}", after.ece_10, before.ece_10);
+    assert!(
+        after.ece_10 < 0.04 && after.ece_10 < 0.5 * before.ece_10,
+        "{} was {}",
+        after.ece_10,
+        before.ece_10
+    );
     assert!(after.gain_over_constant() > 0.1 && after.auc > Some(0.7), "{after:?}");
     let speed = |predictor: Predictor| {
-        let parts =
-            ControllerParts { cost: cost.clone(), predictor: Some(Arc::new(predictor)), ..ControllerParts::default() };
+        let parts = ControllerParts {
+            cost: cost.clone(),
+            predictor: Some(Arc::new(predictor)),
+            ..ControllerParts::default()
+        };
         let spec: ControllerSpec = "speckv".parse().expect("known");
         let mut sum = Summary::default();
         for trace in &test_on {
-            sum += Summary::of(&replay(spec.build(&parts).as_mut(), trace, &cost).expect("a good trace"));
+            sum += Summary::of(
+                &replay(spec.build(&parts).as_mut(), trace, &cost).expect("a good trace"),
+            );
         }
         sum.tokens_per_second()
     };

@@ -40,11 +40,18 @@ fn a_recording_comes_back_as_it_was() {
     for prompt in prompts(40) {
         let recording = record_all(&mut recorder, &prompt);
         run.save(prompt.clone(), recording.clone()).expect("writes");
-        let file = trace_file::read(&folder.path().join(format!("{}.parquet", prompt.id))).expect("reads");
+        let file =
+            trace_file::read(&folder.path().join(format!("{}.parquet", prompt.id))).expect("reads");
         assert_eq!((&file.prompt, &file.recording, &file.run), (&prompt, &recording, run.run()));
         let trace = &recording.trace;
         assert_eq!(recording.plain_seconds.len(), trace.tokens.len());
-        assert!(trace.positions.iter().zip(&recording.draft_seconds).all(|(p, s)| p.model.drafted.len() == s.len()));
+        assert!(
+            trace.positions.iter().zip(&recording.draft_seconds).all(|(p, s)| p
+                .model
+                .drafted
+                .len()
+                == s.len())
+        );
         // Where the draft's first token was right, only one pass was new.
         for position in 1..trace.tokens.len().saturating_sub(7) {
             let fresh = recording.draft_seconds[position].iter().flatten().count();
@@ -69,7 +76,8 @@ fn a_broken_off_recording_goes_on_to_the_same_files() {
         let recording = record_all(&mut broken, prompt);
         first.save(prompt.clone(), recording).expect("writes");
     }
-    // Ctrl-C in the third prompt, at every kind of moment; and a crash that left half a file behind.
+    // Ctrl-C in the third prompt, at every kind of moment; and a crash that left half a file
+    // behind.
     let third = &prompts(40)[2];
     for stop_at in [0, 1, 41, 42] {
         let stopped = broken.record(&common::task(third), &mut |done| {
@@ -80,9 +88,14 @@ fn a_broken_off_recording_goes_on_to_the_same_files() {
     fs::write(parts.path().join("sim-03.parquet.part"), b"PAR1 half").expect("writes");
 
     let second = begin(parts.path(), 40).expect("the same settings");
-    let missing: Vec<PromptFacts> =
-        prompts(40).into_iter().filter(|prompt| !second.holds(prompt).expect("good files")).collect();
-    assert_eq!(missing.iter().map(|prompt| prompt.id.as_str()).collect::<Vec<_>>(), ["sim-03", "sim-04"]);
+    let missing: Vec<PromptFacts> = prompts(40)
+        .into_iter()
+        .filter(|prompt| !second.holds(prompt).expect("good files"))
+        .collect();
+    assert_eq!(
+        missing.iter().map(|prompt| prompt.id.as_str()).collect::<Vec<_>>(),
+        ["sim-03", "sim-04"]
+    );
     for prompt in missing {
         // The recorder that was broken off is none the worse for it.
         let recording = record_all(&mut broken, &prompt);
@@ -145,7 +158,8 @@ fn broken_bytes_are_errors_and_never_panics() {
     assert!(matches!(read(b"not parquet at all"), Err(TraceFileError::Damaged { .. })));
     // A token that contradicts its agreement is found out by the trace's own check.
     let mut wrong = whole;
-    let agreeing = wrong.recording.trace.positions.iter().position(|position| position.model.agreed > 0);
+    let agreeing =
+        wrong.recording.trace.positions.iter().position(|position| position.model.agreed > 0);
     wrong.recording.trace.tokens[agreeing.expect("the draft is right somewhere")] ^= 1;
     assert!(matches!(trace_file::to_bytes(&wrong), Err(TraceFileError::Unwritable { .. })));
 }
@@ -159,8 +173,13 @@ fn the_reference_explains_every_column() {
         .filter(|line| line.ends_with(';'))
         .map(|line| line.split_whitespace().nth(2).expect("a name").trim_end_matches(';'))
         .collect();
-    let rows = text.split("## Rows").nth(1).and_then(|rest| rest.split("## Metadata").next()).expect("the section");
-    let explained: Vec<&str> = rows.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let rows = text
+        .split("## Rows")
+        .nth(1)
+        .and_then(|rest| rest.split("## Metadata").next())
+        .expect("the section");
+    let explained: Vec<&str> =
+        rows.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(explained, columns);
     let settings = serde_json::to_value(run_settings(6, 40)).expect("JSON");
     for field in settings.as_object().expect("an object").keys() {

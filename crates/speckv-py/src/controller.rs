@@ -38,7 +38,8 @@ pub type Shared = Arc<Mutex<Stepper>>;
 /// No such name or parameter.
 pub fn spec(name: &str) -> Outcome<ControllerSpec> {
     parse(name).map_err(|text| {
-        let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, "speckv.controllers() lists them"));
+        let (message, hint) =
+            text.split_once("\nhint: ").unwrap_or((&text, "speckv.controllers() lists them"));
         Fault::argument(message, hint)
     })
 }
@@ -49,7 +50,10 @@ pub fn spec(name: &str) -> Outcome<ControllerSpec> {
 /// Not a number, negative, or longer than times can be.
 pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
     Duration::try_from_secs_f64(value).map_err(|error| {
-        Fault::argument(format!("{name}: expected seconds, got {value}: {error}"), "0 means not measured")
+        Fault::argument(
+            format!("{name}: expected seconds, got {value}: {error}"),
+            "0 means not measured",
+        )
     })
 }
 
@@ -59,7 +63,10 @@ pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
 /// A number outside its range.
 pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
     if !(temperature.is_finite() && temperature >= 0.0) {
-        return Err(Fault::argument(format!("temperature: expected 0 or more, got {temperature}"), "0 is greedy"));
+        return Err(Fault::argument(
+            format!("temperature: expected 0 or more, got {temperature}"),
+            "0 is greedy",
+        ));
     }
     if !(0.0..=1.0).contains(&compression) {
         let message = format!("compression: expected 0 to 1, got {compression}");
@@ -114,14 +121,19 @@ impl Controller {
         };
         let built = parsed.build(&parts);
         let built = match drafting {
-            // Whoever draws on one source only takes the model where there is one, whatever else it is shown.
+            // Whoever draws on one source only takes the model where there is one, whatever else it
+            // is shown.
             None => built,
             Some("model") => Drafting::Model.restrict(built),
             Some("ngram") => Drafting::Ngram.restrict(built),
             Some("both") => Drafting::Both.restrict(built),
             Some(other) => {
                 let message = format!("drafting: expected model, ngram or both, got {other:?}");
-                return Err(Fault::argument(message, "leave it away for what is natural for the controller").into());
+                return Err(Fault::argument(
+                    message,
+                    "leave it away for what is natural for the controller",
+                )
+                .into());
             }
         };
         Ok(Controller(Arc::new(Mutex::new(Stepper::new(built)))))
@@ -168,7 +180,13 @@ impl Controller {
     }
 
     #[pyo3(signature = (token, signals, *, ends = false))]
-    fn judge(&self, py: Python<'_>, token: Token, signals: &Signals, ends: bool) -> PyResult<Verdict> {
+    fn judge(
+        &self,
+        py: Python<'_>,
+        token: Token,
+        signals: &Signals,
+        ends: bool,
+    ) -> PyResult<Verdict> {
         let drafted = Drafted { token, signals: signals.0 };
         Ok(self.with(py, |stepper| stepper.judge(drafted, ends)).map_err(Fault::from)?.into())
     }
@@ -207,7 +225,9 @@ impl Controller {
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
         let ending = Ending { accepted, token, verified, times };
-        Ok(StepRecord(self.with(py, |stepper| stepper.observe(&ending).cloned()).map_err(Fault::from)?))
+        Ok(StepRecord(
+            self.with(py, |stepper| stepper.observe(&ending).cloned()).map_err(Fault::from)?,
+        ))
     }
 
     fn abandon(&self, py: Python<'_>) {
@@ -224,12 +244,15 @@ impl Controller {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        self.with(py, |stepper| format!("Controller('{}', steps={})", stepper.controller().name(), stepper.steps()))
+        self.with(py, |stepper| {
+            format!("Controller('{}', steps={})", stepper.controller().name(), stepper.steps())
+        })
     }
 }
 
 impl Controller {
-    /// Waits for the controller without holding up other Python threads: a drafter may have it for the length of a pass.
+    /// Waits for the controller without holding up other Python threads: a drafter may have it for
+    /// the length of a pass.
     pub fn with<T: Send>(&self, py: Python<'_>, body: impl FnOnce(&mut Stepper) -> T + Send) -> T {
         if let Ok(mut stepper) = self.0.try_lock() {
             return body(&mut stepper);

@@ -52,7 +52,9 @@ impl CostModel {
         draft_seconds: Option<f64>,
         catch_up_seconds: Option<f64>,
     ) -> PyResult<Self> {
-        let one = |seconds: Option<f64>| seconds.map(|seconds| TimeSample { tokens: 1, context: 0, seconds });
+        let one = |seconds: Option<f64>| {
+            seconds.map(|seconds| TimeSample { tokens: 1, context: 0, seconds })
+        };
         let pass = |(index, seconds)| VerifySample { rows: index + 1, context: 0, seconds };
         let samples = Samples {
             verify: verify_seconds.into_iter().enumerate().map(pass).collect(),
@@ -70,10 +72,18 @@ impl CostModel {
         catch_up: Vec<(usize, usize, f64)>,
     ) -> PyResult<Self> {
         let times = |samples: Vec<(usize, usize, f64)>| {
-            samples.into_iter().map(|(tokens, context, seconds)| TimeSample { tokens, context, seconds }).collect()
+            samples
+                .into_iter()
+                .map(|(tokens, context, seconds)| TimeSample { tokens, context, seconds })
+                .collect()
         };
-        let passes = verify.into_iter().map(|(rows, context, seconds)| VerifySample { rows, context, seconds });
-        let samples = Samples { verify: passes.collect(), draft: times(draft), catch_up: times(catch_up) };
+        let passes = verify.into_iter().map(|(rows, context, seconds)| VerifySample {
+            rows,
+            context,
+            seconds,
+        });
+        let samples =
+            Samples { verify: passes.collect(), draft: times(draft), catch_up: times(catch_up) };
         Ok(CostModel::of(cost::CostModel::from_samples(&samples).map_err(fault)?))
     }
 
@@ -192,10 +202,14 @@ impl PassCurve {
     #[staticmethod]
     fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
         let read = py.detach(|| serde_json::from_str(text));
-        Ok(PassCurve::of(read.map_err(|error| Fault::argument(error, "PassCurve.to_json writes such texts"))?))
+        Ok(PassCurve::of(
+            read.map_err(|error| Fault::argument(error, "PassCurve.to_json writes such texts"))?,
+        ))
     }
 
     fn __repr__(&self) -> String {
-        self.with(|curve| format!("PassCurve(passes={}, classes={})", curve.passes(), curve.points().len()))
+        self.with(|curve| {
+            format!("PassCurve(passes={}, classes={})", curve.passes(), curve.points().len())
+        })
     }
 }

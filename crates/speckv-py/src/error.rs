@@ -1,4 +1,5 @@
-//! Failures as Python exceptions: the classes are Python's own (`speckv/errors.py`), the hints are those of the command line.
+//! Failures as Python exceptions: the classes are Python's own (`speckv/errors.py`), the hints are
+//! those of the command line.
 
 use std::fmt::Display;
 
@@ -58,12 +59,15 @@ impl Fault {
 impl From<StepError> for Fault {
     fn from(error: StepError) -> Self {
         match error {
-            StepError::Counts { .. } | StepError::NothingProduced => {
-                Fault::argument(error, "accepted counts the kept draft tokens that stay; token is the one after them")
-            }
+            StepError::Counts { .. } | StepError::NothingProduced => Fault::argument(
+                error,
+                "accepted counts the kept draft tokens that stay; token is the one after them",
+            ),
             StepError::UnderWay => Fault::order(error, "observe() or abandon() ends it"),
             StepError::NotUnderWay => Fault::order(error, "plan() begins one"),
-            StepError::WantsNoMore { .. } => Fault::order(error, "ask wants_more before each draft token"),
+            StepError::WantsNoMore { .. } => {
+                Fault::order(error, "ask wants_more before each draft token")
+            }
         }
     }
 }
@@ -71,10 +75,16 @@ impl From<StepError> for Fault {
 impl From<ModelError> for Fault {
     fn from(error: ModelError) -> Self {
         let hint = match &error {
-            ModelError::Rows { .. } => "rows counts the last of the fed positions whose logits are wanted",
+            ModelError::Rows { .. } => {
+                "rows counts the last of the fed positions whose logits are wanted"
+            }
             ModelError::UnknownToken { .. } => "draft and target must share a vocabulary",
-            ModelError::ContextFull { .. } => "give a longer context to CpuModel.load, or truncate the cache",
-            ModelError::OutOfMemory { .. } => "give a shorter context or kv_type=\"q8_0\" to CpuModel.load",
+            ModelError::ContextFull { .. } => {
+                "give a longer context to CpuModel.load, or truncate the cache"
+            }
+            ModelError::OutOfMemory { .. } => {
+                "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
+            }
             ModelError::NotFinite { .. } | ModelError::Backend(_) => {
                 "the file may be damaged: fetch it again and compare its checksum"
             }
@@ -87,9 +97,10 @@ impl From<speckv::draft::DraftError> for Fault {
     fn from(error: speckv::draft::DraftError) -> Self {
         match error {
             speckv::draft::DraftError::Model(error) => error.into(),
-            error => {
-                Fault::model(chain(&error), "the draft's file may be damaged: fetch it again and compare its checksum")
-            }
+            error => Fault::model(
+                chain(&error),
+                "the draft's file may be damaged: fetch it again and compare its checksum",
+            ),
         }
     }
 }

@@ -25,7 +25,10 @@ const SETTINGS_HINT: &str =
 /// See `_native.pyi`.
 #[pyfunction]
 pub fn block_order(seed: u64, compression: String, prompt_id: String, gammas: usize) -> Vec<usize> {
-    speckv_lab::grid::block_order(&StepRow { seed, compression, prompt_id, ..StepRow::default() }, gammas)
+    speckv_lab::grid::block_order(
+        &StepRow { seed, compression, prompt_id, ..StepRow::default() },
+        gammas,
+    )
 }
 
 /// See `_native.pyi`.
@@ -36,10 +39,13 @@ pub struct StepGrid(Mutex<GridFolder>);
 type Answer = (usize, usize, Vec<Py<StepRecord>>, Vec<Vec<String>>);
 
 fn name(compression: &str, prompt_id: &str, prompt: &Bound<'_, PyAny>) -> PyResult<BlockName> {
-    let bytes: Vec<u8> = tokens::read(prompt)?.iter().flat_map(|token| token.to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        tokens::read(prompt)?.iter().flat_map(|token| token.to_le_bytes()).collect();
     let digest = provenance::digest(&bytes)[..12].to_owned();
-    let plain =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
     for (what, text) in [("compression", compression), ("prompt_id", prompt_id)] {
         if !plain(text) {
             let message = format!("{what}: expected letters, digits, - and _, got {text:?}");
@@ -71,12 +77,21 @@ impl StepGrid {
                 return Ok::<_, Fault>(folder);
             }
             let machine = machine.unwrap_or_else(machine::describe);
-            Ok(GridFolder::create(&path, &GridRun { settings, origin: Origin { machine, command, cost: None } })?)
+            Ok(GridFolder::create(
+                &path,
+                &GridRun { settings, origin: Origin { machine, command, cost: None } },
+            )?)
         })?;
         Ok(StepGrid(Mutex::new(folder)))
     }
 
-    fn holds(&self, py: Python<'_>, compression: &str, prompt_id: &str, prompt: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn holds(
+        &self,
+        py: Python<'_>,
+        compression: &str,
+        prompt_id: &str,
+        prompt: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
         let name = name(compression, prompt_id, prompt)?;
         Ok(py.detach(|| {
             let folder = lock(&self.0);
@@ -104,8 +119,12 @@ impl StepGrid {
             let settings = &folder.run().settings;
             let gammas: Vec<usize> = answers.iter().map(|answer| answer.0).collect();
             if gammas != settings.gammas {
-                let message = format!("answers: expected the gammas {:?}, got {gammas:?}", settings.gammas);
-                return Err(Fault::argument(message, "one answer per gamma, in the order of the settings"));
+                let message =
+                    format!("answers: expected the gammas {:?}, got {gammas:?}", settings.gammas);
+                return Err(Fault::argument(
+                    message,
+                    "one answer per gamma, in the order of the settings",
+                ));
             }
             let row = StepRow {
                 compression: compression.into(),
@@ -116,7 +135,8 @@ impl StepGrid {
                 temperature,
                 ..StepRow::default()
             };
-            let rows = answers.iter().map(|answer| rows(&row, answer)).collect::<Outcome<Vec<_>>>()?;
+            let rows =
+                answers.iter().map(|answer| rows(&row, answer)).collect::<Outcome<Vec<_>>>()?;
             Ok(folder.save(&name, &rows.into_iter().flatten().collect())?)
         })?)
     }
@@ -128,7 +148,10 @@ impl StepGrid {
 
 fn rows(row: &StepRow, (gamma, place, records, pieces): &Answer) -> Outcome<Vec<StepRow>> {
     let lengths_fit = records.len() == pieces.len()
-        && records.iter().zip(pieces).all(|(record, pieces)| record.get().0.tokens.len() == pieces.len());
+        && records
+            .iter()
+            .zip(pieces)
+            .all(|(record, pieces)| record.get().0.tokens.len() == pieces.len());
     if !lengths_fit {
         return Err(Fault::argument(
             "answers: expected a piece of text per token of each step",
@@ -138,7 +161,8 @@ fn rows(row: &StepRow, (gamma, place, records, pieces): &Answer) -> Outcome<Vec<
     let steps = records.iter().zip(pieces).enumerate();
     Ok(steps
         .map(|(step, (record, pieces))| {
-            StepRow { gamma: *gamma, place: *place, step, ..row.clone() }.with(&record.get().0, pieces.clone())
+            StepRow { gamma: *gamma, place: *place, step, ..row.clone() }
+                .with(&record.get().0, pieces.clone())
         })
         .collect())
 }

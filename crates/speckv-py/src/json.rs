@@ -10,7 +10,9 @@ use crate::error::{Fault, Outcome};
 /// # Errors
 /// The writer's; none that content causes.
 pub fn written(text: serde_json::Result<String>) -> Outcome<String> {
-    text.map_err(|error| Fault::argument(chain(&error), "this is a bug in speckv; please report it"))
+    text.map_err(|error| {
+        Fault::argument(chain(&error), "this is a bug in speckv; please report it")
+    })
 }
 
 /// Python's objects for a text.

@@ -32,7 +32,8 @@ pub struct Trace(Arc<trace::Trace>);
 impl Trace {
     fn at(&self, position: usize) -> Outcome<&trace::Position> {
         self.0.positions.get(position).ok_or_else(|| {
-            let message = format!("expected a position below {}, got {position}", self.0.positions.len());
+            let message =
+                format!("expected a position below {}, got {position}", self.0.positions.len());
             Fault::argument(message, "len(trace) is the number of output tokens")
         })
     }
@@ -86,10 +87,18 @@ impl Trace {
         Ok(self.at(position)?.ngram.as_ref().map(|(lookup, _)| Lookup(*lookup)))
     }
 
-    fn proposal(&self, position: usize, source: Source) -> PyResult<(Vec<(Token, Signals)>, usize)> {
+    fn proposal(
+        &self,
+        position: usize,
+        source: Source,
+    ) -> PyResult<(Vec<(Token, Signals)>, usize)> {
         let proposal = self.at(position)?.proposal(source.into());
         let drafted = |proposal: &trace::Proposal| {
-            proposal.drafted.iter().map(|drafted| (drafted.token, Signals(drafted.signals))).collect()
+            proposal
+                .drafted
+                .iter()
+                .map(|drafted| (drafted.token, Signals(drafted.signals)))
+                .collect()
         };
         Ok(proposal.map_or_else(Default::default, |proposal| (drafted(proposal), proposal.agreed)))
     }
@@ -113,7 +122,10 @@ pub struct TraceFolder {
 impl TraceFolder {
     fn open(path: &std::path::Path, split: Option<Split>) -> Outcome<Self> {
         let folder = RunFolder::open(path)?;
-        let files = folder.load()?.into_iter().filter(|file| split.is_none_or(|split| file.prompt.split == split));
+        let files = folder
+            .load()?
+            .into_iter()
+            .filter(|file| split.is_none_or(|split| file.prompt.split == split));
         Ok(TraceFolder {
             run: folder.run().clone(),
             traces: files.map(|file| Arc::new(file.recording.trace)).collect(),
@@ -135,7 +147,9 @@ impl TraceFolder {
     fn new(py: Python<'_>, path: PathBuf, split: &str) -> PyResult<Self> {
         let split = match split {
             "all" => None,
-            name => Some(name.parse().map_err(|error| Fault::argument(error, "train, test or all"))?),
+            name => {
+                Some(name.parse().map_err(|error| Fault::argument(error, "train, test or all"))?)
+            }
         };
         Ok(py.detach(|| Self::open(&path, split))?)
     }
@@ -171,14 +185,20 @@ impl TraceFolder {
     /// Python's own rules for indices, IndexError included, so that a `for` loop ends.
     fn __getitem__(&self, index: isize) -> PyResult<Trace> {
         let count = self.traces.len();
-        let at = if index < 0 { count.checked_add_signed(index) } else { usize::try_from(index).ok() };
+        let at =
+            if index < 0 { count.checked_add_signed(index) } else { usize::try_from(index).ok() };
         let trace = at.and_then(|at| self.traces.get(at));
-        let wrong = || pyo3::exceptions::PyIndexError::new_err(format!("expected an index below {count}, got {index}"));
+        let wrong = || {
+            pyo3::exceptions::PyIndexError::new_err(format!(
+                "expected an index below {count}, got {index}"
+            ))
+        };
         trace.map(|trace| Trace(Arc::clone(trace))).ok_or_else(wrong)
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let traces: Vec<Trace> = slf.get().traces.iter().map(|trace| Trace(Arc::clone(trace))).collect();
+        let traces: Vec<Trace> =
+            slf.get().traces.iter().map(|trace| Trace(Arc::clone(trace))).collect();
         Ok(pyo3::types::PyList::new(slf.py(), traces)?.try_iter()?.into_any().unbind())
     }
 
@@ -191,24 +211,32 @@ impl TraceFolder {
         predictor: Option<&Predictor>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let specs = specs.iter().map(|name| spec(name)).collect::<Outcome<Vec<_>>>()?;
-        let cost = costs.map(CostModel::get).or_else(|| self.run.origin.cost.clone()).ok_or_else(|| {
-            Fault::argument(
-                "these traces were recorded without measured costs",
-                "give costs=speckv.CostModel.from_curve(...)",
-            )
-        })?;
+        let cost = costs.map(CostModel::get).or_else(|| self.run.origin.cost.clone()).ok_or_else(
+            || {
+                Fault::argument(
+                    "these traces were recorded without measured costs",
+                    "give costs=speckv.CostModel.from_curve(...)",
+                )
+            },
+        )?;
         let parts = ControllerParts {
             cost: cost.clone(),
-            predictor: Some(predictor.map_or_else(|| self.weights(), |predictor| Arc::clone(&predictor.0))),
+            predictor: Some(
+                predictor.map_or_else(|| self.weights(), |predictor| Arc::clone(&predictor.0)),
+            ),
             facts: self.run.settings.facts(),
             ..ControllerParts::default()
         };
         let groups = py.detach(|| {
-            let traces: Vec<trace::Trace> = self.traces.iter().map(|trace| (**trace).clone()).collect();
-            let hint = "`speckv profile --trace DIR --gamma-max N` records deeper; split chooses prompts";
+            let traces: Vec<trace::Trace> =
+                self.traces.iter().map(|trace| (**trace).clone()).collect();
+            let hint =
+                "`speckv profile --trace DIR --gamma-max N` records deeper; split chooses prompts";
             let has_model = self.run.settings.draft.is_some();
-            let contestants: Vec<Contestant> = specs.iter().map(|&spec| Contestant::natural(spec, has_model)).collect();
-            let comparison = compare(&contestants, &parts, &traces, &cost, self.run.settings.gamma_max);
+            let contestants: Vec<Contestant> =
+                specs.iter().map(|&spec| Contestant::natural(spec, has_model)).collect();
+            let comparison =
+                compare(&contestants, &parts, &traces, &cost, self.run.settings.gamma_max);
             let comparison = comparison.map_err(|error| Fault::argument(chain(&error), hint))?;
             json::written(serde_json::to_string(&comparison.groups))
         })?;
@@ -216,7 +244,11 @@ impl TraceFolder {
     }
 
     fn __repr__(&self) -> String {
-        format!("TraceFolder(target='{}', traces={})", self.run.settings.target.name, self.traces.len())
+        format!(
+            "TraceFolder(target='{}', traces={})",
+            self.run.settings.target.name,
+            self.traces.len()
+        )
     }
 }
 
@@ -234,11 +266,14 @@ pub fn replay(
         let mut stepper = lock(&controller.0);
         if stepper.under_way() || stepper.steps() > 0 {
             let hint = "make a new Controller: what it learned of another text would show";
-            return Err(Fault::order("expected a fresh controller, got one that has taken steps", hint));
+            return Err(Fault::order(
+                "expected a fresh controller, got one that has taken steps",
+                hint,
+            ));
         }
-        stepper
-            .lend(|controller| speckv_lab::replay::replay(controller, &trace.0, &cost))
-            .map_err(|error| Fault::file(chain(&error), "the trace's file was changed; record it again"))
+        stepper.lend(|controller| speckv_lab::replay::replay(controller, &trace.0, &cost)).map_err(
+            |error| Fault::file(chain(&error), "the trace's file was changed; record it again"),
+        )
     })?;
     Ok(records.into_iter().map(StepRecord).collect())
 }

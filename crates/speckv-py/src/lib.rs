@@ -1,5 +1,5 @@
-//! The Python module `speckv._native`: a thin layer over the other crates. What each function promises is written where Python looks for it, in
-//! `python/speckv/_native.pyi`.
+//! The Python module `speckv._native`: a thin layer over the other crates. What each function
+//! promises is written where Python looks for it, in `python/speckv/_native.pyi`.
 
 mod controller;
 mod cost;

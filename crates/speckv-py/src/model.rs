@@ -56,14 +56,25 @@ impl Tokenizer {
     }
 
     #[pyo3(signature = (text, *, parse_special = true, add_special = true))]
-    fn encode(&self, py: Python<'_>, text: &str, parse_special: bool, add_special: bool) -> PyResult<Vec<Token>> {
+    fn encode(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        parse_special: bool,
+        add_special: bool,
+    ) -> PyResult<Vec<Token>> {
         let encoded = py.detach(|| self.0.encode(text, parse_special, add_special));
         let hint = "change the text to what the vocabulary can spell";
         Ok(encoded.map_err(|error| Fault::argument(&error, error.hint().unwrap_or(hint)))?)
     }
 
     #[pyo3(signature = (tokens, *, skip_special = true))]
-    fn decode(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>, skip_special: bool) -> PyResult<String> {
+    fn decode(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        skip_special: bool,
+    ) -> PyResult<String> {
         let tokens = tokens::read(tokens)?;
         Ok(py.detach(|| self.0.decode(&tokens, skip_special)))
     }
@@ -116,13 +127,21 @@ impl CpuModel {
             "f16" => CacheType::F16,
             "q8_0" => CacheType::Q8_0,
             other => {
-                return Err(Fault::argument(format!("kv_type: expected f16 or q8_0, got {other:?}"), "f16 is exact"));
+                return Err(Fault::argument(
+                    format!("kv_type: expected f16 or q8_0, got {other:?}"),
+                    "f16 is exact",
+                ));
             }
         };
         let threads = match threads.map(NonZeroUsize::new) {
             None => settings::cores(),
             Some(Some(threads)) => threads,
-            Some(None) => return Err(Fault::argument("threads: expected at least 1, got 0", "None is one per core")),
+            Some(None) => {
+                return Err(Fault::argument(
+                    "threads: expected at least 1, got 0",
+                    "None is one per core",
+                ));
+            }
         };
         let printer = Printer::from_environment(true);
         let of_model = |failure| Fault::of_model(&failure);
@@ -134,7 +153,8 @@ impl CpuModel {
         let pool = pair::pool(threads).map_err(of_model)?;
         let treatment = Treatment { compression, head_gap, cache_type };
         let (asked, cut) = (context.unwrap_or(DEFAULT_CONTEXT), context.is_none());
-        let weights = pair::model(&file, &pool, asked, cut, treatment, &printer).map_err(of_model)?;
+        let weights =
+            pair::model(&file, &pool, asked, cut, treatment, &printer).map_err(of_model)?;
         Ok(CpuModel { weights, tokenizer, path })
     }
 
@@ -146,7 +166,10 @@ impl CpuModel {
         if cache.of == self.id() {
             return Ok(());
         }
-        Err(Fault::argument("expected a cache of this model, got another model's", "CpuModel.cache makes one"))
+        Err(Fault::argument(
+            "expected a cache of this model, got another model's",
+            "CpuModel.cache makes one",
+        ))
     }
 
     /// A pass, with the GIL released; `body` sees its logits.
@@ -166,7 +189,8 @@ impl CpuModel {
             }
         }
         py.detach(|| {
-            // Always in the order of their addresses, so that two threads cannot wait for each other.
+            // Always in the order of their addresses, so that two threads cannot wait for each
+            // other.
             let mut order: Vec<usize> = (0..feeds.len()).collect();
             order.sort_by_key(|&index| std::ptr::from_ref(feeds[index].0.get()) as usize);
             let mut guards: Vec<_> = feeds.iter().map(|_| None).collect();
@@ -200,7 +224,9 @@ impl CpuModel {
         draft_head: Option<usize>,
     ) -> PyResult<Self> {
         let name = model.to_string_lossy().into_owned();
-        Ok(py.detach(|| Self::load_from(&name, compression, context, threads, kv_type, draft_head))?)
+        Ok(py.detach(|| {
+            Self::load_from(&name, compression, context, threads, kv_type, draft_head)
+        })?)
     }
 
     #[getter]
@@ -255,8 +281,9 @@ impl CpuModel {
         py: Python<'py>,
         feeds: Vec<(Py<Cache>, Bound<'py, PyAny>, usize)>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let read =
-            |(cache, tokens, rows): (Py<Cache>, Bound<'py, PyAny>, usize)| Ok((cache, tokens::read(&tokens)?, rows));
+        let read = |(cache, tokens, rows): (Py<Cache>, Bound<'py, PyAny>, usize)| {
+            Ok((cache, tokens::read(&tokens)?, rows))
+        };
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
         let (values, rows, vocab) = self.pass(py, feeds, |logits| {
             let (rows, vocab) = (logits.rows(), logits.vocab_size());
@@ -265,12 +292,18 @@ impl CpuModel {
         values.into_pyarray(py).reshape([rows, vocab])
     }
 
-    fn step(&self, py: Python<'_>, feeds: Vec<(Py<Cache>, Bound<'_, PyAny>)>) -> PyResult<Vec<(Token, Signals)>> {
-        let read = |(cache, tokens): (Py<Cache>, Bound<'_, PyAny>)| Ok((cache, tokens::read(&tokens)?, 1));
+    fn step(
+        &self,
+        py: Python<'_>,
+        feeds: Vec<(Py<Cache>, Bound<'_, PyAny>)>,
+    ) -> PyResult<Vec<(Token, Signals)>> {
+        let read =
+            |(cache, tokens): (Py<Cache>, Bound<'_, PyAny>)| Ok((cache, tokens::read(&tokens)?, 1));
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
         Ok(self.pass(py, feeds, |logits| {
             let read = |row: usize| {
-                let read = speckv::signals::read(logits.row(row)).map_err(speckv::draft::DraftError::from)?;
+                let read = speckv::signals::read(logits.row(row))
+                    .map_err(speckv::draft::DraftError::from)?;
                 Ok((read.0, Signals(read.1)))
             };
             (0..logits.rows()).map(read).collect()

@@ -35,7 +35,8 @@ pub fn settings(min_match: usize, max_match: usize, max_places: usize) -> Outcom
         return Ok(NgramSettings { min_match, max_match, max_places });
     }
     let got = format!("min_match {min_match}, max_match {max_match}, max_places {max_places}");
-    let message = format!("expected 1 <= min_match <= max_match <= 64 and max_places >= 1, got {got}");
+    let message =
+        format!("expected 1 <= min_match <= max_match <= 64 and max_places >= 1, got {got}");
     Err(Fault::argument(message, "2, 8 and 256 are the defaults"))
 }
 
@@ -47,13 +48,25 @@ pub struct NgramText(Mutex<Text>);
 impl NgramText {
     #[new]
     #[pyo3(signature = (tokens = None, *, min_match = 2, max_match = 8, max_places = 256))]
-    fn new(tokens: Option<&Bound<'_, PyAny>>, min_match: usize, max_match: usize, max_places: usize) -> PyResult<Self> {
+    fn new(
+        tokens: Option<&Bound<'_, PyAny>>,
+        min_match: usize,
+        max_match: usize,
+        max_places: usize,
+    ) -> PyResult<Self> {
         let mut drafter = NgramDrafter::new(settings(min_match, max_match, max_places)?);
         let slot = drafter.open().map_err(Fault::from)?;
         let greedy = Chain::new(SamplingSettings::default());
-        let chain = greedy.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?;
+        let chain = greedy
+            .map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?;
         let tokens = tokens.map_or(Ok(Vec::new()), tokens::read)?;
-        Ok(NgramText(Mutex::new(Text { drafter, slot, tokens, chain, distribution: Distribution::new() })))
+        Ok(NgramText(Mutex::new(Text {
+            drafter,
+            slot,
+            tokens,
+            chain,
+            distribution: Distribution::new(),
+        })))
     }
 
     fn __len__(&self) -> usize {
@@ -82,7 +95,11 @@ impl NgramText {
     }
 
     #[pyo3(signature = (drafted = None))]
-    fn propose(&self, py: Python<'_>, drafted: Option<&Bound<'_, PyAny>>) -> PyResult<Option<(Token, Signals)>> {
+    fn propose(
+        &self,
+        py: Python<'_>,
+        drafted: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<(Token, Signals)>> {
         let drafted = drafted.map_or(Ok(Vec::new()), tokens::read)?;
         Ok(py.detach(|| {
             let Text { drafter, slot, tokens, chain, distribution } = &mut *lock(&self.0);

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use pyo3::prelude::*;
 use speckv::predictor::{self, FEATURE_NAMES};
 
-use crate::{controller::facts, error::Fault, json, lock, record::StepRecord, signals::Signals, step::Source};
+use crate::{
+    controller::facts, error::Fault, json, lock, record::StepRecord, signals::Signals, step::Source,
+};
 use speckv_cli::failure::chain;
 
 /// See `_native.pyi`.
@@ -42,7 +44,9 @@ impl ModelShape {
 
     fn __repr__(&self) -> String {
         let predictor::ModelShape { architecture, layers, hidden, vocab_size } = &self.0;
-        format!("ModelShape('{architecture}', layers={layers}, hidden={hidden}, vocab_size={vocab_size})")
+        format!(
+            "ModelShape('{architecture}', layers={layers}, hidden={hidden}, vocab_size={vocab_size})"
+        )
     }
 }
 
@@ -61,15 +65,17 @@ impl Predictor {
     #[staticmethod]
     #[pyo3(signature = (target, draft = None))]
     fn shipped(py: Python<'_>, target: &ModelShape, draft: Option<&ModelShape>) -> Option<Self> {
-        py.detach(|| predictor::Predictor::shipped(&target.0, draft.map(|draft| &draft.0)).map(Predictor))
+        py.detach(|| {
+            predictor::Predictor::shipped(&target.0, draft.map(|draft| &draft.0)).map(Predictor)
+        })
     }
 
     #[staticmethod]
     fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
         let read = py.detach(|| predictor::Predictor::from_json(text));
-        Ok(Predictor(Arc::new(
-            read.map_err(|error| Fault::argument(chain(&error), "`speckv train` writes such files"))?,
-        )))
+        Ok(Predictor(Arc::new(read.map_err(|error| {
+            Fault::argument(chain(&error), "`speckv train` writes such files")
+        })?)))
     }
 
     fn to_json(&self, py: Python<'_>) -> PyResult<String> {
@@ -100,8 +106,10 @@ impl OnlinePredictor {
     #[new]
     #[pyo3(signature = (predictor = None, *, temperature = 0.0, compression = 0.0))]
     fn new(predictor: Option<&Predictor>, temperature: f32, compression: f32) -> PyResult<Self> {
-        let weights =
-            predictor.map_or_else(|| Arc::new(predictor::Predictor::prior()), |predictor| Arc::clone(&predictor.0));
+        let weights = predictor.map_or_else(
+            || Arc::new(predictor::Predictor::prior()),
+            |predictor| Arc::clone(&predictor.0),
+        );
         let facts = facts(temperature, compression)?;
         Ok(OnlinePredictor(Mutex::new(predictor::OnlinePredictor::new(weights, facts))))
     }

@@ -91,9 +91,17 @@ impl Sampler {
         repetition_window: usize,
     ) -> PyResult<Self> {
         let seed = 0; // unused: random numbers come in as arguments
-        let settings =
-            SamplingSettings { temperature, top_k, top_p, min_p, repetition_penalty, repetition_window, seed };
-        let chain = Chain::new(settings).map_err(|error| Fault::argument(error, "temperature 0 is greedy"))?;
+        let settings = SamplingSettings {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            repetition_window,
+            seed,
+        };
+        let chain = Chain::new(settings)
+            .map_err(|error| Fault::argument(error, "temperature 0 is greedy"))?;
         Ok(Sampler(Mutex::new(chain)))
     }
 
@@ -118,7 +126,10 @@ impl Sampler {
         logits: &Bound<'_, PyAny>,
         context: &Bound<'_, PyAny>,
     ) -> PyResult<Distribution> {
-        let array = logits.cast::<PyArray1<f32>>().map_err(|_| wrong_array(logits, "one dimension"))?.readonly();
+        let array = logits
+            .cast::<PyArray1<f32>>()
+            .map_err(|_| wrong_array(logits, "one dimension"))?
+            .readonly();
         let mut values = array.as_slice().map_err(|_| not_contiguous())?.to_vec();
         let context = if self.has_penalty() { tokens::read(context)? } else { Vec::new() };
         Ok(py.detach(|| {
@@ -142,8 +153,10 @@ pub fn verify(
 ) -> PyResult<(bool, Token)> {
     let (u_accept, u_draw) = (uniform("u_accept", u_accept)?, uniform("u_draw", u_draw)?);
     let mut rest = sampling::Distribution::new();
-    Ok(py.detach(|| match speckv::verify::verify(drafted, &p.0, &q.0, u_accept, u_draw, &mut rest) {
-        Verified::Accepted => (true, drafted),
-        Verified::Recovered { token, .. } => (false, token),
+    Ok(py.detach(|| {
+        match speckv::verify::verify(drafted, &p.0, &q.0, u_accept, u_draw, &mut rest) {
+            Verified::Accepted => (true, drafted),
+            Verified::Recovered { token, .. } => (false, token),
+        }
     }))
 }

@@ -1,8 +1,8 @@
 //! Signals of logits that stay where they are.
 
 use numpy::{
-    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
-    ndarray::Axis,
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
+    PyUntypedArrayMethods, ndarray::Axis,
 };
 use pyo3::prelude::*;
 use speckv::{logits::LogitsError, token::Token};
@@ -53,8 +53,7 @@ impl Signals {
     }
 }
 
-const LAYOUT: &str =
-    "give float32 logits as they lie in memory: numpy.ascontiguousarray(logits, dtype=numpy.float32) makes such a copy";
+const LAYOUT: &str = "give float32 logits as they lie in memory: numpy.ascontiguousarray(logits, dtype=numpy.float32) makes such a copy";
 
 /// What is wrong with an argument that should be logits.
 pub fn wrong_array(logits: &Bound<'_, PyAny>, dimensions: &str) -> PyErr {
@@ -77,26 +76,38 @@ fn read(logits: &[f32]) -> Outcome<(Token, Signals)> {
 
 /// Logits of which no token can be made.
 pub fn broken(error: LogitsError) -> Fault {
-    Fault::argument(error, "the model's weights or its precision are broken: no token can be made of such logits")
+    Fault::argument(
+        error,
+        "the model's weights or its precision are broken: no token can be made of such logits",
+    )
 }
 
 /// See `_native.pyi`.
 #[pyfunction]
 pub fn read_signals(py: Python<'_>, logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
-    let array: PyReadonlyArray1<'_, f32> =
-        logits.cast::<PyArray1<f32>>().map_err(|_| wrong_array(logits, "one dimension"))?.readonly();
+    let array: PyReadonlyArray1<'_, f32> = logits
+        .cast::<PyArray1<f32>>()
+        .map_err(|_| wrong_array(logits, "one dimension"))?
+        .readonly();
     let values = array.as_slice().map_err(|_| not_contiguous())?;
     Ok(if values.len() < SHORT { read(values) } else { py.detach(|| read(values)) }?)
 }
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn read_signals_rows(py: Python<'_>, logits: &Bound<'_, PyAny>) -> PyResult<Vec<(Token, Signals)>> {
-    let array: PyReadonlyArray2<'_, f32> =
-        logits.cast::<PyArray2<f32>>().map_err(|_| wrong_array(logits, "two dimensions"))?.readonly();
+pub fn read_signals_rows(
+    py: Python<'_>,
+    logits: &Bound<'_, PyAny>,
+) -> PyResult<Vec<(Token, Signals)>> {
+    let array: PyReadonlyArray2<'_, f32> = logits
+        .cast::<PyArray2<f32>>()
+        .map_err(|_| wrong_array(logits, "two dimensions"))?
+        .readonly();
     let view = array.as_array();
-    let rows: Vec<&[f32]> =
-        view.axis_iter(Axis(0)).map(|row| row.to_slice().ok_or_else(not_contiguous)).collect::<Result<_, _>>()?;
+    let rows: Vec<&[f32]> = view
+        .axis_iter(Axis(0))
+        .map(|row| row.to_slice().ok_or_else(not_contiguous))
+        .collect::<Result<_, _>>()?;
     let all = || rows.iter().map(|row| read(row)).collect::<Outcome<Vec<_>>>();
     Ok(if view.len() < SHORT { all() } else { py.detach(all) }?)
 }

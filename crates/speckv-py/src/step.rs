@@ -78,7 +78,11 @@ impl Plan {
     }
 
     fn __repr__(&self) -> String {
-        format!("Plan(gamma={}, source=Source.{})", self.0.gamma, format!("{:?}", self.0.source).to_uppercase())
+        format!(
+            "Plan(gamma={}, source=Source.{})",
+            self.0.gamma,
+            format!("{:?}", self.0.source).to_uppercase()
+        )
     }
 }
 

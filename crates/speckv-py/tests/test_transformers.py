@@ -193,7 +193,8 @@ def test_the_cpu_backend_says_what_transformers_says(pair, tmp_path):
         assert mine.entropy_bits == pytest.approx(other.entropy_bits, abs=0.35)
 
 
-# ------------------------------------------------------------------------------------------------------------------ sampling
+# ------------------------------------------------------------------------------------------------------------------
+# sampling
 
 VOCAB = 6
 

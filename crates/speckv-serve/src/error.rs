@@ -1,4 +1,5 @@
-//! What a client is told when a request cannot be served: OpenAI's error object, with a next step in the message.
+//! What a client is told when a request cannot be served: OpenAI's error object, with a next step
+//! in the message.
 
 use axum::{
     Json,
@@ -51,7 +52,12 @@ const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 
 impl ApiError {
-    fn new(status: StatusCode, kind: &'static str, code: Option<&'static str>, message: impl Into<String>) -> Self {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: Option<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
         let body = ErrorObject { message: message.into(), kind, param: None, code };
         ApiError { status, body, retry_after: None, allow: None }
     }
@@ -81,7 +87,10 @@ impl ApiError {
              Shorten the prompt, or start the server with a larger --ctx."
         );
         let error = Self::field(param, message);
-        ApiError { body: ErrorObject { code: Some("context_length_exceeded"), ..error.body }, ..error }
+        ApiError {
+            body: ErrorObject { code: Some("context_length_exceeded"), ..error.body },
+            ..error
+        }
     }
 
     /// No or a wrong key: 401.
@@ -92,7 +101,12 @@ impl ApiError {
         } else {
             "You didn't provide an API key. Send it in the header `Authorization: Bearer KEY`."
         };
-        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", Some("invalid_api_key"), message)
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication_error",
+            Some("invalid_api_key"),
+            message,
+        )
     }
 
     /// A request that seems to come from a web page of another host: 403.
@@ -107,7 +121,8 @@ impl ApiError {
     /// No such route: 404.
     #[must_use]
     pub fn not_found(method: &str, path: &str) -> Self {
-        let message = format!("There is nothing at {method} {path}; /openapi.json lists what there is.");
+        let message =
+            format!("There is nothing at {method} {path}; /openapi.json lists what there is.");
         Self::new(StatusCode::NOT_FOUND, INVALID, Some("unknown_url"), message)
     }
 
@@ -115,14 +130,17 @@ impl ApiError {
     #[must_use]
     pub fn method(method: &str, path: &str, allow: &'static str) -> Self {
         let message = format!("{path} answers {allow}, not {method}.");
-        let error = Self::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, Some("method_not_allowed"), message);
+        let error =
+            Self::new(StatusCode::METHOD_NOT_ALLOWED, INVALID, Some("method_not_allowed"), message);
         ApiError { allow: Some(allow), ..error }
     }
 
     /// No such model: 404.
     #[must_use]
     pub fn model(name: &str, served: &str) -> Self {
-        let message = format!("The model {name:?} does not exist here; this server has {served:?} (see /v1/models).");
+        let message = format!(
+            "The model {name:?} does not exist here; this server has {served:?} (see /v1/models)."
+        );
         let error = Self::new(StatusCode::NOT_FOUND, INVALID, Some("model_not_found"), message);
         ApiError { body: ErrorObject { param: Some("model".into()), ..error.body }, ..error }
     }
@@ -130,7 +148,8 @@ impl ApiError {
     /// A body that is too large: 413.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
-        let message = format!("The body is larger than {limit} bytes; the server's --max-body allows more.");
+        let message =
+            format!("The body is larger than {limit} bytes; the server's --max-body allows more.");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID, Some("request_too_large"), message)
     }
 
@@ -145,7 +164,12 @@ impl ApiError {
     #[must_use]
     pub fn media_type() -> Self {
         let message = "Send JSON with the header `Content-Type: application/json`.";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, Some("unsupported_media_type"), message)
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            INVALID,
+            Some("unsupported_media_type"),
+            message,
+        )
     }
 
     /// A real fault: 500.
@@ -155,7 +179,8 @@ impl ApiError {
 
     /// Not now: 503.
     pub fn unavailable(message: impl Into<String>, retry_after: u32) -> Self {
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("unavailable"), message);
+        let error =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("unavailable"), message);
         ApiError { retry_after: Some(retry_after), ..error }
     }
 
@@ -189,16 +214,24 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Full { .. } => {
                 let message = format!("The server is busy: {refusal}. Try again later.");
-                let error =
-                    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("queue_full"), message);
+                let error = ApiError::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limit_error",
+                    Some("queue_full"),
+                    message,
+                );
                 ApiError { retry_after: Some(1), ..error }
             }
             Refusal::TooMany { .. } => {
-                let message = format!("{refusal}. Ask for fewer, or start the server with a larger --queue.");
+                let message =
+                    format!("{refusal}. Ask for fewer, or start the server with a larger --queue.");
                 ApiError::field("n", message)
             }
             Refusal::Stopping => ApiError::unavailable("The server is stopping.", 10),
-            Refusal::Gone => ApiError::unavailable("The server's engine has ended; it has to be started again.", 60),
+            Refusal::Gone => ApiError::unavailable(
+                "The server's engine has ended; it has to be started again.",
+                60,
+            ),
         }
     }
 }

@@ -16,12 +16,17 @@ pub trait Language: Send + Sync + 'static {
     /// Number of tokens that have a text.
     fn vocab_size(&self) -> usize;
 
-    /// Tokens of a text. `special`: control tokens are found by their spelling; `add_special`: the tokens that begin and end a text are put where
-    /// the model wants them.
+    /// Tokens of a text. `special`: control tokens are found by their spelling; `add_special`: the
+    /// tokens that begin and end a text are put where the model wants them.
     ///
     /// # Errors
     /// The vocabulary cannot spell the text.
-    fn encode(&self, text: &str, special: bool, add_special: bool) -> Result<Vec<Token>, LanguageError>;
+    fn encode(
+        &self,
+        text: &str,
+        special: bool,
+        add_special: bool,
+    ) -> Result<Vec<Token>, LanguageError>;
 
     /// Text of tokens, control tokens spelled out.
     fn decode(&self, tokens: &[Token]) -> String;
@@ -41,8 +46,9 @@ pub trait Language: Send + Sync + 'static {
     /// Texts that end a turn of a model without tokens for that.
     fn stop_strings(&self) -> Vec<String>;
 
-    /// Turns an answer's tokens into text as they come. `continues`: the answer goes on with the prompt's text, so that a leading space belongs to
-    /// it. `stops`: texts that end the answer and are not part of it.
+    /// Turns an answer's tokens into text as they come. `continues`: the answer goes on with the
+    /// prompt's text, so that a leading space belongs to it. `stops`: texts that end the answer and
+    /// are not part of it.
     fn decoder(&self, continues: bool, stops: Vec<String>) -> Box<dyn Decoder>;
 }
 

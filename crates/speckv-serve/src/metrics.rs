@@ -113,8 +113,18 @@ impl Metrics {
                 "Bytes of keys and values accounted for, resting sequences included",
                 Gauge::default(),
             ),
-            kv_limit: add(r, "kv_cache_limit_bytes", "Most bytes of keys and values", Gauge::default()),
-            kv_positions: add(r, "kv_cache_tokens", "Tokens whose keys and values the target holds", Gauge::default()),
+            kv_limit: add(
+                r,
+                "kv_cache_limit_bytes",
+                "Most bytes of keys and values",
+                Gauge::default(),
+            ),
+            kv_positions: add(
+                r,
+                "kv_cache_tokens",
+                "Tokens whose keys and values the target holds",
+                Gauge::default(),
+            ),
             prompt_tokens: add(r, "prompt_tokens", "Tokens of prompts", Counter::default()),
             prefix_queries: add(
                 r,
@@ -122,29 +132,79 @@ impl Metrics {
                 "Tokens of prompts looked for among resting sequences",
                 Counter::default(),
             ),
-            prefix_hits: add(r, "prefix_cache_hits", "Tokens of prompts found there", Counter::default()),
+            prefix_hits: add(
+                r,
+                "prefix_cache_hits",
+                "Tokens of prompts found there",
+                Counter::default(),
+            ),
             generation_tokens: add(r, "generation_tokens", "Tokens of answers", Counter::default()),
             success: add(r, "request_success", "Complete answers", Family::default()),
             failed: add(r, "request_failed", "Answers that ended early", Family::default()),
             http: add(r, "http_requests", "HTTP requests answered", Family::default()),
             drafts: add(r, "spec_decode_num_drafts", "Steps that drafted", Counter::default()),
-            draft_tokens: add(r, "spec_decode_num_draft_tokens", "Tokens drafted", Counter::default()),
-            accepted_tokens: add(r, "spec_decode_num_accepted_tokens", "Draft tokens accepted", Counter::default()),
+            draft_tokens: add(
+                r,
+                "spec_decode_num_draft_tokens",
+                "Tokens drafted",
+                Counter::default(),
+            ),
+            accepted_tokens: add(
+                r,
+                "spec_decode_num_accepted_tokens",
+                "Draft tokens accepted",
+                Counter::default(),
+            ),
             accepted_per_position: add(
                 r,
                 "spec_decode_num_accepted_tokens_per_pos",
                 "Draft tokens accepted by position",
                 Family::default(),
             ),
-            drafted_per_step: add(r, "per_step_drafted", "Tokens drafted per step of a sequence", counts()),
-            accepted_per_step: add(r, "per_step_accepted", "Draft tokens accepted per step of a sequence", counts()),
+            drafted_per_step: add(
+                r,
+                "per_step_drafted",
+                "Tokens drafted per step of a sequence",
+                counts(),
+            ),
+            accepted_per_step: add(
+                r,
+                "per_step_accepted",
+                "Draft tokens accepted per step of a sequence",
+                counts(),
+            ),
             passes: add(r, "n_decode", "Passes of the target", Counter::default()),
-            pass_seconds: add(r, "decode_seconds", "Seconds of the target's passes", Counter::default()),
+            pass_seconds: add(
+                r,
+                "decode_seconds",
+                "Seconds of the target's passes",
+                Counter::default(),
+            ),
             pass_rows: add(r, "iteration_tokens", "Rows per pass of the target", counts()),
-            pass_sequences: add(r, "n_busy_slots_per_decode", "Sequences per pass of the target", counts()),
-            first_token: add(r, "time_to_first_token_seconds", "From the request to its first token", seconds()),
-            inter_token: add(r, "inter_token_latency_seconds", "Seconds per token after the first, by step", seconds()),
-            whole: add(r, "e2e_request_latency_seconds", "From the request to its last token", seconds()),
+            pass_sequences: add(
+                r,
+                "n_busy_slots_per_decode",
+                "Sequences per pass of the target",
+                counts(),
+            ),
+            first_token: add(
+                r,
+                "time_to_first_token_seconds",
+                "From the request to its first token",
+                seconds(),
+            ),
+            inter_token: add(
+                r,
+                "inter_token_latency_seconds",
+                "Seconds per token after the first, by step",
+                seconds(),
+            ),
+            whole: add(
+                r,
+                "e2e_request_latency_seconds",
+                "From the request to its last token",
+                seconds(),
+            ),
             queued: add(r, "request_queue_time_seconds", "Seconds in the queue", seconds()),
             prompt_seconds: add(
                 r,
@@ -180,7 +240,8 @@ impl Metrics {
     }
 
     /// Content type of [`text`](Self::text).
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
     /// An answer left the queue.
     pub fn started(&self, waited: Duration, prompt_tokens: usize, cached: usize) {
@@ -211,7 +272,12 @@ impl Metrics {
     }
 
     /// A step of one answer.
-    pub(crate) fn stepped(&self, record: &StepRecord, delivered: &crate::scheduler::Delivered, age: Duration) {
+    pub(crate) fn stepped(
+        &self,
+        record: &StepRecord,
+        delivered: &crate::scheduler::Delivered,
+        age: Duration,
+    ) {
         let (drafted, accepted) = (record.drafted.len(), record.outcome.accepted);
         self.drafted_per_step.observe(drafted as f64);
         if drafted > 0 {
@@ -239,7 +305,14 @@ impl Metrics {
     }
 
     /// How things stand.
-    pub fn state(&self, running: usize, waiting: usize, kv_bytes: u64, kv_limit: u64, kv_positions: usize) {
+    pub fn state(
+        &self,
+        running: usize,
+        waiting: usize,
+        kv_bytes: u64,
+        kv_limit: u64,
+        kv_positions: usize,
+    ) {
         let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.set(whole(running as u64));
         self.waiting.set(whole(waiting as u64));

@@ -58,7 +58,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Bytes of a request's head.
 const LARGEST_HEAD: usize = 64 << 10;
 
-/// Serves until `stop` is ready, then lets running answers end, and returns. The scheduler is stopped too.
+/// Serves until `stop` is ready, then lets running answers end, and returns. The scheduler is
+/// stopped too.
 ///
 /// # Errors
 /// The listener's.
@@ -107,7 +108,8 @@ pub async fn serve(
     drop(listener);
     tracing::info!(running = handle.running(), waiting = handle.waiting(), "stopping");
     handle.stop(Instant::now() + bounds.grace);
-    // The scheduler ends what runs when the grace is over; a moment more for the last words to be sent.
+    // The scheduler ends what runs when the grace is over; a moment more for the last words to be
+    // sent.
     let patience = bounds.grace + Duration::from_secs(2);
     if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut off at the end of the grace");
@@ -151,8 +153,9 @@ fn connection(
         )
 }
 
-/// Whether the listener itself is broken. Everything else passes: peers that left (`ECONNABORTED`, `EPROTO`), no descriptors or no memory for the
-/// moment (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), a network that is down (`ENETDOWN`, `EHOSTUNREACH`, ...).
+/// Whether the listener itself is broken. Everything else passes: peers that left (`ECONNABORTED`,
+/// `EPROTO`), no descriptors or no memory for the moment (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`),
+/// a network that is down (`ENETDOWN`, `EHOSTUNREACH`, ...).
 fn is_final(error: &io::Error) -> bool {
     const NO_LISTENER: [i32; 3] = [9, 14, 22]; // EBADF, EFAULT, EINVAL: the same numbers on all Unix systems
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
@@ -172,7 +175,11 @@ impl<S> Timed<S> {
     }
 
     /// Lets a pending write fail when its time is over.
-    fn bounded<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn bounded<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.waiting = None;
             return outcome;
@@ -194,7 +201,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.bounded(context, outcome)
     }

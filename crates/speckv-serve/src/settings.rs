@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Settings that may stand in a TOML file, all of them optional. A flag or an environment variable of the same name wins over the file.
+/// Settings that may stand in a TOML file, all of them optional. A flag or an environment variable
+/// of the same name wins over the file.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FileSettings {
@@ -101,7 +102,10 @@ pub const SETTINGS: [(&str, &str); 27] = [
     ("no-lookup", "`true`: draft with the model only"),
     ("recalibrate", "`true`: measure again what passes cost, at every start"),
     ("paper-weights", "weights that the SpecKV paper released, an .npz file"),
-    ("predictor", "weights of the predictor of acceptance: a file of `speckv train`, shipped or prior"),
+    (
+        "predictor",
+        "weights of the predictor of acceptance: a file of `speckv train`, shipped or prior",
+    ),
     ("alias", "name of the model in the API"),
     ("parallel", "answers that are made together"),
     ("queue", "answers that may wait"),
@@ -157,7 +161,11 @@ fn names() -> String {
 /// The setting whose name is spelled most alike.
 fn nearest(key: &str) -> &'static str {
     let key = key.replace('_', "-");
-    SETTINGS.map(|(name, _)| name).into_iter().min_by_key(|name| distance(name, &key)).unwrap_or("port")
+    SETTINGS
+        .map(|(name, _)| name)
+        .into_iter()
+        .min_by_key(|name| distance(name, &key))
+        .unwrap_or("port")
 }
 
 /// Edits from one word to the other (Levenshtein 1966).
@@ -181,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read() {
-        let read = FileSettings::read("port = 9000\napi-keys = [\"a\", \"b\"]\nkv-memory = 512\n").expect("settings");
+        let read = FileSettings::read("port = 9000\napi-keys = [\"a\", \"b\"]\nkv-memory = 512\n")
+            .expect("settings");
         assert_eq!((read.port, read.kv_memory), (Some(9000), Some(512)));
         assert_eq!(read.api_keys.expect("keys").len(), 2);
         assert_eq!(FileSettings::read("").expect("nothing"), FileSettings::default());
@@ -200,15 +209,18 @@ mod tests {
     fn a_wrong_type_is_named_with_its_line() {
         let error = FileSettings::read("\nport = \"high\"\n").expect_err("no number");
         assert!(error.message.starts_with("line 2: invalid type"), "{error}");
-        assert!(FileSettings::read("port = 70000").is_err() && FileSettings::read("port = = 1").is_err());
+        assert!(
+            FileSettings::read("port = 70000").is_err()
+                && FileSettings::read("port = = 1").is_err()
+        );
     }
 
     #[test]
     fn the_table_has_every_setting() {
         for (name, _) in SETTINGS {
             let value = match name {
-                "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv" | "compression"
-                | "draft-compression" | "paper-weights" | "predictor" => "\"x\"",
+                "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv"
+                | "compression" | "draft-compression" | "paper-weights" | "predictor" => "\"x\"",
                 "api-keys" => "[]",
                 "no-lookup" | "recalibrate" => "true",
                 _ => "1",
@@ -219,8 +231,13 @@ mod tests {
 
     #[test]
     fn a_draft_head_is_a_number_or_a_word() {
-        let head = |text: &str| FileSettings::read(text).expect(text).draft_head.expect("a head").to_string();
-        assert_eq!((head("draft-head = 65536"), head("draft-head = \"whole\"")), ("65536".into(), "whole".into()));
+        let head = |text: &str| {
+            FileSettings::read(text).expect(text).draft_head.expect("a head").to_string()
+        };
+        assert_eq!(
+            (head("draft-head = 65536"), head("draft-head = \"whole\"")),
+            ("65536".into(), "whole".into())
+        );
         let error = FileSettings::read("draft-head = true").expect_err("neither");
         assert!(error.message.contains("a whole number or a word"), "{error}");
     }

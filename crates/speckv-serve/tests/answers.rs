@@ -1,4 +1,5 @@
-//! Answers: what OpenAI's clients expect, and the same tokens as plain decoding, however many share the engine.
+//! Answers: what OpenAI's clients expect, and the same tokens as plain decoding, however many share
+//! the engine.
 
 mod support;
 
@@ -13,7 +14,9 @@ fn chat(text: &str) -> Value {
 }
 
 fn with(mut body: Value, more: Value) -> Value {
-    let (Some(object), Value::Object(more)) = (body.as_object_mut(), more) else { panic!("objects") };
+    let (Some(object), Value::Object(more)) = (body.as_object_mut(), more) else {
+        panic!("objects")
+    };
     object.extend(more);
     body
 }
@@ -31,14 +34,27 @@ async fn a_chat_is_answered_as_openai_does() {
     assert_eq!(choice["message"]["content"], plain(&server.model, "u:hello~a:", 20).as_str());
     assert_eq!(choice["finish_reason"], "length");
     let usage = &answer["usage"];
-    assert_eq!((usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64()), (Some(10), Some(20)));
+    assert_eq!(
+        (usage["prompt_tokens"].as_u64(), usage["completion_tokens"].as_u64()),
+        (Some(10), Some(20))
+    );
     assert_eq!(usage["total_tokens"], 30);
-    let (drafted, accepted) = (usage["drafted_tokens"].as_u64().unwrap(), usage["accepted_tokens"].as_u64().unwrap());
+    let (drafted, accepted) =
+        (usage["drafted_tokens"].as_u64().unwrap(), usage["accepted_tokens"].as_u64().unwrap());
     assert!(drafted >= accepted && accepted > 0, "{usage}");
-    assert_eq!(usage["completion_tokens_details"]["rejected_prediction_tokens"], drafted - accepted);
+    assert_eq!(
+        usage["completion_tokens_details"]["rejected_prediction_tokens"],
+        drafted - accepted
+    );
     let timings = &answer["timings"];
-    assert_eq!((timings["prompt_n"].as_u64(), timings["predicted_n"].as_u64()), (Some(10), Some(20)));
-    assert_eq!((timings["draft_n"].as_u64(), timings["draft_n_accepted"].as_u64()), (Some(drafted), Some(accepted)));
+    assert_eq!(
+        (timings["prompt_n"].as_u64(), timings["predicted_n"].as_u64()),
+        (Some(10), Some(20))
+    );
+    assert_eq!(
+        (timings["draft_n"].as_u64(), timings["draft_n_accepted"].as_u64()),
+        (Some(drafted), Some(accepted))
+    );
     assert_eq!(timings["controller"], "speckv");
     assert!(reply.headers.contains_key("x-request-id"));
 }
@@ -50,7 +66,10 @@ async fn a_stream_says_the_same_as_a_whole_answer() {
     let more = json!({"stream": true, "stream_options": {"include_usage": true}, "speculation": {"details": true}});
     let events = server.ask("/v1/chat/completions", with(chat("stream me"), more)).await.events();
     assert_eq!(events[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
-    let said: String = events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+    let said: String = events
+        .iter()
+        .filter_map(|event| event["choices"][0]["delta"]["content"].as_str())
+        .collect();
     assert_eq!(said, whole["choices"][0]["message"]["content"].as_str().unwrap());
     let last = events.last().unwrap();
     assert_eq!(last["choices"], json!([]));
@@ -62,7 +81,8 @@ async fn a_stream_says_the_same_as_a_whole_answer() {
     // The details account for every token and its origin.
     let steps: Vec<&Value> =
         events.iter().map(|event| &event["speckv"]).filter(|details| details.is_object()).collect();
-    let tokens: Vec<&Value> = steps.iter().flat_map(|step| step["tokens"].as_array().unwrap()).collect();
+    let tokens: Vec<&Value> =
+        steps.iter().flat_map(|step| step["tokens"].as_array().unwrap()).collect();
     assert_eq!(tokens.iter().filter(|token| token["id"].is_u64()).count(), 20);
     let accepted = tokens.iter().filter(|token| token["origin"] == "accepted").count() as u64;
     assert_eq!(last["usage"]["accepted_tokens"], accepted);
@@ -73,8 +93,11 @@ async fn a_stream_says_the_same_as_a_whole_answer() {
 #[tokio::test]
 async fn without_being_asked_a_stream_has_openais_fields_only() {
     let server = Server::new(Setup::default());
-    let events = server.ask("/v1/chat/completions", with(chat("x"), json!({"stream": true}))).await.events();
-    assert!(events.iter().all(|event| event.get("speckv").is_none() && event.get("usage").is_none()));
+    let events =
+        server.ask("/v1/chat/completions", with(chat("x"), json!({"stream": true}))).await.events();
+    assert!(
+        events.iter().all(|event| event.get("speckv").is_none() && event.get("usage").is_none())
+    );
 }
 
 #[tokio::test]
@@ -92,8 +115,10 @@ async fn every_controller_and_off_say_the_same() {
         json!("expected-value"),
         json!("speckv"),
     ] {
-        let answer =
-            server.ask("/v1/chat/completions", with(chat("same"), json!({"speculation": speculation}))).await.ok();
+        let answer = server
+            .ask("/v1/chat/completions", with(chat("same"), json!({"speculation": speculation})))
+            .await
+            .ok();
         assert_eq!(answer["choices"][0]["message"]["content"], expected.as_str(), "{speculation}");
         drafted.push(answer["usage"]["drafted_tokens"].as_u64().unwrap());
     }
@@ -103,13 +128,18 @@ async fn every_controller_and_off_say_the_same() {
 
 #[tokio::test]
 async fn greedy_answers_under_concurrency_are_those_of_the_same_requests_alone() {
-    // Prompts of many lengths join at different moments, four run together, some are repeated, some extend others.
+    // Prompts of many lengths join at different moments, four run together, some are repeated, some
+    // extend others.
     let setup = Setup { pass: Duration::from_micros(300), ..Setup::default() };
     let server = Server::new(setup);
     let mut requests = Vec::new();
     for number in 0..24_usize {
         let prompt = format!("{}:{}", number % 7, "abc xyz ".repeat(number % 9 + number / 12));
-        requests.push((prompt, 10 + number * 3 % 40, ["speckv", "fixed:4", "off", "chain+ema"][number % 4]));
+        requests.push((
+            prompt,
+            10 + number * 3 % 40,
+            ["speckv", "fixed:4", "off", "chain+ema"][number % 4],
+        ));
     }
     let ask = |(prompt, max_tokens, controller): &(String, usize, &str)| {
         let body = json!({
@@ -127,8 +157,10 @@ async fn greedy_answers_under_concurrency_are_those_of_the_same_requests_alone()
     assert!(server.metric("n_decode_total").await > 0.0);
     let shared = server.get("/metrics").await.text;
     let count = |le: &str| {
-        let line =
-            shared.lines().find(|line| line.contains("busy_slots_per_decode_bucket") && line.contains(le)).unwrap();
+        let line = shared
+            .lines()
+            .find(|line| line.contains("busy_slots_per_decode_bucket") && line.contains(le))
+            .unwrap();
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
     assert!(count("le=\"4.0\"") > count("le=\"1.0\""), "passes were shared");
@@ -137,7 +169,8 @@ async fn greedy_answers_under_concurrency_are_those_of_the_same_requests_alone()
 #[tokio::test]
 async fn the_next_turn_reads_only_what_is_new() {
     let server = Server::new(Setup::default());
-    let first = server.ask("/v1/chat/completions", chat("first question that is rather long")).await.ok();
+    let first =
+        server.ask("/v1/chat/completions", chat("first question that is rather long")).await.ok();
     let said = first["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     let more = json!({"messages": [
         {"role": "user", "content": "first question that is rather long"},
@@ -148,30 +181,45 @@ async fn the_next_turn_reads_only_what_is_new() {
     let cached = second["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
     assert!(cached >= 39, "{cached} of {}", second["usage"]["prompt_tokens"]);
     let prompt = format!("u:first question that is rather long~a:{said}~u:second~a:");
-    assert_eq!(second["choices"][0]["message"]["content"], plain(&server.model, &prompt, 20).as_str());
+    assert_eq!(
+        second["choices"][0]["message"]["content"],
+        plain(&server.model, &prompt, 20).as_str()
+    );
     assert_eq!(second["timings"]["cache_n"], cached);
-    let anew = server
-        .ask("/v1/chat/completions", with(chat("first question that is rather long"), json!({"cache_prompt": false})));
+    let anew = server.ask(
+        "/v1/chat/completions",
+        with(chat("first question that is rather long"), json!({"cache_prompt": false})),
+    );
     assert!(anew.await.ok()["timings"]["cache_n"].as_u64().unwrap() <= 1, "asked to read it all");
 }
 
 #[tokio::test]
 async fn a_long_prompt_does_not_stall_the_others() {
-    let rules = Rules { most_running: 4, most_sequences: 4, sequence_bytes: 1, chunk: 8, chunk_alone: 64 };
-    let server =
-        Server::new(Setup { rules, context: 2048, draft: None, pass: Duration::from_millis(1), ..Setup::default() });
-    let talking = server
-        .ask("/v1/completions", json!({"prompt": "talk", "max_tokens": 60, "temperature": 0, "ignore_eos": true}));
+    let rules =
+        Rules { most_running: 4, most_sequences: 4, sequence_bytes: 1, chunk: 8, chunk_alone: 64 };
+    let server = Server::new(Setup {
+        rules,
+        context: 2048,
+        draft: None,
+        pass: Duration::from_millis(1),
+        ..Setup::default()
+    });
+    let talking = server.ask(
+        "/v1/completions",
+        json!({"prompt": "talk", "max_tokens": 60, "temperature": 0, "ignore_eos": true}),
+    );
     let long = async {
         tokio::time::sleep(Duration::from_millis(10)).await;
         server.complete(&"long ".repeat(300), 1).await
     };
     let (talking, _) = tokio::join!(talking, long);
     talking.ok();
-    // 1500 tokens in chunks of 8 beside the talker: no pass had more than 9 rows while both were there, and the talker was never left out.
+    // 1500 tokens in chunks of 8 beside the talker: no pass had more than 9 rows while both were
+    // there, and the talker was never left out.
     let text = server.get("/metrics").await.text;
     let bucket = |le: &str| {
-        let line = text.lines().find(|l| l.contains("iteration_tokens_bucket") && l.contains(le)).unwrap();
+        let line =
+            text.lines().find(|l| l.contains("iteration_tokens_bucket") && l.contains(le)).unwrap();
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
     assert!(bucket("le=\"12.0\"") >= 50, "{text}");
@@ -182,14 +230,22 @@ async fn several_answers_to_one_prompt_have_their_own_seeds_and_count_the_prompt
     let server = Server::new(Setup::default());
     let body = json!({"messages": [{"role": "user", "content": "many"}], "n": 6, "seed": 5, "max_tokens": 12, "ignore_eos": true});
     let answer = server.ask("/v1/chat/completions", body.clone()).await.ok();
-    let texts: Vec<&str> =
-        answer["choices"].as_array().unwrap().iter().map(|c| c["message"]["content"].as_str().unwrap()).collect();
+    let texts: Vec<&str> = answer["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["message"]["content"].as_str().unwrap())
+        .collect();
     assert_eq!(texts.len(), 6);
     assert!(texts.windows(2).any(|pair| pair[0] != pair[1]));
     assert_eq!(answer["usage"]["prompt_tokens"], 9);
     assert_eq!(answer["usage"]["completion_tokens"], 72);
-    let indices: Vec<u64> =
-        answer["choices"].as_array().unwrap().iter().map(|c| c["index"].as_u64().unwrap()).collect();
+    let indices: Vec<u64> = answer["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["index"].as_u64().unwrap())
+        .collect();
     assert_eq!(indices, [0, 1, 2, 3, 4, 5]);
 }
 
@@ -210,7 +266,11 @@ async fn answers_to_one_prompt_read_it_once_and_are_those_of_the_prompt_alone() 
         }
         if controller == "off" {
             let rows = server.metric("iteration_tokens_sum").await - before;
-            assert_eq!(rows, prompt.len() as f64 + 4.0 * 20.0 - 1.0, "one reads, the last token is everybody's own");
+            assert_eq!(
+                rows,
+                prompt.len() as f64 + 4.0 * 20.0 - 1.0,
+                "one reads, the last token is everybody's own"
+            );
         }
     }
     let hits = server.metric("prefix_cache_hits_total").await;
@@ -229,14 +289,18 @@ async fn a_common_beginning_is_copied_and_the_long_conversation_stays() {
     let long = server.ask("/v1/chat/completions", turns(&question, 10)).await.ok();
     let said = long["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     let stranger = server.ask("/v1/chat/completions", turns("hi", 5)).await.ok();
-    assert!(stranger["timings"]["cache_n"].as_u64().unwrap() >= system.len() as u64, "{}", stranger["timings"]);
+    assert!(
+        stranger["timings"]["cache_n"].as_u64().unwrap() >= system.len() as u64,
+        "{}",
+        stranger["timings"]
+    );
     let text = plain(&server.model, &format!("s:{system}~u:hi~a:"), 5);
     assert_eq!(stranger["choices"][0]["message"]["content"], text.as_str());
     let mut next = turns(&question, 5);
-    next["messages"]
-        .as_array_mut()
-        .unwrap()
-        .extend([json!({"role": "assistant", "content": said}), json!({"role": "user", "content": "more"})]);
+    next["messages"].as_array_mut().unwrap().extend([
+        json!({"role": "assistant", "content": said}),
+        json!({"role": "user", "content": "more"}),
+    ]);
     let next = server.ask("/v1/chat/completions", next).await.ok();
     assert!(
         next["timings"]["cache_n"].as_u64().unwrap() as usize >= system.len() + question.len(),
@@ -267,12 +331,20 @@ async fn a_stop_string_ends_the_answer_and_is_not_part_of_it() {
         let reply = server.ask("/v1/completions", body).await;
         let (text, reason) = if stream {
             let events = reply.events();
-            let text: String = events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
+            let text: String =
+                events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
             (text, events.last().unwrap()["choices"][0]["finish_reason"].clone())
         } else {
             let answer = reply.ok();
-            assert_eq!(answer["usage"]["completion_tokens"], at + 3, "tokens after the stop string are not counted");
-            (answer["choices"][0]["text"].as_str().unwrap().to_owned(), answer["choices"][0]["finish_reason"].clone())
+            assert_eq!(
+                answer["usage"]["completion_tokens"],
+                at + 3,
+                "tokens after the stop string are not counted"
+            );
+            (
+                answer["choices"][0]["text"].as_str().unwrap().to_owned(),
+                answer["choices"][0]["finish_reason"].clone(),
+            )
         };
         assert_eq!((text.as_str(), reason), (&expected[..at], json!("stop")));
     }
@@ -305,13 +377,15 @@ async fn likelihoods_are_told_in_both_forms() {
         assert_eq!(top[0]["token"], entry["token"], "greedy takes the likeliest");
         assert!(entry["logprob"].as_f64().unwrap() <= 0.0);
     }
-    let streamed = server.ask("/v1/chat/completions", with(body, json!({"stream": true}))).await.events();
-    let entries: usize =
-        streamed.iter().filter_map(|e| Some(e["choices"][0]["logprobs"]["content"].as_array()?.len())).sum();
+    let streamed =
+        server.ask("/v1/chat/completions", with(body, json!({"stream": true}))).await.events();
+    let entries: usize = streamed
+        .iter()
+        .filter_map(|e| Some(e["choices"][0]["logprobs"]["content"].as_array()?.len()))
+        .sum();
     assert_eq!(entries, 20);
 
-    let body =
-        json!({"prompt": [[97, 98], [99, 100]], "max_tokens": 5, "temperature": 0, "logprobs": 2, "ignore_eos": true});
+    let body = json!({"prompt": [[97, 98], [99, 100]], "max_tokens": 5, "temperature": 0, "logprobs": 2, "ignore_eos": true});
     let answer = server.ask("/v1/completions", body).await.ok();
     assert_eq!(answer["choices"].as_array().unwrap().len(), 2);
     let logprobs = &answer["choices"][1]["logprobs"];
@@ -325,7 +399,8 @@ async fn likelihoods_are_told_in_both_forms() {
 async fn offsets_do_not_lag_behind_text_that_is_held_back() {
     let server = Server::new(Setup::default());
     let expected = plain(&server.model, "held", 12);
-    // Never found, and all but its last character is what is said: everything is held back until the end.
+    // Never found, and all but its last character is what is said: everything is held back until
+    // the end.
     let stop = format!("{expected}\u{1}");
     for (stream, controller) in [(false, "off"), (true, "off"), (true, "fixed:4")] {
         let body = json!({
@@ -340,7 +415,11 @@ async fn offsets_do_not_lag_behind_text_that_is_held_back() {
             .flatten()
             .cloned()
             .collect();
-        assert_eq!(json!(offsets), json!((0..12).collect::<Vec<usize>>()), "stream {stream}, {controller}");
+        assert_eq!(
+            json!(offsets),
+            json!((0..12).collect::<Vec<usize>>()),
+            "stream {stream}, {controller}"
+        );
     }
 }
 
@@ -349,9 +428,13 @@ async fn echo_puts_the_prompt_first() {
     let server = Server::new(Setup::default());
     let expected = format!("say{}", plain(&server.model, "say", 6));
     let body = json!({"prompt": "say", "max_tokens": 6, "temperature": 0, "echo": true, "ignore_eos": true});
-    assert_eq!(server.ask("/v1/completions", body.clone()).await.ok()["choices"][0]["text"], expected.as_str());
+    assert_eq!(
+        server.ask("/v1/completions", body.clone()).await.ok()["choices"][0]["text"],
+        expected.as_str()
+    );
     let events = server.ask("/v1/completions", with(body, json!({"stream": true}))).await.events();
-    let text: String = events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
+    let text: String =
+        events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
     assert_eq!(text, expected);
 }
 
@@ -359,18 +442,28 @@ async fn echo_puts_the_prompt_first() {
 async fn models_tokens_health_and_documents() {
     let server = Server::new(Setup::default());
     let models = server.get("/v1/models").await.ok();
-    assert_eq!((models["object"].as_str(), models["data"][0]["id"].as_str()), (Some("list"), Some("sim")));
+    assert_eq!(
+        (models["object"].as_str(), models["data"][0]["id"].as_str()),
+        (Some("list"), Some("sim"))
+    );
     assert_eq!(server.get("/v1/models/sim").await.ok()["max_model_len"], 512);
     assert_eq!(server.get("/v1/models/org/other").await.error(404)["code"], "model_not_found");
     let tokens = server.ask("/tokenize", json!({"content": "abc", "with_pieces": true})).await.ok();
-    assert_eq!((&tokens["tokens"], &tokens["pieces"]), (&json!([97, 98, 99]), &json!(["a", "b", "c"])));
+    assert_eq!(
+        (&tokens["tokens"], &tokens["pieces"]),
+        (&json!([97, 98, 99]), &json!(["a", "b", "c"]))
+    );
     assert_eq!(server.ask("/tokenize", json!({"prompt": "abc"})).await.ok()["count"], 3);
     assert_eq!(server.ask("/detokenize", json!({"tokens": [97, 98]})).await.ok()["content"], "ab");
-    assert_eq!(server.ask("/detokenize", json!({"tokens": [97, 500]})).await.error(400)["param"], "tokens");
+    assert_eq!(
+        server.ask("/detokenize", json!({"tokens": [97, 500]})).await.error(400)["param"],
+        "tokens"
+    );
     assert_eq!(server.get("/health").await.ok()["status"], "ok");
     let page = server.get("/").await;
     assert!(
-        page.text.contains("<html") && page.headers["content-security-policy"].to_str().unwrap().contains("'none'")
+        page.text.contains("<html")
+            && page.headers["content-security-policy"].to_str().unwrap().contains("'none'")
     );
     assert!(server.get("/openapi.json").await.ok()["openapi"].as_str().unwrap().starts_with('3'));
 }

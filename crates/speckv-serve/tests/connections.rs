@@ -40,7 +40,8 @@ fn post(body: &str, more: &str) -> String {
     )
 }
 
-const ASK: &str = r#"{"prompt": "over the wire", "max_tokens": 12, "temperature": 0, "ignore_eos": true}"#;
+const ASK: &str =
+    r#"{"prompt": "over the wire", "max_tokens": 12, "temperature": 0, "ignore_eos": true}"#;
 
 async fn ask(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
@@ -68,10 +69,19 @@ async fn a_request_over_the_wire_is_answered_and_a_connection_serves_several() {
 #[tokio::test]
 async fn half_open_connections_are_closed_and_make_room() {
     let server = Server::new(Setup::default());
-    let bounds = Connections { most: 4, header_timeout: Duration::from_millis(150), ..Connections::default() };
+    let bounds = Connections {
+        most: 4,
+        header_timeout: Duration::from_millis(150),
+        ..Connections::default()
+    };
     let listening = listen(&server, bounds).await;
     let mut silent = Vec::new();
-    for part in ["", "POST /v1/comp", "GET / HTTP/1.1\r\nhost: x\r\n", "POST /v1/completions HTTP/1.1\r\nx: y\r\n"] {
+    for part in [
+        "",
+        "POST /v1/comp",
+        "GET / HTTP/1.1\r\nhost: x\r\n",
+        "POST /v1/completions HTTP/1.1\r\nx: y\r\n",
+    ] {
         let mut stream = TcpStream::connect(listening.address).await.expect("a connection");
         stream.write_all(part.as_bytes()).await.expect("sent");
         silent.push(stream);
@@ -87,10 +97,17 @@ async fn half_open_connections_are_closed_and_make_room() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_cancels_its_answer() {
-    let server = Server::new(Setup { pass: Duration::from_millis(3), context: 4000, draft: None, ..Setup::default() });
+    let server = Server::new(Setup {
+        pass: Duration::from_millis(3),
+        context: 4000,
+        draft: None,
+        ..Setup::default()
+    });
     let listening = listen(&server, Connections::default()).await;
     for stream_it in [false, true] {
-        let body = format!(r#"{{"prompt": "go on", "max_tokens": 3000, "ignore_eos": true, "stream": {stream_it}}}"#);
+        let body = format!(
+            r#"{{"prompt": "go on", "max_tokens": 3000, "ignore_eos": true, "stream": {stream_it}}}"#
+        );
         let mut stream = TcpStream::connect(listening.address).await.expect("a connection");
         stream.write_all(post(&body, "").as_bytes()).await.expect("sent");
         while server.handle.running() == 0 {
@@ -107,8 +124,10 @@ async fn a_client_that_hangs_up_cancels_its_answer() {
 
 #[tokio::test]
 async fn a_reader_that_stands_still_holds_up_nobody_and_is_given_up() {
-    let server = Server::new(Setup { context: 60_000, draft: None, controller: "off", ..Setup::default() });
-    let bounds = Connections { write_timeout: Duration::from_millis(300), ..Connections::default() };
+    let server =
+        Server::new(Setup { context: 60_000, draft: None, controller: "off", ..Setup::default() });
+    let bounds =
+        Connections { write_timeout: Duration::from_millis(300), ..Connections::default() };
     let listening = listen(&server, bounds).await;
     // Details for several answers fill every buffer on the way.
     let body = r#"{"prompt": "much", "max_tokens": 20000, "n": 3, "ignore_eos": true, "stream": true, "logprobs": 5, "speculation": {"details": true}}"#;
@@ -130,7 +149,8 @@ async fn a_reader_that_stands_still_holds_up_nobody_and_is_given_up() {
 
 #[tokio::test]
 async fn a_stop_ends_the_listening_lets_answers_end_and_closes_idle_connections() {
-    let server = Server::new(Setup { pass: Duration::from_millis(3), draft: None, ..Setup::default() });
+    let server =
+        Server::new(Setup { pass: Duration::from_millis(3), draft: None, ..Setup::default() });
     let mut listening = listen(&server, Connections::default()).await;
     let _idle = TcpStream::connect(listening.address).await.expect("a connection");
     let answer = tokio::spawn(ask(listening.address));

@@ -19,7 +19,8 @@ fn anything() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(|x| serde_json::Number::from_f64(x).map_or(Value::Null, Value::Number)),
+        any::<f64>()
+            .prop_map(|x| serde_json::Number::from_f64(x).map_or(Value::Null, Value::Number)),
         ".{0,12}".prop_map(Value::from),
         prop_oneof![
             Just("user"),
@@ -130,16 +131,19 @@ proptest! {
 
 #[test]
 fn whatever_is_posted_the_answer_is_json_and_no_500() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let server = Server::new(Setup { context: 64, ..Setup::default() });
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let values = nearly_a_request();
     let mut answered = 0;
     for case in 0..300_usize {
         let value = values.new_tree(&mut runner).expect("a value").current();
-        let path = ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"][case % 4];
+        let path =
+            ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"][case % 4];
         let request = Request::post(path).header("content-type", "application/json");
-        let reply = runtime.block_on(server.send(request.body(Body::from(value.to_string())).expect("a request")));
+        let reply = runtime
+            .block_on(server.send(request.body(Body::from(value.to_string())).expect("a request")));
         if reply.status == 200 {
             answered += 1;
         } else {
@@ -147,5 +151,8 @@ fn whatever_is_posted_the_answer_is_json_and_no_500() {
             reply.error(reply.status.as_u16());
         }
     }
-    assert!(answered > 30, "{answered} were answered: the test should reach further than the first check");
+    assert!(
+        answered > 30,
+        "{answered} were answered: the test should reach further than the first check"
+    );
 }

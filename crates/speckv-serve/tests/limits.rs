@@ -1,4 +1,5 @@
-//! Bounds, refusals, cancellation, panics: what goes wrong stays with whoever caused it, and is said in OpenAI's form.
+//! Bounds, refusals, cancellation, panics: what goes wrong stays with whoever caused it, and is
+//! said in OpenAI's form.
 
 mod support;
 
@@ -13,7 +14,13 @@ use speckv_serve::{http::Limits, scheduler::Rules};
 use support::{Server, Setup, plain};
 
 fn slow(most_running: usize, queue: usize) -> Setup {
-    let rules = Rules { most_running, most_sequences: most_running, sequence_bytes: 1, chunk: 8, chunk_alone: 64 };
+    let rules = Rules {
+        most_running,
+        most_sequences: most_running,
+        sequence_bytes: 1,
+        chunk: 8,
+        chunk_alone: 64,
+    };
     Setup { rules, queue, pass: Duration::from_millis(3), draft: None, ..Setup::default() }
 }
 
@@ -47,7 +54,10 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
         (chat(json!({"messages": "hello"})), "messages"),
         (chat(json!({"messages": [{"content": "x"}]})), "messages[0]"),
         (chat(json!({"messages": [{"role": "user", "content": 5}]})), "messages[0].content"),
-        (chat(json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})), "messages[0].content[0]"),
+        (
+            chat(json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})),
+            "messages[0].content[0]",
+        ),
         (chat(json!({"messages": [{"role": "nobody", "content": "x"}]})), "messages"),
         (chat(json!({"temperature": "hot"})), "temperature"),
         (chat(json!({"temperature": -1})), "temperature"),
@@ -89,14 +99,19 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
         assert_eq!(error["type"], "invalid_request_error", "{body}");
         // A field that is missing has no path of its own; the message names it.
         let named = error["param"].as_str() == Some(param)
-            || error["message"].as_str().is_some_and(|message| message.contains(&format!("`{param}`")));
+            || error["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(&format!("`{param}`")));
         assert!(named || error["param"] == "messages[0]", "{param}: {error}");
     }
     assert_eq!(
         server.ask("/v1/completions", long(&"a".repeat(600), 1)).await.error(400)["code"],
         "context_length_exceeded"
     );
-    assert_eq!(server.ask("/v1/completions", long("ä", 1)).await.error(400)["type"], "invalid_request_error");
+    assert_eq!(
+        server.ask("/v1/completions", long("ä", 1)).await.error(400)["type"],
+        "invalid_request_error"
+    );
     assert_eq!(
         server.ask("/v1/completions", json!({"prompt": "x", "model": "gpt-9"})).await.error(404)["param"],
         "model"
@@ -105,9 +120,15 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
 
 #[tokio::test]
 async fn bytes_that_are_no_request_are_told_so() {
-    let server = Server::new(Setup { limits: Limits { max_body: 1000, ..Limits::default() }, ..Setup::default() });
+    let server = Server::new(Setup {
+        limits: Limits { max_body: 1000, ..Limits::default() },
+        ..Setup::default()
+    });
     let post = |kind: &str, bytes: Vec<u8>| {
-        Request::post("/v1/chat/completions").header("content-type", kind).body(Body::from(bytes)).expect("a request")
+        Request::post("/v1/chat/completions")
+            .header("content-type", kind)
+            .body(Body::from(bytes))
+            .expect("a request")
     };
     let deep = "[".repeat(500).into_bytes();
     for bytes in [
@@ -124,7 +145,10 @@ async fn bytes_that_are_no_request_are_told_so() {
         server.send(post("application/json", bytes.to_vec())).await.error(400);
     }
     server.send(post("application/json", vec![b' '; 1001])).await.error(413);
-    assert_eq!(server.send(post("text/plain", b"{}".to_vec())).await.error(415)["code"], "unsupported_media_type");
+    assert_eq!(
+        server.send(post("text/plain", b"{}".to_vec())).await.error(415)["code"],
+        "unsupported_media_type"
+    );
     server.get("/nothing").await.error(404);
     assert_eq!(server.get("/v1/models/%ff").await.error(400)["param"], "model");
     let wrong = server.get("/v1/chat/completions").await;
@@ -135,10 +159,12 @@ async fn bytes_that_are_no_request_are_told_so() {
 
 #[tokio::test]
 async fn a_body_without_end_is_cut_at_the_limit_and_a_slow_one_in_time() {
-    let limits = Limits { max_body: 5000, body_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits =
+        Limits { max_body: 5000, body_timeout: Duration::from_millis(50), ..Limits::default() };
     let server = Server::new(Setup { limits, ..Setup::default() });
-    let endless =
-        futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 100])));
+    let endless = futures_util::stream::repeat_with(|| {
+        Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 100]))
+    });
     let request = Request::post("/tokenize").header("content-type", "application/json");
     server.send(request.body(Body::from_stream(endless)).unwrap()).await.error(413);
     let silent = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
@@ -148,7 +174,11 @@ async fn a_body_without_end_is_cut_at_the_limit_and_a_slow_one_in_time() {
 
 #[tokio::test]
 async fn keys_are_asked_for_and_open_routes_are_open() {
-    let limits = Limits { api_keys: vec!["first".into(), "second".into()], localhost_only: false, ..Limits::default() };
+    let limits = Limits {
+        api_keys: vec!["first".into(), "second".into()],
+        localhost_only: false,
+        ..Limits::default()
+    };
     let server = Server::new(Setup { limits, ..Setup::default() });
     let with = |key: Option<&str>| {
         let request = Request::get("/v1/models");
@@ -175,7 +205,9 @@ async fn keys_are_asked_for_and_open_routes_are_open() {
 #[tokio::test]
 async fn on_loopback_other_hosts_are_refused() {
     let server = Server::new(Setup::default());
-    let host = |host: &str| server.send(Request::get("/v1/models").header("host", host).body(Body::empty()).unwrap());
+    let host = |host: &str| {
+        server.send(Request::get("/v1/models").header("host", host).body(Body::empty()).unwrap())
+    };
     host("localhost:8080").await.ok();
     assert_eq!(host("evil.example").await.error(403)["code"], "host_not_allowed");
 }
@@ -183,13 +215,18 @@ async fn on_loopback_other_hosts_are_refused() {
 #[tokio::test]
 async fn beyond_the_queue_is_429_and_what_was_taken_is_answered() {
     let server = Server::new(slow(1, 2));
-    let replies =
-        futures_util::future::join_all((0..12).map(|n| server.ask("/v1/completions", long(&format!("p{n}"), 8)))).await;
+    let replies = futures_util::future::join_all(
+        (0..12).map(|n| server.ask("/v1/completions", long(&format!("p{n}"), 8))),
+    )
+    .await;
     let mut answered = 0;
     for (number, reply) in replies.iter().enumerate() {
         if reply.status == 200 {
             answered += 1;
-            assert_eq!(reply.json()["choices"][0]["text"], plain(&server.model, &format!("p{number}"), 8).as_str());
+            assert_eq!(
+                reply.json()["choices"][0]["text"],
+                plain(&server.model, &format!("p{number}"), 8).as_str()
+            );
         } else {
             assert_eq!(reply.error(429)["code"], "queue_full");
             assert_eq!(reply.headers["retry-after"], "1");
@@ -205,7 +242,10 @@ async fn more_answers_than_the_queue_ever_holds_are_the_requests_fault() {
     for (path, body) in [
         ("/v1/completions", json!({"prompt": "x", "n": 3, "max_tokens": 1})),
         ("/v1/completions", json!({"prompt": ["x", "y", "z"], "max_tokens": 1})),
-        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 1})),
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": "x"}], "n": 3, "max_tokens": 1}),
+        ),
     ] {
         let error = server.ask(path, body).await.error(400);
         assert_eq!((&error["param"], &error["code"]), (&json!("n"), &json!("invalid_value")));
@@ -224,10 +264,15 @@ async fn a_client_that_goes_away_frees_its_place() {
         assert!(tokio::time::timeout(Duration::from_millis(60), both).await.is_err());
         assert_eq!((server.handle.running(), server.handle.waiting()), (1, 1));
     }
-    until("the end of the abandoned", || server.handle.running() == 0 && server.handle.waiting() == 0).await;
+    until("the end of the abandoned", || {
+        server.handle.running() == 0 && server.handle.waiting() == 0
+    })
+    .await;
     assert!(server.model.passes.load(Ordering::Relaxed) < 200, "they did not run to their end");
     assert_eq!(server.complete("after", 5).await, plain(&server.model, "after", 5));
-    assert!(server.get("/metrics").await.text.contains("request_failed_total{reason=\"abandoned\"} 2"));
+    assert!(
+        server.get("/metrics").await.text.contains("request_failed_total{reason=\"abandoned\"} 2")
+    );
 }
 
 #[tokio::test]
@@ -237,12 +282,20 @@ async fn what_takes_too_long_is_told_so_in_whole_and_in_streams() {
     let whole = server.ask("/v1/completions", long("late", 500));
     let waiting = server.ask("/v1/completions", long("later", 500));
     let (whole, waiting) = tokio::join!(whole, waiting);
-    assert_eq!((&whole.error(504)["code"], &waiting.error(504)["code"]), (&json!("timeout"), &json!("timeout")));
+    assert_eq!(
+        (&whole.error(504)["code"], &waiting.error(504)["code"]),
+        (&json!("timeout"), &json!("timeout"))
+    );
     let mut body = long("late stream", 500);
     body["stream"] = json!(true);
     let reply = server.ask("/v1/completions", body).await;
     assert_eq!(reply.status, 200);
-    let last = reply.text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().expect("data");
+    let last = reply
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .next_back()
+        .expect("data");
     let last: Value = serde_json::from_str(last).expect("JSON");
     assert_eq!(last["error"]["code"], "timeout");
     assert!(reply.text.matches("\"text\":\"").count() > 3, "what was said before came");
@@ -284,7 +337,11 @@ async fn a_pass_that_panics_once_costs_nobody_anything_when_it_is_shared() {
     for (number, text) in answers {
         assert_eq!(text, plain(&server.model, &format!("shared {number}"), 50));
     }
-    assert_eq!(server.metric("panics_total").await, 1.0, "what a retry made good is counted all the same");
+    assert_eq!(
+        server.metric("panics_total").await,
+        1.0,
+        "what a retry made good is counted all the same"
+    );
 }
 
 #[tokio::test]
@@ -300,7 +357,10 @@ async fn a_panic_while_an_answer_begins_stays_with_its_request() {
         (decoder, server.ask("/v1/completions", long("no cache", 5)).await.error(500))
     };
     let (beside, (decoder, cache)) = tokio::join!(beside, broken);
-    assert_eq!((&decoder["code"], &cache["code"]), (&json!("internal_error"), &json!("internal_error")));
+    assert_eq!(
+        (&decoder["code"], &cache["code"]),
+        (&json!("internal_error"), &json!("internal_error"))
+    );
     assert_eq!(beside, plain(&server.model, "beside", 40));
     assert_eq!(server.complete("after", 5).await, plain(&server.model, "after", 5));
     assert_eq!(server.metric("panics_total").await, 2.0);
@@ -350,9 +410,16 @@ async fn a_stop_cuts_off_what_is_not_done_at_its_deadline() {
 
 #[tokio::test]
 async fn memory_for_keys_and_values_is_accounted_and_bounded() {
-    let rules = Rules { most_running: 2, most_sequences: 3, sequence_bytes: 1_000, chunk: 8, chunk_alone: 64 };
+    let rules = Rules {
+        most_running: 2,
+        most_sequences: 3,
+        sequence_bytes: 1_000,
+        chunk: 8,
+        chunk_alone: 64,
+    };
     let server = Server::new(Setup { rules, ..Setup::default() });
-    let asks = (0..10).map(|n| server.ask("/v1/completions", long(&format!("{n} different beginning"), 12)));
+    let asks = (0..10)
+        .map(|n| server.ask("/v1/completions", long(&format!("{n} different beginning"), 12)));
     for (number, reply) in futures_util::future::join_all(asks).await.iter().enumerate() {
         let expected = plain(&server.model, &format!("{number} different beginning"), 12);
         assert_eq!(reply.ok()["choices"][0]["text"], expected.as_str());

@@ -1,4 +1,5 @@
-//! Load, in simulated time: the more answers share the engine, the less each drafts, and their tokens stay the same.
+//! Load, in simulated time: the more answers share the engine, the less each drafts, and their
+//! tokens stay the same.
 
 mod support;
 
@@ -10,10 +11,22 @@ use support::{Server, Setup, plain};
 
 /// Drafted tokens per step of `crowd` answers that are made together.
 async fn gamma(crowd: usize) -> f64 {
-    let rules = Rules { most_running: crowd, most_sequences: crowd, sequence_bytes: 1, chunk: 32, chunk_alone: 256 };
+    let rules = Rules {
+        most_running: crowd,
+        most_sequences: crowd,
+        sequence_bytes: 1,
+        chunk: 32,
+        chunk_alone: 256,
+    };
     // A moment of real time per pass, so that all are there before the first is done.
     let pass = Duration::from_millis(1);
-    let server = Server::new(Setup { rules, pass, simulated_row: Some(6.0), draft: Some(0.85), ..Setup::default() });
+    let server = Server::new(Setup {
+        rules,
+        pass,
+        simulated_row: Some(6.0),
+        draft: Some(0.85),
+        ..Setup::default()
+    });
     let asks = (0..crowd).map(|number| {
         let body = json!({
             "prompt": format!("{number} in a crowd"), "max_tokens": 120, "temperature": 0, "ignore_eos": true,

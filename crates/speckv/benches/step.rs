@@ -1,4 +1,5 @@
-//! What a step spends outside the models: signals, sampling, decisions. Run alone: `cargo bench -p speckv`.
+//! What a step spends outside the models: signals, sampling, decisions. Run alone: `cargo bench -p
+//! speckv`.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -21,7 +22,9 @@ fn main() {
 
 /// Logits of which few stand out, as a language model's do.
 fn logits() -> Vec<f32> {
-    let noise = |i: usize| ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+    let noise = |i: usize| {
+        ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
     (0..VOCAB).map(|i| 20.0 * noise(i).powi(3)).collect()
 }
 
@@ -56,13 +59,24 @@ fn distribution(bencher: Bencher, filter: &str) {
 
 /// The default controller with the weights that the default pair gets.
 fn shipped() -> Speckv {
-    let shape = |layers, hidden| ModelShape { architecture: "qwen2".into(), layers, hidden, vocab_size: VOCAB };
-    let weights = Predictor::shipped(&shape(28, 1536), Some(&shape(24, 896))).expect("the default pair has weights");
+    let shape = |layers, hidden| ModelShape {
+        architecture: "qwen2".into(),
+        layers,
+        hidden,
+        vocab_size: VOCAB,
+    };
+    let weights = Predictor::shipped(&shape(28, 1536), Some(&shape(24, 896)))
+        .expect("the default pair has weights");
     controller(weights)
 }
 
 fn controller(weights: Arc<Predictor>) -> Speckv {
-    Speckv::new(CostModel::uncalibrated(), weights, SessionFacts::default(), SpeckvOptions::default())
+    Speckv::new(
+        CostModel::uncalibrated(),
+        weights,
+        SessionFacts::default(),
+        SpeckvOptions::default(),
+    )
 }
 
 /// A step under way: plans, and judges each of up to 16 positions.
@@ -108,8 +122,10 @@ impl Walk {
         record.outcome = Outcome { verified, accepted, last, produced: accepted + 1, ended: false };
         // Times near what the cost model expects, so that it has something to learn.
         let millis = |count: usize, each: u64| Duration::from_micros(count as u64 * each);
-        let (draft, verify) = (millis(record.drafted.len(), 17_000), millis(1, 50_000) + millis(verified, 6_300));
-        record.times = Times { draft, verify, total: draft + verify + millis(1, 100), ..Times::default() };
+        let (draft, verify) =
+            (millis(record.drafted.len(), 17_000), millis(1, 50_000) + millis(verified, 6_300));
+        record.times =
+            Times { draft, verify, total: draft + verify + millis(1, 100), ..Times::default() };
     }
 }
 
@@ -120,7 +136,8 @@ fn speckv_decision(bencher: Bencher) {
     bencher.bench_local(|| walk.decide(&mut controller));
 }
 
-/// A controller after its first step with three drafted tokens. Each step is observed: a draft that has proved nothing stays short.
+/// A controller after its first step with three drafted tokens. Each step is observed: a draft that
+/// has proved nothing stays short.
 fn three_drafted() -> (Speckv, Walk) {
     let (mut controller, mut walk) = (shipped(), Walk::default());
     while walk.record.drafted.len() < 3 {
@@ -144,10 +161,12 @@ fn cost_observe(bencher: Bencher) {
     bencher.bench_local(|| cost.observe(black_box(&walk.record)));
 }
 
-/// One whole step of the controller, by the weights of a pair that was trained for and by the prior.
+/// One whole step of the controller, by the weights of a pair that was trained for and by the
+/// prior.
 #[divan::bench(args = ["shipped", "prior"])]
 fn speckv_step(bencher: Bencher, weights: &str) {
-    let mut controller = if weights == "shipped" { shipped() } else { controller(Arc::new(Predictor::prior())) };
+    let mut controller =
+        if weights == "shipped" { shipped() } else { controller(Arc::new(Predictor::prior())) };
     let mut walk = Walk { signals: Vec::with_capacity(32), ..Walk::default() };
     bencher.bench_local(|| {
         walk.decide(&mut controller);

@@ -1,18 +1,26 @@
 //! e^x without a library call, in a form that compilers turn into vector instructions.
 
-/// Below this, e^x counts as zero: 1e-38 of the largest probability, and the smallest argument whose result is a normal `f32`.
+/// Below this, e^x counts as zero: 1e-38 of the largest probability, and the smallest argument
+/// whose result is a normal `f32`.
 pub(crate) const SMALLEST: f32 = -87.0;
-/// Adding 1.5 * 2^23 to an `f32` of moderate size rounds it to the nearest integer, and leaves that integer in the low bits.
+/// Adding 1.5 * 2^23 to an `f32` of moderate size rounds it to the nearest integer, and leaves that
+/// integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
-/// 2^f on [-1/2, 1/2] as 1 + f P(f): least maximal relative error (9.2e-8), found by Lawson's iteration; exactly 1 at 0.
-#[expect(clippy::approx_constant, reason = "near ln 2, and not ln 2: the best polynomial is not Taylor's")]
-const POWER_OF_TWO: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
+/// 2^f on [-1/2, 1/2] as 1 + f P(f): least maximal relative error (9.2e-8), found by Lawson's
+/// iteration; exactly 1 at 0.
+#[expect(
+    clippy::approx_constant,
+    reason = "near ln 2, and not ln 2: the best polynomial is not Taylor's"
+)]
+const POWER_OF_TWO: [f32; 5] =
+    [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 
 /// e^x for x from [`SMALLEST`] to 0.
 ///
-/// x log2 e = n + f with n an integer and |f| <= 1/2; then 2^f from a polynomial, with n added to its exponent. Relative error
-/// 2e-7 + 1e-7 |x|: the product x log2 e is rounded once, which is harmless because a large |x| means a small result. No branches
-/// and no fused operations: every machine computes the same bits.
+/// x log2 e = n + f with n an integer and |f| <= 1/2; then 2^f from a polynomial, with n added to
+/// its exponent. Relative error 2e-7 + 1e-7 |x|: the product x log2 e is rounded once, which is
+/// harmless because a large |x| means a small result. No branches and no fused operations: every
+/// machine computes the same bits.
 #[inline(always)]
 pub(crate) fn exp_from_smallest(x: f32) -> f32 {
     let power = x * std::f32::consts::LOG2_E;
@@ -23,7 +31,8 @@ pub(crate) fn exp_from_smallest(x: f32) -> f32 {
     f32::from_bits(series.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// e^x for x <= 0, with 0 below [`SMALLEST`]. A NaN counts as minus infinity; callers look for NaN themselves.
+/// e^x for x <= 0, with 0 below [`SMALLEST`]. A NaN counts as minus infinity; callers look for NaN
+/// themselves.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let inside = if x > SMALLEST { x } else { SMALLEST };

@@ -1,12 +1,14 @@
 //! SpecKV: lossless speculative decoding that finds its own speculation length.
 //!
-//! A small *draft* proposes tokens, a large *target* verifies them in one pass; how many to propose (gamma) decides whether that
-//! is a gain or a loss. This crate is the algorithm: no tensors, no files, no async, no printing. Its module list is one step:
+//! A small *draft* proposes tokens, a large *target* verifies them in one pass; how many to propose
+//! (gamma) decides whether that is a gain or a loss. This crate is the algorithm: no tensors, no
+//! files, no async, no printing. Its module list is one step:
 //!
-//! decide ([`controller`]) -> draft ([`draft`], reading [`signals`]) -> verify and accept ([`verify`]) -> commit ([`engine`]) ->
-//! observe ([`record`]).
+//! decide ([`controller`]) -> draft ([`draft`], reading [`signals`]) -> verify and accept
+//! ([`verify`]) -> commit ([`engine`]) -> observe ([`record`]).
 //!
-//! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without weights behind the same door.
+//! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without
+//! weights behind the same door.
 
 mod exponential;
 mod recycle;

@@ -1,6 +1,7 @@
 //! The buffer that logits are written to.
 
-/// Logits of some positions, `[rows, vocab]`, row-major. Kept by the caller and reused, so that a step allocates nothing.
+/// Logits of some positions, `[rows, vocab]`, row-major. Kept by the caller and reused, so that a
+/// step allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
     values: Vec<f32>, // [rows, vocab]
@@ -15,7 +16,8 @@ impl Logits {
         Self::default()
     }
 
-    /// Gives the buffer a new shape and returns its values for writing. Old values may remain in them: the writer overwrites all.
+    /// Gives the buffer a new shape and returns its values for writing. Old values may remain in
+    /// them: the writer overwrites all.
     pub fn reshape(&mut self, rows: usize, vocab_size: usize) -> &mut [f32] {
         self.rows = rows;
         self.vocab_size = vocab_size;

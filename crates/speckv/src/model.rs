@@ -2,11 +2,13 @@
 
 use crate::{logits::Logits, token::Token};
 
-/// A language model: weights, read-only and shared. What belongs to one sequence is in its [`Cache`].
+/// A language model: weights, read-only and shared. What belongs to one sequence is in its
+/// [`Cache`].
 ///
-/// Verification is [`forward`](LanguageModel::forward) on several tokens; rejection is [`Cache::truncate`]. Implementations must give
-/// a position the same logits, bit for bit, however the tokens before it were split over calls and whatever else shared the
-/// pass: greedy losslessness rests on it, and [`crate::conformance`] tests it.
+/// Verification is [`forward`](LanguageModel::forward) on several tokens; rejection is
+/// [`Cache::truncate`]. Implementations must give a position the same logits, bit for bit, however
+/// the tokens before it were split over calls and whatever else shared the pass: greedy
+/// losslessness rests on it, and [`crate::conformance`] tests it.
 pub trait LanguageModel: Send + Sync {
     /// State of one sequence.
     type Cache: Cache;
@@ -23,13 +25,18 @@ pub trait LanguageModel: Send + Sync {
     /// [`ModelError::OutOfMemory`] if the state does not fit.
     fn new_cache(&self) -> Result<Self::Cache, ModelError>;
 
-    /// One pass over the weights: appends each feed's tokens to its cache and writes the logits of each feed's last
-    /// `rows` positions, in the order of the feeds, into `logits` (`[sum of rows, vocab]`).
+    /// One pass over the weights: appends each feed's tokens to its cache and writes the logits of
+    /// each feed's last `rows` positions, in the order of the feeds, into `logits` (`[sum of rows,
+    /// vocab]`).
     ///
     /// # Errors
-    /// A feed without tokens, with more rows than tokens, with a token outside the vocabulary, or past the context. On an error no
-    /// cache has changed its length.
-    fn forward(&self, feeds: &mut [Feed<'_, Self::Cache>], logits: &mut Logits) -> Result<(), ModelError>;
+    /// A feed without tokens, with more rows than tokens, with a token outside the vocabulary, or
+    /// past the context. On an error no cache has changed its length.
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, Self::Cache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError>;
 }
 
 /// State of one sequence inside a model: what it has read so far. It owns its memory.
@@ -45,18 +52,22 @@ pub trait Cache: Send + 'static {
     /// Forgets every position from `len` on; does nothing if there are fewer.
     fn truncate(&mut self, len: usize);
 
-    /// Becomes a copy of the first `len` positions of `other`, a cache of the same model: as if those tokens had been read here, without a pass.
+    /// Becomes a copy of the first `len` positions of `other`, a cache of the same model: as if
+    /// those tokens had been read here, without a pass.
     ///
-    /// `false`, and nothing is changed, where the implementation has no such thing or `other` holds fewer positions.
+    /// `false`, and nothing is changed, where the implementation has no such thing or `other` holds
+    /// fewer positions.
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
         let _ = (other, len);
         false
     }
 
-    /// Pretends to have read up to `len` positions, without a pass: what they hold is finite and means nothing, but a pass over
-    /// them takes the time that it takes over real ones. For measuring passes at long contexts only.
+    /// Pretends to have read up to `len` positions, without a pass: what they hold is finite and
+    /// means nothing, but a pass over them takes the time that it takes over real ones. For
+    /// measuring passes at long contexts only.
     ///
-    /// `false`, and nothing is changed, where the implementation has no such thing or `len` does not fit.
+    /// `false`, and nothing is changed, where the implementation has no such thing or `len` does
+    /// not fit.
     fn pretend(&mut self, len: usize) -> bool {
         let _ = len;
         false
@@ -75,7 +86,8 @@ pub struct Feed<'a, C> {
 }
 
 impl<C: Cache> Feed<'_, C> {
-    /// Checks this feed against the limits of a model; implementations of [`LanguageModel::forward`] call it first.
+    /// Checks this feed against the limits of a model; implementations of
+    /// [`LanguageModel::forward`] call it first.
     ///
     /// # Errors
     /// See [`LanguageModel::forward`].
@@ -101,7 +113,9 @@ impl<C: Cache> Feed<'_, C> {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A feed has no tokens, or asks for more rows than it feeds.
-    #[error("expected at least one token and at most as many rows as tokens, got {tokens} tokens and {rows} rows")]
+    #[error(
+        "expected at least one token and at most as many rows as tokens, got {tokens} tokens and {rows} rows"
+    )]
     Rows {
         /// Tokens fed.
         tokens: usize,
@@ -132,7 +146,8 @@ pub enum ModelError {
         /// Bytes asked for.
         bytes: u64,
     },
-    /// The logits hold a NaN or no finite value: the weights are broken, and no token may be made of that.
+    /// The logits hold a NaN or no finite value: the weights are broken, and no token may be made
+    /// of that.
     #[error("the model's logits are not numbers (row {row})")]
     NotFinite {
         /// Row of the logits.

@@ -61,15 +61,17 @@ pub struct Outcome {
     pub accepted: usize,
     /// What made the token after the accepted ones.
     pub last: Last,
-    /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is an end token.
+    /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is
+    /// an end token.
     pub produced: usize,
-    /// An accepted end token cut the step: what draft and target would have said after it was not seen.
+    /// An accepted end token cut the step: what draft and target would have said after it was not
+    /// seen.
     pub ended: bool,
 }
 
 impl Outcome {
-    /// Outcome of draft token `position` (from 0), or `None` where it was not seen: after the first rejection, beyond what was
-    /// verified, or past an end token.
+    /// Outcome of draft token `position` (from 0), or `None` where it was not seen: after the first
+    /// rejection, beyond what was verified, or past an end token.
     #[must_use]
     pub fn label(&self, position: usize) -> Option<bool> {
         if self.ended && position >= self.produced {
@@ -84,11 +86,12 @@ impl Outcome {
     }
 }
 
-/// Where the step's time went. Where several sequences share a pass, each one's record has the time of the whole pass.
+/// Where the step's time went. Where several sequences share a pass, each one's record has the time
+/// of the whole pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
-    /// Draft reading tokens that it had missed. A few missed tokens are read along with the first drafting pass, and their time is
-    /// in `draft`: see [`crate::draft::ModelDrafter`].
+    /// Draft reading tokens that it had missed. A few missed tokens are read along with the first
+    /// drafting pass, and their time is in `draft`: see [`crate::draft::ModelDrafter`].
     pub catch_up: Duration,
     /// Drafting, signals included.
     pub draft: Duration,
@@ -116,23 +119,27 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// Whether budget, context or an end token, and not the controller or the target, decided how far this step went: what would have come
-    /// after was not seen. A clipped step whose draft the target rejected is not censored: the rejection would have come whatever followed.
+    /// Whether budget, context or an end token, and not the controller or the target, decided how
+    /// far this step went: what would have come after was not seen. A clipped step whose draft the
+    /// target rejected is not censored: the rejection would have come whatever followed.
     #[must_use]
     pub fn is_censored(&self) -> bool {
         self.outcome.ended || (self.is_short() && self.outcome.accepted == self.outcome.verified)
     }
 
-    /// Whether budget, context or an end token cut the step, whatever the target said of it: no mean of lengths or acceptance may be taken over
-    /// steps with it. Leaving out the censored ones alone would keep the rejected of the clipped steps and drop the accepted.
+    /// Whether budget, context or an end token cut the step, whatever the target said of it: no
+    /// mean of lengths or acceptance may be taken over steps with it. Leaving out the censored ones
+    /// alone would keep the rejected of the clipped steps and drop the accepted.
     #[must_use]
     pub fn is_clipped(&self) -> bool {
         self.outcome.ended || self.is_short()
     }
 
-    /// Whether its sequence counts as drafting with the model until its next step is decided: it did so in this one, or would have if the draft had
-    /// not been reading. Who begins counts, for the first two steps: if all who begin together thought that they drafted alone, nobody would, and in the
-    /// first step many do not yet, so that nobody waits for the first token while a draft reads.
+    /// Whether its sequence counts as drafting with the model until its next step is decided: it
+    /// did so in this one, or would have if the draft had not been reading. Who begins counts, for
+    /// the first two steps: if all who begin together thought that they drafted alone, nobody
+    /// would, and in the first step many do not yet, so that nobody waits for the first token while
+    /// a draft reads.
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;

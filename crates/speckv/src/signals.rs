@@ -8,7 +8,8 @@ use crate::{
 
 /// Signals of a draft's distribution at one position, at temperature 1 and before any filter.
 ///
-/// With probabilities `p` over the vocabulary: entropy `-sum p log2 p` in bits, confidence `max p`, margin `max p - second p`.
+/// With probabilities `p` over the vocabulary: entropy `-sum p log2 p` in bits, confidence `max p`,
+/// margin `max p - second p`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Signals {
     /// Entropy in bits, from 0 to log2 of the vocabulary size.
@@ -23,14 +24,17 @@ pub struct Signals {
 
 /// Values that stay in the first-level cache between the look for the largest and the sums.
 const CHUNK: usize = 2048;
-/// Independent sums. Sixteen is what the compiler turns into full vectors; with eight it unrolls first and makes scalars of it.
+/// Independent sums. Sixteen is what the compiler turns into full vectors; with eight it unrolls
+/// first and makes scalars of it.
 const LANES: usize = 16;
 
-/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass over `logits` (`[vocab]`).
+/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass
+/// over `logits` (`[vocab]`).
 ///
-/// With m = max x, d = x - m, Z = sum e^d: entropy = (ln Z - sum(d e^d) / Z) / ln 2, confidence = 1 / Z,
-/// margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are rescaled when it grows. A logit of
-/// minus infinity is probability 0 and adds nothing. Relative error about 1e-6.
+/// With m = max x, d = x - m, Z = sum e^d: entropy = (ln Z - sum(d e^d) / Z) / ln 2, confidence = 1
+/// / Z, margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are
+/// rescaled when it grows. A logit of minus infinity is probability 0 and adds nothing. Relative
+/// error about 1e-6.
 ///
 /// # Errors
 /// No logits, a NaN, plus infinity, or nothing but minus infinity.
@@ -43,7 +47,8 @@ pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     read_anywhere(logits)
 }
 
-/// The same operations on the same lanes, two vectors at a time: the result is the same, bit for bit.
+/// The same operations on the same lanes, two vectors at a time: the result is the same, bit for
+/// bit.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn read_avx2(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
@@ -67,7 +72,8 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
             if largest > f32::NEG_INFINITY {
                 let shift = f64::from(largest) - f64::from(first);
                 let scale = shift.exp();
-                // e^shift underflows to 0 long before `shift * weights` could overflow, and 0 * finite is 0.
+                // e^shift underflows to 0 long before `shift * weights` could overflow, and 0 *
+                // finite is 0.
                 moments = scale * (moments + shift * weights);
                 weights *= scale;
             }
@@ -94,7 +100,8 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
     Ok((likeliest as Token, signals))
 }
 
-/// The likeliest token, the first one of several: all that greedy decoding needs of `logits` (`[vocab]`).
+/// The likeliest token, the first one of several: all that greedy decoding needs of `logits`
+/// (`[vocab]`).
 ///
 /// # Errors
 /// As [`read`].
@@ -141,7 +148,8 @@ fn check_largest(logits: &[f32], largest: f32) -> Result<(), LogitsError> {
     }
 }
 
-/// The second if it is larger, else the first; one instruction per vector, which `f32::max` with its care for NaN is not.
+/// The second if it is larger, else the first; one instruction per vector, which `f32::max` with
+/// its care for NaN is not.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if b > a { b } else { a }
@@ -156,7 +164,8 @@ fn position(chunk: &[f32], value: f32) -> usize {
     chunk.iter().position(|&x| x == value).unwrap_or(0)
 }
 
-/// The largest value and the largest of the others (equal to it where it occurs twice), NaN passed over.
+/// The largest value and the largest of the others (equal to it where it occurs twice), NaN passed
+/// over.
 #[inline(always)]
 fn two_largest(chunk: &[f32]) -> (f32, f32) {
     let mut first = [f32::NEG_INFINITY; LANES];
@@ -169,7 +178,8 @@ fn two_largest(chunk: &[f32]) -> (f32, f32) {
             first[lane] = larger(first[lane], x);
         }
     }
-    let (mut most, mut next) = (f32::NEG_INFINITY, second.into_iter().fold(f32::NEG_INFINITY, larger));
+    let (mut most, mut next) =
+        (f32::NEG_INFINITY, second.into_iter().fold(f32::NEG_INFINITY, larger));
     for &x in first.iter().chain(rest) {
         next = larger(next, smaller(most, x));
         most = larger(most, x);
@@ -199,7 +209,8 @@ fn sums(chunk: &[f32], largest: f32) -> (f64, f64) {
     (total(weights), total(moments))
 }
 
-/// e^d and d e^d for d <= 0. What is impossible gets 1e-38 instead of 0: next to the largest weight, 1, no sum can tell.
+/// e^d and d e^d for d <= 0. What is impossible gets 1e-38 instead of 0: next to the largest
+/// weight, 1, no sum can tell.
 #[inline(always)]
 fn weight_and_moment(d: f32) -> (f32, f32) {
     let d = if d < SMALLEST { SMALLEST } else { d }; // this way round, NaN stays NaN
@@ -213,7 +224,10 @@ mod tests {
 
     /// The definitions in f64, without any of the tricks.
     fn reference(logits: &[f32]) -> (Token, f64, f64, f64) {
-        let likeliest = (0..logits.len()).rev().max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap()).unwrap();
+        let likeliest = (0..logits.len())
+            .rev()
+            .max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap())
+            .unwrap();
         let most = f64::from(logits[likeliest]);
         let weights: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - most).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -245,7 +259,9 @@ mod tests {
     fn noise(len: usize, scale: f32, seed: u64) -> Vec<f32> {
         let mut state = seed;
         let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
         };
         (0..len).map(|_| (uniform() + uniform() + uniform()) * scale).collect()
@@ -253,7 +269,9 @@ mod tests {
 
     #[test]
     fn signals_equal_their_definitions() {
-        for (seed, len) in [1, 2, 3, 7, 15, 16, 17, 1000, 2047, 2048, 2049, 6_000, 151_936].into_iter().enumerate() {
+        for (seed, len) in
+            [1, 2, 3, 7, 15, 16, 17, 1000, 2047, 2048, 2049, 6_000, 151_936].into_iter().enumerate()
+        {
             for scale in [0.0, 0.1, 1.0, 10.0, 100.0, 3e4] {
                 agrees(&noise(len, scale, seed as u64));
             }

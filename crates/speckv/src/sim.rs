@@ -1,4 +1,5 @@
-//! Language models without weights: exact caches, pseudo-random logits, a settable agreement and a settable cost.
+//! Language models without weights: exact caches, pseudo-random logits, a settable agreement and a
+//! settable cost.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub struct SimSettings {
     pub vocab_size: usize,
     /// Most positions of a cache.
     pub context_length: usize,
-    /// How many of the last tokens decide the logits. A small order makes greedy text repeat soon; `usize::MAX` lets every token before
-    /// matter, so that no error in a cache stays unseen.
+    /// How many of the last tokens decide the logits. A small order makes greedy text repeat soon;
+    /// `usize::MAX` lets every token before matter, so that no error in a cache stays unseen.
     pub order: usize,
     /// Standard deviation of the logits: 0 is uniform, 5 is rather sure.
     pub sharpness: f32,
@@ -27,15 +28,21 @@ pub struct SimSettings {
 
 impl Default for SimSettings {
     fn default() -> Self {
-        SimSettings { vocab_size: 32, context_length: 4096, order: usize::MAX, sharpness: 3.0, seed: 0 }
+        SimSettings {
+            vocab_size: 32,
+            context_length: 4096,
+            order: usize::MAX,
+            sharpness: 3.0,
+            seed: 0,
+        }
     }
 }
 
 /// How a simulated draft differs from its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Difference {
-    /// After a share `1 - agreement` of all texts, chosen at random, the draft says something unrelated, with half the
-    /// sharpness; after the others it has the target's very logits.
+    /// After a share `1 - agreement` of all texts, chosen at random, the draft says something
+    /// unrelated, with half the sharpness; after the others it has the target's very logits.
     Share {
         /// From 0 (unrelated) to 1 (the same model).
         agreement: f64,
@@ -58,7 +65,8 @@ pub struct SimCost {
     pub token: Duration,
 }
 
-/// A deterministic pseudo-random language model: the logits are a hash of the last tokens and the seed.
+/// A deterministic pseudo-random language model: the logits are a hash of the last tokens and the
+/// seed.
 #[derive(Debug, Clone)]
 pub struct SimModel {
     settings: SimSettings,
@@ -78,7 +86,13 @@ impl SimModel {
     /// A model.
     #[must_use]
     pub fn new(settings: SimSettings) -> Self {
-        SimModel { settings, difference: None, impossible: None, cost: SimCost::default(), time: VirtualTime::new() }
+        SimModel {
+            settings,
+            difference: None,
+            impossible: None,
+            cost: SimCost::default(),
+            time: VirtualTime::new(),
+        }
     }
 
     /// A draft for this model, on the same virtual clock.
@@ -87,7 +101,8 @@ impl SimModel {
         SimModel { difference: Some(difference), ..self.clone() }
     }
 
-    /// The same model without the tokens that leave `residue` when divided by `modulus`: their logits are minus infinity.
+    /// The same model without the tokens that leave `residue` when divided by `modulus`: their
+    /// logits are minus infinity.
     ///
     /// # Panics
     /// If `modulus` is 0.
@@ -115,7 +130,9 @@ impl SimModel {
         let seen = &context[context.len() - context.len().min(order)..];
         let text = seen.iter().fold(mix(seed), |hash, &token| mix(hash ^ u64::from(token)));
         let unrelated = mix(text ^ 0x5bd1_e995);
-        let value = |hash: u64, token: usize, sharpness: f32| sharpness * normal(mix(hash ^ mix(token as u64)));
+        let value = |hash: u64, token: usize, sharpness: f32| {
+            sharpness * normal(mix(hash ^ mix(token as u64)))
+        };
         for (token, logit) in out.iter_mut().enumerate() {
             *logit = match self.difference {
                 Some(Difference::Share { agreement }) if uniform(mix(unrelated)) >= agreement => {
@@ -123,7 +140,8 @@ impl SimModel {
                 }
                 None | Some(Difference::Share { .. }) => value(text, token, sharpness),
                 Some(Difference::Blend { weight }) => {
-                    (1.0 - weight) * value(text, token, sharpness) + weight * value(unrelated, token, sharpness)
+                    (1.0 - weight) * value(text, token, sharpness)
+                        + weight * value(unrelated, token, sharpness)
                 }
                 Some(Difference::Opposed) => -value(text, token, sharpness),
             };
@@ -170,7 +188,11 @@ impl LanguageModel for SimModel {
         Ok(SimCache::default())
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, SimCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, SimCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         for feed in feeds.iter() {
             feed.check(self.settings.vocab_size, self.settings.context_length)?;
         }
@@ -189,7 +211,8 @@ impl LanguageModel for SimModel {
                 row += 1;
             }
         }
-        self.time.advance(self.cost.pass + self.cost.token * u32::try_from(fed).unwrap_or(u32::MAX));
+        self.time
+            .advance(self.cost.pass + self.cost.token * u32::try_from(fed).unwrap_or(u32::MAX));
         Ok(())
     }
 }

@@ -1,16 +1,19 @@
 //! Verification by rejection sampling: which draft tokens stay, and what comes after them.
 //!
 //! Words, with p and q the target's and the draft's probabilities after the sampling chain:
-//! - **accepted**: a draft token x that is kept. At each position x is kept with probability min(1, p(x) / q(x)).
-//! - **recovered**: the token at the first position where the draft token was not kept, drawn from (p - q)+ divided by its sum. Nothing
-//!   after it is looked at.
-//! - **bonus**: where all draft tokens were kept, one more token drawn from p, for which the pass has already paid.
+//! - **accepted**: a draft token x that is kept. At each position x is kept with probability min(1,
+//!   p(x) / q(x)).
+//! - **recovered**: the token at the first position where the draft token was not kept, drawn from
+//!   (p - q)+ divided by its sum. Nothing after it is looked at.
+//! - **bonus**: where all draft tokens were kept, one more token drawn from p, for which the pass
+//!   has already paid.
 //!
-//! So each position has distribution p: x is kept with probability sum min(p, q), and what is missing from p is exactly what the
-//! recovered token is drawn from (Leviathan et al. 2023, arXiv 2211.17192, appendix A.1). Greedy decoding is the limit: p is certain of
-//! the target's likeliest token, so the draft token is kept where it is that token, and else that token is the recovered one. A draft
-//! that does not draw at random (n-gram look-up) has a q that is certain of x: it is kept with probability p(x), and the recovered token
-//! comes from p without x.
+//! So each position has distribution p: x is kept with probability sum min(p, q), and what is
+//! missing from p is exactly what the recovered token is drawn from (Leviathan et al. 2023, arXiv
+//! 2211.17192, appendix A.1). Greedy decoding is the limit: p is certain of the target's likeliest
+//! token, so the draft token is kept where it is that token, and else that token is the recovered
+//! one. A draft that does not draw at random (n-gram look-up) has a q that is certain of x: it is
+//! kept with probability p(x), and the recovered token comes from p without x.
 
 use crate::{sampling::Distribution, token::Token};
 
@@ -28,20 +31,24 @@ pub enum Verified {
     },
 }
 
-/// Whether a draft token with target probability `p` and draft probability `q` is kept, with `u` uniform in [0, 1).
+/// Whether a draft token with target probability `p` and draft probability `q` is kept, with `u`
+/// uniform in [0, 1).
 ///
-/// u q < p is u < min(1, p / q) without the division: a token that the target cannot say is never kept, and one that the
-/// draft could not have drawn (q = 0, impossible by construction) is kept where the target can say it.
+/// u q < p is u < min(1, p / q) without the division: a token that the target cannot say is never
+/// kept, and one that the draft could not have drawn (q = 0, impossible by construction) is kept
+/// where the target can say it.
 #[must_use]
 pub fn is_accepted(p: f32, q: f32, u: f64) -> bool {
     u * f64::from(q) < f64::from(p)
 }
 
-/// Keeps `drafted`, which was drawn from `q`, or draws a token in its place, so that the result has distribution `p`.
-/// `u_accept` and `u_draw` are independent and uniform in [0, 1); `rest` is memory for (p - q)+.
+/// Keeps `drafted`, which was drawn from `q`, or draws a token in its place, so that the result has
+/// distribution `p`. `u_accept` and `u_draw` are independent and uniform in [0, 1); `rest` is
+/// memory for (p - q)+.
 ///
-/// After a rejection q(x) > p(x), so (p - q)+ has mass; where p and q differ by rounding only it may still come out empty. Then
-/// the token is drawn from p, which is an error of the order of that rounding, and the result says so.
+/// After a rejection q(x) > p(x), so (p - q)+ has mass; where p and q differ by rounding only it
+/// may still come out empty. Then the token is drawn from p, which is an error of the order of that
+/// rounding, and the result says so.
 #[must_use]
 pub fn verify(
     drafted: Token,
@@ -67,11 +74,14 @@ mod tests {
 
     fn distribution(weights: &[f32]) -> Distribution {
         let mut made = Distribution::new();
-        made.set_weights(weights.iter().enumerate().map(|(token, &weight)| (token as Token, weight)));
+        made.set_weights(
+            weights.iter().enumerate().map(|(token, &weight)| (token as Token, weight)),
+        );
         made
     }
 
-    /// The distribution of the outcome of [`verify`] over a fine grid of (draft draw, accept, recovered draw).
+    /// The distribution of the outcome of [`verify`] over a fine grid of (draft draw, accept,
+    /// recovered draw).
     fn outcome(p: &Distribution, q: &Distribution, vocab: usize) -> Vec<f64> {
         const GRID: usize = 60;
         let mut rest = Distribution::new();

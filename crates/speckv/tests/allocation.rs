@@ -59,21 +59,39 @@ const VOCAB: usize = 300;
 fn engine(drafts: bool) -> Engine<SimModel> {
     let target = SimModel::new(SimSettings { vocab_size: VOCAB, ..SimSettings::default() });
     let drafter: Box<dyn Drafter> = if drafts {
-        Box::new(ModelDrafter::new(Arc::new(target.draft(Difference::Share { agreement: 0.8 })), VOCAB))
+        Box::new(ModelDrafter::new(
+            Arc::new(target.draft(Difference::Share { agreement: 0.8 })),
+            VOCAB,
+        ))
     } else {
         Box::new(NoDrafter::new())
     };
     Engine::new(Arc::new(target), drafter)
 }
 
-fn sequence(engine: &mut Engine<SimModel>, gamma: usize, temperature: f32, seed: u64) -> Sequence<SimModel> {
-    let controller: Box<dyn Controller> = if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
+fn sequence(
+    engine: &mut Engine<SimModel>,
+    gamma: usize,
+    temperature: f32,
+    seed: u64,
+) -> Sequence<SimModel> {
+    let controller: Box<dyn Controller> =
+        if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) };
     let sampling = SamplingSettings { temperature, seed, ..SamplingSettings::default() };
     let prompt = vec![1, 2, seed as u32];
-    engine.sequence(SequenceSettings { prompt, sampling, end_tokens: vec![0], max_tokens: 400, controller }).unwrap()
+    engine
+        .sequence(SequenceSettings {
+            prompt,
+            sampling,
+            end_tokens: vec![0],
+            max_tokens: 400,
+            controller,
+        })
+        .unwrap()
 }
 
-/// Allocations in sixty steps of two sequences, after two runs over the same texts have grown every buffer.
+/// Allocations in sixty steps of two sequences, after two runs over the same texts have grown every
+/// buffer.
 fn allocations(gamma: usize, temperature: f32) -> usize {
     let mut engine = engine(gamma > 0);
     let mut make = |seed| sequence(&mut engine, gamma, temperature, seed);
@@ -106,7 +124,8 @@ fn a_step_allocates_nothing_once_its_buffers_have_grown() {
 fn a_sequence_that_rests_gives_back_its_distributions_and_goes_on_as_if_it_had_not() {
     const GAMMA: usize = 8;
     let mut engine = engine(true);
-    let (mut resting, mut other) = (sequence(&mut engine, GAMMA, 0.8, 3), sequence(&mut engine, GAMMA, 0.8, 3));
+    let (mut resting, mut other) =
+        (sequence(&mut engine, GAMMA, 0.8, 3), sequence(&mut engine, GAMMA, 0.8, 3));
     for _ in 0..20 {
         engine.step(&mut [&mut resting, &mut other]).unwrap();
     }

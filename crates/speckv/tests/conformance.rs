@@ -1,11 +1,14 @@
-//! The simulated models, the drafters and the plainest controllers pass the conformance suite, and broken ones do not.
+//! The simulated models, the drafters and the plainest controllers pass the conformance suite, and
+//! broken ones do not.
 
 use std::sync::Arc;
 
 use speckv::{
     conformance::{check_controller, check_drafter, check_model},
     controller::{Controller, Fixed, Off, Plan, Situation, Verdict},
-    draft::{Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot},
+    draft::{
+        Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot,
+    },
     logits::Logits,
     model::{Cache, Feed, LanguageModel, ModelError},
     record::Source,
@@ -69,10 +72,17 @@ impl LanguageModel for Faulty {
     }
 
     fn new_cache(&self) -> Result<FaultyCache, ModelError> {
-        Ok(FaultyCache { inner: self.inner.new_cache()?, keeps_tail: matches!(self.fault, Fault::CacheKeepsTail) })
+        Ok(FaultyCache {
+            inner: self.inner.new_cache()?,
+            keeps_tail: matches!(self.fault, Fault::CacheKeepsTail),
+        })
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, FaultyCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, FaultyCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         let fed = feeds[0].tokens.len();
         let count = feeds.len();
         let mut inner: Vec<_> = feeds
@@ -102,10 +112,22 @@ impl LanguageModel for Faulty {
 
 #[test]
 fn every_fault_of_a_model_is_seen() {
-    use Fault::{AcceptsAnyToken, CacheKeepsTail, DependsOnBatch, DependsOnCompany, ErrorGrowsCache, RowsMissing};
-    for fault in [DependsOnBatch, DependsOnCompany, RowsMissing, ErrorGrowsCache, AcceptsAnyToken, CacheKeepsTail] {
+    use Fault::{
+        AcceptsAnyToken, CacheKeepsTail, DependsOnBatch, DependsOnCompany, ErrorGrowsCache,
+        RowsMissing,
+    };
+    for fault in [
+        DependsOnBatch,
+        DependsOnCompany,
+        RowsMissing,
+        ErrorGrowsCache,
+        AcceptsAnyToken,
+        CacheKeepsTail,
+    ] {
         // `row` of a buffer with too few rows would panic; a panic is as good as an error here.
-        let seen = std::panic::catch_unwind(|| check_model(&Faulty { inner: sim(40), fault }).is_err()).unwrap_or(true);
+        let seen =
+            std::panic::catch_unwind(|| check_model(&Faulty { inner: sim(40), fault }).is_err())
+                .unwrap_or(true);
         assert!(seen, "{fault:?} was not seen");
     }
 }
@@ -127,7 +149,8 @@ fn drafters_are_drafters() {
     ];
     for (name, mut drafter) in drafters {
         let vocab_size = if name == "padded model" { 30 } else { 40 };
-        check_drafter(drafter.as_mut(), vocab_size).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_drafter(drafter.as_mut(), vocab_size)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 

@@ -55,7 +55,12 @@ fn perceptrons() -> Predictor {
 }
 
 /// Runs steps of drafting and observing; returns decisions (plans, judgements and observations).
-fn decide(controller: &mut Speckv, record: &mut StepRecord, signals: &mut Vec<Signals>, steps: usize) -> usize {
+fn decide(
+    controller: &mut Speckv,
+    record: &mut StepRecord,
+    signals: &mut Vec<Signals>,
+    steps: usize,
+) -> usize {
     let mut decisions = 0;
     for step in 0..steps {
         let situation = Situation {
@@ -68,7 +73,8 @@ fn decide(controller: &mut Speckv, record: &mut StepRecord, signals: &mut Vec<Si
             pass: SharedPass::ALONE,
         };
         let plan = black_box(controller.plan(black_box(&situation)));
-        record.before = Before { step, context: situation.context, draft_behind: 1, gamma_limit: 16, plan };
+        record.before =
+            Before { step, context: situation.context, draft_behind: 1, gamma_limit: 16, plan };
         record.drafted.clear();
         signals.clear();
         let mut verified = 0;
@@ -95,11 +101,20 @@ fn decide(controller: &mut Speckv, record: &mut StepRecord, signals: &mut Vec<Si
 
 fn controller() -> Speckv {
     let predictor = Arc::new(perceptrons());
-    Speckv::new(CostModel::uncalibrated(), predictor, SessionFacts::default(), SpeckvOptions::default())
+    Speckv::new(
+        CostModel::uncalibrated(),
+        predictor,
+        SessionFacts::default(),
+        SpeckvOptions::default(),
+    )
 }
 
 fn buffers() -> (StepRecord, Vec<Signals>) {
-    let record = StepRecord { drafted: Vec::with_capacity(32), times: Times::default(), ..StepRecord::default() };
+    let record = StepRecord {
+        drafted: Vec::with_capacity(32),
+        times: Times::default(),
+        ..StepRecord::default()
+    };
     (record, Vec::with_capacity(32))
 }
 

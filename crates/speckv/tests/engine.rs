@@ -38,9 +38,19 @@ fn engine(target: &SimModel) -> Engine<SimModel> {
     Engine::new(Arc::new(target.clone()), drafter(target))
 }
 
-fn settings(max_tokens: usize, end_tokens: Vec<Token>, controller: impl Controller + 'static) -> SequenceSettings {
+fn settings(
+    max_tokens: usize,
+    end_tokens: Vec<Token>,
+    controller: impl Controller + 'static,
+) -> SequenceSettings {
     let sampling = SamplingSettings::default();
-    SequenceSettings { prompt: PROMPT.to_vec(), sampling, end_tokens, max_tokens, controller: Box::new(controller) }
+    SequenceSettings {
+        prompt: PROMPT.to_vec(),
+        sampling,
+        end_tokens,
+        max_tokens,
+        controller: Box::new(controller),
+    }
 }
 
 fn finish<M: LanguageModel>(engine: &mut Engine<M>, sequence: &mut Sequence<M>) -> Vec<StepRecord> {
@@ -61,16 +71,24 @@ fn an_end_token_inside_an_accepted_draft_ends_the_text_there() {
         let first = plain.iter().position(|&token| token == end).unwrap();
         for gamma in 0..=16 {
             let mut engine = engine(&target);
-            let mut sequence = engine.sequence(settings(100, vec![end], Fixed::new(gamma))).unwrap();
+            let mut sequence =
+                engine.sequence(settings(100, vec![end], Fixed::new(gamma))).unwrap();
             let records = finish(&mut engine, &mut sequence);
             assert_eq!(sequence.tokens()[3..], plain[..=first], "gamma {gamma}");
             assert_eq!(sequence.finish_reason(), Some(FinishReason::Stop));
             assert!(sequence.read() < sequence.tokens().len(), "the cache reaches past the text");
             let last = records.last().unwrap();
             if last.outcome.ended {
-                assert_eq!((last.outcome.last, last.outcome.produced), (Last::Accepted, last.outcome.accepted));
+                assert_eq!(
+                    (last.outcome.last, last.outcome.produced),
+                    (Last::Accepted, last.outcome.accepted)
+                );
                 assert!(last.is_censored());
-                assert_eq!(last.outcome.label(last.outcome.produced), None, "nothing after an end token was seen");
+                assert_eq!(
+                    last.outcome.label(last.outcome.produced),
+                    None,
+                    "nothing after an end token was seen"
+                );
             }
             assert_eq!(records.iter().map(|record| record.tokens.len()).sum::<usize>(), first + 1);
         }
@@ -83,7 +101,8 @@ fn a_budget_is_met_exactly() {
     for max_tokens in 0..20 {
         for gamma in [0, 1, 3, 16, 1000] {
             let mut engine = engine(&target);
-            let mut sequence = engine.sequence(settings(max_tokens, vec![], Fixed::new(gamma))).unwrap();
+            let mut sequence =
+                engine.sequence(settings(max_tokens, vec![], Fixed::new(gamma))).unwrap();
             let records = finish(&mut engine, &mut sequence);
             assert_eq!(sequence.generated(), max_tokens, "gamma {gamma}");
             assert_eq!(sequence.finish_reason(), Some(FinishReason::Length));
@@ -108,7 +127,10 @@ fn the_context_is_filled_exactly() {
             finish(&mut engine, &mut sequence);
             assert_eq!(sequence.tokens().len(), context_length);
             assert_eq!(sequence.finish_reason(), Some(FinishReason::Length));
-            assert_eq!(sequence.tokens()[3..], decode_plainly(&target, &PROMPT, context_length - 3).unwrap());
+            assert_eq!(
+                sequence.tokens()[3..],
+                decode_plainly(&target, &PROMPT, context_length - 3).unwrap()
+            );
         }
     }
 }
@@ -116,8 +138,10 @@ fn the_context_is_filled_exactly() {
 #[test]
 fn a_draft_with_a_shorter_context_stops_drafting_and_nothing_else() {
     let target = sim(100);
-    let small = SimModel::new(SimSettings { context_length: 20, seed: 2, ..SimSettings::default() });
-    let mut engine = Engine::new(Arc::new(target.clone()), Box::new(ModelDrafter::new(Arc::new(small), 32)));
+    let small =
+        SimModel::new(SimSettings { context_length: 20, seed: 2, ..SimSettings::default() });
+    let mut engine =
+        Engine::new(Arc::new(target.clone()), Box::new(ModelDrafter::new(Arc::new(small), 32)));
     let mut sequence = engine.sequence(settings(50, vec![], Fixed::new(4))).unwrap();
     let records = finish(&mut engine, &mut sequence);
     assert_eq!(sequence.tokens()[3..], decode_plainly(&target, &PROMPT, 50).unwrap());
@@ -130,10 +154,17 @@ fn what_cannot_start_is_refused() {
     let mut engine = engine(&target);
     let with = |prompt: Vec<Token>| SequenceSettings { prompt, ..settings(5, vec![], Off) };
     assert!(matches!(engine.sequence(with(vec![])), Err(EngineError::EmptyPrompt)));
-    assert!(matches!(engine.sequence(with(vec![1; 9])), Err(EngineError::PromptTooLong { context: 8, got: 9 })));
-    let hot =
-        SequenceSettings { sampling: SamplingSettings { temperature: -1.0, ..Default::default() }, ..with(vec![1]) };
-    assert!(matches!(engine.sequence(hot), Err(EngineError::Sampling(error)) if error.field == "temperature"));
+    assert!(matches!(
+        engine.sequence(with(vec![1; 9])),
+        Err(EngineError::PromptTooLong { context: 8, got: 9 })
+    ));
+    let hot = SequenceSettings {
+        sampling: SamplingSettings { temperature: -1.0, ..Default::default() },
+        ..with(vec![1])
+    };
+    assert!(
+        matches!(engine.sequence(hot), Err(EngineError::Sampling(error)) if error.field == "temperature")
+    );
     let mut full = engine.sequence(with(vec![1; 8])).unwrap();
     assert_eq!(full.finish_reason(), Some(FinishReason::Length));
     assert!(matches!(full.extend(&[1]), Err(EngineError::PromptTooLong { .. })));
@@ -167,9 +198,15 @@ fn a_dropped_token_is_recorded_and_not_verified() {
     let mut engine = engine(&target);
     let mut sequence = engine.sequence(settings(9, vec![], KeepsTwo)).unwrap();
     for record in finish(&mut engine, &mut sequence) {
-        assert_eq!((record.drafted.len(), record.outcome.verified, record.outcome.accepted), (3, 2, 2));
+        assert_eq!(
+            (record.drafted.len(), record.outcome.verified, record.outcome.accepted),
+            (3, 2, 2)
+        );
         assert_eq!((record.outcome.last, record.tokens.len()), (Last::Bonus, 3));
-        assert_eq!([0, 1, 2].map(|position| record.outcome.label(position)), [Some(true), Some(true), None]);
+        assert_eq!(
+            [0, 1, 2].map(|position| record.outcome.label(position)),
+            [Some(true), Some(true), None]
+        );
         if record.before.step == 1 {
             break; // the budget clips the third
         }
@@ -217,8 +254,12 @@ fn reading_ahead_can_be_watched_and_stopped_and_changes_nothing() {
     let target = sim(4096);
     let prompt: Vec<Token> = (0..100).map(|i| i * 7 % 32).collect();
     let mut engine = engine(&target);
-    let mut sequence =
-        engine.sequence(SequenceSettings { prompt: prompt.clone(), ..settings(10, vec![], Fixed::new(3)) }).unwrap();
+    let mut sequence = engine
+        .sequence(SequenceSettings {
+            prompt: prompt.clone(),
+            ..settings(10, vec![], Fixed::new(3))
+        })
+        .unwrap();
     let mut seen = Vec::new();
     let stopped = engine.prefill(&mut sequence, 16, |Prefill { done, total }| {
         seen.push((done, total));
@@ -227,7 +268,9 @@ fn reading_ahead_can_be_watched_and_stopped_and_changes_nothing() {
     assert!(stopped.unwrap().is_break());
     assert_eq!(seen, [(16, 99), (32, 99), (48, 99)]);
     assert_eq!(sequence.read(), 48);
-    assert!(engine.prefill(&mut sequence, 1000, |_| ControlFlow::Continue(())).unwrap().is_continue());
+    assert!(
+        engine.prefill(&mut sequence, 1000, |_| ControlFlow::Continue(())).unwrap().is_continue()
+    );
     assert_eq!((sequence.read(), sequence.totals().prompt_tokens), (99, 99));
     finish(&mut engine, &mut sequence);
     assert_eq!(sequence.tokens()[100..], decode_plainly(&target, &prompt, 10).unwrap());
@@ -256,7 +299,11 @@ impl LanguageModel for Flaky {
         self.inner.new_cache()
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, SimCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, SimCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         let pass = self.passes.fetch_add(1, Ordering::Relaxed);
         if (self.refuses)(pass) {
             return Err(ModelError::Backend("refused".into()));
@@ -291,7 +338,8 @@ fn after_an_error_the_step_can_be_repeated_as_if_nothing_had_happened() {
             (flaky(0, never, never), flaky(salt, often, seldom)),
             (flaky(salt, seldom, often), flaky(salt, seldom, seldom)),
         ] {
-            let mut engine = Engine::new(target_model, Box::new(ModelDrafter::new(draft_model, 32)));
+            let mut engine =
+                Engine::new(target_model, Box::new(ModelDrafter::new(draft_model, 32)));
             let mut first = engine.sequence(settings(25, vec![], Fixed::new(3))).unwrap();
             let mut second = engine.sequence(settings(25, vec![], Fixed::new(1))).unwrap();
             let mut errors = 0;
@@ -302,11 +350,16 @@ fn after_an_error_the_step_can_be_repeated_as_if_nothing_had_happened() {
                     assert!(errors < 200);
                     assert_eq!([first.tokens(), second.tokens()], [&before[0][..], &before[1][..]]);
                 }
-                assert!(first.read() < first.tokens().len() && second.read() < second.tokens().len());
+                assert!(
+                    first.read() < first.tokens().len() && second.read() < second.tokens().len()
+                );
             }
             total += errors;
             let expected = decode_plainly(&target, &PROMPT, 25).unwrap();
-            assert_eq!([&first.tokens()[3..], &second.tokens()[3..]], [&expected[..], &expected[..]]);
+            assert_eq!(
+                [&first.tokens()[3..], &second.tokens()[3..]],
+                [&expected[..], &expected[..]]
+            );
         }
     }
     assert!(total > 30, "only {total} errors: this test tested little");
@@ -314,7 +367,12 @@ fn after_an_error_the_step_can_be_repeated_as_if_nothing_had_happened() {
 
 #[test]
 fn broken_logits_end_the_iterator_with_an_error() {
-    let flaky = Flaky { inner: sim(4096), passes: AtomicUsize::new(0), refuses: |_| false, spoils: |pass| pass == 4 };
+    let flaky = Flaky {
+        inner: sim(4096),
+        passes: AtomicUsize::new(0),
+        refuses: |_| false,
+        spoils: |pass| pass == 4,
+    };
     let mut engine = Engine::new(Arc::new(flaky), Box::new(NoDrafter::new()));
     let mut sequence = engine.sequence(settings(25, vec![], Off)).unwrap();
     let got: Vec<_> = engine.generate(&mut sequence).collect();
@@ -326,17 +384,27 @@ fn broken_logits_end_the_iterator_with_an_error() {
 fn with_a_virtual_clock_the_record_has_the_set_costs() {
     let ms = Duration::from_millis;
     let target = sim(4096).costing(SimCost { pass: ms(40), token: ms(5) });
-    let draft = target.draft(Difference::Blend { weight: 0.0 }).costing(SimCost { pass: ms(8), token: ms(1) });
-    let mut engine = Engine::new(Arc::new(target.clone()), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
+    let draft = target
+        .draft(Difference::Blend { weight: 0.0 })
+        .costing(SimCost { pass: ms(8), token: ms(1) });
+    let mut engine =
+        Engine::new(Arc::new(target.clone()), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
     engine.set_clock(Clock::Virtual(target.time().clone()));
     let mut sequence = engine.sequence(settings(100, vec![], Fixed::new(4))).unwrap();
     engine.step(&mut [&mut sequence]).unwrap();
     engine.step(&mut [&mut sequence]).unwrap();
     let times = sequence.record().times;
-    assert_eq!(sequence.record().before.draft_behind, 1, "the draft has not read its own last token");
+    assert_eq!(
+        sequence.record().before.draft_behind,
+        1,
+        "the draft has not read its own last token"
+    );
     assert_eq!(times.draft, ms(4 * 8 + 5), "which is read along with the first pass");
     assert_eq!(times.verify, ms(40 + 5 * 5));
-    assert_eq!((times.catch_up, times.controller, times.total), (ms(0), ms(0), times.draft + times.verify));
+    assert_eq!(
+        (times.catch_up, times.controller, times.total),
+        (ms(0), ms(0), times.draft + times.verify)
+    );
     let totals = sequence.totals();
     assert_eq!((totals.steps, totals.produced, totals.drafted, totals.accepted), (2, 10, 8, 8));
     assert_eq!(totals.gamma_histogram, [0, 0, 0, 0, 2]);
@@ -352,7 +420,10 @@ fn drafting_costs_nothing_where_it_is_off() {
     engine.set_clock(Clock::Virtual(target.time().clone()));
     let mut sequence = engine.sequence(settings(10, vec![], Off)).unwrap();
     for record in finish(&mut engine, &mut sequence) {
-        assert_eq!((record.times.draft, record.times.catch_up, record.times.verify), (ms(0), ms(0), ms(45)));
+        assert_eq!(
+            (record.times.draft, record.times.catch_up, record.times.verify),
+            (ms(0), ms(0), ms(45))
+        );
         assert_eq!((record.outcome.last, record.outcome.produced), (Last::Plain, 1));
     }
 }
@@ -374,23 +445,33 @@ fn a_closed_sequence_gives_its_place_back() {
     for round in 0..50 {
         let mut sequence = engine.sequence(settings(8, vec![], Fixed::new(3))).unwrap();
         finish(&mut engine, &mut sequence);
-        assert_eq!(sequence.tokens()[3..], decode_plainly(&target, &PROMPT, 8).unwrap(), "round {round}");
+        assert_eq!(
+            sequence.tokens()[3..],
+            decode_plainly(&target, &PROMPT, 8).unwrap(),
+            "round {round}"
+        );
         engine.close(sequence);
     }
 }
 
 #[test]
 fn a_draft_that_has_read_the_prompt_pays_nothing_for_it_later() {
-    let cost = |pass| SimCost { pass: Duration::from_millis(pass), token: Duration::from_millis(1) };
+    let cost =
+        |pass| SimCost { pass: Duration::from_millis(pass), token: Duration::from_millis(1) };
     let target = sim(4096).costing(cost(30));
     let prompt: Vec<Token> = (0..200).map(|i| i * 7 % 32).collect();
     let first_step = |ahead: bool| {
         let mut engine = engine(&target);
         engine.set_clock(Clock::Virtual(target.time().clone()));
         let mut sequence = engine
-            .sequence(SequenceSettings { prompt: prompt.clone(), ..settings(20, vec![], Fixed::new(3)) })
+            .sequence(SequenceSettings {
+                prompt: prompt.clone(),
+                ..settings(20, vec![], Fixed::new(3))
+            })
             .unwrap();
-        assert!(engine.prefill(&mut sequence, 64, |_| ControlFlow::Continue(())).unwrap().is_continue());
+        assert!(
+            engine.prefill(&mut sequence, 64, |_| ControlFlow::Continue(())).unwrap().is_continue()
+        );
         if ahead {
             engine.prefill_draft(&mut sequence).unwrap();
         }
@@ -400,12 +481,18 @@ fn a_draft_that_has_read_the_prompt_pays_nothing_for_it_later() {
         // Back to the prompt: nothing of it is read again.
         sequence.rewind(prompt.len());
         engine.step(&mut [&mut sequence]).unwrap();
-        assert_eq!((sequence.record().before.draft_behind, sequence.record().times.catch_up), (0, Duration::ZERO));
+        assert_eq!(
+            (sequence.record().before.draft_behind, sequence.record().times.catch_up),
+            (0, Duration::ZERO)
+        );
         assert_eq!(sequence.record().tokens, first.tokens);
         first
     };
     let (read_ahead, read_late) = (first_step(true), first_step(false));
     assert_eq!((read_ahead.before.draft_behind, read_ahead.times.catch_up), (0, Duration::ZERO));
-    assert!(read_late.before.draft_behind == 199 && read_late.times.catch_up > Duration::from_millis(199));
+    assert!(
+        read_late.before.draft_behind == 199
+            && read_late.times.catch_up > Duration::from_millis(199)
+    );
     assert_eq!(read_ahead.tokens, read_late.tokens);
 }

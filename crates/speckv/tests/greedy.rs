@@ -15,7 +15,12 @@ use speckv::{
     token::Token,
 };
 
-fn drafter(kind: usize, target: &SimModel, difference: Difference, vocab_size: usize) -> Box<dyn Drafter> {
+fn drafter(
+    kind: usize,
+    target: &SimModel,
+    difference: Difference,
+    vocab_size: usize,
+) -> Box<dyn Drafter> {
     let model = || ModelDrafter::new(Arc::new(target.draft(difference)), vocab_size);
     match kind {
         0 => Box::new(NoDrafter::new()),
@@ -148,7 +153,13 @@ fn a_draft_that_agrees_is_accepted_and_one_that_does_not_is_not() {
         let mut engine = Engine::new(Arc::new(target), drafter);
         let controller = Box::new(Fixed::new(4));
         let sampling = SamplingSettings::default();
-        let settings = SequenceSettings { prompt: vec![1], sampling, end_tokens: vec![], max_tokens: 200, controller };
+        let settings = SequenceSettings {
+            prompt: vec![1],
+            sampling,
+            end_tokens: vec![],
+            max_tokens: 200,
+            controller,
+        };
         let mut sequence = engine.sequence(settings).unwrap();
         assert_eq!(engine.generate(&mut sequence).count(), 200);
         let rate = sequence.totals().acceptance_rate().unwrap();

@@ -1,4 +1,5 @@
-//! Speculation under load, in simulated time: one, two, ... sixteen sequences share the engine, and gamma follows.
+//! Speculation under load, in simulated time: one, two, ... sixteen sequences share the engine, and
+//! gamma follows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,11 +18,18 @@ const ANSWER: usize = 150;
 
 /// Passes of the target: t(n) = 40 + `row` n milliseconds; of the draft a fifth of that.
 fn milliseconds(pass: f64, row: f64) -> SimCost {
-    SimCost { pass: Duration::from_secs_f64(pass / 1000.0), token: Duration::from_secs_f64(row / 1000.0) }
+    SimCost {
+        pass: Duration::from_secs_f64(pass / 1000.0),
+        token: Duration::from_secs_f64(row / 1000.0),
+    }
 }
 
 fn costs(row: f64) -> CostModel {
-    let verify = (1..=17).map(|n| VerifySample { rows: n, context: 0, seconds: (40.0 + row * n as f64) / 1000.0 });
+    let verify = (1..=17).map(|n| VerifySample {
+        rows: n,
+        context: 0,
+        seconds: (40.0 + row * n as f64) / 1000.0,
+    });
     let samples = Samples {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
         verify: verify.collect(),
@@ -36,12 +44,18 @@ struct Outcome {
     texts: Vec<Vec<Token>>,
 }
 
-fn serve(count: usize, row: f64, agreement: f64, controller: &dyn Fn() -> Box<dyn Controller>) -> Outcome {
+fn serve(
+    count: usize,
+    row: f64,
+    agreement: f64,
+    controller: &dyn Fn() -> Box<dyn Controller>,
+) -> Outcome {
     let settings = SimSettings { seed: 7, ..SimSettings::default() };
     let target = SimModel::new(settings).costing(milliseconds(40.0, row));
     let draft = target.draft(Difference::Share { agreement }).costing(milliseconds(8.0, 0.2 * row));
     let time = target.time().clone();
-    let mut engine = Engine::new(Arc::new(target), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
+    let mut engine =
+        Engine::new(Arc::new(target), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
     engine.set_clock(Clock::Virtual(time.clone()));
     let mut sequences: Vec<Sequence<SimModel>> = (0..count)
         .map(|number| {
@@ -78,7 +92,12 @@ fn serve(count: usize, row: f64, agreement: f64, controller: &dyn Fn() -> Box<dy
 fn speckv(row: f64) -> impl Fn() -> Box<dyn Controller> {
     move || {
         let predictor = Arc::new(Predictor::prior());
-        Box::new(Speckv::new(costs(row), predictor, SessionFacts::default(), SpeckvOptions::default()))
+        Box::new(Speckv::new(
+            costs(row),
+            predictor,
+            SessionFacts::default(),
+            SpeckvOptions::default(),
+        ))
     }
 }
 
@@ -92,7 +111,10 @@ fn speculation_helps_a_lone_sequence_and_never_hurts_a_crowd() {
         let own = serve(count, row, 0.85, &speckv(row));
         let ratio = own.tokens_per_second / off.tokens_per_second;
         let of_fixed = fixed.tokens_per_second / off.tokens_per_second;
-        println!("{count} sequences: {ratio:.2} x off (fixed 4: {of_fixed:.2}), gamma {:.2}", own.gamma);
+        println!(
+            "{count} sequences: {ratio:.2} x off (fixed 4: {of_fixed:.2}), gamma {:.2}",
+            own.gamma
+        );
         assert!(ratio >= 0.97, "{count} sequences: {ratio:.3} x off, gamma {:.2}", own.gamma);
         if count == 1 {
             assert!(ratio > 1.3, "{ratio:.3} x off");
@@ -127,21 +149,33 @@ fn a_worthless_draft_costs_a_crowd_little() {
         let off = serve(count, row, 0.0, &|| Box::new(Off));
         let own = serve(count, row, 0.0, &speckv(row));
         let ratio = own.tokens_per_second / off.tokens_per_second;
-        println!("{count} sequences with a worthless draft: {ratio:.3} x off, gamma {:.2}", own.gamma);
+        println!(
+            "{count} sequences with a worthless draft: {ratio:.3} x off, gamma {:.2}",
+            own.gamma
+        );
         assert!(ratio > 0.9, "{count} sequences: {ratio:.3} x off, gamma {:.2}", own.gamma);
     }
 }
 
-/// Milliseconds of a pass and of each of its rows, of target and draft: about those of Qwen2.5-Coder 1.5B and 0.5B on two cores of an AMD Zen 5.
+/// Milliseconds of a pass and of each of its rows, of target and draft: about those of
+/// Qwen2.5-Coder 1.5B and 0.5B on two cores of an AMD Zen 5.
 const TARGET: (f64, f64) = (21.5, 2.1);
 const DRAFT: (f64, f64) = (6.0, 0.65);
 
-/// `clients` ask for one answer of `answer` tokens after the other, each as soon as its last one is complete. Target and draft read the prompts of 60 to 340 tokens in chunks, as in
-/// the server, and look-up finds what a text without meaning has of repetition. Tokens per second, the prompts' time included.
-fn serve_prompts(clients: usize, answer: usize, agreement: f64, controller: &dyn Fn() -> Box<dyn Controller>) -> f64 {
+/// `clients` ask for one answer of `answer` tokens after the other, each as soon as its last one is
+/// complete. Target and draft read the prompts of 60 to 340 tokens in chunks, as in the server, and
+/// look-up finds what a text without meaning has of repetition. Tokens per second, the prompts'
+/// time included.
+fn serve_prompts(
+    clients: usize,
+    answer: usize,
+    agreement: f64,
+    controller: &dyn Fn() -> Box<dyn Controller>,
+) -> f64 {
     let settings = SimSettings { seed: 11, ..SimSettings::default() };
     let target = SimModel::new(settings).costing(milliseconds(TARGET.0, TARGET.1));
-    let draft = target.draft(Difference::Share { agreement }).costing(milliseconds(DRAFT.0, DRAFT.1));
+    let draft =
+        target.draft(Difference::Share { agreement }).costing(milliseconds(DRAFT.0, DRAFT.1));
     let time = target.time().clone();
     let drafter = Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), 32));
     let mut engine = Engine::new(Arc::new(target), Box::new(drafter));
@@ -153,7 +187,9 @@ fn serve_prompts(clients: usize, answer: usize, agreement: f64, controller: &dyn
         while running.len() < clients && begun < all {
             let length = 60 + 40 * (begun * 5 % 8);
             let settings = SequenceSettings {
-                prompt: (0..length).map(|i| ((i * 7 + begun * 13 + i * i / 3) % 32) as Token).collect(),
+                prompt: (0..length)
+                    .map(|i| ((i * 7 + begun * 13 + i * i / 3) % 32) as Token)
+                    .collect(),
                 sampling: SamplingSettings::default(),
                 end_tokens: vec![],
                 max_tokens: answer,
@@ -184,13 +220,20 @@ fn ratio_with_prompts(clients: usize, answer: usize, agreement: f64) -> f64 {
     let line = |(pass, row): (f64, f64), rows: usize| (pass + row * rows as f64) / 1000.0;
     let samples = Samples {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: line(DRAFT, 1) }],
-        verify: (1..=17).map(|rows| VerifySample { rows, context: 0, seconds: line(TARGET, rows) }).collect(),
+        verify: (1..=17)
+            .map(|rows| VerifySample { rows, context: 0, seconds: line(TARGET, rows) })
+            .collect(),
         catch_up: vec![TimeSample { tokens: 32, context: 0, seconds: line(DRAFT, 32) }],
     };
     let costs = CostModel::from_samples(&samples).expect("good samples");
     let own = serve_prompts(clients, answer, agreement, &|| {
         let predictor = Arc::new(Predictor::prior());
-        Box::new(Speckv::new(costs.clone(), predictor, SessionFacts::default(), SpeckvOptions::default()))
+        Box::new(Speckv::new(
+            costs.clone(),
+            predictor,
+            SessionFacts::default(),
+            SpeckvOptions::default(),
+        ))
     });
     let ratio = own / serve_prompts(clients, answer, agreement, &|| Box::new(Off));
     println!("{answer} tokens, agreement {agreement}, {clients} clients: {ratio:.3} x off");
@@ -198,7 +241,8 @@ fn ratio_with_prompts(clients: usize, answer: usize, agreement: f64) -> f64 {
 }
 
 #[test]
-fn short_answers_to_prompts_that_the_draft_has_to_read_gain_where_one_waits_and_lose_little_where_many_do() {
+fn short_answers_to_prompts_that_the_draft_has_to_read_gain_where_one_waits_and_lose_little_where_many_do()
+ {
     for (agreement, alone) in [(0.5, 0.97), (0.75, 1.1), (0.9, 1.2)] {
         let ratio = ratio_with_prompts(1, 64, agreement);
         assert!(ratio > alone, "one client, agreement {agreement}: {ratio:.3} x off");

@@ -1,4 +1,5 @@
-//! Every controller that has a name passes the conformance suite: greedy output is plain, sampled output is the target's.
+//! Every controller that has a name passes the conformance suite: greedy output is plain, sampled
+//! output is the target's.
 
 use std::sync::Arc;
 
@@ -18,17 +19,27 @@ fn check(names: &[&str], parts: &ControllerParts) {
 
 #[test]
 fn the_rivals_lose_nothing() {
-    check(&["confidence:0.4", "heuristic", "entropy:svip", "entropy:adaedl"], &ControllerParts::default());
+    check(
+        &["confidence:0.4", "heuristic", "entropy:svip", "entropy:adaedl"],
+        &ControllerParts::default(),
+    );
 }
 
 #[test]
 fn the_rivals_with_averages_and_costs_lose_nothing() {
-    check(&["ema", "expected-value", "adaptive-verification", "paper"], &ControllerParts::default());
+    check(
+        &["ema", "expected-value", "adaptive-verification", "paper"],
+        &ControllerParts::default(),
+    );
 }
 
 #[test]
 fn speckv_loses_nothing_alone_or_in_a_chain() {
     let facts = SessionFacts { temperature: 1.0, compression: 0.7 };
-    let parts = ControllerParts { facts, predictor: Some(Arc::new(Predictor::prior())), ..ControllerParts::default() };
+    let parts = ControllerParts {
+        facts,
+        predictor: Some(Arc::new(Predictor::prior())),
+        ..ControllerParts::default()
+    };
     check(&["speckv", "chain+speckv"], &parts);
 }

@@ -1,9 +1,12 @@
-//! Speculation keeps the sampling distribution: chi-square tests against the exact distribution of plain sampling.
+//! Speculation keeps the sampling distribution: chi-square tests against the exact distribution of
+//! plain sampling.
 //!
-//! Each test draws 20,000 texts and compares the joint distribution of their first tokens with the exactly computed one, at a
-//! significance of 1e-6. Its power is computed by `GoodnessOfFit::detectable_distance` and asserted below: any total variation distance
-//! of 0.05 or more is found with probability at least 0.99. Seeds are fixed, so that a test that passes once passes always. The
-//! second half breaks verification on purpose and shows that the same test fails.
+//! Each test draws 20,000 texts and compares the joint distribution of their first tokens with the
+//! exactly computed one, at a significance of 1e-6. Its power is computed by
+//! `GoodnessOfFit::detectable_distance` and asserted below: any total variation distance of 0.05 or
+//! more is found with probability at least 0.99. Seeds are fixed, so that a test that passes once
+//! passes always. The second half breaks verification on purpose and shows that the same test
+//! fails.
 
 use std::sync::Arc;
 
@@ -25,7 +28,13 @@ const SAMPLES: u64 = 20_000;
 const PROMPT: [Token; 8] = [0, 1, 2, 0, 1, 3, 0, 1];
 
 fn target(vocab_size: usize) -> SimModel {
-    SimModel::new(SimSettings { vocab_size, order: 2, sharpness: 1.2, seed: 11, ..SimSettings::default() })
+    SimModel::new(SimSettings {
+        vocab_size,
+        order: 2,
+        sharpness: 1.2,
+        seed: 11,
+        ..SimSettings::default()
+    })
 }
 
 fn settings() -> Vec<SamplingSettings> {
@@ -34,8 +43,20 @@ fn settings() -> Vec<SamplingSettings> {
         plain.clone(),
         SamplingSettings { temperature: 0.6, top_k: 3, ..plain.clone() },
         SamplingSettings { temperature: 1.4, top_p: 0.8, ..plain.clone() },
-        SamplingSettings { min_p: 0.2, repetition_penalty: 1.5, repetition_window: 4, ..plain.clone() },
-        SamplingSettings { top_k: 4, top_p: 0.9, min_p: 0.05, repetition_penalty: 1.2, repetition_window: 0, ..plain },
+        SamplingSettings {
+            min_p: 0.2,
+            repetition_penalty: 1.5,
+            repetition_window: 4,
+            ..plain.clone()
+        },
+        SamplingSettings {
+            top_k: 4,
+            top_p: 0.9,
+            min_p: 0.05,
+            repetition_penalty: 1.2,
+            repetition_window: 0,
+            ..plain
+        },
     ]
 }
 
@@ -51,8 +72,13 @@ fn sample(
     let expected = joint_distribution(target, &PROMPT, sampling, depth).unwrap();
     let mut engine = Engine::new(Arc::new(target.clone()), drafter);
     let prompt = PROMPT.to_vec();
-    let settings =
-        SequenceSettings { prompt, sampling: sampling.clone(), end_tokens: vec![], max_tokens: depth + 6, controller };
+    let settings = SequenceSettings {
+        prompt,
+        sampling: sampling.clone(),
+        end_tokens: vec![],
+        max_tokens: depth + 6,
+        controller,
+    };
     let mut sequence = engine.sequence(settings).unwrap();
     let mut fit = GoodnessOfFit::new(expected);
     for seed in 0..SAMPLES {
@@ -67,7 +93,8 @@ fn sample(
     fit
 }
 
-/// Drops and verifies by what the signals say: the decisions depend on the distributions, never on the draws.
+/// Drops and verifies by what the signals say: the decisions depend on the distributions, never on
+/// the draws.
 struct BySignals;
 
 impl Controller for BySignals {
@@ -99,12 +126,15 @@ fn with_a_draft_model_samples_have_the_targets_distribution() {
     ];
     for sampling in settings() {
         for difference in differences {
-            for controller in [Box::new(Fixed::new(3)) as Box<dyn Controller>, Box::new(BySignals)] {
+            for controller in [Box::new(Fixed::new(3)) as Box<dyn Controller>, Box::new(BySignals)]
+            {
                 let name = controller.name();
                 let drafter = ModelDrafter::new(Arc::new(target.draft(difference)), 5);
                 let fit = sample(&target, Box::new(drafter), controller, &sampling, 5, 3);
                 assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
-                fit.check().unwrap_or_else(|error| panic!("{name}, {difference:?}, {sampling:?}: {error}"));
+                fit.check().unwrap_or_else(|error| {
+                    panic!("{name}, {difference:?}, {sampling:?}: {error}")
+                });
             }
         }
     }
@@ -131,7 +161,8 @@ fn with_look_up_samples_have_the_targets_distribution() {
     }
 }
 
-/// Where target and draft cannot say the same tokens: p(x) = 0 for drafted x, q(x) = 0 for what the target says, and both at once.
+/// Where target and draft cannot say the same tokens: p(x) = 0 for drafted x, q(x) = 0 for what the
+/// target says, and both at once.
 #[test]
 fn with_impossible_tokens_samples_have_the_targets_distribution() {
     let cases = [
@@ -153,7 +184,8 @@ fn with_impossible_tokens_samples_have_the_targets_distribution() {
     }
 }
 
-/// Draws from the model's distribution and reports another one: what a mistake in the bookkeeping of q would look like.
+/// Draws from the model's distribution and reports another one: what a mistake in the bookkeeping
+/// of q would look like.
 struct Liar(ModelDrafter<SimModel>);
 
 impl Drafter for Liar {
@@ -172,7 +204,8 @@ impl Drafter for Liar {
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         self.0.propose(asks)?;
         for ask in asks {
-            let tempered: Vec<_> = ask.distribution.iter().map(|(token, q)| (token, q.sqrt())).collect();
+            let tempered: Vec<_> =
+                ask.distribution.iter().map(|(token, q)| (token, q.sqrt())).collect();
             ask.distribution.set_weights(tempered);
         }
         Ok(())
@@ -191,7 +224,8 @@ fn a_wrong_draft_distribution_is_seen() {
     fit.check().unwrap_err();
 }
 
-/// Looks at the drawn token (which a controller cannot see, but a cheat may know): dropping by the draw biases the text.
+/// Looks at the drawn token (which a controller cannot see, but a cheat may know): dropping by the
+/// draw biases the text.
 struct DropsByDraw(ModelDrafter<SimModel>);
 
 impl Drafter for DropsByDraw {
@@ -223,7 +257,10 @@ impl Drafter for DropsByDraw {
 #[test]
 fn a_decision_that_depends_on_the_draw_is_seen() {
     let target = target(5);
-    let cheat = DropsByDraw(ModelDrafter::new(Arc::new(target.draft(Difference::Blend { weight: 0.4 })), 5));
+    let cheat = DropsByDraw(ModelDrafter::new(
+        Arc::new(target.draft(Difference::Blend { weight: 0.4 })),
+        5,
+    ));
     let fit = sample(&target, Box::new(cheat), Box::new(Fixed::new(3)), &settings()[0], 5, 3);
     fit.check().unwrap_err();
 }
@@ -274,11 +311,16 @@ fn verification_passes_and_every_broken_verification_fails_the_same_test() {
             }
         }),
         ("uses one random number for both", |x, p, q, u, _, rest| verify(x, p, q, u, u, rest)),
-        ("takes the likeliest of the rest", |x, p, q, u, _, rest| match verify(x, p, q, u, 0.5, rest) {
-            Verified::Accepted => Verified::Accepted,
-            Verified::Recovered { .. } => {
-                let likeliest = rest.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(token, _)| token);
-                Verified::Recovered { token: likeliest, rest_was_empty: false }
+        ("takes the likeliest of the rest", |x, p, q, u, _, rest| {
+            match verify(x, p, q, u, 0.5, rest) {
+                Verified::Accepted => Verified::Accepted,
+                Verified::Recovered { .. } => {
+                    let likeliest = rest
+                        .iter()
+                        .max_by(|a, b| a.1.total_cmp(&b.1))
+                        .map_or(0, |(token, _)| token);
+                    Verified::Recovered { token: likeliest, rest_was_empty: false }
+                }
             }
         }),
     ];

@@ -1,4 +1,5 @@
-//! Several sequences in one step: reading along, renewal, recovery, and what the controllers are told.
+//! Several sequences in one step: reading along, renewal, recovery, and what the controllers are
+//! told.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -78,18 +79,21 @@ fn sequences_that_join_leave_and_read_in_chunks_say_what_they_say_alone() {
     let target = sim();
     for (target_limit, draft_limit) in [(1, 8), (3, 8), (7, 20), (64, 64)] {
         let mut engine = Engine::new(Arc::new(target.clone()), drafter(&target));
-        let mut waiting: Vec<(usize, usize)> = vec![(0, 3), (1, 90), (2, 17), (3, 1), (4, 60), (5, 8)];
+        let mut waiting: Vec<(usize, usize)> =
+            vec![(0, 3), (1, 90), (2, 17), (3, 1), (4, 60), (5, 8)];
         let mut running: Vec<(usize, usize, Sequence<SimModel>)> = Vec::new();
         let mut done = 0;
         for step in 0.. {
             if step % 4 == 0
                 && let Some((seed, len)) = waiting.pop()
             {
-                let mut sequence = engine.sequence(settings(prompt(seed, len), 30 + seed, seed)).unwrap();
+                let mut sequence =
+                    engine.sequence(settings(prompt(seed, len), 30 + seed, seed)).unwrap();
                 sequence.set_read_limits(ReadLimits { target: target_limit, draft: draft_limit });
                 running.push((seed, len, sequence));
             }
-            let mut slice: Vec<&mut Sequence<SimModel>> = running.iter_mut().map(|(.., sequence)| sequence).collect();
+            let mut slice: Vec<&mut Sequence<SimModel>> =
+                running.iter_mut().map(|(.., sequence)| sequence).collect();
             engine.step(&mut slice).unwrap();
             let pass = engine.last_pass();
             assert!(pass.reading <= pass.sequences * target_limit, "{pass:?}");
@@ -98,7 +102,11 @@ fn sequences_that_join_leave_and_read_in_chunks_say_what_they_say_alone() {
                 let finished = sequence.finish_reason().is_some();
                 if finished {
                     let alone = decode_plainly(&target, &prompt(*seed, *len), 30 + seed).unwrap();
-                    assert_eq!(sequence.tokens()[*len..], alone, "prompt {seed}, limit {target_limit}");
+                    assert_eq!(
+                        sequence.tokens()[*len..],
+                        alone,
+                        "prompt {seed}, limit {target_limit}"
+                    );
                     done += 1;
                 }
                 !finished
@@ -172,7 +180,11 @@ impl LanguageModel for Shaky {
         self.model.new_cache()
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, SimCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, SimCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         assert!(!self.panics.swap(false, Ordering::Relaxed), "told to");
         self.model.forward(feeds, logits)
     }
@@ -187,7 +199,8 @@ fn a_step_that_panics_in_target_or_draft_can_be_taken_back_and_tried_again() {
         let (a, b) = if in_target { (panics.clone(), never) } else { (never, panics.clone()) };
         let target = Shaky { model: sim.clone(), panics: a };
         let draft = Shaky { model: sim.draft(Difference::Share { agreement: 0.7 }), panics: b };
-        let mut engine = Engine::new(Arc::new(target), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
+        let mut engine =
+            Engine::new(Arc::new(target), Box::new(ModelDrafter::new(Arc::new(draft), 32)));
         let mut sequences: Vec<_> =
             (0..3).map(|seed| engine.sequence(settings(prompt(seed, 9), 40, 3)).unwrap()).collect();
         for step in 0..60 {
@@ -235,7 +248,9 @@ fn controllers_are_told_who_shares_their_pass() {
         .zip([5, 5, 60])
         .map(|((heard, gamma), len)| {
             let controller = Box::new(Listener(gamma, heard.clone()));
-            engine.sequence(SequenceSettings { controller, ..settings(prompt(1, len), 50, 0) }).unwrap()
+            engine
+                .sequence(SequenceSettings { controller, ..settings(prompt(1, len), 50, 0) })
+                .unwrap()
         })
         .collect();
     sequences.iter_mut().for_each(|s| s.set_read_limits(ReadLimits { target: 20, draft: 100 }));
@@ -246,8 +261,12 @@ fn controllers_are_told_who_shares_their_pass() {
     let verified = 3;
     let of = |index: usize| heard[index].lock().unwrap().clone();
     // First step: two sequences decode and have 4 tokens each to read along, the third reads 20.
-    let pass =
-        |rows, drafted_beside, drafting_beside| SharedPass { sequences: 3, rows, drafted_beside, drafting_beside };
+    let pass = |rows, drafted_beside, drafting_beside| SharedPass {
+        sequences: 3,
+        rows,
+        drafted_beside,
+        drafting_beside,
+    };
     assert_eq!(of(0)[0], pass(2 + 8 + 20, 0, 2), "the others begin too");
     assert_eq!(of(1)[0], pass(2 + 8 + 20, 0, 2));
     assert_eq!(of(0)[1], pass(2 + 20, 0, 2), "and have drafted at most once");
@@ -255,7 +274,11 @@ fn controllers_are_told_who_shares_their_pass() {
     assert!(of(2).is_empty(), "it only reads");
     // Third step: the third reads the rest of its prompt and begins.
     engine.step(&mut slice).unwrap();
-    assert_eq!(of(0)[2], pass(3 + 19, 0, 1), "one that does not draft in its second step does not count any more");
+    assert_eq!(
+        of(0)[2],
+        pass(3 + 19, 0, 1),
+        "one that does not draft in its second step does not count any more"
+    );
     assert_eq!(of(1)[2].drafting_beside, 2);
     assert_eq!(of(2)[0].drafting_beside, 1);
 }
@@ -265,24 +288,44 @@ fn likelihoods_come_with_every_token_and_are_the_targets() {
     let target = sim();
     for temperature in [0.0, 0.8] {
         let mut engine = Engine::new(Arc::new(target.clone()), drafter(&target));
-        let sampling = SamplingSettings { temperature, repetition_penalty: 1.2, ..SamplingSettings::default() };
-        let mut sequence = engine.sequence(SequenceSettings { sampling, ..settings(prompt(2, 6), 40, 4) }).unwrap();
+        let sampling = SamplingSettings {
+            temperature,
+            repetition_penalty: 1.2,
+            ..SamplingSettings::default()
+        };
+        let mut sequence = engine
+            .sequence(SequenceSettings { sampling, ..settings(prompt(2, 6), 40, 4) })
+            .unwrap();
         sequence.set_likelihoods(Some(2));
         while sequence.finish_reason().is_none() {
             let before = sequence.tokens().to_vec();
             engine.step(&mut [&mut sequence]).unwrap();
             let record = sequence.record().clone();
             assert_eq!(sequence.likelihoods().len(), record.tokens.len());
-            for (index, (likelihood, &token)) in sequence.likelihoods().iter().zip(&record.tokens).enumerate() {
+            for (index, (likelihood, &token)) in
+                sequence.likelihoods().iter().zip(&record.tokens).enumerate()
+            {
                 let mut context = before.clone();
                 context.extend(&record.tokens[..index]);
                 let (mut cache, mut logits) = (target.new_cache().unwrap(), Logits::new());
-                target.forward(&mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }], &mut logits).unwrap();
+                target
+                    .forward(
+                        &mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }],
+                        &mut logits,
+                    )
+                    .unwrap();
                 let sum: f32 = logits.row(0).iter().map(|logit| logit.exp()).sum();
                 let expected = logits.row(0)[token as usize] - sum.ln();
-                assert!((likelihood.token - expected).abs() < 1e-3, "{} instead of {expected}", likelihood.token);
+                assert!(
+                    (likelihood.token - expected).abs() < 1e-3,
+                    "{} instead of {expected}",
+                    likelihood.token
+                );
                 assert_eq!(likelihood.top.len(), 2);
-                assert!(likelihood.top[0].1 >= likelihood.top[1].1 && likelihood.top[0].1 >= likelihood.token - 1e-6);
+                assert!(
+                    likelihood.top[0].1 >= likelihood.top[1].1
+                        && likelihood.top[0].1 >= likelihood.token - 1e-6
+                );
             }
         }
     }

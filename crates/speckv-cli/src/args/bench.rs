@@ -10,7 +10,8 @@ use super::{
     values::{DraftChoice, GammaList, gamma_list, threads, whole},
 };
 
-/// Most tokens of context or prompt that can be asked for; what a model was made for is checked when it is known.
+/// Most tokens of context or prompt that can be asked for; what a model was made for is checked
+/// when it is known.
 const MOST_TOKENS: usize = 16_777_216;
 
 /// Arguments of `bench`: a comparison of controllers, or with `--curve` what passes cost.
@@ -19,10 +20,12 @@ pub struct BenchArgs {
     /// The comparison.
     #[command(flatten)]
     pub comparison: ComparisonOptions,
-    /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else: a catalogue name or the path of a GGUF file
+    /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else:
+    /// a catalogue name or the path of a GGUF file
     #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightOptions"])]
     pub curve: Option<String>,
-    /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made for if that is less]
+    /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made
+    /// for if that is less]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=MOST_TOKENS, "give lengths of text as people use them: 128,2048"))]
     pub context: Option<Vec<usize>>,
@@ -30,11 +33,13 @@ pub struct BenchArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=MOST_TOKENS, "give lengths of prompts as people write them: 128,512"))]
     pub prompt: Option<Vec<usize>>,
-    /// Megabytes that the read rate is measured on [default: what a pass reads, so that caches help both alike]
+    /// Megabytes that the read rate is measured on [default: what a pass reads, so that caches help
+    /// both alike]
     #[arg(long, value_name = "MB", help_heading = "Curve", requires = "curve",
         value_parser = whole(1..=65_536_usize, "it should be far more than the caches hold"))]
     pub buffer: Option<usize>,
-    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured one after the other and compared
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0; several are measured
+    /// one after the other and compared
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "asis", help_heading = "Weights", value_parser = compression)]
     pub compression: Vec<Compression>,
     /// What the draft's weights become.
@@ -62,11 +67,12 @@ pub struct ComparisonOptions {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` [default: qwen2.5-coder-0.5b with the default target,
-    /// else ngram]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
+    /// or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
-    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for none [default: all; speckv where several compressions are compared]
+    /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for
+    /// none [default: all; speckv where several compressions are compared]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub controllers: Option<Vec<String>>,
     /// Fixed gammas; `none` for none
@@ -88,20 +94,26 @@ pub struct ComparisonOptions {
     /// A folder of prompts in place of the built-in workload
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
-    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price. Shows what a worthless draft costs
+    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price.
+    /// Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// Let the draft read each prompt on the clock of whoever drafts with it, in place of before anybody's
+    /// Let the draft read each prompt on the clock of whoever drafts with it, in place of before
+    /// anybody's
     #[arg(long)]
     pub cold_draft: bool,
-    /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
+    /// Tokens that prompt and answer may have together [default: 4096, or what the model was made
+    /// for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
-    // These two are those of `PredictorOptions`: a flattened struct in here would empty the group that `--curve` and `--saved` refuse.
-    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    // These two are those of `PredictorOptions`: a flattened struct in here would empty the group
+    // that `--curve` and `--saved` refuse.
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a
+    /// linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,
-    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior`
+    /// [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
     /// Start of the random numbers that make orders and intervals

@@ -13,17 +13,20 @@ use crate::controllers;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelOptions {
-    /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default: qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default:
+    /// qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE, such as self:nf4), `none`, `ngram` (look-up of earlier text), or
-    /// MODEL+ngram [default: qwen2.5-coder-0.5b with the default target, else none]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE,
+    /// such as self:nf4), `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default:
+    /// qwen2.5-coder-0.5b with the default target, else none]
     #[arg(long, short, value_name = "MODEL|self:TYPE|none|ngram")]
     pub draft: Option<DraftChoice>,
     /// Draft with the model only, also where the controller would look up earlier text
     #[arg(long)]
     pub no_lookup: bool,
-    /// Who decides how far to draft, step by step; see below [default: speckv where somebody can draft]
+    /// Who decides how far to draft, step by step; see below [default: speckv where somebody can
+    /// draft]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
     /// Whose weights the controllers' predictors have.
@@ -41,7 +44,8 @@ pub struct ModelOptions {
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
-    /// Tokens that prompt and answer may have together [default: 4096, or what the model was made for if that is less]
+    /// Tokens that prompt and answer may have together [default: 4096, or what the model was made
+    /// for if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
     pub ctx: Option<usize>,
     /// How keys and values are stored.
@@ -52,10 +56,12 @@ pub struct ModelOptions {
 /// Whose weights the predictors have that controllers decide by.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PredictorOptions {
-    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a linear fit of its data]
+    /// Weights that the SpecKV paper released, an .npz file, for the controller `paper` [default: a
+    /// linear fit of its data]
     #[arg(long, value_name = "FILE")]
     pub paper_weights: Option<PathBuf>,
-    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    /// Weights of the predictor of acceptance: a file of `speckv train`, `shipped`, or `prior`
+    /// [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
 }
@@ -63,7 +69,8 @@ pub struct PredictorOptions {
 /// How keys and values are stored, the target's and the draft's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct CacheOptions {
-    /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a little
+    /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a
+    /// little
     #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]
     pub kv: KvChoice,
 }
@@ -72,7 +79,8 @@ pub struct CacheOptions {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
 pub struct WeightOptions {
-    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer bits, fp16 and int8 keep the file's values
+    /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer
+    /// bits, fp16 and int8 keep the file's values
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,
     /// The draft's.
@@ -84,12 +92,13 @@ pub struct WeightOptions {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
 pub struct DraftWeightOptions {
-    /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5 bits; `--draft self:TYPE` says its own. The output
-    /// stays the same [default: compact]
+    /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5
+    /// bits; `--draft self:TYPE` says its own. The output stays the same [default: compact]
     #[arg(long, value_name = "TYPE", value_parser = compression)]
     pub draft_compression: Option<Compression>,
-    /// Tokens that the draft's output head covers while the text has no others: the first N and the special ones, or `whole`. Fewer make a cheaper
-    /// draft that sometimes cannot say what the target will; the output stays the same
+    /// Tokens that the draft's output head covers while the text has no others: the first N and the
+    /// special ones, or `whole`. Fewer make a cheaper draft that sometimes cannot say what the
+    /// target will; the output stays the same
     #[arg(long, value_name = "N|whole", default_value = "100352")]
     pub draft_head: DraftHead,
 }

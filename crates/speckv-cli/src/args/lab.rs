@@ -1,4 +1,5 @@
-//! Arguments of the laboratory's commands: `profile`, `train`, `replay`, `evaluate`, `report`, `paper`.
+//! Arguments of the laboratory's commands: `profile`, `train`, `replay`, `evaluate`, `report`,
+//! `paper`.
 
 use std::path::PathBuf;
 
@@ -49,16 +50,19 @@ impl std::str::FromStr for SplitChoice {
 /// Arguments of `profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Record a trace into this folder: what everybody would say at every position, for `train` and `replay`. An unfinished one is continued.
+    /// Record a trace into this folder: what everybody would say at every position, for `train` and
+    /// `replay`. An unfinished one is continued.
     #[arg(long, value_name = "DIR", required_unless_present = "grid", conflicts_with = "grid")]
     pub trace: Option<PathBuf>,
-    /// Record the paper's grid into this folder: every step of every gamma on every prompt, with its seconds. An unfinished one is continued.
+    /// Record the paper's grid into this folder: every step of every gamma on every prompt, with
+    /// its seconds. An unfinished one is continued.
     #[arg(long, value_name = "DIR")]
     pub grid: Option<PathBuf>,
     /// Gammas of the grid; 0 is plain decoding.
     #[arg(long, value_name = "LIST", default_value = "0,1,2,4,6,8", value_parser = grid_gammas, conflicts_with = "trace")]
     pub gammas: GammaList,
-    /// Compressions of the grid's target, each of which --compression may be: fp16,int8,nf4 is the paper's list [default: that of --compression]
+    /// Compressions of the grid's target, each of which --compression may be: fp16,int8,nf4 is the
+    /// paper's list [default: that of --compression]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compression, conflicts_with_all = ["trace", "compression"])]
     pub compressions: Vec<Compression>,
     /// Decides the order of the gammas on each prompt of the grid.
@@ -67,8 +71,9 @@ pub struct ProfileArgs {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the
-    /// default target, else ngram]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
+    /// or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else
+    /// ngram]
     #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
@@ -77,7 +82,8 @@ pub struct ProfileArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
-    /// Depth of the draft model's chain at every position of a trace; speckv and most others draft up to 16 tokens.
+    /// Depth of the draft model's chain at every position of a trace; speckv and most others draft
+    /// up to 16 tokens.
     #[arg(long, value_name = "N", default_value = "16", allow_negative_numbers = true, value_parser = gamma())]
     pub gamma_max: usize,
     /// Most tokens of each text.
@@ -95,13 +101,15 @@ pub struct ProfileArgs {
     /// A folder of *.jsonl files in place of the built-in workload.
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
-    /// Tokens that prompt and text may have together [default: 4096, or what the model was made for if that is less]
+    /// Tokens that prompt and text may have together [default: 4096, or what the model was made for
+    /// if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
-    /// Costs of the pair to keep with a trace, a file as `replay --cost` takes it [default: measured on this machine]
+    /// Costs of the pair to keep with a trace, a file as `replay --cost` takes it [default:
+    /// measured on this machine]
     #[arg(long, value_name = "FILE")]
     pub cost: Option<PathBuf>,
     /// Print one JSON object in place of text.
@@ -145,7 +153,8 @@ pub struct ReplayArgs {
     /// Folder of recorded traces.
     #[arg(long, value_name = "DIR", required = true)]
     pub trace: PathBuf,
-    /// Controllers to replay, separated by commas; NAME@model, NAME@ngram and NAME@both say who drafts [default: all, with fixed:1 to fixed:8]
+    /// Controllers to replay, separated by commas; NAME@model, NAME@ngram and NAME@both say who
+    /// drafts [default: all, with fixed:1 to fixed:8]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub controllers: Vec<String>,
     /// Measured costs: a JSON file, or `trace` for those recorded with the traces.
@@ -165,10 +174,12 @@ pub struct ReplayArgs {
 /// Arguments of `paper`.
 #[derive(Debug, clap::Args)]
 pub struct PaperArgs {
-    /// Folder with the paper's public data: phase2_step_results.csv, phase2_experiment_results.csv, and, if they are there, the published tables.
+    /// Folder with the paper's public data: phase2_step_results.csv, phase2_experiment_results.csv,
+    /// and, if they are there, the published tables.
     #[arg(long, value_name = "DIR", required = true)]
     pub data: PathBuf,
-    /// Start of the random numbers; 42 is the paper's, and draws its very split, weights and minibatches.
+    /// Start of the random numbers; 42 is the paper's, and draws its very split, weights and
+    /// minibatches.
     #[arg(long, value_name = "N", default_value_t = speckv_lab::paper::PAPER_SEED)]
     pub seed: u32,
     /// Print one JSON object in place of tables.
@@ -217,16 +228,19 @@ pub struct ReportArgs {
     /// Folder of a trace: `speckv profile --trace DIR`.
     #[arg(long, value_name = "DIR")]
     pub trace: Option<PathBuf>,
-    /// Report of a comparison: `speckv bench --output DIR` writes DIR/report.json; may be given several times.
+    /// Report of a comparison: `speckv bench --output DIR` writes DIR/report.json; may be given
+    /// several times.
     #[arg(long, value_name = "FILE")]
     pub bench: Vec<PathBuf>,
-    /// Evaluation: `speckv evaluate --output DIR` writes DIR/evaluation.json; may be given several times.
+    /// Evaluation: `speckv evaluate --output DIR` writes DIR/evaluation.json; may be given several
+    /// times.
     #[arg(long, value_name = "FILE")]
     pub evaluation: Vec<PathBuf>,
     /// Costs of passes: the JSON of `speckv bench --curve MODEL`; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub curve: Vec<PathBuf>,
-    /// Weights of the predictor whose calibration is drawn from the trace: a file of `speckv train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
+    /// Weights of the predictor whose calibration is drawn from the trace: a file of `speckv
+    /// train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
     /// Title of the report.

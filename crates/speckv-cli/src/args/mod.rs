@@ -13,12 +13,19 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
-pub use common::{CacheOptions, DraftWeightOptions, ModelOptions, PredictorOptions, SamplingOptions, WeightOptions};
+pub use common::{
+    CacheOptions, DraftWeightOptions, ModelOptions, PredictorOptions, SamplingOptions,
+    WeightOptions,
+};
 pub use export::{ExportArgs, Shares};
-pub use lab::{EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs};
+pub use lab::{
+    EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
+};
 pub use perplexity::PerplexityArgs;
 pub use serve::{Given, LogFormat, ServeArgs};
-pub use values::{ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList};
+pub use values::{
+    ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList,
+};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use speckv_cpu::model::Compression;
@@ -64,18 +71,21 @@ pub enum Command {
     Score(ScoreArgs),
     /// Measure how well a model predicts a text, and how far it is from a reference.
     Perplexity(PerplexityArgs),
-    /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what passes cost.
+    /// Compare controllers and fixed gammas with plain decoding on this machine, or measure what
+    /// passes cost.
     #[command(after_help = controllers::help())]
     Bench(Box<BenchArgs>),
     /// Check on this machine that speculation changes no token of greedy decoding.
     Identity(IdentityArgs),
-    /// Record a pair on a workload: every position for training and replay, or the paper's grid of gammas.
+    /// Record a pair on a workload: every position for training and replay, or the paper's grid of
+    /// gammas.
     Profile(Box<ProfileArgs>),
     /// Fit the predictor of acceptance to recorded traces.
     Train(TrainArgs),
     /// Replay controllers over recorded traces, token for token, in modelled time.
     Replay(ReplayArgs),
-    /// Compare controllers with a baseline, prompt by prompt, with tests and intervals; or two saved evaluations.
+    /// Compare controllers with a baseline, prompt by prompt, with tests and intervals; or two
+    /// saved evaluations.
     #[command(after_help = controllers::help())]
     Evaluate(Box<EvaluateArgs>),
     /// Put recordings and measurements together into one HTML file with figures.
@@ -150,7 +160,8 @@ pub struct QuantizeArgs {
 pub struct TokenizeArgs {
     /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
-    /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none are added.
+    /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
+    /// are added.
     #[arg(required_unless_present = "ids", conflicts_with = "ids")]
     pub text: Option<String>,
     /// Token ids to turn into text: 1,2,3.
@@ -180,11 +191,12 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default:
+    /// qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE), or `ngram` [default: qwen2.5-coder-0.5b with the default target,
-    /// else ngram]
+    /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
+    /// or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
     #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
@@ -245,7 +257,8 @@ pub struct PromptArgs {
     pub file: Option<PathBuf>,
 }
 
-/// Reads arguments. Help and version go to standard output with status 0; mistakes to standard error with a hint and status 2.
+/// Reads arguments. Help and version go to standard output with status 0; mistakes to standard
+/// error with a hint and status 2.
 ///
 /// # Errors
 /// The exit status, when there is nothing more to do.
@@ -262,20 +275,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitC
     })
 }
 
-/// The parser's message with its pointer to `--help` turned into a hint, unless the message has a better one.
+/// The parser's message with its pointer to `--help` turned into a hint, unless the message has a
+/// better one.
 fn mistake(error: &clap::Error) -> String {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && printer::colour_allowed();
     let rendered = error.render();
     let text = if colour { rendered.ansi().to_string() } else { rendered.to_string() };
-    let mut kept: Vec<&str> = text.lines().filter(|line| !line.contains("For more information, try")).collect();
+    let mut kept: Vec<&str> =
+        text.lines().filter(|line| !line.contains("For more information, try")).collect();
     // A hint out of a value's parser stands in the middle; the end is its place.
-    let hints: Vec<&str> = kept.extract_if(.., |line| line.trim_start().starts_with("hint: ")).collect();
+    let hints: Vec<&str> =
+        kept.extract_if(.., |line| line.trim_start().starts_with("hint: ")).collect();
     let body = kept.join("\n");
-    let hint = hints
-        .first()
-        .map_or("hint: `speckv help` lists the commands, `speckv COMMAND --help` the options of one", |hint| {
-            hint.trim_start()
-        });
+    let hint = hints.first().map_or(
+        "hint: `speckv help` lists the commands, `speckv COMMAND --help` the options of one",
+        |hint| hint.trim_start(),
+    );
     format!("{}\n{hint}\n", body.trim_end())
 }
 

@@ -14,10 +14,12 @@ use super::{
 pub struct PerplexityArgs {
     /// The text: a file, or `-` for standard input.
     pub text: PathBuf,
-    /// The model in question: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default: qwen2.5-coder-1.5b]
+    /// The model in question: a catalogue name, or the path of a GGUF file or a Hugging Face folder
+    /// [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
     pub model: Option<String>,
-    /// What it is compared with: adds KL divergence and agreement. Both models are in memory at the same time
+    /// What it is compared with: adds KL divergence and agreement. Both models are in memory at the
+    /// same time
     #[arg(long, short, value_name = "MODEL")]
     pub reference: Option<String>,
     /// The model's weights: asis, fp16, int8, nf4, or a type such as q4_0

@@ -1,4 +1,5 @@
-//! Arguments of `serve`. Every option may also stand in the settings file; see `speckv_serve::settings`.
+//! Arguments of `serve`. Every option may also stand in the settings file; see
+//! `speckv_serve::settings`.
 
 use std::path::PathBuf;
 
@@ -15,7 +16,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Names of the options that stood on the command line or in the environment, so that defaults give way to the settings file and these do not.
+/// Names of the options that stood on the command line or in the environment, so that defaults give
+/// way to the settings file and these do not.
 #[derive(Debug, Clone, Default)]
 pub struct Given(Vec<String>);
 
@@ -30,7 +32,10 @@ impl Given {
 impl clap::FromArgMatches for Given {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = |id: &&clap::Id| {
-            matches!(matches.value_source(id.as_str()), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+            matches!(
+                matches.value_source(id.as_str()),
+                Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+            )
         };
         Ok(Given(matches.ids().filter(given).map(|id| id.as_str().replace('_', "-")).collect()))
     }
@@ -54,7 +59,8 @@ impl clap::Args for Given {
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// Which options stood on the command line; before all others, since reading an option takes it away.
+    /// Which options stood on the command line; before all others, since reading an option takes it
+    /// away.
     #[command(flatten)]
     pub given: Given,
     /// Which models.
@@ -70,7 +76,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "SPECKV_PORT", help_heading = "Server",
         value_parser = whole(0..=65_535_u16, "8080 is the default"))]
     pub port: Option<u16>,
-    /// Key that clients must send; may be given several times. Prefer the variable: others on the machine can see flags
+    /// Key that clients must send; may be given several times. Prefer the variable: others on the
+    /// machine can see flags
     #[arg(
         long,
         value_name = "KEY",
@@ -91,7 +98,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "SPECKV_QUEUE", help_heading = "Limits",
         value_parser = whole(1..=100_000_usize, "64 is the default"))]
     pub queue: Option<usize>,
-    /// Connections at a time, more than --queue; others wait to be accepted [default: 512, or what --queue and --parallel need if that is more]
+    /// Connections at a time, more than --queue; others wait to be accepted [default: 512, or what
+    /// --queue and --parallel need if that is more]
     #[arg(long, value_name = "N", env = "SPECKV_CONNECTIONS", help_heading = "Limits",
         value_parser = whole(2..=1_000_000_usize, "512 is the default; each takes a file descriptor (`ulimit -n`)"))]
     pub connections: Option<usize>,
@@ -99,7 +107,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MB", env = "SPECKV_KV_MEMORY", help_heading = "Limits",
         value_parser = whole(1..=16_777_216_u64, "2048 is the default"))]
     pub kv_memory: Option<u64>,
-    /// Rows of prompts in a pass that others share: more reads prompts sooner and holds the others up for longer [default: 32]
+    /// Rows of prompts in a pass that others share: more reads prompts sooner and holds the others
+    /// up for longer [default: 32]
     #[arg(long, value_name = "N", env = "SPECKV_PREFILL_CHUNK", help_heading = "Limits",
         value_parser = whole(1..=4096_usize, "32 is the default"))]
     pub prefill_chunk: Option<usize>,

@@ -40,7 +40,9 @@ impl Display for DraftModel {
 
 impl DraftModel {
     fn parse(text: &str) -> Result<Self, String> {
-        let Some(compression) = text.strip_prefix("self:") else { return Ok(DraftModel::Named(text.to_owned())) };
+        let Some(compression) = text.strip_prefix("self:") else {
+            return Ok(DraftModel::Named(text.to_owned()));
+        };
         let compression = compression.parse();
         compression
             .map(DraftModel::Itself)
@@ -102,10 +104,11 @@ impl FromStr for DraftHead {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "whole" => Ok(DraftHead::Whole),
-            number => {
-                whole(1..=16_777_216_usize, "65536 and 100352 are sizes to try, `whole` leaves nothing out")(number)
-                    .map(DraftHead::First)
-            }
+            number => whole(
+                1..=16_777_216_usize,
+                "65536 and 100352 are sizes to try, `whole` leaves nothing out",
+            )(number)
+            .map(DraftHead::First),
         }
     }
 }
@@ -181,10 +184,15 @@ impl FromStr for TokenList {
             .split([',', ' ', '\n'])
             .map(str::trim)
             .filter(|id| !id.is_empty())
-            .map(|id| id.parse().map_err(|_| format!("{id:?} is not a token id\nhint: write ids as 1,2,3")))
+            .map(|id| {
+                id.parse()
+                    .map_err(|_| format!("{id:?} is not a token id\nhint: write ids as 1,2,3"))
+            })
             .collect();
         match ids? {
-            ids if ids.is_empty() => Err("expected at least one token id\nhint: write ids as 1,2,3".into()),
+            ids if ids.is_empty() => {
+                Err("expected at least one token id\nhint: write ids as 1,2,3".into())
+            }
             ids => Ok(TokenList(ids)),
         }
     }
@@ -201,7 +209,11 @@ where
     move |text| {
         let value = text.parse::<T>().ok().filter(|value| range.contains(value));
         value.ok_or_else(|| {
-            format!("expected a whole number from {} to {}, got {text:?}\nhint: {hint}", range.start(), range.end())
+            format!(
+                "expected a whole number from {} to {}, got {text:?}\nhint: {hint}",
+                range.start(),
+                range.end()
+            )
         })
     }
 }
@@ -237,7 +249,8 @@ pub(super) fn prompts() -> impl Fn(&str) -> Result<usize, String> + Clone + Send
 }
 
 /// Parser of the length of an answer that is compared.
-pub(super) fn identity_tokens() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+pub(super) fn identity_tokens()
+-> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
     whole(1..=4096_usize, "128 is a good start")
 }
 
@@ -251,7 +264,11 @@ mod tests {
         assert_eq!(gamma("64"), Ok(64));
         for wrong in ["0", "65", "-1", "four", "4.0", ""] {
             let message = gamma(wrong).expect_err(wrong);
-            assert!(message.contains("from 1 to 64") && message.contains(wrong) && message.contains("\nhint: "));
+            assert!(
+                message.contains("from 1 to 64")
+                    && message.contains(wrong)
+                    && message.contains("\nhint: ")
+            );
         }
         let top_p = number("above 0, at most 1", |p| p > 0.0 && p <= 1.0, "1 keeps all");
         assert_eq!(top_p("0.95"), Ok(0.95));
@@ -275,8 +292,14 @@ mod tests {
         let named = DraftModel::Named("a/b.gguf".into());
         assert_eq!("a/b.gguf".parse(), Ok(DraftChoice::Model(named.clone())));
         assert_eq!("a/b.gguf+ngram".parse(), Ok(DraftChoice::Both(named)));
-        assert_eq!("self:nf4".parse(), Ok(DraftChoice::Model(DraftModel::Itself(Compression::Nf4))));
-        assert_eq!("self:int8+ngram".parse(), Ok(DraftChoice::Both(DraftModel::Itself(Compression::Int8))));
+        assert_eq!(
+            "self:nf4".parse(),
+            Ok(DraftChoice::Model(DraftModel::Itself(Compression::Nf4)))
+        );
+        assert_eq!(
+            "self:int8+ngram".parse(),
+            Ok(DraftChoice::Both(DraftModel::Itself(Compression::Int8)))
+        );
         for wrong in ["", "self:", "self:q5", "+ngram", "ngram+ngram", "none+ngram"] {
             assert!(wrong.parse::<DraftChoice>().is_err(), "{wrong}");
         }

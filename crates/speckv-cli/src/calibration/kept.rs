@@ -73,13 +73,20 @@ impl Folder {
         struct Format {
             format: u32,
         }
-        let read = serde_json::from_str::<Format>(&text).map_err(|error| error.to_string()).and_then(|head| {
-            if head.format != FORMAT {
-                return Err(format!("format {}, expected {FORMAT}", head.format));
-            }
-            let document: Document = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-            if document.subject == *subject { Ok(document.cost) } else { Err("it belongs to something else".into()) }
-        });
+        let read = serde_json::from_str::<Format>(&text)
+            .map_err(|error| error.to_string())
+            .and_then(|head| {
+                if head.format != FORMAT {
+                    return Err(format!("format {}, expected {FORMAT}", head.format));
+                }
+                let document: Document =
+                    serde_json::from_str(&text).map_err(|error| error.to_string())?;
+                if document.subject == *subject {
+                    Ok(document.cost)
+                } else {
+                    Err("it belongs to something else".into())
+                }
+            });
         match read {
             Ok(cost) => Kept::Usable(Box::new(cost)),
             Err(why) => Kept::Unusable { path, why },
@@ -92,15 +99,18 @@ impl Folder {
     /// What the system says, with the path.
     pub fn write(&self, subject: &Subject, cost: &CostModel) -> Result<(), String> {
         let path = self.path(subject);
-        let at = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let at =
+            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let document = Document { format: FORMAT, subject: subject.clone(), cost: cost.clone() };
         let text = serde_json::to_string_pretty(&document).map_err(|error| at(&path, &error))?;
         fs::create_dir_all(&self.0).map_err(|error| at(&self.0, &error))?;
         let temporary = path.with_extension(format!("{}.part", std::process::id()));
-        fs::write(&temporary, text + "\n").and_then(|()| fs::rename(&temporary, &path)).map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            at(&path, &error)
-        })
+        fs::write(&temporary, text + "\n").and_then(|()| fs::rename(&temporary, &path)).map_err(
+            |error| {
+                let _ = fs::remove_file(&temporary);
+                at(&path, &error)
+            },
+        )
     }
 }
 
@@ -135,7 +145,11 @@ mod tests {
         assert!((read.verify_seconds(7, 300) / cost.verify_seconds(7, 300) - 1.0).abs() < 1e-12);
         let other = Subject { threads: 1, ..subject() };
         assert!(matches!(folder.read(&other), Kept::Absent));
-        assert_eq!(fs::read_dir(temporary.path().join("deep/costs")).expect("a folder").count(), 1, "no leftovers");
+        assert_eq!(
+            fs::read_dir(temporary.path().join("deep/costs")).expect("a folder").count(),
+            1,
+            "no leftovers"
+        );
 
         let path = folder.path(&subject());
         let good = fs::read_to_string(&path).expect("text");
@@ -148,7 +162,9 @@ mod tests {
         ];
         for (text, expected) in cases {
             fs::write(&path, text).expect("a file");
-            let Kept::Unusable { why, .. } = folder.read(&subject()) else { panic!("{expected}: should be refused") };
+            let Kept::Unusable { why, .. } = folder.read(&subject()) else {
+                panic!("{expected}: should be refused")
+            };
             assert!(why.contains(expected), "{why}");
         }
         folder.write(&subject(), &cost).expect("replaced");

@@ -15,7 +15,8 @@ const PERIOD: usize = 97;
 const PROPOSALS: usize = 64;
 const ROUNDS: usize = 5;
 
-/// Seconds of one token proposed by look-up, the median of a few rounds; `None` where the clock does not see them, as one of simulated passes.
+/// Seconds of one token proposed by look-up, the median of a few rounds; `None` where the clock
+/// does not see them, as one of simulated passes.
 #[must_use]
 pub fn seconds_per_token(clock: &Clock) -> Option<f64> {
     let mut drafter = NgramDrafter::new(NgramSettings::default());

@@ -11,24 +11,29 @@ use speckv::{
     token::Token,
 };
 
-/// Row counts timed at the near context, dense where steps are mostly; those between are interpolated.
+/// Row counts timed at the near context, dense where steps are mostly; those between are
+/// interpolated.
 const ROWS: [usize; 7] = [1, 2, 3, 5, 8, 12, 17];
-/// Row counts of a crowd's passes, timed at the near context and in the first rounds only: they are long, and few.
+/// Row counts of a crowd's passes, timed at the near context and in the first rounds only: they are
+/// long, and few.
 const CROWD_ROWS: [usize; 3] = [24, 32, 48];
 const CROWD_ROUNDS: usize = 2;
-/// Row counts timed at the far context too: how time grows with context changes little from one to the next.
+/// Row counts timed at the far context too: how time grows with context changes little from one to
+/// the next.
 const FAR_ROWS: [usize; 3] = [1, 5, 17];
 const NEAR: usize = 64;
 const FAR: usize = 1024;
 /// Tokens that the draft reads at once where catching up is timed.
 const READ: usize = 32;
-/// Single tokens drafted one after the other, beside every second pass of the target, and timed together: the first finds the caches full of the target's
-/// weights, the second of its own, as in a step.
+/// Single tokens drafted one after the other, beside every second pass of the target, and timed
+/// together: the first finds the caches full of the target's weights, the second of its own, as in
+/// a step.
 const DRAFTED: usize = 2;
 /// Everything is timed once, and again as long as that ends within the budget.
 const MOST_ROUNDS: usize = 7;
 const BUDGET: Duration = Duration::from_millis(1500);
-/// A pass that took so many times what one of more rows took was disturbed, and is timed twice more, which makes a median that it cannot move.
+/// A pass that took so many times what one of more rows took was disturbed, and is timed twice
+/// more, which makes a median that it cannot move.
 const STALLED: f64 = 1.15;
 
 /// Why nothing was measured.
@@ -50,11 +55,15 @@ enum Item {
     CatchUp,
 }
 
-/// Times target passes of 1 to 17 rows and of a few more as crowds have them, single draft tokens and the draft's reading: each at least once, from the longest to the shortest, then again from the
-/// shortest on while the budget of 1.5 seconds lasts, in rounds that go forwards and backwards in turn, so that a drift of the machine falls on all alike. A pair whose single round takes
-/// longer than that is timed once, and again only where a time contradicts the others. `at(done, total)` says whether to go on; the total is estimated.
+/// Times target passes of 1 to 17 rows and of a few more as crowds have them, single draft tokens
+/// and the draft's reading: each at least once, from the longest to the shortest, then again from
+/// the shortest on while the budget of 1.5 seconds lasts, in rounds that go forwards and backwards
+/// in turn, so that a drift of the machine falls on all alike. A pair whose single round takes
+/// longer than that is timed once, and again only where a time contradicts the others. `at(done,
+/// total)` says whether to go on; the total is estimated.
 ///
-/// Contexts are pretended (see [`Cache::pretend`]), which takes no time; where that is not possible, a short one is read.
+/// Contexts are pretended (see [`Cache::pretend`]), which takes no time; where that is not
+/// possible, a short one is read.
 ///
 /// # Errors
 /// See [`MeasureError`].
@@ -81,7 +90,9 @@ pub fn measure<M: LanguageModel, D: LanguageModel>(
             if round > 0 && before - began + took[index] > BUDGET {
                 continue; // a shorter one may still fit
             }
-            if round >= CROWD_ROUNDS && matches!(items[index], Item::Verify { rows, .. } if rows > MEASURED_ROWS) {
+            if round >= CROWD_ROUNDS
+                && matches!(items[index], Item::Verify { rows, .. } if rows > MEASURED_ROWS)
+            {
                 continue;
             }
             if !at(done as u64, estimate(done, items.len(), before - began)) {
@@ -104,7 +115,8 @@ pub fn measure<M: LanguageModel, D: LanguageModel>(
     Ok(samples)
 }
 
-/// How many items it will be, after `done` in so much time: a round at least, and as many as the budget holds at that pace.
+/// How many items it will be, after `done` in so much time: a round at least, and as many as the
+/// budget holds at that pace.
 fn estimate(done: usize, items: usize, elapsed: Duration) -> u64 {
     let within = done as f64 * BUDGET.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
     (within as usize).min(MOST_ROUNDS * items).max(items).max(done + 1) as u64
@@ -120,9 +132,14 @@ fn stalled(samples: &Samples, context: usize) -> Vec<Item> {
     let all: Vec<usize> = ROWS.into_iter().chain(CROWD_ROWS).collect();
     let contradicted = |&(at, &rows): &(usize, &usize)| {
         let quickest = all[at + 1..].iter().filter_map(|&more| best(more)).min_by(f64::total_cmp);
-        times(rows).count() < 3 && best(rows).zip(quickest).is_some_and(|(ours, theirs)| ours > STALLED * theirs)
+        times(rows).count() < 3
+            && best(rows).zip(quickest).is_some_and(|(ours, theirs)| ours > STALLED * theirs)
     };
-    all.iter().enumerate().filter(contradicted).map(|(_, &rows)| Item::Verify { far: false, rows }).collect()
+    all.iter()
+        .enumerate()
+        .filter(contradicted)
+        .map(|(_, &rows)| Item::Verify { far: false, rows })
+        .collect()
 }
 
 /// Times an item and keeps what it took.
@@ -149,7 +166,10 @@ fn sample<M: LanguageModel, D: LanguageModel>(
 }
 
 /// What one round times.
-fn items<M: LanguageModel, D: LanguageModel>(target: &Subject<'_, M>, draft: Option<&Subject<'_, D>>) -> Vec<Item> {
+fn items<M: LanguageModel, D: LanguageModel>(
+    target: &Subject<'_, M>,
+    draft: Option<&Subject<'_, D>>,
+) -> Vec<Item> {
     let mut items = Vec::new();
     for (number, rows) in ROWS.into_iter().filter(|&rows| rows <= target.room(false)).enumerate() {
         items.push(Item::Verify { far: false, rows });
@@ -199,11 +219,19 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
         let length = model.context_length();
         let near = NEAR.min(length / 4);
         let far = FAR.min(length.saturating_sub(MEASURED_ROWS));
-        let mut subject =
-            Subject { model, near: (near, model.new_cache()?), far: None, logits: Logits::new(), next: 0 };
+        let mut subject = Subject {
+            model,
+            near: (near, model.new_cache()?),
+            far: None,
+            logits: Logits::new(),
+            next: 0,
+        };
         if !subject.near.1.pretend(near) && near > 0 {
             let tokens = subject.tokens(near);
-            model.forward(&mut [Feed { cache: &mut subject.near.1, tokens: &tokens, rows: 0 }], &mut subject.logits)?;
+            model.forward(
+                &mut [Feed { cache: &mut subject.near.1, tokens: &tokens, rows: 0 }],
+                &mut subject.logits,
+            )?;
         } else if far > 2 * near {
             let mut cache = model.new_cache()?;
             subject.far = cache.pretend(far).then_some((far, cache));
@@ -228,17 +256,25 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
     /// Tokens of no meaning, spread over the vocabulary.
     fn tokens(&mut self, count: usize) -> Vec<Token> {
         let vocab_size = self.model.vocab_size();
-        let tokens = (self.next..self.next + count).map(|i| (i * 7919 % vocab_size) as Token).collect();
+        let tokens =
+            (self.next..self.next + count).map(|i| (i * 7919 % vocab_size) as Token).collect();
         self.next += count;
         tokens
     }
 
     /// Seconds of a pass over `count` tokens; a draft token's include the reading of its signals.
-    fn pass(&mut self, far: bool, count: usize, rows: usize, clock: &Clock) -> Result<f64, ModelError> {
+    fn pass(
+        &mut self,
+        far: bool,
+        count: usize,
+        rows: usize,
+        clock: &Clock,
+    ) -> Result<f64, ModelError> {
         let tokens = self.tokens(count);
         let (context, cache) = self.far.as_mut().filter(|_| far).unwrap_or(&mut self.near);
         let start = clock.now();
-        self.model.forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
+        self.model
+            .forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
         if rows == 1 {
             // Made-up positions may give logits of any kind; only the time counts.
             let _ = std::hint::black_box(signals::read(self.logits.row(0)));
@@ -259,7 +295,8 @@ mod tests {
     use super::*;
 
     fn sim(pass: u64, token: u64, context_length: usize) -> SimModel {
-        let cost = SimCost { pass: Duration::from_micros(pass), token: Duration::from_micros(token) };
+        let cost =
+            SimCost { pass: Duration::from_micros(pass), token: Duration::from_micros(token) };
         SimModel::new(SimSettings { context_length, ..SimSettings::default() }).costing(cost)
     }
 
@@ -275,13 +312,18 @@ mod tests {
     #[test]
     fn known_costs_come_back_exactly() {
         let target = sim(30_000, 2_000, 4096);
-        let cost = SimCost { pass: Duration::from_micros(9_000), token: Duration::from_micros(500) };
+        let cost =
+            SimCost { pass: Duration::from_micros(9_000), token: Duration::from_micros(500) };
         let draft = target.draft(Difference::Opposed).costing(cost);
-        let model = CostModel::from_samples(&measured(&target, Some(&draft))).expect("good samples");
+        let model =
+            CostModel::from_samples(&measured(&target, Some(&draft))).expect("good samples");
         for rows in (1..=MEASURED_ROWS).chain([20, 24, 30, 48, 80]) {
             for context in [0, 64, 1024] {
                 let expected = 0.030 + 0.002 * rows as f64;
-                assert!((model.verify_seconds(rows, context) / expected - 1.0).abs() < 1e-6, "{rows} at {context}");
+                assert!(
+                    (model.verify_seconds(rows, context) / expected - 1.0).abs() < 1e-6,
+                    "{rows} at {context}"
+                );
             }
         }
         assert!((model.draft_seconds(500) - 0.0095).abs() < 1e-9);
@@ -298,12 +340,24 @@ mod tests {
             (ROWS.map(count), samples.verify.len() as u32 * Duration::from_micros(pass))
         };
         let far = |rows| FAR_ROWS.contains(&rows);
-        assert!(run(100).0.iter().zip(ROWS).all(|(&count, rows)| count == MOST_ROUNDS * (1 + usize::from(far(rows)))));
+        assert!(
+            run(100)
+                .0
+                .iter()
+                .zip(ROWS)
+                .all(|(&count, rows)| count == MOST_ROUNDS * (1 + usize::from(far(rows))))
+        );
         let (counts, took) = run(1_000_000);
-        assert!(counts.iter().zip(ROWS).all(|(&count, rows)| count == 1 + usize::from(far(rows))), "{counts:?}");
+        assert!(
+            counts.iter().zip(ROWS).all(|(&count, rows)| count == 1 + usize::from(far(rows))),
+            "{counts:?}"
+        );
         assert_eq!(took, Duration::from_secs(13), "a slow model is not spared its one round");
         let (counts, took) = run(100_000); // 13 passes in a round, and 2 more
-        assert!(took == BUDGET && counts[0] > 2 && counts[6] == 2, "the second round begins with few rows: {counts:?}");
+        assert!(
+            took == BUDGET && counts[0] > 2 && counts[6] == 2,
+            "the second round begins with few rows: {counts:?}"
+        );
     }
 
     #[test]
@@ -327,7 +381,10 @@ mod tests {
         for context in [2, 3, 10, 17, 18, 40, 100, 256] {
             let samples = measured(&sim(1_000, 10, context), Some(&sim(500, 5, context)));
             assert!(samples.verify.iter().any(|sample| sample.rows == 1), "{context}");
-            assert!(samples.verify.iter().all(|sample| sample.context + sample.rows <= context), "{context}");
+            assert!(
+                samples.verify.iter().all(|sample| sample.context + sample.rows <= context),
+                "{context}"
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! What passes of a pair cost on this machine: measured once, kept in the user's cache folder.
 //!
-//! [`measure`] reads the clock around passes, [`lookup`] around look-up, [`subject`] says what the numbers belong to, [`kept`] is the file. Controllers refine the
-//! numbers while they decode; what they learn stays in their session, so that one busy hour spoils nothing for later ones.
+//! [`measure`] reads the clock around passes, [`lookup`] around look-up, [`subject`] says what the
+//! numbers belong to, [`kept`] is the file. Controllers refine the numbers while they decode; what
+//! they learn stays in their session, so that one busy hour spoils nothing for later ones.
 
 pub mod kept;
 pub mod lookup;
@@ -82,7 +83,9 @@ impl Costs {
             origin: self.origin,
             context: VIEW_CONTEXT,
             draft_seconds: self.model.draft_seconds(VIEW_CONTEXT),
-            verify_seconds: VIEW_ROWS.map(|rows| (rows, self.model.verify_seconds(rows, VIEW_CONTEXT))).into(),
+            verify_seconds: VIEW_ROWS
+                .map(|rows| (rows, self.model.verify_seconds(rows, VIEW_CONTEXT)))
+                .into(),
             catch_up_seconds_per_token: self.model.catch_up_seconds(1),
             lookup_seconds: self.model.ngram_seconds(),
         }
@@ -99,15 +102,24 @@ pub fn for_controller(
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<Option<Costs>> {
-    let wanted = settings.controller.needs_costs().then(|| costs(pair, settings.recalibrate, interrupt, printer));
+    let wanted = settings
+        .controller
+        .needs_costs()
+        .then(|| costs(pair, settings.recalibrate, interrupt, printer));
     wanted.transpose()
 }
 
-/// The pair's costs: those that were kept, or measured now and kept. What cannot be read or written is said and does not stop anything.
+/// The pair's costs: those that were kept, or measured now and kept. What cannot be read or written
+/// is said and does not stop anything.
 ///
 /// # Errors
 /// A pass that fails, or Ctrl-C.
-pub fn costs(pair: &Pair, measure_anew: bool, interrupt: &Interrupt, printer: &Printer) -> Outcome<Costs> {
+pub fn costs(
+    pair: &Pair,
+    measure_anew: bool,
+    interrupt: &Interrupt,
+    printer: &Printer,
+) -> Outcome<Costs> {
     let subject = Subject::of(pair);
     let folder = Folder::from_environment();
     let mut reason = "once";
@@ -116,18 +128,23 @@ pub fn costs(pair: &Pair, measure_anew: bool, interrupt: &Interrupt, printer: &P
             Kept::Usable(model) => return Ok(Costs { model: *model, origin: Origin::Kept }),
             Kept::Absent => {}
             Kept::Unusable { path, why } => {
-                printer.warning(&format!("{} is of no use ({why}) and is replaced", path.display()));
+                printer
+                    .warning(&format!("{} is of no use ({why}) and is replaced", path.display()));
                 reason = "again";
             }
         }
     }
     printer.note(&format!("measuring what passes cost on this machine, {reason} ..."));
     let mut progress = printer.progress("measuring", Unit::Items, Duration::ZERO);
-    let samples =
-        measure::measure(&**pair.engine.target(), pair.draft.as_deref(), &Clock::system(), &mut |done, total| {
+    let samples = measure::measure(
+        &**pair.engine.target(),
+        pair.draft.as_deref(),
+        &Clock::system(),
+        &mut |done, total| {
             progress.at(done, total);
             !interrupt.is_raised()
-        });
+        },
+    );
     progress.finish();
     let samples = samples.map_err(|error| match error {
         MeasureError::Stopped => {
@@ -137,15 +154,21 @@ pub fn costs(pair: &Pair, measure_anew: bool, interrupt: &Interrupt, printer: &P
     })?;
     let lookup = lookup::seconds_per_token(&Clock::system());
     let fitted = CostModel::from_samples(&samples);
-    let model = match fitted.and_then(|model| lookup.map_or(Ok(model.clone()), |seconds| model.with_lookup(seconds))) {
+    let model = match fitted
+        .and_then(|model| lookup.map_or(Ok(model.clone()), |seconds| model.with_lookup(seconds)))
+    {
         Ok(model) => model,
         Err(error) => {
-            printer.warning(&format!("the measured times make no sense ({error}); they are learned while decoding"));
+            printer.warning(&format!(
+                "the measured times make no sense ({error}); they are learned while decoding"
+            ));
             return Ok(Costs::guessed());
         }
     };
-    let kept = folder
-        .map_or_else(|| Err("neither XDG_CACHE_HOME nor HOME is set".into()), |folder| folder.write(&subject, &model));
+    let kept = folder.map_or_else(
+        || Err("neither XDG_CACHE_HOME nor HOME is set".into()),
+        |folder| folder.write(&subject, &model),
+    );
     if let Err(why) = kept {
         printer.note(&format!("the measured costs cannot be kept for the next time: {why}"));
     }

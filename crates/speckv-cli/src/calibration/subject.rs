@@ -94,9 +94,12 @@ impl Mark {
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut files = vec![path.to_owned()];
         if path.is_dir() {
-            let inside = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-            let counts =
-                |path: &PathBuf| path.extension().is_some_and(|ending| ending == "safetensors" || ending == "json");
+            let inside = std::fs::read_dir(path)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<io::Result<Vec<_>>>()?;
+            let counts = |path: &PathBuf| {
+                path.extension().is_some_and(|ending| ending == "safetensors" || ending == "json")
+            };
             files = inside.into_iter().filter(counts).collect();
             files.sort();
         }
@@ -111,7 +114,8 @@ impl Mark {
             file.take(END).read_to_end(&mut end)?;
             digest.update(&end);
             mark.bytes += meta.len();
-            let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let modified =
+                meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             mark.modified = mark.modified.max(modified.map_or(0, |time| time.as_secs()));
         }
         Ok(Mark { ends: hex(&digest.finalize()), ..mark })

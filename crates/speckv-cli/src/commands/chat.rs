@@ -57,7 +57,9 @@ impl<'a> Line<'a> {
             "/stats" => Line::Stats,
             "/exit" | "/quit" => Line::Exit,
             // A path or a comment may begin with a slash, a command is one word.
-            word if word.starts_with('/') && word[1..].chars().all(char::is_alphabetic) => Line::Unknown(word),
+            word if word.starts_with('/') && word[1..].chars().all(char::is_alphabetic) => {
+                Line::Unknown(word)
+            }
             _ => Line::Say(text),
         }
     }
@@ -65,7 +67,8 @@ impl<'a> Line<'a> {
 
 pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let (pair_settings, settings) = settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
+    let (pair_settings, settings) =
+        settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
     if settings.raw {
         return Err(Failure::usage(
             "a chat needs the model's chat template",
@@ -75,7 +78,10 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
     if interrupt.is_raised() {
-        return Err(Failure::interrupted("stopped while loading", "start the chat again when there is time"));
+        return Err(Failure::interrupted(
+            "stopped while loading",
+            "start the chat again when there is time",
+        ));
     }
     if let Some(warning) = pair.template_warning() {
         printer.warning(warning);
@@ -94,10 +100,14 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
             Line::System(text) => chat.instruct(text),
             Line::Stats => chat.total.lines().iter().for_each(|line| printer.note(line)),
             Line::Exit => break,
-            Line::Unknown(word) => printer.warning(&format!("there is no command {word}; /help lists them")),
+            Line::Unknown(word) => {
+                printer.warning(&format!("there is no command {word}; /help lists them"))
+            }
             Line::Say(text) => match chat.say(text) {
                 // What concerns one turn does not end the chat.
-                Err(failure) if !failure.is_silent() && input.is_interactive() => printer.failure(&failure),
+                Err(failure) if !failure.is_silent() && input.is_interactive() => {
+                    printer.failure(&failure)
+                }
                 outcome => outcome?,
             },
         }
@@ -117,9 +127,24 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(pair: Pair, settings: AnswerSettings, costs: Option<Costs>, interrupt: Interrupt, printer: Printer) -> Self {
+    fn new(
+        pair: Pair,
+        settings: AnswerSettings,
+        costs: Option<Costs>,
+        interrupt: Interrupt,
+        printer: Printer,
+    ) -> Self {
         let conversation = Conversation::new(settings.system.as_deref());
-        Chat { pair, settings, costs, interrupt, printer, conversation, sequence: None, total: Stats::default() }
+        Chat {
+            pair,
+            settings,
+            costs,
+            interrupt,
+            printer,
+            conversation,
+            sequence: None,
+            total: Stats::default(),
+        }
     }
 
     fn reset(&mut self) {
@@ -138,14 +163,17 @@ impl Chat {
         let context = self.pair.engine.target().context_length();
         if tokens.len() >= context {
             return Err(Failure::new(
-                format!("the conversation has {} tokens, but the context holds {context}", tokens.len()),
+                format!(
+                    "the conversation has {} tokens, but the context holds {context}",
+                    tokens.len()
+                ),
                 "/reset begins a new conversation; --ctx makes the context larger",
             ));
         }
         let mut sequence = match self.sequence.take() {
             Some(mut sequence) => {
-                // What the conversation so far and the new one have in common stays read, and the controller keeps what it has
-                // learned of models and machine.
+                // What the conversation so far and the new one have in common stays read, and the
+                // controller keeps what it has learned of models and machine.
                 sequence.set_tokens(tokens).map_err(|error| answer::engine_failure(&error))?;
                 sequence.reset_totals();
                 sequence
@@ -159,7 +187,10 @@ impl Chat {
                     max_tokens: self.settings.max_tokens,
                     controller: self.settings.controller.build(&parts),
                 };
-                self.pair.engine.sequence(settings).map_err(|error| answer::engine_failure(&error))?
+                self.pair
+                    .engine
+                    .sequence(settings)
+                    .map_err(|error| answer::engine_failure(&error))?
             }
         };
         let mut stop = self.settings.stop.clone();
@@ -167,9 +198,14 @@ impl Chat {
         let voice = Voice { tokenizer: &self.pair.tokenizer, stop, continues: false };
         let printer = self.printer;
         self.interrupt.clear();
-        let given = answer::give(&mut self.pair.engine, &mut sequence, voice, &self.interrupt, &printer, &mut |text| {
-            printer.data(text)
-        });
+        let given = answer::give(
+            &mut self.pair.engine,
+            &mut sequence,
+            voice,
+            &self.interrupt,
+            &printer,
+            &mut |text| printer.data(text),
+        );
         let full = sequence.tokens().len() >= context;
         let costs = self.costs.as_ref().map(Costs::view);
         let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
@@ -179,17 +215,22 @@ impl Chat {
         match answer.finish {
             Finish::Stop => {}
             Finish::Length if full => {
-                printer.warning(&format!("the context of {context} tokens is full; /reset begins a new conversation"));
+                printer.warning(&format!(
+                    "the context of {context} tokens is full; /reset begins a new conversation"
+                ));
             }
             Finish::Length => {
-                printer.aside(&format!("ended after {} tokens; --max-tokens allows more", answer.tokens.len()));
+                printer.aside(&format!(
+                    "ended after {} tokens; --max-tokens allows more",
+                    answer.tokens.len()
+                ));
             }
             Finish::Interrupted => printer.aside("stopped"),
         }
         stats.lines().iter().for_each(|line| printer.aside(line));
         self.total.add(&stats);
-        let by_stop_string =
-            answer.finish == Finish::Stop && !answer.tokens.last().is_some_and(|&last| self.pair.is_end(last));
+        let by_stop_string = answer.finish == Finish::Stop
+            && !answer.tokens.last().is_some_and(|&last| self.pair.is_end(last));
         let spoken = (!by_stop_string).then_some(answer.tokens.as_slice());
         self.conversation.answered(said, prompt, &answer.text, spoken, &self.pair);
         Ok(())
@@ -234,7 +275,10 @@ impl Input {
             Input::Lines(number) => {
                 let mut bytes = Vec::new();
                 let count = io::stdin().lock().read_until(b'\n', &mut bytes).map_err(|error| {
-                    Failure::new(format!("cannot read standard input: {error}"), "check where the input comes from")
+                    Failure::new(
+                        format!("cannot read standard input: {error}"),
+                        "check where the input comes from",
+                    )
                 })?;
                 *number += 1;
                 if count == 0 {

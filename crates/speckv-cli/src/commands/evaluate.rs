@@ -1,4 +1,5 @@
-//! `speckv evaluate`: controllers against a baseline, live and paired by prompt; or two saved evaluations against each other.
+//! `speckv evaluate`: controllers against a baseline, live and paired by prompt; or two saved
+//! evaluations against each other.
 
 use std::{collections::BTreeMap, fmt::Write, fs, num::NonZeroUsize, path::Path};
 
@@ -35,7 +36,8 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
     let contest = Contest::new(&args.comparison, false, &shelf)?;
     if !contest.contestants.iter().any(|contestant| contestant.name == args.baseline) {
-        let names: Vec<&str> = contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
+        let names: Vec<&str> =
+            contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
         return Err(Failure::usage(
             format!("the baseline {:?} does not take part", args.baseline),
             format!("give it in --controllers or --gammas; {} took part", names.join(", ")),
@@ -45,7 +47,13 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let settings = PairSettings {
         context: args.comparison.ctx,
-        ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &args.weights, args.cache)
+        ..PairSettings::new(
+            contest.target.clone(),
+            contest.draft.clone(),
+            threads,
+            &args.weights,
+            args.cache,
+        )
     };
     let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
     let around = (&shelf, &interrupt, printer);
@@ -103,8 +111,9 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
 
 fn evaluation(live: &Live, contestants: &[Contestant], conditions: Conditions) -> Evaluation {
     let samples = &live.race.samples;
-    let answered: Vec<usize> =
-        (0..live.texts.len()).filter(|&prompt| samples.iter().any(|sample| sample.prompt == prompt)).collect();
+    let answered: Vec<usize> = (0..live.texts.len())
+        .filter(|&prompt| samples.iter().any(|sample| sample.prompt == prompt))
+        .collect();
     let sides = contestants.iter().enumerate().map(|(index, contestant)| {
         let mine = || samples.iter().filter(move |sample| sample.contestant == index);
         let mut cells: BTreeMap<usize, Cell> = BTreeMap::new();
@@ -113,7 +122,11 @@ fn evaluation(live: &Live, contestants: &[Contestant], conditions: Conditions) -
             cell.tokens += sample.totals.produced as f64;
             cell.seconds += sample.totals.times.total.as_secs_f64();
         }
-        Side { name: contestant.name.clone(), cells: cells.into_values().collect(), gamma_histogram: histogram(mine()) }
+        Side {
+            name: contestant.name.clone(),
+            cells: cells.into_values().collect(),
+            gamma_histogram: histogram(mine()),
+        }
     });
     Evaluation {
         format: FORMAT,
@@ -129,7 +142,11 @@ fn evaluation(live: &Live, contestants: &[Contestant], conditions: Conditions) -
             .iter()
             .map(|&prompt| {
                 let Text { id, task, tokens } = &live.texts[prompt];
-                PromptId { id: id.clone(), task: task.clone(), digest: provenance::digest_of_tokens(tokens) }
+                PromptId {
+                    id: id.clone(),
+                    task: task.clone(),
+                    digest: provenance::digest_of_tokens(tokens),
+                }
             })
             .collect(),
         sides: sides.collect(),
@@ -150,7 +167,10 @@ fn histogram<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<usize> {
 
 fn saved(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let [before, after] = &args.saved[..] else {
-        return Err(Failure::usage("expected two saved evaluations", "give --saved BEFORE.json --saved AFTER.json"));
+        return Err(Failure::usage(
+            "expected two saved evaluations",
+            "give --saved BEFORE.json --saved AFTER.json",
+        ));
     };
     let (before, after) = (read(before)?, read(after)?);
     let differences = after.differences(&before);
@@ -181,16 +201,20 @@ fn saved(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
 pub(super) fn read(path: &Path) -> Outcome<Evaluation> {
     let hint = "`speckv evaluate --output DIR` writes DIR/evaluation.json; give that file";
     let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let evaluation: Evaluation = serde_json::from_str(&text)
-        .map_err(|error| Failure::new(format!("no evaluation: {error}"), hint).about(path.display()))?;
+    let evaluation: Evaluation = serde_json::from_str(&text).map_err(|error| {
+        Failure::new(format!("no evaluation: {error}"), hint).about(path.display())
+    })?;
     let wrong = |what: String| Err(Failure::new(what, hint).about(path.display()));
     if evaluation.format != FORMAT {
         return wrong(format!("expected format {FORMAT}, got {}", evaluation.format));
     }
     match evaluation.sides.iter().find(|side| side.cells.len() != evaluation.prompts.len()) {
-        Some(side) => {
-            wrong(format!("expected {} answers of {}, got {}", evaluation.prompts.len(), side.name, side.cells.len()))
-        }
+        Some(side) => wrong(format!(
+            "expected {} answers of {}, got {}",
+            evaluation.prompts.len(),
+            side.name,
+            side.cells.len()
+        )),
         None => Ok(evaluation),
     }
 }
@@ -199,7 +223,10 @@ fn speeds(evaluation: &Evaluation) -> String {
     let mut table = Table::new(&["setting", "tokens/s"]);
     for side in &evaluation.sides {
         let speed = speckv_lab::statistics::throughput::throughput(&side.cells);
-        table.row(vec![side.name.clone(), speed.map_or_else(|| "-".into(), |speed| format!("{speed:.2}"))]);
+        table.row(vec![
+            side.name.clone(),
+            speed.map_or_else(|| "-".into(), |speed| format!("{speed:.2}")),
+        ]);
     }
     table.to_string()
 }

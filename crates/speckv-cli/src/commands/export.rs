@@ -21,13 +21,16 @@ use crate::{
 
 pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Outcome<()> {
     let profile = Profile::read(args)?;
-    let choices = choices(&profile.acceptance, &profile.target, profile.draft.as_ref(), args.batch_max);
+    let choices =
+        choices(&profile.acceptance, &profile.target, profile.draft.as_ref(), args.batch_max);
     let tables = Tables::new(&choices);
     if let Some(folder) = &args.output {
         tables.write(folder)?;
     }
     if tables.gamma_max == 0 {
-        printer.warning("by these measurements no draft length pays at any batch size: leave speculation off");
+        printer.warning(
+            "by these measurements no draft length pays at any batch size: leave speculation off",
+        );
     }
     let measured = profile.target.measured_rows();
     if args.json {
@@ -64,12 +67,16 @@ impl Profile {
         let source = args.source.unwrap_or(if has_model { Source::Model } else { Source::Ngram });
         let acceptance = match (&recorded, &args.acceptance) {
             (Some(recorded), _) => {
-                let gamma_max = args.gamma_max.map_or(recorded.gamma_max, |gamma| gamma.min(recorded.gamma_max));
+                let gamma_max = args
+                    .gamma_max
+                    .map_or(recorded.gamma_max, |gamma| gamma.min(recorded.gamma_max));
                 Acceptance::of_traces(&recorded.traces, source, gamma_max)
             }
             (None, shares) => {
                 let shares = shares.as_ref().map_or(&[][..], |shares| &shares.0);
-                Acceptance::of_positions(&shares[..args.gamma_max.unwrap_or(shares.len()).min(shares.len())])
+                Acceptance::of_positions(
+                    &shares[..args.gamma_max.unwrap_or(shares.len()).min(shares.len())],
+                )
             }
         };
         let acceptance = acceptance.map_err(|error| {
@@ -108,7 +115,10 @@ impl Profile {
                     )
                 })?;
                 let growth = one / (1e3 * times.at(1.0));
-                Some(Points { verify_ms: target.scaled(growth), draft_ms: None }.row_times(args.curve.as_deref())?)
+                Some(
+                    Points { verify_ms: target.scaled(growth), draft_ms: None }
+                        .row_times(args.curve.as_deref())?,
+                )
             }
         };
         Ok(Profile { acceptance, target: times, draft, source, context })
@@ -130,7 +140,9 @@ impl Recorded {
         let files = folder.load().map_err(|error| folder_failure(&error))?;
         let traces: Vec<Trace> = files.into_iter().map(|file| file.recording.trace).collect();
         let tokens: usize = traces.iter().map(|trace| trace.tokens.len()).sum();
-        let contexts = traces.iter().map(|trace| (trace.prompt_tokens + trace.tokens.len() / 2) * trace.tokens.len());
+        let contexts = traces
+            .iter()
+            .map(|trace| (trace.prompt_tokens + trace.tokens.len() / 2) * trace.tokens.len());
         let mean_context = contexts.sum::<usize>().checked_div(tokens).unwrap_or(0);
         let run = folder.run();
         Ok(Recorded {
@@ -156,7 +168,8 @@ impl Tables {
         Tables { gamma_max, ranges: ranges(choices) }
     }
 
-    /// Inclusive ranges of batch sizes; vLLM carries the last one on to all larger batches. Null where nothing pays.
+    /// Inclusive ranges of batch sizes; vLLM carries the last one on to all larger batches. Null
+    /// where nothing pays.
     fn vllm(&self) -> Value {
         match self.gamma_max {
             0 => Value::Null,
@@ -166,8 +179,9 @@ impl Tables {
         }
     }
 
-    /// Largest batch size of each range; above the last one TensorRT-LLM does not speculate, so a range of 0 at the end is left out. The
-    /// first range must have the largest length there, so longer ones after it are cut.
+    /// Largest batch size of each range; above the last one TensorRT-LLM does not speculate, so a
+    /// range of 0 at the end is left out. The first range must have the largest length there, so
+    /// longer ones after it are cut.
     fn draft_len_schedule(&self) -> Vec<(usize, usize)> {
         let first = self.ranges.first().map_or(0, |range| range.2);
         let mut schedule: Vec<(usize, usize)> = Vec::new();
@@ -192,7 +206,8 @@ impl Tables {
     }
 
     fn write(&self, folder: &Path) -> Outcome<()> {
-        fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::io("make the folder", folder, &error))?;
         let write = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error))
@@ -203,9 +218,13 @@ impl Tables {
         let yaml = match schedule.first() {
             None => "# no draft length pays: leave speculation off\n".to_owned(),
             Some((_, longest)) => {
-                let entries: String =
-                    schedule.iter().map(|(batch, length)| format!("    {batch}: {length}\n")).collect();
-                format!("speculative_config:\n  max_draft_len: {longest}\n  draft_len_schedule:\n{entries}")
+                let entries: String = schedule
+                    .iter()
+                    .map(|(batch, length)| format!("    {batch}: {length}\n"))
+                    .collect();
+                format!(
+                    "speculative_config:\n  max_draft_len: {longest}\n  draft_len_schedule:\n{entries}"
+                )
             }
         };
         write("tensorrt-llm.yaml", yaml)
@@ -220,8 +239,14 @@ fn text(choices: &[Choice], tables: &Tables) -> String {
         table.row(vec![
             span(first.to_string(), last.to_string()),
             gamma.to_string(),
-            span(format!("{:.1}", from.modelled_tokens_per_second), format!("{:.1}", to.modelled_tokens_per_second)),
-            span(format!("{:.2}", from.modelled_ratio_to_off), format!("{:.2}", to.modelled_ratio_to_off)),
+            span(
+                format!("{:.1}", from.modelled_tokens_per_second),
+                format!("{:.1}", to.modelled_tokens_per_second),
+            ),
+            span(
+                format!("{:.2}", from.modelled_ratio_to_off),
+                format!("{:.2}", to.modelled_ratio_to_off),
+            ),
         ]);
     }
     format!("{table}\nvLLM: {}\nTensorRT-LLM: {}\n", tables.vllm(), tables.tensorrt_llm())

@@ -30,7 +30,8 @@ use crate::{
 /// Number of built-in prompts.
 pub(crate) const PROMPTS: usize = TEXTS.len();
 
-/// Code and prose, easy and hard to predict, so that drafts of every length are accepted and rejected.
+/// Code and prose, easy and hard to predict, so that drafts of every length are accepted and
+/// rejected.
 const TEXTS: [&str; 16] = [
     "Write a Python function that checks whether a number is prime.",
     "Explain in three sentences why the sky is blue.",
@@ -64,23 +65,33 @@ struct Mismatch {
 
 pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let (target, draft) =
-        PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+    let (target, draft) = PairSettings::models(
+        args.model.as_ref(),
+        args.draft.as_ref(),
+        DraftChoice::Ngram,
+        &shelf.catalogue,
+    );
     if draft == DraftChoice::None {
         return Err(Failure::usage(
             "without a draft there is nothing to compare",
             "give --draft MODEL or --draft ngram",
         ));
     }
-    let predictors = Predictors::read(args.predictors.paper_weights.as_deref(), args.predictors.predictor.as_deref())?;
+    let predictors = Predictors::read(
+        args.predictors.paper_weights.as_deref(),
+        args.predictors.predictor.as_deref(),
+    )?;
     let interrupt = Interrupt::install();
     let mut specs = vec![controllers::OFF];
-    let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
+    let fixed =
+        |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
     specs.extend(args.gammas.iter().map(fixed));
     specs.extend(args.controllers.iter().filter(|spec| **spec != controllers::OFF));
     // Look-up beside the model is there for those that use it; the others do not see it.
     let draft = match draft {
-        DraftChoice::Model(model) if specs.iter().any(ControllerSpec::may_look_up) => DraftChoice::Both(model),
+        DraftChoice::Model(model) if specs.iter().any(ControllerSpec::may_look_up) => {
+            DraftChoice::Both(model)
+        }
         draft => draft,
     };
     let runs = args.prompts * args.threads_list.len() * specs.len();
@@ -92,14 +103,17 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings = PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache);
+        let settings =
+            PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache);
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
-        let bar = progress.get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
+        let bar = progress
+            .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
             let prompt = Conversation::new(None).prompt(text, &pair)?.tokens;
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
-                // Measured costs would only change which drafts are tried; these are learned on the way.
+                // Measured costs would only change which drafts are tried; these are learned on the
+                // way.
                 let (parts, _) = controllers::parts(
                     pair.engine.target(),
                     pair.draft.as_deref(),
@@ -109,7 +123,8 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
                     &predictors,
                 )?;
                 let controller = spec.build(&parts);
-                let outcome = decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
+                let outcome =
+                    decode(&mut pair, prompt.clone(), controller, args.max_tokens, &interrupt)?;
                 done += 1;
                 steps += outcome.steps;
                 drafted += outcome.drafted;
@@ -155,7 +170,8 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             ))?;
         }
         printer.note(&format!("{accepted} of {drafted} drafted tokens were accepted on the way"));
-        printer.data(&format!("mismatches: {} of {comparisons} comparisons\n", mismatches.len()))?;
+        printer
+            .data(&format!("mismatches: {} of {comparisons} comparisons\n", mismatches.len()))?;
     }
     if mismatches.is_empty() {
         return Ok(());
@@ -191,7 +207,8 @@ fn decode(
         max_tokens,
         controller,
     };
-    let mut sequence = pair.engine.sequence(settings).map_err(|error| answer::engine_failure(&error))?;
+    let mut sequence =
+        pair.engine.sequence(settings).map_err(|error| answer::engine_failure(&error))?;
     let mut tokens = Vec::with_capacity(max_tokens);
     for token in pair.engine.generate(&mut sequence) {
         if interrupt.is_raised() {
@@ -203,7 +220,8 @@ fn decode(
         tokens.push(token.map_err(|error| answer::engine_failure(&error))?);
     }
     let totals = sequence.totals();
-    let decoded = Decoded { tokens, steps: totals.steps, drafted: totals.drafted, accepted: totals.accepted };
+    let decoded =
+        Decoded { tokens, steps: totals.steps, drafted: totals.drafted, accepted: totals.accepted };
     pair.engine.close(sequence);
     Ok(decoded)
 }

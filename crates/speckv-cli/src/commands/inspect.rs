@@ -28,7 +28,8 @@ struct Summary {
     /// Most bytes first.
     types: Vec<Kind>,
     parameters: u64,
-    /// Bytes of weights that one token's pass reads: all but the embedding, of which it reads one row.
+    /// Bytes of weights that one token's pass reads: all but the embedding, of which it reads one
+    /// row.
     bytes_per_token: u64,
     config: Option<Config>,
     /// Why the file cannot run; empty if it can.
@@ -47,14 +48,19 @@ pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
     let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
-    if args.json { printer.json(&as_json(&file, &summary)) } else { printer.data(&as_text(&file, &summary)) }
+    if args.json {
+        printer.json(&as_json(&file, &summary))
+    } else {
+        printer.data(&as_text(&file, &summary))
+    }
 }
 
 impl Summary {
     fn of(file: &Checkpoint) -> Self {
         let mut types: Vec<Kind> = Vec::new();
         for tensor in file.contents() {
-            let (name, bytes, elements) = (tensor.kind(), tensor.byte_len() as u64, tensor.elements() as u64);
+            let (name, bytes, elements) =
+                (tensor.kind(), tensor.byte_len() as u64, tensor.elements() as u64);
             match types.iter_mut().find(|kind| kind.name == name) {
                 Some(kind) => {
                     kind.tensors += 1;
@@ -68,8 +74,9 @@ impl Summary {
 
         let all: u64 = types.iter().map(|kind| kind.bytes).sum();
         let embedding = file.stored("token_embd.weight");
-        let row = embedding
-            .map_or(0, |tensor| tensor.byte_len() as u64 / tensor.shape().get(1).map_or(1, |&rows| rows as u64).max(1));
+        let row = embedding.map_or(0, |tensor| {
+            tensor.byte_len() as u64 / tensor.shape().get(1).map_or(1, |&rows| rows as u64).max(1)
+        });
         let embedding = embedding.map_or(0, |tensor| tensor.byte_len() as u64);
         // Without an output matrix of its own the embedding is read whole, as the output head.
         let separate = file.stored("output.weight").is_some();
@@ -104,7 +111,8 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
         .collect();
     let (version, metadata) = match file {
         Checkpoint::Gguf(file) => {
-            let entries = file.metadata().iter().map(|(key, value)| (key.to_owned(), value_json(value)));
+            let entries =
+                file.metadata().iter().map(|(key, value)| (key.to_owned(), value_json(value)));
             (Some(file.version()), Json::Object(entries.collect()))
         }
         Checkpoint::Folder(folder) => (None, config_json(folder.path())),
@@ -146,7 +154,11 @@ fn value_json(value: &Value) -> Json {
         Value::U64(x) => json!(x),
         Value::Array(array) => {
             let first: Vec<Json> = elements(array).iter().map(value_json).collect();
-            if array.len() <= SHOWN { Json::Array(first) } else { json!({ "length": array.len(), "first": first }) }
+            if array.len() <= SHOWN {
+                Json::Array(first)
+            } else {
+                json!({ "length": array.len(), "first": first })
+            }
         }
         // All other integers fit 64 bits with sign.
         other => json!(other.as_integer().and_then(|x| i64::try_from(x).ok())),
@@ -164,8 +176,12 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
     }
     let kind = match file {
         Checkpoint::Gguf(file) => format!("GGUF version {}", file.version()),
-        Checkpoint::Folder(folder) if folder.shards() == 1 => "Hugging Face folder with one file of weights".into(),
-        Checkpoint::Folder(folder) => format!("Hugging Face folder with {} files of weights", folder.shards()),
+        Checkpoint::Folder(folder) if folder.shards() == 1 => {
+            "Hugging Face folder with one file of weights".into()
+        }
+        Checkpoint::Folder(folder) => {
+            format!("Hugging Face folder with {} files of weights", folder.shards())
+        }
     };
     let (size, parameters) = (units::bytes(file.file_size()), summary.parameters as f64 / 1e6);
     lines.push(format!("{kind}, {size}, {parameters:.1} million parameters"));
@@ -173,7 +189,11 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
     lines.push("metadata".into());
     match file {
         Checkpoint::Gguf(file) => {
-            lines.extend(file.metadata().iter().map(|(key, value)| format!("  {key} = {}", value.describe())));
+            lines.extend(
+                file.metadata()
+                    .iter()
+                    .map(|(key, value)| format!("  {key} = {}", value.describe())),
+            );
         }
         Checkpoint::Folder(folder) => {
             let config = config_json(folder.path());
@@ -185,13 +205,17 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
     lines.push("tensors".into());
     for Kind { name, tensors, bytes, elements } in &summary.types {
         let bits = 8.0 * *bytes as f64 / *elements as f64;
-        lines.push(format!("  {name:7} {tensors:5} tensors  {:>9}  {bits:.2} bits per weight", units::bytes(*bytes)));
+        lines.push(format!(
+            "  {name:7} {tensors:5} tensors  {:>9}  {bits:.2} bits per weight",
+            units::bytes(*bytes)
+        ));
     }
     lines.push(String::new());
     lines.push(format!("weights read per token  {}", units::bytes(summary.bytes_per_token)));
     if let (Some(config), Some(cache)) = (&summary.config, summary.cache_bytes(CacheType::F16)) {
         let small = summary.cache_bytes(CacheType::Q8_0);
-        let small = small.map_or(String::new(), |bytes| format!(", in q8_0 {}", units::bytes(bytes as u64)));
+        let small = small
+            .map_or(String::new(), |bytes| format!(", in q8_0 {}", units::bytes(bytes as u64)));
         lines.push(format!("cache per token         {}{small}", units::bytes(cache as u64)));
         lines.push(format!("longest context         {} tokens", config.context_length));
     }

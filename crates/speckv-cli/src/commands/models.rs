@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::{args::ModelsArgs, failure::Outcome, obtain::Shelf, printer::Printer, store::State, units};
+use crate::{
+    args::ModelsArgs, failure::Outcome, obtain::Shelf, printer::Printer, store::State, units,
+};
 
 pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
@@ -47,13 +49,21 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
             State::Ready => "yes".into(),
             State::WrongSize(bytes) => format!("another file of {}", units::bytes(bytes)),
         };
-        [entry.name.clone(), units::bytes(entry.size), entry.licence.name.clone(), here, entry.purpose.clone()]
+        [
+            entry.name.clone(),
+            units::bytes(entry.size),
+            entry.licence.name.clone(),
+            here,
+            entry.purpose.clone(),
+        ]
     });
     let rows: Vec<[String; 5]> = std::iter::once(header).chain(rows).collect();
-    let widths: [usize; 5] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let widths: [usize; 5] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     let mut text = String::new();
     for row in &rows {
-        let line: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        let line: String =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }

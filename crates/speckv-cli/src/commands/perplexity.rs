@@ -35,7 +35,8 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = Interrupt::install();
     let name = args.model.as_ref().unwrap_or(&shelf.catalogue.default_pair()[0]);
     let target_path = shelf.file(name, &interrupt, printer)?;
-    let reference = args.reference.as_ref().or(args.reference_compression.is_some().then_some(name));
+    let reference =
+        args.reference.as_ref().or(args.reference_compression.is_some().then_some(name));
     if reference.is_none() && args.reference_kv.0 != CacheType::F16 {
         return Err(Failure::usage(
             "--reference-kv needs a reference",
@@ -68,30 +69,50 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         what,
     };
     let target = claim(&target_file, args.compression, args.kv, "model");
-    let reference = reference_file
-        .as_ref()
-        .map(|file| claim(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference"));
+    let reference = reference_file.as_ref().map(|file| {
+        claim(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference")
+    });
     let claims: Vec<memory::Claim<'_>> = [Some(target), reference].into_iter().flatten().collect();
     memory::check(&claims)?; // both before either is read
     let load = |memory::Claim { file, compression, context, cache_type, .. }| {
-        pair::model(file, &pool, context, false, Treatment { compression, head_gap: None, cache_type }, printer)
+        pair::model(
+            file,
+            &pool,
+            context,
+            false,
+            Treatment { compression, head_gap: None, cache_type },
+            printer,
+        )
     };
     let target = load(target)?;
     let reference = reference.map(load).transpose()?;
 
     let began = Instant::now();
     let mut progress = printer.progress("scoring", Unit::Tokens, Duration::from_secs(1));
-    let rows = perplexity::measure(&*target, reference.as_deref(), &tokens, &plan, bos, &pool, &mut |done, total| {
-        progress.at(done as u64, total as u64);
-        !interrupt.is_raised()
-    });
+    let rows = perplexity::measure(
+        &*target,
+        reference.as_deref(),
+        &tokens,
+        &plan,
+        bos,
+        &pool,
+        &mut |done, total| {
+            progress.at(done as u64, total as u64);
+            !interrupt.is_raised()
+        },
+    );
     progress.finish();
     let rows = rows.map_err(|error| match error {
-        MeasureError::Stopped { .. } => Failure::interrupted(error, "--tokens N scores only the start of the text"),
-        MeasureError::Model(_) => Failure::new(chain(&error), "a smaller --window takes less memory"),
-        MeasureError::NotNumbers { .. } => {
-            Failure::new(error, "the weights are damaged or wrongly converted: fetch the model again")
+        MeasureError::Stopped { .. } => {
+            Failure::interrupted(error, "--tokens N scores only the start of the text")
         }
+        MeasureError::Model(_) => {
+            Failure::new(chain(&error), "a smaller --window takes less memory")
+        }
+        MeasureError::NotNumbers { .. } => Failure::new(
+            error,
+            "the weights are damaged or wrongly converted: fetch the model again",
+        ),
     })?;
     let side = |path: &Path, model: &CpuModel| Side {
         model: path.display().to_string(),
@@ -100,32 +121,56 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         pass_bytes: model.pass_bytes(),
         position_bytes: model.position_bytes() as u64,
     };
-    let reference = reference_path.as_deref().zip(reference.as_deref()).map(|(path, model)| side(path, model));
+    let reference =
+        reference_path.as_deref().zip(reference.as_deref()).map(|(path, model)| side(path, model));
     let (text, seconds) = (args.text.display().to_string(), began.elapsed().as_secs_f64());
-    let report = Report::new(text, tokens.len(), &plan, side(&target_path, &target), reference, &rows, seconds);
+    let report = Report::new(
+        text,
+        tokens.len(),
+        &plan,
+        side(&target_path, &target),
+        reference,
+        &rows,
+        seconds,
+    );
     if args.json { printer.json(&report) } else { printer.data(&report.as_text()) }
 }
 
 /// The text's tokens, and the token that the model begins a text with, if it does.
-fn tokens(tokenizer: &Tokenizer, text: &str, most: Option<usize>) -> Outcome<(Vec<u32>, Option<u32>)> {
+fn tokens(
+    tokenizer: &Tokenizer,
+    text: &str,
+    most: Option<usize>,
+) -> Outcome<(Vec<u32>, Option<u32>)> {
     let encode = |text: &str, add_special| {
         tokenizer.encode(text, false, add_special).map_err(|error| {
-            Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
+            Failure::from_error(
+                &error,
+                error.hint(),
+                "change the text to what the vocabulary can spell",
+            )
         })
     };
     let mut tokens = encode(text, false)?;
     tokens.truncate(most.unwrap_or(usize::MAX));
-    let bos = tokenizer.bos().filter(|bos| encode("", true).is_ok_and(|tokens| tokens.first() == Some(bos)));
+    let bos = tokenizer
+        .bos()
+        .filter(|bos| encode("", true).is_ok_and(|tokens| tokens.first() == Some(bos)));
     Ok((tokens, bos))
 }
 
 /// How the text is cut.
-fn plan(args: &PerplexityArgs, begins: bool, target: &Checkpoint, reference: Option<&Checkpoint>) -> Outcome<Plan> {
+fn plan(
+    args: &PerplexityArgs,
+    begins: bool,
+    target: &Checkpoint,
+    reference: Option<&Checkpoint>,
+) -> Outcome<Plan> {
     let mut longest = usize::MAX;
     for file in std::iter::once(target).chain(reference) {
-        let config = file
-            .config()
-            .map_err(|error| Failure::new(chain(&error), "`speckv inspect MODEL` shows what the model holds"))?;
+        let config = file.config().map_err(|error| {
+            Failure::new(chain(&error), "`speckv inspect MODEL` shows what the model holds")
+        })?;
         longest = longest.min(config.context_length);
     }
     let window = args.window.unwrap_or(WINDOW.min(longest));
@@ -147,8 +192,12 @@ fn plan(args: &PerplexityArgs, begins: bool, target: &Checkpoint, reference: Opt
 }
 
 fn same_vocabulary(target: &Tokenizer, reference: &Checkpoint) -> Outcome<()> {
-    let Some(difference) = target.first_difference(&pair::tokenizer(reference)?) else { return Ok(()) };
-    let shown = |text: &Option<String>| text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"));
+    let Some(difference) = target.first_difference(&pair::tokenizer(reference)?) else {
+        return Ok(());
+    };
+    let shown = |text: &Option<String>| {
+        text.as_ref().map_or("absent".to_owned(), |text| format!("{text:?}"))
+    };
     Err(Failure::new(
         format!(
             "model and reference have different vocabularies: token {} is {} in one and {} in the other",

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::{args::PullArgs, failure::Outcome, interrupt::Interrupt, obtain::Shelf, printer::Printer, units};
+use crate::{
+    args::PullArgs, failure::Outcome, interrupt::Interrupt, obtain::Shelf, printer::Printer, units,
+};
 
 pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let names = if args.names.is_empty() { shelf.catalogue.default_pair().as_slice() } else { &args.names };
+    let names =
+        if args.names.is_empty() { shelf.catalogue.default_pair().as_slice() } else { &args.names };
     // All names are checked before the first byte is fetched.
     let entries = names.iter().map(|name| shelf.entry(name)).collect::<Outcome<Vec<_>>>()?;
     let interrupt = Interrupt::install();
@@ -24,7 +27,11 @@ pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
                 "source": installed.source,
             }));
         } else {
-            let how = if installed.source.is_some() { "installed and verified" } else { "already here, verified" };
+            let how = if installed.source.is_some() {
+                "installed and verified"
+            } else {
+                "already here, verified"
+            };
             printer.note(&format!("{}: {how} ({})", entry.name, units::bytes(entry.size)));
             printer.data(&format!("{}\n", installed.path.display()))?;
         }

@@ -34,7 +34,8 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     }
     let source = pair::open(&path)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
-    // Under its own name the file appears only when it is whole; its source may be the file that it replaces.
+    // Under its own name the file appears only when it is whole; its source may be the file that it
+    // replaces.
     let mut part = output.clone().into_os_string();
     part.push(".part");
     let part = std::path::PathBuf::from(part);
@@ -49,19 +50,25 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
         Err(error) => {
             let _ = fs::remove_file(&part); // half a file is of no use
             return Err(match error {
-                RequantizeError::Stopped => Failure::interrupted("stopped; nothing was written", "run it again"),
+                RequantizeError::Stopped => {
+                    Failure::interrupted("stopped; nothing was written", "run it again")
+                }
                 RequantizeError::NotInFiles(_) => Failure::new(
                     chain(&error),
                     "give --type int8 or q4_0; `--compression nf4` gives it to a model while it is loaded, `--draft self:nf4` to a draft",
                 ),
-                RequantizeError::Gguf(error) => {
-                    Failure::from_error(&error, error.hint(), "check the folder and the room on the disk")
-                }
+                RequantizeError::Gguf(error) => Failure::from_error(
+                    &error,
+                    error.hint(),
+                    "check the folder and the room on the disk",
+                ),
                 RequantizeError::Folder(_) => Failure::new(
                     chain(&error),
                     "run the folder as it is: `--compression` gives its weights another type while they are loaded",
                 ),
-                RequantizeError::Convert { .. } => Failure::new(chain(&error), "a wider --type can hold these weights"),
+                RequantizeError::Convert { .. } => {
+                    Failure::new(chain(&error), "a wider --type can hold these weights")
+                }
             });
         }
     };

@@ -43,10 +43,12 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let folder = RunFolder::open(&args.trace).map_err(|error| folder_failure(&error))?;
     let run = folder.run();
     let cost = cost(&args.cost, run)?;
-    let Predictors { paper, acceptance } =
-        Predictors::read(args.predictors.paper_weights.as_deref(), args.predictors.predictor.as_deref())?;
-    let Weights { predictor, name: predictor_name } =
-        acceptance.of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
+    let Predictors { paper, acceptance } = Predictors::read(
+        args.predictors.paper_weights.as_deref(),
+        args.predictors.predictor.as_deref(),
+    )?;
+    let Weights { predictor, name: predictor_name } = acceptance
+        .of(&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape))?;
     let traces: Vec<Trace> = folder
         .load()
         .map_err(|error| folder_failure(&error))?
@@ -56,10 +58,15 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         .collect();
     let gamma_max = run.settings.gamma_max;
     let has_model = run.settings.draft.is_some();
-    let names = if args.controllers.is_empty() { everybody(gamma_max, has_model) } else { args.controllers.clone() };
-    let contestants: Result<Vec<_>, _> = names.iter().map(|name| contestant::parse(name, has_model)).collect();
-    let contestants =
-        contestants.map_err(|words| Failure::told(&words, "`speckv replay --help` names the controllers"))?;
+    let names = if args.controllers.is_empty() {
+        everybody(gamma_max, has_model)
+    } else {
+        args.controllers.clone()
+    };
+    let contestants: Result<Vec<_>, _> =
+        names.iter().map(|name| contestant::parse(name, has_model)).collect();
+    let contestants = contestants
+        .map_err(|words| Failure::told(&words, "`speckv replay --help` names the controllers"))?;
     let parts = ControllerParts {
         cost: cost.clone(),
         predictor: Some(predictor),
@@ -86,8 +93,10 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     }
     printer.data(&text(&comparison))?;
     let cut = comparison.groups.first().into_iter().flat_map(|group| &group.controllers);
-    let cut: Vec<String> =
-        cut.filter(|row| row.cut_steps > 0).map(|row| format!("{} in {}", row.controller, row.cut_steps)).collect();
+    let cut: Vec<String> = cut
+        .filter(|row| row.cut_steps > 0)
+        .map(|row| format!("{} in {}", row.controller, row.cut_steps))
+        .collect();
     if !cut.is_empty() {
         printer.note(&format!(
             "the recording is {gamma_max} tokens deep, and these would have drafted further in some steps: {}; their rows are \
@@ -103,9 +112,9 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
 
 fn everybody(gamma_max: usize, has_model: bool) -> Vec<String> {
     let fixed = (1..=gamma_max.min(8)).map(|gamma| format!("fixed:{gamma}"));
-    let rest = DEFAULT[1..]
-        .iter()
-        .filter(|name| (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model")));
+    let rest = DEFAULT[1..].iter().filter(|name| {
+        (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model"))
+    });
     let names = DEFAULT[..1].iter().map(|&name| name.to_owned()).chain(fixed);
     names.chain(rest.map(|&name| name.to_owned())).collect()
 }

@@ -30,7 +30,11 @@ use crate::{
 
 pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
     let inputs = read(args)?;
-    if inputs.grid.is_none() && inputs.trace.is_none() && inputs.contests.is_empty() && inputs.curves.is_empty() {
+    if inputs.grid.is_none()
+        && inputs.trace.is_none()
+        && inputs.contests.is_empty()
+        && inputs.curves.is_empty()
+    {
         return Err(Failure::usage(
             "there is nothing to report on",
             "give --grid DIR, --trace DIR, --bench FILE, --evaluation FILE or --curve FILE; `speckv report --help` says which command makes each",
@@ -46,11 +50,15 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error)).map(|()| path)
     };
-    let page = write(args.output.join("report.html"), &html(&args.title, &inputs, &figures, &missing))?;
+    let page =
+        write(args.output.join("report.html"), &html(&args.title, &inputs, &figures, &missing))?;
     let mut drawn = Vec::new();
     for figure in &figures {
         if let Content::Panels(panels) = &figure.content {
-            drawn.push(write(folder.join(format!("{}.svg", figure.id)), &document(figure.title, panels))?);
+            drawn.push(write(
+                folder.join(format!("{}.svg", figure.id)),
+                &document(figure.title, panels),
+            )?);
         }
     }
     for figure in &missing {
@@ -64,7 +72,12 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
             "warnings": warnings,
         }));
     }
-    printer.data(&format!("{} with {} figures, {} left out\n", page.display(), figures.len(), missing.len()))
+    printer.data(&format!(
+        "{} with {} figures, {} left out\n",
+        page.display(),
+        figures.len(),
+        missing.len()
+    ))
 }
 
 fn read(args: &ReportArgs) -> Outcome<Inputs> {
@@ -78,16 +91,15 @@ fn read(args: &ReportArgs) -> Outcome<Inputs> {
         inputs.trace = Some(trace(path, args.predictor.as_deref())?);
     }
     for path in args.bench.iter().chain(&args.evaluation) {
-        let hint =
-            "give report.json of `speckv bench --output DIR`, or evaluation.json of `speckv evaluate --output DIR`";
-        let contests =
-            Contest::from_json(&text(path)?).map_err(|error| Failure::new(error, hint).about(path.display()))?;
+        let hint = "give report.json of `speckv bench --output DIR`, or evaluation.json of `speckv evaluate --output DIR`";
+        let contests = Contest::from_json(&text(path)?)
+            .map_err(|error| Failure::new(error, hint).about(path.display()))?;
         inputs.contests.extend(contests);
     }
     for path in &args.curve {
         let hint = "give what `speckv bench --curve MODEL --json` prints";
-        let curve: CurveFile =
-            serde_json::from_str(&text(path)?).map_err(|error| Failure::new(error, hint).about(path.display()))?;
+        let curve: CurveFile = serde_json::from_str(&text(path)?)
+            .map_err(|error| Failure::new(error, hint).about(path.display()))?;
         inputs.curves.push(curve);
     }
     Ok(inputs)
@@ -101,13 +113,19 @@ fn trace(path: &Path, predictor: Option<&str>) -> Outcome<TraceInput> {
     let folder = RunFolder::open(path).map_err(|error| folder_failure(&error))?;
     let files = folder.load().map_err(|error| folder_failure(&error))?;
     let run = folder.run().clone();
-    let shapes = (&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape));
-    let Weights { predictor, name: predictor_name } = predictor_weights::read(predictor)?.of(shapes.0, shapes.1)?;
+    let shapes =
+        (&run.settings.target.shape, run.settings.draft.as_ref().map(|draft| &draft.shape));
+    let Weights { predictor, name: predictor_name } =
+        predictor_weights::read(predictor)?.of(shapes.0, shapes.1)?;
     let predictor = (*predictor).clone();
     let cost = run.origin.cost.clone().unwrap_or_else(CostModel::uncalibrated);
     if let Some(file) = files.iter().find(|file| file.recording.trace.check().is_err()) {
-        let error = file.recording.trace.check().err().map_or_else(String::new, |error| chain(&error));
-        return Err(Failure::new(error, "delete this prompt's file and run `speckv profile --trace` again"));
+        let error =
+            file.recording.trace.check().err().map_or_else(String::new, |error| chain(&error));
+        return Err(Failure::new(
+            error,
+            "delete this prompt's file and run `speckv profile --trace` again",
+        ));
     }
     Ok(TraceInput { run, files, predictor, predictor_name, cost })
 }

@@ -19,7 +19,8 @@ use crate::{
 
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let (pair_settings, settings) = settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
+    let (pair_settings, settings) =
+        settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
     let text = prompt::read(&args.prompt)?;
     let interrupt = Interrupt::install();
     let mut pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
@@ -55,8 +56,10 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
 
     let voice = Voice { tokenizer: &pair.tokenizer, stop, continues: settings.raw };
     let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
-    let answer = answer::give(&mut pair.engine, &mut sequence, voice, &interrupt, printer, &mut say)?;
-    let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs.map(|costs| costs.view()));
+    let answer =
+        answer::give(&mut pair.engine, &mut sequence, voice, &interrupt, printer, &mut say)?;
+    let stats =
+        Stats::of(sequence.totals(), sequence.controller().name(), costs.map(|costs| costs.view()));
     if args.json {
         printer.json(&json!({
             "text": answer.text,
@@ -69,10 +72,15 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
         printer.data("\n")?;
         match answer.finish {
             Finish::Length if sequence.tokens().len() >= context => {
-                printer.aside(&format!("the context of {context} tokens is full; --ctx makes it larger"));
+                printer.aside(&format!(
+                    "the context of {context} tokens is full; --ctx makes it larger"
+                ));
             }
             Finish::Length => {
-                printer.aside(&format!("ended after {} tokens; --max-tokens allows more", answer.tokens.len()));
+                printer.aside(&format!(
+                    "ended after {} tokens; --max-tokens allows more",
+                    answer.tokens.len()
+                ));
             }
             Finish::Stop | Finish::Interrupted => {}
         }

@@ -54,7 +54,14 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let tokenizer = pair::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
     let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(cores);
-    let model = pair::model(&file, &pair::pool(threads)?, ids.len(), false, pair::Treatment::default(), printer)?;
+    let model = pair::model(
+        &file,
+        &pair::pool(threads)?,
+        ids.len(),
+        false,
+        pair::Treatment::default(),
+        printer,
+    )?;
 
     let failure = |error: speckv::model::ModelError| {
         Failure::new(
@@ -67,15 +74,24 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let mut positions = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
         let rows = chunk.len();
-        model.forward(&mut [Feed { cache: &mut cache, tokens: chunk, rows }], &mut logits).map_err(failure)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: chunk, rows }], &mut logits)
+            .map_err(failure)?;
         for (row, &token) in chunk.iter().enumerate() {
             let position = positions.len();
             let next = ids.get(position + 1).copied();
             let scores = Scores::of(logits.row(row), next).ok_or_else(|| {
                 let message = format!("the model's logits are not numbers at position {position}");
-                Failure::new(message, "the weights are damaged or wrongly converted: fetch the model file again")
+                Failure::new(
+                    message,
+                    "the weights are damaged or wrongly converted: fetch the model file again",
+                )
             })?;
-            let expected = |(token, logprob)| Expected { token, piece: tokenize::piece(&tokenizer, token), logprob };
+            let expected = |(token, logprob)| Expected {
+                token,
+                piece: tokenize::piece(&tokenizer, token),
+                logprob,
+            };
             positions.push(Position {
                 position,
                 token,
@@ -109,7 +125,8 @@ struct Scores {
 }
 
 impl Scores {
-    /// Softmax of one row in double precision: `ln p = x - m - ln sum e^(x - m)`. `None` if the row is not numbers.
+    /// Softmax of one row in double precision: `ln p = x - m - ln sum e^(x - m)`. `None` if the row
+    /// is not numbers.
     fn of(logits: &[f32], next: Option<Token>) -> Option<Self> {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if !largest.is_finite() || logits.iter().any(|x| x.is_nan()) {

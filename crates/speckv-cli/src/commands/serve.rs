@@ -54,7 +54,8 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
     let (no_lookup, asked) = (models.no_lookup, models.controller.take());
     // Requests choose among controllers, so who drafts is not for one of them to say.
-    let (mut pair_settings, answers) = settings::resolve(&models, &serving::no_sampling(), &shelf.catalogue)?;
+    let (mut pair_settings, answers) =
+        settings::resolve(&models, &serving::no_sampling(), &shelf.catalogue)?;
     if let DraftChoice::Model(model) = &pair_settings.draft
         && !no_lookup
     {
@@ -72,7 +73,10 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         Some(calibration::costs(&pair, answers.recalibrate, &interrupt, printer)?)
     };
     if interrupt.is_raised() {
-        return Err(Failure::interrupted("stopped while loading", "start the server again when there is time"));
+        return Err(Failure::interrupted(
+            "stopped while loading",
+            "start the server again when there is time",
+        ));
     }
     let target = Arc::clone(pair.engine.target());
     let parts = answers.parts(&pair, costs.as_ref())?;
@@ -109,9 +113,18 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let language: Arc<dyn Language> = Arc::new(Words::new(tokenizer, template));
     let metrics = Arc::new(Metrics::new());
     let (handle, orders) = Handle::new(settings.queue);
-    let thread =
-        scheduler::start(engine, Arc::clone(&language), parts, rules, Arc::clone(&metrics), &handle, orders)
-            .map_err(|error| Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads"))?;
+    let thread = scheduler::start(
+        engine,
+        Arc::clone(&language),
+        parts,
+        rules,
+        Arc::clone(&metrics),
+        &handle,
+        orders,
+    )
+    .map_err(|error| {
+        Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
+    })?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&settings, &error))?;
     let limits = Limits {
         localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty(),
@@ -124,7 +137,11 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         warning("other machines can use this server without a key; --api-key asks for one");
     }
     let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits });
-    let bounds = Connections { most: settings.connections, grace: settings.stop_timeout, ..Connections::default() };
+    let bounds = Connections {
+        most: settings.connections,
+        grace: settings.stop_timeout,
+        ..Connections::default()
+    };
     serve(listener, app, handle, bounds, &interrupt, || {
         // The one line on standard output: programs that start a server read it.
         printer.data(&format!("http://{address}\n"))
@@ -145,7 +162,10 @@ fn serve(
     ready: impl FnOnce() -> Outcome<()>,
 ) -> Outcome<()> {
     let failed = |error: io::Error| {
-        Failure::new(format!("the server failed: {error}"), "check the limit of open files (`ulimit -n`) and try again")
+        Failure::new(
+            format!("the server failed: {error}"),
+            "check the limit of open files (`ulimit -n`) and try again",
+        )
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(REQUEST_THREADS)
@@ -157,7 +177,9 @@ fn serve(
     let outcome = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
         ready()?;
-        server::serve(listener, http::router(app), handle, bounds, stopped(interrupt)).await.map_err(failed)
+        server::serve(listener, http::router(app), handle, bounds, stopped(interrupt))
+            .await
+            .map_err(failed)
     });
     // Whatever is left hangs on a peer that does not listen.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -212,10 +234,12 @@ fn default_controller(
     draft: &DraftChoice,
 ) -> Outcome<ControllerSpec> {
     match asked {
-        Some(controller) if controller != controllers::OFF && *draft == DraftChoice::None => Err(Failure::usage(
-            format!("the controller {controller} needs somebody who drafts"),
-            "give --draft MODEL or --draft ngram, or leave --controller away",
-        )),
+        Some(controller) if controller != controllers::OFF && *draft == DraftChoice::None => {
+            Err(Failure::usage(
+                format!("the controller {controller} needs somebody who drafts"),
+                "give --draft MODEL or --draft ngram, or leave --controller away",
+            ))
+        }
         asked => Ok(asked.unwrap_or(natural)),
     }
 }
@@ -228,8 +252,11 @@ fn cache_bytes(model: &CpuModel) -> u64 {
 /// A catalogue name, or a file's name without its ending.
 fn name(model: &str) -> String {
     let path = Path::new(model);
-    let stem =
-        if path.extension().is_some_and(|ending| ending == "gguf") { path.file_stem() } else { path.file_name() };
+    let stem = if path.extension().is_some_and(|ending| ending == "gguf") {
+        path.file_stem()
+    } else {
+        path.file_name()
+    };
     stem.map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
@@ -246,10 +273,17 @@ fn describe(draft: &DraftChoice) -> Option<String> {
 fn log(format: LogFormat, printer: &Printer) -> Outcome<()> {
     let level = if printer.is_quiet() { "warn" } else { "info" };
     let asked = std::env::var("SPECKV_LOG").unwrap_or_default();
-    let filter = EnvFilter::try_new(if asked.is_empty() { level } else { &asked }).map_err(|error| {
-        Failure::usage(format!("SPECKV_LOG is {asked:?}: {error}"), "set it to error, warn, info or debug")
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let filter =
+        EnvFilter::try_new(if asked.is_empty() { level } else { &asked }).map_err(|error| {
+            Failure::usage(
+                format!("SPECKV_LOG is {asked:?}: {error}"),
+                "set it to error, warn, info or debug",
+            )
+        })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
     // A subscriber that stands already, as in tests, goes on.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(printer.has_colour()).try_init(),

@@ -20,14 +20,22 @@ pub(super) fn run(args: &TokenizeArgs, printer: &Printer) -> Outcome<()> {
     let tokenizer = pair::tokenizer(&file)?;
     match (&args.ids, &args.text) {
         (Some(ids), _) => detokenize(&tokenizer, &ids.0, args.json, printer),
-        (None, Some(text)) => tokenize(&tokenizer, &prompt::text_or_stdin(text)?, args.json, printer),
-        (None, None) => Err(Failure::usage("expected a text or --ids", "speckv tokenize MODEL \"some text\"")),
+        (None, Some(text)) => {
+            tokenize(&tokenizer, &prompt::text_or_stdin(text)?, args.json, printer)
+        }
+        (None, None) => {
+            Err(Failure::usage("expected a text or --ids", "speckv tokenize MODEL \"some text\""))
+        }
     }
 }
 
 fn tokenize(tokenizer: &Tokenizer, text: &str, json: bool, printer: &Printer) -> Outcome<()> {
     let ids = tokenizer.encode(text, true, false).map_err(|error| {
-        Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
+        Failure::from_error(
+            &error,
+            error.hint(),
+            "change the text to what the vocabulary can spell",
+        )
     })?;
     if json {
         let pieces: Vec<String> = ids.iter().map(|&id| piece(tokenizer, id)).collect();

@@ -66,15 +66,24 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let texts = learned.len();
-    printer
-        .aside(&format!("{prompts} prompts, {texts} texts, {tokens} tokens; cross-validation in {} parts", args.folds));
-    let options =
-        TrainOptions { ridge: f64::from(args.ridge), epochs: args.epochs, seed: args.seed, ..TrainOptions::default() };
+    printer.aside(&format!(
+        "{prompts} prompts, {texts} texts, {tokens} tokens; cross-validation in {} parts",
+        args.folds
+    ));
+    let options = TrainOptions {
+        ridge: f64::from(args.ridge),
+        epochs: args.epochs,
+        seed: args.seed,
+        ..TrainOptions::default()
+    };
     let mut trained = fit(&learned, args.folds, &options);
-    trained.predictor.origin =
-        Some(format!("{}; {prompts} prompts, {texts} texts, {tokens} tokens of greedy text", names.join(", ")));
+    trained.predictor.origin = Some(format!(
+        "{}; {prompts} prompts, {texts} texts, {tokens} tokens of greedy text",
+        names.join(", ")
+    ));
     let text = serde_json::to_string(&trained.predictor).map_err(Failure::bug)?;
-    std::fs::write(&args.output, text + "\n").map_err(|error| Failure::io("write", &args.output, &error))?;
+    std::fs::write(&args.output, text + "\n")
+        .map_err(|error| Failure::io("write", &args.output, &error))?;
 
     let unseen = (!others.is_empty()).then(|| judge(&trained.predictor, &others));
     let prior = (!others.is_empty()).then(|| judge(&Predictor::prior(), &others));
@@ -97,21 +106,40 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
             "other_split": {"prompts": others.len(), "trained": of(&unseen), "prior": of(&prior)},
         }));
     }
-    printer.data(&format!("Held-out prompts of the training split:\n{}", held_out(&trained.heads)))?;
+    printer
+        .data(&format!("Held-out prompts of the training split:\n{}", held_out(&trained.heads)))?;
     if let (Some(unseen), Some(prior)) = (unseen, prior) {
         let mut table = Table::new(&HEADER);
         for ((source, question, ours), (.., prior)) in unseen.iter().zip(&prior) {
             for (kind, quality) in [("trained", ours), ("prior", prior)] {
-                table.row(row(&format!("{source:?}"), &format!("{question:?}"), kind, *quality, false));
+                table.row(row(
+                    &format!("{source:?}"),
+                    &format!("{question:?}"),
+                    kind,
+                    *quality,
+                    false,
+                ));
             }
         }
-        printer.data(&format!("\n{} prompts of the other split, never trained on:\n{table}", others.len()))?;
+        printer.data(&format!(
+            "\n{} prompts of the other split, never trained on:\n{table}",
+            others.len()
+        ))?;
     }
     printer.data(&format!("\nweights: {}\n", args.output.display()))
 }
 
-const HEADER: [&str; 9] =
-    ["source", "question", "weights", "outcomes", "true", "ECE", "Brier", "AUC", "gain over constant"];
+const HEADER: [&str; 9] = [
+    "source",
+    "question",
+    "weights",
+    "outcomes",
+    "true",
+    "ECE",
+    "Brier",
+    "AUC",
+    "gain over constant",
+];
 
 fn held_out(heads: &[HeadReport]) -> String {
     let mut table = Table::new(&HEADER);
@@ -125,7 +153,13 @@ fn held_out(heads: &[HeadReport]) -> String {
     table.to_string()
 }
 
-fn row(source: &str, question: &str, kind: &str, quality: Option<Quality>, chosen: bool) -> Vec<String> {
+fn row(
+    source: &str,
+    question: &str,
+    kind: &str,
+    quality: Option<Quality>,
+    chosen: bool,
+) -> Vec<String> {
     let kind = if chosen { format!("{kind} *") } else { kind.to_owned() };
     let mut cells = vec![source.to_lowercase(), question.to_lowercase(), kind];
     let Some(Quality { metrics, gain_over_constant }) = quality else {

@@ -10,7 +10,8 @@ use crate::controllers;
 /// # Errors
 /// No such controller, or nobody who drafts like that.
 pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
-    let (name, drafting) = text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
+    let (name, drafting) =
+        text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
     let spec = controllers::parse(name)?;
     let drafting = match drafting {
         None => Drafting::natural(&spec, has_model),
@@ -18,11 +19,15 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
         Some("ngram") => Drafting::Ngram,
         Some("both") => Drafting::Both,
         Some(other) => {
-            return Err(format!("expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"));
+            return Err(format!(
+                "expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"
+            ));
         }
     };
     if drafting != Drafting::Ngram && !has_model {
-        return Err(format!("{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"));
+        return Err(format!(
+            "{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"
+        ));
     }
     if drafting == Drafting::Both && !spec.may_look_up() {
         return Err(format!("{name} drafts with one source\nhint: chain+{name} looks up first"));
@@ -30,13 +35,19 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
     Ok(Contestant::new(spec, drafting, has_model))
 }
 
-/// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in their order, each once.
+/// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in
+/// their order, each once.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn list(gammas: &[usize], names: &[impl AsRef<str>], has_model: bool) -> Result<Vec<Contestant>, String> {
+pub fn list(
+    gammas: &[usize],
+    names: &[impl AsRef<str>],
+    has_model: bool,
+) -> Result<Vec<Contestant>, String> {
     let natural = |spec| Contestant::natural(spec, has_model);
-    let fixed = |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
+    let fixed =
+        |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
     let mut all = vec![natural(controllers::OFF)];
     all.extend(gammas.iter().map(fixed).map(natural));
     for name in names {
@@ -71,7 +82,15 @@ pub fn default_names(has_model: bool) -> &'static [&'static str] {
             "speckv",
         ]
     } else {
-        &["confidence", "heuristic", "entropy", "ema", "expected-value", "adaptive-verification", "speckv"]
+        &[
+            "confidence",
+            "heuristic",
+            "entropy",
+            "ema",
+            "expected-value",
+            "adaptive-verification",
+            "speckv",
+        ]
     }
 }
 
@@ -95,14 +114,17 @@ mod tests {
         assert_eq!(name("fixed-4@ngram", true), "fixed:4@ngram");
         assert_eq!(name("ema@model", true), "ema");
         assert_eq!(name("speckv@ngram", false), "speckv");
-        for (text, has_model) in [("speckv@model", false), ("ema@both", true), ("ema@somebody", true), ("fast", true)] {
+        for (text, has_model) in
+            [("speckv@model", false), ("ema@both", true), ("ema@somebody", true), ("fast", true)]
+        {
             assert!(parse(text, has_model).expect_err(text).contains("\nhint: "), "{text}");
         }
     }
 
     #[test]
     fn the_list_begins_with_off_and_has_nobody_twice() {
-        let all = list(&[1, 4], &["fixed:4", "off", "speckv", "speckv@both"], true).expect("known names");
+        let all =
+            list(&[1, 4], &["fixed:4", "off", "speckv", "speckv@both"], true).expect("known names");
         let names: Vec<&str> = all.iter().map(|contestant| contestant.name.as_str()).collect();
         assert_eq!(names, ["off", "fixed:1", "fixed:4", "speckv"]);
         for has_model in [true, false] {
@@ -112,8 +134,11 @@ mod tests {
 
     #[test]
     fn a_source_that_is_not_allowed_is_not_seen() {
-        let found =
-            Lookup { match_length: 9, available: 9, signals: Signals { confidence: 1.0, ..Signals::default() } };
+        let found = Lookup {
+            match_length: 9,
+            available: 9,
+            signals: Signals { confidence: 1.0, ..Signals::default() },
+        };
         let situation = Situation {
             context: 9,
             gamma_limit: 9,

@@ -16,7 +16,10 @@ use speckv::{
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{columns, workload::Workload};
 
-use super::{Contestant, Field, Race, Rules, Sample, Text, contestant, race, report::Subject, spoiled::Spoiled};
+use super::{
+    Contestant, Field, Race, Rules, Sample, Text, contestant, race, report::Subject,
+    spoiled::Spoiled,
+};
 use crate::{
     answer,
     args::{ComparisonOptions, DraftChoice},
@@ -46,13 +49,18 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// Reads the options; `several` compressions have a shorter list of contestants where the user gives none.
+    /// Reads the options; `several` compressions have a shorter list of contestants where the user
+    /// gives none.
     ///
     /// # Errors
     /// Options that make no sense together, or files that cannot be read.
     pub fn new(options: &ComparisonOptions, several: bool, shelf: &Shelf) -> Outcome<Self> {
-        let (target, draft) =
-            PairSettings::models(options.model.as_ref(), options.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+        let (target, draft) = PairSettings::models(
+            options.model.as_ref(),
+            options.draft.as_ref(),
+            DraftChoice::Ngram,
+            &shelf.catalogue,
+        );
         let has_model = draft.model().is_some();
         if draft == DraftChoice::None {
             return Err(Failure::usage(
@@ -67,7 +75,8 @@ impl Contest {
             ));
         }
         let contestants = contestants(options, several, has_model)?;
-        let predictors = Predictors::read(options.paper_weights.as_deref(), options.predictor.as_deref())?;
+        let predictors =
+            Predictors::read(options.paper_weights.as_deref(), options.predictor.as_deref())?;
         Ok(Contest { target, draft, contestants, predictors, workload: workload(options)? })
     }
 }
@@ -98,11 +107,13 @@ impl Live {
         (shelf, interrupt, printer): (&Shelf, &Interrupt, &Printer),
     ) -> Outcome<Self> {
         if let Some(folder) = folder {
-            fs::create_dir_all(folder).map_err(|error| Failure::io("make the folder", folder, &error))?;
+            fs::create_dir_all(folder)
+                .map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
-        let mut pair = Pair::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
-            drafter(draft, vocab_size, options.spoil_draft)
-        })?;
+        let mut pair =
+            Pair::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
+                drafter(draft, vocab_size, options.spoil_draft)
+            })?;
         let texts = texts(&pair, &contest.workload, options)?;
         let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
         let (parts, predictor) = controllers::parts(
@@ -160,14 +171,20 @@ impl Live {
 }
 
 /// Who takes part.
-fn contestants(options: &ComparisonOptions, several: bool, has_model: bool) -> Outcome<Vec<Contestant>> {
+fn contestants(
+    options: &ComparisonOptions,
+    several: bool,
+    has_model: bool,
+) -> Outcome<Vec<Contestant>> {
     let list = match &options.controllers {
         Some(names) if names.iter().any(|name| name == "none") => {
             contestant::list(&options.gammas.0, &[""; 0], has_model)
         }
         Some(names) => contestant::list(&options.gammas.0, names, has_model),
         None if several => contestant::list(&options.gammas.0, &["speckv"], has_model),
-        None => contestant::list(&options.gammas.0, contestant::default_names(has_model), has_model),
+        None => {
+            contestant::list(&options.gammas.0, contestant::default_names(has_model), has_model)
+        }
     };
     list.map_err(|words| Failure::told(&words, "`speckv bench --help` shows every option"))
 }
@@ -183,7 +200,8 @@ fn workload(options: &ComparisonOptions) -> Outcome<Workload> {
             "a workload is a folder of .jsonl files, one prompt a line, named after their tasks",
         )
     })?;
-    if let Some(task) = options.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str())) {
+    if let Some(task) = options.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str()))
+    {
         return Err(Failure::usage(
             format!("{task:?} is no task of the workload"),
             format!("its tasks are {}", workload.tasks().join(", ")),
@@ -194,13 +212,16 @@ fn workload(options: &ComparisonOptions) -> Outcome<Workload> {
 
 /// The chosen prompts as the models read them. All are checked before anything is measured.
 fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outcome<Vec<Text>> {
-    let wanted = |task: &str| options.tasks.is_empty() || options.tasks.iter().any(|name| name == task);
+    let wanted =
+        |task: &str| options.tasks.is_empty() || options.tasks.iter().any(|name| name == task);
     let mut texts = Vec::new();
     for task in workload.tasks().into_iter().filter(|task| wanted(task)) {
         let prompts = workload.select(options.split, Some(task));
         for prompt in prompts.take(options.prompts_per_task.unwrap_or(usize::MAX)) {
-            let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
-            let (needed, context) = (tokens.len() + options.max_tokens, pair.engine.target().context_length());
+            let tokens =
+                Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+            let (needed, context) =
+                (tokens.len() + options.max_tokens, pair.engine.target().context_length());
             if needed > context {
                 return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
             }
@@ -221,7 +242,9 @@ fn drafter(draft: Option<Arc<CpuModel>>, vocab_size: usize, spoil: bool) -> Box<
     let ngram = NgramDrafter::new(NgramSettings::default());
     match draft {
         None => Box::new(ngram),
-        Some(draft) if spoil => Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), vocab_size))),
+        Some(draft) if spoil => {
+            Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), vocab_size)))
+        }
         Some(draft) => Box::new(Both::new(ngram, ModelDrafter::new(draft, vocab_size))),
     }
 }
@@ -259,7 +282,8 @@ fn measure(
     }
 }
 
-/// The file of all samples; what is measured is written at once, so that a crash loses one block at most.
+/// The file of all samples; what is measured is written at once, so that a crash loses one block at
+/// most.
 struct Samples {
     path: PathBuf,
     file: fs::File,

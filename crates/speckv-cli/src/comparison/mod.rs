@@ -1,8 +1,9 @@
 //! Controllers against each other, on the same prompts, in one run.
 //!
-//! [`contestant`] finds who takes part by name, [`mod@race`] reads the totals that the engine's clock made, [`sample`] is one answer's numbers,
-//! [`statistics`] and [`report`] are arithmetic on the samples, [`spoiled`] is a draft that is worth nothing,
-//! [`live`] loads a pair and runs the race for the commands that compare.
+//! [`contestant`] finds who takes part by name, [`mod@race`] reads the totals that the engine's
+//! clock made, [`sample`] is one answer's numbers, [`statistics`] and [`report`] are arithmetic on
+//! the samples, [`spoiled`] is a draft that is worth nothing, [`live`] loads a pair and runs the
+//! race for the commands that compare.
 
 pub mod contestant;
 pub mod live;

@@ -63,11 +63,13 @@ pub struct Race {
     pub stopped: bool,
 }
 
-/// Has every contestant (the first decodes plainly) answer every prompt, greedily, in an order shuffled per prompt and round.
+/// Has every contestant (the first decodes plainly) answer every prompt, greedily, in an order
+/// shuffled per prompt and round.
 ///
-/// In each block target and draft read the prompt once, before the clock of anybody runs ([`Rules::cold_draft`] keeps the draft from it); the contestants then start one after the other
-/// from the same caches, cut back to the prompt, each with a fresh controller. `at(done, total)` counts answers and says whether to go on;
-/// `block` gets the samples of each finished block.
+/// In each block target and draft read the prompt once, before the clock of anybody runs
+/// ([`Rules::cold_draft`] keeps the draft from it); the contestants then start one after the other
+/// from the same caches, cut back to the prompt, each with a fresh controller. `at(done, total)`
+/// counts answers and says whether to go on; `block` gets the samples of each finished block.
 ///
 /// # Errors
 /// The engine's.
@@ -127,16 +129,28 @@ pub fn race<M: LanguageModel>(
                 done += 1;
                 let totals = sequence.totals().clone();
                 let head = head.unwrap_or_else(|| Cell::of(&totals));
-                let sample =
-                    Sample { round, prompt, contestant, place, totals, head, draft_prompt_seconds, identical: true };
-                answers[contestant] = Some((sample, sequence.tokens()[text.tokens.len()..].to_vec()));
+                let sample = Sample {
+                    round,
+                    prompt,
+                    contestant,
+                    place,
+                    totals,
+                    head,
+                    draft_prompt_seconds,
+                    identical: true,
+                };
+                answers[contestant] =
+                    Some((sample, sequence.tokens()[text.tokens.len()..].to_vec()));
             }
             engine.close(sequence);
             let answers: Vec<(Sample, Vec<Token>)> = answers.into_iter().flatten().collect();
             let plain = answers[0].1.clone();
             let first = race.samples.len();
-            race.samples
-                .extend(answers.into_iter().map(|(sample, tokens)| Sample { identical: tokens == plain, ..sample }));
+            race.samples.extend(
+                answers
+                    .into_iter()
+                    .map(|(sample, tokens)| Sample { identical: tokens == plain, ..sample }),
+            );
             block(&race.samples[first..]);
         }
     }
@@ -152,7 +166,9 @@ fn warm_up<M: LanguageModel>(
 ) -> Result<(), EngineError> {
     let Field { contestants, parts, .. } = *field;
     let prompt_tokens = sequence.tokens().len();
-    for contestant in [contestants.first(), contestants.get(1), contestants.last()].into_iter().flatten() {
+    for contestant in
+        [contestants.first(), contestants.get(1), contestants.last()].into_iter().flatten()
+    {
         sequence.rewind(prompt_tokens);
         sequence.set_controller(contestant.build(parts));
         sequence.set_max_tokens(WARM_UP.min(rules.max_tokens));
@@ -194,9 +210,16 @@ mod tests {
         run_with(rounds, spoil, stop_at, false)
     }
 
-    fn run_with(rounds: usize, spoil: bool, stop_at: u64, cold_draft: bool) -> (Vec<Contestant>, Race, usize) {
-        let target = SimModel::new(SimSettings { seed: 5, ..SimSettings::default() }).costing(cost(30_000, 3_000));
-        let draft = Arc::new(target.draft(Difference::Share { agreement: 0.9 }).costing(cost(3_000, 300)));
+    fn run_with(
+        rounds: usize,
+        spoil: bool,
+        stop_at: u64,
+        cold_draft: bool,
+    ) -> (Vec<Contestant>, Race, usize) {
+        let target = SimModel::new(SimSettings { seed: 5, ..SimSettings::default() })
+            .costing(cost(30_000, 3_000));
+        let draft =
+            Arc::new(target.draft(Difference::Share { agreement: 0.9 }).costing(cost(3_000, 300)));
         let ngram = NgramDrafter::new(NgramSettings::default());
         let mut engine = if spoil {
             Engine::new(
@@ -204,7 +227,10 @@ mod tests {
                 Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), 32))),
             )
         } else {
-            Engine::new(Arc::new(target.clone()), Box::new(Both::new(ngram, ModelDrafter::new(draft, 32))))
+            Engine::new(
+                Arc::new(target.clone()),
+                Box::new(Both::new(ngram, ModelDrafter::new(draft, 32))),
+            )
         };
         let clock = Clock::Virtual(target.time().clone());
         engine.set_clock(clock.clone());
@@ -214,7 +240,8 @@ mod tests {
             tokens: (first..first + 30).map(|token| token * 5 % 32).collect(),
         };
         let contestants =
-            contestant::list(&[2, 4], &["fixed:4@ngram", "chain+fixed:3", "speckv"], true).expect("known");
+            contestant::list(&[2, 4], &["fixed:4@ngram", "chain+fixed:3", "speckv"], true)
+                .expect("known");
         let rules = Rules { max_tokens: 50, rounds, seed: 1, end_tokens: vec![], cold_draft };
         let mut blocks = 0;
         let race = race(
@@ -238,27 +265,40 @@ mod tests {
     #[test]
     fn everybody_answers_everything_alike_and_pays_for_nothing_but_steps() {
         let (contestants, race, blocks) = run(2, false, u64::MAX);
-        assert_eq!((race.samples.len(), blocks, race.stopped), (2 * 2 * contestants.len(), 4, false));
+        assert_eq!(
+            (race.samples.len(), blocks, race.stopped),
+            (2 * 2 * contestants.len(), 4, false)
+        );
         for sample in &race.samples {
             assert!(sample.identical && sample.totals.produced == 50, "{sample:?}");
             assert!(sample.totals.prefill == Duration::ZERO, "the prompt was read before");
-            assert_eq!(sample.draft_prompt_seconds, 0.0117, "one pass over the 29 tokens before the last");
+            assert_eq!(
+                sample.draft_prompt_seconds, 0.0117,
+                "one pass over the 29 tokens before the last"
+            );
             // Simulated time: a plain step costs 33 ms exactly.
             if sample.contestant == 0 {
                 assert_eq!(sample.totals.times.total, Duration::from_millis(50 * 33));
             }
         }
-        let places: Vec<usize> = race.samples.iter().filter(|s| s.contestant == 0).map(|s| s.place).collect();
+        let places: Vec<usize> =
+            race.samples.iter().filter(|s| s.contestant == 0).map(|s| s.place).collect();
         assert!(places.iter().any(|place| *place != places[0]), "the order changes: {places:?}");
-        // Rounds repeat each other exactly where the controller does not depend on what it has learned of time.
+        // Rounds repeat each other exactly where the controller does not depend on what it has
+        // learned of time.
         let half = race.samples.len() / 2;
         for (first, second) in race.samples[..half].iter().zip(&race.samples[half..]) {
             assert_eq!((first.prompt, first.contestant), (second.prompt, second.contestant));
             assert_eq!(first.totals.times.total, second.totals.times.total, "{first:?}");
         }
         let drafted = |name: &str| {
-            let index = contestants.iter().position(|contestant| contestant.name == name).expect(name);
-            race.samples.iter().filter(|s| s.contestant == index).map(|s| s.totals.drafted).sum::<usize>()
+            let index =
+                contestants.iter().position(|contestant| contestant.name == name).expect(name);
+            race.samples
+                .iter()
+                .filter(|s| s.contestant == index)
+                .map(|s| s.totals.drafted)
+                .sum::<usize>()
         };
         assert!(drafted("off") == 0 && drafted("fixed:4") > drafted("fixed:2"));
     }
@@ -282,7 +322,10 @@ mod tests {
     #[test]
     fn a_spoiled_draft_changes_no_token_and_is_hardly_ever_right() {
         let (contestants, race, _) = run(1, true, u64::MAX);
-        let fixed = contestants.iter().position(|contestant| contestant.name == "fixed:2").expect("it takes part");
+        let fixed = contestants
+            .iter()
+            .position(|contestant| contestant.name == "fixed:2")
+            .expect("it takes part");
         for sample in &race.samples {
             assert!(sample.identical);
             if sample.contestant == fixed {

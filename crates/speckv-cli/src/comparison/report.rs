@@ -67,7 +67,8 @@ pub struct Report {
     pub subject: Subject,
     /// It was stopped before the end.
     pub stopped: bool,
-    /// The fixed gamma with the highest throughput over the whole workload, known in hindsight only.
+    /// The fixed gamma with the highest throughput over the whole workload, known in hindsight
+    /// only.
     pub best_fixed: Option<String>,
     /// The same per task.
     pub best_fixed_by_task: BTreeMap<String, String>,
@@ -94,7 +95,8 @@ pub struct Row {
     pub to_off: Option<Ratio>,
     /// By that of the best fixed gamma in hindsight.
     pub to_best_fixed: Option<Ratio>,
-    /// By that of `off`, from the 65th token on: answers that are longer on both sides, without what the first 64 tokens cost; see [`Sample::head`].
+    /// By that of `off`, from the 65th token on: answers that are longer on both sides, without
+    /// what the first 64 tokens cost; see [`Sample::head`].
     pub to_off_after_head: Option<Ratio>,
     /// By that of `off`, with the draft's reading of the prompts counted as decoding.
     pub to_off_with_draft_prompts: Option<Ratio>,
@@ -144,7 +146,11 @@ impl Table<'_> {
     fn cells(&self, contestant: usize, task: Option<&str>, with_draft_prompts: bool) -> Vec<Cell> {
         let mut cells: BTreeMap<usize, Cell> = BTreeMap::new();
         let wanted = |prompt: usize| task.is_none_or(|task| self.texts[prompt].task == task);
-        for sample in self.samples.iter().filter(|sample| sample.contestant == contestant && wanted(sample.prompt)) {
+        for sample in self
+            .samples
+            .iter()
+            .filter(|sample| sample.contestant == contestant && wanted(sample.prompt))
+        {
             let cell = cells.entry(sample.prompt).or_default();
             cell.tokens += sample.totals.produced as f64;
             cell.seconds += sample.totals.times.total.as_secs_f64();
@@ -168,7 +174,8 @@ impl Table<'_> {
         };
         let (ours, theirs) = (tails(contestant), tails(other));
         let both = ours.iter().filter_map(|(prompt, cell)| Some((*cell, *theirs.get(prompt)?)));
-        let (a, b): (Vec<Cell>, Vec<Cell>) = both.filter(|(a, b)| a.tokens > 0.0 && b.tokens > 0.0).unzip();
+        let (a, b): (Vec<Cell>, Vec<Cell>) =
+            both.filter(|(a, b)| a.tokens > 0.0 && b.tokens > 0.0).unzip();
         ratio(&a, &b, self.seed)
     }
 
@@ -182,12 +189,18 @@ impl Table<'_> {
 
     /// The fastest of those that `wanted` picks.
     fn best(&self, task: Option<&str>, wanted: impl Fn(&Contestant) -> bool) -> Option<usize> {
-        let speeds = self.contestants.iter().enumerate().filter(|(_, contestant)| wanted(contestant));
+        let speeds =
+            self.contestants.iter().enumerate().filter(|(_, contestant)| wanted(contestant));
         let speeds = speeds.filter_map(|(index, _)| Some((index, self.speed(index, task)?)));
         speeds.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
     }
 
-    fn row(&self, index: usize, best_fixed: Option<usize>, best_by_task: &BTreeMap<String, usize>) -> Row {
+    fn row(
+        &self,
+        index: usize,
+        best_fixed: Option<usize>,
+        best_by_task: &BTreeMap<String, usize>,
+    ) -> Row {
         let contestant = &self.contestants[index];
         let mine = || self.samples.iter().filter(move |sample| sample.contestant == index);
         let (mut steps, mut drafted, mut accepted, mut produced) = (0, 0, 0, 0);
@@ -205,7 +218,10 @@ impl Table<'_> {
             if gamma_histogram.len() < totals.gamma_histogram.len() {
                 gamma_histogram.resize(totals.gamma_histogram.len(), 0);
             }
-            gamma_histogram.iter_mut().zip(&totals.gamma_histogram).for_each(|(sum, count)| *sum += count);
+            gamma_histogram
+                .iter_mut()
+                .zip(&totals.gamma_histogram)
+                .for_each(|(sum, count)| *sum += count);
         }
         let part = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
         let share = |seconds: f64| if total > 0.0 { seconds / total } else { 0.0 };
@@ -215,7 +231,9 @@ impl Table<'_> {
                 prompts: self.cells(index, Some(task), false).len(),
                 tokens_per_second: self.speed(index, Some(task)),
                 to_off: self.compared(index, 0, Some(task)),
-                to_best_fixed: best_by_task.get(task).and_then(|&best| self.compared(index, best, Some(task))),
+                to_best_fixed: best_by_task
+                    .get(task)
+                    .and_then(|&best| self.compared(index, best, Some(task))),
             };
             (task.clone(), row)
         });
@@ -225,7 +243,11 @@ impl Table<'_> {
             to_off: self.compared(index, 0, None),
             to_best_fixed: best_fixed.and_then(|best| self.compared(index, best, None)),
             to_off_after_head: self.compared_after_head(index, 0),
-            to_off_with_draft_prompts: ratio(&self.cells(index, None, reads), &self.cells(0, None, false), self.seed),
+            to_off_with_draft_prompts: ratio(
+                &self.cells(index, None, reads),
+                &self.cells(0, None, false),
+                self.seed,
+            ),
             acceptance_rate: part(accepted, drafted),
             acceptance_length: part(produced, steps),
             mean_gamma: part(drafted, steps),
@@ -276,12 +298,19 @@ impl Report {
         Report {
             stopped,
             best_fixed: best_fixed.map(name),
-            best_fixed_by_task: best_by_task.iter().map(|(task, &index)| (task.clone(), name(index))).collect(),
+            best_fixed_by_task: best_by_task
+                .iter()
+                .map(|(task, &index)| (task.clone(), name(index)))
+                .collect(),
             best_rival: best_rival.map(name),
-            speckv_to_best_rival: ours.zip(best_rival).and_then(|(ours, rival)| table.compared(ours, rival, None)),
+            speckv_to_best_rival: ours
+                .zip(best_rival)
+                .and_then(|(ours, rival)| table.compared(ours, rival, None)),
             mismatches: samples.iter().filter(|sample| !sample.identical).count(),
             draft_prompt_seconds: reading.iter().sum::<f64>() / reading.len().max(1) as f64,
-            settings: (0..contestants.len()).map(|index| table.row(index, best_fixed, &best_by_task)).collect(),
+            settings: (0..contestants.len())
+                .map(|index| table.row(index, best_fixed, &best_by_task))
+                .collect(),
             subject: Subject { prompts: table.cells(0, None, false).len(), ..subject },
         }
     }
@@ -303,14 +332,20 @@ pub(super) mod tests {
         let text = |id: &str, task: &str| Text { id: id.into(), task: task.into(), tokens: vec![] };
         let texts = [text("code-01", "code"), text("chat-01", "chat"), text("chat-02", "chat")];
         // Milliseconds for 100 tokens, [contestant][prompt].
-        let millis =
-            [[4000, 4000, 4000], [2500, 3000, 3000], [2000, 5000, 5000], [2200, 3000, 3300], [2000, 2500, 2500]];
+        let millis = [
+            [4000, 4000, 4000],
+            [2500, 3000, 3000],
+            [2000, 5000, 5000],
+            [2200, 3000, 3300],
+            [2000, 2500, 2500],
+        ];
         let mut samples = Vec::new();
         for round in 0..2 {
             for prompt in 0..3 {
                 for (contestant, millis) in millis.iter().enumerate() {
                     let total = Duration::from_millis(millis[prompt]);
-                    let times = Times { draft: total / 4, verify: total / 2, total, ..Times::default() };
+                    let times =
+                        Times { draft: total / 4, verify: total / 2, total, ..Times::default() };
                     let drafted = [0, 100, 200, 80, 90][contestant];
                     let totals = Totals {
                         produced: 100,
@@ -371,14 +406,19 @@ pub(super) mod tests {
         assert_eq!(report.best_fixed_by_task["code"], "fixed:4");
         assert_eq!(report.best_fixed_by_task["chat"], "fixed:2");
         assert_eq!(report.best_rival.as_deref(), Some("ema"));
-        let close = |ratio: Option<Ratio>, expected: f64| (ratio.expect("a ratio").value - expected).abs() < 1e-12;
+        let close = |ratio: Option<Ratio>, expected: f64| {
+            (ratio.expect("a ratio").value - expected).abs() < 1e-12
+        };
         assert!(close(report.speckv_to_best_rival, 8.5 / 7.0));
         let speckv = &report.settings[4];
         assert!(close(speckv.to_off, 12.0 / 7.0) && close(speckv.to_best_fixed, 8.5 / 7.0));
         assert!(close(speckv.to_off_with_draft_prompts, 12.0 / 8.5));
         assert!(close(speckv.to_off_after_head, 12.0 / 7.0), "36 tokens each, in half of the time");
         assert!(close(report.settings[0].to_off_with_draft_prompts, 1.0), "off needs no draft");
-        assert!(close(speckv.tasks["code"].to_best_fixed, 1.0) && close(speckv.tasks["chat"].to_off, 8.0 / 5.0));
+        assert!(
+            close(speckv.tasks["code"].to_best_fixed, 1.0)
+                && close(speckv.tasks["chat"].to_off, 8.0 / 5.0)
+        );
         assert_eq!(speckv.tokens_per_second, Some(600.0 / 14.0));
         assert_eq!(
             (speckv.acceptance_rate, speckv.acceptance_length, speckv.mean_gamma),

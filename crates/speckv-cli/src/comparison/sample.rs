@@ -5,7 +5,8 @@ use speckv_lab::columns::{Column, Values};
 
 use super::{Contestant, race::Text, statistics::Cell};
 
-/// Where the head of an answer ends: what a controller does with a draft that it does not know yet happens within the first tokens, and is told apart from what it does afterwards.
+/// Where the head of an answer ends: what a controller does with a draft that it does not know yet
+/// happens within the first tokens, and is told apart from what it does afterwards.
 pub const HEAD_TOKENS: usize = 64;
 
 /// One contestant on one prompt in one round.
@@ -21,7 +22,8 @@ pub struct Sample {
     pub place: usize,
     /// What the steps did and cost; the prompt was read before, by target and draft.
     pub totals: Totals,
-    /// Tokens and seconds up to the end of the step that made token [`HEAD_TOKENS`]; all of them in a shorter answer.
+    /// Tokens and seconds up to the end of the step that made token [`HEAD_TOKENS`]; all of them in
+    /// a shorter answer.
     pub head: Cell,
     /// Seconds that the draft model took to read the prompt.
     pub draft_prompt_seconds: f64,
@@ -42,17 +44,27 @@ impl Sample {
     /// Key of the Parquet file's metadata that holds the report as JSON.
     pub const REPORT_KEY: &'static str = "speckv.report";
 
-    /// Samples as columns, with the names that `texts` and `contestants` have for their indices. `gamma_histogram` counts steps by their gamma, from 0.
+    /// Samples as columns, with the names that `texts` and `contestants` have for their indices.
+    /// `gamma_histogram` counts steps by their gamma, from 0.
     #[must_use]
     pub fn columns(samples: &[Self], texts: &[Text], contestants: &[Contestant]) -> Vec<Column> {
         let whole = |value: fn(&Self) -> usize| {
-            Values::Whole(samples.iter().map(|sample| value(sample).try_into().unwrap_or(i64::MAX)).collect())
+            Values::Whole(
+                samples.iter().map(|sample| value(sample).try_into().unwrap_or(i64::MAX)).collect(),
+            )
         };
-        let text = |value: &dyn Fn(&Self) -> String| Values::Text(samples.iter().map(value).collect());
-        let seconds =
-            |value: fn(&Self) -> f64| Values::Number(samples.iter().map(|sample| Some(value(sample))).collect());
+        let text =
+            |value: &dyn Fn(&Self) -> String| Values::Text(samples.iter().map(value).collect());
+        let seconds = |value: fn(&Self) -> f64| {
+            Values::Number(samples.iter().map(|sample| Some(value(sample))).collect())
+        };
         let histogram = |sample: &Self| {
-            sample.totals.gamma_histogram.iter().map(|&count| count.try_into().unwrap_or(u32::MAX)).collect()
+            sample
+                .totals
+                .gamma_histogram
+                .iter()
+                .map(|&count| count.try_into().unwrap_or(u32::MAX))
+                .collect()
         };
         let table = [
             ("round", whole(|sample| sample.round)),
@@ -103,13 +115,19 @@ mod tests {
         assert_eq!(sample.tail().tokens, 2.0);
         let texts = [Text { id: "code-01".into(), task: "code".into(), tokens: Vec::new() }];
         let contestants = contestant::list(&[], &["speckv"], true).expect("a contestant");
-        let name = contestants.iter().position(|contestant| contestant.name == "speckv").expect("speckv");
+        let name =
+            contestants.iter().position(|contestant| contestant.name == "speckv").expect("speckv");
         let sample = Sample { contestant: name, ..sample };
         let table = Sample::columns(&[sample], &texts, &contestants);
         let csv = String::from_utf8(columns::to_csv(&table).expect("CSV")).expect("text");
         let row = csv.lines().nth(1).expect("a row");
-        assert!(row.starts_with("0,code-01,code,speckv,2,7,0,5,0.25,") && row.ends_with(",0.5,true,1 0 2"), "{row}");
-        let parquet = columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, "{}").expect("Parquet");
+        assert!(
+            row.starts_with("0,code-01,code,speckv,2,7,0,5,0.25,")
+                && row.ends_with(",0.5,true,1 0 2"),
+            "{row}"
+        );
+        let parquet =
+            columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, "{}").expect("Parquet");
         assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     }
 }

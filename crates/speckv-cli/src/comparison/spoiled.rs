@@ -7,8 +7,8 @@ use speckv::{
     model::{Feed, LanguageModel, ModelError},
 };
 
-/// A model whose logits are moved half a vocabulary on: as sure as before and wrong. It costs what the model costs, and no
-/// confidence or entropy tells that it is worthless; only the outcomes do.
+/// A model whose logits are moved half a vocabulary on: as sure as before and wrong. It costs what
+/// the model costs, and no confidence or entropy tells that it is worthless; only the outcomes do.
 #[derive(Debug)]
 pub struct Spoiled<M>(pub Arc<M>);
 
@@ -27,7 +27,11 @@ impl<M: LanguageModel> LanguageModel for Spoiled<M> {
         self.0.new_cache()
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, M::Cache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, M::Cache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         let rows: usize = feeds.iter().map(|feed| feed.rows).sum();
         self.0.forward(feeds, logits)?;
         for row in 0..rows {
@@ -50,7 +54,9 @@ mod tests {
     fn read<M: LanguageModel>(model: &M, token: u32) -> (u32, f32) {
         let mut cache = model.new_cache().expect("memory");
         let mut logits = Logits::new();
-        model.forward(&mut [Feed { cache: &mut cache, tokens: &[token], rows: 1 }], &mut logits).expect("a pass");
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: &[token], rows: 1 }], &mut logits)
+            .expect("a pass");
         let (likeliest, signals) = signals::read(logits.row(0)).expect("finite logits");
         (likeliest, signals.confidence)
     }

@@ -32,7 +32,8 @@ pub fn across_compressions(reports: &[Report]) -> String {
         let (off, ours) = (row("off"), row("speckv"));
         let best = report.best_fixed.as_deref().and_then(row);
         let speed = |row: Option<&Row>| {
-            row.and_then(|row| row.tokens_per_second).map_or("-".into(), |speed| format!("{speed:.2}"))
+            row.and_then(|row| row.tokens_per_second)
+                .map_or("-".into(), |speed| format!("{speed:.2}"))
         };
         rows.push(vec![
             report.subject.compression.clone(),
@@ -83,10 +84,12 @@ impl Report {
         }
         let mut rows = vec![head];
         for row in &self.settings {
-            let number =
-                |value: Option<f64>, decimals: usize| value.map_or("-".into(), |value| format!("{value:.decimals$}"));
+            let number = |value: Option<f64>, decimals: usize| {
+                value.map_or("-".into(), |value| format!("{value:.decimals$}"))
+            };
             let late = long.then(|| interval(row.to_off_after_head));
-            let first = [row.setting.clone(), number(row.tokens_per_second, 2), interval(row.to_off)];
+            let first =
+                [row.setting.clone(), number(row.tokens_per_second, 2), interval(row.to_off)];
             let rest = vec![
                 interval(row.to_best_fixed),
                 row.acceptance_rate.map_or("-".into(), |rate| format!("{:.0} %", 100.0 * rate)),
@@ -107,10 +110,19 @@ impl Report {
         let mut head = vec!["to off".to_owned()];
         head.extend(first.tasks.keys().cloned());
         let mut rows = vec![head];
-        let values = |row: &Row| row.tasks.values().map(|task| interval(task.to_off)).collect::<Vec<_>>();
-        rows.extend(self.settings.iter().skip(1).map(|row| [vec![row.setting.clone()], values(row)].concat()));
+        let values =
+            |row: &Row| row.tasks.values().map(|task| interval(task.to_off)).collect::<Vec<_>>();
+        rows.extend(
+            self.settings
+                .iter()
+                .skip(1)
+                .map(|row| [vec![row.setting.clone()], values(row)].concat()),
+        );
         if !self.best_fixed_by_task.is_empty() {
-            let best = first.tasks.keys().map(|task| self.best_fixed_by_task.get(task).cloned().unwrap_or_default());
+            let best = first
+                .tasks
+                .keys()
+                .map(|task| self.best_fixed_by_task.get(task).cloned().unwrap_or_default());
             rows.push([vec!["best fixed".to_owned()], best.collect()].concat());
             if let Some(ours) = self.settings.iter().find(|row| row.setting == "speckv") {
                 let values = ours.tasks.values().map(|task| interval(task.to_best_fixed));
@@ -139,10 +151,13 @@ impl Report {
         let by_task = self.settings.first().into_iter().flat_map(|row| row.tasks.values());
         let fewest = by_task.map(|task| task.prompts).min().unwrap_or_default();
         if subject.prompts < FEWEST_UNITS {
-            let _ =
-                writeln!(text, "fewer than {FEWEST_UNITS} prompts: no intervals, and nothing is known to be faster");
+            let _ = writeln!(
+                text,
+                "fewer than {FEWEST_UNITS} prompts: no intervals, and nothing is known to be faster"
+            );
         } else if fewest < FEWEST_UNITS {
-            let _ = writeln!(text, "tasks with fewer than {FEWEST_UNITS} prompts have no intervals");
+            let _ =
+                writeln!(text, "tasks with fewer than {FEWEST_UNITS} prompts have no intervals");
         }
         if subject.max_tokens > HEAD_TOKENS {
             let _ = writeln!(
@@ -155,7 +170,10 @@ impl Report {
             text.push_str("the draft was spoiled on purpose: it is as sure as ever, and wrong\n");
         }
         if let Some(best) = &self.best_fixed {
-            let _ = writeln!(text, "best fixed gamma of the whole workload, known in hindsight only: {best}");
+            let _ = writeln!(
+                text,
+                "best fixed gamma of the whole workload, known in hindsight only: {best}"
+            );
         }
         if let (Some(rival), Some(ratio)) = (&self.best_rival, self.speckv_to_best_rival) {
             let _ = writeln!(text, "best rival: {rival}; speckv to it: {}", interval(Some(ratio)));
@@ -168,7 +186,8 @@ impl Report {
                 "the draft read each prompt in {:.2} s (mean), which counts for nobody above",
                 self.draft_prompt_seconds
             );
-            let ours = self.settings.iter().find(|row| row.setting == "speckv").or(self.settings.last());
+            let ours =
+                self.settings.iter().find(|row| row.setting == "speckv").or(self.settings.last());
             if let Some(ours) = ours {
                 let _ = write!(
                     text,
@@ -179,10 +198,14 @@ impl Report {
             }
             text.push('\n');
         }
-        text.push_str("control: planning, judging and learning; draft: drafting and reading its signals\n");
+        text.push_str(
+            "control: planning, judging and learning; draft: drafting and reading its signals\n",
+        );
         let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
         if self.stopped {
-            text.push_str("stopped before the end: only prompts that everybody had answered are counted\n");
+            text.push_str(
+                "stopped before the end: only prompts that everybody had answered are counted\n",
+            );
         }
         text
     }
@@ -195,28 +218,33 @@ fn interval(ratio: Option<Ratio>) -> String {
 /// `1.420 [1.310, 1.500]`; of too few prompts `1.420`.
 #[must_use]
 pub fn bracketed(ratio: &Ratio) -> String {
-    let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
+    let ends =
+        ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
     format!("{:.3}{ends}", ratio.value)
 }
 
-/// Counts as bars, one character each from gamma 0: a space for none, eight heights relative to the largest.
+/// Counts as bars, one character each from gamma 0: a space for none, eight heights relative to the
+/// largest.
 fn bars(counts: &[usize]) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let largest = counts.iter().copied().max().unwrap_or(0).max(1);
-    let bar = |&count: &usize| if count == 0 { '·' } else { HEIGHTS[(count * 8).div_ceil(largest) - 1] };
+    let bar =
+        |&count: &usize| if count == 0 { '·' } else { HEIGHTS[(count * 8).div_ceil(largest) - 1] };
     counts.iter().map(bar).collect()
 }
 
 /// Columns as wide as their widest cell; the first is flush left, numbers are flush right.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let left = column == 0 || row[column].contains(['▁', '█', '·']) || cell == "steps by gamma";
+            let left =
+                column == 0 || row[column].contains(['▁', '█', '·']) || cell == "steps by gamma";
             let padding = " ".repeat(width - cell.chars().count());
             let separator = if column == 0 { "" } else { "  " };
             let _ = if left {
@@ -263,7 +291,13 @@ mod tests {
         let column = lines[0].find("to best fixed").expect("a head") + "to best fixed".len();
         let digit = |line: &str| line[..column].ends_with(|last: char| last.is_ascii_digit());
         assert!(lines[1..6].iter().all(|line| digit(line)), "columns are aligned:\n{text}");
-        assert!(text.contains("fewer than 6 prompts: no intervals") && !text.contains('['), "{text}");
-        assert_eq!(bracketed(&Ratio { value: 1.5, low: Some(1.25), high: Some(2.0) }), "1.500 [1.250, 2.000]");
+        assert!(
+            text.contains("fewer than 6 prompts: no intervals") && !text.contains('['),
+            "{text}"
+        );
+        assert_eq!(
+            bracketed(&Ratio { value: 1.5, low: Some(1.25), high: Some(2.0) }),
+            "1.500 [1.250, 2.000]"
+        );
     }
 }

@@ -62,8 +62,8 @@ struct Bench<'a, M: LanguageModel> {
     logits: Logits,
 }
 
-/// Times everything in `plan`, in rounds, after one round that is thrown away: it touches all memory for the first time.
-/// `at(done, total)` is told how far it is and says whether to go on.
+/// Times everything in `plan`, in rounds, after one round that is thrown away: it touches all
+/// memory for the first time. `at(done, total)` is told how far it is and says whether to go on.
 ///
 /// # Errors
 /// See [`MeasureError`].
@@ -114,14 +114,18 @@ pub fn measure<M: LanguageModel>(
 impl<'a, M: LanguageModel> Bench<'a, M> {
     fn new(model: &'a M, pool: &'a Pool, plan: &'a Plan) -> Result<Self, MeasureError> {
         let bytes = plan.buffer_bytes;
-        let buffer = ReadBuffer::new(bytes).map_err(|source| MeasureError::Buffer { bytes, source })?;
+        let buffer =
+            ReadBuffer::new(bytes).map_err(|source| MeasureError::Buffer { bytes, source })?;
         let mut text = Text::new(model.vocab_size());
         let mut logits = Logits::new();
         let mut caches = Vec::new();
         for &context in &plan.contexts {
             let mut cache = model.new_cache()?;
             let tokens = text.next(context);
-            model.forward(&mut [Feed { cache: &mut cache, tokens: &tokens, rows: 0 }], &mut logits)?;
+            model.forward(
+                &mut [Feed { cache: &mut cache, tokens: &tokens, rows: 0 }],
+                &mut logits,
+            )?;
             caches.push(cache);
         }
         Ok(Bench { model, pool, plan, text, buffer, caches, fresh: model.new_cache()?, logits })
@@ -135,12 +139,15 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
                 std::hint::black_box(self.buffer.read(self.pool));
                 return Ok(start.elapsed().as_secs_f64());
             }
-            Item::Pass { context, rows } => (&mut self.caches[context], self.plan.contexts[context], rows, rows),
+            Item::Pass { context, rows } => {
+                (&mut self.caches[context], self.plan.contexts[context], rows, rows)
+            }
             Item::Prompt { prompt } => (&mut self.fresh, 0, self.plan.prompts[prompt], 1),
         };
         let tokens = self.text.next(count);
         let start = Instant::now();
-        self.model.forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
+        self.model
+            .forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
         let seconds = start.elapsed().as_secs_f64();
         cache.truncate(keep);
         Ok(seconds)
@@ -179,9 +186,14 @@ mod tests {
         .unwrap();
         assert_eq!(samples.passes.len(), 2);
         assert!(samples.passes.iter().all(|rows| rows.len() == MOST_ROWS));
-        let all = samples.passes.iter().flatten().chain(&samples.prompts).chain([&samples.read_rates]);
+        let all =
+            samples.passes.iter().flatten().chain(&samples.prompts).chain([&samples.read_rates]);
         for rounds in all {
-            assert!(rounds.len() == 2 && rounds.iter().all(|&sample| sample > 0.0 && sample.is_finite()), "{rounds:?}");
+            assert!(
+                rounds.len() == 2
+                    && rounds.iter().all(|&sample| sample > 0.0 && sample.is_finite()),
+                "{rounds:?}"
+            );
         }
         let items = plan().round(0).len() as u64 * 3;
         assert_eq!(calls, (0..items).map(|done| (done, items)).collect::<Vec<_>>());
@@ -194,7 +206,11 @@ mod tests {
         let mut bench = Bench::new(&model, &pool, &plan).unwrap();
         for item in plan.round(1) {
             bench.time(item).unwrap();
-            assert_eq!(bench.caches.iter().map(Cache::len).collect::<Vec<_>>(), plan.contexts, "{item:?}");
+            assert_eq!(
+                bench.caches.iter().map(Cache::len).collect::<Vec<_>>(),
+                plan.contexts,
+                "{item:?}"
+            );
             assert_eq!(bench.fresh.len(), 0, "{item:?}");
         }
     }

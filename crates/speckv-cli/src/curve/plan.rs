@@ -48,8 +48,9 @@ impl Plan {
         passes.chain(self.prompts.iter().copied()).max().unwrap_or(0)
     }
 
-    /// Everything once, reads [`READS`] times, in an order that only `round` decides. A new order in every round keeps what
-    /// one item leaves behind (caches, heat) from always hitting the same next one.
+    /// Everything once, reads [`READS`] times, in an order that only `round` decides. A new order
+    /// in every round keeps what one item leaves behind (caches, heat) from always hitting the same
+    /// next one.
     #[must_use]
     pub fn round(&self, round: usize) -> Vec<Item> {
         let mut items = vec![Item::Read; READS];
@@ -66,7 +67,8 @@ impl Plan {
     }
 }
 
-/// An endless text of tokens spread over the vocabulary. Every piece is new: nothing timed is ever repeated.
+/// An endless text of tokens spread over the vocabulary. Every piece is new: nothing timed is ever
+/// repeated.
 #[derive(Debug, Clone)]
 pub struct Text {
     random: Random,
@@ -121,7 +123,10 @@ mod tests {
             assert_eq!(round.len(), READS + 2 * MOST_ROWS + 1);
             for context in 0..2 {
                 for rows in 1..=MOST_ROWS {
-                    assert_eq!(round.iter().filter(|&&item| item == Item::Pass { context, rows }).count(), 1);
+                    assert_eq!(
+                        round.iter().filter(|&&item| item == Item::Pass { context, rows }).count(),
+                        1
+                    );
                 }
             }
             assert_eq!(round.iter().filter(|&&item| item == Item::Read).count(), READS);
@@ -142,7 +147,8 @@ mod tests {
         let distinct: std::collections::HashSet<&Vec<Token>> = pieces.iter().collect();
         assert_eq!(distinct.len(), pieces.len());
         let seen: std::collections::HashSet<Token> = pieces.iter().flatten().copied().collect();
-        // 4000 uniform draws miss a given token with probability exp(-4): 18 of 1000 are expected to be missing.
+        // 4000 uniform draws miss a given token with probability exp(-4): 18 of 1000 are expected
+        // to be missing.
         assert!(seen.len() > 950 && seen.iter().all(|&token| token < 1000), "{} seen", seen.len());
     }
 }

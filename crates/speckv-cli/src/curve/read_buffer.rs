@@ -12,17 +12,20 @@ use super::plan::Random;
 /// Bytes that a thread takes at a time: a huge page.
 const PIECE: usize = 2 << 20;
 
-/// Words summed side by side: as many as fill eight registers of 16 bytes, so that the additions never wait for each other.
+/// Words summed side by side: as many as fill eight registers of 16 bytes, so that the additions
+/// never wait for each other.
 const LANES: usize = 16;
 
-/// Memory full of numbers, of the kind that weights live in: page-aligned, in huge pages where the system has them.
+/// Memory full of numbers, of the kind that weights live in: page-aligned, in huge pages where the
+/// system has them.
 #[derive(Debug)]
 pub struct ReadBuffer {
     memory: Memory,
 }
 
 impl ReadBuffer {
-    /// A buffer of `bytes` bytes, every page written: an untouched page would be read from one shared page of zeros.
+    /// A buffer of `bytes` bytes, every page written: an untouched page would be read from one
+    /// shared page of zeros.
     ///
     /// # Errors
     /// The system's, if it refuses the memory.
@@ -41,8 +44,8 @@ impl ReadBuffer {
         self.memory.len()
     }
 
-    /// Reads every byte once, on all threads: the sum of all words, modulo 2^64. A result that depends on every word is what
-    /// keeps the compiler from leaving a read out.
+    /// Reads every byte once, on all threads: the sum of all words, modulo 2^64. A result that
+    /// depends on every word is what keeps the compiler from leaving a read out.
     #[must_use]
     pub fn read(&self, pool: &Pool) -> u64 {
         let bytes = self.memory.bytes();

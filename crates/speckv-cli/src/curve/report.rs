@@ -56,8 +56,8 @@ pub struct Report {
 pub struct Curve {
     /// Tokens already read.
     pub context: usize,
-    /// Share of the memory's floor that a pass of one row reaches: `pass_bytes / t(1) / read_rate`, by round. Keys and values are not
-    /// counted as bytes to read.
+    /// Share of the memory's floor that a pass of one row reaches: `pass_bytes / t(1) / read_rate`,
+    /// by round. Keys and values are not counted as bytes to read.
     pub floor_share: Spread,
     /// Passes, by rows.
     pub passes: Vec<Pass>,
@@ -92,11 +92,14 @@ impl Report {
     /// If samples are missing.
     #[must_use]
     pub fn new(subject: Subject, plan: &Plan, load_seconds: Vec<f64>, samples: Samples) -> Self {
-        let milliseconds = |seconds: &[f64]| Spread::of(seconds.iter().map(|seconds| 1e3 * seconds).collect());
+        let milliseconds =
+            |seconds: &[f64]| Spread::of(seconds.iter().map(|seconds| 1e3 * seconds).collect());
         let bytes = subject.pass_bytes as f64;
         let curves = plan.contexts.iter().zip(&samples.passes).map(|(&context, passes)| Curve {
             context,
-            floor_share: Spread::of_pairs(&passes[0], &samples.read_rates, |seconds, rate| bytes / seconds / rate),
+            floor_share: Spread::of_pairs(&passes[0], &samples.read_rates, |seconds, rate| {
+                bytes / seconds / rate
+            }),
             passes: (1..)
                 .zip(passes)
                 .map(|(rows, seconds)| Pass {
@@ -109,7 +112,9 @@ impl Report {
         let prompts = plan.prompts.iter().zip(&samples.prompts).map(|(&tokens, seconds)| Prompt {
             tokens,
             milliseconds: milliseconds(seconds),
-            tokens_per_second: Spread::of(seconds.iter().map(|seconds| tokens as f64 / seconds).collect()),
+            tokens_per_second: Spread::of(
+                seconds.iter().map(|seconds| tokens as f64 / seconds).collect(),
+            ),
         });
         Report {
             rounds: plan.rounds,
@@ -130,7 +135,12 @@ impl Report {
         let mut lines = vec![
             format!(
                 "{}: {}, {} cache, {}, {} threads; medians of {} rounds with quartiles",
-                subject.model, subject.tensor_type, subject.kv, subject.instruction_set, subject.threads, self.rounds
+                subject.model,
+                subject.tensor_type,
+                subject.kv,
+                subject.instruction_set,
+                subject.threads,
+                self.rounds
             ),
             String::new(),
             format!("load, warm           {} s", with_quartiles(&self.load_seconds, 1.0, 2)),
@@ -150,21 +160,31 @@ impl Report {
         }
         if !self.curves.is_empty() {
             lines.extend([String::new(), "a pass of n rows, logits of all".into()]);
-            let heads: Vec<String> =
-                self.curves.iter().map(|curve| format!("{:>28}", format!("context {}", curve.context))).collect();
+            let heads: Vec<String> = self
+                .curves
+                .iter()
+                .map(|curve| format!("{:>28}", format!("context {}", curve.context)))
+                .collect();
             lines.push(format!("    {}", heads.join("  ").trim_end()));
             let heads = vec![format!("{:>20}{:>8}", "ms", "/ t(1)"); self.curves.len()];
             lines.push(format!("{:>4}{}", "n", heads.join("  ")));
             for row in 0..self.curves[0].passes.len() {
                 let cells = self.curves.iter().map(|curve| {
                     let pass = &curve.passes[row];
-                    format!("{:>20}{:>8.2}", with_quartiles(&pass.milliseconds, 1.0, 1), pass.ratio.median)
+                    format!(
+                        "{:>20}{:>8.2}",
+                        with_quartiles(&pass.milliseconds, 1.0, 1),
+                        pass.ratio.median
+                    )
                 });
                 lines.push(format!("{:>4}{}", row + 1, cells.collect::<Vec<_>>().join("  ")));
             }
         }
         if !self.prompts.is_empty() {
-            lines.extend([String::new(), format!("{:>6}{:>26}{:>24}", "prompt", "ms", "tokens per second")]);
+            lines.extend([
+                String::new(),
+                format!("{:>6}{:>26}{:>24}", "prompt", "ms", "tokens per second"),
+            ]);
             for prompt in &self.prompts {
                 let (time, speed) = (&prompt.milliseconds, &prompt.tokens_per_second);
                 lines.push(format!(
@@ -181,7 +201,8 @@ impl Report {
 
 /// `41.2 (40.8-42.0)`: median and quartiles of `factor` times the samples.
 fn with_quartiles(spread: &Spread, factor: f64, decimals: usize) -> String {
-    let [median, lower, upper] = [spread.median, spread.lower_quartile, spread.upper_quartile].map(|x| factor * x);
+    let [median, lower, upper] =
+        [spread.median, spread.lower_quartile, spread.upper_quartile].map(|x| factor * x);
     format!("{median:.decimals$} ({lower:.decimals$}-{upper:.decimals$})")
 }
 
@@ -190,8 +211,8 @@ mod tests {
     use super::*;
     use crate::curve::plan::MOST_ROWS;
 
-    /// A machine that reads 10 GB/s and a model whose pass of n rows over 1 GB takes 125 + 25 (n - 1) ms; in the second round all is
-    /// half as fast.
+    /// A machine that reads 10 GB/s and a model whose pass of n rows over 1 GB takes 125 + 25
+    /// (n - 1) ms; in the second round all is half as fast.
     fn report() -> Report {
         let subject = Subject {
             model: "m.gguf".into(),
@@ -205,9 +226,17 @@ mod tests {
             kv: "f16".into(),
             position_bytes: 28_672,
         };
-        let plan = Plan { contexts: vec![128], prompts: vec![500], rounds: 2, buffer_bytes: 1 << 29 };
-        let passes = (0..MOST_ROWS).map(|row| 0.125 + 0.025 * row as f64).map(|t| vec![t, 2.0 * t]).collect();
-        let samples = Samples { read_rates: vec![1e10, 5e9], passes: vec![passes], prompts: vec![vec![4.0, 8.0]] };
+        let plan =
+            Plan { contexts: vec![128], prompts: vec![500], rounds: 2, buffer_bytes: 1 << 29 };
+        let passes = (0..MOST_ROWS)
+            .map(|row| 0.125 + 0.025 * row as f64)
+            .map(|t| vec![t, 2.0 * t])
+            .collect();
+        let samples = Samples {
+            read_rates: vec![1e10, 5e9],
+            passes: vec![passes],
+            prompts: vec![vec![4.0, 8.0]],
+        };
         Report::new(subject, &plan, vec![1.5, 1.25, 2.0], samples)
     }
 
@@ -215,7 +244,11 @@ mod tests {
     fn ratios_and_shares_are_taken_within_rounds() {
         let report = report();
         let curve = &report.curves[0];
-        assert_eq!(curve.floor_share.samples, [0.8, 0.8], "1 GB at 10 GB/s is 100 ms, and 125 were needed");
+        assert_eq!(
+            curve.floor_share.samples,
+            [0.8, 0.8],
+            "1 GB at 10 GB/s is 100 ms, and 125 were needed"
+        );
         assert_eq!(curve.passes[4].rows, 5);
         assert!(curve.passes[4].ratio.samples.iter().all(|ratio| (ratio - 1.8).abs() < 1e-12));
         assert!((curve.passes[4].milliseconds.median - 1.5 * 225.0).abs() < 1e-9);
@@ -242,9 +275,15 @@ mod tests {
     fn json_has_every_sample() {
         let json = serde_json::to_value(report()).unwrap();
         assert_eq!(json["pass_bytes"], 1_000_000_000);
-        assert!(["machine", "version"].iter().all(|key| json[key].is_string()) && json["command"].is_array());
+        assert!(
+            ["machine", "version"].iter().all(|key| json[key].is_string())
+                && json["command"].is_array()
+        );
         assert_eq!(json["curves"][0]["passes"][16]["rows"], 17);
-        assert_eq!(json["curves"][0]["passes"][0]["milliseconds"]["samples"], serde_json::json!([125.0, 250.0]));
+        assert_eq!(
+            json["curves"][0]["passes"][0]["milliseconds"]["samples"],
+            serde_json::json!([125.0, 250.0])
+        );
         assert_eq!(json["read_rate"]["samples"], serde_json::json!([1e10, 5e9]));
     }
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// Samples in the order taken, with median and quartiles.
 ///
-/// Quantile q of m sorted samples is the value at place q (m - 1), between neighbours by linear interpolation (Hyndman and Fan
-/// 1996, type 7).
+/// Quantile q of m sorted samples is the value at place q (m - 1), between neighbours by linear
+/// interpolation (Hyndman and Fan 1996, type 7).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
     /// Half of the samples are below.
@@ -34,10 +34,16 @@ impl Spread {
             let above = sorted[place.ceil() as usize];
             below + (above - below) * place.fract()
         };
-        Spread { median: quantile(0.5), lower_quartile: quantile(0.25), upper_quartile: quantile(0.75), samples }
+        Spread {
+            median: quantile(0.5),
+            lower_quartile: quantile(0.25),
+            upper_quartile: quantile(0.75),
+            samples,
+        }
     }
 
-    /// The spread of `f(a, b)` over pairs taken in the same round, so that a drift of the machine that hits both leaves it alone.
+    /// The spread of `f(a, b)` over pairs taken in the same round, so that a drift of the machine
+    /// that hits both leaves it alone.
     ///
     /// # Panics
     /// If there is no pair, or the numbers of samples differ.
@@ -56,7 +62,10 @@ mod tests {
     fn quartiles_interpolate_between_neighbours() {
         // R: quantile(c(4, 1, 3, 2), c(.25, .5, .75)) gives 1.75 2.50 3.25.
         let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]);
-        assert_eq!((spread.lower_quartile, spread.median, spread.upper_quartile), (1.75, 2.5, 3.25));
+        assert_eq!(
+            (spread.lower_quartile, spread.median, spread.upper_quartile),
+            (1.75, 2.5, 3.25)
+        );
         assert_eq!(spread.samples, [4.0, 1.0, 3.0, 2.0], "samples keep their order");
         let one = Spread::of(vec![7.0]);
         assert_eq!((one.lower_quartile, one.median, one.upper_quartile), (7.0, 7.0, 7.0));

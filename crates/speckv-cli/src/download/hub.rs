@@ -46,8 +46,8 @@ impl<E: Into<SourceError>> From<E> for Broken {
     }
 }
 
-/// Completes `part` from `url`: continues by `Range`, tries again when the connection breaks, and gives up at once when the
-/// server cannot be reached or has another file.
+/// Completes `part` from `url`: continues by `Range`, tries again when the connection breaks, and
+/// gives up at once when the server cannot be reached or has another file.
 pub(super) fn fetch(
     url: &str,
     part: &mut PartFile,
@@ -59,7 +59,8 @@ pub(super) fn fetch(
     let start = part.len();
     while part.missing() > 0 {
         let before = part.len();
-        // A server that has not given a byte yet is left for the next source, one that has is worth waiting for.
+        // A server that has not given a byte yet is left for the next source, one that has is worth
+        // waiting for.
         let reason = match connection(url, part, before > start, options, interrupt, on_event) {
             Ok(()) => return Ok(()),
             Err(Broken::Lasting(error)) => return Err(error),
@@ -67,7 +68,10 @@ pub(super) fn fetch(
         };
         failures = if part.len() > before { 1 } else { failures + 1 };
         if failures > options.retries {
-            return Err(SourceError::Unavailable(format!("gave up after {} tries: {reason}", failures)));
+            return Err(SourceError::Unavailable(format!(
+                "gave up after {} tries: {reason}",
+                failures
+            )));
         }
         on_event(Event::Note(format!("{reason}; trying again")));
         rest(options.pause * 2_u32.saturating_pow(failures - 1), part, interrupt)?;
@@ -84,8 +88,8 @@ fn connection(
     interrupt: &Interrupt,
     on_event: &mut dyn FnMut(Event),
 ) -> Result<(), Broken> {
-    // The network is read by a thread of its own, so that neither a slow name server nor a stalled connection delays Ctrl-C.
-    // Should the thread be left behind, its next send fails and it ends.
+    // The network is read by a thread of its own, so that neither a slow name server nor a stalled
+    // connection delays Ctrl-C. Should the thread be left behind, its next send fails and it ends.
     let (sender, receiver) = mpsc::sync_channel(8);
     let (url, patience, from) = (url.to_owned(), options.clone(), part.len());
     thread::spawn(move || talk(&url, from, proven, &patience, &sender));
@@ -98,10 +102,19 @@ fn connection(
         }
         let message = match receiver.recv_timeout(TICK) {
             Ok(message) => message,
-            // Twice the patience: the thread has its own time limits, this one is for what they do not cover.
-            Err(RecvTimeoutError::Timeout) if last_sign.elapsed() < options.connect * 2 + options.stall * 2 => continue,
-            Err(RecvTimeoutError::Timeout) => return Err(Broken::Passing("the connection stalled".into())),
-            Err(RecvTimeoutError::Disconnected) => return Err(Broken::Passing("the connection was lost".into())),
+            // Twice the patience: the thread has its own time limits, this one is for what they do
+            // not cover.
+            Err(RecvTimeoutError::Timeout)
+                if last_sign.elapsed() < options.connect * 2 + options.stall * 2 =>
+            {
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Broken::Passing("the connection stalled".into()));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Broken::Passing("the connection was lost".into()));
+            }
         };
         last_sign = Instant::now();
         match message {
@@ -111,7 +124,10 @@ fn connection(
                 skip -= skipped;
                 let bytes = &bytes[skipped as usize..];
                 if bytes.len() as u64 > part.missing() {
-                    return Err(unavailable(format!("the file there is longer than {} bytes", part.size())));
+                    return Err(unavailable(format!(
+                        "the file there is longer than {} bytes",
+                        part.size()
+                    )));
                 }
                 part.append(bytes)?;
                 on_event(Event::At(part.len()));
@@ -128,20 +144,34 @@ fn connection(
 fn bytes_to_skip(head: &Head, part: &PartFile) -> Result<u64, Broken> {
     let (start, total) = match (head.status, head.range) {
         (206, Some((start, total))) => (start, total),
-        (206, None) => return Err(unavailable("the server sent a part of the file without saying which".into())),
+        (206, None) => {
+            return Err(unavailable(
+                "the server sent a part of the file without saying which".into(),
+            ));
+        }
         // The server ignores ranges: the body begins at byte 0.
         (200, _) => (0, head.length),
-        (408 | 429 | 500..=599, _) => return Err(Broken::Passing(format!("HTTP status {}", head.status))),
-        (401 | 403, _) => return Err(unavailable(format!("HTTP status {}: access denied", head.status))),
+        (408 | 429 | 500..=599, _) => {
+            return Err(Broken::Passing(format!("HTTP status {}", head.status)));
+        }
+        (401 | 403, _) => {
+            return Err(unavailable(format!("HTTP status {}: access denied", head.status)));
+        }
         (404, _) => return Err(unavailable("HTTP status 404: no such file".into())),
         (status, _) => return Err(unavailable(format!("HTTP status {status}"))),
     };
     if let Some(total) = total.filter(|&total| total != part.size()) {
-        return Err(unavailable(format!("the file there has {total} bytes, expected {}", part.size())));
+        return Err(unavailable(format!(
+            "the file there has {total} bytes, expected {}",
+            part.size()
+        )));
     }
     match part.len().checked_sub(start) {
         Some(skip) => Ok(skip),
-        None => Err(unavailable(format!("the server sent byte {start} when asked for byte {}", part.len()))),
+        None => Err(unavailable(format!(
+            "the server sent byte {start} when asked for byte {}",
+            part.len()
+        ))),
     }
 }
 
@@ -179,12 +209,15 @@ fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSend
     let response = match request.call() {
         Ok(response) => response,
         Err(error) => {
-            let may_recover = proven && matches!(error, ureq::Error::Io(_) | ureq::Error::Timeout(_));
+            let may_recover =
+                proven && matches!(error, ureq::Error::Io(_) | ureq::Error::Timeout(_));
             let _ = sender.send(Message::Broken { reason: error_text(&error), may_recover });
             return;
         }
     };
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| {
+        response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
     let head = Head {
         status: response.status().as_u16(),
         range: header("content-range").as_deref().and_then(parse_range),
@@ -203,7 +236,10 @@ fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSend
                 Message::Body(buffer)
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => Message::Broken { reason: format!("the connection broke: {error}"), may_recover: true },
+            Err(error) => Message::Broken {
+                reason: format!("the connection broke: {error}"),
+                may_recover: true,
+            },
         };
         let last = !matches!(message, Message::Body(_));
         if sender.send(message).is_err() || last {
@@ -214,7 +250,9 @@ fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSend
 
 fn error_text(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::HostNotFound => "its host name cannot be found (no network, or no name server)".into(),
+        ureq::Error::HostNotFound => {
+            "its host name cannot be found (no network, or no name server)".into()
+        }
         ureq::Error::Timeout(which) => format!("no answer in time ({which})"),
         ureq::Error::Io(error) => format!("no connection: {error}"),
         other => other.to_string(),

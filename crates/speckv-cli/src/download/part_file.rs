@@ -13,7 +13,8 @@ use crate::{catalogue::Entry, interrupt::Interrupt, store::Store};
 
 const CHUNK: usize = 1 << 20;
 
-/// `<name>.gguf.part`: the first bytes of the model. Appending is the only way to change it, so the hash never falls behind.
+/// `<name>.gguf.part`: the first bytes of the model. Appending is the only way to change it, so the
+/// hash never falls behind.
 #[derive(Debug)]
 pub(super) struct PartFile {
     path: PathBuf,
@@ -27,8 +28,8 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Opens or creates the part file of an entry and hashes what it holds. More bytes than the model has cannot be its
-    /// beginning: the file starts anew.
+    /// Opens or creates the part file of an entry and hashes what it holds. More bytes than the
+    /// model has cannot be its beginning: the file starts anew.
     pub(super) fn open(
         store: &Store,
         entry: &Entry,
@@ -37,7 +38,8 @@ impl PartFile {
     ) -> Result<Self, DownloadError> {
         let path = store.beside(entry, ".part");
         let io = |error| DownloadError::io("open", &path, error);
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(io)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(io)?;
         let mut len = file.metadata().map_err(io)?.len();
         if len > entry.size {
             file.set_len(0).map_err(io)?;
@@ -94,16 +96,21 @@ impl PartFile {
         &self.wheels
     }
 
-    /// Adds the model's next bytes; the caller sees to it that they are at most [`missing`](Self::missing).
+    /// Adds the model's next bytes; the caller sees to it that they are at most
+    /// [`missing`](Self::missing).
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
         debug_assert!(bytes.len() as u64 <= self.missing());
         if let Err(error) = self.file.write_all(bytes) {
             // A write that stopped half-way has left bytes that the hash does not know; they go.
             let _ = self.file.set_len(self.len);
             return Err(match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                    DownloadError::DiskFull { path: self.path.clone(), needed: self.missing(), free: None }
-                }
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => DownloadError::DiskFull {
+                    path: self.path.clone(),
+                    needed: self.missing(),
+                    free: None,
+                },
                 _ => DownloadError::io("write", &self.path, error),
             });
         }
@@ -130,7 +137,8 @@ impl PartFile {
     /// Gives the complete, verified file its final name and removes what helped to make it.
     pub(super) fn install(self, path: &Path) -> Result<(), DownloadError> {
         self.file.sync_all().map_err(|error| DownloadError::io("write", &self.path, error))?;
-        fs::rename(&self.path, path).map_err(|error| DownloadError::io("rename", &self.path, error))?;
+        fs::rename(&self.path, path)
+            .map_err(|error| DownloadError::io("rename", &self.path, error))?;
         let _ = fs::remove_file(&self.sizes_path);
         let _ = fs::remove_dir_all(&self.wheels);
         Ok(())
@@ -171,7 +179,12 @@ pub(super) fn verify(
 }
 
 /// Feeds the first `len` bytes of a file to `hasher`, as long as `go_on(bytes so far)` agrees.
-fn hash_file(file: &mut File, len: u64, hasher: &mut Sha256, mut go_on: impl FnMut(u64) -> bool) -> io::Result<()> {
+fn hash_file(
+    file: &mut File,
+    len: u64,
+    hasher: &mut Sha256,
+    mut go_on: impl FnMut(u64) -> bool,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     while at < len && go_on(at) {

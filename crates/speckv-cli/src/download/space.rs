@@ -7,13 +7,16 @@ use super::DownloadError;
 /// Room for one wheel and its neighbours beside the file itself.
 const MARGIN: u64 = 128 << 20;
 
-/// Fails early if the disk of `folder` has no room for `needed` more bytes and a wheel; says nothing where that is unknown.
+/// Fails early if the disk of `folder` has no room for `needed` more bytes and a wheel; says
+/// nothing where that is unknown.
 pub(super) fn check(folder: &Path, needed: u64) -> Result<(), DownloadError> {
     let wanted = if needed == 0 { 0 } else { needed + MARGIN };
     match free(folder) {
-        Some(free) if free < wanted => {
-            Err(DownloadError::DiskFull { path: folder.to_owned(), needed: wanted, free: Some(free) })
-        }
+        Some(free) if free < wanted => Err(DownloadError::DiskFull {
+            path: folder.to_owned(),
+            needed: wanted,
+            free: Some(free),
+        }),
         _ => Ok(()),
     }
 }

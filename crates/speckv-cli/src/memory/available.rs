@@ -1,8 +1,10 @@
-//! How much memory this process can still get: what the machine has left, and what its control groups allow.
+//! How much memory this process can still get: what the machine has left, and what its control
+//! groups allow.
 
 use std::{fs, path::Path};
 
-/// The files of a control group, and what its `memory.stat` calls pages of files, which the system takes back before it refuses anything.
+/// The files of a control group, and what its `memory.stat` calls pages of files, which the system
+/// takes back before it refuses anything.
 struct Names {
     limit: &'static str,
     usage: &'static str,
@@ -17,15 +19,16 @@ const VERSION_1: Names = Names {
     files: ["total_inactive_file", "total_active_file"],
 };
 
-/// Bytes that this process can get without swapping: the least of what Linux estimates for the machine and what each control group has left.
-/// `None` where nothing says so.
+/// Bytes that this process can get without swapping: the least of what Linux estimates for the
+/// machine and what each control group has left. `None` where nothing says so.
 pub(super) fn available() -> Option<u64> {
     available_in(Path::new("/"))
 }
 
 /// As [`available`], with `proc` and `sys` under `root`.
 fn available_in(root: &Path) -> Option<u64> {
-    let machine = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| machine(&text));
+    let machine =
+        fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| machine(&text));
     machine.into_iter().chain(groups(root)).min()
 }
 
@@ -34,8 +37,9 @@ fn machine(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What each control group of this process has left, its parents included: a limit binds everything below it. In a container the groups' paths are often
-/// those of the machine outside; the folder of the mount is then the container's own.
+/// What each control group of this process has left, its parents included: a limit binds everything
+/// below it. In a container the groups' paths are often those of the machine outside; the folder of
+/// the mount is then the container's own.
 fn groups(root: &Path) -> Vec<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut rooms = Vec::new();
@@ -44,10 +48,13 @@ fn groups(root: &Path) -> Vec<u64> {
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
         let (mount, names) = match controllers {
             "" => (root.join("sys/fs/cgroup"), VERSION_2),
-            list if list.split(',').any(|name| name == "memory") => (root.join("sys/fs/cgroup/memory"), VERSION_1),
+            list if list.split(',').any(|name| name == "memory") => {
+                (root.join("sys/fs/cgroup/memory"), VERSION_1)
+            }
             _ => continue,
         };
-        let folders = Path::new(path.trim_start_matches('/')).ancestors().map(|folder| mount.join(folder));
+        let folders =
+            Path::new(path.trim_start_matches('/')).ancestors().map(|folder| mount.join(folder));
         rooms.extend(folders.filter_map(|folder| room(&folder, &names)));
     }
     rooms
@@ -55,7 +62,8 @@ fn groups(root: &Path) -> Vec<u64> {
 
 /// Bytes that a group may still take; `None` where it has no limit.
 fn room(folder: &Path, names: &Names) -> Option<u64> {
-    let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    let number =
+        |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
     let limit = number(names.limit)?; // "max" is none
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let of_files = |line: &str| {
@@ -98,14 +106,29 @@ mod tests {
             ("proc/self/cgroup", "0::/a/b\n"),
             ("sys/fs/cgroup/a/b/memory.max", "500000\n"),
             ("sys/fs/cgroup/a/b/memory.current", "300000\n"),
-            ("sys/fs/cgroup/a/b/memory.stat", "anon 7\nfile 9\ninactive_file 50000\nactive_file 20000\n"),
+            (
+                "sys/fs/cgroup/a/b/memory.stat",
+                "anon 7\nfile 9\ninactive_file 50000\nactive_file 20000\n",
+            ),
         ];
         assert_eq!(machine_with(&files), Some(500_000 - (300_000 - 70_000)));
         let with = |more: &[(&'static str, &'static str)]| machine_with(&[&files, more].concat());
-        assert_eq!(with(&[("sys/fs/cgroup/a/memory.max", "90000")]), Some(90_000), "a parent's limit binds");
-        assert_eq!(with(&[("sys/fs/cgroup/a/memory.max", "max")]), Some(270_000), "max is no limit");
+        assert_eq!(
+            with(&[("sys/fs/cgroup/a/memory.max", "90000")]),
+            Some(90_000),
+            "a parent's limit binds"
+        );
+        assert_eq!(
+            with(&[("sys/fs/cgroup/a/memory.max", "max")]),
+            Some(270_000),
+            "max is no limit"
+        );
         assert_eq!(with(&[("sys/fs/cgroup/a/b/memory.max", "max")]), Some(1000 * 1024));
-        assert_eq!(with(&[("sys/fs/cgroup/a/b/memory.current", "900000")]), Some(0), "never below nothing");
+        assert_eq!(
+            with(&[("sys/fs/cgroup/a/b/memory.current", "900000")]),
+            Some(0),
+            "never below nothing"
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::{
     units,
 };
 
-/// What needs memory: a model, what its matrices become, the context that it keeps, and what it is called in messages.
+/// What needs memory: a model, what its matrices become, the context that it keeps, and what it is
+/// called in messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The model.
@@ -47,20 +48,25 @@ impl Claim<'_> {
     }
 }
 
-/// Refuses models whose weights, keys and values together need more memory than this process can get. Where the system does not tell, everything
-/// passes.
+/// Refuses models whose weights, keys and values together need more memory than this process can
+/// get. Where the system does not tell, everything passes.
 ///
 /// # Errors
 /// Models that do not fit.
 pub fn check(claims: &[Claim<'_>]) -> Outcome<()> {
     let needs: Vec<Need> = claims.iter().map(Claim::need).collect();
-    let Some(available) = available().filter(|&available| !fit(&needs, available)) else { return Ok(()) };
+    let Some(available) = available().filter(|&available| !fit(&needs, available)) else {
+        return Ok(());
+    };
     let needed: Vec<String> = claims
         .iter()
         .zip(&needs)
         .map(|(claim, need)| {
             let [weights, cache] = [need.weights, need.cache].map(units::bytes);
-            format!("{} {weights} as {} with {cache} of keys and values", claim.what, claim.compression)
+            format!(
+                "{} {weights} as {} with {cache} of keys and values",
+                claim.what, claim.compression
+            )
         })
         .collect();
     let failure = Failure::new(
@@ -94,7 +100,9 @@ mod tests {
 
     #[test]
     fn models_fit_together_or_not_at_all() {
-        assert!(fit(&[], 0) && fit(&[need(50, 10), need(30, 10)], 100) && fit(&[need(100, 0)], 100));
+        assert!(
+            fit(&[], 0) && fit(&[need(50, 10), need(30, 10)], 100) && fit(&[need(100, 0)], 100)
+        );
         assert!(!fit(&[need(50, 10), need(30, 11)], 100) && !fit(&[need(100, 1)], 100));
         assert!(!fit(&[need(u64::MAX, 1)], u64::MAX));
     }
@@ -102,7 +110,8 @@ mod tests {
     #[test]
     fn keys_and_values_count_up_to_what_the_model_was_made_for() {
         let tiny = Tiny { heads: 2, ..Tiny::default() }; // 2 layers, 2 key-value heads of 32 values, 256 positions
-        let file: Checkpoint = Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model")).into();
+        let file: Checkpoint =
+            Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model")).into();
         let cache = |context, cache_type| {
             let compression = Compression::AsIs;
             Claim { file: &file, compression, context, cache_type, what: "weights" }.need().cache

@@ -1,7 +1,8 @@
 //! Models over windows.
 //!
-//! Target and reference read the same `CHUNK` tokens in turn; their logits are compared and forgotten. Memory is the weights of both, a
-//! window's keys and values, and two times `CHUNK` rows of logits, however long the text is.
+//! Target and reference read the same `CHUNK` tokens in turn; their logits are compared and
+//! forgotten. Memory is the weights of both, a window's keys and values, and two times `CHUNK` rows
+//! of logits, however long the text is.
 
 use std::sync::Mutex;
 
@@ -56,8 +57,8 @@ impl<'a, M: LanguageModel> Reader<'a, M> {
     }
 }
 
-/// Scores a text, in its order: one row per token that [`Plan::windows`] scores. `bos` begins every window if the plan says so. `progress` gets
-/// the tokens scored so far and says whether to go on.
+/// Scores a text, in its order: one row per token that [`Plan::windows`] scores. `bos` begins every
+/// window if the plan says so. `progress` gets the tokens scored so far and says whether to go on.
 ///
 /// # Errors
 /// See [`MeasureError`].
@@ -93,9 +94,13 @@ pub fn measure<M: LanguageModel>(
             for reader in std::iter::once(&mut target).chain(&mut reference) {
                 reader.read(chunk, chunk.len())?;
             }
-            // Scored tokens are neighbours, and without a token of the model's own the first one is not scored.
+            // Scored tokens are neighbours, and without a token of the model's own the first one is
+            // not scored.
             let next = rows.len() + 1 - usize::from(plan.begins);
-            let comparison = Comparison { target: &target.logits, reference: reference.as_ref().map(|r| &r.logits) };
+            let comparison = Comparison {
+                target: &target.logits,
+                reference: reference.as_ref().map(|r| &r.logits),
+            };
             comparison.rows(&text[next..next + chunk.len()], next, pool, &mut rows)?;
             if !progress(rows.len(), total) {
                 return Err(MeasureError::Stopped { done: rows.len(), total });
@@ -112,11 +117,22 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Appends the rows of `tokens`, the first of which is number `first` of the text, computed on all threads.
-    fn rows(&self, tokens: &[Token], first: usize, pool: &Pool, rows: &mut Vec<Row>) -> Result<(), MeasureError> {
+    /// Appends the rows of `tokens`, the first of which is number `first` of the text, computed on
+    /// all threads.
+    fn rows(
+        &self,
+        tokens: &[Token],
+        first: usize,
+        pool: &Pool,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), MeasureError> {
         let found: Vec<Mutex<Option<Row>>> = tokens.iter().map(|_| Mutex::new(None)).collect();
         pool.run(tokens.len(), &|i, _| {
-            let row = Row::of(self.target.row(i), self.reference.map(|logits| logits.row(i)), tokens[i] as usize);
+            let row = Row::of(
+                self.target.row(i),
+                self.reference.map(|logits| logits.row(i)),
+                tokens[i] as usize,
+            );
             if let Ok(mut found) = found[i].lock() {
                 *found = row;
             }
@@ -157,7 +173,8 @@ mod tests {
         let text: Vec<Token> = (0..150u32).map(|i| (i * 31 + i * i) % 250).collect();
         for (window, stride, begins) in [(200, 100, false), (40, 13, false), (40, 38, true)] {
             let plan = Plan { window, stride, begins };
-            let rows = measure(&model, None, &text, &plan, Some(256), &pool, &mut |_, _| true).unwrap();
+            let rows =
+                measure(&model, None, &text, &plan, Some(256), &pool, &mut |_, _| true).unwrap();
             let mut logits = Logits::new();
             let mut expected = Vec::new();
             for window in plan.windows(text.len()) {
@@ -168,8 +185,15 @@ mod tests {
                         .chain(text[window.tokens.start..scored].iter().copied())
                         .collect();
                     let mut cache = model.new_cache().unwrap();
-                    model.forward(&mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }], &mut logits).unwrap();
-                    expected.push(Row::of(logits.row(0), None, text[scored] as usize).unwrap().surprise);
+                    model
+                        .forward(
+                            &mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }],
+                            &mut logits,
+                        )
+                        .unwrap();
+                    expected.push(
+                        Row::of(logits.row(0), None, text[scored] as usize).unwrap().surprise,
+                    );
                 }
             }
             assert_eq!(surprises(&rows), expected, "{plan:?}");
@@ -180,14 +204,20 @@ mod tests {
     fn a_model_agrees_with_itself_and_its_compressed_copy_nearly_does() {
         let pool = Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap());
         let of = |tensor_type, seed| model(&Tiny { tensor_type, seed, ..Tiny::default() }, &pool);
-        let (exact, coarse, other) = (of(TensorType::F32, 1), of(TensorType::Q4_0, 1), of(TensorType::F32, 2));
+        let (exact, coarse, other) =
+            (of(TensorType::F32, 1), of(TensorType::Q4_0, 1), of(TensorType::F32, 2));
         let text: Vec<Token> = (0..120u32).map(|i| (i * 31 + i * i) % 250).collect();
         let plan = Plan { window: 64, stride: 32, begins: false };
         let mean = |target: &CpuModel, reference: &CpuModel| {
-            let rows = measure(target, Some(reference), &text, &plan, None, &pool, &mut |_, _| true).unwrap();
+            let rows =
+                measure(target, Some(reference), &text, &plan, None, &pool, &mut |_, _| true)
+                    .unwrap();
             let against: Vec<_> = rows.iter().map(|row| row.against.unwrap()).collect();
             let agreed = against.iter().filter(|against| against.same_top).count();
-            (against.iter().map(|against| against.divergence).sum::<f64>() / rows.len() as f64, agreed)
+            (
+                against.iter().map(|against| against.divergence).sum::<f64>() / rows.len() as f64,
+                agreed,
+            )
         };
         assert_eq!(mean(&exact, &exact), (0.0, 119));
         let (near, far) = (mean(&coarse, &exact), mean(&other, &exact));
@@ -199,7 +229,11 @@ mod tests {
         let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
         let model = model(&Tiny::default(), &pool);
         let plan = Plan { window: 64, stride: 32, begins: false };
-        let stopped = measure(&model, None, &[1; 200], &plan, None, &pool, &mut |done, _| done < 60);
-        assert!(matches!(stopped, Err(MeasureError::Stopped { done: 63, total: 199 })), "{stopped:?}");
+        let stopped =
+            measure(&model, None, &[1; 200], &plan, None, &pool, &mut |done, _| done < 60);
+        assert!(
+            matches!(stopped, Err(MeasureError::Stopped { done: 63, total: 199 })),
+            "{stopped:?}"
+        );
     }
 }

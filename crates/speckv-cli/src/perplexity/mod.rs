@@ -1,7 +1,8 @@
 //! How well a model predicts a text, and how far it is from a reference.
 //!
-//! [`windows`] is which tokens are scored with which context, [`row`] compares two distributions, [`measure()`] runs the models over the
-//! windows, [`statistics`] says how sure the numbers are, [`report`] shows them.
+//! [`windows`] is which tokens are scored with which context, [`row`] compares two distributions,
+//! [`measure()`] runs the models over the windows, [`statistics`] says how sure the numbers are,
+//! [`report`] shows them.
 
 pub mod measure;
 pub mod report;

@@ -90,23 +90,28 @@ impl Report {
         let surprises: Vec<f64> = rows.iter().map(|row| row.surprise).collect();
         let against: Option<Vec<_>> = rows.iter().map(|row| row.against).collect();
         let against = against.map(|against| {
-            let of = |value: &dyn Fn(usize) -> f64| (0..rows.len()).map(value).collect::<Vec<f64>>();
+            let of =
+                |value: &dyn Fn(usize) -> f64| (0..rows.len()).map(value).collect::<Vec<f64>>();
             let divergences = of(&|i| against[i].divergence);
             AgainstReport {
                 perplexity: bootstrap.mean(&of(&|i| against[i].surprise), f64::exp),
-                perplexity_ratio: bootstrap.mean(&of(&|i| rows[i].surprise - against[i].surprise), f64::exp),
+                perplexity_ratio: bootstrap
+                    .mean(&of(&|i| rows[i].surprise - against[i].surprise), f64::exp),
                 divergence_mean: bootstrap.mean(&divergences, |mean| mean),
                 divergence_median: bootstrap.quantile(&divergences, 0.5),
                 divergence_99: bootstrap.quantile(&divergences, 0.99),
                 divergence_most: divergences.iter().copied().fold(0.0, f64::max),
-                top1_agreement: bootstrap.mean(&of(&|i| f64::from(u8::from(against[i].same_top))), |mean| mean),
+                top1_agreement: bootstrap
+                    .mean(&of(&|i| f64::from(u8::from(against[i].same_top))), |mean| mean),
             }
         });
         let Plan { window, stride, begins } = *plan;
         let intervals = if rows.len().div_ceil(BLOCK) < FEWEST_BLOCKS {
             format!("none: fewer than {FEWEST_BLOCKS} blocks of {BLOCK} tokens")
         } else {
-            format!("95%, percentile bootstrap of {RESAMPLES} resamples over blocks of {BLOCK} neighbouring tokens")
+            format!(
+                "95%, percentile bootstrap of {RESAMPLES} resamples over blocks of {BLOCK} neighbouring tokens"
+            )
         };
         Report {
             text,

@@ -40,8 +40,9 @@ fn normalizer(logits: &[f32]) -> Option<(usize, f64)> {
 }
 
 impl Row {
-    /// Reads one position: logits of the target, of the reference if there is one, and the token that came. Where vocabularies are padded to
-    /// different sizes, what both have is compared. `None` if logits are not numbers or the token is beyond them.
+    /// Reads one position: logits of the target, of the reference if there is one, and the token
+    /// that came. Where vocabularies are padded to different sizes, what both have is compared.
+    /// `None` if logits are not numbers or the token is beyond them.
     #[must_use]
     pub fn of(target: &[f32], reference: Option<&[f32]>, token: usize) -> Option<Row> {
         let shared = reference.map_or(target.len(), |reference| reference.len().min(target.len()));
@@ -81,7 +82,12 @@ mod tests {
     fn a_row_is_what_the_definitions_say() {
         // q = (1/2, 1/4, 1/4), p = (1/4, 1/2, 1/4): ln 2 nats lost on 1/2, gained on 1/4.
         let [half, quarter] = [0.5f32.ln(), 0.25f32.ln()];
-        let row = Row::of(&[half, quarter, quarter], Some(&[quarter + 3.0, half + 3.0, quarter + 3.0]), 1).unwrap();
+        let row = Row::of(
+            &[half, quarter, quarter],
+            Some(&[quarter + 3.0, half + 3.0, quarter + 3.0]),
+            1,
+        )
+        .unwrap();
         let against = row.against.unwrap();
         let ln2 = std::f64::consts::LN_2;
         assert!((row.surprise - 2.0 * ln2).abs() < 1e-6 && (against.surprise - ln2).abs() < 1e-6);
@@ -100,7 +106,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for logits in [&[f32::NAN, 0.0][..], &[f32::INFINITY, 0.0], &[f32::NEG_INFINITY; 2], &[], &[0.0]] {
+        for logits in
+            [&[f32::NAN, 0.0][..], &[f32::INFINITY, 0.0], &[f32::NEG_INFINITY; 2], &[], &[0.0]]
+        {
             assert_eq!(Row::of(logits, None, 1), None, "{logits:?}");
             assert_eq!(Row::of(&[0.0, 0.0], Some(logits), 1), None, "{logits:?}");
         }

@@ -1,7 +1,8 @@
 //! How sure means and quantiles of neighbouring tokens are.
 //!
-//! Tokens of one paragraph are easy or hard together, so that treating each as a witness of its own would promise too much. The bootstrap
-//! draws blocks of [`BLOCK`] neighbouring tokens with replacement (Künsch 1989), all numbers of a token together.
+//! Tokens of one paragraph are easy or hard together, so that treating each as a witness of its own
+//! would promise too much. The bootstrap draws blocks of [`BLOCK`] neighbouring tokens with
+//! replacement (Künsch 1989), all numbers of a token together.
 
 use serde::Serialize;
 use speckv::sampling::Randomness;
@@ -44,7 +45,8 @@ impl Bootstrap {
         let draws = (0..resamples)
             .map(|_| {
                 let mut draw = vec![0; blocks];
-                (0..blocks).for_each(|_| draw[(blocks as f64 * randomness.uniform()) as usize] += 1);
+                (0..blocks)
+                    .for_each(|_| draw[(blocks as f64 * randomness.uniform()) as usize] += 1);
                 draw
             })
             .collect();
@@ -58,13 +60,15 @@ impl Bootstrap {
     #[must_use]
     pub fn mean(&self, values: &[f64], transform: fn(f64) -> f64) -> Estimate {
         assert_eq!(values.len(), self.tokens, "one value a token");
-        let blocks: Vec<(f64, f64)> =
-            values.chunks(BLOCK).map(|block| (block.iter().sum::<f64>(), block.len() as f64)).collect();
+        let blocks: Vec<(f64, f64)> = values
+            .chunks(BLOCK)
+            .map(|block| (block.iter().sum::<f64>(), block.len() as f64))
+            .collect();
         let mean = |times: &dyn Fn(usize) -> f64| {
-            let sums = blocks
-                .iter()
-                .enumerate()
-                .fold((0.0, 0.0), |(sum, count), (i, &(block, len))| (sum + times(i) * block, count + times(i) * len));
+            let sums =
+                blocks.iter().enumerate().fold((0.0, 0.0), |(sum, count), (i, &(block, len))| {
+                    (sum + times(i) * block, count + times(i) * len)
+                });
             transform(sums.0 / sums.1)
         };
         self.estimate(mean(&|_| 1.0), |draw| mean(&|block| f64::from(draw[block])))
@@ -135,7 +139,8 @@ mod tests {
             let covered = (0..200)
                 .filter(|&seed| {
                     let values = series(40 * BLOCK, memory, 1000 + seed);
-                    let Estimate { low, high, .. } = Bootstrap::new(values.len(), seed).mean(&values, |mean| mean);
+                    let Estimate { low, high, .. } =
+                        Bootstrap::new(values.len(), seed).mean(&values, |mean| mean);
                     low.unwrap() <= 0.0 && 0.0 <= high.unwrap()
                 })
                 .count();
@@ -148,7 +153,8 @@ mod tests {
         let covered = (0..100)
             .filter(|&seed| {
                 let values = series(30 * BLOCK, 0.0, 5000 + seed);
-                let Estimate { low, high, .. } = Bootstrap::new(values.len(), seed).quantile(&values, 0.5);
+                let Estimate { low, high, .. } =
+                    Bootstrap::new(values.len(), seed).quantile(&values, 0.5);
                 low.unwrap() <= 0.0 && 0.0 <= high.unwrap()
             })
             .count();

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 /// How a text is cut.
 ///
-/// Windows of `window` positions begin every `stride` tokens. A token is scored in the first window that reaches it, so that every token but
-/// the first few has at least `window - stride` tokens of context. Models that begin a text with a token of their own read it at the start
-/// of every window, where it takes one position.
+/// Windows of `window` positions begin every `stride` tokens. A token is scored in the first window
+/// that reaches it, so that every token but the first few has at least `window - stride` tokens of
+/// context. Models that begin a text with a token of their own read it at the start of every
+/// window, where it takes one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// Positions of a window.
@@ -27,14 +28,20 @@ pub struct Window {
 }
 
 impl Plan {
-    /// The windows of a text of so many tokens, in order; their scored tokens are neighbours, without gap or overlap.
+    /// The windows of a text of so many tokens, in order; their scored tokens are neighbours,
+    /// without gap or overlap.
     ///
     /// # Panics
     /// If `stride` is 0 or not less than the tokens that a window holds.
     #[must_use]
     pub fn windows(&self, tokens: usize) -> Vec<Window> {
         let own = usize::from(self.begins);
-        assert!(self.stride > 0 && self.stride + own < self.window, "a stride of {} in {}", self.stride, self.window);
+        assert!(
+            self.stride > 0 && self.stride + own < self.window,
+            "a stride of {} in {}",
+            self.stride,
+            self.window
+        );
         let room = self.window - own;
         // Without a token before it, the first one cannot be predicted.
         let mut scored = 1 - own;
@@ -61,12 +68,23 @@ mod tests {
                 let plan = Plan { window, stride, begins };
                 for tokens in [0, 1, 2, 7, 8, 9, 16, 17, 100] {
                     let windows = plan.windows(tokens);
-                    let scored: Vec<usize> = windows.iter().flat_map(|window| window.scored.clone()).collect();
-                    assert_eq!(scored, (usize::from(!begins)..tokens).collect::<Vec<_>>(), "{plan:?}, {tokens}");
+                    let scored: Vec<usize> =
+                        windows.iter().flat_map(|window| window.scored.clone()).collect();
+                    assert_eq!(
+                        scored,
+                        (usize::from(!begins)..tokens).collect::<Vec<_>>(),
+                        "{plan:?}, {tokens}"
+                    );
                     for (number, Window { tokens, scored }) in windows.iter().enumerate() {
-                        assert!(tokens.len() + usize::from(begins) <= window && scored.end == tokens.end);
+                        assert!(
+                            tokens.len() + usize::from(begins) <= window
+                                && scored.end == tokens.end
+                        );
                         let context = scored.start - tokens.start + usize::from(begins);
-                        assert!(context >= if number == 0 { 1 } else { window - stride }, "{plan:?}: {context}");
+                        assert!(
+                            context >= if number == 0 { 1 } else { window - stride },
+                            "{plan:?}: {context}"
+                        );
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! What the settings file says, where no flag says otherwise: with the ranges of the flags, and errors that name the file.
+//! What the settings file says, where no flag says otherwise: with the ranges of the flags, and
+//! errors that name the file.
 
 use std::{fmt::Display, path::Path, str::FromStr};
 
@@ -17,8 +18,10 @@ pub struct Origin<'a>(pub Option<&'a Path>);
 impl Origin<'_> {
     /// A value that a flag would not take.
     pub fn wrong(self, key: &str, message: &str) -> Failure {
-        let path = self.0.map_or_else(|| "the settings file".into(), |path| path.display().to_string());
-        Failure::told(message, "`speckv serve --help` shows every option and its range").about(format!("{path}: {key}"))
+        let path =
+            self.0.map_or_else(|| "the settings file".into(), |path| path.display().to_string());
+        Failure::told(message, "`speckv serve --help` shows every option and its range")
+            .about(format!("{path}: {key}"))
     }
 
     /// A value that the flag's parser reads.
@@ -42,9 +45,10 @@ impl Origin<'_> {
         most: u64,
     ) -> Outcome<Option<u64>> {
         match (flag, file) {
-            (None, Some(value)) if !(least..=most).contains(&value) => {
-                Err(self.wrong(key, &format!("expected a whole number from {least} to {most}, got {value}")))
-            }
+            (None, Some(value)) if !(least..=most).contains(&value) => Err(self.wrong(
+                key,
+                &format!("expected a whole number from {least} to {most}, got {value}"),
+            )),
             (flag, file) => Ok(flag.or(file)),
         }
     }
@@ -67,26 +71,37 @@ impl Origin<'_> {
 ///
 /// # Errors
 /// A value that the flag would not take.
-pub fn under(models: &mut ModelOptions, given: &Given, file: &FileSettings, origin: Origin<'_>) -> Outcome<()> {
+pub fn under(
+    models: &mut ModelOptions,
+    given: &Given,
+    file: &FileSettings,
+    origin: Origin<'_>,
+) -> Outcome<()> {
     let text = |value: &Option<String>| value.clone();
     models.model = models.model.take().or_else(|| text(&file.model));
     if models.draft.is_none() {
         models.draft = origin.parsed("draft", text(&file.draft), FromStr::from_str)?;
     }
     if models.controller.is_none() {
-        models.controller = origin.parsed("controller", text(&file.controller), controllers::parse)?;
+        models.controller =
+            origin.parsed("controller", text(&file.controller), controllers::parse)?;
     }
-    models.gamma = origin.count("gamma", models.gamma, file.gamma, 1, controllers::MAX_GAMMA as u64)?;
+    models.gamma =
+        origin.count("gamma", models.gamma, file.gamma, 1, controllers::MAX_GAMMA as u64)?;
     models.ctx = origin.count("ctx", models.ctx, file.ctx, 2, 16_777_216)?;
     models.threads = origin.count("threads", models.threads, file.threads, 1, 1024)?;
-    models.predictors.paper_weights = models.predictors.paper_weights.take().or_else(|| file.paper_weights.clone());
-    models.predictors.predictor = models.predictors.predictor.take().or_else(|| text(&file.predictor));
+    models.predictors.paper_weights =
+        models.predictors.paper_weights.take().or_else(|| file.paper_weights.clone());
+    models.predictors.predictor =
+        models.predictors.predictor.take().or_else(|| text(&file.predictor));
     // A switch has no way to be given as off.
     models.no_lookup |= file.no_lookup.unwrap_or(false);
     models.recalibrate |= file.recalibrate.unwrap_or(false);
     // These have defaults, so that whether they were given has to be asked.
     let unless_given = |key: &str, value: Option<String>| value.filter(|_| !given.has(key));
-    let compression = |text: &str| text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"));
+    let compression = |text: &str| {
+        text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"))
+    };
     if let Some(kv) = origin.parsed("kv", unless_given("kv", text(&file.kv)), FromStr::from_str)? {
         models.cache.kv = kv;
     }

@@ -63,13 +63,19 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     let mut models = args.models;
     file::under(&mut models, &args.given, &file, origin)?;
     let kv_memory = origin.number("kv-memory", args.kv_memory, file.kv_memory, 1, 16_777_216)?;
-    let request_timeout = origin.number("request-timeout", args.request_timeout, file.request_timeout, 1, 604_800)?;
-    let stop_timeout = origin.number("stop-timeout", args.stop_timeout, file.stop_timeout, 0, 86_400)?;
+    let request_timeout =
+        origin.number("request-timeout", args.request_timeout, file.request_timeout, 1, 604_800)?;
+    let stop_timeout =
+        origin.number("stop-timeout", args.stop_timeout, file.stop_timeout, 0, 86_400)?;
     let log_format = match (args.log_format, file.log_format.as_deref()) {
         (Some(format), _) => format,
         (None, None | Some("text")) => LogFormat::Text,
         (None, Some("json")) => LogFormat::Json,
-        (None, Some(other)) => return Err(origin.wrong("log-format", &format!("expected text or json, got {other:?}"))),
+        (None, Some(other)) => {
+            return Err(
+                origin.wrong("log-format", &format!("expected text or json, got {other:?}"))
+            );
+        }
     };
     let api_keys = args.api_key.or(file.api_keys).unwrap_or_default();
     if api_keys.iter().any(|key| key.trim().is_empty()) {
@@ -88,8 +94,12 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
         queue,
         connections,
         kv_bytes: kv_memory.unwrap_or(DEFAULT_KV_MEGABYTES) * 1_000_000,
-        prefill_chunk: origin.count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?.unwrap_or(32),
-        max_body: origin.count("max-body", args.max_body, file.max_body, 1024, 1 << 30)?.unwrap_or(4 << 20),
+        prefill_chunk: origin
+            .count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?
+            .unwrap_or(32),
+        max_body: origin
+            .count("max-body", args.max_body, file.max_body, 1024, 1 << 30)?
+            .unwrap_or(4 << 20),
         request_timeout: Duration::from_secs(request_timeout.unwrap_or(600)),
         stop_timeout: Duration::from_secs(stop_timeout.unwrap_or(30)),
         log_format,
@@ -97,11 +107,14 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     Ok((settings, models))
 }
 
-/// Connections at a time: every answer that waits or runs holds one, and one more must be free to say that the queue is full.
+/// Connections at a time: every answer that waits or runs holds one, and one more must be free to
+/// say that the queue is full.
 fn connections(asked: Option<usize>, queue: usize, parallel: usize) -> Outcome<usize> {
     match asked {
         Some(asked) if asked <= queue => Err(Failure::usage(
-            format!("--connections {asked} never fills a queue of {queue}: an answer that waits holds a connection"),
+            format!(
+                "--connections {asked} never fills a queue of {queue}: an answer that waits holds a connection"
+            ),
             format!("give --connections {} or more, or a smaller --queue", queue + parallel + 1),
         )),
         Some(asked) => Ok(asked),
@@ -111,7 +124,8 @@ fn connections(asked: Option<usize>, queue: usize, parallel: usize) -> Outcome<u
 
 fn read(path: &Path) -> Outcome<FileSettings> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    FileSettings::read(&text).map_err(|error| Failure::usage(&error, &error.hint).about(path.display()))
+    FileSettings::read(&text)
+        .map_err(|error| Failure::usage(&error, &error.hint).about(path.display()))
 }
 
 /// Sampling options that stand for none: requests bring their own.
@@ -173,7 +187,9 @@ mod tests {
 
     fn resolved(words: &[&str]) -> Outcome<(ServeSettings, ModelOptions)> {
         let words = ["speckv", "serve"].iter().chain(words);
-        let Command::Serve(args) = Cli::try_parse_from(words).expect("well formed").command else { unreachable!() };
+        let Command::Serve(args) = Cli::try_parse_from(words).expect("well formed").command else {
+            unreachable!()
+        };
         resolve(*args)
     }
 
@@ -184,9 +200,16 @@ mod tests {
         std::fs::write(&path, "port = 9000\nqueue = 3\nmodel = \"m.gguf\"\ndraft = \"ngram\"\nlog-format = \"json\"\n")
             .expect("a file");
         let path = path.display().to_string();
-        let (settings, models) = resolved(&["--config", &path, "--port", "9001"]).expect("settings");
-        assert_eq!((settings.port, settings.queue, settings.log_format), (9001, 3, LogFormat::Json));
-        assert_eq!((models.model.as_deref(), models.draft), (Some("m.gguf"), Some(DraftChoice::Ngram)));
+        let (settings, models) =
+            resolved(&["--config", &path, "--port", "9001"]).expect("settings");
+        assert_eq!(
+            (settings.port, settings.queue, settings.log_format),
+            (9001, 3, LogFormat::Json)
+        );
+        assert_eq!(
+            (models.model.as_deref(), models.draft),
+            (Some("m.gguf"), Some(DraftChoice::Ngram))
+        );
         assert_eq!((settings.host.as_str(), settings.max_body), ("127.0.0.1", 4 << 20));
     }
 
@@ -215,7 +238,12 @@ mod tests {
             assert!(!failure.hint().is_empty());
         }
         let absent = folder.path().join("absent.toml").display().to_string();
-        assert!(resolved(&["--config", &absent]).expect_err("no file").message().contains("absent.toml"));
+        assert!(
+            resolved(&["--config", &absent])
+                .expect_err("no file")
+                .message()
+                .contains("absent.toml")
+        );
     }
 
     #[test]
@@ -232,13 +260,25 @@ mod tests {
             let draft = draft.draft_compression.map_or_else(String::new, |given| given.to_string());
             format!("{} {} {draft}", models.cache.kv.0, weights.compression)
         };
-        assert_eq!((told(&models).as_str(), models.weights.draft.draft_head), ("q8_0 int8 asis", DraftHead::Whole));
+        assert_eq!(
+            (told(&models).as_str(), models.weights.draft.draft_head),
+            ("q8_0 int8 asis", DraftHead::Whole)
+        );
         assert!(models.no_lookup && models.recalibrate);
         assert_eq!(models.predictors.paper_weights.as_deref(), Some(Path::new("w.npz")));
         assert_eq!(models.predictors.predictor.as_deref(), Some("prior"));
-        let words =
-            ["--kv", "f16", "--compression", "asis", "--draft-compression", "compact", "--draft-head", "100352"];
-        let (_, models) = resolved(&[&["--config", &config][..], &words].concat()).expect("settings");
+        let words = [
+            "--kv",
+            "f16",
+            "--compression",
+            "asis",
+            "--draft-compression",
+            "compact",
+            "--draft-head",
+            "100352",
+        ];
+        let (_, models) =
+            resolved(&[&["--config", &config][..], &words].concat()).expect("settings");
         let said = (told(&models), models.weights.draft.draft_head);
         assert_eq!(
             said,
@@ -263,13 +303,15 @@ mod tests {
 
     #[test]
     fn connections_are_enough_for_the_queue() {
-        let connections = |words: &[&str]| resolved(words).map(|(settings, _)| settings.connections);
+        let connections =
+            |words: &[&str]| resolved(words).map(|(settings, _)| settings.connections);
         assert_eq!(connections(&[]).expect("settings"), 512);
         assert_eq!(connections(&["--queue", "1000", "--parallel", "4"]).expect("settings"), 1068);
         assert_eq!(connections(&["--connections", "65"]).expect("settings"), 65);
         let failure = connections(&["--connections", "64"]).expect_err("the queue is as large");
         assert!(
-            failure.message().contains("queue of 64") && failure.hint().contains("--connections 73"),
+            failure.message().contains("queue of 64")
+                && failure.hint().contains("--connections 73"),
             "{failure:?}"
         );
     }

@@ -9,15 +9,21 @@ fn a_grid_refuses_what_does_not_belong_together() {
     desk.run(&quick).succeeds();
     let with = |more: &[&str]| desk.run(&[&quick[..], more].concat());
     let facts = |desk: &Desk| -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts")).expect("JSON")
+        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts"))
+            .expect("JSON")
     };
     let began = facts(&desk);
     assert_eq!(began["settings"]["draft_compression"], "compact");
-    let words = |facts: &serde_json::Value| facts["origin"]["command"].as_array().expect("words").len();
+    let words =
+        |facts: &serde_json::Value| facts["origin"]["command"].as_array().expect("words").len();
     with(&[]).succeeds();
     assert_eq!(facts(&desk), began, "a command that adds nothing is not noted");
     desk.run(&grid("g", &["--prompts-per-task", "2", "--gammas", "2,0"])).succeeds();
-    assert_eq!(words(&facts(&desk)), 2 * words(&began) + 1, "both commands, and a `;` between them");
+    assert_eq!(
+        words(&facts(&desk)),
+        2 * words(&began) + 1,
+        "both commands, and a `;` between them"
+    );
     let mut elsewhere = facts(&desk);
     elsewhere["origin"]["machine"] = "another one".into();
     let here = desk.put("kept.json", &std::fs::read(desk.path("g/run.json")).expect("facts"));
@@ -43,12 +49,24 @@ fn a_grid_refuses_what_does_not_belong_together() {
 #[test]
 fn a_grid_by_the_targets_own_copy_says_what_became_of_it() {
     let desk = desk();
-    let copied =
-        ["profile", "--grid", "g", "-m", "target.gguf", "-d", "self:q4_0", "--workload", "work", "--threads", "1"];
+    let copied = [
+        "profile",
+        "--grid",
+        "g",
+        "-m",
+        "target.gguf",
+        "-d",
+        "self:q4_0",
+        "--workload",
+        "work",
+        "--threads",
+        "1",
+    ];
     let rest = ["--prompts-per-task", "1", "--gammas", "2", "-n", "8", "--ctx", "100"];
     desk.run(&[&copied[..], &rest].concat()).succeeds();
     let facts: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts")).expect("JSON");
+        serde_json::from_slice(&std::fs::read(desk.path("g/run.json")).expect("facts"))
+            .expect("JSON");
     assert_eq!(facts["settings"]["draft_compression"], "q4_0");
     let short = ["--ctx", "10"];
     desk.run(&[&copied[..], &rest[..6], &short].concat()).fails(1, &["--ctx"]);

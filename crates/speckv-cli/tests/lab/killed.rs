@@ -37,8 +37,9 @@ fn csv_rows(text: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// Starts a command again and again, kills it after a while that varies, and gives the number of kills that it took until it ended by itself.
-/// `unbroken`: what the same work takes without kills, on this machine, now.
+/// Starts a command again and again, kills it after a while that varies, and gives the number of
+/// kills that it took until it ended by itself. `unbroken`: what the same work takes without kills,
+/// on this machine, now.
 fn kill_until_done(desk: &Desk, arguments: &[&str], unbroken: std::time::Duration) -> u32 {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for kills in 0..200 {
@@ -50,7 +51,11 @@ fn kill_until_done(desk: &Desk, arguments: &[&str], unbroken: std::time::Duratio
         let share = (state % 1024) as f64 / 1024.0 / 6.0 + f64::from(kills) / 24.0;
         std::thread::sleep(unbroken.mul_f64(share));
         if let Some(status) = child.try_wait().expect("a process") {
-            assert!(status.success(), "{:#?}", Ended::new(arguments, child.wait_with_output().expect("an end")));
+            assert!(
+                status.success(),
+                "{:#?}",
+                Ended::new(arguments, child.wait_with_output().expect("an end"))
+            );
             assert!(kills > 1, "it was too quick to be killed");
             return kills;
         }
@@ -86,12 +91,20 @@ fn a_grid_that_is_killed_at_any_moment_ends_in_the_same_table() {
     let start = std::time::Instant::now();
     let report = desk.run(&grid("g", &both)).succeeds().json();
     let unbroken = start.elapsed();
-    assert_eq!((&report["prompts"], &report["recorded"]), (&16.into(), &16.into()), "8 prompts under two compressions");
+    assert_eq!(
+        (&report["prompts"], &report["recorded"]),
+        (&16.into(), &16.into()),
+        "8 prompts under two compressions"
+    );
     let expected = lasting(&desk, "g");
-    assert!(expected.iter().any(|row| row[0] == "q4_0") && expected.iter().any(|row| row[1] == "8"));
+    assert!(
+        expected.iter().any(|row| row[0] == "q4_0") && expected.iter().any(|row| row[1] == "8")
+    );
     for compression in ["asis", "q4_0"] {
         let text = |gamma: &str| {
-            let mine = expected.iter().filter(|row| row[0] == compression && row[1] == gamma && row[11] == "code-01");
+            let mine = expected
+                .iter()
+                .filter(|row| row[0] == compression && row[1] == gamma && row[11] == "code-01");
             mine.map(|row| row[25].clone()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(text("0"), text("8"), "greedy speculation changes no token");

@@ -16,7 +16,10 @@ fn desk() -> Desk {
     // A draft that is the target with less precision agrees now and then.
     desk.model(
         "draft.gguf",
-        &speckv_cpu::tiny::Tiny { tensor_type: speckv_cpu::gguf::TensorType::Q4_0, ..Default::default() },
+        &speckv_cpu::tiny::Tiny {
+            tensor_type: speckv_cpu::gguf::TensorType::Q4_0,
+            ..Default::default()
+        },
     );
     std::fs::create_dir(desk.path("work")).expect("a folder");
     for task in ["code", "chat"] {
@@ -28,12 +31,16 @@ fn desk() -> Desk {
         let text = line(1, "train") + &line(2, "test") + &line(3, "train") + &line(4, "train");
         desk.put(&format!("work/{task}.jsonl"), text.as_bytes());
     }
-    desk.put("cost.json", br#"{"verify_ms": [40, 41, 43, 44, 46], "draft_ms": 14, "catch_up_ms": 4}"#);
+    desk.put(
+        "cost.json",
+        br#"{"verify_ms": [40, 41, 43, 44, 46], "draft_ms": 14, "catch_up_ms": 4}"#,
+    );
     desk
 }
 
 /// The pair, and what it is recorded on.
-const PAIR: [&str; 8] = ["-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
+const PAIR: [&str; 8] =
+    ["-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
 
 /// Texts that are quickly recorded, with costs that nobody measures.
 const SHORT: [&str; 4] = ["-n", "60", "--cost", "cost.json"];
@@ -49,5 +56,6 @@ fn profile(desk: &Desk, more: &[&str]) -> Ended {
 
 /// The words that record a grid into `folder`.
 fn grid<'a>(folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["profile", "--grid", folder][..], &PAIR, &["--split", "all", "-n", "24", "--json"], more].concat()
+    [&["profile", "--grid", folder][..], &PAIR, &["--split", "all", "-n", "24", "--json"], more]
+        .concat()
 }

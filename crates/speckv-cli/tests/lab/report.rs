@@ -7,20 +7,45 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
     let desk = desk();
     desk.run(&grid("g", &["--prompts-per-task", "2"])).succeeds();
     profile(&desk, &["--prompts-per-task", "1"]).succeeds();
-    let evaluate =
-        ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train", "-n", "16"];
+    let evaluate = [
+        "evaluate",
+        "-m",
+        "target.gguf",
+        "-d",
+        "draft.gguf",
+        "--workload",
+        "work",
+        "--split",
+        "train",
+        "-n",
+        "16",
+    ];
     let some = ["--gammas", "2", "--controllers", "speckv", "-o", "e", "--json"];
     let made = desk.run(&[&evaluate[..], &some].concat()).succeeds().json();
-    assert_eq!((made["verdicts"].as_array().map(Vec::len), made["sides"].as_array().map(Vec::len)), (Some(2), Some(3)));
+    assert_eq!(
+        (made["verdicts"].as_array().map(Vec::len), made["sides"].as_array().map(Vec::len)),
+        (Some(2), Some(3))
+    );
     let verdict = &made["verdicts"][0];
     assert_eq!((verdict["against"].as_str(), verdict["prompts"].as_u64()), (Some("off"), Some(6)));
     for p in [&verdict["signed_rank"]["p_value"], &verdict["holm_p"], &verdict["sign_flip_p"]] {
         assert!(p.as_f64().is_some_and(|p| (0.0..=1.0).contains(&p)), "{verdict}");
     }
-    let curve =
-        desk.run(&["bench", "--curve", "target.gguf", "--rounds", "2", "--buffer", "1", "--json"]).succeeds().out;
+    let curve = desk
+        .run(&["bench", "--curve", "target.gguf", "--rounds", "2", "--buffer", "1", "--json"])
+        .succeeds()
+        .out;
     desk.put("curve.json", curve.as_bytes());
-    let inputs = ["--grid", "g", "--trace", "t", "--evaluation", "e/evaluation.json", "--curve", "curve.json"];
+    let inputs = [
+        "--grid",
+        "g",
+        "--trace",
+        "t",
+        "--evaluation",
+        "e/evaluation.json",
+        "--curve",
+        "curve.json",
+    ];
     let all = desk
         .run(&[&["report", "-o", "out", "--title", "A <pair>"], &inputs[..], &["--json"]].concat())
         .succeeds()
@@ -36,10 +61,18 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
             && page.contains("What does the controller gain?")
             && page.contains("class=\"k ")
     );
-    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"), "nothing is fetched");
-    for id in ["gamma", "heat", "shift", "signals", "calibration", "policies", "histograms", "cost"] {
-        let svg = std::fs::read_to_string(desk.path("out/figures").join(format!("{id}.svg"))).expect(id);
-        assert!(svg.starts_with("<svg xmlns=") && !svg.contains("NaN") && !svg.contains("inf"), "{id}");
+    assert!(
+        !page.contains("http://") && !page.contains("https://") && !page.contains("<script"),
+        "nothing is fetched"
+    );
+    for id in ["gamma", "heat", "shift", "signals", "calibration", "policies", "histograms", "cost"]
+    {
+        let svg =
+            std::fs::read_to_string(desk.path("out/figures").join(format!("{id}.svg"))).expect(id);
+        assert!(
+            svg.starts_with("<svg xmlns=") && !svg.contains("NaN") && !svg.contains("inf"),
+            "{id}"
+        );
     }
     assert!(!page.contains("NaN"));
 }
@@ -48,19 +81,26 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
 fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     let desk = desk();
     desk.run(&["report", "-o", "out"]).fails(2, &["there is nothing to report on", "--grid DIR"]);
-    desk.run(&["report", "--grid", "work", "-o", "out"]).fails(1, &["work", "speckv profile --grid DIR"]);
+    desk.run(&["report", "--grid", "work", "-o", "out"])
+        .fails(1, &["work", "speckv profile --grid DIR"]);
     desk.run(&["report", "--trace", "nowhere", "-o", "out"]).fails(1, &["nowhere"]);
-    desk.run(&["report", "--evaluation", "cost.json", "-o", "out"]).fails(1, &["cost.json", "evaluation.json"]);
+    desk.run(&["report", "--evaluation", "cost.json", "-o", "out"])
+        .fails(1, &["cost.json", "evaluation.json"]);
     desk.put("half.json", br#"{"format": 2, "conditions": {"machine": "m"}}"#);
     desk.run(&["report", "--evaluation", "half.json", "-o", "out"])
         .fails(1, &["half.json", "an evaluation, but not whole"]);
-    desk.run(&["report", "--curve", "cost.json", "-o", "out"]).fails(1, &["cost.json", "--curve MODEL"]);
+    desk.run(&["report", "--curve", "cost.json", "-o", "out"])
+        .fails(1, &["cost.json", "--curve MODEL"]);
     assert!(!desk.path("out").exists(), "a refusal writes nothing");
 
     desk.run(&grid("g", &["--prompts-per-task", "1", "--gammas", "0,2"])).succeeds();
     let made = desk.run(&["report", "--grid", "g", "-o", "out", "--json"]).succeeds().json();
     let left_out = made["left_out"].as_array().expect("a list");
-    assert!(left_out.iter().all(|figure| figure["command"].as_str().is_some_and(|text| text.starts_with("speckv "))));
+    assert!(
+        left_out.iter().all(|figure| figure["command"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("speckv ")))
+    );
     assert_eq!((left_out.len(), made["figures"].as_array().map(Vec::len)), (4, Some(4)), "{made}");
     let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
     assert!(page.contains("Left out") && page.contains("speckv profile --trace DIR"));
@@ -77,7 +117,11 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     desk.run(&["report", "--grid", "g", "-o", "broken"]).fails(1, &["steps.csv"]);
     std::fs::remove_file(desk.path("g/steps.csv")).expect("it was there");
     desk.run(&["report", "--grid", "g", "-o", "parquet"]).succeeds();
-    assert_eq!(std::fs::read_to_string(desk.path("parquet/report.html")).expect("a page"), page, "Parquet will do");
+    assert_eq!(
+        std::fs::read_to_string(desk.path("parquet/report.html")).expect("a page"),
+        page,
+        "Parquet will do"
+    );
     std::fs::remove_file(desk.path("g/steps.parquet")).expect("it was there");
     desk.run(&["report", "--grid", "g", "-o", "broken"])
         .fails(1, &["steps.csv", "not finished: 2 of its parts", "again"]);
@@ -86,21 +130,51 @@ fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
 #[test]
 fn a_report_of_several_compressions_is_read_and_what_does_not_belong_is_named() {
     let desk = desk();
-    let bench = ["bench", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--prompts-per-task", "1"];
-    let rest = ["--gammas", "2", "--controllers", "none", "-n", "8", "--compression", "asis,q4_0", "--json"];
+    let bench = [
+        "bench",
+        "-m",
+        "target.gguf",
+        "-d",
+        "draft.gguf",
+        "--workload",
+        "work",
+        "--prompts-per-task",
+        "1",
+    ];
+    let rest = [
+        "--gammas",
+        "2",
+        "--controllers",
+        "none",
+        "-n",
+        "8",
+        "--compression",
+        "asis,q4_0",
+        "--json",
+    ];
     let made = desk.run(&[&bench[..], &rest].concat()).succeeds();
     let subject = &made.json()[0]["subject"];
     assert_eq!(
         (&subject["target"], subject["target_sha256"].as_str().map(str::len)),
         (&"target.gguf".into(), Some(64))
     );
-    assert!(subject["machine"].is_string() && subject["version"].is_string() && subject["command"][0] == "speckv");
+    assert!(
+        subject["machine"].is_string()
+            && subject["version"].is_string()
+            && subject["command"][0] == "speckv"
+    );
     desk.put("both.json", made.out.as_bytes());
-    let curve = desk.run(&["bench", "--curve", "draft.gguf", "--rounds", "2", "--buffer", "1", "--json"]).succeeds();
-    assert_eq!((&curve.json()["model"], &curve.json()["command"][1]), (&"draft.gguf".into(), &"bench".into()));
+    let curve = desk
+        .run(&["bench", "--curve", "draft.gguf", "--rounds", "2", "--buffer", "1", "--json"])
+        .succeeds();
+    assert_eq!(
+        (&curve.json()["model"], &curve.json()["command"][1]),
+        (&"draft.gguf".into(), &"bench".into())
+    );
     desk.put("curve.json", curve.out.as_bytes());
-    let report =
-        |curve: &str| desk.run(&["report", "--bench", "both.json", "--curve", curve, "-o", "out"]).succeeds().err;
+    let report = |curve: &str| {
+        desk.run(&["report", "--bench", "both.json", "--curve", curve, "-o", "out"]).succeeds().err
+    };
     assert!(!report("curve.json").contains("warning"));
     let mut elsewhere = curve.json();
     elsewhere["machine"] = "another one".into();
@@ -108,7 +182,8 @@ fn a_report_of_several_compressions_is_read_and_what_does_not_belong_is_named() 
     desk.put("elsewhere.json", elsewhere.to_string().as_bytes());
     let said = report("elsewhere.json");
     assert!(
-        said.contains("not all of this is of one machine") && said.contains("the curve of draft.gguf is of a model"),
+        said.contains("not all of this is of one machine")
+            && said.contains("the curve of draft.gguf is of a model"),
         "{said}"
     );
     let page = std::fs::read_to_string(desk.path("out/report.html")).expect("a page");
@@ -118,8 +193,30 @@ fn a_report_of_several_compressions_is_read_and_what_does_not_belong_is_named() 
 #[test]
 fn saved_evaluations_of_different_conditions_are_compared_only_when_told() {
     let desk = desk();
-    let pair = ["evaluate", "-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--split", "train"];
-    let rest = ["--gammas", "2", "--controllers", "none", "-n", "12", "--threads", "1", "-o", "a", "--json"];
+    let pair = [
+        "evaluate",
+        "-m",
+        "target.gguf",
+        "-d",
+        "draft.gguf",
+        "--workload",
+        "work",
+        "--split",
+        "train",
+    ];
+    let rest = [
+        "--gammas",
+        "2",
+        "--controllers",
+        "none",
+        "-n",
+        "12",
+        "--threads",
+        "1",
+        "-o",
+        "a",
+        "--json",
+    ];
     let made = desk.run(&[&pair[..], &rest].concat()).succeeds().json();
     let saved = |from: &str, to: &str, conditions: &[(&str, serde_json::Value)]| {
         let text = std::fs::read_to_string(desk.path(from)).expect("an evaluation");
@@ -145,9 +242,16 @@ fn saved_evaluations_of_different_conditions_are_compared_only_when_told() {
     }
     let mut target = made["conditions"]["target"].clone();
     target["sha256"] = "00".into();
-    saved("a/evaluation.json", "other.json", &[("machine", "another one".into()), ("target", target)]);
-    compare("other.json", &[]).fails(1, &["machine", "another one", "target", "--despite-differences"]);
-    for (name, value) in [("spoiled_draft", true.into()), ("draft_head", "64".into()), ("ctx", 9.into())] {
+    saved(
+        "a/evaluation.json",
+        "other.json",
+        &[("machine", "another one".into()), ("target", target)],
+    );
+    compare("other.json", &[])
+        .fails(1, &["machine", "another one", "target", "--despite-differences"]);
+    for (name, value) in
+        [("spoiled_draft", true.into()), ("draft_head", "64".into()), ("ctx", 9.into())]
+    {
         let value: serde_json::Value = value;
         saved("a/evaluation.json", "changed.json", &[(name, value)]);
         compare("changed.json", &[]).fails(1, &[name]);

@@ -103,7 +103,11 @@ fn answer(mut stream: TcpStream, request: &Request, reply: &Reply) -> std::io::R
     let from = request.from.filter(|_| reply.ranges && reply.status == 200).unwrap_or(0).min(total);
     let body = &reply.body[from..];
     let status = if from > 0 { 206 } else { reply.status };
-    write!(stream, "HTTP/1.1 {status} Reason\r\nContent-Length: {}\r\nConnection: close\r\n", body.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {status} Reason\r\nContent-Length: {}\r\nConnection: close\r\n",
+        body.len()
+    )?;
     if status == 206 {
         write!(stream, "Content-Range: bytes {from}-{}/{total}\r\n", total - 1)?;
     }
@@ -133,7 +137,8 @@ pub fn noise(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A script that behaves like pip as far as downloads go: it copies wheels from a folder and writes down what it was asked for.
+/// A script that behaves like pip as far as downloads go: it copies wheels from a folder and writes
+/// down what it was asked for.
 pub struct Pip {
     folder: PathBuf,
 }
@@ -172,7 +177,8 @@ cp '{0}'/"$1" "$out/$1-1.0-py3-none-any.whl"
     pub fn wheel(&self, package: &str, members: &[(&str, &[u8])]) {
         let file = std::fs::File::create(self.folder.join(package)).expect("a file");
         let mut archive = zip::ZipWriter::new(file);
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated);
         for (name, bytes) in members {
             archive.start_file(*name, options).expect("a member");
             archive.write_all(bytes).expect("its bytes");

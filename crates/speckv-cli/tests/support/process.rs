@@ -38,7 +38,10 @@ impl Desk {
             ("<|im_end|>", "<|im_mid|>"),
             ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.mid_token_id"),
         ] {
-            let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).expect("it is in there");
+            let at = bytes
+                .windows(old.len())
+                .position(|window| window == old.as_bytes())
+                .expect("it is in there");
             bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
         }
         self.put(name, &bytes);
@@ -83,7 +86,12 @@ impl Desk {
 
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts")
     }
 }
 
@@ -112,11 +120,15 @@ impl Ended {
         self
     }
 
-    /// The process ended with this status, an error that has all `words`, and a hint as the last line.
+    /// The process ended with this status, an error that has all `words`, and a hint as the last
+    /// line.
     pub fn fails(self, status: i32, words: &[&str]) -> Self {
         assert_eq!(self.status, Some(status), "{self:#?}");
         assert!(self.err.contains("error: ") && !self.err.contains("panicked"), "{self:#?}");
-        assert!(self.err.lines().last().is_some_and(|line| line.starts_with("hint: ")), "{self:#?}");
+        assert!(
+            self.err.lines().last().is_some_and(|line| line.starts_with("hint: ")),
+            "{self:#?}"
+        );
         for word in words {
             assert!(self.err.contains(word), "{word:?} is not in {self:#?}");
         }
@@ -130,6 +142,7 @@ impl Ended {
 
 /// Ctrl-C.
 pub fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
+    let status =
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
     assert!(status.success());
 }

@@ -21,10 +21,11 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+const DAYS: [&str; 7] =
+    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
-/// A moment in UTC in the terms of C's `strftime`: `%Y %y %m %B %b %d %e %j %A %a %H %I %M %S %p %F %T %%`, and `%-d` for a number
-/// without leading zeros.
+/// A moment in UTC in the terms of C's `strftime`: `%Y %y %m %B %b %d %e %j %A %a %H %I %M %S %p %F
+/// %T %%`, and `%-d` for a number without leading zeros.
 ///
 /// # Errors
 /// Another directive.
@@ -71,19 +72,25 @@ pub(super) fn format(moment: SystemTime, format: &str) -> Result<String, Error> 
             Some('%') => text.push('%'),
             other => {
                 let other = other.map(String::from).unwrap_or_default();
-                return Err(Error::new(ErrorKind::InvalidOperation, format!("strftime_now does not know %{other}")));
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("strftime_now does not know %{other}"),
+                ));
             }
         }
     }
     Ok(text)
 }
 
-/// Year, month (1-12), day (1-31) and day of the year (1-366) of a day after 1 January 1970, in the Gregorian calendar.
+/// Year, month (1-12), day (1-31) and day of the year (1-366) of a day after 1 January 1970, in the
+/// Gregorian calendar.
 fn civil(mut days: u64) -> (u64, u64, u64, u64) {
     // Whole cycles of 400 years first, so that the loop is short for any date.
     let mut year = 1970 + days / 146_097 * 400;
     days %= 146_097;
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
         year += 1;
@@ -122,7 +129,10 @@ mod tests {
             assert_eq!(format(moment, "%F %T").unwrap(), expected[..19]);
         }
         let moment = UNIX_EPOCH + Duration::from_secs(1_722_470_400 + 13 * 3600);
-        assert_eq!(format(moment, "%-d %b %y, %I %p, %e %a %%").unwrap(), "1 Aug 24, 01 PM,  1 Thu %");
+        assert_eq!(
+            format(moment, "%-d %b %y, %I %p, %e %a %%").unwrap(),
+            "1 Aug 24, 01 PM,  1 Thu %"
+        );
         assert!(format(moment, "%Q").is_err() && format(moment, "%").is_err());
     }
 }

@@ -21,7 +21,9 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_formatter(|output, state, value| match value.kind() {
         // As Python spells them.
-        ValueKind::Bool => output.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+        ValueKind::Bool => {
+            output.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
+        }
         ValueKind::None => output.write_str("None").map_err(Error::from),
         _ => minijinja::escape_formatter(output, state, value),
     });
@@ -32,8 +34,8 @@ pub(super) fn new() -> Environment<'static> {
     environment
 }
 
-/// `{% generation %}` marks the assistant's words for training and changes no text; the engine does not know it. It becomes a block
-/// that is always taken, with the same trimming.
+/// `{% generation %}` marks the assistant's words for training and changes no text; the engine does
+/// not know it. It becomes a block that is always taken, with the same trimming.
 pub(super) fn without_generation_blocks(source: &str) -> String {
     // A constant pattern, compiled by every test of this room.
     let tag = Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("constant pattern");
@@ -44,7 +46,8 @@ pub(super) fn without_generation_blocks(source: &str) -> String {
     .into_owned()
 }
 
-/// JSON as Python's `json.dumps` writes it with `ensure_ascii=False`: a space after `,` and `:`, nothing escaped for HTML.
+/// JSON as Python's `json.dumps` writes it with `ensure_ascii=False`: a space after `,` and `:`,
+/// nothing escaped for HTML.
 fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let _: Option<bool> = options.get("ensure_ascii")?;
@@ -67,11 +70,19 @@ fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
 struct OneLine;
 
 impl serde_json::ser::Formatter for OneLine {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 

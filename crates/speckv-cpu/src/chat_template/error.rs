@@ -83,7 +83,10 @@ impl TemplateError {
             if let Some(raised) = current.downcast_ref::<Raised>() {
                 return Self::Raised { line, message: raised.0.clone() };
             }
-            if current.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::OutOfFuel) {
+            if current
+                .downcast_ref::<Error>()
+                .is_some_and(|error| error.kind() == ErrorKind::OutOfFuel)
+            {
                 return Self::TooManySteps { line };
             }
             cause = current.source();

@@ -1,10 +1,11 @@
 //! Chat templates: a list of messages becomes the text that a model was trained to answer.
 //!
-//! Templates are Jinja programs inside model files. They are rendered as the `transformers` library does: blocks are trimmed, Python's
-//! string and dictionary methods work, `raise_exception`, `strftime_now` and `tojson` exist, and `tools` and `documents` are none.
+//! Templates are Jinja programs inside model files. They are rendered as the `transformers` library
+//! does: blocks are trimmed, Python's string and dictionary methods work, `raise_exception`,
+//! `strftime_now` and `tojson` exist, and `tools` and `documents` are none.
 //!
-//! A template is foreign code. Its steps, its output and its recursion are bounded; the memory of the strings that it joins on the way is
-//! not, as in Jinja's own sandbox.
+//! A template is foreign code. Its steps, its output and its recursion are bounded; the memory of
+//! the strings that it joins on the way is not, as in Jinja's own sandbox.
 
 mod date;
 mod environment;
@@ -46,18 +47,21 @@ pub struct ChatTemplate {
 /// Name of the one template in its environment; it stands in error messages.
 const NAME: &str = "chat_template";
 
-/// Steps that a template may take: at first, more for each message, and at most. Published templates take some dozens to hundreds a
-/// message; one that loops over huge ranges fails within a second instead of hanging.
+/// Steps that a template may take: at first, more for each message, and at most. Published
+/// templates take some dozens to hundreds a message; one that loops over huge ranges fails within a
+/// second instead of hanging.
 const FIRST_STEPS: u64 = 200_000;
 const STEPS_PER_MESSAGE: u64 = 5_000;
 const MOST_STEPS: u64 = 2_000_000;
 
-/// Stack for rendering, in bytes; only what is touched takes memory. A value can be nested as deep as there are steps, and is freed
-/// recursively: for [`MOST_STEPS`] that is enough, where a caller's stack might not be.
+/// Stack for rendering, in bytes; only what is touched takes memory. A value can be nested as deep
+/// as there are steps, and is freed recursively: for [`MOST_STEPS`] that is enough, where a
+/// caller's stack might not be.
 const STACK_BYTES: usize = 128 << 20;
 
 impl ChatTemplate {
-    /// Reads a template. `bos_token` and `eos_token` are the texts that the template may write at the ends; empty if there are none.
+    /// Reads a template. `bos_token` and `eos_token` are the texts that the template may write at
+    /// the ends; empty if there are none.
     ///
     /// # Errors
     /// [`TemplateError::Syntax`] if it is not a Jinja template.
@@ -65,7 +69,12 @@ impl ChatTemplate {
         Self::with_origin(source, bos_token, eos_token, Origin::Model)
     }
 
-    fn with_origin(source: &str, bos: &str, eos: &str, origin: Origin) -> Result<Self, TemplateError> {
+    fn with_origin(
+        source: &str,
+        bos: &str,
+        eos: &str,
+        origin: Origin,
+    ) -> Result<Self, TemplateError> {
         let mut environment = environment::new();
         environment
             .add_template_owned(NAME, environment::without_generation_blocks(source))
@@ -73,7 +82,8 @@ impl ChatTemplate {
         Ok(Self { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned(), origin })
     }
 
-    /// The template in a model file, `tokenizer.chat_template`; without one, a fallback that [`Self::origin`] tells of.
+    /// The template in a model file, `tokenizer.chat_template`; without one, a fallback that
+    /// [`Self::origin`] tells of.
     ///
     /// # Errors
     /// A template that does not parse, or an entry that is not text.
@@ -87,7 +97,8 @@ impl ChatTemplate {
         }
     }
 
-    /// The template in a Hugging Face folder: `chat_template.jinja`, else `chat_template` in `tokenizer_config.json`, else a fallback.
+    /// The template in a Hugging Face folder: `chat_template.jinja`, else `chat_template` in
+    /// `tokenizer_config.json`, else a fallback.
     ///
     /// # Errors
     /// A file that cannot be read, a template that does not parse.
@@ -101,19 +112,26 @@ impl ChatTemplate {
         }
     }
 
-    /// Where the template comes from. Anything but [`Origin::Model`] deserves a word to the user: the model was not trained on it.
+    /// Where the template comes from. Anything but [`Origin::Model`] deserves a word to the user:
+    /// the model was not trained on it.
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The text for a conversation; with `add_generation_prompt` it ends where the assistant's turn begins.
+    /// The text for a conversation; with `add_generation_prompt` it ends where the assistant's turn
+    /// begins.
     ///
     /// Reads the clock if the template asks for the date.
     ///
     /// # Errors
-    /// [`TemplateError::Raised`] if the template refuses the conversation, [`TemplateError::Render`] if it fails,
-    /// [`TemplateError::TooManySteps`] or [`TemplateError::TooLong`] if it does not come to an end.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TemplateError> {
+    /// [`TemplateError::Raised`] if the template refuses the conversation,
+    /// [`TemplateError::Render`] if it fails, [`TemplateError::TooManySteps`] or
+    /// [`TemplateError::TooLong`] if it does not come to an end.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TemplateError> {
         self.render_at(messages, add_generation_prompt, SystemTime::now())
     }
 
@@ -138,13 +156,21 @@ impl ChatTemplate {
         })
     }
 
-    fn run(&self, messages: &[Message], add_generation_prompt: bool, now: SystemTime) -> Result<String, TemplateError> {
+    fn run(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TemplateError> {
         let mut environment = self.environment.clone();
-        let steps = STEPS_PER_MESSAGE.saturating_mul(messages.len() as u64).saturating_add(FIRST_STEPS);
+        let steps =
+            STEPS_PER_MESSAGE.saturating_mul(messages.len() as u64).saturating_add(FIRST_STEPS);
         environment.set_fuel(Some(steps.min(MOST_STEPS)));
         environment.add_function("strftime_now", move |format: &str| date::format(now, format));
-        let messages: Vec<Value> =
-            messages.iter().map(|message| context! { role => message.role, content => message.content }).collect();
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| context! { role => message.role, content => message.content })
+            .collect();
         let context = context! {
             messages,
             add_generation_prompt,
@@ -153,7 +179,8 @@ impl ChatTemplate {
             tools => Value::from(()),
             documents => Value::from(()),
         };
-        let template = environment.get_template(NAME).map_err(|error| TemplateError::syntax(&error))?;
+        let template =
+            environment.get_template(NAME).map_err(|error| TemplateError::syntax(&error))?;
         let mut output = environment::Output::default();
         match template.render_captured_to(context, &mut output) {
             _ if output.is_full() => Err(TemplateError::TooLong { limit: environment::MOST_BYTES }),
@@ -177,13 +204,15 @@ pub(crate) fn source_in_folder(folder: &Path) -> Result<Option<String>, Template
         return Ok(Some(source));
     }
     let Some(config) = read("tokenizer_config.json")? else { return Ok(None) };
-    let config: serde_json::Value = serde_json::from_str(&config)
-        .map_err(|error| TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error })?;
+    let config: serde_json::Value = serde_json::from_str(&config).map_err(|error| {
+        TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error }
+    })?;
     let template = match &config["chat_template"] {
         // Several templates by name: the one for chats is called `default`.
-        serde_json::Value::Array(named) => {
-            named.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str())
-        }
+        serde_json::Value::Array(named) => named
+            .iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str()),
         template => template.as_str(),
     };
     Ok(template.map(str::to_owned))
@@ -191,6 +220,7 @@ pub(crate) fn source_in_folder(folder: &Path) -> Result<Option<String>, Template
 
 /// Texts of the tokens that begin and end a text.
 fn ends(tokenizer: &Tokenizer) -> (&str, &str) {
-    let text = |token: Option<_>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
+    let text =
+        |token: Option<_>| token.and_then(|token| tokenizer.token_text(token)).unwrap_or_default();
     (text(tokenizer.bos()), text(tokenizer.eos()))
 }

@@ -93,13 +93,17 @@ impl CheckpointError {
                 "config.json says what the model is; `speckv models` lists models that are known to work"
             }
             Self::Io { .. } => "check that the file exists and may be read",
-            Self::NotAModel { .. } => "give the folder that holds config.json, or the path of a GGUF file",
+            Self::NotAModel { .. } => {
+                "give the folder that holds config.json, or the path of a GGUF file"
+            }
             Self::OtherFormat { .. } => "take a model with safetensors files, or a GGUF file of it",
             Self::MissingShards { .. } => "fetch the missing files into the same folder",
             Self::Index { .. } | Self::Header { .. } => {
                 "the file may be damaged: fetch it again and compare its checksum"
             }
-            Self::Tensor { .. } => "take a float32, float16 or bfloat16 version of the model, or a GGUF file of it",
+            Self::Tensor { .. } => {
+                "take a float32, float16 or bfloat16 version of the model, or a GGUF file of it"
+            }
         })
     }
 }

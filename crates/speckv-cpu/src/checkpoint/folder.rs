@@ -1,4 +1,5 @@
-//! A folder in the layout of the Hugging Face libraries: `config.json`, `tokenizer.json`, and weights in one safetensors file or several.
+//! A folder in the layout of the Hugging Face libraries: `config.json`, `tokenizer.json`, and
+//! weights in one safetensors file or several.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -39,17 +40,23 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder: reads its blueprint and the headers of all weights. Every tensor is known to lie inside its file afterwards.
+    /// Opens a folder: reads its blueprint and the headers of all weights. Every tensor is known to
+    /// lie inside its file afterwards.
     ///
-    /// The files must not be truncated or rewritten while the folder is open: they are read in place.
+    /// The files must not be truncated or rewritten while the folder is open: they are read in
+    /// place.
     ///
     /// # Errors
-    /// See [`CheckpointError`]: no `config.json` or one that is no blueprint, shards that are missing, headers that lie, tensors of types
-    /// that are not supported or that no part of the model is known to have.
+    /// See [`CheckpointError`]: no `config.json` or one that is no blueprint, shards that are
+    /// missing, headers that lie, tensors of types that are not supported or that no part of the
+    /// model is known to have.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let config_path = path.join("config.json");
         if !config_path.exists() {
-            return Err(CheckpointError::NotAModel { folder: path.to_owned(), missing: "config.json" });
+            return Err(CheckpointError::NotAModel {
+                folder: path.to_owned(),
+                missing: "config.json",
+            });
         }
         let config = Config::from_json_file(&config_path)
             .map_err(|source| CheckpointError::Config { folder: path.to_owned(), source })?;
@@ -85,8 +92,10 @@ impl Folder {
                 .filter(|(matrix, _)| known(matrix))
                 .map(|(matrix, end)| (matrix.to_owned(), end))
         };
-        let mut matrices: BTreeMap<String, Parts> =
-            entries.iter().filter_map(|(_, entry)| Some((of_companion(entry)?.0, Parts::default()))).collect();
+        let mut matrices: BTreeMap<String, Parts> = entries
+            .iter()
+            .filter_map(|(_, entry)| Some((of_companion(entry)?.0, Parts::default())))
+            .collect();
         let mut plain = Vec::new();
         for (number, entry) in entries {
             let (name, path) = (entry.name.clone(), self.shards[number].path.clone());
@@ -130,7 +139,10 @@ impl Folder {
             Meaning::Tensor(name) => name,
             Meaning::Ignored => return Ok(()),
             Meaning::Unknown => {
-                return Err(fail(&format!("a tensor of the {} family", self.config.architecture), "another".into()));
+                return Err(fail(
+                    &format!("a tensor of the {} family", self.config.architecture),
+                    "another".into(),
+                ));
             }
         };
         let tensor_type = match entry.dtype.as_str() {
@@ -139,7 +151,10 @@ impl Folder {
             "BF16" => TensorType::BF16,
             other => {
                 let other = other.chars().take(20).collect();
-                return Err(fail("F32, F16 or BF16, or bitsandbytes' 4 bits with their quant_state", other));
+                return Err(fail(
+                    "F32, F16 or BF16, or bitsandbytes' 4 bits with their quant_state",
+                    other,
+                ));
             }
         };
         // Innermost first, as in GGUF.
@@ -155,8 +170,13 @@ impl Folder {
                 format!("{} bytes", entry.byte_len),
             ));
         }
-        let info =
-            TensorInfo { name: name.clone(), shape, tensor_type, offset: entry.start as u64, byte_len: entry.byte_len };
+        let info = TensorInfo {
+            name: name.clone(),
+            shape,
+            tensor_type,
+            offset: entry.start as u64,
+            byte_len: entry.byte_len,
+        };
         if self.index.contains_key(&name) {
             return Err(fail("one tensor of this name", "two".into()));
         }
@@ -172,13 +192,15 @@ impl Folder {
         placed: &BTreeMap<String, String>,
         entries: &[(usize, Entry)],
     ) -> Result<(), CheckpointError> {
-        let found: HashMap<&str, usize> = entries.iter().map(|(shard, entry)| (entry.name.as_str(), *shard)).collect();
+        let found: HashMap<&str, usize> =
+            entries.iter().map(|(shard, entry)| (entry.name.as_str(), *shard)).collect();
         for (name, file) in placed {
             let tensor = four_bit::companion(name).map_or(name.as_str(), |(matrix, _)| matrix);
             if !matches!(self.names.meaning(tensor), Meaning::Tensor(_)) {
                 continue;
             }
-            let found = found.get(name.as_str()).and_then(|&shard| self.shards[shard].path.file_name());
+            let found =
+                found.get(name.as_str()).and_then(|&shard| self.shards[shard].path.file_name());
             if found.is_none_or(|found| found != file.as_str()) {
                 return Err(CheckpointError::Index {
                     path: path.join(INDEX),
@@ -222,7 +244,8 @@ impl Folder {
         &self.config
     }
 
-    /// The tensors by their GGUF names, in the order of the files; without those of [`four_bit`](Self::four_bit).
+    /// The tensors by their GGUF names, in the order of the files; without those of
+    /// [`four_bit`](Self::four_bit).
     #[must_use]
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
@@ -236,7 +259,8 @@ impl Folder {
     /// The tensor that GGUF calls so, however it is stored.
     #[must_use]
     pub fn stored(&self, name: &str) -> Option<Stored<'_>> {
-        let four_bit = || self.four_bit.get(name).map(|info| Stored::FourBit(info, info.values(&self.shards)));
+        let four_bit =
+            || self.four_bit.get(name).map(|info| Stored::FourBit(info, info.values(&self.shards)));
         self.tensor(name).map(Stored::Plain).or_else(four_bit)
     }
 
@@ -246,7 +270,10 @@ impl Folder {
         let &(shard, place) = self.index.get(name)?;
         let info = &self.tensors[place];
         let start = info.offset as usize;
-        Some(Tensor { info, bytes: &self.shards[shard].source.bytes()[start..start + info.byte_len] })
+        Some(Tensor {
+            info,
+            bytes: &self.shards[shard].source.bytes()[start..start + info.byte_len],
+        })
     }
 
     /// What the files call the tensor that GGUF calls so.
@@ -259,7 +286,9 @@ impl Folder {
     pub fn release(&self, tensor: &Stored<'_>) {
         match tensor {
             Stored::Plain(Tensor { info, .. }) => {
-                if let (Some(&(shard, _)), Ok(start)) = (self.index.get(&info.name), usize::try_from(info.offset)) {
+                if let (Some(&(shard, _)), Ok(start)) =
+                    (self.index.get(&info.name), usize::try_from(info.offset))
+                {
                     self.shards[shard].source.release(start..start.saturating_add(info.byte_len));
                 }
             }
@@ -300,15 +329,23 @@ fn files(folder: &Path) -> Result<(Vec<PathBuf>, BTreeMap<String, String>), Chec
             false => Err(without_weights(folder)),
         };
     }
-    let bytes =
-        std::fs::read(&index).map_err(|source| CheckpointError::Io { action: "read", path: index.clone(), source })?;
-    let fail = |expected, got: String| CheckpointError::Index { path: index.clone(), expected, got };
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| fail("JSON", error.to_string()))?;
-    let map = value["weight_map"].as_object().ok_or_else(|| fail("an object \"weight_map\"", "none".to_owned()))?;
+    let bytes = std::fs::read(&index).map_err(|source| CheckpointError::Io {
+        action: "read",
+        path: index.clone(),
+        source,
+    })?;
+    let fail =
+        |expected, got: String| CheckpointError::Index { path: index.clone(), expected, got };
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|error| fail("JSON", error.to_string()))?;
+    let map = value["weight_map"]
+        .as_object()
+        .ok_or_else(|| fail("an object \"weight_map\"", "none".to_owned()))?;
     let mut placed = BTreeMap::new();
     for (tensor, file) in map {
         let name = file.as_str().filter(|name| is_plain(name));
-        let name = name.ok_or_else(|| fail("names of files in the same folder", file.to_string()))?;
+        let name =
+            name.ok_or_else(|| fail("names of files in the same folder", file.to_string()))?;
         placed.insert(tensor.clone(), name.to_owned());
     }
     let names: BTreeSet<&String> = placed.values().collect();
@@ -326,14 +363,16 @@ fn files(folder: &Path) -> Result<(Vec<PathBuf>, BTreeMap<String, String>), Chec
 /// Whether a name is that of a file in the folder itself: an index may not lead elsewhere.
 fn is_plain(name: &str) -> bool {
     let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) && !name.contains(['/', '\\'])
+    matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None))
+        && !name.contains(['/', '\\'])
 }
 
 /// Why a folder without safetensors cannot be used.
 fn without_weights(folder: &Path) -> CheckpointError {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let other = names.filter(|name| OTHER_FORMATS.iter().any(|ending| name.ends_with(ending))).min();
+    let other =
+        names.filter(|name| OTHER_FORMATS.iter().any(|ending| name.ends_with(ending))).min();
     match other {
         Some(found) => CheckpointError::OtherFormat { folder: folder.to_owned(), found },
         None => CheckpointError::NotAModel { folder: folder.to_owned(), missing: SINGLE },

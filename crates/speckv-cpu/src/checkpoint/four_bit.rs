@@ -1,6 +1,8 @@
-//! Matrices in the 4 bits of bitsandbytes: which tensors of a file belong to one, and whether they fit together.
+//! Matrices in the 4 bits of bitsandbytes: which tensors of a file belong to one, and whether they
+//! fit together.
 //!
-//! A matrix `M` of `transformers`' checkpoints comes with companions, of which each may lie in another file:
+//! A matrix `M` of `transformers`' checkpoints comes with companions, of which each may lie in
+//! another file:
 //!
 //! ```text
 //! M                                   codes, two per byte; as U8, or as the floats that `bnb_4bit_quant_storage` names
@@ -145,7 +147,13 @@ impl Assembly<'_> {
     fn part(&self, end: &'static str, dtype: &str, count: usize) -> Result<Span, CheckpointError> {
         let Some((shard, entry)) = self.parts.companions.get(end) else {
             // Some other part is there, or nobody would have asked.
-            let shard = self.parts.matrix.iter().chain(self.parts.companions.values()).map(|(shard, _)| *shard).next();
+            let shard = self
+                .parts
+                .matrix
+                .iter()
+                .chain(self.parts.companions.values())
+                .map(|(shard, _)| *shard)
+                .next();
             let expected = "a companion of this name, as bitsandbytes' 4 bits have it";
             return self.fail(shard.unwrap_or_default(), end, expected, "none");
         };
@@ -158,7 +166,10 @@ impl Assembly<'_> {
     }
 
     /// The numbers of a part.
-    fn levels<const COUNT: usize>(&self, end: &'static str) -> Result<[f32; COUNT], CheckpointError> {
+    fn levels<const COUNT: usize>(
+        &self,
+        end: &'static str,
+    ) -> Result<[f32; COUNT], CheckpointError> {
         let span = self.part(end, "F32", COUNT)?;
         let floats = span.of(self.shards).as_chunks().0;
         let levels = std::array::from_fn(|i| f32::from_le_bytes(floats[i]));
@@ -173,7 +184,12 @@ impl Assembly<'_> {
         let mut states = self.parts.companions.iter().filter(|(end, _)| is_state(end));
         let (Some((&end, (shard, entry))), other) = (states.next(), states.next()) else {
             let shard = self.parts.companions.values().next().map_or(0, |(shard, _)| *shard);
-            return self.fail(shard, "quant_state.bitsandbytes__nf4", "it or the same for fp4", "none");
+            return self.fail(
+                shard,
+                "quant_state.bitsandbytes__nf4",
+                "it or the same for fp4",
+                "none",
+            );
         };
         if other.is_some() {
             return self.fail(*shard, end, "one quant_state", "one for nf4 and one for fp4");
@@ -190,7 +206,12 @@ impl Assembly<'_> {
         let kind = if end.ends_with("nf4") { "NF4" } else { "FP4" };
         if !state.quant_type.eq_ignore_ascii_case(kind) {
             let got = format!("{:?}", clipped(&state.quant_type));
-            return self.fail(*shard, end, format!("a quant_type of {:?}", kind.to_lowercase()), got);
+            return self.fail(
+                *shard,
+                end,
+                format!("a quant_type of {:?}", kind.to_lowercase()),
+                got,
+            );
         }
         Ok((state, *shard, end))
     }
@@ -204,7 +225,9 @@ impl Assembly<'_> {
             &[rows, columns] if rows > 0 && columns > 0 => rows.checked_mul(columns),
             _ => None,
         };
-        let fits = |&elements: &usize| elements.checked_mul(4).is_some_and(|bytes| isize::try_from(bytes).is_ok());
+        let fits = |&elements: &usize| {
+            elements.checked_mul(4).is_some_and(|bytes| isize::try_from(bytes).is_ok())
+        };
         let Some(elements) = elements.filter(fits) else {
             return self.fail(
                 state_shard,
@@ -214,7 +237,8 @@ impl Assembly<'_> {
             );
         };
         if matrix.byte_len != elements.div_ceil(2) {
-            let expected = format!("{} bytes for the shape {:?} in 4 bits", elements.div_ceil(2), state.shape);
+            let expected =
+                format!("{} bytes for the shape {:?} in 4 bits", elements.div_ceil(2), state.shape);
             return self.fail(*shard, "", expected, format!("{} bytes", matrix.byte_len));
         }
         let State { blocksize: block, nested_blocksize, nested_offset, .. } = state;
@@ -225,7 +249,9 @@ impl Assembly<'_> {
         let blocks = elements.div_ceil(block);
         let doubled = nested_blocksize.is_some()
             || nested_offset.is_some()
-            || ["nested_absmax", "nested_quant_map"].iter().any(|end| self.parts.companions.contains_key(end))
+            || ["nested_absmax", "nested_quant_map"]
+                .iter()
+                .any(|end| self.parts.companions.contains_key(end))
             || self.parts.companions.get("absmax").is_some_and(|(_, entry)| entry.dtype == "U8");
         let absmax = self.part("absmax", if doubled { "U8" } else { "F32" }, blocks)?;
         let nested = match (doubled, nested_blocksize, nested_offset) {
@@ -237,7 +263,8 @@ impl Assembly<'_> {
                 offset,
             }),
             (true, size, offset) => {
-                let got = format!("{size:?} and {offset:?}").replace("Some", "").replace("None", "none");
+                let got =
+                    format!("{size:?} and {offset:?}").replace("Some", "").replace("None", "none");
                 return self.fail(state_shard, end, "nested_blocksize and nested_offset", got);
             }
         };

@@ -1,7 +1,8 @@
-//! Where a model comes from: one GGUF file, or a folder in the layout of the Hugging Face libraries.
+//! Where a model comes from: one GGUF file, or a folder in the layout of the Hugging Face
+//! libraries.
 //!
-//! Both answer the same questions ([`Checkpoint`]), so that loading is one road. Tensors go by their GGUF names and shapes,
-//! `blk.0.attn_q.weight` and `[in, out]`; [`Folder`] translates.
+//! Both answer the same questions ([`Checkpoint`]), so that loading is one road. Tensors go by
+//! their GGUF names and shapes, `blk.0.attn_q.weight` and `[in, out]`; [`Folder`] translates.
 
 mod error;
 mod folder;
@@ -87,11 +88,14 @@ impl Checkpoint {
     pub fn tokenizer(&self) -> Result<Tokenizer, TokenizerError> {
         match self {
             Checkpoint::Gguf(file) => Tokenizer::from_gguf(file.metadata()),
-            Checkpoint::Folder(folder) => Tokenizer::from_json_file(&folder.path().join("tokenizer.json")),
+            Checkpoint::Folder(folder) => {
+                Tokenizer::from_json_file(&folder.path().join("tokenizer.json"))
+            }
         }
     }
 
-    /// The chat template: of a folder, that of its `chat_template.jinja` or `tokenizer_config.json`.
+    /// The chat template: of a folder, that of its `chat_template.jinja` or
+    /// `tokenizer_config.json`.
     ///
     /// # Errors
     /// See [`TemplateError`].
@@ -137,12 +141,14 @@ impl Checkpoint {
         }
     }
 
-    /// What says a fact that GGUF's metadata call so, for messages; of attention biases GGUF says nothing but by the family.
+    /// What says a fact that GGUF's metadata call so, for messages; of attention biases GGUF says
+    /// nothing but by the family.
     #[must_use]
     pub fn said_by(&self, key: &str) -> String {
         match self {
             Checkpoint::Gguf(file) => {
-                let architecture = file.metadata().string("general.architecture").unwrap_or("the metadata");
+                let architecture =
+                    file.metadata().string("general.architecture").unwrap_or("the metadata");
                 match key {
                     "attention_bias" => format!("the family {architecture}"),
                     key => format!("{architecture}.{key}"),
@@ -152,7 +158,8 @@ impl Checkpoint {
         }
     }
 
-    /// Tells the system that a tensor's bytes are not needed in memory for now; see [`Gguf::release`].
+    /// Tells the system that a tensor's bytes are not needed in memory for now; see
+    /// [`Gguf::release`].
     pub fn release(&self, tensor: &Stored<'_>) {
         match (self, tensor) {
             (Checkpoint::Gguf(file), Stored::Plain(tensor)) => file.release(tensor.info),

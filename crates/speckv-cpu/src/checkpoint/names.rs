@@ -18,11 +18,13 @@ const LAYER: [(&str, &str); 13] = [
 ];
 
 /// Norms of queries and keys.
-const QUERY_KEY_NORMS: [(&str, &str); 2] =
-    [("attn_q_norm.weight", "self_attn.q_norm.weight"), ("attn_k_norm.weight", "self_attn.k_norm.weight")];
+const QUERY_KEY_NORMS: [(&str, &str); 2] = [
+    ("attn_q_norm.weight", "self_attn.q_norm.weight"),
+    ("attn_k_norm.weight", "self_attn.k_norm.weight"),
+];
 
-/// Where there are norms after attention and feed-forward part, the norm called "post attention" is really that, not the one before the
-/// feed-forward part.
+/// Where there are norms after attention and feed-forward part, the norm called "post attention" is
+/// really that, not the one before the feed-forward part.
 const POST_NORMS: [(&str, &str); 3] = [
     ("post_attention_norm.weight", "post_attention_layernorm.weight"),
     ("ffn_norm.weight", "pre_feedforward_layernorm.weight"),
@@ -47,7 +49,8 @@ pub(super) struct Names {
 pub(super) enum Meaning {
     /// A tensor of the model, by its GGUF name.
     Tensor(String),
-    /// Something that text generation does not need: the parts for pictures of a model that sees, and constants that can be computed.
+    /// Something that text generation does not need: the parts for pictures of a model that sees,
+    /// and constants that can be computed.
     Ignored,
     /// Something that this crate does not know, and that may change what the model says.
     Unknown,
@@ -56,13 +59,15 @@ pub(super) enum Meaning {
 impl Names {
     fn layer(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let norms = if self.query_key_norm { &QUERY_KEY_NORMS[..] } else { &[] };
-        let (layer, post) = if self.post_norms { (&LAYER[..12], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
+        let (layer, post) =
+            if self.post_norms { (&LAYER[..12], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
         layer.iter().chain(norms).chain(post).copied()
     }
 
     /// What a name of a Hugging Face file stands for.
     pub fn meaning(self, name: &str) -> Meaning {
-        // A model that also sees keeps its part for text under a name of its own, whose place has changed over the years.
+        // A model that also sees keeps its part for text under a name of its own, whose place has
+        // changed over the years.
         let name = ["language_model.", "model.language_model."]
             .iter()
             .find_map(|prefix| {
@@ -77,9 +82,15 @@ impl Names {
         if let Some((gguf, _)) = WHOLE.iter().find(|(_, hugging_face)| *hugging_face == name) {
             return Meaning::Tensor((*gguf).to_owned());
         }
-        let other_parts =
-            ["vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."];
-        if name.ends_with("rotary_emb.inv_freq") || other_parts.iter().any(|prefix| name.starts_with(prefix)) {
+        let other_parts = [
+            "vision_tower.",
+            "multi_modal_projector.",
+            "model.vision_tower.",
+            "model.multi_modal_projector.",
+        ];
+        if name.ends_with("rotary_emb.inv_freq")
+            || other_parts.iter().any(|prefix| name.starts_with(prefix))
+        {
             return Meaning::Ignored;
         }
         let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
@@ -137,7 +148,11 @@ mod tests {
     #[test]
     fn models_that_see_keep_their_text_part_and_unknown_tensors_are_not_overlooked() {
         let norm = Meaning::Tensor("output_norm.weight".into());
-        for name in ["model.norm.weight", "language_model.model.norm.weight", "model.language_model.norm.weight"] {
+        for name in [
+            "model.norm.weight",
+            "language_model.model.norm.weight",
+            "model.language_model.norm.weight",
+        ] {
             assert_eq!(GEMMA.meaning(name), norm, "{name}");
         }
         assert_eq!(GEMMA.meaning("vision_tower.encoder.weight"), Meaning::Ignored);

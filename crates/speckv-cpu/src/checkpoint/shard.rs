@@ -4,8 +4,9 @@
 //! header length u64, little endian | header, JSON: name -> {dtype, shape, data_offsets [start, end]} | data
 //! ```
 //!
-//! Offsets count from the start of the data; tensors lie one after the other without holes, as the format demands. The header is foreign:
-//! every number is checked, and nothing is reserved on its word.
+//! Offsets count from the start of the data; tensors lie one after the other without holes, as the
+//! format demands. The header is foreign: every number is checked, and nothing is reserved on its
+//! word.
 
 use std::{
     collections::HashSet,
@@ -56,9 +57,11 @@ impl Shard {
         Ok(Shard { path: path.to_owned(), source })
     }
 
-    /// What the header says, in the order of the data. Every tensor lies inside the file and overlaps no other.
+    /// What the header says, in the order of the data. Every tensor lies inside the file and
+    /// overlaps no other.
     pub fn entries(&self) -> Result<Vec<Entry>, CheckpointError> {
-        entries(self.source.bytes()).map_err(|problem| CheckpointError::Header { path: self.path.clone(), problem })
+        entries(self.source.bytes())
+            .map_err(|problem| CheckpointError::Header { path: self.path.clone(), problem })
     }
 }
 
@@ -87,7 +90,9 @@ impl<'de> Deserialize<'de> for Header {
                 let (mut entries, mut names) = (Vec::new(), HashSet::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if !names.insert(name.clone()) {
-                        return Err(A::Error::custom(format_args!("the tensor {name} is there twice")));
+                        return Err(A::Error::custom(format_args!(
+                            "the tensor {name} is there twice"
+                        )));
                     }
                     if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
@@ -107,12 +112,14 @@ fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let (length, rest) = bytes.split_first_chunk().ok_or("shorter than a header's length")?;
     let length = u64::from_le_bytes(*length);
     let header = usize::try_from(length).ok().filter(|&length| length <= rest.len());
-    let header = header.ok_or_else(|| format!("a header of {length} bytes in a file of {}", bytes.len()))?;
+    let header =
+        header.ok_or_else(|| format!("a header of {length} bytes in a file of {}", bytes.len()))?;
     if header > MOST_HEADER {
         return Err(format!("a header of {length} bytes; at most {MOST_HEADER} are read"));
     }
     let (header, data) = rest.split_at(header);
-    let Header(mut raw) = serde_json::from_slice(header).map_err(|error| format!("the header: {error}"))?;
+    let Header(mut raw) =
+        serde_json::from_slice(header).map_err(|error| format!("the header: {error}"))?;
     raw.sort_by_key(|(_, raw)| raw.data_offsets);
     let mut end_of_last = 0;
     let mut entries = Vec::with_capacity(raw.len());
@@ -124,7 +131,13 @@ fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
             ));
         }
         end_of_last = end;
-        entries.push(Entry { name, dtype, shape, start: bytes.len() - data.len() + start, byte_len: end - start });
+        entries.push(Entry {
+            name,
+            dtype,
+            shape,
+            start: bytes.len() - data.len() + start,
+            byte_len: end - start,
+        });
     }
     if end_of_last != data.len() {
         return Err(format!("tensors end at byte {end_of_last} of {} bytes of data", data.len()));
@@ -151,7 +164,10 @@ mod tests {
     #[test]
     fn entries_come_in_the_order_of_the_data() {
         let found = entries(&file(TWO, 14)).unwrap();
-        let shown: Vec<_> = found.iter().map(|e| (e.name.as_str(), e.dtype.as_str(), e.start, e.byte_len)).collect();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|e| (e.name.as_str(), e.dtype.as_str(), e.start, e.byte_len))
+            .collect();
         let data = 8 + TWO.len();
         assert_eq!(shown, [("a", "BF16", data, 6), ("b", "F32", data + 6, 8)]);
         assert_eq!(entries(&file("{}", 0)).unwrap(), []);
@@ -159,7 +175,9 @@ mod tests {
 
     #[test]
     fn headers_that_lie_are_refused_and_say_where() {
-        let one = |offsets: &str| format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}"#);
+        let one = |offsets: &str| {
+            format!(r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":{offsets}}}}}"#)
+        };
         let cases = [
             (vec![], "shorter"),
             (vec![0; 7], "shorter"),

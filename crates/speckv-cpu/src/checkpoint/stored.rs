@@ -60,12 +60,18 @@ impl Stored<'_> {
     /// If there is no such row.
     pub fn read(&self, row: usize, out: &mut [f32]) -> Result<(), QuantError> {
         match self {
-            Stored::Plain(tensor) => quant::dequantize(tensor.info.tensor_type, tensor.row(row), out),
+            Stored::Plain(tensor) => {
+                quant::dequantize(tensor.info.tensor_type, tensor.row(row), out)
+            }
             Stored::FourBit(info, values) => {
                 let columns = info.shape[0];
                 if out.len() != columns {
                     let (expected, got) = (columns * 4, out.len() * 4);
-                    return Err(QuantError::ByteLen { tensor_type: TensorType::F32, expected, got });
+                    return Err(QuantError::ByteLen {
+                        tensor_type: TensorType::F32,
+                        expected,
+                        got,
+                    });
                 }
                 values.values(row * columns, out);
                 Ok(())
@@ -82,11 +88,14 @@ impl Rows for Stored<'_> {
         }
     }
 
-    /// 4 bits stay NF4 where its kernel can take them: in blocks of 64 with its levels, and rows of whole blocks. All others become half precision.
+    /// 4 bits stay NF4 where its kernel can take them: in blocks of 64 with its levels, and rows of
+    /// whole blocks. All others become half precision.
     fn weight_type(&self) -> WeightType {
         match self {
             Stored::Plain(tensor) => tensor.weight_type(),
-            Stored::FourBit(info, values) if values.is_nf4() && info.shape[0].is_multiple_of(nf4::LEN) => {
+            Stored::FourBit(info, values)
+                if values.is_nf4() && info.shape[0].is_multiple_of(nf4::LEN) =>
+            {
                 WeightType::Nf4
             }
             Stored::FourBit(..) => WeightType::File(TensorType::F16),
@@ -108,7 +117,9 @@ impl Rows for Stored<'_> {
         values: &mut [f32],
         out: &mut Vec<u8>,
     ) -> Result<(), QuantError> {
-        if let (Stored::FourBit(info, four_bit), WeightType::Nf4, WeightType::Nf4) = (self, to, self.weight_type()) {
+        if let (Stored::FourBit(info, four_bit), WeightType::Nf4, WeightType::Nf4) =
+            (self, to, self.weight_type())
+        {
             let blocks = info.shape[0] / nf4::LEN;
             for block in row * blocks..(row + 1) * blocks {
                 let block = four_bit.nf4_block(block);

@@ -7,7 +7,8 @@ use crate::{
     model::{Biases, Config, Sliding},
 };
 
-/// The keys of a folder's blueprint. They are read again and compared before they are given out, so that a fact that got lost on the way is an error.
+/// The keys of a folder's blueprint. They are read again and compared before they are given out, so
+/// that a fact that got lost on the way is an error.
 pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError> {
     let config = folder.config();
     let architecture = config.architecture.as_str();
@@ -49,7 +50,10 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
         say("final_logit_softcapping", cap.into());
     }
     if let Some(Sliding { window, layers, rope }) = &expected.sliding {
-        say("attention.sliding_window", u32::try_from(*window).map_err(|_| cannot("so wide a window"))?.into());
+        say(
+            "attention.sliding_window",
+            u32::try_from(*window).map_err(|_| cannot("so wide a window"))?.into(),
+        );
         say("rope.freq_base_swa", rope.base.into());
         // Of a model that has fewer layers than the pattern is long, none sees everything.
         let pattern = layers.iter().position(|slides| !slides).unwrap_or(layers.len());
@@ -62,7 +66,8 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
     }
 }
 
-/// What reading the keys must give: the folder's blueprint, with what GGUF keeps elsewhere where it keeps it.
+/// What reading the keys must give: the folder's blueprint, with what GGUF keeps elsewhere where it
+/// keeps it.
 fn expected(config: &Config) -> Config {
     let mut expected = config.clone();
     // The converter turns the pairs, adds the 1 to the norms, and writes the factors as a tensor.
@@ -76,7 +81,8 @@ fn expected(config: &Config) -> Config {
         output: None,
     };
     match &mut expected.sliding {
-        // Only Gemma's files have windows. Up to the window's length it makes no difference, so that is how long a context may be.
+        // Only Gemma's files have windows. Up to the window's length it makes no difference, so
+        // that is how long a context may be.
         Some(sliding) if !config.post_norms => {
             expected.context_length = config.context_length.min(sliding.window);
             expected.sliding = None;
@@ -102,7 +108,9 @@ fn difference(read: &Config, expected: &Config) -> Option<String> {
         return None;
     }
     let what = match () {
-        () if read.sliding != expected.sliding => "which layers have a window, and how their positions turn",
+        () if read.sliding != expected.sliding => {
+            "which layers have a window, and how their positions turn"
+        }
         () if read.rope != expected.rope => "how its positions turn",
         () if read.attention_scale != expected.attention_scale => "how its queries are scaled",
         () => "all of its config.json",
@@ -115,14 +123,20 @@ mod tests {
     use super::*;
     use crate::{checkpoint::Checkpoint, gguf::TensorType, tiny::Tiny};
 
-    fn keys_of(tiny: &Tiny, change: impl FnOnce(&mut serde_json::Value)) -> Result<Config, ConvertError> {
+    fn keys_of(
+        tiny: &Tiny,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) -> Result<Config, ConvertError> {
         let place = tempfile::tempdir().expect("a folder");
         tiny.write_folder(place.path(), 1).expect("written");
         let path = place.path().join("config.json");
-        let mut value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+        let mut value =
+            serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
         change(&mut value);
         std::fs::write(&path, value.to_string()).expect("written");
-        let Checkpoint::Folder(folder) = Checkpoint::open(place.path()).expect("a model") else { unreachable!() };
+        let Checkpoint::Folder(folder) = Checkpoint::open(place.path()).expect("a model") else {
+            unreachable!()
+        };
         keys(&folder).map(|keys| read_again(&keys).expect("as it was checked"))
     }
 
@@ -139,14 +153,21 @@ mod tests {
         let scaled = |config: &mut serde_json::Value| {
             config["rope_scaling"] = serde_json::json!({"rope_type": "linear", "factor": 4.0});
         };
-        assert_eq!(keys_of(&tiny("qwen3"), scaled).expect("a key of its own").rope.linear_factor, 4.0);
+        assert_eq!(
+            keys_of(&tiny("qwen3"), scaled).expect("a key of its own").rope.linear_factor,
+            4.0
+        );
         let scalar = |config: &mut serde_json::Value| config["query_pre_attn_scalar"] = 64.into();
-        assert_eq!(keys_of(&tiny("gemma3"), scalar).expect("a key of its own").attention_scale, 0.125);
+        assert_eq!(
+            keys_of(&tiny("gemma3"), scalar).expect("a key of its own").attention_scale,
+            0.125
+        );
     }
 
     #[test]
     fn a_window_that_no_key_can_say_becomes_the_longest_context() {
-        let config = keys_of(&tiny("llama"), |config| config["sliding_window"] = 40.into()).expect("exact so far");
+        let config = keys_of(&tiny("llama"), |config| config["sliding_window"] = 40.into())
+            .expect("exact so far");
         assert_eq!((config.context_length, config.sliding), (40, None));
     }
 

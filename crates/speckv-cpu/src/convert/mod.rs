@@ -1,7 +1,10 @@
-//! What a model says of itself, put the way GGUF says it: keys, vocabulary and tensors of a Hugging Face folder.
+//! What a model says of itself, put the way GGUF says it: keys, vocabulary and tensors of a Hugging
+//! Face folder.
 //!
-//! GGUF keeps some things otherwise, and so do its readers: rotary pairs of the llama family are neighbours, not halves, so the rows of its queries and keys
-//! change their order; Gemma's norms are stored with the 1 that its code adds; Llama 3's rotary factors are a tensor, not a formula; vectors are float32.
+//! GGUF keeps some things otherwise, and so do its readers: rotary pairs of the llama family are
+//! neighbours, not halves, so the rows of its queries and keys change their order; Gemma's norms
+//! are stored with the 1 that its code adds; Llama 3's rotary factors are a tensor, not a formula;
+//! vectors are float32.
 
 mod blueprint;
 mod probe;
@@ -12,7 +15,9 @@ use std::path::PathBuf;
 
 pub(crate) use tensors::{Export, Planned};
 
-use crate::{chat_template::TemplateError, checkpoint::Checkpoint, gguf::Value, tokenizer::TokenizerError};
+use crate::{
+    chat_template::TemplateError, checkpoint::Checkpoint, gguf::Value, tokenizer::TokenizerError,
+};
 
 /// Why a folder cannot become a GGUF file that says the same.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +49,19 @@ pub enum ConvertError {
     Template(#[from] TemplateError),
 }
 
-/// The metadata of a GGUF file with this model: of one, its own; of a folder, made from its blueprint, tokenizer and template.
+/// The metadata of a GGUF file with this model: of one, its own; of a folder, made from its
+/// blueprint, tokenizer and template.
 ///
 /// # Errors
 /// See [`ConvertError`].
 pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, ConvertError> {
     let folder = match source {
         Checkpoint::Gguf(file) => {
-            return Ok(file.metadata().iter().map(|(key, value)| (key.to_owned(), value.clone())).collect());
+            return Ok(file
+                .metadata()
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.clone()))
+                .collect());
         }
         Checkpoint::Folder(folder) => folder,
     };

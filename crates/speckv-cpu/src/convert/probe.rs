@@ -2,8 +2,8 @@
 
 use crate::tokenizer::Tokenizer;
 
-/// Texts on which ways of cutting, merging and spelling differ: runs of spaces and digits, contractions, letters of many scripts, marks, signs, line ends,
-/// control tokens' neighbours.
+/// Texts on which ways of cutting, merging and spelling differ: runs of spaces and digits,
+/// contractions, letters of many scripts, marks, signs, line ends, control tokens' neighbours.
 const TEXTS: [&str; 14] = [
     "Hello, world! The year is 2024, or 12345678 seconds.",
     "  two spaces,   three,    four\tand a\t\ttab \n\n new paragraph\r\n \n  indented\n\n\n",
@@ -21,14 +21,17 @@ const TEXTS: [&str; 14] = [
     " ",
 ];
 
-/// Whether two tokenizers make the same tokens of all these texts, with special tokens among them, or refuse the same ones.
+/// Whether two tokenizers make the same tokens of all these texts, with special tokens among them,
+/// or refuse the same ones.
 pub(super) fn agree(ours: &Tokenizer, theirs: &Tokenizer) -> bool {
     let specials = (0..ours.vocab_size() as u32).filter(|&token| ours.is_special(token));
     let specials = specials.filter_map(|token| ours.token_text(token)).take(8);
-    let joined = specials.fold("x".to_owned(), |text, special| text + special + "user\nhello " + special + "\n  ");
+    let joined = specials
+        .fold("x".to_owned(), |text, special| text + special + "user\nhello " + special + "\n  ");
     TEXTS.into_iter().chain([joined.as_str()]).all(|text| {
         [(false, false), (true, true)].into_iter().all(|(parse_special, add_special)| {
-            let tokens = [ours, theirs].map(|tokenizer| tokenizer.encode(text, parse_special, add_special));
+            let tokens =
+                [ours, theirs].map(|tokenizer| tokenizer.encode(text, parse_special, add_special));
             matches!(&tokens, [Ok(a), Ok(b)] if a == b) || tokens.iter().all(Result::is_err)
         })
     })

@@ -66,13 +66,24 @@ impl<'a> Export<'a> {
     }
 
     fn factors(&self) -> Option<&[f32]> {
-        self.config.as_ref().map(|config| config.rope.factors.as_slice()).filter(|factors| !factors.is_empty())
+        self.config
+            .as_ref()
+            .map(|config| config.rope.factors.as_slice())
+            .filter(|factors| !factors.is_empty())
     }
 
-    /// The bytes of a tensor in the type `to`, rows shared among threads; nothing for a name that is not [`planned`](Self::planned).
-    pub fn bytes(&self, name: &str, to: TensorType, threads: usize) -> Result<Cow<'a, [u8]>, QuantError> {
+    /// The bytes of a tensor in the type `to`, rows shared among threads; nothing for a name that
+    /// is not [`planned`](Self::planned).
+    pub fn bytes(
+        &self,
+        name: &str,
+        to: TensorType,
+        threads: usize,
+    ) -> Result<Cow<'a, [u8]>, QuantError> {
         if let (FACTORS, Some(factors)) = (name, self.factors()) {
-            return Ok(Cow::Owned(factors.iter().flat_map(|factor| factor.to_le_bytes()).collect()));
+            return Ok(Cow::Owned(
+                factors.iter().flat_map(|factor| factor.to_le_bytes()).collect(),
+            ));
         }
         let Some(tensor) = self.source.stored(name) else { return Ok(Cow::Borrowed(&[])) };
         let turned = self.turned_heads(name);
@@ -84,7 +95,9 @@ impl<'a> Export<'a> {
             (Some(_), Stored::Plain(plain)) if unchanged && tensor.shape().len() == 2 => {
                 return Ok(Cow::Borrowed(plain.bytes));
             }
-            (Some(config), _) if tensor.shape().len() == 1 => vector(&tensor, config.norm_offset, turned)?,
+            (Some(config), _) if tensor.shape().len() == 1 => {
+                vector(&tensor, config.norm_offset, turned)?
+            }
             _ => converted(&tensor, turned, to, threads)?,
         };
         self.source.release(&tensor);
@@ -95,11 +108,13 @@ impl<'a> Export<'a> {
     fn turned_heads(&self, name: &str) -> Option<usize> {
         let config = self.config.as_ref().filter(|config| config.architecture == "llama")?;
         let (_, part) = name.strip_prefix("blk.")?.split_once('.')?;
-        matches!(part, "attn_q.weight" | "attn_q.bias" | "attn_k.weight" | "attn_k.bias").then_some(config.head_dim)
+        matches!(part, "attn_q.weight" | "attn_q.bias" | "attn_k.weight" | "attn_k.bias")
+            .then_some(config.head_dim)
     }
 }
 
-/// The row of a folder's matrix that is row `row` of GGUF's: there the two values of a rotary pair are neighbours, here they are half a head apart.
+/// The row of a folder's matrix that is row `row` of GGUF's: there the two values of a rotary pair
+/// are neighbours, here they are half a head apart.
 fn source_row(row: usize, turned: Option<usize>) -> usize {
     let Some(head_dim) = turned else { return row };
     let (start, place) = (row / head_dim * head_dim, row % head_dim);
@@ -107,11 +122,17 @@ fn source_row(row: usize, turned: Option<usize>) -> usize {
 }
 
 /// A folder's vector as float32.
-fn vector(tensor: &Stored<'_>, norm_offset: f32, turned: Option<usize>) -> Result<Vec<u8>, QuantError> {
+fn vector(
+    tensor: &Stored<'_>,
+    norm_offset: f32,
+    turned: Option<usize>,
+) -> Result<Vec<u8>, QuantError> {
     let mut values = vec![0.0; tensor.elements()];
     tensor.read(0, &mut values)?;
     let offset = if tensor.name().ends_with("norm.weight") { norm_offset } else { 0.0 };
-    Ok((0..values.len()).flat_map(|place| (values[source_row(place, turned)] + offset).to_le_bytes()).collect())
+    Ok((0..values.len())
+        .flat_map(|place| (values[source_row(place, turned)] + offset).to_le_bytes())
+        .collect())
 }
 
 /// The bytes of a matrix in another type or order.
@@ -122,7 +143,9 @@ fn converted(
     threads: usize,
 ) -> Result<Vec<u8>, QuantError> {
     let (columns, rows) = (tensor.shape()[0], tensor.shape()[1]);
-    let row_bytes = to.byte_len(columns).ok_or(QuantError::PartialBlock { tensor_type: to, elements: columns })?;
+    let row_bytes = to
+        .byte_len(columns)
+        .ok_or(QuantError::PartialBlock { tensor_type: to, elements: columns })?;
     let mut bytes = vec![0; rows * row_bytes];
     let (failure, isa) = (Mutex::new(None), Isa::detect());
     let share = rows.div_ceil(threads.max(1));
@@ -137,9 +160,18 @@ fn converted(
                     let made = match tensor {
                         Stored::Plain(plain) => {
                             let tensor_type = plain.info.tensor_type;
-                            convert(tensor_type, plain.row(from), to.into(), isa, &mut values, &mut row)
+                            convert(
+                                tensor_type,
+                                plain.row(from),
+                                to.into(),
+                                isa,
+                                &mut values,
+                                &mut row,
+                            )
                         }
-                        Stored::FourBit(..) => tensor.write(from, to.into(), isa, &mut values, &mut row),
+                        Stored::FourBit(..) => {
+                            tensor.write(from, to.into(), isa, &mut values, &mut row)
+                        }
                     };
                     match made {
                         Ok(()) => out.copy_from_slice(&row),

@@ -14,7 +14,8 @@ use crate::{
 
 const EMBEDDING: &str = "token_embd.weight";
 
-/// The keys of a folder's tokenizer: those under which the same texts become the same tokens, which is tried before they are given out.
+/// The keys of a folder's tokenizer: those under which the same texts become the same tokens, which
+/// is tried before they are given out.
 pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError> {
     let cannot = |why: String| ConvertError::Tokenizer { folder: folder.path().to_owned(), why };
     let path = folder.path().join("tokenizer.json");
@@ -25,7 +26,8 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
     if kind != "BPE" {
         return Err(cannot(format!("expected byte-pair encoding, got {kind}")));
     }
-    let merges = merges(&json).ok_or_else(|| cannot("expected merges as pairs of token texts".into()))?;
+    let merges =
+        merges(&json).ok_or_else(|| cannot("expected merges as pairs of token texts".into()))?;
     let base = base(folder, &theirs);
     let spelled_in_bytes = json["decoder"].to_string().contains("\"ByteLevel\"");
     for model in models(folder, &base, &merges, spelled_in_bytes) {
@@ -35,10 +37,13 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
             return Ok(written(vocabulary));
         }
     }
-    Err(cannot("no way of cutting and merging text that GGUF has a name for gives the same tokens".into()))
+    Err(cannot(
+        "no way of cutting and merging text that GGUF has a name for gives the same tokens".into(),
+    ))
 }
 
-/// Texts, types and ends; the vocabulary is filled up to the size of the embedding, as the format's readers expect.
+/// Texts, types and ends; the vocabulary is filled up to the size of the embedding, as the format's
+/// readers expect.
 fn base(folder: &Folder, theirs: &Tokenizer) -> Vocabulary {
     let rows = folder.stored(EMBEDDING).and_then(|tensor| tensor.shape().get(1).copied());
     let size = theirs.vocab_size().max(rows.unwrap_or(0));
@@ -47,8 +52,9 @@ fn base(folder: &Folder, theirs: &Tokenizer) -> Vocabulary {
         let kind = theirs.token_type(token).filter(|kind| *kind != TokenType::Unused)?;
         Some((theirs.token_text(token)?.to_owned(), kind))
     };
-    let (tokens, types) =
-        (0..size).map(|token| known(token).unwrap_or_else(|| (format!("[PAD{token}]"), TokenType::Unused))).unzip();
+    let (tokens, types) = (0..size)
+        .map(|token| known(token).unwrap_or_else(|| (format!("[PAD{token}]"), TokenType::Unused)))
+        .unzip();
     let around = theirs.encode("", true, true).unwrap_or_default();
     let (bos, eos) = (theirs.bos(), theirs.eos());
     let add_bos = bos.is_some() && around.first().copied() == bos;
@@ -58,10 +64,18 @@ fn base(folder: &Folder, theirs: &Tokenizer) -> Vocabulary {
         model: Model::ByteLevel { merges: Vec::new(), pre: String::new() },
         bos,
         eos,
-        unknown: (0..size as u32).find(|&token| theirs.token_type(token) == Some(TokenType::Unknown)),
-        end_tokens: theirs.end_tokens().iter().copied().filter(|&token| Some(token) != eos).collect(),
+        unknown: (0..size as u32)
+            .find(|&token| theirs.token_type(token) == Some(TokenType::Unknown)),
+        end_tokens: theirs
+            .end_tokens()
+            .iter()
+            .copied()
+            .filter(|&token| Some(token) != eos)
+            .collect(),
         add_bos,
-        add_eos: eos.is_some() && around.len() > usize::from(add_bos) && around.last().copied() == eos,
+        add_eos: eos.is_some()
+            && around.len() > usize::from(add_bos)
+            && around.last().copied() == eos,
     }
 }
 
@@ -78,19 +92,29 @@ fn merges(json: &Json) -> Option<Vec<String>> {
     json["model"]["merges"].as_array()?.iter().map(pair).collect()
 }
 
-/// What may be the same: of byte-level vocabularies every way of cutting, that of the family first; of SentencePiece's, with and without the leading space.
-fn models(folder: &Folder, base: &Vocabulary, merges: &[String], spelled_in_bytes: bool) -> Vec<Model> {
+/// What may be the same: of byte-level vocabularies every way of cutting, that of the family first;
+/// of SentencePiece's, with and without the leading space.
+fn models(
+    folder: &Folder,
+    base: &Vocabulary,
+    merges: &[String],
+    spelled_in_bytes: bool,
+) -> Vec<Model> {
     if !spelled_in_bytes {
         let scores = scores(base, merges);
         return [true, false]
-            .map(|add_space_prefix| Model::SentencePiece { scores: scores.clone(), add_space_prefix })
+            .map(|add_space_prefix| Model::SentencePiece {
+                scores: scores.clone(),
+                add_space_prefix,
+            })
             .into();
     }
     let usual = match folder.config().architecture.as_str() {
         "llama" => "llama-bpe",
         _ => "qwen2",
     };
-    let names = std::iter::once(usual).chain(pre_tokenizers().into_iter().filter(|&name| name != usual));
+    let names =
+        std::iter::once(usual).chain(pre_tokenizers().into_iter().filter(|&name| name != usual));
     names.map(|pre| Model::ByteLevel { merges: merges.to_vec(), pre: pre.to_owned() }).collect()
 }
 
@@ -107,11 +131,16 @@ fn scores(base: &Vocabulary, merges: &[String]) -> Vec<f32> {
 
 /// The entries that [`Vocabulary::from_gguf`] reads.
 fn written(vocabulary: Vocabulary) -> Vec<(String, Value)> {
-    let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } = vocabulary;
+    let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } =
+        vocabulary;
     let mut entries: Vec<(&str, Value)> = Vec::new();
     match model {
         Model::ByteLevel { merges, pre } => {
-            entries.extend([("model", "gpt2".into()), ("pre", pre.into()), ("merges", merges.into())]);
+            entries.extend([
+                ("model", "gpt2".into()),
+                ("pre", pre.into()),
+                ("merges", merges.into()),
+            ]);
         }
         Model::SentencePiece { scores, add_space_prefix } => {
             entries.extend([
@@ -122,7 +151,10 @@ fn written(vocabulary: Vocabulary) -> Vec<(String, Value)> {
         }
     }
     entries.push(("tokens", tokens.into()));
-    entries.push(("token_type", types.into_iter().map(|kind| kind as i32).collect::<Vec<i32>>().into()));
+    entries.push((
+        "token_type",
+        types.into_iter().map(|kind| kind as i32).collect::<Vec<i32>>().into(),
+    ));
     let named = [("bos_token_id", bos), ("eos_token_id", eos), ("unknown_token_id", unknown)];
     entries.extend(named.into_iter().filter_map(|(name, token)| Some((name, token?.into()))));
     if !end_tokens.is_empty() {

@@ -1,4 +1,5 @@
-//! A bounded walk over the header's bytes: reads past the end are errors, and no read reserves more than it has seen.
+//! A bounded walk over the header's bytes: reads past the end are errors, and no read reserves more
+//! than it has seen.
 
 use super::{GgufError, value::Text};
 
@@ -36,7 +37,10 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], GgufError> {
+    pub(super) fn array<const N: usize>(
+        &mut self,
+        what: &'static str,
+    ) -> Result<[u8; N], GgufError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N as u64, what)?);
         Ok(array)
@@ -67,7 +71,8 @@ impl<'a> Cursor<'a> {
         Ok(Text::from_bytes(self.take(len, what)?))
     }
 
-    /// A string that must be UTF-8: names and keys are compared, and two that differ must not become one.
+    /// A string that must be UTF-8: names and keys are compared, and two that differ must not
+    /// become one.
     pub(super) fn name(&mut self, what: &'static str) -> Result<String, GgufError> {
         let offset = self.offset();
         let len = self.u64("the length of a string")?;

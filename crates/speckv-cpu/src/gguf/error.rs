@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::tensor_type::UnsupportedTensorType;
 
-/// Why a GGUF file could not be opened, read, asked or written. Offsets are bytes from the start of the file.
+/// Why a GGUF file could not be opened, read, asked or written. Offsets are bytes from the start of
+/// the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GgufError {
@@ -51,7 +52,9 @@ pub enum GgufError {
         version: u32,
     },
     /// The file ends inside something.
-    #[error("expected {what} of {needed} bytes at offset {offset}, got {left} bytes before the end of the file")]
+    #[error(
+        "expected {what} of {needed} bytes at offset {offset}, got {left} bytes before the end of the file"
+    )]
     Truncated {
         /// What was being read.
         what: &'static str,
@@ -63,7 +66,9 @@ pub enum GgufError {
         left: u64,
     },
     /// A count that cannot be true, as even the smallest such things would not fit.
-    #[error("expected a {what} that fits into the {left} bytes left at offset {offset}, got {count}")]
+    #[error(
+        "expected a {what} that fits into the {left} bytes left at offset {offset}, got {count}"
+    )]
     Count {
         /// What is counted.
         what: &'static str,
@@ -141,7 +146,9 @@ pub enum GgufError {
         alignment: u64,
     },
     /// A tensor's data end outside the file.
-    #[error("tensor `{name}`: expected {len} bytes at offset {offset}, got a file of {file_size} bytes")]
+    #[error(
+        "tensor `{name}`: expected {len} bytes at offset {offset}, got a file of {file_size} bytes"
+    )]
     TensorOutside {
         /// The tensor.
         name: String,
@@ -153,7 +160,9 @@ pub enum GgufError {
         file_size: u64,
     },
     /// Two tensors share bytes.
-    #[error("expected tensors apart, got `{first}` and `{second}` sharing the byte at offset {offset}")]
+    #[error(
+        "expected tensors apart, got `{first}` and `{second}` sharing the byte at offset {offset}"
+    )]
     Overlap {
         /// The tensor that begins earlier.
         first: String,
@@ -205,14 +214,21 @@ impl GgufError {
             Self::NotGguf { .. } | Self::Version { .. } => {
                 Some("convert the model to GGUF version 3 with llama.cpp's conversion script")
             }
-            Self::BigEndian { .. } => Some("convert the file with `gguf_convert_endian.py` of llama.cpp"),
-            Self::Empty | Self::Truncated { .. } | Self::Count { .. } | Self::TensorOutside { .. } => {
+            Self::BigEndian { .. } => {
+                Some("convert the file with `gguf_convert_endian.py` of llama.cpp")
+            }
+            Self::Empty
+            | Self::Truncated { .. }
+            | Self::Count { .. }
+            | Self::TensorOutside { .. } => {
                 Some("the download may be incomplete: fetch the file again")
             }
-            Self::Split { .. } => {
-                Some("join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of llama.cpp")
+            Self::Split { .. } => Some(
+                "join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of llama.cpp",
+            ),
+            Self::TensorType { .. } => {
+                Some("take the model in one of the supported types, for example Q4_K_M or Q8_0")
             }
-            Self::TensorType { .. } => Some("take the model in one of the supported types, for example Q4_K_M or Q8_0"),
             _ => None,
         }
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, GgufError, MAGIC, Metadata, Tensor, TensorInfo, cursor::Cursor, source::Source,
-    tensor, value,
+    ALIGNMENT_KEY, DEFAULT_ALIGNMENT, GgufError, MAGIC, Metadata, Tensor, TensorInfo,
+    cursor::Cursor, source::Source, tensor, value,
 };
 
 /// Of how many files this is one, and which, from 0.
@@ -26,16 +26,18 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens and maps the file at `path`, and reads its header. Every tensor is known to lie inside the file afterwards.
+    /// Opens and maps the file at `path`, and reads its header. Every tensor is known to lie inside
+    /// the file afterwards.
     ///
     /// The file must not be truncated or rewritten while it is open: it is read in place.
     ///
     /// # Errors
-    /// [`GgufError::Io`] where the file cannot be opened or mapped, [`GgufError::InFile`] with the path for everything that is wrong
-    /// inside.
+    /// [`GgufError::Io`] where the file cannot be opened or mapped, [`GgufError::InFile`] with the
+    /// path for everything that is wrong inside.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        Self::parse(Source::open(path)?, Some(path.to_owned()))
-            .map_err(|problem| GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) })
+        Self::parse(Source::open(path)?, Some(path.to_owned())).map_err(|problem| {
+            GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) }
+        })
     }
 
     /// Reads a file that is already in memory.
@@ -84,8 +86,9 @@ impl Gguf {
         self.path.as_deref()
     }
 
-    /// Tells the system that a tensor's bytes are not needed in memory for now, so that weights that were copied elsewhere do not
-    /// count twice. They may still be read, and are then fetched again. Does nothing for a file in memory.
+    /// Tells the system that a tensor's bytes are not needed in memory for now, so that weights
+    /// that were copied elsewhere do not count twice. They may still be read, and are then fetched
+    /// again. Does nothing for a file in memory.
     pub fn release(&self, info: &TensorInfo) {
         if let Ok(start) = usize::try_from(info.offset) {
             self.source.release(start..start.saturating_add(info.byte_len));
@@ -134,7 +137,9 @@ fn read_version(cursor: &mut Cursor<'_>, bytes: &[u8]) -> Result<u32, GgufError>
     match version {
         2 | 3 => Ok(version),
         // Versions are small, so one whose low half is zero was written the other way round.
-        _ if version & 0xffff == 0 && version != 0 => Err(GgufError::BigEndian { version: version.swap_bytes() }),
+        _ if version & 0xffff == 0 && version != 0 => {
+            Err(GgufError::BigEndian { version: version.swap_bytes() })
+        }
         _ => Err(GgufError::Version { version }),
     }
 }
@@ -145,20 +150,32 @@ fn read_metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<Metadata, GgufEr
         let offset = cursor.offset();
         let key = cursor.name("a metadata key")?;
         let (value, lossy) = value::read(cursor)?;
-        metadata.insert(key, value, lossy).map_err(|key| GgufError::DuplicateKey { key, offset })?;
+        metadata
+            .insert(key, value, lossy)
+            .map_err(|key| GgufError::DuplicateKey { key, offset })?;
     }
     Ok(metadata)
 }
 
-/// Turns offsets into the data into offsets into the file, and checks that every tensor is aligned, inside and alone there.
-fn place(tensors: &mut [TensorInfo], header_end: u64, alignment: u64, file_size: u64) -> Result<(), GgufError> {
+/// Turns offsets into the data into offsets into the file, and checks that every tensor is aligned,
+/// inside and alone there.
+fn place(
+    tensors: &mut [TensorInfo],
+    header_end: u64,
+    alignment: u64,
+    file_size: u64,
+) -> Result<(), GgufError> {
     if !alignment.is_power_of_two() {
         return Err(GgufError::Alignment { alignment });
     }
     let data_start = header_end.checked_next_multiple_of(alignment);
     for info in tensors.iter_mut() {
         if !info.offset.is_multiple_of(alignment) {
-            return Err(GgufError::Unaligned { name: info.name.clone(), offset: info.offset, alignment });
+            return Err(GgufError::Unaligned {
+                name: info.name.clone(),
+                offset: info.offset,
+                alignment,
+            });
         }
         let len = info.byte_len as u64;
         let start = data_start.and_then(|data_start| data_start.checked_add(info.offset));
@@ -166,7 +183,12 @@ fn place(tensors: &mut [TensorInfo], header_end: u64, alignment: u64, file_size:
             Some(end) if end <= file_size => info.offset = end - len,
             _ => {
                 let offset = start.unwrap_or(u64::MAX);
-                return Err(GgufError::TensorOutside { name: info.name.clone(), offset, len, file_size });
+                return Err(GgufError::TensorOutside {
+                    name: info.name.clone(),
+                    offset,
+                    len,
+                    file_size,
+                });
             }
         }
     }

@@ -6,12 +6,14 @@ use super::{Array, GgufError, Value};
 
 /// Metadata entries by key.
 ///
-/// Getters come in pairs: `u32(key)` wants the key, `opt_u32(key)` gives `None` where it is absent. Both fail on another type, saying
-/// the key, what was expected and what is there. Integers of any width are taken where the value fits; no integer is taken for a
-/// float and no float for an integer.
+/// Getters come in pairs: `u32(key)` wants the key, `opt_u32(key)` gives `None` where it is absent.
+/// Both fail on another type, saying the key, what was expected and what is there. Integers of any
+/// width are taken where the value fits; no integer is taken for a float and no float for an
+/// integer.
 ///
-/// Strings are UTF-8. A vocabulary with a token that is not must still load, so invalid pieces become U+FFFD, two such tokens may
-/// become equal, and [`lossy_keys`](Self::lossy_keys) tells which entries this happened to.
+/// Strings are UTF-8. A vocabulary with a token that is not must still load, so invalid pieces
+/// become U+FFFD, two such tokens may become equal, and [`lossy_keys`](Self::lossy_keys) tells
+/// which entries this happened to.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     entries: Vec<(String, Value)>,
@@ -25,7 +27,8 @@ macro_rules! getters {
         $(#[$doc])*
         ///
         /// # Errors
-        /// [`GgufError::MissingKey`], or [`GgufError::WrongType`] where the value is something else or does not fit.
+        /// [`GgufError::MissingKey`], or [`GgufError::WrongType`] where the value is something else
+        /// or does not fit.
         #[allow(clippy::needless_lifetimes, reason = "not needless where the value borrows")]
         pub fn $name<'a>(&'a self, key: &str) -> Result<$type, GgufError> {
             self.$opt_name(key)?.ok_or_else(|| GgufError::MissingKey { key: key.to_owned(), expected: $expected })

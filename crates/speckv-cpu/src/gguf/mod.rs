@@ -1,7 +1,8 @@
 //! GGUF: one file that holds a model's metadata, vocabulary and weights.
 //!
-//! [`Gguf`] reads versions 2 and 3, little endian, over a memory map; [`Writer`] makes such files. The layout, all integers little
-//! endian, a string being its length in bytes (u64) and then its bytes:
+//! [`Gguf`] reads versions 2 and 3, little endian, over a memory map; [`Writer`] makes such files.
+//! The layout, all integers little endian, a string being its length in bytes (u64) and then its
+//! bytes:
 //!
 //! ```text
 //! "GGUF"  version u32  tensor count u64  metadata count u64
@@ -11,9 +12,9 @@
 //! tensor data          each tensor at its offset from here, a multiple of the alignment
 //! ```
 //!
-//! A file is foreign and may lie. Reading checks every count, length and offset before use, never reserves memory on the word of the
-//! file, and refuses duplicate names and overlapping tensors, so that what a later room allocates per tensor stays bounded by the
-//! size of the file.
+//! A file is foreign and may lie. Reading checks every count, length and offset before use, never
+//! reserves memory on the word of the file, and refuses duplicate names and overlapping tensors, so
+//! that what a later room allocates per tensor stays bounded by the size of the file.
 
 mod cursor;
 mod error;

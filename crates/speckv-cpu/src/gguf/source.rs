@@ -20,7 +20,8 @@ const PAGE: usize = 4096;
 impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self, GgufError> {
         let io = |action| move |source| GgufError::Io { action, path: path.to_owned(), source };
-        let in_file = |problem| GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) };
+        let in_file =
+            |problem| GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) };
         // Asked by path first, as some systems cannot open a folder at all and say so less clearly.
         let facts = std::fs::metadata(path).map_err(io("open"))?;
         if facts.is_dir() {
@@ -30,9 +31,9 @@ impl Source {
             return Err(in_file(GgufError::Empty)); // which cannot be mapped
         }
         let file = File::open(path).map_err(io("open"))?;
-        // SAFETY: the map is read only and lives in `Source`. Nothing in this process writes to the file; as with every mapped
-        // file, another process that truncates or rewrites it meanwhile breaks the promise, which the documentation of
-        // `Gguf::open` says.
+        // SAFETY: the map is read only and lives in `Source`. Nothing in this process writes to the
+        // file; as with every mapped file, another process that truncates or rewrites it meanwhile
+        // breaks the promise, which the documentation of `Gguf::open` says.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
         Ok(Self::Map(map))
     }
@@ -44,18 +45,25 @@ impl Source {
         }
     }
 
-    /// Lets the system take back the whole pages inside the range. They come back from the file on the next read.
+    /// Lets the system take back the whole pages inside the range. They come back from the file on
+    /// the next read.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Map(map) = self {
             let start = range.start.next_multiple_of(PAGE);
             let end = range.end / PAGE * PAGE;
             if start < end && end <= map.len() {
-                // SAFETY: the range lies inside the map, which is shared, read only and backed by the file: dropped pages are read
-                // again with the same bytes, so no reference into the map sees a change. Where pages are larger than `PAGE`, a
-                // neighbour's bytes in the same page are dropped and read again likewise.
-                let advised =
-                    unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+                // SAFETY: the range lies inside the map, which is shared, read only and backed by
+                // the file: dropped pages are read again with the same bytes, so no reference into
+                // the map sees a change. Where pages are larger than `PAGE`, a neighbour's bytes in
+                // the same page are dropped and read again likewise.
+                let advised = unsafe {
+                    map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        start,
+                        end - start,
+                    )
+                };
                 // Advice only: a system that refuses keeps the pages, and nothing else changes.
                 drop(advised);
             }

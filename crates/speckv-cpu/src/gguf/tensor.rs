@@ -8,7 +8,8 @@ use crate::quant::{self, QuantError};
 pub struct TensorInfo {
     /// Name, unique in the file.
     pub name: String,
-    /// Dimensions, innermost first: a matrix that maps `in` values to `out` values is `[in, out]`. Never empty, none is zero.
+    /// Dimensions, innermost first: a matrix that maps `in` values to `out` values is `[in, out]`.
+    /// Never empty, none is zero.
     pub shape: Vec<usize>,
     /// How the elements are stored.
     pub tensor_type: TensorType,
@@ -84,7 +85,11 @@ pub(super) fn read_info(cursor: &mut Cursor<'_>) -> Result<TensorInfo, GgufError
     let offset = cursor.offset();
     let dimensions = cursor.u32("a tensor's number of dimensions")?;
     if dimensions > MAX_DIMENSIONS {
-        return Err(GgufError::Invalid { expected: "at most 4 dimensions", offset, got: dimensions.to_string() });
+        return Err(GgufError::Invalid {
+            expected: "at most 4 dimensions",
+            offset,
+            got: dimensions.to_string(),
+        });
     }
     let mut shape = Vec::new();
     for _ in 0..dimensions {
@@ -108,17 +113,22 @@ pub(super) fn check_shape(
     shape: &[u64],
     tensor_type: TensorType,
 ) -> Result<(Vec<usize>, usize), GgufError> {
-    let fail = |expected: String| Err(GgufError::Shape { name: name.to_owned(), expected, shape: shape.to_vec() });
+    let fail = |expected: String| {
+        Err(GgufError::Shape { name: name.to_owned(), expected, shape: shape.to_vec() })
+    };
     if shape.is_empty() || shape.len() > MAX_DIMENSIONS as usize || shape.contains(&0) {
         return fail("1 to 4 dimensions of at least 1".to_owned());
     }
     if !shape[0].is_multiple_of(tensor_type.block_len() as u64) {
         let block_len = tensor_type.block_len();
-        return fail(format!("a first dimension that is a multiple of {block_len} for {tensor_type}"));
+        return fail(format!(
+            "a first dimension that is a multiple of {block_len} for {tensor_type}"
+        ));
     }
     let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
     let checked = sizes.and_then(|sizes| {
-        let elements = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+        let elements =
+            sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))?;
         // Sizes beyond what a slice can hold could not be dequantized either.
         elements.checked_mul(4).filter(|&bytes| isize::try_from(bytes).is_ok())?;
         let byte_len = tensor_type.byte_len(elements)?;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// How the elements of a tensor are stored. A row is cut into blocks of [`block_len`](Self::block_len) elements, each stored in
-/// [`block_bytes`](Self::block_bytes) bytes; [`crate::quant`] documents every layout.
+/// How the elements of a tensor are stored. A row is cut into blocks of
+/// [`block_len`](Self::block_len) elements, each stored in [`block_bytes`](Self::block_bytes)
+/// bytes; [`crate::quant`] documents every layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are the formats' own; `crate::quant` documents each")]
 pub enum TensorType {
@@ -121,7 +122,8 @@ impl TensorType {
         }
     }
 
-    /// Bytes that `elements` elements take, or nothing if they are no whole number of blocks or too many to count.
+    /// Bytes that `elements` elements take, or nothing if they are no whole number of blocks or too
+    /// many to count.
     #[must_use]
     pub fn byte_len(self, elements: usize) -> Option<usize> {
         if !elements.is_multiple_of(self.block_len()) {
@@ -143,7 +145,8 @@ impl fmt::Display for TensorType {
     }
 }
 
-/// A tensor type that is not supported; says its number, its name if it has one, and what is supported.
+/// A tensor type that is not supported; says its number, its name if it has one, and what is
+/// supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsupportedTensorType {
     /// The number in the file.

@@ -100,7 +100,13 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<(Value, bool), GgufError> 
             lossy = array_lossy;
             Value::Array(array)
         }
-        _ => return Err(GgufError::Invalid { expected: "a value type from 0 to 12", offset, got: id.to_string() }),
+        _ => {
+            return Err(GgufError::Invalid {
+                expected: "a value type from 0 to 12",
+                offset,
+                got: id.to_string(),
+            });
+        }
     };
     Ok((value, lossy))
 }
@@ -135,8 +141,13 @@ fn read_array(cursor: &mut Cursor<'_>) -> Result<(Array, bool), GgufError> {
             Array::String(strings)
         }
         _ => {
-            let got = if id == type_id::ARRAY { "an array of arrays".to_owned() } else { id.to_string() };
-            return Err(GgufError::Invalid { expected: "the element type of a flat array", offset, got });
+            let got =
+                if id == type_id::ARRAY { "an array of arrays".to_owned() } else { id.to_string() };
+            return Err(GgufError::Invalid {
+                expected: "the element type of a flat array",
+                offset,
+                got,
+            });
         }
     };
     Ok((array, lossy))
@@ -144,7 +155,10 @@ fn read_array(cursor: &mut Cursor<'_>) -> Result<(Array, bool), GgufError> {
 
 const ELEMENT_COUNT: &str = "count of array elements";
 
-fn read_numbers<const N: usize, T>(cursor: &mut Cursor<'_>, read: fn([u8; N]) -> T) -> Result<Vec<T>, GgufError> {
+fn read_numbers<const N: usize, T>(
+    cursor: &mut Cursor<'_>,
+    read: fn([u8; N]) -> T,
+) -> Result<Vec<T>, GgufError> {
     let count = cursor.count(ELEMENT_COUNT, N as u64)?;
     let bytes = cursor.take(count * N as u64, "an array of numbers")?;
     Ok(bytes.as_chunks::<N>().0.iter().map(|&chunk| read(chunk)).collect())
@@ -159,7 +173,11 @@ fn read_bools(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<bool>, GgufErro
         .map(|(&byte, offset)| match byte {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(GgufError::Invalid { expected: "a boolean, 0 or 1", offset, got: byte.to_string() }),
+            _ => Err(GgufError::Invalid {
+                expected: "a boolean, 0 or 1",
+                offset,
+                got: byte.to_string(),
+            }),
         })
         .collect()
 }

@@ -7,9 +7,13 @@ use std::{
     path::Path,
 };
 
-use super::{ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, GgufError, MAGIC, TensorType, Value, tensor, value::type_id};
+use super::{
+    ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, GgufError, MAGIC, TensorType, Value, tensor,
+    value::type_id,
+};
 
-/// Collects metadata and tensors, then writes them as GGUF version 3. The tensors' bytes may be borrowed.
+/// Collects metadata and tensors, then writes them as GGUF version 3. The tensors' bytes may be
+/// borrowed.
 #[derive(Debug, Clone, Default)]
 pub struct Writer<'a> {
     version: Option<u32>,
@@ -61,7 +65,8 @@ impl<'a> Writer<'a> {
     /// Adds a tensor of `shape` (innermost dimension first) from its stored bytes.
     ///
     /// # Errors
-    /// [`GgufError::DuplicateTensor`], [`GgufError::Shape`], or [`GgufError::TensorBytes`] where the bytes do not fit the shape.
+    /// [`GgufError::DuplicateTensor`], [`GgufError::Shape`], or [`GgufError::TensorBytes`] where
+    /// the bytes do not fit the shape.
     pub fn tensor(
         &mut self,
         name: impl Into<String>,
@@ -92,7 +97,13 @@ impl<'a> Writer<'a> {
         }
         let wide: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
         let (_, byte_len) = tensor::check_shape(&name, &wide, tensor_type)?;
-        self.tensors.push(Entry { name, shape: shape.to_vec(), tensor_type, byte_len, bytes: Cow::Borrowed(&[]) });
+        self.tensors.push(Entry {
+            name,
+            shape: shape.to_vec(),
+            tensor_type,
+            byte_len,
+            bytes: Cow::Borrowed(&[]),
+        });
         Ok(self)
     }
 
@@ -107,7 +118,8 @@ impl<'a> Writer<'a> {
     /// The file in memory.
     ///
     /// # Errors
-    /// [`GgufError::Alignment`] or [`GgufError::WrongType`] for an alignment in the metadata that no reader would take.
+    /// [`GgufError::Alignment`] or [`GgufError::WrongType`] for an alignment in the metadata that
+    /// no reader would take.
     pub fn to_bytes(&self) -> Result<Vec<u8>, GgufError> {
         let alignment = self.alignment()?;
         let mut bytes = self.header(alignment);
@@ -132,12 +144,16 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// As [`save`](Self::save), with the bytes of each tensor from `bytes`, called by name in the order in which they were added: never more than one
-    /// tensor is in memory.
+    /// As [`save`](Self::save), with the bytes of each tensor from `bytes`, called by name in the
+    /// order in which they were added: never more than one tensor is in memory.
     ///
     /// # Errors
     /// As [`save`](Self::save), and those of `bytes`. What was written until then stays.
-    pub fn save_with<'b, E: From<GgufError>>(&self, path: &Path, bytes: &mut BytesOf<'_, 'b, E>) -> Result<(), E> {
+    pub fn save_with<'b, E: From<GgufError>>(
+        &self,
+        path: &Path,
+        bytes: &mut BytesOf<'_, 'b, E>,
+    ) -> Result<(), E> {
         let alignment = self.alignment()?; // checked before there is a file
         let failed = |source| GgufError::Io { action: "write", path: path.to_owned(), source };
         let mut out = BufWriter::new(File::create(path).map_err(failed)?);
@@ -187,17 +203,26 @@ impl<'a> Writer<'a> {
         let Some((key, value)) = self.metadata.iter().find(|(key, _)| key == ALIGNMENT_KEY) else {
             return Ok(DEFAULT_ALIGNMENT);
         };
-        let Some(alignment) = value.as_integer().and_then(|integer| u32::try_from(integer).ok()) else {
+        let Some(alignment) = value.as_integer().and_then(|integer| u32::try_from(integer).ok())
+        else {
             let expected = "an unsigned integer of at most 32 bits";
             return Err(GgufError::WrongType { key: key.clone(), expected, got: value.describe() });
         };
         let alignment = u64::from(alignment);
-        if alignment.is_power_of_two() { Ok(alignment) } else { Err(GgufError::Alignment { alignment }) }
+        if alignment.is_power_of_two() {
+            Ok(alignment)
+        } else {
+            Err(GgufError::Alignment { alignment })
+        }
     }
 }
 
 fn wrong_length(entry: &Entry<'_>, got: usize) -> GgufError {
-    GgufError::TensorBytes { name: entry.name.clone(), expected: entry.byte_len as u64, got: got as u64 }
+    GgufError::TensorBytes {
+        name: entry.name.clone(),
+        expected: entry.byte_len as u64,
+        got: got as u64,
+    }
 }
 
 fn pad(bytes: &mut Vec<u8>, alignment: u64) {

@@ -1,8 +1,10 @@
 //! Activations as the integer kernels read them.
 
-/// Rows of activations in signed 8 bits with a scale per block of 32 columns: `x ~ scale * q`, `scale = max |x| / 127`.
+/// Rows of activations in signed 8 bits with a scale per block of 32 columns: `x ~ scale * q`,
+/// `scale = max |x| / 127`.
 ///
-/// All rows of a pass are quantized once, before the products; a row's numbers depend on that row alone.
+/// All rows of a pass are quantized once, before the products; a row's numbers depend on that row
+/// alone.
 #[derive(Debug, Default)]
 pub struct Activations {
     /// Quantized values, [rows, columns].
@@ -14,8 +16,8 @@ pub struct Activations {
     columns: usize,
 }
 
-/// The scale of a block of 32 quantized values. Scale and sum lie together, so that a kernel needs one pointer per row for both: it
-/// works on more rows than pointers find registers.
+/// The scale of a block of 32 quantized values. Scale and sum lie together, so that a kernel needs
+/// one pointer per row for both: it works on more rows than pointers find registers.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BlockScale {
@@ -25,7 +27,8 @@ pub struct BlockScale {
     pub scaled_sum: f32,
 }
 
-/// Sums of a block of 32 quantized values, for weights with an offset or with scales per 16 columns.
+/// Sums of a block of 32 quantized values, for weights with an offset or with scales per 16
+/// columns.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BlockSums {
@@ -36,7 +39,8 @@ pub struct BlockSums {
 }
 
 impl Activations {
-    /// Makes room for `rows` rows of `columns` values, a multiple of 32. Allocates only when more is needed than ever before.
+    /// Makes room for `rows` rows of `columns` values, a multiple of 32. Allocates only when more
+    /// is needed than ever before.
     pub fn reshape(&mut self, rows: usize, columns: usize) {
         assert!(columns.is_multiple_of(32), "{columns} columns are not whole blocks of 32");
         self.columns = columns;
@@ -71,7 +75,8 @@ pub(crate) struct ActivationParts {
     pub columns: usize,
 }
 
-// SAFETY: tasks of one pass write disjoint rows or blocks, and read only after a pass over all of them has ended.
+// SAFETY: tasks of one pass write disjoint rows or blocks, and read only after a pass over all of
+// them has ended.
 unsafe impl Send for ActivationParts {}
 // SAFETY: as above.
 unsafe impl Sync for ActivationParts {}
@@ -80,11 +85,13 @@ impl ActivationParts {
     /// Quantizes block `block` of row `row`.
     ///
     /// # Safety
-    /// `row` and `block` are inside the shape that the parts were made for, and nobody else touches that block.
+    /// `row` and `block` are inside the shape that the parts were made for, and nobody else touches
+    /// that block.
     #[inline(always)]
     pub(crate) unsafe fn quantize_block(&self, row: usize, block: usize, x: &[f32; 32]) {
-        // Lanes keep their maximum apart, so that this turns into vector code; the maximum of a set has no order. It does not see
-        // NaN, which therefore goes its own way into the scale: broken numbers must come out as broken, not as zeros.
+        // Lanes keep their maximum apart, so that this turns into vector code; the maximum of a set
+        // has no order. It does not see NaN, which therefore goes its own way into the scale:
+        // broken numbers must come out as broken, not as zeros.
         let mut lanes = [0f32; 16];
         let mut poison = [0f32; 16];
         for half in 0..2 {
@@ -97,7 +104,11 @@ impl ActivationParts {
         let mut width = 8;
         while width > 0 {
             for lane in 0..width {
-                lanes[lane] = if lanes[lane + width] > lanes[lane] { lanes[lane + width] } else { lanes[lane] };
+                lanes[lane] = if lanes[lane + width] > lanes[lane] {
+                    lanes[lane + width]
+                } else {
+                    lanes[lane]
+                };
                 poison[lane] += poison[lane + width];
             }
             width /= 2;
@@ -109,8 +120,9 @@ impl ActivationParts {
         for half in 0..2 {
             let mut rounded = [0i32; 16];
             for lane in 0..16 {
-                // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits: no conversion,
-                // whose care for NaN and overflow would cost more than all the rest.
+                // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in
+                // the low bits: no conversion, whose care for NaN and overflow would cost more than
+                // all the rest.
                 let shifted = x[16 * half + lane] * inverse + 12_582_912.0;
                 rounded[lane] = (shifted.to_bits() as i32 - 0x4b40_0000).clamp(-127, 127);
             }

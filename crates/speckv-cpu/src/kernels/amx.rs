@@ -1,13 +1,16 @@
-//! AMX: the integer sums of 16 rows of weights with up to 16 rows of activations by the processor's matrix unit.
+//! AMX: the integer sums of 16 rows of weights with up to 16 rows of activations by the processor's
+//! matrix unit.
 //!
-//! The sums are exact on every instruction set, so who computes them does not show in the results; what is done with them in
-//! floats is the same here as in [`super::tile`], operation by operation, on AVX-512 registers. What the matrix unit saves is
-//! the products: eight of the twelve vector operations that a row takes per block of 32 columns of Q4_K. Its sums go through memory, which
+//! The sums are exact on every instruction set, so who computes them does not show in the results;
+//! what is done with them in floats is the same here as in [`super::tile`], operation by operation,
+//! on AVX-512 registers. What the matrix unit saves is the products: eight of the twelve vector
+//! operations that a row takes per block of 32 columns of Q4_K. Its sums go through memory, which
 //! costs the same for one row as for 16, so that it pays for many rows: see [`pays`].
 //!
-//! Columns go through in chunks of [`CHUNK`] blocks. A chunk's weights are unpacked once, to signed bytes in the nearest cache, where
-//! byte `4 r + i` of a quad's 64 bytes belongs to row `r`: that is how the matrix unit wants its right operand. Then, for each tile of
-//! up to 16 rows of activations,
+//! Columns go through in chunks of [`CHUNK`] blocks. A chunk's weights are unpacked once, to signed
+//! bytes in the nearest cache, where byte `4 r + i` of a quad's 64 bytes belongs to row `r`: that
+//! is how the matrix unit wants its right operand. Then, for each tile of up to 16 rows of
+//! activations,
 //!
 //! ```text
 //! sums[part][a][r] = sum over the part's columns of (w - OFFSET) * q      one instruction per part of 16 or 32 columns
@@ -28,14 +31,16 @@ use super::{
 /// Rows of activations that a tile register holds.
 const TILE: usize = 16;
 
-/// Blocks of 32 columns that are unpacked before their sums are taken: a K-quant's unit, and no more than the nearest cache has room for.
+/// Blocks of 32 columns that are unpacked before their sums are taken: a K-quant's unit, and no
+/// more than the nearest cache has room for.
 const CHUNK: usize = 8;
 
 /// Rows of activations whose totals and pointers stay in registers together.
 const TOTALS: usize = 6;
 
-/// Rows of activations that cost vectors what a tile costs the matrix unit, however few rows the tile has. Measured on Granite Rapids with Q4_K: 92
-/// cycles per tile and block of 32 columns, seven to eight per row in vectors.
+/// Rows of activations that cost vectors what a tile costs the matrix unit, however few rows the
+/// tile has. Measured on Granite Rapids with Q4_K: 92 cycles per tile and block of 32 columns,
+/// seven to eight per row in vectors.
 const ROWS_PER_TILE: usize = 12;
 
 /// Whether `rows` rows of activations are faster here than in vectors.
@@ -67,7 +72,8 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
-/// Whether the processor has the unit and the system lets this process use it. The answer of the first call holds.
+/// Whether the processor has the unit and the system lets this process use it. The answer of the
+/// first call holds.
 pub fn is_available() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| has_unit() && is_permitted())
@@ -79,12 +85,17 @@ fn has_unit() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const TILE_AND_INT8: u32 = 1 << 24 | 1 << 25;
     const TILE_STATE: u32 = 1 << 17 | 1 << 18;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 || __cpuid_count(7, 0).edx & TILE_AND_INT8 != TILE_AND_INT8 {
+    if __cpuid(0).eax < 7
+        || __cpuid(1).ecx & OSXSAVE == 0
+        || __cpuid_count(7, 0).edx & TILE_AND_INT8 != TILE_AND_INT8
+    {
         return false;
     }
     let enabled: u32;
     // SAFETY: OSXSAVE says that the instruction exists; it reads a register.
-    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack, preserves_flags))
+    };
     enabled & TILE_STATE == TILE_STATE
 }
 
@@ -95,7 +106,8 @@ fn is_permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
     const TILE_DATA: i64 = 18;
     let result: i64;
-    // SAFETY: the call changes nothing but what this process may use; registers that the system overwrites are named.
+    // SAFETY: the call changes nothing but what this process may use; registers that the system
+    // overwrites are named.
     unsafe {
         asm!(
             "syscall",
@@ -115,19 +127,28 @@ fn is_permitted() -> bool {
     false
 }
 
-/// Lays the tile registers out for `rows` rows of activations and parts of `SUB` columns: 0 has sums, 2 activations, 4 weights.
+/// Lays the tile registers out for `rows` rows of activations and parts of `SUB` columns: 0 has
+/// sums, 2 activations, 4 weights.
 ///
 /// # Safety
 /// [`is_available`] said yes.
 #[inline(always)]
 unsafe fn configure<F: Format>(rows: usize) {
-    let mut config = TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let mut config = TileConfig {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        row_bytes: [0; 16],
+        rows: [0; 16],
+    };
     for (register, row_bytes, rows) in [(0, 64, rows), (2, F::SUB, rows), (4, 64, F::SUB / 4)] {
         config.row_bytes[register] = row_bytes as u16;
         config.rows[register] = rows as u8;
     }
     // SAFETY: the unit is there; the instruction reads 64 bytes.
-    unsafe { asm!("ldtilecfg [{0}]", in(reg) &raw const config, options(nostack, readonly, preserves_flags)) };
+    unsafe {
+        asm!("ldtilecfg [{0}]", in(reg) &raw const config, options(nostack, readonly, preserves_flags))
+    };
 }
 
 /// Gives the tile registers back, so that switching threads need not save them.
@@ -145,17 +166,24 @@ const fn chunk_bytes<F: Format>(blocks: usize) -> usize {
     blocks * 32 / F::UNIT * F::UNIT_BYTES
 }
 
-/// Lines of weights to ask for beside each part, so that a chunk's are asked for evenly while the one before it is multiplied and added.
+/// Lines of weights to ask for beside each part, so that a chunk's are asked for evenly while the
+/// one before it is multiplied and added.
 const fn lines_per_part<F: Format>() -> usize {
     (chunk_bytes::<F>(CHUNK) / 64).div_ceil(CHUNK * 32 / F::SUB)
 }
 
-/// Unpacks the chunk of `blocks` blocks that begins with the unit at `unit`: signed weights and decoded scales.
+/// Unpacks the chunk of `blocks` blocks that begins with the unit at `unit`: signed weights and
+/// decoded scales.
 ///
 /// # Safety
 /// AVX-512 is there; the units are readable.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn unpack_chunk<F: Format>(mut unit: *const u8, blocks: usize, quads: *mut Quads, scales: &mut Scales) {
+unsafe fn unpack_chunk<F: Format>(
+    mut unit: *const u8,
+    blocks: usize,
+    quads: *mut Quads,
+    scales: &mut Scales,
+) {
     let per_unit = F::UNIT / 32;
     // SAFETY: the caller's promise; quads and scales have room for CHUNK blocks.
     unsafe {
@@ -216,7 +244,12 @@ struct Steps {
 impl Steps {
     #[inline(always)]
     fn of(args: &TileArgs) -> Self {
-        Steps { blocks: args.columns / 32, rows: args.rows, groups: args.groups, most: even(args.rows, TILE) }
+        Steps {
+            blocks: args.columns / 32,
+            rows: args.rows,
+            groups: args.groups,
+            most: even(args.rows, TILE),
+        }
     }
 
     #[inline(always)]
@@ -231,7 +264,8 @@ impl Steps {
             return Some(Step { row, rows: self.most.min(self.rows - row), ..step });
         }
         let first = step.first + step.blocks;
-        let (group, first) = if first < self.blocks { (step.group, first) } else { (step.group + 1, 0) };
+        let (group, first) =
+            if first < self.blocks { (step.group, first) } else { (step.group + 1, 0) };
         let blocks = CHUNK.min(self.blocks - first);
         (group < self.groups).then_some(Step { group, first, blocks, row: 0, rows: self.most })
     }
@@ -243,8 +277,8 @@ impl Steps {
 /// As [`tile`]; the tile registers are laid out for the step's rows, and its chunk is unpacked.
 #[inline(always)]
 unsafe fn multiply<F: Format>(args: &TileArgs, step: Step, room: *mut Room, ahead: &mut Ahead) {
-    // SAFETY: the caller's promise. The instructions read the activations and the unpacked weights and write the sums, whose
-    // rows are 64 bytes apart, as many as the layout says.
+    // SAFETY: the caller's promise. The instructions read the activations and the unpacked weights
+    // and write the sums, whose rows are 64 bytes apart, as many as the layout says.
     unsafe {
         let quads = (&raw const (*room).quads).cast::<u8>();
         let sums = (&raw mut (*room).sums).cast::<u8>();
@@ -292,7 +326,8 @@ unsafe fn add<F: Format, const N: usize>(
         let halves = args.sums.add(row * all + step.first);
         let sums = (&raw const (*room).sums).cast::<[[i32; GROUP]; TILE]>();
         let scales = &raw const (*room).scales;
-        let mut total: [_; N] = std::array::from_fn(|a| if step.first == 0 { S::splat(0.0) } else { S::load(out(a)) });
+        let mut total: [_; N] =
+            std::array::from_fn(|a| if step.first == 0 { S::splat(0.0) } else { S::load(out(a)) });
         for part in 0..step.blocks * per_block {
             ahead.ask(lines_per_part::<F>());
             let weight_scale = S::load((*scales).scale[part].as_ptr());
@@ -319,7 +354,8 @@ unsafe fn add<F: Format, const N: usize>(
     }
 }
 
-/// Computes `args.rows` rows with `args.groups` groups of weights; the rest is as in [`super::tile::tile`], to the bit.
+/// Computes `args.rows` rows with `args.groups` groups of weights; the rest is as in
+/// [`super::tile::tile`], to the bit.
 ///
 /// # Safety
 /// [`is_available`] said yes, AVX-512 is there, and `args` point to whole rows and groups.

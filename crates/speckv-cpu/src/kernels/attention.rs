@@ -1,7 +1,8 @@
 //! Attention of a few query rows over a long cache.
 //!
-//! Keys of one head lie as weights do, [position / 16, head_dim, 16], so that scores are products of 16 rows as everywhere else and no sum
-//! crosses lanes. Values lie as they come, [position, head_dim]; their sum runs over positions in order.
+//! Keys of one head lie as weights do, [position / 16, head_dim, 16], so that scores are products
+//! of 16 rows as everywhere else and no sum crosses lanes. Values lie as they come, [position,
+//! head_dim]; their sum runs over positions in order.
 
 use super::{
     dense::{DenseArgs, F16, dense_tile},
@@ -47,13 +48,15 @@ pub struct AttentionArgs {
 
 /// How keys and values are stored.
 pub trait CacheFormat: 'static {
-    /// Products of all N queries with the keys of positions `16 * group..`, to the same places in the scores.
+    /// Products of all N queries with the keys of positions `16 * group..`, to the same places in
+    /// the scores.
     ///
     /// # Safety
     /// As [`attention`].
     unsafe fn scores<S: Simd, const N: usize>(args: &AttentionArgs, group: usize);
 
-    /// Factors of `column`'s values at positions `first..end`, where the format has any; `first` is a multiple of 16.
+    /// Factors of `column`'s values at positions `first..end`, where the format has any; `first` is
+    /// a multiple of 16.
     ///
     /// # Safety
     /// As [`attention`].
@@ -69,7 +72,12 @@ pub trait CacheFormat: 'static {
     ///
     /// # Safety
     /// As [`attention`].
-    unsafe fn values<S: Simd>(args: &AttentionArgs, position: usize, column: usize, scale: f32) -> S::F;
+    unsafe fn values<S: Simd>(
+        args: &AttentionArgs,
+        position: usize,
+        column: usize,
+        scale: f32,
+    ) -> S::F;
 }
 
 /// Half precision: keys [capacity / 16, head_dim, 16], values [capacity, head_dim].
@@ -92,17 +100,30 @@ impl CacheFormat for HalfCache {
     }
 
     #[inline(always)]
-    unsafe fn value_scales<S: Simd>(_: &AttentionArgs, _: usize, _: usize, _: usize, _: &mut [f32; POSITIONS]) {}
+    unsafe fn value_scales<S: Simd>(
+        _: &AttentionArgs,
+        _: usize,
+        _: usize,
+        _: usize,
+        _: &mut [f32; POSITIONS],
+    ) {
+    }
 
     #[inline(always)]
-    unsafe fn values<S: Simd>(args: &AttentionArgs, position: usize, column: usize, _scale: f32) -> S::F {
+    unsafe fn values<S: Simd>(
+        args: &AttentionArgs,
+        position: usize,
+        column: usize,
+        _scale: f32,
+    ) -> S::F {
         // SAFETY: the caller's promise.
         unsafe { S::load_f16(args.values.cast::<u16>().add(position * args.head_dim + column)) }
     }
 }
 
-/// Q8_0: signed bytes with a half-precision scale per 32 values of a head. Keys [capacity / 16, head_dim, 16] and their scales
-/// [capacity / 16, head_dim / 32, 16]; values [capacity, head_dim] and their scales [head_dim / 32, capacity].
+/// Q8_0: signed bytes with a half-precision scale per 32 values of a head. Keys [capacity / 16,
+/// head_dim, 16] and their scales [capacity / 16, head_dim / 32, 16]; values [capacity, head_dim]
+/// and their scales [head_dim / 32, capacity].
 ///
 /// ```text
 /// score = sum over blocks b of key scale[b] * ((sum over even k of q[k] key[k]) + (the same over odd k))
@@ -117,7 +138,8 @@ impl CacheFormat for ByteCache {
         // SAFETY: the caller's promise.
         unsafe {
             let keys = args.keys.cast::<i8>().add(group * GROUP * head_dim);
-            let scales = args.keys.add(capacity * head_dim).cast::<u16>().add(group * GROUP * blocks);
+            let scales =
+                args.keys.add(capacity * head_dim).cast::<u16>().add(group * GROUP * blocks);
             for lane in (0..GROUP).step_by(S::LANES) {
                 let mut total = [S::splat(0.0); N];
                 for block in 0..blocks {
@@ -138,7 +160,10 @@ impl CacheFormat for ByteCache {
                     }
                 }
                 for a in 0..N {
-                    S::store(args.scores.add(a * args.score_stride + group * GROUP + lane), total[a]);
+                    S::store(
+                        args.scores.add(a * args.score_stride + group * GROUP + lane),
+                        total[a],
+                    );
                 }
             }
         }
@@ -152,7 +177,8 @@ impl CacheFormat for ByteCache {
         column: usize,
         scales: &mut [f32; POSITIONS],
     ) {
-        // SAFETY: the caller's promise; the capacity is a multiple of 16, so whole vectors lie inside.
+        // SAFETY: the caller's promise; the capacity is a multiple of 16, so whole vectors lie
+        // inside.
         unsafe {
             let from = args.values.add(args.capacity * args.head_dim).cast::<u16>();
             let from = from.add(column / SCALE_LEN * args.capacity + first);
@@ -163,7 +189,12 @@ impl CacheFormat for ByteCache {
     }
 
     #[inline(always)]
-    unsafe fn values<S: Simd>(args: &AttentionArgs, position: usize, column: usize, scale: f32) -> S::F {
+    unsafe fn values<S: Simd>(
+        args: &AttentionArgs,
+        position: usize,
+        column: usize,
+        scale: f32,
+    ) -> S::F {
         // The product is exact: 11 significant bits times 8.
         // SAFETY: the caller's promise.
         unsafe {
@@ -173,7 +204,8 @@ impl CacheFormat for ByteCache {
     }
 }
 
-/// `out = softmax(scale * q K^T) V` over each query's visible positions. Vaswani et al. 2017, arXiv 1706.03762.
+/// `out = softmax(scale * q K^T) V` over each query's visible positions. Vaswani et al. 2017, arXiv
+/// 1706.03762.
 ///
 /// # Safety
 /// The instruction set is there; `args` point to whole arrays as described.
@@ -191,7 +223,8 @@ pub unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &Attentio
         }
         for (row, (&from, &visible)) in from.iter().zip(&visible).enumerate() {
             let scores = std::slice::from_raw_parts_mut(args.scores.add(row * score_stride), most);
-            // A row's sums begin at its own group of 16, whatever the others see; what it does not see weighs nothing.
+            // A row's sums begin at its own group of 16, whatever the others see; what it does not
+            // see weighs nothing.
             let start = from / GROUP * GROUP;
             scores[start..from].fill(f32::NEG_INFINITY);
             rows::softmax(&mut scores[start..], visible - start, args.scale);
@@ -203,7 +236,8 @@ pub unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &Attentio
             let end = usize::min(first + POSITIONS, most);
             for column in (0..head_dim).step_by(S::LANES) {
                 C::value_scales::<S>(args, first, end, column, &mut scales);
-                let mut sums: [S::F; N] = std::array::from_fn(|row| S::load(args.out.add(row * head_dim + column)));
+                let mut sums: [S::F; N] =
+                    std::array::from_fn(|row| S::load(args.out.add(row * head_dim + column)));
                 for position in first..end {
                     let value = C::values::<S>(args, position, column, scales[position - first]);
                     for row in 0..N {

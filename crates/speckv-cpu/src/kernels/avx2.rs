@@ -8,7 +8,8 @@ use super::simd::Simd;
 #[derive(Clone, Copy)]
 pub struct Avx2;
 
-// SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width; all loads are unaligned.
+// SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width;
+// all loads are unaligned.
 impl Simd for Avx2 {
     const LANES: usize = 8;
     type F = __m256;
@@ -117,7 +118,12 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn look_up(table: &[u8; 16], x: __m256i) -> __m256i {
         // SAFETY: as above.
-        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), x) }
+        unsafe {
+            _mm256_shuffle_epi8(
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())),
+                x,
+            )
+        }
     }
 
     #[inline(always)]
@@ -128,23 +134,39 @@ impl Simd for Avx2 {
             let a = a.cast::<i32>();
             let a = [0, 1, 2, 3].map(|quad| _mm256_set1_epi32(a.add(quad).read_unaligned()));
             if bits <= 5 {
-                // Four sums of two products: at most 4 * 2 * 31 * 127 = 31,496, which a signed 16-bit lane holds.
-                let s0 = _mm256_add_epi16(_mm256_maddubs_epi16(w[0], a[0]), _mm256_maddubs_epi16(w[1], a[1]));
-                let s1 = _mm256_add_epi16(_mm256_maddubs_epi16(w[2], a[2]), _mm256_maddubs_epi16(w[3], a[3]));
+                // Four sums of two products: at most 4 * 2 * 31 * 127 = 31,496, which a signed
+                // 16-bit lane holds.
+                let s0 = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(w[0], a[0]),
+                    _mm256_maddubs_epi16(w[1], a[1]),
+                );
+                let s1 = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(w[2], a[2]),
+                    _mm256_maddubs_epi16(w[3], a[3]),
+                );
                 _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_add_epi16(s0, s1), ones))
             } else if bits <= 6 {
                 // Two sums of two products: at most 2 * 2 * 63 * 127 = 32,004.
-                let s0 = _mm256_add_epi16(_mm256_maddubs_epi16(w[0], a[0]), _mm256_maddubs_epi16(w[1], a[1]));
-                let s1 = _mm256_add_epi16(_mm256_maddubs_epi16(w[2], a[2]), _mm256_maddubs_epi16(w[3], a[3]));
+                let s0 = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(w[0], a[0]),
+                    _mm256_maddubs_epi16(w[1], a[1]),
+                );
+                let s1 = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(w[2], a[2]),
+                    _mm256_maddubs_epi16(w[3], a[3]),
+                );
                 let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(s0, ones));
                 _mm256_add_epi32(acc, _mm256_madd_epi16(s1, ones))
             } else {
-                // Unsigned 8-bit products would saturate: back to the signed weight, whose sign moves to the activation. At most
-                // 2 * 128 * 127 = 32,512.
+                // Unsigned 8-bit products would saturate: back to the signed weight, whose sign
+                // moves to the activation. At most 2 * 128 * 127 = 32,512.
                 let mut acc = acc;
                 for quad in 0..4 {
                     let signed = _mm256_xor_si256(w[quad], _mm256_set1_epi8(-128));
-                    let products = _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(a[quad], signed));
+                    let products = _mm256_maddubs_epi16(
+                        _mm256_abs_epi8(signed),
+                        _mm256_sign_epi8(a[quad], signed),
+                    );
                     acc = _mm256_add_epi32(acc, _mm256_madd_epi16(products, ones));
                 }
                 acc

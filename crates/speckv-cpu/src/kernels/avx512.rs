@@ -30,7 +30,8 @@ impl Avx512 {
         unsafe { _mm512_storeu_si512(p.cast(), x) }
     }
 
-    /// `x - offset` in every byte, modulo 256: signed bytes of weights that were raised by `offset`.
+    /// `x - offset` in every byte, modulo 256: signed bytes of weights that were raised by
+    /// `offset`.
     ///
     /// # Safety
     /// As [`Simd`]'s methods.
@@ -41,7 +42,8 @@ impl Avx512 {
     }
 }
 
-// SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width; all loads are unaligned.
+// SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width;
+// all loads are unaligned.
 impl Simd for Avx512 {
     const LANES: usize = 16;
     type F = __m512;
@@ -149,7 +151,9 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn look_up(table: &[u8; 16], x: __m512i) -> __m512i {
         // SAFETY: as above.
-        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), x) }
+        unsafe {
+            _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), x)
+        }
     }
 
     #[inline(always)]

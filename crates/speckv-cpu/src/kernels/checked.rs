@@ -1,5 +1,5 @@
-//! Kernels behind checks of every length: for benchmarks, and for whoever has no promises to make. The model calls the kernels
-//! themselves.
+//! Kernels behind checks of every length: for benchmarks, and for whoever has no promises to make.
+//! The model calls the kernels themselves.
 
 use super::{
     Isa,
@@ -17,7 +17,8 @@ fn check(isa: Isa) {
     assert!(Isa::available().contains(&isa), "this machine has no {isa}");
 }
 
-/// `out[a][r] = sum over k of w[r][k] x[a][k]` on all of the pool's threads: `out` is [n, matrix.rows()], n is what its length says.
+/// `out[a][r] = sum over k of w[r][k] x[a][k]` on all of the pool's threads: `out` is [n,
+/// matrix.rows()], n is what its length says.
 ///
 /// # Panics
 /// If `out` is not whole rows, `input` has fewer than n of them, or the machine lacks `isa`.
@@ -72,11 +73,12 @@ pub struct HeadCache<'a> {
     pub head_dim: usize,
 }
 
-/// `out = softmax(scale * q K^T) V`: [n, head_dim] for `queries` [n, head_dim], of which query i sees `visible[i]` positions. `scores` is
-/// room that grows as needed.
+/// `out = softmax(scale * q K^T) V`: [n, head_dim] for `queries` [n, head_dim], of which query i
+/// sees `visible[i]` positions. `scores` is room that grows as needed.
 ///
 /// # Panics
-/// If a length does not fit, nothing is visible, more is visible than the cache holds, or the machine lacks `isa`.
+/// If a length does not fit, nothing is visible, more is visible than the cache holds, or the
+/// machine lacks `isa`.
 pub fn attention(
     isa: Isa,
     cache: HeadCache<'_>,
@@ -90,7 +92,10 @@ pub fn attention(
     let HeadCache { keys, values, head_dim } = cache;
     assert!(head_dim > 0 && head_dim.is_multiple_of(GROUP), "a head of {head_dim} values");
     let n = visible.len();
-    assert!(queries.len() == n * head_dim && out.len() == n * head_dim, "queries and results are [{n}, {head_dim}]");
+    assert!(
+        queries.len() == n * head_dim && out.len() == n * head_dim,
+        "queries and results are [{n}, {head_dim}]"
+    );
     let stride = visible.iter().copied().max().unwrap_or(0).next_multiple_of(GROUP);
     assert!(visible.iter().all(|&visible| visible > 0), "a query sees nothing");
     assert!(
@@ -115,7 +120,8 @@ pub fn attention(
             score_stride: stride,
             out: out[row * head_dim..].as_mut_ptr(),
         };
-        // SAFETY: all arrays hold `count` rows and `stride` positions, and the machine has `isa`, as asserted above.
+        // SAFETY: all arrays hold `count` rows and `stride` positions, and the machine has `isa`,
+        // as asserted above.
         unsafe { isa.attention_kernel(CacheType::F16, count)(&args) };
         row += count;
     }
@@ -131,8 +137,10 @@ mod tests {
     fn attention_is_the_softmax_weighted_sum_of_values() {
         let (head_dim, capacity, n) = (32, 48, 13);
         let wave = |i: usize, step: f32| (i as f32 * step).sin();
-        let keys: Vec<f16> = (0..capacity * head_dim).map(|i| f16::from_f32(wave(i, 0.37))).collect();
-        let values: Vec<f16> = (0..capacity * head_dim).map(|i| f16::from_f32(wave(i, 0.73))).collect();
+        let keys: Vec<f16> =
+            (0..capacity * head_dim).map(|i| f16::from_f32(wave(i, 0.37))).collect();
+        let values: Vec<f16> =
+            (0..capacity * head_dim).map(|i| f16::from_f32(wave(i, 0.73))).collect();
         let queries: Vec<f32> = (0..n * head_dim).map(|i| 2.0 * wave(i, 1.3)).collect();
         let visible: Vec<usize> = (0..n).map(|row| 1 + 3 * row).collect();
         let bits = |x: &[f16]| x.iter().map(|x| x.to_bits()).collect::<Vec<u16>>();
@@ -147,8 +155,9 @@ mod tests {
                 };
                 let weights: Vec<f64> = (0..visible[row])
                     .map(|position| {
-                        let score: f64 =
-                            (0..head_dim).map(|k| f64::from(queries[row * head_dim + k]) * key(position, k)).sum();
+                        let score: f64 = (0..head_dim)
+                            .map(|k| f64::from(queries[row * head_dim + k]) * key(position, k))
+                            .sum();
                         (0.2 * score).exp()
                     })
                     .collect();
@@ -160,7 +169,10 @@ mod tests {
                         .map(|(position, w)| w / sum * values[position * head_dim + k].to_f64())
                         .sum();
                     let got = f64::from(out[row * head_dim + k]);
-                    assert!((got - expected).abs() < 1e-5, "{isa}, row {row}, column {k}: {got} for {expected}");
+                    assert!(
+                        (got - expected).abs() < 1e-5,
+                        "{isa}, row {row}, column {k}: {got} for {expected}"
+                    );
                 }
             }
         }
@@ -175,7 +187,8 @@ mod tests {
 
     #[test]
     fn quantized_rows_are_near_what_they_came_from() {
-        let x: Vec<f32> = (0..3 * 64).map(|i| (i as f32 * 0.9).sin() * (1 + i / 32) as f32).collect();
+        let x: Vec<f32> =
+            (0..3 * 64).map(|i| (i as f32 * 0.9).sin() * (1 + i / 32) as f32).collect();
         let mut activations = Activations::default();
         quantize(Isa::detect(), &x, 64, &mut activations);
         for (i, &x) in x.iter().enumerate() {

@@ -4,7 +4,8 @@
 //! out[a][r] = (sum over even columns k of w[k][r] * x[a][k]) + (the same over odd columns)       fused multiply-adds, in order
 //! ```
 //!
-//! Two chains instead of one, so that a single row of activations is not bound by the latency of the multiply-add.
+//! Two chains instead of one, so that a single row of activations is not bound by the latency of
+//! the multiply-add.
 
 use super::{
     prefetch::prefetch,

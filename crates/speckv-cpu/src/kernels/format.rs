@@ -1,8 +1,9 @@
 //! How packed weights lie in memory, per tensor type.
 //!
-//! A *unit* holds [`GROUP`] rows times [`UNIT`](Format::UNIT) columns: first the scales of all rows, then blocks of 32 columns. A block
-//! is two halves of 16 columns, that is four *quads* of four columns; in every vector of bytes, byte `4 r + i` belongs to row `r`
-//! and to column `i` of a quad:
+//! A *unit* holds [`GROUP`] rows times [`UNIT`](Format::UNIT) columns: first the scales of all
+//! rows, then blocks of 32 columns. A block is two halves of 16 columns, that is four *quads* of
+//! four columns; in every vector of bytes, byte `4 r + i` belongs to row `r` and to column `i` of a
+//! quad:
 //!
 //! | low bits | vectors per half | quad of the half |
 //! |---|---|---|
@@ -10,14 +11,16 @@
 //! | 4 | 2 | vector `v`: quad `2v` in the low nibble, `2v + 1` in the high one |
 //! | 8 | 4 | one per quad |
 //!
-//! after the low bits of a block come its high bits: one bit per weight in one vector (quad `j` of half `h` in bit `4h + j`), or two
-//! bits in one vector per half (quad `j` in bits `2j, 2j + 1`). A weight is `scale * (q - OFFSET) + min`. A unit takes exactly the bytes
-//! of its rows in the file, except for Q3_K, whose 6-bit scales take 8; NF4, which no file has, takes 4.25 bits per weight.
+//! after the low bits of a block come its high bits: one bit per weight in one vector (quad `j` of
+//! half `h` in bit `4h + j`), or two bits in one vector per half (quad `j` in bits `2j, 2j + 1`). A
+//! weight is `scale * (q - OFFSET) + min`. A unit takes exactly the bytes of its rows in the file,
+//! except for Q3_K, whose 6-bit scales take 8; NF4, which no file has, takes 4.25 bits per weight.
 
 use super::simd::GROUP;
 use crate::quant::{iq4_nl, nf4};
 
-/// Scales and minima of a unit, decoded: `[part][row]`, a part being [`Format::SUB`] (or [`Format::MIN_SUB`]) columns.
+/// Scales and minima of a unit, decoded: `[part][row]`, a part being [`Format::SUB`] (or
+/// [`Format::MIN_SUB`]) columns.
 #[repr(C, align(64))]
 pub struct Scales {
     /// Scale of each part.
@@ -49,7 +52,8 @@ pub trait Format: 'static {
     const OFFSET: i32 = 0;
     /// Values of a code-book type, raised by [`OFFSET`](Self::OFFSET).
     const TABLE: Option<[u8; 16]> = None;
-    /// Whether the scales are half floats that need no decoding: one per row for the whole unit, then, where there are minima, one per row.
+    /// Whether the scales are half floats that need no decoding: one per row for the whole unit,
+    /// then, where there are minima, one per row.
     const HALVES: bool = false;
     /// Bytes of scales at the start of a unit.
     const SCALE_BYTES: usize;
@@ -62,13 +66,15 @@ pub trait Format: 'static {
     fn decode(_unit: &[u8], _scales: &mut Scales) {}
 }
 
-/// Half-precision to single precision in integer arithmetic, so that it turns into vector code on every instruction set.
-/// Exact for all finite values, subnormals included; infinities become 65,536 and more, which no file should hold.
+/// Half-precision to single precision in integer arithmetic, so that it turns into vector code on
+/// every instruction set. Exact for all finite values, subnormals included; infinities become
+/// 65,536 and more, which no file should hold.
 #[inline(always)]
 fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let magnitude = u32::from(bits & 0x7fff) << 13;
-    // The exponent bias is 15 in f16 and 127 in f32: a multiplication by 2^112 moves it, and normalises subnormals on the way.
+    // The exponent bias is 15 in f16 and 127 in f32: a multiplication by 2^112 moves it, and
+    // normalises subnormals on the way.
     f32::from_bits(magnitude) * f32::from_bits(0x7780_0000) * f32::from_bits(0x3f80_0000 | sign)
 }
 
@@ -122,7 +128,8 @@ const IQ4_NL_TABLE: [u8; 16] = {
     table
 };
 
-/// `d (table[q] - 128)` with `d = absmax / 127`, one per 64 columns: the levels of NF4 in steps of 1/127, at most 0.4 % of absmax from their values.
+/// `d (table[q] - 128)` with `d = absmax / 127`, one per 64 columns: the levels of NF4 in steps of
+/// 1/127, at most 0.4 % of absmax from their values.
 pub struct Nf4;
 impl Format for Nf4 {
     const UNIT: usize = 64;
@@ -146,8 +153,9 @@ const NF4_TABLE: [u8; 16] = {
     table
 };
 
-/// Rows' scales and minima of 6 bits: vectors of [`GROUP`] bytes, `8` with the low nibbles (scale | min << 4) of each block, then `2` with
-/// the upper two bits of the scales (block `b` in vector `b / 4`, bits `2 (b mod 4)`), then `2` for the minima.
+/// Rows' scales and minima of 6 bits: vectors of [`GROUP`] bytes, `8` with the low nibbles (scale |
+/// min << 4) of each block, then `2` with the upper two bits of the scales (block `b` in vector `b
+/// / 4`, bits `2 (b mod 4)`), then `2` for the minima.
 #[inline(always)]
 fn decode_six_bits(unit: &[u8], scales: &mut Scales) {
     let d = halves(&unit[..32]);

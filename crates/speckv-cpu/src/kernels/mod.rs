@@ -1,4 +1,5 @@
-//! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run time.
+//! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run
+//! time.
 
 #![allow(
     clippy::needless_range_loop,
@@ -35,7 +36,8 @@ use crate::{
     quant::iq4_nl,
 };
 
-/// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in parts of 16 are 9 and 8.
+/// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
+/// parts of 16 are 9 and 8.
 #[inline]
 const fn even(rows: usize, most: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most))
@@ -69,15 +71,18 @@ impl Isa {
     pub fn available() -> &'static [Isa] {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 =
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
             let avx512 = avx2
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
             match (avx2, avx512) {
-                (_, true) if amx::is_available() => &[Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Amx],
+                (_, true) if amx::is_available() => {
+                    &[Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Amx]
+                }
                 (_, true) => &[Isa::Portable, Isa::Avx2, Isa::Avx512],
                 (true, _) => &[Isa::Portable, Isa::Avx2],
                 _ => &[Isa::Portable],
@@ -98,7 +103,8 @@ impl Isa {
         }
     }
 
-    /// Rows of activations that the next tile takes out of `rows`: as many as have registers, in tiles of even size.
+    /// Rows of activations that the next tile takes out of `rows`: as many as have registers, in
+    /// tiles of even size.
     #[inline]
     pub(crate) fn tile_rows(self, rows: usize) -> usize {
         let most = match self {
@@ -108,7 +114,8 @@ impl Isa {
         even(rows, most)
     }
 
-    /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit takes whole strips.
+    /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit
+    /// takes whole strips.
     #[inline]
     pub(crate) fn strip_rows(self, rows: usize) -> usize {
         if self.has_unit_for(rows.min(STRIP)) { rows.min(STRIP) } else { self.tile_rows(rows) }
@@ -116,7 +123,8 @@ impl Isa {
 }
 
 impl Isa {
-    /// Groups of 16 rows of weights that one call of a product kernel takes for so many rows of activations.
+    /// Groups of 16 rows of weights that one call of a product kernel takes for so many rows of
+    /// activations.
     #[inline]
     pub(crate) fn groups_at_once(self, rows: usize) -> usize {
         // Laying out the tile registers and filling the pipeline is shared by a few groups.
@@ -273,7 +281,8 @@ macro_rules! dispatch {
 }
 
 impl Isa {
-    /// The product kernel for a format and a number of rows that [`strip_rows`](Self::strip_rows) gave.
+    /// The product kernel for a format and a number of rows that [`strip_rows`](Self::strip_rows)
+    /// gave.
     pub(crate) fn tile_kernel<F: Format>(self, rows: usize) -> unsafe fn(&TileArgs) {
         #[cfg(target_arch = "x86_64")]
         if self.has_unit_for(rows) {
@@ -288,7 +297,11 @@ impl Isa {
     }
 
     /// Attention over such a cache for a number of rows that [`tile_rows`](Self::tile_rows) gave.
-    pub(crate) fn attention_kernel(self, cache: CacheType, rows: usize) -> unsafe fn(&AttentionArgs) {
+    pub(crate) fn attention_kernel(
+        self,
+        cache: CacheType,
+        rows: usize,
+    ) -> unsafe fn(&AttentionArgs) {
         match cache {
             CacheType::F16 => dispatch!(self, attention_kernel::<attention::HalfCache>(rows)),
             CacheType::Q8_0 => dispatch!(self, attention_kernel::<attention::ByteCache>(rows)),

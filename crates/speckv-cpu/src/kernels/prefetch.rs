@@ -1,14 +1,17 @@
-//! Weights are asked for before they are needed: one pass reads them all, in order, and the memory is what it waits for.
+//! Weights are asked for before they are needed: one pass reads them all, in order, and the memory
+//! is what it waits for.
 
-/// Bytes ahead of the current ones that are asked for early, into the second-level cache: a few memory latencies. Measured on Zen 4 with Q4_K, two
-/// threads, medians of three alternating runs: at one row 30 GB/s of weights so, 26 at half the distance, 28 at twice; at five rows 24.5, 20 and 24.7.
+/// Bytes ahead of the current ones that are asked for early, into the second-level cache: a few
+/// memory latencies. Measured on Zen 4 with Q4_K, two threads, medians of three alternating runs:
+/// at one row 30 GB/s of weights so, 26 at half the distance, 28 at twice; at five rows 24.5, 20
+/// and 24.7.
 const AHEAD: usize = 8192;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Asks for the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has only so many requests open, and
-/// a burst of more makes loads wait behind it.
+/// Asks for the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has
+/// only so many requests open, and a burst of more makes loads wait behind it.
 #[inline(always)]
 pub fn prefetch(from: *const u8, bytes: usize) {
     for line in (0..bytes).step_by(LINE) {

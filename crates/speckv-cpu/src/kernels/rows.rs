@@ -1,5 +1,6 @@
-//! What happens to one row between products: norms, rotation, activation function, softmax. Plain Rust on lanes of 16, compiled once
-//! per instruction set; additions keep one order, and multiply-adds are left unfused, so every version gives the same bits.
+//! What happens to one row between products: norms, rotation, activation function, softmax. Plain
+//! Rust on lanes of 16, compiled once per instruction set; additions keep one order, and
+//! multiply-adds are left unfused, so every version gives the same bits.
 
 use super::activation::ActivationParts;
 use crate::model::Activation;
@@ -35,7 +36,8 @@ fn rms_scale(x: &[f32], epsilon: f32) -> f32 {
     1.0 / (tree_sum(lanes) / x.len() as f32 + epsilon).sqrt()
 }
 
-/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, `[columns]`. Zhang and Sennrich 2019, arXiv 1910.07467.
+/// `out = x / sqrt(mean(x^2) + epsilon) * weight`, `[columns]`. Zhang and Sennrich 2019, arXiv
+/// 1910.07467.
 #[inline(always)]
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     let scale = rms_scale(x, epsilon);
@@ -67,7 +69,8 @@ pub(crate) unsafe fn quantize(x: &[f32], parts: ActivationParts, row: usize) {
 
 /// `e^x` for x in [-87, 88]; arguments outside are taken to that range. Relative error below 3e-7.
 ///
-/// `x = n ln 2 + r`, |r| <= ln 2 / 2: `2^n` goes into the exponent, `e^r` is a Taylor polynomial of degree 7.
+/// `x = n ln 2 + r`, |r| <= ln 2 / 2: `2^n` goes into the exponent, `e^r` is a Taylor polynomial of
+/// degree 7.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
@@ -106,7 +109,8 @@ pub(crate) fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f
     }
 }
 
-/// As [`glu`] for the 32 columns of block `block` of some rows, [rows, 32], straight into the quantized form of rows `first..`.
+/// As [`glu`] for the 32 columns of block `block` of some rows, [rows, 32], straight into the
+/// quantized form of rows `first..`.
 ///
 /// # Safety
 /// As [`ActivationParts::quantize_block`], for that block of those rows.
@@ -128,7 +132,8 @@ pub(crate) unsafe fn glu_quantize(
     }
 }
 
-/// `x = cap * tanh(x / cap)`, as `cap * (1 - 2 / (e^(2x / cap) + 1))`: every value stays between `-cap` and `cap`.
+/// `x = cap * tanh(x / cap)`, as `cap * (1 - 2 / (e^(2x / cap) + 1))`: every value stays between
+/// `-cap` and `cap`.
 #[inline(always)]
 pub(crate) fn soft_cap(x: &mut [f32], cap: f32) {
     let twice = 2.0 / cap;
@@ -145,8 +150,9 @@ pub(crate) fn scale(x: &mut [f32], factor: f32) {
     }
 }
 
-/// Rotates one head in place: pair `i` by the angle whose cosine and sine are `cos[i]`, `sin[i]`. Su et al. 2021, arXiv 2104.09864.
-/// Pairs are `(2i, 2i + 1)` if `interleaved`, else `(i, i + cos.len())`. Values beyond `2 cos.len()` stay.
+/// Rotates one head in place: pair `i` by the angle whose cosine and sine are `cos[i]`, `sin[i]`.
+/// Su et al. 2021, arXiv 2104.09864. Pairs are `(2i, 2i + 1)` if `interleaved`, else `(i, i +
+/// cos.len())`. Values beyond `2 cos.len()` stay.
 #[inline(always)]
 pub(crate) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
     let half = cos.len();
@@ -165,7 +171,8 @@ pub(crate) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bo
     }
 }
 
-/// `x = softmax(scale * x)` over the first `len` values; the rest becomes 0. Sums 16 interleaved partial sums, then the tree.
+/// `x = softmax(scale * x)` over the first `len` values; the rest becomes 0. Sums 16 interleaved
+/// partial sums, then the tree.
 #[inline(always)]
 pub(crate) fn softmax(x: &mut [f32], len: usize, scale: f32) {
     let mut max = [f32::NEG_INFINITY; LANES];
@@ -223,7 +230,8 @@ mod tests {
     #[test]
     fn activations_are_near_their_definitions() {
         let x: Vec<f32> = (0..2000).map(|i| i as f32 * 0.01 - 10.0).collect();
-        let (ones, mut silu, mut gelu, mut capped) = (vec![1.0; x.len()], x.clone(), x.clone(), x.clone());
+        let (ones, mut silu, mut gelu, mut capped) =
+            (vec![1.0; x.len()], x.clone(), x.clone(), x.clone());
         glu(Activation::Silu, &x, &ones, &mut silu);
         glu(Activation::Gelu, &x, &ones, &mut gelu);
         soft_cap(&mut capped, 3.0);
@@ -235,7 +243,10 @@ mod tests {
                 (gelu[i], x / 2.0 * (1.0 + u.tanh())),
                 (capped[i], 3.0 * (x / 3.0).tanh()),
             ] {
-                assert!((f64::from(got) - expected).abs() < 2e-6 * (1.0 + expected.abs()), "{x}: {got} for {expected}");
+                assert!(
+                    (f64::from(got) - expected).abs() < 2e-6 * (1.0 + expected.abs()),
+                    "{x}: {got} for {expected}"
+                );
             }
         }
     }

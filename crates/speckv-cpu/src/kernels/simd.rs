@@ -1,7 +1,8 @@
 //! The vector operations that kernels are written in, and their portable form.
 //!
-//! Kernels are generic over [`Simd`] and compiled once per instruction set. An implementation may only differ in speed: every
-//! operation is exact (integers) or one correctly rounded IEEE operation per lane (floats), so results agree to the bit.
+//! Kernels are generic over [`Simd`] and compiled once per instruction set. An implementation may
+//! only differ in speed: every operation is exact (integers) or one correctly rounded IEEE
+//! operation per lane (floats), so results agree to the bit.
 
 /// Rows that the weights interleave: one lane per row, on every instruction set.
 pub const GROUP: usize = 16;
@@ -9,7 +10,8 @@ pub const GROUP: usize = 16;
 /// Vectors of [`LANES`](Simd::LANES) rows: `F` of f32, `I` of i32, `B` of four bytes per lane.
 ///
 /// # Safety
-/// All methods: the instruction set must be there, and pointers must be readable or writable for the width that the method names.
+/// All methods: the instruction set must be there, and pointers must be readable or writable for
+/// the width that the method names.
 #[allow(clippy::missing_safety_doc, reason = "the trait states the contract of all methods")]
 pub trait Simd: Copy {
     /// Rows per vector; [`GROUP`] is a multiple of it.
@@ -42,7 +44,8 @@ pub trait Simd: Copy {
 
     /// i32 to f32, rounded to nearest.
     unsafe fn to_float(x: Self::I) -> Self::F;
-    /// The start of a sum of products with weights that are stored with `offset` added: `-offset * sum`.
+    /// The start of a sum of products with weights that are stored with `offset` added: `-offset *
+    /// sum`.
     unsafe fn seed(bits: u32, sum: i32, offset: i32) -> Self::I;
 
     /// `4 * LANES` bytes.
@@ -53,8 +56,8 @@ pub trait Simd: Copy {
     unsafe fn merge<const SHIFT: i32>(low: Self::B, high: Self::B, mask: u8) -> Self::B;
     /// `table[x]` in every byte, x below 16.
     unsafe fn look_up(table: &[u8; 16], x: Self::B) -> Self::B;
-    /// `acc + sum over 4 quads of w . a`, per lane: w are unsigned bytes below `2^bits`, a the 16 signed bytes at `a` (4 per quad,
-    /// the same for every lane, none of them -128).
+    /// `acc + sum over 4 quads of w . a`, per lane: w are unsigned bytes below `2^bits`, a the 16
+    /// signed bytes at `a` (4 per quad, the same for every lane, none of them -128).
     unsafe fn dot4(bits: u32, acc: Self::I, w: [Self::B; 4], a: *const i8) -> Self::I;
 }
 
@@ -75,7 +78,8 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self::F {
-        // SAFETY: the caller promises LANES readable values; an array has no stricter alignment than its element.
+        // SAFETY: the caller promises LANES readable values; an array has no stricter alignment
+        // than its element.
         unsafe { p.cast::<Self::F>().read_unaligned() }
     }
 

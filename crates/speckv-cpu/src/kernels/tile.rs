@@ -5,8 +5,8 @@
 //! I[b][a][r] = sum over the block's columns of (w - OFFSET) * q        exact, in integers
 //! ```
 //!
-//! `r` is the lane, so no sum ever crosses lanes: blocks are added in their order, whatever N, whatever the instruction set. That
-//! is what makes a row's result the same in every batch.
+//! `r` is the lane, so no sum ever crosses lanes: blocks are added in their order, whatever N,
+//! whatever the instruction set. That is what makes a row's result the same in every batch.
 
 use super::{
     activation::{BlockScale, BlockSums},
@@ -40,9 +40,14 @@ pub struct TileArgs {
     pub out_stride: usize,
 }
 
-/// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each vector on.
+/// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each
+/// vector on.
 #[inline(always)]
-pub(super) unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, at: usize) -> [S::B; 4] {
+pub(super) unsafe fn unpack<S: Simd, F: Format>(
+    block: *const u8,
+    half: usize,
+    at: usize,
+) -> [S::B; 4] {
     let vector = 4 * GROUP;
     // SAFETY: the caller promises a whole block; see `format` for where things lie.
     unsafe {
@@ -67,9 +72,12 @@ pub(super) unsafe fn unpack<S: Simd, F: Format>(block: *const u8, half: usize, a
                     S::shift_right_and::<4>(y, 15),
                 ]
             }
-            _ => {
-                [S::bytes(low), S::bytes(low.add(vector)), S::bytes(low.add(2 * vector)), S::bytes(low.add(3 * vector))]
-            }
+            _ => [
+                S::bytes(low),
+                S::bytes(low.add(vector)),
+                S::bytes(low.add(2 * vector)),
+                S::bytes(low.add(3 * vector)),
+            ],
         };
         match (F::HIGH, F::LOW, half) {
             (1, 4, 0) => {
@@ -173,23 +181,38 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                         let column = 32 * block + 16 * half;
                         if F::SUB == 32 {
                             for a in 0..N {
-                                sums[a] = S::dot4(F::BITS, sums[a], quads, args.q.add(a * columns + column));
+                                sums[a] = S::dot4(
+                                    F::BITS,
+                                    sums[a],
+                                    quads,
+                                    args.q.add(a * columns + column),
+                                );
                             }
                         } else {
                             let weight_scale = scale(2 * inner + half);
                             for a in 0..N {
                                 let at = a * blocks + block;
-                                let start = if F::OFFSET != 0 { (*args.sums.add(at)).halves[half] } else { 0 };
+                                let start = if F::OFFSET != 0 {
+                                    (*args.sums.add(at)).halves[half]
+                                } else {
+                                    0
+                                };
                                 let sum = S::seed(F::BITS, start, F::OFFSET);
-                                let sum = S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
-                                let scaled = S::mul(S::to_float(sum), S::splat((*args.scales.add(at)).scale));
+                                let sum =
+                                    S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
+                                let scaled = S::mul(
+                                    S::to_float(sum),
+                                    S::splat((*args.scales.add(at)).scale),
+                                );
                                 total[a] = S::fma(scaled, weight_scale, total[a]);
                             }
                         }
                         if F::MIN_SUB == 16 {
                             let min = min(2 * inner + half);
                             for a in 0..N {
-                                let sum = S::splat((*args.sums.add(a * blocks + block)).scaled_halves[half]);
+                                let sum = S::splat(
+                                    (*args.sums.add(a * blocks + block)).scaled_halves[half],
+                                );
                                 total[a] = S::fma(min, sum, total[a]);
                             }
                         }
@@ -197,8 +220,10 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     if F::SUB == 32 {
                         let weight_scale = scale(inner);
                         for a in 0..N {
-                            let scaled =
-                                S::mul(S::to_float(sums[a]), S::splat((*args.scales.add(a * blocks + block)).scale));
+                            let scaled = S::mul(
+                                S::to_float(sums[a]),
+                                S::splat((*args.scales.add(a * blocks + block)).scale),
+                            );
                             total[a] = S::fma(scaled, weight_scale, total[a]);
                         }
                     }

@@ -24,9 +24,11 @@ pub use pack::{PackError, Rows};
 pub(crate) use pack::{convert, encode};
 pub use weight_type::WeightType;
 
-/// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k] x[a][k]`.
+/// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k]
+/// x[a][k]`.
 ///
-/// Rows are interleaved in groups of 16 and keep the bits that they have in the file, unless they are to have another type; see [`crate::kernels::format`].
+/// Rows are interleaved in groups of 16 and keep the bits that they have in the file, unless they
+/// are to have another type; see [`crate::kernels::format`].
 #[derive(Debug)]
 pub struct Matrix {
     rows: usize,
@@ -36,7 +38,8 @@ pub struct Matrix {
     memory: Memory,
 }
 
-/// Activations of a product: the same values once quantized, for integer kernels, and once as they were, for float weights.
+/// Activations of a product: the same values once quantized, for integer kernels, and once as they
+/// were, for float weights.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// Quantized rows.
@@ -118,15 +121,23 @@ impl Matrix {
         self.weight_type.is_quantized()
     }
 
-    /// Columns `16 * groups.start..` of the product of `input`'s first `n` rows, written to `out`'s same columns.
+    /// Columns `16 * groups.start..` of the product of `input`'s first `n` rows, written to `out`'s
+    /// same columns.
     ///
     /// # Safety
-    /// `out` has `n` rows of at least `self.rows()` columns, and nobody else touches those of `groups`. `isa` is one that
-    /// [`Isa::available`] lists.
+    /// `out` has `n` rows of at least `self.rows()` columns, and nobody else touches those of
+    /// `groups`. `isa` is one that [`Isa::available`] lists.
     ///
     /// # Panics
     /// If `input` does not have `n` rows of `self.columns()` values.
-    pub(crate) unsafe fn multiply(&self, isa: Isa, groups: Range<usize>, input: Input<'_>, n: usize, out: Output) {
+    pub(crate) unsafe fn multiply(
+        &self,
+        isa: Isa,
+        groups: Range<usize>,
+        input: Input<'_>,
+        n: usize,
+        out: Output,
+    ) {
         let needed = (input.first + n) * self.columns;
         if self.is_quantized() {
             assert!(input.quantized.columns() == self.columns && input.quantized.q.len() >= needed);
@@ -141,7 +152,8 @@ impl Matrix {
             let mut row = 0;
             while row < n {
                 let rows = if quantized { isa.strip_rows(n - row) } else { isa.tile_rows(n - row) };
-                // SAFETY: groups lie inside the matrix, rows inside `input` (asserted) and `out` (the caller's promise).
+                // SAFETY: groups lie inside the matrix, rows inside `input` (asserted) and `out`
+                // (the caller's promise).
                 unsafe { self.strip(isa, group..end, input, (row, rows), out) };
                 row += rows;
             }
@@ -154,7 +166,14 @@ impl Matrix {
     /// # Safety
     /// As [`multiply`](Self::multiply).
     #[inline]
-    unsafe fn strip(&self, isa: Isa, groups: Range<usize>, input: Input<'_>, (row, rows): (usize, usize), out: Output) {
+    unsafe fn strip(
+        &self,
+        isa: Isa,
+        groups: Range<usize>,
+        input: Input<'_>,
+        (row, rows): (usize, usize),
+        out: Output,
+    ) {
         let x = input.first + row..input.first + row + rows;
         let at_once = if self.is_quantized() { isa.groups_at_once(rows) } else { 1 };
         let whole = groups.end.min(self.rows / GROUP);
@@ -163,7 +182,14 @@ impl Matrix {
         unsafe {
             while group < whole {
                 let end = whole.min(group + at_once);
-                self.tile(isa, group..end, input, x.clone(), out.at(row, group * GROUP), out.stride);
+                self.tile(
+                    isa,
+                    group..end,
+                    input,
+                    x.clone(),
+                    out.at(row, group * GROUP),
+                    out.stride,
+                );
                 group = end;
             }
             if group < groups.end {
@@ -171,7 +197,11 @@ impl Matrix {
                 self.tile(isa, group..groups.end, input, x, strip.as_mut_ptr().cast(), GROUP);
                 let rest = self.rows - group * GROUP;
                 for (a, strip) in strip[..rows].iter().enumerate() {
-                    std::ptr::copy_nonoverlapping(strip.as_ptr(), out.at(row + a, group * GROUP), rest);
+                    std::ptr::copy_nonoverlapping(
+                        strip.as_ptr(),
+                        out.at(row + a, group * GROUP),
+                        rest,
+                    );
                 }
             }
         }
@@ -190,7 +220,9 @@ impl Matrix {
     ) {
         debug_assert!(rows.len() <= STRIP);
         let columns = self.columns;
-        let weights = self.memory.bytes()[groups.start * self.group_bytes..groups.end * self.group_bytes].as_ptr();
+        let weights = self.memory.bytes()
+            [groups.start * self.group_bytes..groups.end * self.group_bytes]
+            .as_ptr();
         let (row, tile_rows) = (rows.start, rows.len());
         // SAFETY: see `multiply`; a kernel reads its groups and `tile_rows` rows.
         unsafe {
@@ -209,12 +241,24 @@ impl Matrix {
                     out_stride,
                 };
                 let kernel = match self.weight_type {
-                    WeightType::File(TensorType::Q4_0) => isa.tile_kernel::<format::Q4_0>(tile_rows),
-                    WeightType::File(TensorType::Q4_1) => isa.tile_kernel::<format::Q4_1>(tile_rows),
-                    WeightType::File(TensorType::Q5_0) => isa.tile_kernel::<format::Q5_0>(tile_rows),
-                    WeightType::File(TensorType::Q5_1) => isa.tile_kernel::<format::Q5_1>(tile_rows),
-                    WeightType::File(TensorType::Q8_0) => isa.tile_kernel::<format::Q8_0>(tile_rows),
-                    WeightType::File(TensorType::Iq4Nl) => isa.tile_kernel::<format::Iq4Nl>(tile_rows),
+                    WeightType::File(TensorType::Q4_0) => {
+                        isa.tile_kernel::<format::Q4_0>(tile_rows)
+                    }
+                    WeightType::File(TensorType::Q4_1) => {
+                        isa.tile_kernel::<format::Q4_1>(tile_rows)
+                    }
+                    WeightType::File(TensorType::Q5_0) => {
+                        isa.tile_kernel::<format::Q5_0>(tile_rows)
+                    }
+                    WeightType::File(TensorType::Q5_1) => {
+                        isa.tile_kernel::<format::Q5_1>(tile_rows)
+                    }
+                    WeightType::File(TensorType::Q8_0) => {
+                        isa.tile_kernel::<format::Q8_0>(tile_rows)
+                    }
+                    WeightType::File(TensorType::Iq4Nl) => {
+                        isa.tile_kernel::<format::Iq4Nl>(tile_rows)
+                    }
                     WeightType::File(TensorType::Q2K) => isa.tile_kernel::<format::Q2K>(tile_rows),
                     WeightType::File(TensorType::Q3K) => isa.tile_kernel::<format::Q3K>(tile_rows),
                     WeightType::File(TensorType::Q4K) => isa.tile_kernel::<format::Q4K>(tile_rows),
@@ -228,7 +272,9 @@ impl Matrix {
                 let args = DenseArgs { weights, columns, x, x_stride: columns, out, out_stride };
                 let kernel = match self.weight_type {
                     WeightType::File(TensorType::F16) => isa.dense_kernel::<dense::F16>(tile_rows),
-                    WeightType::File(TensorType::BF16) => isa.dense_kernel::<dense::Bf16>(tile_rows),
+                    WeightType::File(TensorType::BF16) => {
+                        isa.dense_kernel::<dense::Bf16>(tile_rows)
+                    }
                     _ => isa.dense_kernel::<dense::F32>(tile_rows),
                 };
                 kernel(&args);

@@ -176,7 +176,8 @@ impl Pack for format::Nf4 {
     }
 }
 
-/// Interleaves the integers of 16 rows; see [`format`] for where each goes. Four columns of a row move at a time.
+/// Interleaves the integers of 16 rows; see [`format`] for where each goes. Four columns of a row
+/// move at a time.
 fn write_quants<F: Format>(units: &[Unit; GROUP], out: &mut [u8]) {
     const VECTOR: usize = 4 * GROUP;
     for (number, block) in out.chunks_exact_mut(F::BLOCK_BYTES).enumerate() {
@@ -211,8 +212,12 @@ fn write_quants<F: Format>(units: &[Unit; GROUP], out: &mut [u8]) {
                     }
                 };
                 match F::HIGH {
-                    1 => (0..4).for_each(|quad| raise(0, (q[quad] >> F::LOW & 0x0101_0101) << (4 * half + quad))),
-                    2 => (0..4).for_each(|quad| raise(half, (q[quad] >> F::LOW & 0x0303_0303) << (2 * quad))),
+                    1 => (0..4).for_each(|quad| {
+                        raise(0, (q[quad] >> F::LOW & 0x0101_0101) << (4 * half + quad))
+                    }),
+                    2 => (0..4).for_each(|quad| {
+                        raise(half, (q[quad] >> F::LOW & 0x0303_0303) << (2 * quad))
+                    }),
                     _ => {}
                 }
             }
@@ -220,7 +225,8 @@ fn write_quants<F: Format>(units: &[Unit; GROUP], out: &mut [u8]) {
     }
 }
 
-/// Packs one group: `row(i)` is the file's bytes of the group's row `i`, or nothing beyond the last.
+/// Packs one group: `row(i)` is the file's bytes of the group's row `i`, or nothing beyond the
+/// last.
 fn pack_group<'a, F: Pack>(row: impl Fn(usize) -> Option<&'a [u8]>, out: &mut [u8]) {
     let mut units = [Unit::ZERO; GROUP];
     for (number, out) in out.chunks_exact_mut(F::UNIT_BYTES).enumerate() {
@@ -290,7 +296,12 @@ fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]
 }
 
 /// The bytes of a row's weights in `to`, appended to `out`.
-pub(crate) fn encode(values: &[f32], to: WeightType, isa: Isa, out: &mut Vec<u8>) -> Result<(), QuantError> {
+pub(crate) fn encode(
+    values: &[f32],
+    to: WeightType,
+    isa: Isa,
+    out: &mut Vec<u8>,
+) -> Result<(), QuantError> {
     let start = out.len();
     match to {
         WeightType::File(TensorType::Iq4Nl) => {
@@ -308,7 +319,9 @@ pub(crate) fn encode(values: &[f32], to: WeightType, isa: Isa, out: &mut Vec<u8>
             quant::quantize(to, values, &mut out[start..])
         }
         WeightType::Nf4 => {
-            out.extend(values.as_chunks().0.iter().flat_map(|block| nf4::pack(&nf4::quantize(block))));
+            out.extend(
+                values.as_chunks().0.iter().flat_map(|block| nf4::pack(&nf4::quantize(block))),
+            );
             Ok(())
         }
     }
@@ -378,8 +391,8 @@ impl Rows for Tensor<'_> {
 }
 
 impl Matrix {
-    /// Packs a tensor [in, out], or those of its rows that `only` names, in that order. The weights keep the type that they have in the file, or
-    /// are rounded to `to`.
+    /// Packs a tensor [in, out], or those of its rows that `only` names, in that order. The weights
+    /// keep the type that they have in the file, or are rounded to `to`.
     ///
     /// # Errors
     /// See [`PackError`].
@@ -403,7 +416,8 @@ impl Matrix {
         let rows = only.map_or(all_rows, <[u32]>::len);
         let group_bytes = group_bytes(weight_type, columns);
         let bytes = rows.div_ceil(GROUP) * group_bytes;
-        let mut memory = Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
+        let mut memory =
+            Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
         let groups = Groups { start: memory.bytes_mut().as_mut_ptr(), bytes: group_bytes };
         let failure = Mutex::new(None);
         let isa = Isa::detect();
@@ -421,7 +435,9 @@ impl Matrix {
             let (mut values, mut converted) = (vec![0.0; columns], Vec::new());
             let mut numbers = (0..GROUP).map_while(number);
             let count = numbers.clone().count();
-            match numbers.try_for_each(|row| tensor.write(row, weight_type, isa, &mut values, &mut converted)) {
+            match numbers.try_for_each(|row| {
+                tensor.write(row, weight_type, isa, &mut values, &mut converted)
+            }) {
                 Ok(()) => {
                     let size = converted.len() / count;
                     pack_rows(weight_type, |i| converted.get(i * size..(i + 1) * size), out);

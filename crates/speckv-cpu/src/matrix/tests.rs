@@ -80,7 +80,8 @@ fn products_are_near_the_exact_ones_of_the_decoded_weights() {
         dequantize(tensor_type, case.file.tensor("w").unwrap().bytes, &mut weights).unwrap();
         let got = case.product(Isa::Portable, 0, MOST);
         for a in 0..MOST {
-            // What the integer kernels are given: the activations after rounding. The remaining error is float addition's.
+            // What the integer kernels are given: the activations after rounding. The remaining
+            // error is float addition's.
             let x: Vec<f64> = (0..COLUMNS)
                 .map(|k| match case.matrix.is_quantized() {
                     true => {
@@ -110,7 +111,12 @@ fn every_instruction_set_gives_the_portable_bits() {
         let case = case(tensor_type);
         let expected = bits(&case.product(Isa::Portable, 0, MOST));
         for &isa in Isa::available() {
-            assert_eq!(bits(&case.product(isa, 0, MOST)), expected, "{} on {isa}", tensor_type.name());
+            assert_eq!(
+                bits(&case.product(isa, 0, MOST)),
+                expected,
+                "{} on {isa}",
+                tensor_type.name()
+            );
         }
     }
 }
@@ -119,13 +125,19 @@ fn every_instruction_set_gives_the_portable_bits() {
 fn a_row_has_the_same_bits_in_every_batch() {
     for tensor_type in TensorType::ALL {
         let case = case(tensor_type);
-        let alone: Vec<Vec<u32>> = (0..MOST).map(|a| bits(&case.product(Isa::Portable, a, 1))).collect();
+        let alone: Vec<Vec<u32>> =
+            (0..MOST).map(|a| bits(&case.product(Isa::Portable, a, 1))).collect();
         for &isa in Isa::available() {
             for n in (1..=26).chain([33, 48, 63, 64, 65, MOST]) {
                 for first in [0, MOST - n] {
                     let got = bits(&case.product(isa, first, n));
                     for (a, got) in got.chunks_exact(ROWS).enumerate() {
-                        assert_eq!(got, alone[first + a], "{} on {isa}, row {a} of {n}", tensor_type.name());
+                        assert_eq!(
+                            got,
+                            alone[first + a],
+                            "{} on {isa}, row {a} of {n}",
+                            tensor_type.name()
+                        );
                     }
                 }
             }
@@ -161,7 +173,9 @@ fn packing_some_rows_gives_their_products() {
     let mut out = vec![0.0; only.len()];
     let input = Input { quantized: &case.quantized, exact: &case.exact, first: 0 };
     // SAFETY: one row of as many columns as the matrix has rows.
-    unsafe { part.multiply(Isa::Portable, 0..part.groups(), input, 1, Output::new(&mut out, only.len())) };
+    unsafe {
+        part.multiply(Isa::Portable, 0..part.groups(), input, 1, Output::new(&mut out, only.len()))
+    };
     assert_eq!(out, only.map(|row| whole[row as usize]));
 }
 
@@ -171,7 +185,11 @@ fn packed_weights_take_the_bytes_of_the_file() {
         let file = 48 / 16 * 16 * COLUMNS / tensor_type.block_len() * tensor_type.block_bytes();
         let packed = 3 * super::weight_type::group_bytes(tensor_type.into(), COLUMNS);
         let more = if tensor_type == TensorType::Q3K { 1.04 } else { 1.0 };
-        assert!(packed as f64 <= file as f64 * more, "{}: {packed} bytes for {file}", tensor_type.name());
+        assert!(
+            packed as f64 <= file as f64 * more,
+            "{}: {packed} bytes for {file}",
+            tensor_type.name()
+        );
     }
 }
 
@@ -191,7 +209,10 @@ fn a_broken_activation_comes_out_as_broken() {
 /// Weights like a trained model's, as floats in a file.
 fn float_file() -> (Gguf, Vec<f32>) {
     let weights: Vec<f32> = (0..ROWS * COLUMNS)
-        .map(|i| (i as f32 * 0.911).sin() * (i as f32 * 0.0317).cos() * 0.05 + if i % 97 == 0 { 0.2 } else { 0.0 })
+        .map(|i| {
+            (i as f32 * 0.911).sin() * (i as f32 * 0.0317).cos() * 0.05
+                + if i % 97 == 0 { 0.2 } else { 0.0 }
+        })
         .collect();
     let bytes = weights.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
     let mut writer = Writer::new();
@@ -216,8 +237,10 @@ fn converting_at_load_is_packing_what_quantize_gives() {
         let mut writer = Writer::new();
         writer.tensor("w", &[COLUMNS, ROWS], tensor_type, bytes).unwrap();
         let stored = Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap();
-        let (at_load, stored) =
-            (converted(file, tensor_type.into()).unwrap(), converted(stored, tensor_type.into()).unwrap());
+        let (at_load, stored) = (
+            converted(file, tensor_type.into()).unwrap(),
+            converted(stored, tensor_type.into()).unwrap(),
+        );
         assert_eq!(at_load.matrix.weight_type(), tensor_type.into());
         let product = |case: &Case| bits(&case.product(Isa::Portable, 0, MOST));
         assert_eq!(product(&at_load), product(&stored), "{tensor_type}");
@@ -228,7 +251,8 @@ fn converting_at_load_is_packing_what_quantize_gives() {
 fn nf4_products_have_the_portable_bits_in_every_batch_and_are_near_those_of_the_definition() {
     let (file, weights) = float_file();
     let case = converted(file, WeightType::Nf4).unwrap();
-    let values: Vec<f32> = weights.as_chunks().0.iter().flat_map(|block| nf4::quantize(block).values()).collect();
+    let values: Vec<f32> =
+        weights.as_chunks().0.iter().flat_map(|block| nf4::quantize(block).values()).collect();
     let expected = case.product(Isa::Portable, 0, MOST);
     for a in 0..MOST {
         for r in 0..ROWS {
@@ -237,8 +261,10 @@ fn nf4_products_have_the_portable_bits_in_every_batch_and_are_near_those_of_the_
                 let x = f64::from(case.quantized.q[a * COLUMNS + k]) * f64::from(scale);
                 (f64::from(values[r * COLUMNS + k]) * x, x.abs())
             });
-            // Levels are rounded to 1/127 of the block's largest magnitude, here at most 0.25, and that magnitude to a half float.
-            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), (term, x)| (sum + term, size + x));
+            // Levels are rounded to 1/127 of the block's largest magnitude, here at most 0.25, and
+            // that magnitude to a half float.
+            let (sum, size) =
+                terms.fold((0.0, 0.0), |(sum, size), (term, x)| (sum + term, size + x));
             let error = (f64::from(expected[a * ROWS + r]) - sum).abs();
             assert!(
                 error <= 0.25 * (0.5 / 127.0 + 1e-3) * size + 1e-9,
@@ -261,13 +287,19 @@ fn nf4_products_have_the_portable_bits_in_every_batch_and_are_near_those_of_the_
 fn rows_that_are_no_whole_number_of_blocks_and_weights_out_of_range_are_refused() {
     let file = |columns: usize, weight: f32| {
         let mut writer = Writer::new();
-        writer.tensor("w", &[columns, 2], TensorType::F32, weight.to_le_bytes().repeat(2 * columns)).unwrap();
+        writer
+            .tensor("w", &[columns, 2], TensorType::F32, weight.to_le_bytes().repeat(2 * columns))
+            .unwrap();
         Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap()
     };
-    let error = converted(file(96, 1.0), WeightType::Nf4).err().expect("96 is no multiple of 64").to_string();
+    let error = converted(file(96, 1.0), WeightType::Nf4)
+        .err()
+        .expect("96 is no multiple of 64")
+        .to_string();
     assert!(error.contains("64") && error.contains("96") && error.contains("NF4"), "{error}");
     for to in [TensorType::F16, TensorType::Q8_0, TensorType::Iq4Nl] {
-        let error = converted(file(64, 1e6), to.into()).err().expect("1e6 is out of range").to_string();
+        let error =
+            converted(file(64, 1e6), to.into()).err().expect("1e6 is out of range").to_string();
         assert!(error.contains("65504"), "{error}");
     }
 }

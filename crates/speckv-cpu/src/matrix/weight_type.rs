@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{gguf::TensorType, kernels::format, kernels::format::Format, kernels::simd::GROUP, quant::nf4};
+use crate::{
+    gguf::TensorType, kernels::format, kernels::format::Format, kernels::simd::GROUP, quant::nf4,
+};
 
 /// How a matrix's weights are stored: in a format that files have, or in NF4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -58,9 +58,9 @@ impl std::fmt::Display for CacheType {
 
 /// Keys and values of one sequence. Memory is taken as positions fill up, not at the start.
 ///
-/// Per layer and key-value head: keys, 16 positions interleaved so that scores are products of 16 rows, then values; see
-/// [`CacheFormat`](crate::kernels::attention::CacheFormat). To forget positions is to forget the length: what lies beyond is written again
-/// before it is read.
+/// Per layer and key-value head: keys, 16 positions interleaved so that scores are products of 16
+/// rows, then values; see [`CacheFormat`](crate::kernels::attention::CacheFormat). To forget
+/// positions is to forget the length: what lies beyond is written again before it is read.
 #[derive(Debug)]
 pub struct KvCache {
     memory: Memory,
@@ -75,11 +75,16 @@ pub struct KvCache {
 
 impl KvCache {
     /// An empty cache for `context` positions.
-    pub(super) fn new(config: &Config, cache_type: CacheType, context: usize) -> Result<Self, ModelError> {
+    pub(super) fn new(
+        config: &Config,
+        cache_type: CacheType,
+        context: usize,
+    ) -> Result<Self, ModelError> {
         let capacity = context.next_multiple_of(GROUP);
         let bytes = capacity as u64 * cache_type.position_bytes(config) as u64;
         let too_much = |_| ModelError::OutOfMemory { bytes };
-        let memory = Memory::zeroed(usize::try_from(bytes).map_err(|_| ModelError::OutOfMemory { bytes })?);
+        let memory =
+            Memory::zeroed(usize::try_from(bytes).map_err(|_| ModelError::OutOfMemory { bytes })?);
         Ok(KvCache {
             memory: memory.map_err(too_much)?,
             len: 0,
@@ -116,7 +121,13 @@ impl KvCache {
         let part = self.cache_type.bytes(self.capacity, self.head_dim);
         let bytes = 2 * part * self.kv_heads;
         let start = self.memory.bytes_mut()[layer * bytes..(layer + 1) * bytes].as_mut_ptr();
-        Heads { start, part, capacity: self.capacity, head_dim: self.head_dim, cache_type: self.cache_type }
+        Heads {
+            start,
+            part,
+            capacity: self.capacity,
+            head_dim: self.head_dim,
+            cache_type: self.cache_type,
+        }
     }
 }
 
@@ -131,15 +142,21 @@ impl Cache for KvCache {
     }
 
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
-        let shape = |cache: &KvCache| (cache.capacity, cache.kv_heads, cache.head_dim, cache.cache_type);
-        if len > other.len || shape(self) != shape(other) || self.memory.len() != other.memory.len() {
+        let shape =
+            |cache: &KvCache| (cache.capacity, cache.kv_heads, cache.head_dim, cache.cache_type);
+        if len > other.len || shape(self) != shape(other) || self.memory.len() != other.memory.len()
+        {
             return false;
         }
         let part = self.cache_type.bytes(self.capacity, self.head_dim); // keys or values of one head
         let (capacity, blocks) = (self.capacity, self.head_dim / SCALE_LEN);
         let grouped = len.next_multiple_of(GROUP);
         let filled = grouped * self.head_dim;
-        let parts = self.memory.bytes_mut().chunks_exact_mut(part).zip(other.memory.bytes().chunks_exact(part));
+        let parts = self
+            .memory
+            .bytes_mut()
+            .chunks_exact_mut(part)
+            .zip(other.memory.bytes().chunks_exact(part));
         for (index, (to, from)) in parts.enumerate() {
             let mut copy = |start: usize, bytes: usize| {
                 to[start..start + bytes].copy_from_slice(&from[start..start + bytes]);
@@ -167,8 +184,9 @@ impl Cache for KvCache {
         if len > self.capacity {
             return false;
         }
-        // Memory must really be there: untouched pages all are the same page of zeros, and a pass would read it from the cache.
-        // The byte makes halves of about 0.065, and with such a scale values of about 3.
+        // Memory must really be there: untouched pages all are the same page of zeros, and a pass
+        // would read it from the cache. The byte makes halves of about 0.065, and with such a scale
+        // values of about 3.
         let part = self.cache_type.bytes(self.capacity, self.head_dim); // keys or values of one head
         let filled = len.next_multiple_of(GROUP) * self.head_dim;
         let (filled, scales) = match self.cache_type {
@@ -184,7 +202,8 @@ impl Cache for KvCache {
     }
 }
 
-/// One layer's keys and values, for tasks that write different positions or read different heads at the same time.
+/// One layer's keys and values, for tasks that write different positions or read different heads at
+/// the same time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
     start: *mut u8,
@@ -239,7 +258,10 @@ impl Heads {
         // SAFETY: the caller's promise.
         unsafe {
             halves.convert_from_f32_slice(key);
-            let keys = self.keys(head).cast::<u16>().add(position / GROUP * GROUP * self.head_dim + position % GROUP);
+            let keys = self
+                .keys(head)
+                .cast::<u16>()
+                .add(position / GROUP * GROUP * self.head_dim + position % GROUP);
             for (i, x) in halves.iter().enumerate() {
                 keys.add(i * GROUP).write(x.to_bits());
             }
@@ -256,11 +278,14 @@ impl Heads {
         // SAFETY: the caller's promise.
         unsafe {
             let (keys, values) = (self.keys(head), self.values(head));
-            let key_scales = keys.add(capacity * head_dim).cast::<u16>().add(group * GROUP * blocks + lane);
+            let key_scales =
+                keys.add(capacity * head_dim).cast::<u16>().add(group * GROUP * blocks + lane);
             let value_scales = values.add(capacity * head_dim).cast::<u16>().add(position);
             let keys = keys.cast::<i8>().add(group * GROUP * head_dim + lane);
             let values = values.cast::<i8>().add(position * head_dim);
-            for (block, (key, value)) in key.as_chunks().0.iter().zip(value.as_chunks().0).enumerate() {
+            for (block, (key, value)) in
+                key.as_chunks().0.iter().zip(value.as_chunks().0).enumerate()
+            {
                 let (scale, bytes) = quantized(key);
                 key_scales.add(block * GROUP).write(scale);
                 for (i, &byte) in bytes.iter().enumerate() {
@@ -268,14 +293,18 @@ impl Heads {
                 }
                 let (scale, bytes) = quantized(value);
                 value_scales.add(block * capacity).write(scale);
-                std::ptr::copy_nonoverlapping(bytes.as_ptr(), values.add(block * SCALE_LEN), SCALE_LEN);
+                std::ptr::copy_nonoverlapping(
+                    bytes.as_ptr(),
+                    values.add(block * SCALE_LEN),
+                    SCALE_LEN,
+                );
             }
         }
     }
 }
 
-/// The scale, in half precision, and the bytes nearest to `x / scale`; the largest magnitude is at 127. What is no number, or beyond half
-/// precision, comes back as such through the scale.
+/// The scale, in half precision, and the bytes nearest to `x / scale`; the largest magnitude is
+/// at 127. What is no number, or beyond half precision, comes back as such through the scale.
 fn quantized(x: &[f32; SCALE_LEN]) -> (u16, [i8; SCALE_LEN]) {
     let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
     let broken = x.iter().fold(0f32, |sum, x| sum + x * 0.0); // NaN if one is no finite number, else 0

@@ -4,20 +4,24 @@ use std::{fmt, str::FromStr};
 
 use crate::{gguf::TensorType, matrix::WeightType};
 
-/// What happens to the weights of a model's matrices at load time. Vectors (norms, biases) and the rows of the embedding that a pass looks up keep the
-/// values of the file.
+/// What happens to the weights of a model's matrices at load time. Vectors (norms, biases) and the
+/// rows of the embedding that a pass looks up keep the values of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
-    /// They stay as the file has them. The 4 bits of bitsandbytes stay NF4 where they are blocks of 64 that no row cuts; else they become `Fp16`.
+    /// They stay as the file has them. The 4 bits of bitsandbytes stay NF4 where they are blocks of
+    /// 64 that no row cuts; else they become `Fp16`.
     #[default]
     AsIs,
-    /// Half precision. From a type with fewer bits this gives the file's values, not those of the model that the file was made from.
+    /// Half precision. From a type with fewer bits this gives the file's values, not those of the
+    /// model that the file was made from.
     Fp16,
     /// [Q8_0](crate::quant::q8_0): 8 bits and a scale per 32 weights.
     Int8,
-    /// [NF4](crate::quant::nf4) in the layers. An output head of more than 8 bits becomes `Int8`, one of fewer stays: QLoRA does not touch the head either.
+    /// [NF4](crate::quant::nf4) in the layers. An output head of more than 8 bits becomes `Int8`,
+    /// one of fewer stays: QLoRA does not touch the head either.
     Nf4,
-    /// For drafts: whatever takes more memory than [IQ4_NL](crate::quant::iq4_nl), 4.5 bits per weight, becomes IQ4_NL. The rest stays.
+    /// For drafts: whatever takes more memory than [IQ4_NL](crate::quant::iq4_nl), 4.5 bits per
+    /// weight, becomes IQ4_NL. The rest stays.
     Compact,
     /// One type of the file format for every matrix.
     Type(TensorType),
@@ -46,7 +50,8 @@ impl Compression {
     #[must_use]
     pub fn of(self, from: impl Into<WeightType>, role: Role) -> WeightType {
         let from = from.into();
-        let larger = |than: TensorType| from.bits_per_element() > WeightType::File(than).bits_per_element();
+        let larger =
+            |than: TensorType| from.bits_per_element() > WeightType::File(than).bits_per_element();
         WeightType::File(match (self, role) {
             (Compression::AsIs, _) => return from,
             (Compression::Fp16, _) => TensorType::F16,
@@ -65,8 +70,10 @@ impl fmt::Display for Compression {
         match self {
             Compression::Type(tensor_type) => f.pad(&tensor_type.name().to_lowercase()),
             named => {
-                let name =
-                    Self::NAMED.iter().find(|(_, compression)| compression == named).map_or("", |(name, _)| name);
+                let name = Self::NAMED
+                    .iter()
+                    .find(|(_, compression)| compression == named)
+                    .map_or("", |(name, _)| name);
                 f.pad(name)
             }
         }
@@ -94,9 +101,16 @@ impl FromStr for Compression {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Self::NAMED.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
-        let of_files =
-            || TensorType::ALL.into_iter().find(|t| text.eq_ignore_ascii_case(t.name())).map(Compression::Type);
-        named.map(|(_, compression)| compression).or_else(of_files).ok_or_else(|| UnknownCompression(text.to_owned()))
+        let of_files = || {
+            TensorType::ALL
+                .into_iter()
+                .find(|t| text.eq_ignore_ascii_case(t.name()))
+                .map(Compression::Type)
+        };
+        named
+            .map(|(_, compression)| compression)
+            .or_else(of_files)
+            .ok_or_else(|| UnknownCompression(text.to_owned()))
     }
 }
 
@@ -107,7 +121,9 @@ mod tests {
     #[test]
     fn every_compression_is_read_as_it_is_written() {
         let typed = TensorType::ALL.into_iter().map(Compression::Type);
-        for compression in Compression::NAMED.into_iter().map(|(_, compression)| compression).chain(typed) {
+        for compression in
+            Compression::NAMED.into_iter().map(|(_, compression)| compression).chain(typed)
+        {
             assert_eq!(compression.to_string().parse(), Ok(compression));
             assert_eq!(compression.to_string().to_uppercase().parse(), Ok(compression));
         }
@@ -120,7 +136,8 @@ mod tests {
         for from in TensorType::ALL {
             for role in [Role::Layer, Role::Head] {
                 assert!(
-                    Compression::Compact.of(from, role).bits_per_element() <= WeightType::File(from).bits_per_element()
+                    Compression::Compact.of(from, role).bits_per_element()
+                        <= WeightType::File(from).bits_per_element()
                 );
             }
         }

@@ -59,7 +59,8 @@ pub struct Config {
     pub vocab_size: Option<usize>,
 }
 
-/// Whether projections of the attention have biases, where family or file say so; `None` leaves it to the tensors.
+/// Whether projections of the attention have biases, where family or file say so; `None` leaves it
+/// to the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Biases {
     /// Query, key and value.
@@ -79,7 +80,8 @@ pub struct Sliding {
     pub rope: Rope,
 }
 
-/// Rotary position embedding: pair `i` of a head turns by `position / (factor_i * linear_factor) * base^(-2i / dim)`.
+/// Rotary position embedding: pair `i` of a head turns by `position / (factor_i * linear_factor) *
+/// base^(-2i / dim)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies.
@@ -113,7 +115,8 @@ impl Rope {
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
-    /// `x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`. Hendrycks and Gimpel 2016, arXiv 1606.08415.
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`. Hendrycks and Gimpel 2016, arXiv
+    /// 1606.08415.
     Gelu,
 }
 
@@ -123,13 +126,15 @@ struct Family {
     architecture: &'static str,
     /// Names in `config.json`.
     model_types: &'static [&'static str],
-    /// Pairs are neighbours in GGUF: the converter permutes llama's query and key rows. In Hugging Face folders they never are.
+    /// Pairs are neighbours in GGUF: the converter permutes llama's query and key rows. In Hugging
+    /// Face folders they never are.
     interleaved_rope: bool,
     activation: Activation,
     query_key_norm: bool,
     /// Query, key and value always have biases, the output never.
     biases: bool,
-    /// The family of Gemma: norms after attention and feed-forward part, norm weights stored less 1, scaled embeddings, and local layers.
+    /// The family of Gemma: norms after attention and feed-forward part, norm weights stored less
+    /// 1, scaled embeddings, and local layers.
     gemma: bool,
 }
 
@@ -243,13 +248,20 @@ impl Config {
     /// Whether a layer sees only the latest positions.
     #[must_use]
     pub fn slides(&self, layer: usize) -> bool {
-        self.sliding.as_ref().is_some_and(|sliding| sliding.layers.get(layer).copied().unwrap_or_default())
+        self.sliding
+            .as_ref()
+            .is_some_and(|sliding| sliding.layers.get(layer).copied().unwrap_or_default())
     }
 
-    /// Refuses what contradicts itself or what kernels cannot take. `key` says what the file calls a value that GGUF calls so.
+    /// Refuses what contradicts itself or what kernels cannot take. `key` says what the file calls
+    /// a value that GGUF calls so.
     fn checked(self, key: &dyn Fn(&str) -> String) -> Result<Self, ConfigError> {
         let demand = |holds: bool, name: &str, expected: String, got: &dyn ToString| {
-            if holds { Ok(()) } else { Err(ConfigError::Value { key: key(name), expected, got: got.to_string() }) }
+            if holds {
+                Ok(())
+            } else {
+                Err(ConfigError::Value { key: key(name), expected, got: got.to_string() })
+            }
         };
         let Config { heads, kv_heads, head_dim, .. } = self;
         let sizes = [
@@ -265,22 +277,39 @@ impl Config {
         let divides = kv_heads > 0 && heads.is_multiple_of(kv_heads);
         demand(divides, "attention.head_count_kv", format!("a divisor of {heads}"), &kv_heads)?;
         let fits = head_dim > 0 && head_dim.is_multiple_of(16) && head_dim <= MAX_HEAD_DIM;
-        demand(fits, "attention.key_length", format!("a multiple of 16 up to {MAX_HEAD_DIM}"), &head_dim)?;
+        demand(
+            fits,
+            "attention.key_length",
+            format!("a multiple of 16 up to {MAX_HEAD_DIM}"),
+            &head_dim,
+        )?;
         let positive = |name: &str, value: f32| {
             demand(value.is_finite() && value > 0.0, name, "a positive number".to_owned(), &value)
         };
         positive("attention.layer_norm_rms_epsilon", self.epsilon)?;
         positive("attention.scale", self.attention_scale)?;
         self.logit_cap.map_or(Ok(()), |cap| positive("final_logit_softcapping", cap))?;
-        for rope in std::iter::once(&self.rope).chain(self.sliding.as_ref().map(|sliding| &sliding.rope)) {
+        for rope in
+            std::iter::once(&self.rope).chain(self.sliding.as_ref().map(|sliding| &sliding.rope))
+        {
             let even = rope.dim > 0 && rope.dim <= head_dim && rope.dim % 2 == 0;
-            demand(even, "rope.dimension_count", format!("an even number up to {head_dim}"), &rope.dim)?;
+            demand(
+                even,
+                "rope.dimension_count",
+                format!("an even number up to {head_dim}"),
+                &rope.dim,
+            )?;
             positive("rope.freq_base", rope.base)?;
             positive("rope.scaling.factor", rope.linear_factor)?;
             rope.factors.iter().try_for_each(|&factor| positive("rope.scaling.factor", factor))?;
         }
         if let Some(sliding) = &self.sliding {
-            demand(sliding.window > 0, "attention.sliding_window", "at least 1".to_owned(), &sliding.window)?;
+            demand(
+                sliding.window > 0,
+                "attention.sliding_window",
+                "at least 1".to_owned(),
+                &sliding.window,
+            )?;
         }
         Ok(self)
     }

@@ -19,7 +19,8 @@ mod weights;
 pub use cache::{CacheType, KvCache};
 pub use compression::{Compression, Role, UnknownCompression};
 pub use config::{
-    Activation, Biases, Config, ConfigError, Rope, Sliding, supported_architectures, supported_model_types,
+    Activation, Biases, Config, ConfigError, Rope, Sliding, supported_architectures,
+    supported_model_types,
 };
 pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
@@ -36,7 +37,8 @@ pub struct CpuModel {
     compression: Compression,
     /// Room for one pass; passes of one model take turns.
     scratch: Mutex<Scratch>,
-    /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then of those that slide, if there are any.
+    /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then
+    /// of those that slide, if there are any.
     rope_frequencies: Vec<Vec<f64>>,
     cache_type: CacheType,
 }
@@ -59,7 +61,10 @@ impl CpuModel {
             return Err(LoadError::Context { path, most, asked: context });
         }
         if !options.cache_type.takes(config.head_dim) {
-            return Err(LoadError::CacheType { asked: options.cache_type, head_dim: config.head_dim });
+            return Err(LoadError::CacheType {
+                asked: options.cache_type,
+                head_dim: config.head_dim,
+            });
         }
         let weights = Weights::load(file, &config, options, progress)?;
         let available = Isa::available();
@@ -68,8 +73,10 @@ impl CpuModel {
             available.iter().copied().find(|isa| isa.name() == name)
         };
         let isa = options.isa.filter(|isa| available.contains(isa)).or_else(from_environment);
-        let ropes = std::iter::once(&config.rope).chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
-        let rope_frequencies = ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
+        let ropes = std::iter::once(&config.rope)
+            .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
+        let rope_frequencies =
+            ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
         Ok(CpuModel {
             weights,
             context,
@@ -160,7 +167,11 @@ impl LanguageModel for CpuModel {
         KvCache::new(&self.config, self.cache_type, self.context)
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, KvCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, KvCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         feeds.iter().try_for_each(|feed| feed.check(self.vocab_size(), self.context))?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         self.pass(feeds, logits, &mut scratch)
@@ -169,6 +180,9 @@ impl LanguageModel for CpuModel {
 
 impl std::fmt::Debug for CpuModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CpuModel").field("config", &self.config).field("isa", &self.isa).finish_non_exhaustive()
+        f.debug_struct("CpuModel")
+            .field("config", &self.config)
+            .field("isa", &self.isa)
+            .finish_non_exhaustive()
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     matrix::{Input, Matrix, Output},
 };
 
-/// Most positions that go through the layers together. More would only take more memory: the arithmetic is bound by then.
+/// Most positions that go through the layers together. More would only take more memory: the
+/// arithmetic is bound by then.
 const MAX_ROWS: usize = 256;
 
 /// From this many rows on, work on single rows is worth sharing among threads.
@@ -31,7 +32,8 @@ const SHARE_ROWS: usize = 4;
 /// Tasks of a section for each thread, where there is enough to do.
 const TASKS_PER_THREAD: usize = 8;
 
-/// Pieces of work of one of `tasks` tasks that share `count` pieces: as many as each other's, or one more.
+/// Pieces of work of one of `tasks` tasks that share `count` pieces: as many as each other's, or
+/// one more.
 fn part(count: usize, tasks: usize, task: usize) -> Range<usize> {
     task * count / tasks..(task + 1) * count / tasks
 }
@@ -39,7 +41,8 @@ fn part(count: usize, tasks: usize, task: usize) -> Range<usize> {
 /// Most groups of 16 outputs that a task takes at once.
 const TASK_GROUPS: usize = 16;
 
-/// For so many tokens after one that the output head leaves out elsewhere, the head is whole: a text in another script has more of them.
+/// For so many tokens after one that the output head leaves out elsewhere, the head is whole: a
+/// text in another script has more of them.
 const RARE_REACH: usize = 256;
 
 /// A mutable buffer that tasks write disjoint rows of.
@@ -74,12 +77,26 @@ impl CpuModel {
     }
 
     /// All products of `input` with several matrices in one section.
-    fn multiply<const COUNT: usize>(&self, input: Input<'_>, n: usize, products: [(&Matrix, Output); COUNT]) {
-        self.multiply_groups(input, n, &products.map(|(matrix, out)| (matrix, 0..matrix.groups(), out)));
+    fn multiply<const COUNT: usize>(
+        &self,
+        input: Input<'_>,
+        n: usize,
+        products: [(&Matrix, Output); COUNT],
+    ) {
+        self.multiply_groups(
+            input,
+            n,
+            &products.map(|(matrix, out)| (matrix, 0..matrix.groups(), out)),
+        );
     }
 
     /// Products of `input` with some groups of 16 rows of several matrices, in one section.
-    fn multiply_groups(&self, input: Input<'_>, n: usize, products: &[(&Matrix, Range<usize>, Output)]) {
+    fn multiply_groups(
+        &self,
+        input: Input<'_>,
+        n: usize,
+        products: &[(&Matrix, Range<usize>, Output)],
+    ) {
         let total: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
         let tasks = self.tasks(total, TASK_GROUPS);
         self.pool.run(tasks, &|task, _| {
@@ -89,15 +106,17 @@ impl CpuModel {
                 wanted = wanted.start - here.start..wanted.end - here.end;
                 let groups = groups.start + here.start..groups.start + here.end;
                 if !groups.is_empty() {
-                    // SAFETY: each task has its own groups; the buffers have n rows of the matrix's width.
+                    // SAFETY: each task has its own groups; the buffers have n rows of the matrix's
+                    // width.
                     unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
                 }
             }
         });
     }
 
-    /// Tasks for `count` pieces of work, of at most `most` pieces each: some per thread, so that a thread that was interrupted does not hold up the
-    /// others for long, and as many for each, so that none waits for another's last one.
+    /// Tasks for `count` pieces of work, of at most `most` pieces each: some per thread, so that a
+    /// thread that was interrupted does not hold up the others for long, and as many for each, so
+    /// that none waits for another's last one.
     fn tasks(&self, count: usize, most: usize) -> usize {
         let threads = self.pool.threads();
         let each = count.div_ceil(threads * most).max(TASKS_PER_THREAD);
@@ -127,11 +146,18 @@ impl CpuModel {
                     wanted += 1;
                     wanted - 1
                 });
-                plan.push(Row { feed: number, token, position: start + i, logits: row, gap: gap.is_some() && far });
+                plan.push(Row {
+                    feed: number,
+                    token,
+                    position: start + i,
+                    logits: row,
+                    gap: gap.is_some() && far,
+                });
             }
         }
         logits.reshape(wanted, self.weights.embedding.vocab_size);
-        let result = plan.chunks(MAX_ROWS).try_for_each(|rows| self.slice(rows, feeds, logits, scratch));
+        let result =
+            plan.chunks(MAX_ROWS).try_for_each(|rows| self.slice(rows, feeds, logits, scratch));
         scratch.plan = plan;
         result?;
         for feed in feeds {
@@ -157,7 +183,10 @@ impl CpuModel {
         let hidden = config.hidden;
         let x = room(&mut scratch.x, n * hidden);
         for (row, x) in rows.iter().zip(x.chunks_exact_mut(hidden)) {
-            self.weights.embedding.read(row.token, x).map_err(|error| ModelError::Backend(Box::new(error)))?;
+            self.weights
+                .embedding
+                .read(row.token, x)
+                .map_err(|error| ModelError::Backend(Box::new(error)))?;
         }
         if config.embedding_scale != 1.0 {
             self.isa.scale(x, config.embedding_scale);
@@ -166,7 +195,13 @@ impl CpuModel {
         scratch.tasks.clear();
         let mut start = 0;
         for part in rows.chunk_by(|a, b| a.feed == b.feed) {
-            AttentionTask::split(&mut scratch.tasks, start, part.len(), config.kv_heads, config.group());
+            AttentionTask::split(
+                &mut scratch.tasks,
+                start,
+                part.len(),
+                config.kv_heads,
+                config.group(),
+            );
             start += part.len();
         }
         for (number, layer) in self.weights.layers.iter().enumerate() {
@@ -179,7 +214,9 @@ impl CpuModel {
 
     /// Cosines and sines of this slice's positions, for every rotary embedding of the model.
     fn angles(&self, rows: &[Row], scratch: &mut Scratch) {
-        for (frequencies, Angles { cos, sin }) in self.rope_frequencies.iter().zip(&mut scratch.angles) {
+        for (frequencies, Angles { cos, sin }) in
+            self.rope_frequencies.iter().zip(&mut scratch.angles)
+        {
             let pairs = frequencies.len();
             let (cos, sin) = (room(cos, rows.len() * pairs), room(sin, rows.len() * pairs));
             for (i, row) in rows.iter().enumerate() {
@@ -205,7 +242,12 @@ impl CpuModel {
         self.for_rows(n, &|row| {
             // SAFETY: one task per row.
             let normed = unsafe { normed.get(row) };
-            self.isa.rms_norm(&x[row * hidden..(row + 1) * hidden], weight, self.config.epsilon, normed);
+            self.isa.rms_norm(
+                &x[row * hidden..(row + 1) * hidden],
+                weight,
+                self.config.epsilon,
+                normed,
+            );
             if quantize {
                 // SAFETY: one task per row.
                 unsafe { self.isa.quantize(normed, parts, row) };
@@ -241,7 +283,8 @@ impl CpuModel {
         );
 
         // Biases, norms, rotation, and keys and values into the caches.
-        let (query, key, value) = (Rows::new(query, queries), Rows::new(key, keys), Rows::new(value, keys));
+        let (query, key, value) =
+            (Rows::new(query, queries), Rows::new(key, keys), Rows::new(value, keys));
         let rope = usize::from(config.slides(number));
         let Angles { cos, sin } = &scratch.angles[rope];
         let pairs = self.rope_frequencies[rope].len();
@@ -250,21 +293,27 @@ impl CpuModel {
         caches.clear();
         caches.extend(feeds.iter_mut().map(|feed| feed.cache.heads(number)));
         self.for_rows(n, &|row| {
-            // SAFETY: one task per row, and rows of one cache have different positions, all below its capacity.
+            // SAFETY: one task per row, and rows of one cache have different positions, all below
+            // its capacity.
             unsafe {
                 let (query, key, value) = (query.get(row), key.get(row), value.get(row));
-                for (values, projection) in
-                    [(&mut *query, &layer.query), (&mut *key, &layer.key), (&mut *value, &layer.value)]
-                {
+                for (values, projection) in [
+                    (&mut *query, &layer.query),
+                    (&mut *key, &layer.key),
+                    (&mut *value, &layer.value),
+                ] {
                     self.add_bias(values, projection);
                 }
-                for (values, norm) in [(&mut *query, &layer.query_norm), (&mut *key, &layer.key_norm)] {
+                for (values, norm) in
+                    [(&mut *query, &layer.query_norm), (&mut *key, &layer.key_norm)]
+                {
                     let Some(norm) = norm else { continue };
                     for head in values.chunks_exact_mut(head_dim) {
                         self.isa.rms_norm_in_place(head, norm, config.epsilon);
                     }
                 }
-                let (cos, sin) = (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
+                let (cos, sin) =
+                    (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
                 for head in query.chunks_exact_mut(head_dim).chain(key.chunks_exact_mut(head_dim)) {
                     self.isa.rotate(head, cos, sin, interleaved);
                 }
@@ -284,7 +333,9 @@ impl CpuModel {
             let attended = &scratch.attended;
             self.for_rows(n, &|row| {
                 // SAFETY: one task per row.
-                unsafe { self.isa.quantize(&attended[row * queries..(row + 1) * queries], parts, row) };
+                unsafe {
+                    self.isa.quantize(&attended[row * queries..(row + 1) * queries], parts, row)
+                };
             });
         }
         let input = Input { quantized: &scratch.attn, exact: &scratch.attended, first: 0 };
@@ -320,14 +371,19 @@ impl CpuModel {
     fn read_caches(&self, layer: usize, rows: &[Row], caches: &[Heads], scratch: &mut Scratch) {
         let config = &self.config;
         let (n, head_dim, width) = (rows.len(), config.head_dim, config.heads * config.head_dim);
-        let positions = rows.iter().map(|row| row.position + 1).max().unwrap_or(0).next_multiple_of(16);
+        let positions =
+            rows.iter().map(|row| row.position + 1).max().unwrap_or(0).next_multiple_of(16);
         let attended = Output::new(room(&mut scratch.attended, n * width), width);
         // One strip per thread: scores, then the queries and results of its task.
         let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
         let scores = Rows::new(room(&mut scratch.scores, self.pool.threads() * strip), strip);
         let (tasks, query) = (&scratch.tasks, &scratch.query);
         let scale = config.attention_scale;
-        let window = config.sliding.as_ref().filter(|_| config.slides(layer)).map_or(usize::MAX, |s| s.window);
+        let window = config
+            .sliding
+            .as_ref()
+            .filter(|_| config.slides(layer))
+            .map_or(usize::MAX, |s| s.window);
         self.pool.run(tasks.len(), &|task, thread| {
             let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = tasks[task];
             let lines = task_rows * heads;
@@ -347,7 +403,8 @@ impl CpuModel {
             let mut line = 0;
             while line < lines {
                 let count = self.isa.tile_rows(lines - line);
-                // SAFETY: the cache holds every visible position of the head; strip and query hold `lines` rows.
+                // SAFETY: the cache holds every visible position of the head; strip and query hold
+                // `lines` rows.
                 unsafe {
                     let args = AttentionArgs {
                         keys: cache.keys(kv_head),
@@ -369,8 +426,15 @@ impl CpuModel {
             for line in 0..lines {
                 let (row, head) = (first + line / heads, head + line % heads);
                 let from = &out[line * head_dim..(line + 1) * head_dim];
-                // SAFETY: each task has its own rows and heads of `attended`; only this head's values are touched.
-                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), attended.at(row, head * head_dim), head_dim) };
+                // SAFETY: each task has its own rows and heads of `attended`; only this head's
+                // values are touched.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(
+                        from.as_ptr(),
+                        attended.at(row, head * head_dim),
+                        head_dim,
+                    )
+                };
             }
         });
     }
@@ -386,7 +450,8 @@ impl CpuModel {
         }
         let parts = scratch.inner.parts();
         let gated = Output::new(room(&mut scratch.gated, n * width), width);
-        // A task takes 32 outputs of both matrices at a time: what they become is one block of the next product's input.
+        // A task takes 32 outputs of both matrices at a time: what they become is one block of the
+        // next product's input.
         let blocks = width.div_ceil(32);
         let tasks = self.tasks(blocks, TASK_GROUPS / 2);
         self.pool.run(tasks, &|task, _| {
@@ -398,9 +463,12 @@ impl CpuModel {
                 for first in (0..n).step_by(STRIP) {
                     let rows = STRIP.min(n - first);
                     let input = Input { first, ..input };
-                    let (gate_out, up_out) =
-                        (Output::window(&mut gate, 32, 32 * block), Output::window(&mut up, 32, 32 * block));
-                    // SAFETY: `gate` and `up` have room for a strip of 32 columns, seen from column 32 * block on.
+                    let (gate_out, up_out) = (
+                        Output::window(&mut gate, 32, 32 * block),
+                        Output::window(&mut up, 32, 32 * block),
+                    );
+                    // SAFETY: `gate` and `up` have room for a strip of 32 columns, seen from column
+                    // 32 * block on.
                     unsafe {
                         layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
                         layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
@@ -448,14 +516,21 @@ impl CpuModel {
         match &head.gap {
             Some(gap) if wanted().all(|row| row.gap) => {
                 let (start, end) = (gap.start as usize / GROUP, gap.end as usize / GROUP);
-                self.multiply_groups(input, count, &[(&head.matrix, 0..start, out), (&head.matrix, end..groups, out)]);
+                self.multiply_groups(
+                    input,
+                    count,
+                    &[(&head.matrix, 0..start, out), (&head.matrix, end..groups, out)],
+                );
             }
             _ => self.multiply_groups(input, count, &[(&head.matrix, 0..groups, out)]),
         }
         self.cap_logits(values);
         if let Some(gap) = &head.gap {
-            let leaving_out = wanted().zip(values.chunks_exact_mut(vocab_size)).filter(|(row, _)| row.gap);
-            leaving_out.for_each(|(_, values)| values[gap.start as usize..gap.end as usize].fill(f32::NEG_INFINITY));
+            let leaving_out =
+                wanted().zip(values.chunks_exact_mut(vocab_size)).filter(|(row, _)| row.gap);
+            leaving_out.for_each(|(_, values)| {
+                values[gap.start as usize..gap.end as usize].fill(f32::NEG_INFINITY)
+            });
         }
     }
 

@@ -46,7 +46,8 @@ pub(super) struct Angles {
     pub sin: Vec<f32>, // [n, rope.dim / 2]
 }
 
-/// Query rows of one sequence that read one key-value head: neighbouring rows of the pass, some of the head's queries.
+/// Query rows of one sequence that read one key-value head: neighbouring rows of the pass, some of
+/// the head's queries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AttentionTask {
     /// First row of the pass.
@@ -63,7 +64,13 @@ pub(super) struct AttentionTask {
 
 impl AttentionTask {
     /// Appends the tasks for `rows` neighbouring rows from `row` on that belong to one sequence.
-    pub fn split(tasks: &mut Vec<AttentionTask>, row: usize, rows: usize, kv_heads: usize, group: usize) {
+    pub fn split(
+        tasks: &mut Vec<AttentionTask>,
+        row: usize,
+        rows: usize,
+        kv_heads: usize,
+        group: usize,
+    ) {
         let heads_at_once = group.min(ATTENTION_ROWS);
         let rows_at_once = (ATTENTION_ROWS / heads_at_once).max(1);
         for kv_head in 0..kv_heads {
@@ -82,7 +89,8 @@ impl AttentionTask {
     }
 }
 
-/// Gives a buffer `len` values, whatever they are. Allocates only when more is needed than ever before.
+/// Gives a buffer `len` values, whatever they are. Allocates only when more is needed than ever
+/// before.
 pub(super) fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len {
         buffer.resize(len, 0.0);

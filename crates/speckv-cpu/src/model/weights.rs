@@ -51,7 +51,8 @@ pub(super) struct Weights {
 /// The output head.
 pub(super) struct Head {
     pub matrix: Matrix, // [vocab, hidden]
-    /// Tokens that are left out while the text has none of them; both ends are whole groups of rows.
+    /// Tokens that are left out while the text has none of them; both ends are whole groups of
+    /// rows.
     pub gap: Option<Range<u32>>,
 }
 
@@ -82,7 +83,8 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
-    /// A tensor is in the file that the metadata leave no room for: to overlook it would change what the model says.
+    /// A tensor is in the file that the metadata leave no room for: to overlook it would change
+    /// what the model says.
     #[error("the tensor {name} is in the file, expected {expected}")]
     Unexpected {
         /// Its name.
@@ -125,7 +127,9 @@ pub enum LoadError {
         source: quant::QuantError,
     },
     /// Keys and values of this model cannot be stored so.
-    #[error("the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; f16 is supported")]
+    #[error(
+        "the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; f16 is supported"
+    )]
     CacheType {
         /// What was asked for.
         asked: CacheType,
@@ -191,7 +195,9 @@ impl Loader<'_> {
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let tensor = self.tensor(name, &[len])?;
         let mut values = vec![0.0; len];
-        tensor.read(0, &mut values).map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
+        tensor
+            .read(0, &mut values)
+            .map_err(|source| LoadError::Decode { name: name.to_owned(), source })?;
         self.finish(name);
         Ok(values)
     }
@@ -208,7 +214,12 @@ impl Loader<'_> {
         Ok(weights)
     }
 
-    fn opt_norm(&mut self, wanted: bool, name: &str, len: usize) -> Result<Option<Vec<f32>>, LoadError> {
+    fn opt_norm(
+        &mut self,
+        wanted: bool,
+        name: &str,
+        len: usize,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
         wanted.then(|| self.norm(name, len)).transpose()
     }
 
@@ -234,10 +245,13 @@ impl Loader<'_> {
         let found = self.file.stored(&bias).is_some();
         let (name, source) = (self.file.spelled(&bias), self.file.said_by("attention_bias"));
         match biased {
-            Some(true) if !found => Err(LoadError::MissingBias { name, expected: format!("a bias, as {source} says") }),
-            Some(false) if found => {
-                Err(LoadError::Unexpected { name, expected: format!("none, as {source} is not true") })
+            Some(true) if !found => {
+                Err(LoadError::MissingBias { name, expected: format!("a bias, as {source} says") })
             }
+            Some(false) if found => Err(LoadError::Unexpected {
+                name,
+                expected: format!("none, as {source} is not true"),
+            }),
             _ => Ok(Projection { matrix, bias: self.opt_vector(&bias, rows)? }),
         }
     }
@@ -246,7 +260,9 @@ impl Loader<'_> {
     fn check_layers(&self, layers: usize) -> Result<(), LoadError> {
         let beyond = |tensor: &Stored<'_>| {
             let number = tensor.name().strip_prefix("blk.").and_then(|rest| rest.split('.').next());
-            number.and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number >= layers)
+            number
+                .and_then(|number| number.parse::<usize>().ok())
+                .is_some_and(|number| number >= layers)
         };
         let Some(tensor) = self.file.contents().find(beyond) else { return Ok(()) };
         let expected = format!("{layers} layers, as {} says", self.file.said_by("block_count"));
@@ -264,10 +280,26 @@ impl Loader<'_> {
             key: self.projection(&name("attn_k"), keys, hidden, biased)?,
             value: self.projection(&name("attn_v"), keys, hidden, biased)?,
             output: self.projection(&name("attn_output"), hidden, queries, output_biased)?,
-            query_norm: self.opt_norm(config.query_key_norm, &name("attn_q_norm.weight"), config.head_dim)?,
-            key_norm: self.opt_norm(config.query_key_norm, &name("attn_k_norm.weight"), config.head_dim)?,
-            attention_post_norm: self.opt_norm(config.post_norms, &name("post_attention_norm.weight"), hidden)?,
-            feed_forward_post_norm: self.opt_norm(config.post_norms, &name("post_ffw_norm.weight"), hidden)?,
+            query_norm: self.opt_norm(
+                config.query_key_norm,
+                &name("attn_q_norm.weight"),
+                config.head_dim,
+            )?,
+            key_norm: self.opt_norm(
+                config.query_key_norm,
+                &name("attn_k_norm.weight"),
+                config.head_dim,
+            )?,
+            attention_post_norm: self.opt_norm(
+                config.post_norms,
+                &name("post_attention_norm.weight"),
+                hidden,
+            )?,
+            feed_forward_post_norm: self.opt_norm(
+                config.post_norms,
+                &name("post_ffw_norm.weight"),
+                hidden,
+            )?,
             feed_forward_norm: self.norm(&name("ffn_norm.weight"), hidden)?,
             gate: self.matrix(&name("ffn_gate.weight"), feed_forward, hidden)?,
             up: self.matrix(&name("ffn_up.weight"), feed_forward, hidden)?,
@@ -286,24 +318,39 @@ impl Weights {
     ) -> Result<Self, LoadError> {
         let total = file.contents().map(|tensor| tensor.byte_len() as u64).sum();
         let LoadOptions { compression, ref pool, .. } = *options;
-        let mut loader = Loader { file, norm_offset: config.norm_offset, pool, compression, progress, done: 0, total };
+        let mut loader = Loader {
+            file,
+            norm_offset: config.norm_offset,
+            pool,
+            compression,
+            progress,
+            done: 0,
+            total,
+        };
         loader.check_layers(config.layers)?;
         let embedding = file.stored(EMBEDDING).ok_or_else(|| loader.missing(EMBEDDING))?;
-        let vocab_size = config.vocab_size.unwrap_or_else(|| embedding.shape().get(1).copied().unwrap_or(0));
+        let vocab_size =
+            config.vocab_size.unwrap_or_else(|| embedding.shape().get(1).copied().unwrap_or(0));
         loader.tensor(EMBEDDING, &[config.hidden, vocab_size])?;
         // Models with tied embeddings have no output matrix of their own.
-        let head_name = if file.stored("output.weight").is_some() { "output.weight" } else { EMBEDDING };
+        let head_name =
+            if file.stored("output.weight").is_some() { "output.weight" } else { EMBEDDING };
         let head_tensor = loader.tensor(head_name, &[config.hidden, vocab_size])?;
         let to = compression.of(head_tensor.weight_type(), Role::Head);
         let matrix = Matrix::pack(&head_tensor, None, Some(to), pool)
             .map_err(|source| LoadError::Pack { name: head_name.to_owned(), source })?;
         loader.finish(head_name);
-        let layers = (0..config.layers).map(|layer| loader.layer(config, layer)).collect::<Result<_, _>>()?;
+        let layers = (0..config.layers)
+            .map(|layer| loader.layer(config, layer))
+            .collect::<Result<_, _>>()?;
         Ok(Weights {
             layers,
             output_norm: loader.norm("output_norm.weight", config.hidden)?,
             rope_factors: loader.opt_vector("rope_freqs.weight", config.rope.dim / 2)?,
-            head: Head { matrix, gap: options.head_gap.clone().and_then(|gap| whole_groups(gap, vocab_size)) },
+            head: Head {
+                matrix,
+                gap: options.head_gap.clone().and_then(|gap| whole_groups(gap, vocab_size)),
+            },
             embedding: Embedding { file: file.clone(), vocab_size },
         })
     }
@@ -319,8 +366,11 @@ impl Weights {
 
     /// Bytes of weights that one pass reads (the embedding's few rows left out).
     pub fn pass_bytes(&self) -> u64 {
-        let gap =
-            self.head.gap.as_ref().map_or(0, |gap| gap.len() as u64 / GROUP as u64 * self.head.matrix.group_bytes());
+        let gap = self
+            .head
+            .gap
+            .as_ref()
+            .map_or(0, |gap| gap.len() as u64 / GROUP as u64 * self.head.matrix.group_bytes());
         self.matrices().map(|matrix| matrix.byte_len() as u64).sum::<u64>() - gap
     }
 
@@ -358,8 +408,10 @@ pub fn packed_bytes(file: &Checkpoint, compression: Compression) -> u64 {
         let to = compression.of(tensor.weight_type(), role);
         (tensor.elements() as f64 * to.bits_per_element() / 8.0) as u64
     };
-    let in_layers = |tensor: &Stored<'_>| tensor.name().starts_with("blk.") && tensor.shape().len() == 2;
-    let layers: u64 = file.contents().filter(in_layers).map(|tensor| bytes(&tensor, Role::Layer)).sum();
+    let in_layers =
+        |tensor: &Stored<'_>| tensor.name().starts_with("blk.") && tensor.shape().len() == 2;
+    let layers: u64 =
+        file.contents().filter(in_layers).map(|tensor| bytes(&tensor, Role::Layer)).sum();
     let head = file.stored("output.weight").or_else(|| file.stored(EMBEDDING));
     layers + head.map_or(0, |tensor| bytes(&tensor, Role::Head))
 }
@@ -373,7 +425,8 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// Instruction set; `None` is the best that the machine has, or what `SPECKV_ISA` says.
     pub isa: Option<Isa>,
-    /// Tokens that the output head leaves out, only for drafts: their logits are minus infinity as long as none of the last 256 tokens is one of them.
+    /// Tokens that the output head leaves out, only for drafts: their logits are minus infinity as
+    /// long as none of the last 256 tokens is one of them.
     pub head_gap: Option<Range<u32>>,
     /// What the matrices become.
     pub compression: Compression,

@@ -1,5 +1,5 @@
-//! The 4 bits of bitsandbytes (Dettmers et al. 2023): a matrix read row by row as one list of values, cut into blocks of B, each with 4 bits per
-//! value and one scale.
+//! The 4 bits of bitsandbytes (Dettmers et al. 2023): a matrix read row by row as one list of
+//! values, cut into blocks of B, each with 4 bits per value and one scale.
 //!
 //! ```text
 //! value i      levels[code(i)] absmax(i / B)
@@ -7,8 +7,9 @@
 //! absmax(b)    f32, or, quantized once more in blocks of N: nested_levels[c(b)] nested_absmax[b / N] + offset
 //! ```
 //!
-//! The levels are in the file: those of [NF4](nf4), or FP4's, which are 0, ± 1/192, ± 1/6, ± 1/4, ± 1/3, ± 1/2, ± 2/3, ± 1. Blocks do not know rows: one
-//! may begin in a row and end in the next. Products and sum are rounded to f32 one by one, as bitsandbytes does.
+//! The levels are in the file: those of [NF4](nf4), or FP4's, which are 0, ± 1/192, ± 1/6, ± 1/4, ±
+//! 1/3, ± 1/2, ± 2/3, ± 1. Blocks do not know rows: one may begin in a row and end in the next.
+//! Products and sum are rounded to f32 one by one, as bitsandbytes does.
 
 use super::nf4;
 
@@ -99,7 +100,10 @@ impl FourBit<'_> {
     #[must_use]
     pub fn nf4_block(&self, block: usize) -> nf4::Block {
         let first = block * nf4::LEN;
-        nf4::Block { absmax: self.absmax(block), q: std::array::from_fn(|i| self.code(first + i) as u8) }
+        nf4::Block {
+            absmax: self.absmax(block),
+            q: std::array::from_fn(|i| self.code(first + i) as u8),
+        }
     }
 }
 
@@ -113,8 +117,13 @@ mod tests {
         let codes: Vec<u8> = (0..15).map(|i| (i * 37 + 11) as u8).collect();
         let nested: [f32; 256] = std::array::from_fn(|i| (i as f32 - 128.0) / 127.0);
         let scales: Vec<u8> = [0.5f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-        let double =
-            Scales::Double { codes: &[3, 200, 128, 255], levels: &nested, block: 2, absmax: &scales, offset: 1.25 };
+        let double = Scales::Double {
+            codes: &[3, 200, 128, 255],
+            levels: &nested,
+            block: 2,
+            absmax: &scales,
+            offset: 1.25,
+        };
         let absmax = [-125.0 / 127.0 * 0.5 + 1.25, 72.0 / 127.0 * 0.5 + 1.25, 1.25, 2.0 + 1.25];
         let all = FourBit { codes: &codes, levels: &levels, block: 8, scales: double };
         for first in 0..29 {
@@ -135,7 +144,12 @@ mod tests {
         let block = nf4::quantize(&std::array::from_fn(|i| ((i * 29 % 64) as f32 * 0.31).cos()));
         let codes: Vec<u8> = block.q.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
         let absmax = block.absmax.to_le_bytes();
-        let one = FourBit { codes: &codes, levels: &nf4::LEVELS, block: 64, scales: Scales::Single(&absmax) };
+        let one = FourBit {
+            codes: &codes,
+            levels: &nf4::LEVELS,
+            block: 64,
+            scales: Scales::Single(&absmax),
+        };
         assert!(one.is_nf4());
         assert_eq!(one.nf4_block(0), block);
         let mut values = [0.0; 64];

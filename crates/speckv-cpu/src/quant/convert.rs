@@ -25,7 +25,9 @@ pub enum QuantError {
         got: usize,
     },
     /// A value that the format cannot hold.
-    #[error("expected numbers between -{largest} and {largest} for {tensor_type}, got {value} at element {index}")]
+    #[error(
+        "expected numbers between -{largest} and {largest} for {tensor_type}, got {value} at element {index}"
+    )]
     OutOfRange {
         /// The format.
         tensor_type: TensorType,
@@ -38,13 +40,19 @@ pub enum QuantError {
     },
 }
 
-/// Decodes blocks of `tensor_type` into `out`, one float per element, as the format defines them (see the [module](super)).
+/// Decodes blocks of `tensor_type` into `out`, one float per element, as the format defines them
+/// (see the [module](super)).
 ///
 /// Scales that are infinite or NaN give such values; no check is made for them here.
 ///
 /// # Errors
-/// [`QuantError::PartialBlock`] or [`QuantError::ByteLen`] where `bytes` and `out` do not fit together; `out` is untouched then.
-pub fn dequantize(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+/// [`QuantError::PartialBlock`] or [`QuantError::ByteLen`] where `bytes` and `out` do not fit
+/// together; `out` is untouched then.
+pub fn dequantize(
+    tensor_type: TensorType,
+    bytes: &[u8],
+    out: &mut [f32],
+) -> Result<(), QuantError> {
     check_sizes(tensor_type, bytes.len(), out.len())?;
     match tensor_type {
         TensorType::F32 => decode(bytes, out, |block| [f32::from_le_bytes(*block)]),
@@ -65,12 +73,14 @@ pub fn dequantize(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> Res
     Ok(())
 }
 
-/// Encodes `values` as blocks of `tensor_type` into `out`, with a small squared error (see the [module](super) for the method).
+/// Encodes `values` as blocks of `tensor_type` into `out`, with a small squared error (see the
+/// [module](super) for the method).
 ///
 /// # Errors
-/// [`QuantError::PartialBlock`] or [`QuantError::ByteLen`] where `values` and `out` do not fit together;
-/// [`QuantError::OutOfRange`] for a value that is not finite or beyond the format's range: 65504 where scales are half floats (and
-/// for F16), 3.39e38 for BF16; F32 takes everything. `out` is untouched then.
+/// [`QuantError::PartialBlock`] or [`QuantError::ByteLen`] where `values` and `out` do not fit
+/// together; [`QuantError::OutOfRange`] for a value that is not finite or beyond the format's
+/// range: 65504 where scales are half floats (and for F16), 3.39e38 for BF16; F32 takes everything.
+/// `out` is untouched then.
 pub fn quantize(tensor_type: TensorType, values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
     check_sizes(tensor_type, out.len(), values.len())?;
     check_range(tensor_type, values)?;
@@ -128,7 +138,9 @@ pub(crate) fn check_range(tensor_type: TensorType, values: &[f32]) -> Result<(),
         _ => half::f16::MAX.to_f32(),
     };
     match values.iter().position(|value| value.is_nan() || value.abs() > largest) {
-        Some(index) => Err(QuantError::OutOfRange { tensor_type, largest, index, value: values[index] }),
+        Some(index) => {
+            Err(QuantError::OutOfRange { tensor_type, largest, index, value: values[index] })
+        }
         None => Ok(()),
     }
 }

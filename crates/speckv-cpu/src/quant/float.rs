@@ -1,7 +1,7 @@
 //! F32, F16, BF16: plain floats, little endian, one element per block.
 //!
-//! F16 is IEEE 754 binary16 (1 sign, 5 exponent, 10 fraction bits), BF16 the upper half of a binary32 (1, 8, 7). Both widen to `f32`
-//! exactly. Narrowing rounds to nearest, ties to even.
+//! F16 is IEEE 754 binary16 (1 sign, 5 exponent, 10 fraction bits), BF16 the upper half of a
+//! binary32 (1, 8, 7). Both widen to `f32` exactly. Narrowing rounds to nearest, ties to even.
 
 use half::{bf16, f16};
 

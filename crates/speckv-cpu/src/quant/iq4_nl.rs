@@ -13,7 +13,8 @@ pub const LEN: usize = 32;
 /// Bytes per block.
 pub const BYTES: usize = 18;
 /// What the 16 indices stand for.
-pub const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub const LEVELS: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// A block's numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +40,10 @@ fn level(q: u8) -> f32 {
 /// Index of the level nearest to `x`: how many midpoints between neighbours lie below it.
 #[inline(always)]
 fn nearest(x: f32) -> u8 {
-    LEVELS.windows(2).map(|pair| u8::from(x > (f32::from(pair[0]) + f32::from(pair[1])) / 2.0)).sum()
+    LEVELS
+        .windows(2)
+        .map(|pair| u8::from(x > (f32::from(pair[0]) + f32::from(pair[1])) / 2.0))
+        .sum()
 }
 
 /// The numbers in a block's bytes.
@@ -58,8 +62,10 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
     bytes
 }
 
-/// Ends of the levels that the largest magnitude may fall on, and the share of it that the end stands for. More starts, and fitting the scale again and
-/// again, make the error of normally distributed weights smaller by at most 1 %; drafts are rounded at every load, so there are only these.
+/// Ends of the levels that the largest magnitude may fall on, and the share of it that the end
+/// stands for. More starts, and fitting the scale again and again, make the error of normally
+/// distributed weights smaller by at most 1 %; drafts are rounded at every load, so there are only
+/// these.
 const STARTS: [(f32, f32); 4] = [(-127.0, 1.0), (-127.0, 0.9), (113.0, 1.0), (113.0, 0.9)];
 
 /// Half of the smallest half float: what is not above it has no scale.
@@ -78,7 +84,8 @@ fn nearest_levels(x: [f32; 16]) -> [f32; 16] {
     levels
 }
 
-/// A block near `values` in the sense of squares: the best of four starts, each with the scale that fits its integers best.
+/// A block near `values` in the sense of squares: the best of four starts, each with the scale that
+/// fits its integers best.
 #[must_use]
 #[inline(always)]
 pub fn quantize(values: &[f32; LEN]) -> Block {

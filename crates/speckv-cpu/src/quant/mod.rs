@@ -1,8 +1,9 @@
 //! Number formats of weights: how each stores its elements, and the way there and back.
 //!
-//! One module per format, each with the layout and the formula of its values, `unpack` and `pack` between a block's bytes and its
-//! integers in natural order, `Block::values`, and `quantize`. [`dequantize`] and [`quantize`] go over whole tensors. Blocks do not
-//! know rows: a row is a whole number of blocks.
+//! One module per format, each with the layout and the formula of its values, `unpack` and `pack`
+//! between a block's bytes and its integers in natural order, `Block::values`, and `quantize`.
+//! [`dequantize`] and [`quantize`] go over whole tensors. Blocks do not know rows: a row is a whole
+//! number of blocks.
 //!
 //! | type | elements | bytes | value of element i |
 //! |---|---|---|---|
@@ -21,13 +22,15 @@
 //! | [NF4](nf4), in memory only | 64 | 36 | absmax level\[q\] |
 //! | [4 bits of bitsandbytes](bitsandbytes), in folders only | any | | absmax level\[q\] |
 //!
-//! **Exactness.** d, dmin and m are half floats with 11 significant bits. Every product above has at most 24 of them, so it is exact
-//! in `f32`, and where a minimum follows, one rounding remains: whatever the order of the multiplications, the value is the
-//! real-number formula rounded once. Two implementations therefore agree bit for bit or one is wrong.
+//! **Exactness.** d, dmin and m are half floats with 11 significant bits. Every product above has
+//! at most 24 of them, so it is exact in `f32`, and where a minimum follows, one rounding remains:
+//! whatever the order of the multiplications, the value is the real-number formula rounded once.
+//! Two implementations therefore agree bit for bit or one is wrong.
 //!
-//! **Quantizing** looks for the scale (and minimum) of a block, or of a group within a block of 256, that makes the sum of squared
-//! errors small: `search` tries some clippings, rounds, fits the scale to the integers by least squares, and keeps the best. The
-//! integers are then rounded again with the scale as it is stored.
+//! **Quantizing** looks for the scale (and minimum) of a block, or of a group within a block of
+//! 256, that makes the sum of squared errors small: `search` tries some clippings, rounds, fits the
+//! scale to the integers by least squares, and keeps the best. The integers are then rounded again
+//! with the scale as it is stored.
 
 pub mod bitsandbytes;
 pub mod float;

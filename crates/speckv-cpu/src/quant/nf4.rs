@@ -1,13 +1,14 @@
-//! NF4 as in QLoRA (Dettmers et al. 2023, section 3 and appendix E): 64 indices into 16 levels at quantiles of the normal distribution, and the
-//! largest magnitude of the block.
+//! NF4 as in QLoRA (Dettmers et al. 2023, section 3 and appendix E): 64 indices into 16 levels at
+//! quantiles of the normal distribution, and the largest magnitude of the block.
 //!
 //! ```text
 //! absmax    max |v[i]|, f32
 //! value     absmax LEVELS[q[i]],   q[i] the level nearest to v[i] / absmax
 //! ```
 //!
-//! No file format of tensors knows NF4 by a number of its own, so it is not a [`TensorType`]; the bytes of [`pack`] are this
-//! crate's: absmax, then byte j of 32 with element j in the low half and element j + 32 in the high half.
+//! No file format of tensors knows NF4 by a number of its own, so it is not a [`TensorType`]; the
+//! bytes of [`pack`] are this crate's: absmax, then byte j of 32 with element j in the low half and
+//! element j + 32 in the high half.
 
 use super::QuantError;
 use crate::gguf::TensorType;
@@ -71,7 +72,12 @@ pub fn quantize(values: &[f32; LEN]) -> Block {
 pub(crate) fn check_range(absmax: f32) -> Result<(), QuantError> {
     let largest = 127.0 * half::f16::MAX.to_f32();
     match absmax.is_nan() || absmax.abs() > largest {
-        true => Err(QuantError::OutOfRange { tensor_type: TensorType::F16, largest, index: 0, value: absmax }),
+        true => Err(QuantError::OutOfRange {
+            tensor_type: TensorType::F16,
+            largest,
+            index: 0,
+            value: absmax,
+        }),
         false => Ok(()),
     }
 }
@@ -122,7 +128,9 @@ mod tests {
     ];
 
     fn values() -> [f32; LEN] {
-        std::array::from_fn(|i| ((i * 37 % 64) as f32 * 0.71).sin() * 0.03 + (i as f32 * 0.013).cos() * 0.002)
+        std::array::from_fn(|i| {
+            ((i * 37 % 64) as f32 * 0.71).sin() * 0.03 + (i as f32 * 0.013).cos() * 0.002
+        })
     }
 
     #[test]
@@ -133,7 +141,10 @@ mod tests {
         assert!((0..16).filter(|level| block.q.contains(level)).count() >= 14, "{:?}", block.q);
         for (got, v) in block.values().into_iter().zip(values) {
             let x = f64::from(v) / absmax;
-            let nearest = PUBLISHED.into_iter().min_by(|a, b| (a - x).abs().total_cmp(&(b - x).abs())).unwrap();
+            let nearest = PUBLISHED
+                .into_iter()
+                .min_by(|a, b| (a - x).abs().total_cmp(&(b - x).abs()))
+                .unwrap();
             assert!((f64::from(got) - absmax * nearest).abs() < 1e-6 * absmax, "{v} became {got}");
         }
     }

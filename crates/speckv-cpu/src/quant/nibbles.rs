@@ -1,7 +1,7 @@
 //! 32 numbers of four or five bits, as the formats with blocks of 32 store them.
 //!
-//! Byte j of 16 holds element j in its low and element j + 16 in its high four bits. A fifth bit, where there is one, is bit i of a
-//! little endian u32 for element i.
+//! Byte j of 16 holds element j in its low and element j + 16 in its high four bits. A fifth bit,
+//! where there is one, is bit i of a little endian u32 for element i.
 
 /// The elements of 16 bytes, 0 to 15 each.
 pub(super) fn unpack(bytes: &[u8]) -> [u8; 32] {

@@ -1,4 +1,5 @@
-//! Q2_K: 256 integers of 2 bits in 16 groups of 16, each group with a scale and a minimum of 4 bits.
+//! Q2_K: 256 integers of 2 bits in 16 groups of 16, each group with a scale and a minimum of 4
+//! bits.
 //!
 //! ```text
 //! byte 0    byte g: scale[g] in the low half, min[g] in the high half
@@ -77,6 +78,7 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
 /// A block near `values` in the sense of squares.
 #[must_use]
 pub fn quantize(values: &[f32; LEN]) -> Block {
-    let search::AffineGroups { d, dmin, scales, mins, q } = search::affine_groups(values, 3.0, 15.0);
+    let search::AffineGroups { d, dmin, scales, mins, q } =
+        search::affine_groups(values, 3.0, 15.0);
     Block { d, dmin, scales, mins, q }
 }

@@ -37,7 +37,11 @@ impl Block {
 /// The numbers in a block's bytes.
 #[must_use]
 pub fn unpack(bytes: &[u8; BYTES]) -> Block {
-    Block { d: halves::get(bytes, 0), m: halves::get(bytes, 2), q: nibbles::unpack_five(&bytes[4..8], &bytes[8..]) }
+    Block {
+        d: halves::get(bytes, 0),
+        m: halves::get(bytes, 2),
+        q: nibbles::unpack_five(&bytes[4..8], &bytes[8..]),
+    }
 }
 
 /// The bytes of a block; `d` and `m` are rounded to half floats.

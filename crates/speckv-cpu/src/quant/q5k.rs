@@ -78,6 +78,7 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
 /// A block near `values` in the sense of squares.
 #[must_use]
 pub fn quantize(values: &[f32; LEN]) -> Block {
-    let search::AffineGroups { d, dmin, scales, mins, q } = search::affine_groups(values, 31.0, 63.0);
+    let search::AffineGroups { d, dmin, scales, mins, q } =
+        search::affine_groups(values, 31.0, 63.0);
     Block { d, dmin, scales, mins, q }
 }

@@ -35,7 +35,9 @@ impl Block {
     /// d scale (q\[i\] - 32).
     #[must_use]
     pub fn values(&self) -> [f32; LEN] {
-        std::array::from_fn(|i| self.d * f32::from(self.scales[i / GROUP]) * (f32::from(self.q[i]) - f32::from(OFFSET)))
+        std::array::from_fn(|i| {
+            self.d * f32::from(self.scales[i / GROUP]) * (f32::from(self.q[i]) - f32::from(OFFSET))
+        })
     }
 }
 

@@ -47,7 +47,8 @@ pub fn pack(block: &Block) -> [u8; BYTES] {
     bytes
 }
 
-/// The block nearest to `values` with the largest magnitude at 127. With 255 levels a search for a better scale gains little.
+/// The block nearest to `values` with the largest magnitude at 127. With 255 levels a search for a
+/// better scale gains little.
 #[must_use]
 pub fn quantize(values: &[f32; LEN]) -> Block {
     let peak = values.iter().fold(0.0_f32, |peak, v| peak.max(v.abs()));

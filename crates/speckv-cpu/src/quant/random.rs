@@ -5,8 +5,9 @@ use crate::gguf::TensorType;
 
 /// Bytes of `blocks` valid blocks of `tensor_type`, the same for the same `seed`.
 ///
-/// Integers take every value. Half floats in a block are finite, of either sign, with magnitudes from 2^-10 to 2^-6, one in sixteen
-/// zero; elements of F32, F16 and BF16 lie in -1..1. This is for tests and benchmarks of code that reads blocks.
+/// Integers take every value. Half floats in a block are finite, of either sign, with magnitudes
+/// from 2^-10 to 2^-6, one in sixteen zero; elements of F32, F16 and BF16 lie in -1..1. This is for
+/// tests and benchmarks of code that reads blocks.
 #[must_use]
 pub fn random_blocks(tensor_type: TensorType, blocks: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
@@ -22,10 +23,14 @@ pub fn random_blocks(tensor_type: TensorType, blocks: usize, seed: u64) -> Vec<u
             _ => {
                 for &at in half_offsets(tensor_type) {
                     let word = next();
-                    let magnitude =
-                        (2.0_f32).powi((word % 4) as i32 - 10) * (1.0 + (word >> 40) as f32 / (1 << 24) as f32);
+                    let magnitude = (2.0_f32).powi((word % 4) as i32 - 10)
+                        * (1.0 + (word >> 40) as f32 / (1 << 24) as f32);
                     let sign = if word & 16 == 0 { 1.0 } else { -1.0 };
-                    halves::put(block, at, if word >> 8 & 15 == 0 { 0.0 } else { sign * magnitude });
+                    halves::put(
+                        block,
+                        at,
+                        if word >> 8 & 15 == 0 { 0.0 } else { sign * magnitude },
+                    );
                 }
             }
         }

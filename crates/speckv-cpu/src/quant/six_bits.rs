@@ -1,8 +1,9 @@
 //! Eight scales and eight minima of six bits in twelve bytes, as Q4_K and Q5_K store them.
 //!
-//! Bytes 0 to 3 hold scales 0 to 3 and bytes 4 to 7 minima 0 to 3, in their low six bits. Byte 8 + j holds the low four bits of
-//! scale 4 + j in its low half and those of minimum 4 + j in its high half; the upper two bits of these are the upper two bits of
-//! byte j (scale) and byte 4 + j (minimum).
+//! Bytes 0 to 3 hold scales 0 to 3 and bytes 4 to 7 minima 0 to 3, in their low six bits. Byte 8 +
+//! j holds the low four bits of scale 4 + j in its low half and those of minimum 4 + j in its high
+//! half; the upper two bits of these are the upper two bits of byte j (scale) and byte 4 + j
+//! (minimum).
 
 /// Scales and minima, 0 to 63 each.
 pub(super) fn unpack(bytes: &[u8]) -> ([u8; 8], [u8; 8]) {

@@ -11,19 +11,22 @@ use crate::{
 };
 
 impl Tiny {
-    /// Writes the model that [`to_bytes`](Self::to_bytes) writes as GGUF into an existing folder: `config.json`, `tokenizer.json`,
-    /// `tokenizer_config.json`, and the weights in `shards` safetensors files, with an index if they are more than one.
+    /// Writes the model that [`to_bytes`](Self::to_bytes) writes as GGUF into an existing folder:
+    /// `config.json`, `tokenizer.json`, `tokenizer_config.json`, and the weights in `shards`
+    /// safetensors files, with an index if they are more than one.
     ///
     /// # Errors
     /// The system's.
     ///
     /// # Panics
-    /// If the tensor type is not F32, F16 or BF16, or for `rope_factors`, which folders have as a formula.
+    /// If the tensor type is not F32, F16 or BF16, or for `rope_factors`, which folders have as a
+    /// formula.
     pub fn write_folder(&self, folder: &Path, shards: usize) -> io::Result<()> {
         self.write(folder, shards, false)
     }
 
-    /// As [`write_folder`](Self::write_folder), with the matrices of the layers in NF4 as bitsandbytes stores it: blocks of 64, scales as floats.
+    /// As [`write_folder`](Self::write_folder), with the matrices of the layers in NF4 as
+    /// bitsandbytes stores it: blocks of 64, scales as floats.
     ///
     /// # Errors
     /// The system's.
@@ -36,11 +39,11 @@ impl Tiny {
 
     fn write(&self, folder: &Path, shards: usize, nf4: bool) -> io::Result<()> {
         assert!(!self.rope_factors, "the blueprint of a folder has a formula for the factors");
-        let put = |name: &str, value: &Value| std::fs::write(folder.join(name), format!("{value:#}\n"));
+        let put =
+            |name: &str, value: &Value| std::fs::write(folder.join(name), format!("{value:#}\n"));
         let mut config = self.config_json();
         if nf4 {
-            config["quantization_config"] =
-                json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"});
+            config["quantization_config"] = json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"});
         }
         put("config.json", &config)?;
         put("tokenizer.json", &self.tokenizer_json())?;
@@ -97,7 +100,8 @@ impl Tiny {
 
     fn spelled(&self, name: &str) -> String {
         let post_norms = self.is_gemma();
-        let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
+        let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+        else {
             return match name {
                 "token_embd.weight" => "model.embed_tokens.weight".into(),
                 "output_norm.weight" => "model.norm.weight".into(),
@@ -183,10 +187,16 @@ fn four_bits(Stored { name, shape, dtype, bytes }: Stored) -> Vec<Stored> {
     dequantize(tensor_type, &bytes, &mut values).expect("as they were written");
     assert!(shape[1].is_multiple_of(nf4::LEN), "rows of whole blocks, got {shape:?}");
     let blocks: Vec<nf4::Block> = values.as_chunks().0.iter().map(nf4::quantize).collect();
-    let floats = |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-    let codes: Vec<u8> =
-        blocks.iter().flat_map(|block| block.q.as_chunks().0.iter().map(|[a, b]| a << 4 | b)).collect();
-    let state = json!({"quant_type": "nf4", "blocksize": nf4::LEN, "dtype": "float32", "shape": shape}).to_string();
+    let floats = |values: &mut dyn Iterator<Item = f32>| {
+        values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+    };
+    let codes: Vec<u8> = blocks
+        .iter()
+        .flat_map(|block| block.q.as_chunks().0.iter().map(|[a, b]| a << 4 | b))
+        .collect();
+    let state =
+        json!({"quant_type": "nf4", "blocksize": nf4::LEN, "dtype": "float32", "shape": shape})
+            .to_string();
     let part = |end: &str, dtype: &'static str, shape: Vec<usize>, bytes| Stored {
         name: format!("{name}{end}"),
         shape,
@@ -195,7 +205,12 @@ fn four_bits(Stored { name, shape, dtype, bytes }: Stored) -> Vec<Stored> {
     };
     vec![
         part("", "U8", vec![codes.len(), 1], codes),
-        part(".absmax", "F32", vec![blocks.len()], floats(&mut blocks.iter().map(|block| block.absmax))),
+        part(
+            ".absmax",
+            "F32",
+            vec![blocks.len()],
+            floats(&mut blocks.iter().map(|block| block.absmax)),
+        ),
         part(".quant_map", "F32", vec![16], floats(&mut nf4::LEVELS.into_iter())),
         part(".quant_state.bitsandbytes__nf4", "U8", vec![state.len()], state.into_bytes()),
     ]
@@ -208,7 +223,10 @@ fn safetensors(tensors: &[Stored]) -> Vec<u8> {
     for Stored { name, shape, dtype, bytes } in tensors {
         let start = data.len();
         data.extend(bytes);
-        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}),
+        );
     }
     let header = Value::Object(header).to_string();
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -217,13 +235,15 @@ fn safetensors(tensors: &[Stored]) -> Vec<u8> {
     file
 }
 
-/// Rows of heads whose rotary pairs are neighbours, `(2i, 2i + 1)`, in the order in which pairs are halves, `(i, i + head_dim / 2)`: what
-/// the converter to GGUF does to llama, backwards.
+/// Rows of heads whose rotary pairs are neighbours, `(2i, 2i + 1)`, in the order in which pairs are
+/// halves, `(i, i + head_dim / 2)`: what the converter to GGUF does to llama, backwards.
 fn halves_from_neighbours(values: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
     let columns = values.len() / (heads * head_dim);
     let row = |row: usize| &values[row * columns..(row + 1) * columns];
     let place = |i: usize| if i < head_dim / 2 { 2 * i } else { 2 * (i - head_dim / 2) + 1 };
     (0..heads)
-        .flat_map(|head| (0..head_dim).flat_map(move |i| row(head * head_dim + place(i)).iter().copied()))
+        .flat_map(|head| {
+            (0..head_dim).flat_map(move |i| row(head * head_dim + place(i)).iter().copied())
+        })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Byte-pair encoding over bytes. A byte is spelled as one printable character, so that every text is a string of such characters.
+//! Byte-pair encoding over bytes. A byte is spelled as one printable character, so that every text
+//! is a string of such characters.
 
 use std::collections::HashMap;
 
@@ -6,8 +7,8 @@ use speckv::token::Token;
 
 use super::{TokenType, TokenizerError, merge::merge, pre::PreTokenizer, table::Texts};
 
-/// The character that spells a byte: itself if it is printable in Latin-1 (`!`..=`~`, U+00A1..=U+00AC, U+00AE..=U+00FF), else
-/// U+0100 plus its rank among the bytes that are not.
+/// The character that spells a byte: itself if it is printable in Latin-1 (`!`..=`~`,
+/// U+00A1..=U+00AC, U+00AE..=U+00FF), else U+0100 plus its rank among the bytes that are not.
 pub(super) fn spelling(byte: u8) -> char {
     match byte {
         0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap_or('\0'),
@@ -59,7 +60,9 @@ impl ByteLevel {
         for (index, merge) in merges.iter().enumerate() {
             let fail = |reason| TokenizerError::Merge { index, merge: merge.clone(), reason };
             let rank = u32::try_from(index).map_err(|_| TokenizerError::TooLarge)?;
-            let (left, right) = merge.split_once(' ').ok_or_else(|| fail("expected two texts with a space between"))?;
+            let (left, right) = merge
+                .split_once(' ')
+                .ok_or_else(|| fail("expected two texts with a space between"))?;
             if left.is_empty() || right.is_empty() {
                 return Err(fail("expected two texts, got an empty one"));
             }
@@ -90,7 +93,9 @@ impl ByteLevel {
             if self.pre.whole_words() {
                 spelled.clear();
                 spelled.extend(part.bytes().map(spelling));
-                let known = texts.token(&spelled).filter(|&token| types[token as usize] == TokenType::Normal);
+                let known = texts
+                    .token(&spelled)
+                    .filter(|&token| types[token as usize] == TokenType::Normal);
                 if let Some(token) = known {
                     out.push(token);
                     continue;
@@ -102,8 +107,10 @@ impl ByteLevel {
     }
 
     fn encode_part(&self, part: &str, out: &mut Vec<Token>) -> Result<(), TokenizerError> {
-        let bytes = part.bytes().enumerate().map(|(at, byte)| (at, at + 1, self.bytes[usize::from(byte)]));
-        let symbols = merge(bytes, |left, right| self.merges.get(&(left.token?, right.token?)).copied());
+        let bytes =
+            part.bytes().enumerate().map(|(at, byte)| (at, at + 1, self.bytes[usize::from(byte)]));
+        let symbols =
+            merge(bytes, |left, right| self.merges.get(&(left.token?, right.token?)).copied());
         for symbol in symbols {
             let token = symbol.token.or(self.unknown).ok_or_else(|| {
                 let bytes = &part.as_bytes()[symbol.start..symbol.end];

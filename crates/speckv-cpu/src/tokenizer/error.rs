@@ -19,7 +19,9 @@ pub enum TokenizerError {
         got: String,
     },
     /// The file does not say how text is cut before merging.
-    #[error("the tokenizer does not say how it cuts text before merging (`tokenizer.ggml.pre` is missing)")]
+    #[error(
+        "the tokenizer does not say how it cuts text before merging (`tokenizer.ggml.pre` is missing)"
+    )]
     MissingPreTokenizer,
     /// The way to cut text before merging is not known here.
     #[error("expected a pre-tokenizer among {}, got `{got}`", supported.join(", "))]
@@ -58,7 +60,9 @@ pub enum TokenizerError {
         size: usize,
     },
     /// Two tokens that are in use have the same text.
-    #[error("expected every token's text once, got {text:?} as token {first} and as token {second}")]
+    #[error(
+        "expected every token's text once, got {text:?} as token {first} and as token {second}"
+    )]
     Duplicate {
         /// The text.
         text: String,
@@ -125,7 +129,9 @@ impl TokenizerError {
             Self::UnknownModel { .. } | Self::UnknownPreTokenizer { .. } => {
                 "another pre-tokenizer would give other tokens than the model was trained on; use a model from a supported family"
             }
-            Self::Json { .. } => "use the `tokenizer.json` that was published with the model, unchanged",
+            Self::Json { .. } => {
+                "use the `tokenizer.json` that was published with the model, unchanged"
+            }
             Self::Io { .. } => "check that the file exists and may be read",
             Self::Library(_) | Self::NoToken { .. } => return None,
             Self::Metadata(error) => return error.hint(),

@@ -10,15 +10,20 @@ use super::{
     table::{Bytes, Texts},
 };
 
-/// The library's tokenizer, and a twin that takes special tokens for text, made when it is first needed: the library has that choice as
-/// a state, not as an argument.
+/// The library's tokenizer, and a twin that takes special tokens for text, made when it is first
+/// needed: the library has that choice as a state, not as an argument.
 pub(super) struct Library {
     parsing: tokenizers::Tokenizer,
     plain: OnceLock<tokenizers::Tokenizer>,
 }
 
 impl Library {
-    pub fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Result<Vec<Token>, TokenizerError> {
+    pub fn encode(
+        &self,
+        text: &str,
+        parse_special: bool,
+        add_special: bool,
+    ) -> Result<Vec<Token>, TokenizerError> {
         let tokenizer = if parse_special {
             &self.parsing
         } else {
@@ -28,8 +33,9 @@ impl Library {
                 twin
             })
         };
-        let encoding =
-            tokenizer.encode_fast(text, add_special).map_err(|error| TokenizerError::Library(error.to_string()))?;
+        let encoding = tokenizer
+            .encode_fast(text, add_special)
+            .map_err(|error| TokenizerError::Library(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 }
@@ -42,29 +48,36 @@ enum Spelling {
 }
 
 impl Tokenizer {
-    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from `tokenizer_config.json` and
-    /// `generation_config.json` in the same folder, where they exist.
+    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from
+    /// `tokenizer_config.json` and `generation_config.json` in the same folder, where they exist.
     ///
     /// # Errors
-    /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither byte-level nor SentencePiece's.
+    /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither
+    /// byte-level nor SentencePiece's.
     pub fn from_json_file(path: &Path) -> Result<Self, TokenizerError> {
         let fail = |reason: String| TokenizerError::Json { path: path.to_owned(), reason };
-        let bytes = std::fs::read(path).map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|error| fail(error.to_string()))?;
         let decoder = &value["decoder"];
         let (spelling, leading_space) = if mentions(decoder, "ByteLevel") {
             (Spelling::Bytes, LeadingSpace::Kept)
         } else if mentions(decoder, "Metaspace") || mentions(decoder, sentencepiece::SPACE) {
-            let strips = mentions(decoder, "Strip") || mentions(decoder, "Metaspace") && !mentions(decoder, "never");
+            let strips = mentions(decoder, "Strip")
+                || mentions(decoder, "Metaspace") && !mentions(decoder, "never");
             (Spelling::Spaces, if strips { LeadingSpace::AtStart } else { LeadingSpace::Kept })
         } else {
             let got = decoder["type"].as_str().unwrap_or("none");
-            return Err(fail(format!("expected a ByteLevel, Metaspace or Replace decoder, got {got}")));
+            return Err(fail(format!(
+                "expected a ByteLevel, Metaspace or Replace decoder, got {got}"
+            )));
         };
         let byte_fallback = value["model"]["byte_fallback"] == true;
         let unknown = value["model"]["unk_token"].as_str().map(str::to_owned);
         drop(value);
-        let library = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| fail(error.to_string()))?;
+        let library =
+            tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| fail(error.to_string()))?;
         drop(bytes);
 
         let vocabulary = library.get_vocab(true);
@@ -111,9 +124,20 @@ impl Tokenizer {
             }
         }
         let ends = Ends::read(path, &texts)?;
-        let end_tokens = special::end_tokens(ends.eos.into_iter().chain(ends.others), &texts, &types);
-        let engine = Engine::Library(Box::new(Library { parsing: library, plain: OnceLock::new() }));
-        Ok(Self { texts, pieces, types, engine, leading_space, bos: ends.bos, eos: ends.eos, end_tokens })
+        let end_tokens =
+            special::end_tokens(ends.eos.into_iter().chain(ends.others), &texts, &types);
+        let engine =
+            Engine::Library(Box::new(Library { parsing: library, plain: OnceLock::new() }));
+        Ok(Self {
+            texts,
+            pieces,
+            types,
+            engine,
+            leading_space,
+            bos: ends.bos,
+            eos: ends.eos,
+            end_tokens,
+        })
     }
 }
 
@@ -141,10 +165,13 @@ impl Ends {
             let path = tokenizer.with_file_name(name);
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Ok(Value::Null);
+                }
                 Err(source) => return Err(TokenizerError::Io { path, source }),
             };
-            serde_json::from_slice(&bytes).map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
+            serde_json::from_slice(&bytes)
+                .map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
         };
         let config = beside("tokenizer_config.json")?;
         let generation = beside("generation_config.json")?;

@@ -27,8 +27,9 @@ struct Candidate<P> {
     token: Token,
 }
 
-/// Merges neighbours until `rule` allows no pair. `parts` are adjacent `(start, end, token)`; `rule` gives a pair's priority (the least
-/// is merged first) and the token it becomes. O(n log n) in the number of parts.
+/// Merges neighbours until `rule` allows no pair. `parts` are adjacent `(start, end, token)`;
+/// `rule` gives a pair's priority (the least is merged first) and the token it becomes. O(n log n)
+/// in the number of parts.
 pub(super) fn merge<P: Ord>(
     parts: impl Iterator<Item = (usize, usize, Option<Token>)>,
     mut rule: impl FnMut(&Symbol, &Symbol) -> Option<(P, Token)>,
@@ -62,7 +63,11 @@ pub(super) fn merge<P: Ord>(
     while let Some(Reverse(best)) = heap.pop() {
         let (left, right) = (&symbols[best.left], &symbols[best.right]);
         // A merged-away symbol is empty; a grown one has other bounds.
-        if left.start == left.end || left.next != best.right || left.start != best.start || right.end != best.end {
+        if left.start == left.end
+            || left.next != best.right
+            || left.start != best.start
+            || right.end != best.end
+        {
             continue;
         }
         let next = right.next;

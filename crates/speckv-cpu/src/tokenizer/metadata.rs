@@ -5,7 +5,8 @@ use speckv::token::Token;
 use super::{Model, TokenType, Tokenizer, TokenizerError, Vocabulary, pre::PreTokenizer};
 use crate::gguf::{GgufError, Metadata};
 
-/// Tokenizer models that work, as in `tokenizer.ggml.model`: byte-level and SentencePiece byte-pair encoding.
+/// Tokenizer models that work, as in `tokenizer.ggml.model`: byte-level and SentencePiece byte-pair
+/// encoding.
 pub const MODELS: &[&str] = &["gpt2", "llama"];
 
 fn key(name: &str) -> String {
@@ -15,11 +16,13 @@ fn key(name: &str) -> String {
 impl Tokenizer {
     /// Builds a tokenizer from the `tokenizer.ggml.*` entries of a model file.
     ///
-    /// What the file does not say is as in llama.cpp, the format's reference: SentencePiece models begin with BOS and put a space before
-    /// text, byte-level models do neither, except that the `llama-bpe` and `tekken` pre-tokenizers begin with BOS.
+    /// What the file does not say is as in llama.cpp, the format's reference: SentencePiece models
+    /// begin with BOS and put a space before text, byte-level models do neither, except that the
+    /// `llama-bpe` and `tekken` pre-tokenizers begin with BOS.
     ///
     /// # Errors
-    /// An entry that is missing or of another type, a model that is not one of [`MODELS`], and those of [`Self::from_vocabulary`].
+    /// An entry that is missing or of another type, a model that is not one of [`MODELS`], and
+    /// those of [`Self::from_vocabulary`].
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
         Self::from_vocabulary(Vocabulary::from_gguf(metadata)?)
     }
@@ -36,16 +39,30 @@ impl Vocabulary {
         if size == 0 {
             return Err(TokenizerError::Empty);
         }
-        let flag = |name: &str, default| Ok::<_, GgufError>(metadata.opt_bool(&key(name))?.unwrap_or(default));
+        let flag = |name: &str, default| {
+            Ok::<_, GgufError>(metadata.opt_bool(&key(name))?.unwrap_or(default))
+        };
         let (model, begins) = match metadata.string(&key("model"))? {
             "gpt2" => {
-                let pre = metadata.opt_string(&key("pre"))?.ok_or(TokenizerError::MissingPreTokenizer)?.to_owned();
+                let pre = metadata
+                    .opt_string(&key("pre"))?
+                    .ok_or(TokenizerError::MissingPreTokenizer)?
+                    .to_owned();
                 let begins = PreTokenizer::adds_bos(&pre);
-                (Model::ByteLevel { merges: metadata.strings(&key("merges"))?.to_vec(), pre }, begins)
+                (
+                    Model::ByteLevel { merges: metadata.strings(&key("merges"))?.to_vec(), pre },
+                    begins,
+                )
             }
             "llama" => {
                 let scores = metadata.f32s(&key("scores"))?.to_vec();
-                (Model::SentencePiece { scores, add_space_prefix: flag("add_space_prefix", true)? }, true)
+                (
+                    Model::SentencePiece {
+                        scores,
+                        add_space_prefix: flag("add_space_prefix", true)?,
+                    },
+                    true,
+                )
             }
             other => return Err(TokenizerError::UnknownModel { got: other.to_owned() }),
         };
@@ -55,7 +72,8 @@ impl Vocabulary {
                 .iter()
                 .enumerate()
                 .map(|(token, &got)| {
-                    TokenType::from_number(got).ok_or(TokenizerError::UnknownType { token, got: got.into() })
+                    TokenType::from_number(got)
+                        .ok_or(TokenizerError::UnknownType { token, got: got.into() })
                 })
                 .collect::<Result<_, _>>()?,
         };
@@ -64,10 +82,11 @@ impl Vocabulary {
             _ => Err(TokenizerError::OutOfRange { what, token: token.into(), size }),
         };
         // Converters write an all-ones number for "none".
-        let token = |name: &str| match metadata.opt_u32(&key(name))?.filter(|&token| token != Token::MAX) {
-            None => Ok(None),
-            Some(token) => inside(key(name), token).map(Some),
-        };
+        let token =
+            |name: &str| match metadata.opt_u32(&key(name))?.filter(|&token| token != Token::MAX) {
+                None => Ok(None),
+                Some(token) => inside(key(name), token).map(Some),
+            };
         let mut end_tokens = Vec::new();
         for name in ["eot_token_id", "eom_token_id"] {
             end_tokens.extend(token(name)?);

@@ -1,7 +1,8 @@
 //! Text to tokens and back.
 //!
-//! A [`Tokenizer`] is built from a [`Vocabulary`], which [`Tokenizer::from_gguf`] reads from the metadata of a model file, or from a
-//! `tokenizer.json`. [`StreamDecoder`] and [`StopStrings`] are adapters around a stream of tokens and of text.
+//! A [`Tokenizer`] is built from a [`Vocabulary`], which [`Tokenizer::from_gguf`] reads from the
+//! metadata of a model file, or from a `tokenizer.json`. [`StreamDecoder`] and [`StopStrings`] are
+//! adapters around a stream of tokens and of text.
 
 mod byte_level;
 mod difference;
@@ -90,22 +91,33 @@ impl Tokenizer {
     /// Builds a tokenizer.
     ///
     /// # Errors
-    /// An empty vocabulary, lists of different lengths, identifiers outside of it, two tokens in use with one text, merges of texts
-    /// that are no tokens, scores that are no numbers, a pre-tokenizer that is not one of [`pre_tokenizers`].
+    /// An empty vocabulary, lists of different lengths, identifiers outside of it, two tokens in
+    /// use with one text, merges of texts that are no tokens, scores that are no numbers, a
+    /// pre-tokenizer that is not one of [`pre_tokenizers`].
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
-        let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } = vocabulary;
+        let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } =
+            vocabulary;
         let size = tokens.len();
         if size == 0 {
             return Err(TokenizerError::Empty);
         }
         if types.len() != size {
-            return Err(TokenizerError::Length { what: "token types", expected: size, got: types.len() });
+            return Err(TokenizerError::Length {
+                what: "token types",
+                expected: size,
+                got: types.len(),
+            });
         }
         let named = [("BOS", bos), ("EOS", eos), ("the unknown token", unknown)];
         let named = named.into_iter().filter_map(|(what, token)| Some((what, token?)));
-        for (what, token) in named.chain(end_tokens.iter().map(|&token| ("an end of text", token))) {
+        for (what, token) in named.chain(end_tokens.iter().map(|&token| ("an end of text", token)))
+        {
             if token as usize >= size {
-                return Err(TokenizerError::OutOfRange { what: what.to_owned(), token: token.into(), size });
+                return Err(TokenizerError::OutOfRange {
+                    what: what.to_owned(),
+                    token: token.into(),
+                    size,
+                });
             }
         }
         let texts = Texts::new(&tokens, &types)?;
@@ -120,25 +132,31 @@ impl Tokenizer {
             Model::ByteLevel { merges, pre } => {
                 for (text, kind) in tokens.iter().zip(&types) {
                     match kind {
-                        TokenType::Normal | TokenType::Byte => pieces.push(&byte_level::spelled_bytes(text))?,
+                        TokenType::Normal | TokenType::Byte => {
+                            pieces.push(&byte_level::spelled_bytes(text))?
+                        }
                         TokenType::Unused => pieces.push(b"")?,
                         _ => pieces.push(text.as_bytes())?,
                     }
                 }
-                let model = ByteLevel::new(&texts, &types, &merges, PreTokenizer::new(&pre)?, unknown)?;
+                let model =
+                    ByteLevel::new(&texts, &types, &merges, PreTokenizer::new(&pre)?, unknown)?;
                 (Engine::ByteLevel { model, rule }, LeadingSpace::Kept)
             }
             Model::SentencePiece { scores, add_space_prefix } => {
                 for (text, kind) in tokens.iter().zip(&types) {
                     match (kind, sentencepiece::spelled_byte(text)) {
                         (TokenType::Byte, Some(byte)) => pieces.push(&[byte])?,
-                        (TokenType::Normal, _) => pieces.push(text.replace(sentencepiece::SPACE, " ").as_bytes())?,
+                        (TokenType::Normal, _) => {
+                            pieces.push(text.replace(sentencepiece::SPACE, " ").as_bytes())?
+                        }
                         (TokenType::Unused, _) => pieces.push(b"")?,
                         _ => pieces.push(text.as_bytes())?,
                     }
                 }
                 let model = SentencePiece::new(&texts, &types, scores, add_space_prefix, unknown)?;
-                let space = if add_space_prefix { LeadingSpace::AfterSpecial } else { LeadingSpace::Kept };
+                let space =
+                    if add_space_prefix { LeadingSpace::AfterSpecial } else { LeadingSpace::Kept };
                 (Engine::SentencePiece { model, rule }, space)
             }
         };
@@ -152,14 +170,22 @@ impl Tokenizer {
 
     /// The tokens of a text.
     ///
-    /// `parse_special`: control tokens are found in the text by their spelling, the leftmost first, of those the longest. Only for text
-    /// whose author may steer the model, such as a rendered chat template. User-defined tokens are always found.
+    /// `parse_special`: control tokens are found in the text by their spelling, the leftmost first,
+    /// of those the longest. Only for text whose author may steer the model, such as a rendered
+    /// chat template. User-defined tokens are always found.
     ///
-    /// `add_special`: puts BOS first and EOS last where the model's metadata asks for it; not BOS if the text begins with it.
+    /// `add_special`: puts BOS first and EOS last where the model's metadata asks for it; not BOS
+    /// if the text begins with it.
     ///
     /// # Errors
-    /// [`TokenizerError::NoToken`] if the vocabulary cannot spell the text and has no unknown token.
-    pub fn encode(&self, text: &str, parse_special: bool, add_special: bool) -> Result<Vec<Token>, TokenizerError> {
+    /// [`TokenizerError::NoToken`] if the vocabulary cannot spell the text and has no unknown
+    /// token.
+    pub fn encode(
+        &self,
+        text: &str,
+        parse_special: bool,
+        add_special: bool,
+    ) -> Result<Vec<Token>, TokenizerError> {
         let rule = match &self.engine {
             Engine::ByteLevel { rule, .. } | Engine::SentencePiece { rule, .. } => rule,
             Engine::Library(library) => return library.encode(text, parse_special, add_special),
@@ -170,7 +196,9 @@ impl Tokenizer {
             match fragment {
                 Fragment::Token(token) => tokens.push(token),
                 Fragment::Text(text) => match &self.engine {
-                    Engine::ByteLevel { model, .. } => model.encode(text, &self.texts, &self.types, &mut tokens)?,
+                    Engine::ByteLevel { model, .. } => {
+                        model.encode(text, &self.texts, &self.types, &mut tokens)?
+                    }
                     Engine::SentencePiece { model, .. } => {
                         model.encode(text, after_special, &self.texts, &self.types, &mut tokens)?;
                     }
@@ -190,8 +218,9 @@ impl Tokenizer {
 
     /// The text of tokens: their bytes joined, then read as UTF-8, with U+FFFD for what is not.
     ///
-    /// `skip_special` leaves out control and unknown tokens. Tokens that are not in use have no text; those outside the vocabulary
-    /// become U+FFFD. A space that [`Self::encode`] has put before text is taken away again.
+    /// `skip_special` leaves out control and unknown tokens. Tokens that are not in use have no
+    /// text; those outside the vocabulary become U+FFFD. A space that [`Self::encode`] has put
+    /// before text is taken away again.
     pub fn decode(&self, tokens: &[Token], skip_special: bool) -> String {
         let mut assembler = Assembler::new(self, skip_special);
         for &token in tokens {
@@ -200,7 +229,8 @@ impl Tokenizer {
         String::from_utf8_lossy(&assembler.bytes).into_owned()
     }
 
-    /// The bytes that a token stands for, which may be part of a character; of a special token, its spelling. None outside the vocabulary.
+    /// The bytes that a token stands for, which may be part of a character; of a special token, its
+    /// spelling. None outside the vocabulary.
     pub fn piece(&self, token: Token) -> Option<&[u8]> {
         self.pieces.get(token)
     }
@@ -222,11 +252,13 @@ impl Tokenizer {
 
     /// Tokens after which generation ends; may be empty.
     ///
-    /// First those that the model names: in GGUF `tokenizer.ggml.eos_token_id`, `.eot_token_id`, `.eom_token_id`, `.eos_token_ids`;
-    /// beside a `tokenizer.json`, `eos_token_id` in `generation_config.json` and `eos_token` in `tokenizer_config.json`. Then control
-    /// tokens by whose text model families are known to end a turn or a text, such as `<|im_end|>`, `<|eot_id|>`, `<end_of_turn>`,
-    /// `<|endoftext|>`: files often name only one of several, and a model that is not stopped at the others goes on and
-    /// answers itself. Ordinary and user-defined tokens with such a text are not taken, since text may contain them.
+    /// First those that the model names: in GGUF `tokenizer.ggml.eos_token_id`, `.eot_token_id`,
+    /// `.eom_token_id`, `.eos_token_ids`; beside a `tokenizer.json`, `eos_token_id` in
+    /// `generation_config.json` and `eos_token` in `tokenizer_config.json`. Then control tokens by
+    /// whose text model families are known to end a turn or a text, such as `<|im_end|>`,
+    /// `<|eot_id|>`, `<end_of_turn>`, `<|endoftext|>`: files often name only one of several, and a
+    /// model that is not stopped at the others goes on and answers itself. Ordinary and
+    /// user-defined tokens with such a text are not taken, since text may contain them.
     pub fn end_tokens(&self) -> &[Token] {
         &self.end_tokens
     }
@@ -241,11 +273,14 @@ impl Tokenizer {
         self.eos
     }
 
-    /// The tokens from number `count` on, up to the first special one after it. Byte-pair vocabularies are in the order in which their
-    /// tokens were merged, and those of several languages often begin with the tokens of one and append the others': what comes late is what most texts
-    /// never use. A guess, made without any text, at what a draft need not be able to propose.
+    /// The tokens from number `count` on, up to the first special one after it. Byte-pair
+    /// vocabularies are in the order in which their tokens were merged, and those of several
+    /// languages often begin with the tokens of one and append the others': what comes late is what
+    /// most texts never use. A guess, made without any text, at what a draft need not be able to
+    /// propose.
     pub fn rare(&self, count: usize) -> Range<Token> {
-        let all = u32::try_from(count).unwrap_or(u32::MAX)..u32::try_from(self.vocab_size()).unwrap_or(u32::MAX);
+        let all = u32::try_from(count).unwrap_or(u32::MAX)
+            ..u32::try_from(self.vocab_size()).unwrap_or(u32::MAX);
         let kept = |token: &Token| self.is_special(*token) || self.end_tokens().contains(token);
         let end = all.clone().find(kept).unwrap_or(all.end);
         all.start..end.max(all.start)

@@ -1,4 +1,5 @@
-//! Cutting text before merging. Which cuts a model was trained with is a fact about the model, named by `tokenizer.ggml.pre`.
+//! Cutting text before merging. Which cuts a model was trained with is a fact about the model,
+//! named by `tokenizer.ggml.pre`.
 
 use regex::Regex;
 
@@ -7,8 +8,9 @@ use super::TokenizerError;
 /// One pass: parts that match are cut out, what lies between stays as it is.
 struct Stage {
     regex: Regex,
-    /// The published pattern has `\s+(?!\S)` before `\s+`: a run of whitespace leaves its last character to what follows. The
-    /// `regex` crate, which is linear in time whatever the text, has no look-ahead, so the run is shortened after the match.
+    /// The published pattern has `\s+(?!\S)` before `\s+`: a run of whitespace leaves its last
+    /// character to what follows. The `regex` crate, which is linear in time whatever the text, has
+    /// no look-ahead, so the run is shortened after the match.
     gives_back: bool,
     /// Whether `\s*[\r\n]+` comes before that.
     line_breaks: bool,
@@ -67,7 +69,8 @@ const THREE_DIGITS: &str = words!(r"\p{L}+", r"\p{N}{1,3}", r"[^\s\p{L}\p{N}]");
 const ONE_DIGIT: &str = words!(r"\p{L}+", r"\p{N}", r"[^\s\p{L}\p{N}]");
 const ONE_DIGIT_MARKS: &str = words!(r"[\p{L}\p{M}]+", r"\p{N}", r"[^\s\p{L}\p{M}\p{N}]");
 
-/// The patterns are those of the models' own `tokenizer.json`; the names those that llama.cpp's converter writes.
+/// The patterns are those of the models' own `tokenizer.json`; the names those that llama.cpp's
+/// converter writes.
 const FAMILIES: &[Family] = &[
     Family {
         names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "lfm2"],
@@ -100,7 +103,12 @@ const FAMILIES: &[Family] = &[
         whole_words: false,
         add_bos: false,
     },
-    Family { names: &["tekken"], patterns: &[cased!("", r"\p{N}")], whole_words: true, add_bos: true },
+    Family {
+        names: &["tekken"],
+        patterns: &[cased!("", r"\p{N}")],
+        whole_words: true,
+        add_bos: true,
+    },
     Family {
         names: &["gpt-4o", "llama4"],
         patterns: &[cased!(concat!("(?:", contractions!(), ")?"), r"\p{N}{1,3}")],
@@ -109,7 +117,13 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         names: &["deepseek-coder"],
-        patterns: &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[\u{800}-\u{9FA5}\u{AC00}-\u{D7FF}]+", r"\p{N}"],
+        patterns: &[
+            r"[\r\n]",
+            r"\s?\p{L}+",
+            r"\s?\p{P}+",
+            r"[\u{800}-\u{9FA5}\u{AC00}-\u{D7FF}]+",
+            r"\p{N}",
+        ],
         whole_words: false,
         add_bos: false,
     },
@@ -144,8 +158,12 @@ pub fn pre_tokenizers() -> Vec<&'static str> {
 
 impl PreTokenizer {
     pub fn new(name: &str) -> Result<Self, TokenizerError> {
-        let unknown = || TokenizerError::UnknownPreTokenizer { got: name.to_owned(), supported: pre_tokenizers() };
-        let family = FAMILIES.iter().find(|family| family.names.contains(&name)).ok_or_else(unknown)?;
+        let unknown = || TokenizerError::UnknownPreTokenizer {
+            got: name.to_owned(),
+            supported: pre_tokenizers(),
+        };
+        let family =
+            FAMILIES.iter().find(|family| family.names.contains(&name)).ok_or_else(unknown)?;
         let stages = family
             .patterns
             .iter()
@@ -194,23 +212,33 @@ impl Stage {
             if found.start() > from {
                 parts.push(&text[from..found.start()]);
             }
-            let end = if self.gives_back { self.shortened(text, found.start(), found.end()) } else { found.end() };
+            let end = if self.gives_back {
+                self.shortened(text, found.start(), found.end())
+            } else {
+                found.end()
+            };
             parts.push(&text[found.start()..end]);
             from = end;
         }
     }
 
-    /// The end of the match that `\s+(?!\S)|\s+` would have made where the pattern found `start..end`.
+    /// The end of the match that `\s+(?!\S)|\s+` would have made where the pattern found
+    /// `start..end`.
     fn shortened(&self, text: &str, start: usize, end: usize) -> usize {
         let run = &text[start..end];
         let Some(last) = run.chars().next_back() else { return end };
-        // With `\s*[\r\n]+` among the alternatives, a run up to a line break was found by that one and stays whole.
+        // With `\s*[\r\n]+` among the alternatives, a run up to a line break was found by that one
+        // and stays whole.
         if self.line_breaks && matches!(last, '\r' | '\n') {
             return end;
         }
         let followed = text[end..].chars().next().is_some_and(|next| !next.is_whitespace());
         let shorter = end - last.len_utf8();
-        if followed && shorter > start && run.chars().all(char::is_whitespace) { shorter } else { end }
+        if followed && shorter > start && run.chars().all(char::is_whitespace) {
+            shorter
+        } else {
+            end
+        }
     }
 }
 
@@ -238,7 +266,10 @@ mod tests {
     fn an_unknown_pre_tokenizer_is_refused_with_the_list_of_those_that_work() {
         let error = PreTokenizer::new("klingon").err().unwrap();
         let message = error.to_string();
-        assert!(message.contains("klingon") && message.contains("qwen2") && message.contains("smollm"), "{message}");
+        assert!(
+            message.contains("klingon") && message.contains("qwen2") && message.contains("smollm"),
+            "{message}"
+        );
         assert!(error.hint().is_some());
     }
 
@@ -248,7 +279,8 @@ mod tests {
             assert_eq!(split(name, "a   b"), ["a", "  ", " b"], "{name}");
             assert_eq!(split(name, "a   "), ["a", "   "], "{name}");
         }
-        // A tab is not the optional space of ` ?\p{L}+`, but it is the optional character of `[^\r\n\p{L}\p{N}]?\p{L}+`.
+        // A tab is not the optional space of ` ?\p{L}+`, but it is the optional character of
+        // `[^\r\n\p{L}\p{N}]?\p{L}+`.
         assert_eq!(split("gpt-2", "\t\tb"), ["\t", "\t", "b"]);
         assert_eq!(split("qwen2", "\t\tb"), ["\t", "\tb"]);
     }
@@ -280,14 +312,16 @@ mod tests {
 
     type Oracle = tokenizers::pre_tokenizers::split::Split;
 
-    /// Ours, and the published pattern with its look-ahead, run by the backtracking engine of the `tokenizers` library.
+    /// Ours, and the published pattern with its look-ahead, run by the backtracking engine of the
+    /// `tokenizers` library.
     static PAIRS: LazyLock<Vec<(&str, PreTokenizer, Oracle)>> = LazyLock::new(|| {
         let pair = |name| {
             let family = FAMILIES.iter().find(|family| family.names.contains(&name)).unwrap();
             let published = family.patterns[0].replace(r"|\s+", r"|\s+(?!\S)|\s+");
             assert_ne!(published, family.patterns[0]);
             let pattern = tokenizers::pre_tokenizers::split::SplitPattern::Regex(published);
-            let oracle = Oracle::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false).unwrap();
+            let oracle =
+                Oracle::new(pattern, tokenizers::SplitDelimiterBehavior::Isolated, false).unwrap();
             (name, PreTokenizer::new(name).unwrap(), oracle)
         };
         ["qwen2", "qwen35", "gpt-2", "llama-bpe", "tekken", "gpt-4o"].map(pair).into()

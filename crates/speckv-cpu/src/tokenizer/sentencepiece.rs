@@ -1,4 +1,5 @@
-//! Byte-pair encoding of SentencePiece (Kudo and Richardson 2018, arXiv 1808.06226), with byte fallback.
+//! Byte-pair encoding of SentencePiece (Kudo and Richardson 2018, arXiv 1808.06226), with byte
+//! fallback.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -53,7 +54,11 @@ impl SentencePiece {
         unknown: Option<Token>,
     ) -> Result<Self, TokenizerError> {
         if scores.len() != types.len() {
-            return Err(TokenizerError::Length { what: "scores", expected: types.len(), got: scores.len() });
+            return Err(TokenizerError::Length {
+                what: "scores",
+                expected: types.len(),
+                got: scores.len(),
+            });
         }
         if let Some(token) = scores.iter().position(|score| score.is_nan()) {
             return Err(TokenizerError::Score { token, score: scores[token] });
@@ -85,10 +90,14 @@ impl SentencePiece {
         }
         let token = |start: usize, end: usize| {
             texts.token(&spelled[start..end]).filter(|&token| {
-                matches!(types[token as usize], TokenType::Normal | TokenType::UserDefined | TokenType::Unused)
+                matches!(
+                    types[token as usize],
+                    TokenType::Normal | TokenType::UserDefined | TokenType::Unused
+                )
             })
         };
-        // Unused tokens take part in merging and are taken apart afterwards, where they were last joined.
+        // Unused tokens take part in merging and are taken apart afterwards, where they were last
+        // joined.
         let mut unused: HashMap<Token, usize> = HashMap::new();
         let characters = spelled.char_indices().map(|(at, character)| {
             let end = at + character.len_utf8();
@@ -124,14 +133,22 @@ impl SentencePiece {
         Ok(())
     }
 
-    /// Spells a character that is no token: byte by byte if every byte has a token, else as the unknown token, once for a run of
-    /// such characters. Says whether it was the latter.
-    fn spell(&self, text: &str, after_unknown: bool, out: &mut Vec<Token>) -> Result<bool, TokenizerError> {
-        if let Some(tokens) = text.bytes().map(|byte| self.bytes[usize::from(byte)]).collect::<Option<Vec<_>>>() {
+    /// Spells a character that is no token: byte by byte if every byte has a token, else as the
+    /// unknown token, once for a run of such characters. Says whether it was the latter.
+    fn spell(
+        &self,
+        text: &str,
+        after_unknown: bool,
+        out: &mut Vec<Token>,
+    ) -> Result<bool, TokenizerError> {
+        if let Some(tokens) =
+            text.bytes().map(|byte| self.bytes[usize::from(byte)]).collect::<Option<Vec<_>>>()
+        {
             out.extend(tokens);
             return Ok(false);
         }
-        let unknown = self.unknown.ok_or_else(|| TokenizerError::NoToken { text: text.to_owned() })?;
+        let unknown =
+            self.unknown.ok_or_else(|| TokenizerError::NoToken { text: text.to_owned() })?;
         if !after_unknown {
             out.push(unknown);
         }

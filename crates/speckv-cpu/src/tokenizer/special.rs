@@ -18,7 +18,8 @@ struct Matcher {
     tokens: Vec<Token>,
 }
 
-/// Finds user-defined tokens always, control and unknown tokens on demand; the leftmost first, of those the longest.
+/// Finds user-defined tokens always, control and unknown tokens on demand; the leftmost first, of
+/// those the longest.
 pub(super) struct Specials {
     user_defined: Matcher,
     all: Matcher,
@@ -38,7 +39,8 @@ impl Specials {
             if patterns.is_empty() {
                 return Ok::<_, TokenizerError>(Matcher::default());
             }
-            let found = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
+            let found =
+                AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
             Ok(Matcher { found: Some(found.map_err(|_| TokenizerError::TooLarge)?), tokens })
         };
         Ok(Self {
@@ -66,8 +68,9 @@ impl Specials {
     }
 }
 
-/// Texts of control tokens by which model families end a turn or a text. Files often name only one end (Qwen's instruct models name
-/// `<|im_end|>`, but fall back to `<|endoftext|>` at times), and a model that is not stopped there talks on with itself.
+/// Texts of control tokens by which model families end a turn or a text. Files often name only one
+/// end (Qwen's instruct models name `<|im_end|>`, but fall back to `<|endoftext|>` at times), and a
+/// model that is not stopped there talks on with itself.
 const ENDS: &[&str] = &[
     "<|im_end|>",
     "<|endoftext|>",
@@ -86,12 +89,21 @@ const ENDS: &[&str] = &[
     "</s>",
 ];
 
-/// The named ends, then those that [`ENDS`] knows, each once, only tokens of type control being taken by their text.
-pub(super) fn end_tokens(named: impl Iterator<Item = Token>, texts: &Texts, types: &[TokenType]) -> Vec<Token> {
-    let control = |text: &str| texts.token(text).filter(|&token| types[token as usize] == TokenType::Control);
+/// The named ends, then those that [`ENDS`] knows, each once, only tokens of type control being
+/// taken by their text.
+pub(super) fn end_tokens(
+    named: impl Iterator<Item = Token>,
+    texts: &Texts,
+    types: &[TokenType],
+) -> Vec<Token> {
+    let control =
+        |text: &str| texts.token(text).filter(|&token| types[token as usize] == TokenType::Control);
     // Where a model ends by <|return|> or <|call|>, its <|end|> only ends one message of several.
     let messages = control("<|return|>").is_some() || control("<|call|>").is_some();
-    let known = ENDS.iter().filter(|text| !(messages && **text == "<|end|>")).filter_map(|text| control(text));
+    let known = ENDS
+        .iter()
+        .filter(|text| !(messages && **text == "<|end|>"))
+        .filter_map(|text| control(text));
     let mut ends = Vec::new();
     for token in named.chain(known) {
         if !ends.contains(&token) {
@@ -136,7 +148,12 @@ mod tests {
             ("<|end|>", TokenType::Control),
         ]);
         assert_eq!(end_tokens([1].into_iter(), &texts, &types), [1, 0, 3]);
-        let (_, texts, types) = specials(&[("<|return|>", TokenType::Control), ("<|end|>", TokenType::Control)]);
-        assert_eq!(end_tokens([].into_iter(), &texts, &types), [0], "<|end|> ends a message there, not the answer");
+        let (_, texts, types) =
+            specials(&[("<|return|>", TokenType::Control), ("<|end|>", TokenType::Control)]);
+        assert_eq!(
+            end_tokens([].into_iter(), &texts, &types),
+            [0],
+            "<|end|> ends a message there, not the answer"
+        );
     }
 }

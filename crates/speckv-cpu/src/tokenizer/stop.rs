@@ -1,7 +1,8 @@
 /// Ends streamed text at the first stop string, which is not passed on.
 ///
-/// Text that could be the beginning of a stop string is held back until it is clear. The stop string that is complete first wins; of
-/// several complete at the same character, the longest. So it does not matter how the text is split over calls.
+/// Text that could be the beginning of a stop string is held back until it is clear. The stop
+/// string that is complete first wins; of several complete at the same character, the longest. So
+/// it does not matter how the text is split over calls.
 #[derive(Clone, Debug)]
 pub struct StopStrings {
     stops: Vec<String>,
@@ -21,7 +22,8 @@ pub struct Passed {
 impl StopStrings {
     /// Watches for these strings; empty ones stop nothing.
     pub fn new<S: Into<String>>(stops: impl IntoIterator<Item = S>) -> Self {
-        let stops = stops.into_iter().map(Into::into).filter(|stop: &String| !stop.is_empty()).collect();
+        let stops =
+            stops.into_iter().map(Into::into).filter(|stop: &String| !stop.is_empty()).collect();
         Self { stops, held: String::new(), stopped: None }
     }
 
@@ -61,7 +63,8 @@ impl StopStrings {
         let from = self.held.len().saturating_sub(longest.saturating_sub(1));
         (from..self.held.len())
             .find(|&at| {
-                self.held.is_char_boundary(at) && self.stops.iter().any(|stop| stop.starts_with(&self.held[at..]))
+                self.held.is_char_boundary(at)
+                    && self.stops.iter().any(|stop| stop.starts_with(&self.held[at..]))
             })
             .unwrap_or(self.held.len())
     }

@@ -13,7 +13,11 @@ pub(super) struct Assembler {
 
 impl Assembler {
     pub fn new(tokenizer: &Tokenizer, skip_special: bool) -> Self {
-        Self { bytes: Vec::new(), skip_special, strip_space: tokenizer.leading_space != LeadingSpace::Kept }
+        Self {
+            bytes: Vec::new(),
+            skip_special,
+            strip_space: tokenizer.leading_space != LeadingSpace::Kept,
+        }
     }
 
     pub fn push(&mut self, tokenizer: &Tokenizer, token: Token) {
@@ -23,7 +27,8 @@ impl Assembler {
             return;
         };
         if !(self.skip_special && tokenizer.is_special(token)) {
-            let strip = self.strip_space && tokenizer.is_text(token) && piece.first() == Some(&b' ');
+            let strip =
+                self.strip_space && tokenizer.is_text(token) && piece.first() == Some(&b' ');
             self.bytes.extend_from_slice(&piece[usize::from(strip)..]);
         }
         if !tokenizer.is_text(token) {
@@ -34,9 +39,10 @@ impl Assembler {
     }
 }
 
-/// Turns tokens into text as they come. The texts, joined, are what [`Tokenizer::decode`] gives for all tokens at once, special tokens
-/// skipped. A character whose bytes are spread over several tokens comes with the last of them; only bytes that no further byte
-/// can complete are replaced by U+FFFD.
+/// Turns tokens into text as they come. The texts, joined, are what [`Tokenizer::decode`] gives for
+/// all tokens at once, special tokens skipped. A character whose bytes are spread over several
+/// tokens comes with the last of them; only bytes that no further byte can complete are replaced by
+/// U+FFFD.
 pub struct StreamDecoder<T: Borrow<Tokenizer>> {
     tokenizer: T,
     assembler: Assembler,
@@ -49,7 +55,8 @@ impl<T: Borrow<Tokenizer>> StreamDecoder<T> {
         Self { tokenizer, assembler }
     }
 
-    /// Goes on after a text: a leading space is part of what is said, and is kept. For completions; an answer in a chat begins anew.
+    /// Goes on after a text: a leading space is part of what is said, and is kept. For completions;
+    /// an answer in a chat begins anew.
     pub fn continuing(tokenizer: T) -> Self {
         let mut decoder = Self::new(tokenizer);
         decoder.assembler.strip_space = false;

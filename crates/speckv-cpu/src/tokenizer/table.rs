@@ -32,7 +32,8 @@ impl Bytes {
     }
 }
 
-/// Token texts and an index over them: an open-addressing hash table of tokens, which borrows the texts instead of copying them.
+/// Token texts and an index over them: an open-addressing hash table of tokens, which borrows the
+/// texts instead of copying them.
 pub(super) struct Texts {
     texts: Bytes,
     slots: Vec<Token>, // a power of two, at most half full
@@ -42,7 +43,8 @@ pub(super) struct Texts {
 const FREE: Token = Token::MAX;
 
 impl Texts {
-    /// Indexes the texts. Of equal texts, tokens that are not in use give way; two in use are an error.
+    /// Indexes the texts. Of equal texts, tokens that are not in use give way; two in use are an
+    /// error.
     pub fn new(tokens: &[String], types: &[TokenType]) -> Result<Self, TokenizerError> {
         if tokens.len() >= FREE as usize / 4 {
             return Err(TokenizerError::TooLarge);

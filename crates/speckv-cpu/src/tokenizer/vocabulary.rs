@@ -41,16 +41,16 @@ impl TokenType {
 /// How text becomes tokens.
 #[derive(Clone, Debug)]
 pub enum Model {
-    /// Byte-pair encoding over bytes, as in GPT-2: the text is cut by the pre-tokenizer `pre`, then in each part the pair that
-    /// comes first in `merges` is joined, until no pair is in the list.
+    /// Byte-pair encoding over bytes, as in GPT-2: the text is cut by the pre-tokenizer `pre`, then
+    /// in each part the pair that comes first in `merges` is joined, until no pair is in the list.
     ByteLevel {
         /// Pairs of token texts with a space between, best first.
         merges: Vec<String>,
         /// Name of the pre-tokenizer, one of [`super::pre_tokenizers`].
         pre: String,
     },
-    /// Byte-pair encoding of SentencePiece: neighbours whose joined text has the highest score are joined first, the leftmost among
-    /// equals. Spaces are spelled U+2581.
+    /// Byte-pair encoding of SentencePiece: neighbours whose joined text has the highest score are
+    /// joined first, the leftmost among equals. Spaces are spelled U+2581.
     SentencePiece {
         /// One per token; higher is joined earlier.
         scores: Vec<f32>,

@@ -1,5 +1,6 @@
-//! A transformer written down straight from its definition: f64, no cache, no kernels, no packing. Shares nothing with the crate's
-//! own but the file reader and the decoders, which have tests of their own.
+//! A transformer written down straight from its definition: f64, no cache, no kernels, no packing.
+//! Shares nothing with the crate's own but the file reader and the decoders, which have tests of
+//! their own.
 
 use std::collections::HashMap;
 
@@ -31,10 +32,16 @@ impl Reference {
         let int = |key: &str| metadata.u32(&format!("{architecture}.{key}")).unwrap() as usize;
         let float = |key: &str| f64::from(metadata.f32(&format!("{architecture}.{key}")).unwrap());
         let opt = |key: &str, default: usize| {
-            metadata.opt_u32(&format!("{architecture}.{key}")).unwrap().map_or(default, |value| value as usize)
+            metadata
+                .opt_u32(&format!("{architecture}.{key}"))
+                .unwrap()
+                .map_or(default, |value| value as usize)
         };
         Reference {
-            head_dim: opt("attention.key_length", int("embedding_length") / int("attention.head_count")),
+            head_dim: opt(
+                "attention.key_length",
+                int("embedding_length") / int("attention.head_count"),
+            ),
             window: opt("attention.sliding_window", usize::MAX),
             gemma: architecture == "gemma3",
             tensors: tensors.collect(),
@@ -80,10 +87,13 @@ impl Reference {
         let half = head.len() / 2;
         for i in 0..half {
             let factor = self.tensors.get("rope_freqs.weight").map_or(1.0, |factors| factors[i]);
-            let angle = position as f64 * self.base.powf(-2.0 * i as f64 / head.len() as f64) / factor;
+            let angle =
+                position as f64 * self.base.powf(-2.0 * i as f64 / head.len() as f64) / factor;
             let (a, b) = if self.neighbours { (2 * i, 2 * i + 1) } else { (i, i + half) };
-            (head[a], head[b]) =
-                (head[a] * angle.cos() - head[b] * angle.sin(), head[a] * angle.sin() + head[b] * angle.cos());
+            (head[a], head[b]) = (
+                head[a] * angle.cos() - head[b] * angle.sin(),
+                head[a] * angle.sin() + head[b] * angle.cos(),
+            );
         }
     }
 
@@ -94,7 +104,12 @@ impl Reference {
         let embedding = &self.tensors["token_embd.weight"];
         let mut x: Vec<Vec<f64>> = tokens
             .iter()
-            .map(|&t| embedding[t as usize * self.hidden..][..self.hidden].iter().map(|x| x * size).collect())
+            .map(|&t| {
+                embedding[t as usize * self.hidden..][..self.hidden]
+                    .iter()
+                    .map(|x| x * size)
+                    .collect()
+            })
             .collect();
         for layer in 0..self.layers {
             let name = |part: &str| format!("blk.{layer}.{part}");
@@ -102,8 +117,10 @@ impl Reference {
             let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
             for (position, x) in x.iter().enumerate() {
                 let normed = self.norm(x, &name("attn_norm.weight"));
-                let mut query = self.norm_heads(self.linear(&normed, &name("attn_q")), &name("attn_q_norm.weight"));
-                let mut key = self.norm_heads(self.linear(&normed, &name("attn_k")), &name("attn_k_norm.weight"));
+                let mut query = self
+                    .norm_heads(self.linear(&normed, &name("attn_q")), &name("attn_q_norm.weight"));
+                let mut key = self
+                    .norm_heads(self.linear(&normed, &name("attn_k")), &name("attn_k_norm.weight"));
                 query.chunks_exact_mut(head_dim).for_each(|head| self.turn(head, position));
                 key.chunks_exact_mut(head_dim).for_each(|head| self.turn(head, position));
                 queries.push(query);
@@ -116,9 +133,13 @@ impl Reference {
                 for head in 0..self.heads {
                     let kv = head / (self.heads / self.kv_heads) * head_dim;
                     let query = &queries[position][head * head_dim..][..head_dim];
-                    let dot = |key: &[f64]| query.iter().zip(&key[kv..kv + head_dim]).map(|(q, k)| q * k).sum::<f64>();
-                    let weights: Vec<f64> =
-                        keys[first..=position].iter().map(|key| (dot(key) / (head_dim as f64).sqrt()).exp()).collect();
+                    let dot = |key: &[f64]| {
+                        query.iter().zip(&key[kv..kv + head_dim]).map(|(q, k)| q * k).sum::<f64>()
+                    };
+                    let weights: Vec<f64> = keys[first..=position]
+                        .iter()
+                        .map(|key| (dot(key) / (head_dim as f64).sqrt()).exp())
+                        .collect();
                     let sum: f64 = weights.iter().sum();
                     for (weight, value) in weights.iter().zip(&values[first..]) {
                         for i in 0..head_dim {
@@ -130,18 +151,25 @@ impl Reference {
                 let delta = self.norm_delta(delta, &name("post_attention_norm.weight"));
                 x[position].iter_mut().zip(delta).for_each(|(x, d)| *x += d);
                 let normed = self.norm(&x[position], &name("ffn_norm.weight"));
-                let (gate, up) = (self.linear(&normed, &name("ffn_gate")), self.linear(&normed, &name("ffn_up")));
+                let (gate, up) = (
+                    self.linear(&normed, &name("ffn_gate")),
+                    self.linear(&normed, &name("ffn_up")),
+                );
                 let root = (2.0 / std::f64::consts::PI).sqrt();
                 let activate = |x: f64| match self.gemma {
                     true => x / 2.0 * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh()),
                     false => x / (1.0 + (-x).exp()),
                 };
                 let inner: Vec<f64> = gate.iter().zip(up).map(|(&g, u)| activate(g) * u).collect();
-                let delta = self.norm_delta(self.linear(&inner, &name("ffn_down")), &name("post_ffw_norm.weight"));
+                let delta = self.norm_delta(
+                    self.linear(&inner, &name("ffn_down")),
+                    &name("post_ffw_norm.weight"),
+                );
                 x[position].iter_mut().zip(delta).for_each(|(x, d)| *x += d);
             }
         }
-        let output = if self.tensors.contains_key("output.weight") { "output" } else { "token_embd" };
+        let output =
+            if self.tensors.contains_key("output.weight") { "output" } else { "token_embd" };
         x.iter().map(|x| self.linear(&self.norm(x, "output_norm.weight"), output)).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! Real models and golden files, where they are at hand.
 //!
-//! Models are looked for in the folder SPECKV_MODELS, else in `speckv/models` of the user's cache, where `speckv pull` puts them;
-//! golden files in SPECKV_GOLDEN, else in `../shared/golden` beside the workspace.
+//! Models are looked for in the folder SPECKV_MODELS, else in `speckv/models` of the user's cache,
+//! where `speckv pull` puts them; golden files in SPECKV_GOLDEN, else in `../shared/golden` beside
+//! the workspace.
 #![allow(dead_code, reason = "every test program uses its own part of this")]
 
 use std::{
@@ -22,12 +23,18 @@ pub const MODELS: [(&str, &str); 3] = [
 pub fn model(name: &str) -> Option<Gguf> {
     let cache = || {
         let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        Some(cache.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?.join("speckv/models"))
+        Some(
+            cache
+                .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?
+                .join("speckv/models"),
+        )
     };
     let folder = env::var_os("SPECKV_MODELS").map(PathBuf::from).or_else(cache)?;
     let path = folder.join(format!("{name}.gguf"));
     if !path.exists() {
-        eprintln!("SKIPPED: no model {name}; `speckv pull {name}`, or name its folder in SPECKV_MODELS");
+        eprintln!(
+            "SKIPPED: no model {name}; `speckv pull {name}`, or name its folder in SPECKV_MODELS"
+        );
         return None;
     }
     Some(Gguf::open(&path).unwrap())
@@ -40,7 +47,9 @@ pub fn golden(name: &str, kind: &str) -> Option<serde_json::Value> {
     match std::fs::read(folder.join(format!("{name}.{kind}.json"))) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
         Err(_) => {
-            eprintln!("SKIPPED: no golden file {name}.{kind}.json; name its folder in SPECKV_GOLDEN");
+            eprintln!(
+                "SKIPPED: no golden file {name}.{kind}.json; name its folder in SPECKV_GOLDEN"
+            );
             None
         }
     }

@@ -40,7 +40,10 @@ pub fn write(tensors: &[Entry]) -> Vec<u8> {
     for Entry { name, shape, dtype, bytes } in tensors {
         let start = data.len();
         data.extend_from_slice(bytes);
-        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}),
+        );
     }
     let header = Value::Object(header).to_string();
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()

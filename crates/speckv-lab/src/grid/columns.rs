@@ -1,19 +1,28 @@
-//! Records as columns: names, types and values in one place. `docs/reference/steps.md` explains them; a test holds the two together.
+//! Records as columns: names, types and values in one place. `docs/reference/steps.md` explains
+//! them; a test holds the two together.
 
 use super::StepRow;
 pub use crate::columns::{Column, Values};
 
-/// Columns that are measurements of time, or depend on them: they differ between two recordings of the same thing.
-pub const TIMES: [&str; 4] = ["catch_up_seconds", "draft_seconds", "verify_seconds", "total_seconds"];
+/// Columns that are measurements of time, or depend on them: they differ between two recordings of
+/// the same thing.
+pub const TIMES: [&str; 4] =
+    ["catch_up_seconds", "draft_seconds", "verify_seconds", "total_seconds"];
 
 /// All columns, the paper's first and under its names.
 #[must_use]
 pub fn columns(rows: &[StepRow]) -> Vec<Column> {
-    let text = |f: fn(&StepRow) -> &String| Values::Text(rows.iter().map(|row| f(row).clone()).collect());
-    let whole = |f: fn(&StepRow) -> usize| Values::Whole(rows.iter().map(|row| f(row) as i64).collect());
+    let text =
+        |f: fn(&StepRow) -> &String| Values::Text(rows.iter().map(|row| f(row).clone()).collect());
+    let whole =
+        |f: fn(&StepRow) -> usize| Values::Whole(rows.iter().map(|row| f(row) as i64).collect());
     let number = |f: fn(&StepRow) -> Option<f64>| Values::Number(rows.iter().map(f).collect());
-    let numbers = |f: fn(&StepRow) -> &Vec<f32>| Values::Numbers(rows.iter().map(|row| f(row).clone()).collect());
-    let wholes = |f: fn(&StepRow) -> &Vec<u32>| Values::Wholes(rows.iter().map(|row| f(row).clone()).collect());
+    let numbers = |f: fn(&StepRow) -> &Vec<f32>| {
+        Values::Numbers(rows.iter().map(|row| f(row).clone()).collect())
+    };
+    let wholes = |f: fn(&StepRow) -> &Vec<u32>| {
+        Values::Wholes(rows.iter().map(|row| f(row).clone()).collect())
+    };
     let table = vec![
         ("compression", text(|row| &row.compression)),
         ("gamma", whole(|row| row.gamma)),

@@ -1,7 +1,10 @@
-//! A folder that holds one grid: a file per prompt and compression while it is recorded, and all of it as one table at the end.
+//! A folder that holds one grid: a file per prompt and compression while it is recorded, and all of
+//! it as one table at the end.
 //!
-//! `run.json` says what and where; `blocks/` has the parts, each written whole and renamed; `steps.csv` and `steps.parquet` are put together from the parts in
-//! one order, whatever the order in which they came. So a recording that was killed and begun again ends in the same files, times aside.
+//! `run.json` says what and where; `blocks/` has the parts, each written whole and renamed;
+//! `steps.csv` and `steps.parquet` are put together from the parts in one order, whatever the order
+//! in which they came. So a recording that was killed and begun again ends in the same files, times
+//! aside.
 
 use std::{
     fs, io,
@@ -10,7 +13,9 @@ use std::{
 
 use super::{Block, StepRow, parquet_rows::read_parquet, table_file};
 use crate::{
-    run_folder::{ModelFacts, Origin, RUN_FILE, RunFolderError, differences, unknown, write_run, write_whole},
+    run_folder::{
+        ModelFacts, Origin, RUN_FILE, RunFolderError, differences, unknown, write_run, write_whole,
+    },
     sheet::SheetError,
 };
 
@@ -19,7 +24,8 @@ pub const FORMAT: u32 = 1;
 /// Name of the folder of parts.
 const BLOCKS: &str = "blocks";
 
-/// Place of a compression in tables and figures: the paper's three, the file as it is, then all others alike.
+/// Place of a compression in tables and figures: the paper's three, the file as it is, then all
+/// others alike.
 #[must_use]
 pub fn compression_rank(name: &str) -> usize {
     const ORDER: [&str; 4] = ["fp16", "int8", "nf4", "asis"];
@@ -164,12 +170,17 @@ impl BlockName {
         let (compression, rest) = name.strip_suffix(".csv")?.split_once('.')?;
         let (prompt_id, digest) = rest.rsplit_once('.')?;
         let whole = [compression, prompt_id, digest].iter().all(|part| !part.is_empty());
-        whole.then(|| BlockName { compression: compression.into(), prompt_id: prompt_id.into(), digest: digest.into() })
+        whole.then(|| BlockName {
+            compression: compression.into(),
+            prompt_id: prompt_id.into(),
+            digest: digest.into(),
+        })
     }
 }
 
 impl GridFolder {
-    /// The folder of a recording that was begun with these settings; `None` if none was begun there.
+    /// The folder of a recording that was begun with these settings; `None` if none was begun
+    /// there.
     ///
     /// # Errors
     /// Other settings, or a folder that cannot be read or holds something else.
@@ -181,7 +192,9 @@ impl GridFolder {
                 entries => entries.map_err(|source| io_error("read", path, source))?,
             };
             for entry in entries {
-                if entry.map_err(|source| io_error("read", path, source))?.file_name() != part.as_str() {
+                if entry.map_err(|source| io_error("read", path, source))?.file_name()
+                    != part.as_str()
+                {
                     return Err(RunFolderError::NotARun { path: path.to_owned() }.into());
                 }
             }
@@ -190,7 +203,8 @@ impl GridFolder {
         let here = Self::open(path)?;
         match differences(&here.run.settings, settings).into_iter().next() {
             Some((name, recorded, asked)) => {
-                Err(RunFolderError::OtherSettings { path: path.to_owned(), name, recorded, asked }.into())
+                Err(RunFolderError::OtherSettings { path: path.to_owned(), name, recorded, asked }
+                    .into())
             }
             None => Ok(Some(here)),
         }
@@ -218,8 +232,8 @@ impl GridFolder {
             }
             text => text.map_err(|source| io_error("read", &file, source))?,
         };
-        let run: GridRun =
-            serde_json::from_str(&text).map_err(|source| RunFolderError::Malformed { path: file, source })?;
+        let run: GridRun = serde_json::from_str(&text)
+            .map_err(|source| RunFolderError::Malformed { path: file, source })?;
         if run.settings.format != FORMAT {
             let (recorded, asked) = (run.settings.format.to_string(), FORMAT.to_string());
             return Err(RunFolderError::OtherSettings {
@@ -239,7 +253,8 @@ impl GridFolder {
         &self.run
     }
 
-    /// Checks that a recording goes on where it was begun: its seconds are compared with each other.
+    /// Checks that a recording goes on where it was begun: its seconds are compared with each
+    /// other.
     ///
     /// # Errors
     /// [`GridError::OtherMachine`].
@@ -248,7 +263,11 @@ impl GridFolder {
         if recorded == here {
             return Ok(());
         }
-        Err(GridError::OtherMachine { path: self.path.clone(), recorded: recorded.clone(), here: here.into() })
+        Err(GridError::OtherMachine {
+            path: self.path.clone(),
+            recorded: recorded.clone(),
+            here: here.into(),
+        })
     }
 
     /// Notes in `run.json` that this command line adds to the recording.
@@ -256,7 +275,11 @@ impl GridFolder {
     /// # Errors
     /// A file that cannot be written.
     pub fn note_command(&mut self, command: &[String]) -> Result<(), GridError> {
-        if self.run.origin.add_command(command) { Ok(write_run(&self.path, &self.run)?) } else { Ok(()) }
+        if self.run.origin.add_command(command) {
+            Ok(write_run(&self.path, &self.run)?)
+        } else {
+            Ok(())
+        }
     }
 
     /// Parts that are there.
@@ -274,7 +297,10 @@ impl GridFolder {
             let entry = entry.map_err(|source| io_error("read", &folder, source))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !name.ends_with(".part") {
-                names.push(BlockName::parse(&name).ok_or_else(|| GridError::Name { path: entry.path() })?);
+                names.push(
+                    BlockName::parse(&name)
+                        .ok_or_else(|| GridError::Name { path: entry.path() })?,
+                );
             }
         }
         Ok(names)
@@ -289,7 +315,8 @@ impl GridFolder {
         match there.iter().find(|other| key(other) == key(name)) {
             None => Ok(false),
             Some(other) if other != name => {
-                Err(RunFolderError::OtherPrompt { path: self.path.join(BLOCKS).join(other.file()) }.into())
+                Err(RunFolderError::OtherPrompt { path: self.path.join(BLOCKS).join(other.file()) }
+                    .into())
             }
             Some(_) => self.load(name).map(|_| true),
         }
@@ -302,7 +329,8 @@ impl GridFolder {
     pub fn save(&self, name: &BlockName, block: &Block) -> Result<(), GridError> {
         let folder = self.path.join(BLOCKS);
         fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
-        let bytes = table_file::to_csv(block).map_err(|error| GridError::Table { reason: error.to_string() })?;
+        let bytes = table_file::to_csv(block)
+            .map_err(|error| GridError::Table { reason: error.to_string() })?;
         Ok(write_whole(&folder.join(name.file()), &bytes)?)
     }
 
@@ -311,15 +339,19 @@ impl GridFolder {
         let rows = table_file::read_csv(&path)?;
         let mut gammas: Vec<usize> = rows.iter().map(|row| row.gamma).collect();
         gammas.dedup();
-        let foreign = rows.iter().any(|row| (&row.compression, &row.prompt_id) != (&name.compression, &name.prompt_id));
+        let foreign = rows
+            .iter()
+            .any(|row| (&row.compression, &row.prompt_id) != (&name.compression, &name.prompt_id));
         if gammas != self.run.settings.gammas || foreign {
-            let expected = format!("answers to {} with gamma {:?}", name.prompt_id, self.run.settings.gammas);
+            let expected =
+                format!("answers to {} with gamma {:?}", name.prompt_id, self.run.settings.gammas);
             return Err(GridError::Part { path, expected, got: format!("gamma {gammas:?}") });
         }
         Ok(rows)
     }
 
-    /// Puts `steps.csv` and `steps.parquet` together from all parts: by compression, gamma, task, prompt, step, as the paper's table is.
+    /// Puts `steps.csv` and `steps.parquet` together from all parts: by compression, gamma, task,
+    /// prompt, step, as the paper's table is.
     ///
     /// # Errors
     /// [`GridError`].
@@ -331,13 +363,19 @@ impl GridFolder {
         rows.sort_by(|a, b| {
             let key = |row: &StepRow| (compression_rank(&row.compression), row.gamma);
             key(a).cmp(&key(b)).then_with(|| {
-                (&a.compression, &a.task, &a.prompt_id, a.step).cmp(&(&b.compression, &b.task, &b.prompt_id, b.step))
+                (&a.compression, &a.task, &a.prompt_id, a.step).cmp(&(
+                    &b.compression,
+                    &b.task,
+                    &b.prompt_id,
+                    b.step,
+                ))
             })
         });
         let failed = |reason: String| GridError::Table { reason };
         let facts = serde_json::to_string(&self.run).map_err(|error| failed(error.to_string()))?;
         let csv = table_file::to_csv(&rows).map_err(|error| failed(error.to_string()))?;
-        let parquet = table_file::to_parquet(&rows, &facts).map_err(|error| failed(error.to_string()))?;
+        let parquet =
+            table_file::to_parquet(&rows, &facts).map_err(|error| failed(error.to_string()))?;
         write_whole(&self.path.join("steps.csv"), &csv)?;
         write_whole(&self.path.join("steps.parquet"), &parquet)?;
         Ok(rows.len())
@@ -351,7 +389,9 @@ impl GridFolder {
         let [csv, parquet] = ["steps.csv", "steps.parquet"].map(|name| self.path.join(name));
         match (csv.exists(), parquet.exists()) {
             (false, true) => Ok(read_parquet(&parquet)?),
-            (false, false) => Err(GridError::Unfinished { path: self.path.clone(), parts: self.blocks()?.len() }),
+            (false, false) => {
+                Err(GridError::Unfinished { path: self.path.clone(), parts: self.blocks()?.len() })
+            }
             (true, _) => Ok(table_file::read_csv(&csv)?),
         }
     }

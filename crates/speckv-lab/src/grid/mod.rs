@@ -1,7 +1,10 @@
-//! The paper's grid on a pair of one's own: tasks x prompts x gamma x compression, one record per step.
+//! The paper's grid on a pair of one's own: tasks x prompts x gamma x compression, one record per
+//! step.
 //!
-//! [`step_row`] is a record · [`columns`] turns records into columns, from which both CSV and Parquet are written, so that the two cannot differ · [`table_file`] writes and reads
-//! them, [`parquet_rows`] reads the other kind · [`runner`] makes them with an engine · [`folder`] keeps them, so that a recording that was killed goes on where it was.
+//! [`step_row`] is a record · [`columns`] turns records into columns, from which both CSV and
+//! Parquet are written, so that the two cannot differ · [`table_file`] writes and reads them,
+//! [`parquet_rows`] reads the other kind · [`runner`] makes them with an engine · [`folder`] keeps
+//! them, so that a recording that was killed goes on where it was.
 
 pub mod columns;
 pub mod folder;

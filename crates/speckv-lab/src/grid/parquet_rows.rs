@@ -27,7 +27,8 @@ use crate::{
 /// [`SheetError`]: damaged, other columns, or the first row that is wrong.
 pub fn read_parquet(path: &Path) -> Result<Vec<StepRow>, SheetError> {
     let bytes = sheet::bytes(path)?;
-    // The Parquet library has panicked on broken input before; foreign bytes must not end the process.
+    // The Parquet library has panicked on broken input before; foreign bytes must not end the
+    // process.
     let text = panic::catch_unwind(AssertUnwindSafe(|| to_csv(bytes)))
         .unwrap_or_else(|_| Err("its pages cannot be decoded".into()))
         .map_err(|got| SheetError::Content {
@@ -46,7 +47,9 @@ fn to_csv(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         return Err("other columns".into());
     }
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(expected.get_fields().iter().map(|field| field.name())).map_err(|error| error.to_string())?;
+    writer
+        .write_record(expected.get_fields().iter().map(|field| field.name()))
+        .map_err(|error| error.to_string())?;
     for row in reader.get_row_iter(None).map_err(said)? {
         writer.write_record(cells(&row.map_err(said)?)?).map_err(|error| error.to_string())?;
     }
@@ -66,11 +69,15 @@ fn cell(field: &Field) -> Result<String, String> {
         Field::Float(number) => number.to_string(),
         Field::UInt(number) => number.to_string(),
         Field::Bool(flag) => flag.to_string(),
-        Field::ListInternal(list) if list.elements().iter().any(|element| matches!(element, Field::Str(_))) => {
+        Field::ListInternal(list)
+            if list.elements().iter().any(|element| matches!(element, Field::Str(_))) =>
+        {
             let texts: Vec<&String> = list
                 .elements()
                 .iter()
-                .filter_map(|element| if let Field::Str(text) = element { Some(text) } else { None })
+                .filter_map(
+                    |element| if let Field::Str(text) = element { Some(text) } else { None },
+                )
                 .collect();
             serde_json::to_string(&texts).map_err(|error| error.to_string())?
         }

@@ -15,7 +15,8 @@ use crate::statistics::MersenneTwister;
 
 /// Tokens per pass over the prompt: how often the caller is asked whether to go on.
 const PREFILL_CHUNK: usize = 128;
-/// Tokens with the first gamma before anything is kept, so that memory is touched and threads are awake.
+/// Tokens with the first gamma before anything is kept, so that memory is touched and threads are
+/// awake.
 const WARM_UP: usize = 4;
 
 /// A prompt and what is to be done with it.
@@ -36,8 +37,10 @@ pub struct BlockTask<'a> {
 /// Rows of one prompt under one compression, by gamma in the order asked for, then by step.
 pub type Block = Vec<StepRow>;
 
-/// Decodes the prompt greedily with every gamma, from the same caches, in an order that the seed and the prompt's id decide: the same order whether the recording
-/// was broken off before or not. `pieces` begins an answer's text and turns its tokens into pieces; `go_on` is told how many tokens are done and may break off, and then nothing comes back.
+/// Decodes the prompt greedily with every gamma, from the same caches, in an order that the seed
+/// and the prompt's id decide: the same order whether the recording was broken off before or not.
+/// `pieces` begins an answer's text and turns its tokens into pieces; `go_on` is told how many
+/// tokens are done and may break off, and then nothing comes back.
 ///
 /// # Errors
 /// The engine's.
@@ -48,7 +51,8 @@ pub fn run_block<M: LanguageModel, P: FnMut(Token) -> String>(
     go_on: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Block>, EngineError> {
     let controller = |gamma: usize| {
-        let kind = if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
+        let kind =
+            if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
         ControllerSpec { chain: false, kind }.build(&ControllerParts::default())
     };
     let mut sequence = engine.sequence(SequenceSettings {
@@ -95,7 +99,8 @@ pub fn run_block<M: LanguageModel, P: FnMut(Token) -> String>(
     Ok(Some(answers.into_iter().flatten().collect()))
 }
 
-/// The order in which the gammas of a block are measured, as places in their list: decided by the row's seed, compression and prompt.
+/// The order in which the gammas of a block are measured, as places in their list: decided by the
+/// row's seed, compression and prompt.
 #[must_use]
 pub fn block_order(row: &StepRow, gammas: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..gammas).collect();

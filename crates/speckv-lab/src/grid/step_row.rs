@@ -5,7 +5,8 @@ use speckv::record::{Last, StepRecord};
 /// A step with where it belongs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepRow {
-    /// How the target is stored: `fp16`, `int8`, `nf4`, `asis` for its file as it is, or a type such as `q4_0`.
+    /// How the target is stored: `fp16`, `int8`, `nf4`, `asis` for its file as it is, or a type
+    /// such as `q4_0`.
     pub compression: String,
     /// Tokens that a step may draft; 0 is plain decoding.
     pub gamma: usize,
@@ -33,7 +34,8 @@ pub struct StepRow {
     pub verified: usize,
     /// What made the last token: `plain`, `recovered`, `bonus` or `accepted`.
     pub last: String,
-    /// Budget, context or an end token cut the step, whatever the target said of it: no statistic of lengths may use it.
+    /// Budget, context or an end token cut the step, whatever the target said of it: no statistic
+    /// of lengths may use it.
     pub censored: bool,
     /// Seconds that the draft read what it had missed.
     pub catch_up_seconds: f64,
@@ -53,7 +55,8 @@ pub struct StepRow {
     pub draft_tokens: Vec<u32>,
     /// Tokens added, `[tokens_produced]`.
     pub tokens: Vec<u32>,
-    /// Text that each of them completes, `[tokens_produced]`; empty for special tokens and while a character is incomplete.
+    /// Text that each of them completes, `[tokens_produced]`; empty for special tokens and while a
+    /// character is incomplete.
     pub pieces: Vec<String>,
 }
 
@@ -104,7 +107,8 @@ impl StepRow {
     /// Mean of a signal over the draft; `None` where nothing was drafted.
     #[must_use]
     pub fn mean(signal: &[f32]) -> Option<f64> {
-        (!signal.is_empty()).then(|| signal.iter().map(|x| f64::from(*x)).sum::<f64>() / signal.len() as f64)
+        (!signal.is_empty())
+            .then(|| signal.iter().map(|x| f64::from(*x)).sum::<f64>() / signal.len() as f64)
     }
 
     /// Largest of a signal.

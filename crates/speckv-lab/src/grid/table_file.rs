@@ -12,7 +12,8 @@ use crate::{
 
 /// Name of the table in the Parquet file.
 pub(super) const TABLE: &str = "speckv_steps";
-/// Key of the Parquet file's metadata that holds the recording's [`GridRun`](super::GridRun) as JSON.
+/// Key of the Parquet file's metadata that holds the recording's [`GridRun`](super::GridRun) as
+/// JSON.
 pub const RUN_KEY: &str = "speckv.run";
 
 /// The records as CSV, with a first line of names.
@@ -46,12 +47,17 @@ fn read_row(row: &Row<'_>) -> Result<StepRow, SheetError> {
     const HOUR: f64 = 3600.0;
     let one_of = |column: &str, names: &[&str]| {
         let text = row.text(column);
-        if names.contains(&text) { Ok(text.to_owned()) } else { Err(row.wrong(column, &names.join(" or "))) }
+        if names.contains(&text) {
+            Ok(text.to_owned())
+        } else {
+            Err(row.wrong(column, &names.join(" or ")))
+        }
     };
     let name = |column: &str| row.value(column, "a name", |name: &String| !name.trim().is_empty());
     let step = StepRow {
         compression: row.value("compression", "a name in lower case", |name: &String| {
-            !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+            !name.is_empty()
+                && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
         })?,
         gamma: row.whole("gamma", 0, 64)?,
         task: name("task")?,
@@ -76,21 +82,31 @@ fn read_row(row: &Row<'_>) -> Result<StepRow, SheetError> {
         draft_margin: list(row, "draft_margin", |x: &f32| (0.0..=1.0).contains(x))?,
         draft_tokens: list(row, "draft_tokens", |_| true)?,
         tokens: list(row, "tokens", |_| true)?,
-        pieces: serde_json::from_str(row.text("pieces")).map_err(|_| row.wrong("pieces", "a JSON list of texts"))?,
+        pieces: serde_json::from_str(row.text("pieces"))
+            .map_err(|_| row.wrong("pieces", "a JSON list of texts"))?,
     };
     let drafted = step.drafted();
-    let lengths = [step.draft_entropy_bits.len(), step.draft_confidence.len(), step.draft_margin.len()];
-    if lengths != [drafted; 3] || drafted > step.gamma || step.verified > drafted || step.accepted > step.verified {
+    let lengths =
+        [step.draft_entropy_bits.len(), step.draft_confidence.len(), step.draft_margin.len()];
+    if lengths != [drafted; 3]
+        || drafted > step.gamma
+        || step.verified > drafted
+        || step.accepted > step.verified
+    {
         return Err(row.error(
             "gamma >= drafted >= verified >= accepted, and a signal of each kind per token drafted",
-            format!("{} >= {drafted} >= {} >= {}, {lengths:?} signals", step.gamma, step.verified, step.accepted),
+            format!(
+                "{} >= {drafted} >= {} >= {}, {lengths:?} signals",
+                step.gamma, step.verified, step.accepted
+            ),
         ));
     }
     if step.tokens.len() != step.tokens_produced || step.pieces.len() != step.tokens_produced {
         let got = format!("{} tokens, {} pieces", step.tokens.len(), step.pieces.len());
         return Err(row.error(format!("{} of both", step.tokens_produced), got));
     }
-    // What is derived must say the same; the paper's scripts wrote four decimals, so that is how near it has to be.
+    // What is derived must say the same; the paper's scripts wrote four decimals, so that is how
+    // near it has to be.
     let derived = columns(std::slice::from_ref(&step));
     for column in derived.iter().filter(|column| DERIVED.contains(&column.name)) {
         let (ours, theirs) = (column.values.cell(0), row.text(column.name));
@@ -114,7 +130,11 @@ const DERIVED: [&str; 6] = [
     "drafted",
 ];
 
-fn list<T: std::str::FromStr>(row: &Row<'_>, column: &str, test: impl Fn(&T) -> bool) -> Result<Vec<T>, SheetError> {
+fn list<T: std::str::FromStr>(
+    row: &Row<'_>,
+    column: &str,
+    test: impl Fn(&T) -> bool,
+) -> Result<Vec<T>, SheetError> {
     let values = row.text(column).split(' ').filter(|text| !text.is_empty());
     values
         .map(|text| text.parse().ok().filter(|value| test(value)))

@@ -115,7 +115,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// What the paper's predictors see, had the step been drafted with `gamma`: [`FEATURE_NAMES`], with compression as 0, 1, 2.
+    /// What the paper's predictors see, had the step been drafted with `gamma`: [`FEATURE_NAMES`],
+    /// with compression as 0, 1, 2.
     #[must_use]
     pub fn features(&self, gamma: usize) -> [f64; FEATURES] {
         [
@@ -193,11 +194,13 @@ const RUN_COLUMNS: [&str; 11] = [
 const ROUNDING: f64 = 5.1e-5;
 
 pub(super) fn compression(row: &Row<'_>) -> Result<Compression, SheetError> {
-    Compression::named(row.text("compression")).ok_or_else(|| row.wrong("compression", "fp16, int8 or nf4"))
+    Compression::named(row.text("compression"))
+        .ok_or_else(|| row.wrong("compression", "fp16, int8 or nf4"))
 }
 
 pub(super) fn task(row: &Row<'_>) -> Result<Task, SheetError> {
-    Task::named(row.text("task")).ok_or_else(|| row.wrong("task", "code, math, chat or summarization"))
+    Task::named(row.text("task"))
+        .ok_or_else(|| row.wrong("task", "code, math, chat or summarization"))
 }
 
 fn gamma(row: &Row<'_>) -> Result<usize, SheetError> {
@@ -236,10 +239,13 @@ fn check_cells(sheet: &Sheet, runs: &[Run]) -> Result<(), SheetError> {
     for &compression in Compression::ALL {
         for gamma in GAMMAS {
             for &task in Task::ALL {
-                let of_cell = |run: &&Run| (run.compression, run.gamma, run.task) == (compression, gamma, task);
+                let of_cell = |run: &&Run| {
+                    (run.compression, run.gamma, run.task) == (compression, gamma, task)
+                };
                 let count = runs.iter().filter(of_cell).count();
                 if count < 2 {
-                    let expected = format!("two runs or more of {compression}, gamma {gamma}, {task}");
+                    let expected =
+                        format!("two runs or more of {compression}, gamma {gamma}, {task}");
                     return Err(sheet.content(expected, count.to_string()));
                 }
             }
@@ -287,33 +293,47 @@ fn read_steps(sheet: &Sheet, runs: &[Run]) -> Result<Vec<Step>, SheetError> {
         check(&row, &step, run, steps.last())?;
         let last = number + 1 == run.steps;
         if last && tokens != run.tokens {
-            return Err(
-                row.error(format!("{} tokens in this run, as its experiment has", run.tokens), tokens.to_string())
-            );
+            return Err(row.error(
+                format!("{} tokens in this run, as its experiment has", run.tokens),
+                tokens.to_string(),
+            ));
         }
         steps.push(step);
     }
-    if begun != runs.len() || steps.last().is_some_and(|last| last.step + 1 != runs[last.run].steps) {
-        return Err(sheet.content(format!("{} whole runs", runs.len()), format!("{begun}, the last perhaps cut off")));
+    if begun != runs.len() || steps.last().is_some_and(|last| last.step + 1 != runs[last.run].steps)
+    {
+        return Err(sheet.content(
+            format!("{} whole runs", runs.len()),
+            format!("{begun}, the last perhaps cut off"),
+        ));
     }
     Ok(steps)
 }
 
 /// What must hold between a row's values, its run and the row before.
 fn check(row: &Row<'_>, step: &Step, run: &Run, before: Option<&Step>) -> Result<(), SheetError> {
-    let facts = |compression: Compression, gamma: usize, task: Task| format!("{compression}, gamma {gamma}, {task}");
-    let (expected, got) = (facts(run.compression, run.gamma, run.task), facts(step.compression, step.gamma, step.task));
+    let facts = |compression: Compression, gamma: usize, task: Task| {
+        format!("{compression}, gamma {gamma}, {task}")
+    };
+    let (expected, got) = (
+        facts(run.compression, run.gamma, run.task),
+        facts(step.compression, step.gamma, step.task),
+    );
     if expected != got {
         return Err(row.error(format!("a step of the run with {expected}"), got));
     }
-    let follows = before.filter(|before| before.run == step.run).map_or(0, |before| before.step + 1);
+    let follows =
+        before.filter(|before| before.run == step.run).map_or(0, |before| before.step + 1);
     if step.step != follows || step.step >= run.steps {
         return Err(row.error(format!("step {follows} of {}", run.steps), step.step.to_string()));
     }
     // A draft is cut by the token budget, so the rate may be by fewer than gamma.
     let by = |drafted: usize| step.accepted as f64 / drafted as f64;
-    if !(step.accepted.max(1)..=step.gamma).any(|drafted| (by(drafted) - step.acceptance_rate).abs() < ROUNDING) {
-        let expected = format!("acceptance_rate = {} accepted by at most gamma {}", step.accepted, step.gamma);
+    if !(step.accepted.max(1)..=step.gamma)
+        .any(|drafted| (by(drafted) - step.acceptance_rate).abs() < ROUNDING)
+    {
+        let expected =
+            format!("acceptance_rate = {} accepted by at most gamma {}", step.accepted, step.gamma);
         return Err(row.error(expected, step.acceptance_rate.to_string()));
     }
     if step.max_entropy_bits < step.mean_entropy_bits - 2.0 * ROUNDING {
@@ -326,8 +346,9 @@ fn check(row: &Row<'_>, step: &Step, run: &Run, before: Option<&Step>) -> Result
 }
 
 impl PaperData {
-    /// Reads `phase2_experiment_results.csv`, `phase2_step_results.csv` and, if it is there, `published_split_test_rows.csv`. Every compression, gamma and task must
-    /// have two prompts or more: predictors are judged on prompts that they were not fitted to.
+    /// Reads `phase2_experiment_results.csv`, `phase2_step_results.csv` and, if it is there,
+    /// `published_split_test_rows.csv`. Every compression, gamma and task must have two prompts or
+    /// more: predictors are judged on prompts that they were not fitted to.
     ///
     /// # Errors
     /// [`SheetError`]: the first thing that is wrong, by file and line.
@@ -335,10 +356,16 @@ impl PaperData {
         let sheet = Sheet::read(&folder.join("phase2_experiment_results.csv"), &RUN_COLUMNS)?;
         let runs = read_runs(&sheet)?;
         check_cells(&sheet, &runs)?;
-        let steps = read_steps(&Sheet::read(&folder.join("phase2_step_results.csv"), &STEP_COLUMNS)?, &runs)?;
+        let steps = read_steps(
+            &Sheet::read(&folder.join("phase2_step_results.csv"), &STEP_COLUMNS)?,
+            &runs,
+        )?;
         let path: PathBuf = folder.join("published_split_test_rows.csv");
-        let test_rows =
-            if path.exists() { Some(read_rows(&Sheet::read(&path, &["row"])?, steps.len())?) } else { None };
+        let test_rows = if path.exists() {
+            Some(read_rows(&Sheet::read(&path, &["row"])?, steps.len())?)
+        } else {
+            None
+        };
         Ok(PaperData { steps, runs, test_rows })
     }
 
@@ -348,11 +375,13 @@ impl PaperData {
     /// As [`read`](Self::read).
     pub fn from_bytes(steps: &[u8], runs: &[u8]) -> Result<Self, SheetError> {
         let runs = read_runs(&Sheet::from_bytes(Path::new("runs"), runs, &RUN_COLUMNS)?)?;
-        let steps = read_steps(&Sheet::from_bytes(Path::new("steps"), steps, &STEP_COLUMNS)?, &runs)?;
+        let steps =
+            read_steps(&Sheet::from_bytes(Path::new("steps"), steps, &STEP_COLUMNS)?, &runs)?;
         Ok(PaperData { steps, runs, test_rows: None })
     }
 
-    /// Number of the run's prompt among those of its task, compression and gamma, from 0: the same prompt has the same number everywhere.
+    /// Number of the run's prompt among those of its task, compression and gamma, from 0: the same
+    /// prompt has the same number everywhere.
     #[must_use]
     pub fn prompt_number(&self, run: usize) -> usize {
         let key = |run: &Run| (run.compression, run.gamma, run.task);

@@ -1,8 +1,10 @@
-//! The SpecKV paper (Shukla 2026, arXiv 2605.02888) again, from its public data, and then what the same data says in seconds.
+//! The SpecKV paper (Shukla 2026, arXiv 2605.02888) again, from its public data, and then what the
+//! same data says in seconds.
 //!
-//! The road: [`crate::sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`] says who may be learned from -> [`models`] fit ->
-//! [`policies`] forecast as the paper does -> [`tables`] puts that beside what was published -> [`audit`] asks what is observed.
-//! The data is not part of this project; a user names its folder.
+//! The road: [`crate::sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`]
+//! says who may be learned from -> [`models`] fit -> [`policies`] forecast as the paper does ->
+//! [`tables`] puts that beside what was published -> [`audit`] asks what is observed. The data is
+//! not part of this project; a user names its folder.
 
 pub mod audit;
 pub mod data;
@@ -13,5 +15,6 @@ pub mod published;
 pub mod split;
 pub mod tables;
 
-/// The seed that the paper's scripts used: with it, split, initial weights and minibatches are the paper's own.
+/// The seed that the paper's scripts used: with it, split, initial weights and minibatches are the
+/// paper's own.
 pub const PAPER_SEED: u32 = 42;

@@ -77,12 +77,15 @@ pub struct Hindsight {
 }
 
 impl Hindsight {
-    /// Looks at all runs: tokens per step are summed, tokens per second are averaged over prompts, as the paper did.
+    /// Looks at all runs: tokens per step are summed, tokens per second are averaged over prompts,
+    /// as the paper did.
     #[must_use]
     pub fn of(data: &PaperData) -> Self {
         let runs = |compression: Compression, gamma: usize, task: Option<Task>| {
             data.runs.iter().filter(move |run| {
-                run.compression == compression && run.gamma == gamma && task.is_none_or(|task| run.task == task)
+                run.compression == compression
+                    && run.gamma == gamma
+                    && task.is_none_or(|task| run.task == task)
             })
         };
         let per_step = |compression, gamma| {
@@ -142,7 +145,8 @@ impl Policy {
         }
     }
 
-    /// What the paper's tables say of it at a step: its own model's forecast, the perceptron's where it has none.
+    /// What the paper's tables say of it at a step: its own model's forecast, the perceptron's
+    /// where it has none.
     #[must_use]
     pub fn forecast(self, models: &Models<'_>, hindsight: &Hindsight, step: &Step) -> f64 {
         let model = if self == Policy::Accurate { models.accurate } else { models.fast };
@@ -182,7 +186,11 @@ mod tests {
     #[test]
     fn the_rule_takes_the_most_tokens_and_the_first_of_equals() {
         assert_eq!(rule(&By(|_| 0.5), &step()), 8);
-        assert_eq!(rule(&By(|gamma| 2.0 / gamma), &step()), 2, "two accepted whatever gamma: all equal");
+        assert_eq!(
+            rule(&By(|gamma| 2.0 / gamma), &step()),
+            2,
+            "two accepted whatever gamma: all equal"
+        );
         assert_eq!(rule(&By(|gamma| 1.2 - 0.15 * gamma), &step()), 4, "1.8, 2.4, 1.8, 0");
         assert_eq!(forecast(&By(|_| 1.7), &step(), 6), 7.0, "a rate is at most 1");
     }

@@ -18,9 +18,11 @@ use crate::{
 pub struct Published {
     /// `paper_numbers.json`.
     pub numbers: Option<Numbers>,
-    /// `paper_table1_policy_comparison.csv`: tokens per step by compression (none: overall) and policy.
+    /// `paper_table1_policy_comparison.csv`: tokens per step by compression (none: overall) and
+    /// policy.
     pub table1: Vec<(Option<Compression>, [f64; 5])>,
-    /// `paper_table2_detailed_breakdown.csv`: Fixed-4, SpecKV and improvement in percent, by compression and task.
+    /// `paper_table2_detailed_breakdown.csv`: Fixed-4, SpecKV and improvement in percent, by
+    /// compression and task.
     pub table2: Vec<(Compression, Task, [f64; 3])>,
     /// `paper_confidence_intervals.csv`, by policy.
     pub intervals: Vec<(Policy, Interval)>,
@@ -83,16 +85,30 @@ impl Published {
             path.exists().then(|| Sheet::read(&path, columns)).transpose()
         };
         let policies = Policy::ALL.map(Policy::name);
-        let table1 = sheet("paper_table1_policy_comparison.csv", &[&["compression"], &policies[..]].concat())?;
+        let table1 = sheet(
+            "paper_table1_policy_comparison.csv",
+            &[&["compression"], &policies[..]].concat(),
+        )?;
         let table2 = sheet(
             "paper_table2_detailed_breakdown.csv",
             &["compression", "task", "Fixed-4", "SpecKV", "improvement_pct"],
         )?;
-        let intervals = sheet("paper_confidence_intervals.csv", &["policy", "mean", "ci_lower", "ci_upper"])?;
-        let optimal = sheet("phase2_optimal_gamma.csv", &["compression", "task", "optimal_gamma", "best_tps"])?;
-        let mut published = Published { numbers: numbers(&folder.join("paper_numbers.json"))?, ..Published::default() };
+        let intervals =
+            sheet("paper_confidence_intervals.csv", &["policy", "mean", "ci_lower", "ci_upper"])?;
+        let optimal = sheet(
+            "phase2_optimal_gamma.csv",
+            &["compression", "task", "optimal_gamma", "best_tps"],
+        )?;
+        let mut published = Published {
+            numbers: numbers(&folder.join("paper_numbers.json"))?,
+            ..Published::default()
+        };
         for row in table1.iter().flat_map(Sheet::rows) {
-            let compression = if row.text("compression") == "Overall" { None } else { Some(data::compression(&row)?) };
+            let compression = if row.text("compression") == "Overall" {
+                None
+            } else {
+                Some(data::compression(&row)?)
+            };
             let mut values = [0.0; 5];
             for (value, policy) in values.iter_mut().zip(policies) {
                 *value = row.number(policy, 1.0, 9.0)?;
@@ -110,12 +126,16 @@ impl Published {
         for row in intervals.iter().flat_map(Sheet::rows) {
             let policy = Policy::ALL.into_iter().find(|policy| policy.name() == row.text("policy"));
             let policy = policy.ok_or_else(|| row.wrong("policy", "a policy of table 1"))?;
-            let [value, low, high] =
-                [row.number("mean", 1.0, 9.0)?, row.number("ci_lower", 1.0, 9.0)?, row.number("ci_upper", 1.0, 9.0)?];
+            let [value, low, high] = [
+                row.number("mean", 1.0, 9.0)?,
+                row.number("ci_lower", 1.0, 9.0)?,
+                row.number("ci_upper", 1.0, 9.0)?,
+            ];
             published.intervals.push((policy, Interval { value, low, high }));
         }
         for row in optimal.iter().flat_map(Sheet::rows) {
-            let gamma = row.value("optimal_gamma", "2, 4, 6 or 8", |gamma| GAMMAS.contains(gamma))?;
+            let gamma =
+                row.value("optimal_gamma", "2, 4, 6 or 8", |gamma| GAMMAS.contains(gamma))?;
             published.optimal_gamma.push((data::compression(&row)?, data::task(&row)?, gamma));
         }
         Ok(published)

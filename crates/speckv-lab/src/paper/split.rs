@@ -20,9 +20,10 @@ impl Split {
         Split { train: (0..rows).filter(|&row| wanted[row]).collect(), test }
     }
 
-    /// A fifth of the rows (rounded up) for testing, with every stratum in the same proportion as nearly as whole numbers allow, drawn as scikit-learn's
-    /// `train_test_split(test_size=0.2, stratify=...)` draws: with the paper's seed and strata these are the paper's rows in the paper's order.
-    /// `strata` numbers each row's stratum from 0, in the order of their names.
+    /// A fifth of the rows (rounded up) for testing, with every stratum in the same proportion as
+    /// nearly as whole numbers allow, drawn as scikit-learn's `train_test_split(test_size=0.2,
+    /// stratify=...)` draws: with the paper's seed and strata these are the paper's rows in the
+    /// paper's order. `strata` numbers each row's stratum from 0, in the order of their names.
     ///
     /// # Panics
     /// If a stratum below the largest has no row.
@@ -36,11 +37,13 @@ impl Split {
         assert!(members.iter().all(|rows| !rows.is_empty()), "strata are numbered without gaps");
         let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
         let train_sizes = apportion(&sizes, rows - test_size, &mut stream);
-        let rest: Vec<usize> = sizes.iter().zip(&train_sizes).map(|(size, train)| size - train).collect();
+        let rest: Vec<usize> =
+            sizes.iter().zip(&train_sizes).map(|(size, train)| size - train).collect();
         let test_sizes = apportion(&rest, test_size, &mut stream);
         let (mut train, mut test) = (Vec::new(), Vec::new());
         for ((rows, for_train), for_test) in members.iter().zip(train_sizes).zip(test_sizes) {
-            let drawn: Vec<usize> = stream.permutation(rows.len()).into_iter().map(|place| rows[place]).collect();
+            let drawn: Vec<usize> =
+                stream.permutation(rows.len()).into_iter().map(|place| rows[place]).collect();
             train.extend_from_slice(&drawn[..for_train]);
             test.extend_from_slice(&drawn[for_train..for_train + for_test]);
         }
@@ -50,10 +53,12 @@ impl Split {
     }
 }
 
-/// `count` places among strata in proportion to their sizes: whole parts first, the rest by largest remainder, ties by lot.
+/// `count` places among strata in proportion to their sizes: whole parts first, the rest by largest
+/// remainder, ties by lot.
 fn apportion(sizes: &[usize], count: usize, stream: &mut MersenneTwister) -> Vec<usize> {
     let total: usize = sizes.iter().sum();
-    let shares: Vec<f64> = sizes.iter().map(|&size| size as f64 / total as f64 * count as f64).collect();
+    let shares: Vec<f64> =
+        sizes.iter().map(|&size| size as f64 / total as f64 * count as f64).collect();
     let mut places: Vec<usize> = shares.iter().map(|share| share.floor() as usize).collect();
     let mut missing = count - places.iter().sum::<usize>();
     let remainders: Vec<f64> = shares.iter().map(|share| share - share.floor()).collect();
@@ -64,7 +69,8 @@ fn apportion(sizes: &[usize], count: usize, stream: &mut MersenneTwister) -> Vec
         if missing == 0 {
             break;
         }
-        let equal: Vec<usize> = (0..sizes.len()).filter(|&stratum| remainders[stratum] == value).collect();
+        let equal: Vec<usize> =
+            (0..sizes.len()).filter(|&stratum| remainders[stratum] == value).collect();
         let chosen = stream.permutation(equal.len());
         for place in chosen.into_iter().take(missing.min(equal.len())) {
             places[equal[place]] += 1;
@@ -87,7 +93,8 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (0..517).collect::<Vec<_>>());
         for stratum in 0..3 {
-            let count = |rows: &[usize]| rows.iter().filter(|&&row| strata[row] == stratum).count() as f64;
+            let count =
+                |rows: &[usize]| rows.iter().filter(|&&row| strata[row] == stratum).count() as f64;
             let share = count(&split.test) / (count(&split.test) + count(&split.train));
             assert!((share - 0.2).abs() < 0.01, "stratum {stratum}: {share}");
         }
@@ -96,7 +103,8 @@ mod tests {
         assert_eq!(Split::given(split.test.clone(), 517).test, split.test);
     }
 
-    /// Oracle: scikit-learn 1.9, `train_test_split(np.arange(23), test_size=0.2, random_state=42, stratify=np.arange(23) % 4)`; its test rows sorted.
+    /// Oracle: scikit-learn 1.9, `train_test_split(np.arange(23), test_size=0.2, random_state=42,
+    /// stratify=np.arange(23) % 4)`; its test rows sorted.
     #[test]
     fn rows_and_their_order_are_those_of_scikit_learn() {
         let strata: Vec<usize> = (0..23).map(|row| row % 4).collect();
@@ -105,5 +113,6 @@ mod tests {
         assert_eq!(split.train, ORACLE_TRAIN);
     }
     const ORACLE_TEST: [usize; 5] = [5, 14, 16, 18, 19];
-    const ORACLE_TRAIN: [usize; 18] = [7, 22, 8, 2, 3, 13, 1, 12, 0, 15, 17, 11, 10, 21, 9, 6, 4, 20];
+    const ORACLE_TRAIN: [usize; 18] =
+        [7, 22, 8, 2, 3, 13, 1, 12, 0, 15, 17, 11, 10, 21, 9, 6, 4, 20];
 }

@@ -10,7 +10,8 @@ use super::{
     split::Split,
 };
 use crate::statistics::{
-    Interval, MersenneTwister, PairedTest, correlation, mean, mean_interval, mean_squared_error, paired_bootstrap,
+    Interval, MersenneTwister, PairedTest, correlation, mean, mean_interval, mean_squared_error,
+    paired_bootstrap,
 };
 
 /// Resamples of the paper's intervals.
@@ -107,7 +108,8 @@ pub struct Reproduction {
     pub paired_test: PairedTest,
     /// The paper's mean difference and p.
     pub published_test: Option<[f64; 2]>,
-    /// Share of the squared error that splits on a feature removed, in the forest of a hundred trees.
+    /// Share of the squared error that splits on a feature removed, in the forest of a hundred
+    /// trees.
     pub importance: Vec<(&'static str, Beside)>,
     /// Gammas of the task oracle that differ from the published ones.
     pub optimal_gammas_that_differ: usize,
@@ -127,7 +129,9 @@ pub struct Fitted {
 /// Features as logged and acceptance rates of some rows, in their order.
 #[must_use]
 pub fn examples(steps: &[Step], rows: &[usize]) -> (Vec<Features>, Vec<f64>) {
-    rows.iter().map(|&row| (steps[row].features(steps[row].gamma), steps[row].acceptance_rate)).unzip()
+    rows.iter()
+        .map(|&row| (steps[row].features(steps[row].gamma), steps[row].acceptance_rate))
+        .unzip()
 }
 
 /// Predictions for rows as logged.
@@ -136,8 +140,9 @@ pub fn predictions(model: &dyn Regressor, steps: &[Step], rows: &[usize]) -> Vec
     rows.iter().map(|&row| model.acceptance_rate(&steps[row].features(steps[row].gamma))).collect()
 }
 
-/// The split: the published test rows where there are any, else drawn by the seed. If the seed draws the published rows, the order in which the
-/// paper's models saw the others is known and used.
+/// The split: the published test rows where there are any, else drawn by the seed. If the seed
+/// draws the published rows, the order in which the paper's models saw the others is known and
+/// used.
 #[must_use]
 pub fn split(data: &PaperData, seed: u32) -> (Split, SplitFacts) {
     // Strata by name, as sorted text: fp16_chat, fp16_code, ...
@@ -145,8 +150,11 @@ pub fn split(data: &PaperData, seed: u32) -> (Split, SplitFacts) {
     let mut names: Vec<String> = data.steps.iter().map(name).collect();
     names.sort_unstable();
     names.dedup();
-    let strata: Vec<usize> =
-        data.steps.iter().map(|step| names.binary_search(&name(step)).unwrap_or_default()).collect();
+    let strata: Vec<usize> = data
+        .steps
+        .iter()
+        .map(|step| names.binary_search(&name(step)).unwrap_or_default())
+        .collect();
     let drawn = Split::stratified(&strata, seed);
     let published = data.test_rows.is_some();
     let drawn_by_seed = data.test_rows.as_ref().is_none_or(|rows| *rows == drawn.test);
@@ -154,7 +162,8 @@ pub fn split(data: &PaperData, seed: u32) -> (Split, SplitFacts) {
         Some(rows) if !drawn_by_seed => Split::given(rows.clone(), data.steps.len()),
         _ => drawn,
     };
-    let facts = SplitFacts { train: split.train.len(), test: split.test.len(), published, drawn_by_seed };
+    let facts =
+        SplitFacts { train: split.train.len(), test: split.test.len(), published, drawn_by_seed };
     (split, facts)
 }
 
@@ -169,7 +178,12 @@ pub fn fit(data: &PaperData, split: &Split, seed: u32) -> Result<Fitted, RidgeEr
     let (x, y) = examples(&data.steps, &all);
     let forest = Forest::fit(&ForestSettings { trees: 100, max_depth: usize::MAX }, &x, &y, seed);
     let importance = forest.importance();
-    Ok(Fitted { held_out, fast: Kind::Mlp16.fit(&x, &y, seed)?, accurate: Box::new(forest), importance })
+    Ok(Fitted {
+        held_out,
+        fast: Kind::Mlp16.fit(&x, &y, seed)?,
+        accurate: Box::new(forest),
+        importance,
+    })
 }
 
 /// All tables.
@@ -184,12 +198,17 @@ pub fn reproduce(
     let steps: Vec<&Step> = split.test.iter().map(|&row| &data.steps[row]).collect();
     let hindsight = Hindsight::of(data);
     let models = Models { fast: &*fitted.fast, accurate: &*fitted.accurate };
-    let forecasts = Policy::ALL
-        .map(|policy| steps.iter().map(|step| policy.forecast(&models, &hindsight, step)).collect::<Vec<f64>>());
+    let forecasts = Policy::ALL.map(|policy| {
+        steps.iter().map(|step| policy.forecast(&models, &hindsight, step)).collect::<Vec<f64>>()
+    });
     let [fixed_4, .., fast, _] = &forecasts;
     let mean_of = |values: &[f64], wanted: &dyn Fn(&Step) -> bool| {
-        let chosen: Vec<f64> =
-            values.iter().zip(&steps).filter(|(_, step)| wanted(step)).map(|(value, _)| *value).collect();
+        let chosen: Vec<f64> = values
+            .iter()
+            .zip(&steps)
+            .filter(|(_, step)| wanted(step))
+            .map(|(value, _)| *value)
+            .collect();
         mean(&chosen).unwrap_or(f64::NAN)
     };
     let above = |a: f64, b: f64| 100.0 * (a / b - 1.0);
@@ -197,15 +216,24 @@ pub fn reproduce(
     let compressions = Compression::ALL.iter().map(|&compression| Some(compression)).chain([None]);
     let policies = compressions.map(|compression| {
         let says = published.table1.iter().find(|row| row.0 == compression).map(|row| row.1);
-        let wanted = |step: &Step| compression.is_none_or(|compression| step.compression == compression);
+        let wanted =
+            |step: &Step| compression.is_none_or(|compression| step.compression == compression);
         let values = forecasts.iter().enumerate();
-        let beside = values
-            .map(|(at, values)| Beside { ours: mean_of(values, &wanted), published: says.map(|values| values[at]) });
+        let beside = values.map(|(at, values)| Beside {
+            ours: mean_of(values, &wanted),
+            published: says.map(|values| values[at]),
+        });
         PolicyRow { compression, tokens_per_step: beside.collect() }
     });
-    let cells = Compression::ALL.iter().flat_map(|&compression| Task::ALL.iter().map(move |&task| (compression, task)));
+    let cells = Compression::ALL
+        .iter()
+        .flat_map(|&compression| Task::ALL.iter().map(move |&task| (compression, task)));
     let tasks = cells.map(|(compression, task)| {
-        let says = published.table2.iter().find(|row| (row.0, row.1) == (compression, task)).map(|row| row.2);
+        let says = published
+            .table2
+            .iter()
+            .find(|row| (row.0, row.1) == (compression, task))
+            .map(|row| row.2);
         let wanted = |step: &Step| (step.compression, step.task) == (compression, task);
         let ours = [mean_of(fixed_4, &wanted), mean_of(fast, &wanted)];
         let beside = |ours, at: usize| Beside { ours, published: says.map(|values| values[at]) };
@@ -224,7 +252,11 @@ pub fn reproduce(
         Some(IntervalRow { policy, ours, published })
     });
     let intervals = intervals.collect();
-    let nothing = PairedTest { difference: Interval { value: 0.0, low: 0.0, high: 0.0 }, p_value: 1.0, resamples: 0 };
+    let nothing = PairedTest {
+        difference: Interval { value: 0.0, low: 0.0, high: 0.0 },
+        p_value: 1.0,
+        resamples: 0,
+    };
     let differ = published.optimal_gamma.iter();
     Reproduction {
         seed,
@@ -237,13 +269,16 @@ pub fn reproduce(
             ours: above(mean_of(fast, &|_| true), mean_of(fixed_4, &|_| true)),
             published: numbers.map(|numbers| numbers.results.overall_improvement_pct),
         },
-        paired_test: paired_bootstrap(fast, fixed_4, TEST_RESAMPLES, &mut stream).unwrap_or(nothing),
-        published_test: numbers.map(|numbers| [numbers.statistical_test.mean_diff, numbers.statistical_test.p_value]),
+        paired_test: paired_bootstrap(fast, fixed_4, TEST_RESAMPLES, &mut stream)
+            .unwrap_or(nothing),
+        published_test: numbers
+            .map(|numbers| [numbers.statistical_test.mean_diff, numbers.statistical_test.p_value]),
         importance: FEATURE_NAMES
             .iter()
             .zip(fitted.importance)
             .map(|(&name, ours)| {
-                let published = numbers.and_then(|numbers| numbers.feature_importance.get(name).copied());
+                let published =
+                    numbers.and_then(|numbers| numbers.feature_importance.get(name).copied());
                 (name, Beside { ours, published })
             })
             .collect(),
@@ -253,21 +288,34 @@ pub fn reproduce(
     }
 }
 
-fn predictor_rows(data: &PaperData, split: &Split, fitted: &Fitted, published: &Published) -> Vec<PredictorRow> {
+fn predictor_rows(
+    data: &PaperData,
+    split: &Split,
+    fitted: &Fitted,
+    published: &Published,
+) -> Vec<PredictorRow> {
     let truth: Vec<f64> = split.test.iter().map(|&row| data.steps[row].acceptance_rate).collect();
     let says = published.numbers.as_ref().map(|numbers| &numbers.predictor);
     let rows = Kind::ALL.iter().zip(&fitted.held_out);
     rows.map(|(&kind, model)| {
         let predicted = predictions(&**model, &data.steps, &split.test);
         let [corr, mse] = match kind {
-            Kind::Mlp16 => [says.map(|says| says.fast_test_corr), says.map(|says| says.fast_test_mse)],
+            Kind::Mlp16 => {
+                [says.map(|says| says.fast_test_corr), says.map(|says| says.fast_test_mse)]
+            }
             Kind::Forest100 => [says.map(|says| says.reference_corr), None],
             _ => [None, None],
         };
         PredictorRow {
             kind,
-            correlation: Beside { ours: correlation(&predicted, &truth).unwrap_or(f64::NAN), published: corr },
-            mse: Beside { ours: mean_squared_error(&predicted, &truth).unwrap_or(f64::NAN), published: mse },
+            correlation: Beside {
+                ours: correlation(&predicted, &truth).unwrap_or(f64::NAN),
+                published: corr,
+            },
+            mse: Beside {
+                ours: mean_squared_error(&predicted, &truth).unwrap_or(f64::NAN),
+                published: mse,
+            },
         }
     })
     .collect()

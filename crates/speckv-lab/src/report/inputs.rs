@@ -139,7 +139,8 @@ struct BenchRow {
 }
 
 impl Contest {
-    /// From the JSON of `speckv evaluate` or of `speckv bench`, which is a list where several compressions were compared.
+    /// From the JSON of `speckv evaluate` or of `speckv bench`, which is a list where several
+    /// compressions were compared.
     ///
     /// # Errors
     /// [`ContestError`].
@@ -147,14 +148,16 @@ impl Contest {
         let value: Value = serde_json::from_str(text).map_err(ContestError::Json)?;
         // An evaluation has conditions, a report a subject.
         if value.get("conditions").is_some() {
-            let evaluation: Evaluation = serde_json::from_value(value).map_err(ContestError::Evaluation)?;
+            let evaluation: Evaluation =
+                serde_json::from_value(value).map_err(ContestError::Evaluation)?;
             if evaluation.format > FORMAT {
                 return Err(ContestError::Format(evaluation.format));
             }
             return Ok(vec![Self::of(&evaluation)]);
         }
         let reports = if let Value::Array(reports) = value { reports } else { vec![value] };
-        let made = reports.into_iter().map(|report| serde_json::from_value(report).map(Self::of_bench));
+        let made =
+            reports.into_iter().map(|report| serde_json::from_value(report).map(Self::of_bench));
         made.collect::<Result<_, _>>().map_err(ContestError::Bench)
     }
 
@@ -169,7 +172,9 @@ impl Contest {
             gamma_histogram: row.gamma_histogram,
         });
         let subject = file.subject;
-        let plain = |path: &str| path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".gguf").to_owned();
+        let plain = |path: &str| {
+            path.rsplit(['/', '\\']).next().unwrap_or(path).trim_end_matches(".gguf").to_owned()
+        };
         let target = plain(&subject.target);
         let mut settings: Vec<String> = subject.compression.iter().cloned().collect();
         settings.push(format!("{} prompts", subject.prompts));
@@ -178,10 +183,12 @@ impl Contest {
         settings.extend(subject.threads.map(|threads| format!("{threads} threads")));
         settings.extend(subject.instruction_set);
         let draft = subject.draft.as_deref().map_or_else(|| "look-up".into(), plain);
-        let command = subject.command.map_or_else(|| "speckv bench".into(), |command| command.join(" "));
+        let command =
+            subject.command.map_or_else(|| "speckv bench".into(), |command| command.join(" "));
         let mut facts = vec![("comparison", format!("{command}: {draft} drafts for {target}"))];
         facts.extend(subject.machine.clone().map(|machine| ("machine", machine)));
-        let summed = |name: &str, sum: &Option<String>| Some(format!("{name}, SHA-256 {}", sum.as_ref()?));
+        let summed =
+            |name: &str, sum: &Option<String>| Some(format!("{name}, SHA-256 {}", sum.as_ref()?));
         facts.extend(summed(&target, &subject.target_sha256).map(|file| ("target", file)));
         facts.extend(summed(&draft, &subject.draft_sha256).map(|file| ("draft", file)));
         facts.extend(subject.version.map(|version| ("version", version)));
@@ -205,7 +212,10 @@ impl Contest {
         let baseline = evaluation.verdicts.first().map_or("off", |verdict| &verdict.against);
         let speed = |side: &Side| throughput(&side.cells);
         // Without a name after @ the draft is the contest's own.
-        let fixed = evaluation.sides.iter().filter(|side| side.name.starts_with("fixed:") && !side.name.contains('@'));
+        let fixed = evaluation
+            .sides
+            .iter()
+            .filter(|side| side.name.starts_with("fixed:") && !side.name.contains('@'));
         let best_fixed = fixed
             .filter_map(|side| Some((side, speed(side)?)))
             .max_by(|a, b| a.1.total_cmp(&b.1))

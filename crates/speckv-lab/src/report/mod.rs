@@ -1,7 +1,10 @@
-//! Recordings and measurements as figures, and the figures as one HTML file that needs nothing else.
+//! Recordings and measurements as figures, and the figures as one HTML file that needs nothing
+//! else.
 //!
-//! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure · [`origins`] says whether it belongs together · [`findings`] says in words what the numbers say, with intervals ·
-//! [`page`] puts it together. Everything is a function of its inputs: the same inputs give the same bytes.
+//! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure ·
+//! [`origins`] says whether it belongs together · [`findings`] says in words what the numbers say,
+//! with intervals · [`page`] puts it together. Everything is a function of its inputs: the same
+//! inputs give the same bytes.
 
 pub mod figures;
 pub mod findings;
@@ -14,7 +17,8 @@ pub mod svg;
 
 pub use inputs::Inputs;
 
-/// One drawing of a figure, as wide as a phone; figures set several side by side where there is room.
+/// One drawing of a figure, as wide as a phone; figures set several side by side where there is
+/// room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     /// What it is about; nothing for a figure of one panel.

@@ -12,8 +12,9 @@ struct Seen {
     draft: Option<String>,
 }
 
-/// Sentences about machines and models that differ between the inputs: numbers of different ones stand side by side then, and must not be compared. Inputs that do
-/// not say where they come from are taken to belong.
+/// Sentences about machines and models that differ between the inputs: numbers of different ones
+/// stand side by side then, and must not be compared. Inputs that do not say where they come from
+/// are taken to belong.
 #[must_use]
 pub fn disagreements(inputs: &Inputs) -> Vec<String> {
     let seen = seen(inputs);
@@ -26,13 +27,17 @@ pub fn disagreements(inputs: &Inputs) -> Vec<String> {
     .flatten()
     .collect();
     // A curve is of either model.
-    let models: Vec<&String> = seen.iter().flat_map(|seen| [&seen.target, &seen.draft]).flatten().collect();
+    let models: Vec<&String> =
+        seen.iter().flat_map(|seen| [&seen.target, &seen.draft]).flatten().collect();
     for curve in &inputs.curves {
         if let Some(sum) = &curve.sha256
             && !models.is_empty()
             && !models.contains(&sum)
         {
-            said.push(format!("the curve of {} is of a model that nothing else here is about", curve.model));
+            said.push(format!(
+                "the curve of {} is of a model that nothing else here is about",
+                curve.model
+            ));
         }
     }
     said
@@ -40,21 +45,24 @@ pub fn disagreements(inputs: &Inputs) -> Vec<String> {
 
 /// A sentence if not all that name a thing name the same.
 fn several(noun: &str, seen: &[Seen], of: fn(&Seen) -> Option<&str>) -> Option<String> {
-    let named: Vec<(&str, &str)> = seen.iter().filter_map(|seen| Some((seen.what.as_str(), of(seen)?))).collect();
+    let named: Vec<(&str, &str)> =
+        seen.iter().filter_map(|seen| Some((seen.what.as_str(), of(seen)?))).collect();
     if named.windows(2).all(|pair| pair[0].1 == pair[1].1) {
         return None;
     }
-    let each: Vec<String> = named.iter().map(|(what, value)| format!("{what}: {}", short(value))).collect();
+    let each: Vec<String> =
+        named.iter().map(|(what, value)| format!("{what}: {}", short(value))).collect();
     Some(format!("not all of this is of one {noun} ({})", each.join("; ")))
 }
 
 fn seen(inputs: &Inputs) -> Vec<Seen> {
-    let recorded = |what: &str, target: &ModelFacts, draft: Option<&ModelFacts>, origin: &Origin| Seen {
-        what: what.into(),
-        machine: Some(origin.machine.clone()).filter(|machine| !machine.is_empty()),
-        target: Some(target.sha256.clone()),
-        draft: draft.map(|draft| draft.sha256.clone()),
-    };
+    let recorded =
+        |what: &str, target: &ModelFacts, draft: Option<&ModelFacts>, origin: &Origin| Seen {
+            what: what.into(),
+            machine: Some(origin.machine.clone()).filter(|machine| !machine.is_empty()),
+            target: Some(target.sha256.clone()),
+            draft: draft.map(|draft| draft.sha256.clone()),
+        };
     let mut all = Vec::new();
     if let Some((run, _)) = &inputs.grid {
         all.push(recorded("grid", &run.settings.target, run.settings.draft.as_ref(), &run.origin));
@@ -98,7 +106,11 @@ mod tests {
             best_fixed: None,
             rows: Vec::new(),
             facts: Vec::new(),
-            origin: ContestOrigin { machine: Some(machine.into()), target: Some(target.into()), draft: None },
+            origin: ContestOrigin {
+                machine: Some(machine.into()),
+                target: Some(target.into()),
+                draft: None,
+            },
         }
     }
 
@@ -122,16 +134,25 @@ mod tests {
             disagreements(&Inputs { contests, curves, ..Inputs::default() })
         };
         assert!(
-            of(vec![contest("a", "1"), contest("a", "1")], vec![curve(Some("1"), Some("a")), curve(None, None)])
-                .is_empty()
+            of(
+                vec![contest("a", "1"), contest("a", "1")],
+                vec![curve(Some("1"), Some("a")), curve(None, None)]
+            )
+            .is_empty()
         );
-        let said = of(vec![contest("a", "1"), contest("b", "2")], vec![curve(Some("3"), Some("a"))]);
+        let said =
+            of(vec![contest("a", "1"), contest("b", "2")], vec![curve(Some("3"), Some("a"))]);
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
-            said[0].contains("one machine (comparison asis: a; comparison asis: b; curve of m.gguf: a)"),
+            said[0].contains(
+                "one machine (comparison asis: a; comparison asis: b; curve of m.gguf: a)"
+            ),
             "{said:?}"
         );
-        assert!(said[1].contains("one target") && said[2].contains("the curve of m.gguf"), "{said:?}");
+        assert!(
+            said[1].contains("one target") && said[2].contains("the curve of m.gguf"),
+            "{said:?}"
+        );
         assert_eq!(short(&"ab".repeat(32)), "abababababab");
     }
 }

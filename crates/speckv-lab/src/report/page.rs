@@ -18,7 +18,11 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     let mut body = format!("<h1>{}</h1>", escaped(title));
     let _ = write!(body, "<p class=\"lead\">{}</p>", escaped(&subject(inputs)));
     for sentence in disagreements(inputs) {
-        let _ = write!(body, "<p class=\"warning\"><strong>Careful:</strong> {}.</p>", escaped(&sentence));
+        let _ = write!(
+            body,
+            "<p class=\"warning\"><strong>Careful:</strong> {}.</p>",
+            escaped(&sentence)
+        );
     }
     let said = findings(inputs);
     for part in &said {
@@ -36,7 +40,12 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     if !missing.is_empty() {
         body.push_str("<h2>Left out</h2><p class=\"caption\">These figures need data that was not given; the command makes it.</p><ul class=\"missing\">");
         for figure in missing {
-            let _ = write!(body, "<li>{}: <code>{}</code></li>", escaped(figure.title), escaped(figure.command));
+            let _ = write!(
+                body,
+                "<li>{}: <code>{}</code></li>",
+                escaped(figure.title),
+                escaped(figure.command)
+            );
         }
         body.push_str("</ul>");
     }
@@ -84,7 +93,9 @@ fn subject(inputs: &Inputs) -> String {
     };
     match (&inputs.grid, &inputs.trace) {
         (Some((run, _)), _) => of(&run.settings.target, run.settings.draft.as_ref(), &run.origin),
-        (None, Some(trace)) => of(&trace.run.settings.target, trace.run.settings.draft.as_ref(), &trace.run.origin),
+        (None, Some(trace)) => {
+            of(&trace.run.settings.target, trace.run.settings.draft.as_ref(), &trace.run.origin)
+        }
         _ => "Measured by speckv.".into(),
     }
 }
@@ -106,10 +117,14 @@ fn section(body: &mut String, number: usize, figure: &Figure) {
             };
             let _ = write!(body, "<div class=\"panels{count}\">");
             for panel in panels {
-                let head =
-                    if panel.title.is_empty() { String::new() } else { format!("<h3>{}</h3>", escaped(&panel.title)) };
+                let head = if panel.title.is_empty() {
+                    String::new()
+                } else {
+                    format!("<h3>{}</h3>", escaped(&panel.title))
+                };
                 let label = format!("{} {}", figure.title, panel.title);
-                let _ = write!(body, "<div class=\"panel\">{head}{}</div>", panel.inline(label.trim()));
+                let _ =
+                    write!(body, "<div class=\"panel\">{head}{}</div>", panel.inline(label.trim()));
             }
             body.push_str("</div>");
         }
@@ -136,7 +151,14 @@ fn facts(body: &mut String, inputs: &Inputs) {
     };
     if let Some((run, steps)) = &inputs.grid {
         let settings = &run.settings;
-        add(&mut rows, "grid", &settings.target, settings.draft.as_ref(), &run.origin, &settings.version);
+        add(
+            &mut rows,
+            "grid",
+            &settings.target,
+            settings.draft.as_ref(),
+            &run.origin,
+            &settings.version,
+        );
         rows.push((
             "settings",
             format!(
@@ -152,13 +174,23 @@ fn facts(body: &mut String, inputs: &Inputs) {
     }
     if let Some(trace) = &inputs.trace {
         let settings = &trace.run.settings;
-        add(&mut rows, "trace", &settings.target, settings.draft.as_ref(), &trace.run.origin, &settings.version);
+        add(
+            &mut rows,
+            "trace",
+            &settings.target,
+            settings.draft.as_ref(),
+            &trace.run.origin,
+            &settings.version,
+        );
     }
     rows.extend(inputs.contests.iter().flat_map(|contest| contest.facts.clone()));
     for curve in &inputs.curves {
         rows.push((
             "curve",
-            format!("{}, {}, {}, {} threads", curve.model, curve.tensor_type, curve.instruction_set, curve.threads),
+            format!(
+                "{}, {}, {}, {} threads",
+                curve.model, curve.tensor_type, curve.instruction_set, curve.threads
+            ),
         ));
         rows.extend(curve.machine.clone().map(|machine| ("machine", machine)));
         rows.extend(curve.sha256.as_ref().map(|sum| ("SHA-256", sum.clone())));
@@ -174,14 +206,22 @@ fn facts(body: &mut String, inputs: &Inputs) {
     let mut said: Vec<(&str, String)> = Vec::new();
     for (name, value) in rows {
         // One machine and pair need not be named by every recording.
-        let again = said.iter().rev().find(|(other, _)| *other == name).is_some_and(|(_, before)| *before == value);
+        let again = said
+            .iter()
+            .rev()
+            .find(|(other, _)| *other == name)
+            .is_some_and(|(_, before)| *before == value);
         if again && ["machine", "target", "draft", "version"].contains(&name) {
             continue;
         }
         said.push((name, value.clone()));
         let begins = ["grid", "trace", "evaluation", "comparison", "curve"].contains(&name);
         let class = if begins { " class=\"begins\"" } else { "" };
-        let _ = write!(body, "<tr{class}><th>{name}</th><td><code>{}</code></td></tr>", escaped(&value));
+        let _ = write!(
+            body,
+            "<tr{class}><th>{name}</th><td><code>{}</code></td></tr>",
+            escaped(&value)
+        );
     }
     body.push_str("</table>");
 }

@@ -20,7 +20,8 @@ impl Scale {
     }
 }
 
-/// Round numbers from `low` to `high`, about `count` of them: steps of 1, 2 or 5 times a power of ten.
+/// Round numbers from `low` to `high`, about `count` of them: steps of 1, 2 or 5 times a power of
+/// ten.
 #[must_use]
 pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let span = high - low;
@@ -29,7 +30,10 @@ pub fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     }
     let rough = span / count as f64;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough * 0.999);
     let step = step.unwrap_or(10.0 * power);
     let first = (low / step).ceil() as i64;
     (first..).map(|at| at as f64 * step).take_while(|tick| *tick <= high + 1e-9 * span).collect()
@@ -114,8 +118,9 @@ impl Plot {
         let bottom = height - BOTTOM;
         let plot_x = Scale { from: x.range, to: (LEFT, WIDTH - RIGHT) };
         let plot_y = Scale { from: y.range, to: (bottom, top) };
-        let step =
-            |ticks: &[f64]| ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min).min(1e9);
+        let step = |ticks: &[f64]| {
+            ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min).min(1e9)
+        };
         for &value in &y.ticks {
             let at = plot_y.at(value);
             canvas.line("grid", (LEFT, at), (WIDTH - RIGHT, at));
@@ -127,19 +132,30 @@ impl Plot {
             canvas.line("axis", (at, bottom), (at, bottom + 4.0));
             canvas.text("tick", (at, bottom + 16.0), Anchor::Middle, &tick(value, step(&x.ticks)));
         }
-        canvas.text("label", ((LEFT + WIDTH - RIGHT) / 2.0, height - 6.0), Anchor::Middle, &x.label);
+        canvas.text(
+            "label",
+            ((LEFT + WIDTH - RIGHT) / 2.0, height - 6.0),
+            Anchor::Middle,
+            &x.label,
+        );
         canvas.upright("label", (12.0, (top + bottom) / 2.0), &y.label);
         Plot { canvas, x: plot_x, y: plot_y, height }
     }
 
     /// A line with marks and intervals; `words` says a point in words.
-    pub fn series(&mut self, series: usize, points: &Points, words: impl Fn(f64, &Interval) -> String) {
+    pub fn series(
+        &mut self,
+        series: usize,
+        points: &Points,
+        words: impl Fn(f64, &Interval) -> String,
+    ) {
         let class = |kind: &str| format!("{kind} s{}", series % super::svg::SERIES);
         let place = |x: f64, y: f64| (self.x.at(x), self.y.at(y));
         for (x, interval) in points {
             self.canvas.line(&class("w"), place(*x, interval.low), place(*x, interval.high));
         }
-        let line: Vec<(f64, f64)> = points.iter().map(|(x, interval)| place(*x, interval.value)).collect();
+        let line: Vec<(f64, f64)> =
+            points.iter().map(|(x, interval)| place(*x, interval.value)).collect();
         self.canvas.polyline(&class("l"), &line);
         for ((x, interval), at) in points.iter().zip(line) {
             self.canvas.mark(series, at, &words(*x, interval));
@@ -149,7 +165,8 @@ impl Plot {
     /// An area between the ends of intervals.
     pub fn band(&mut self, series: usize, points: &Points) {
         let upper = points.iter().map(|(x, interval)| (self.x.at(*x), self.y.at(interval.high)));
-        let lower = points.iter().rev().map(|(x, interval)| (self.x.at(*x), self.y.at(interval.low)));
+        let lower =
+            points.iter().rev().map(|(x, interval)| (self.x.at(*x), self.y.at(interval.low)));
         let area: Vec<(f64, f64)> = upper.chain(lower).collect();
         self.canvas.polygon(&format!("band s{}", series % super::svg::SERIES), &area);
     }

@@ -62,18 +62,27 @@ impl Canvas {
 
     /// Straight lines from point to point.
     pub fn polyline(&mut self, class: &str, points: &[(f64, f64)]) {
-        let points: Vec<String> = points.iter().map(|point| format!("{},{}", c(point.0), c(point.1))).collect();
+        let points: Vec<String> =
+            points.iter().map(|point| format!("{},{}", c(point.0), c(point.1))).collect();
         let _ = write!(self.body, r#"<polyline class="{class}" points="{}"/>"#, points.join(" "));
     }
 
     /// A filled area.
     pub fn polygon(&mut self, class: &str, points: &[(f64, f64)]) {
-        let points: Vec<String> = points.iter().map(|point| format!("{},{}", c(point.0), c(point.1))).collect();
+        let points: Vec<String> =
+            points.iter().map(|point| format!("{},{}", c(point.0), c(point.1))).collect();
         let _ = write!(self.body, r#"<polygon class="{class}" points="{}"/>"#, points.join(" "));
     }
 
     /// A rectangle with a corner, a size, an opacity, and words for those who point at it.
-    pub fn rect(&mut self, class: &str, at: (f64, f64), size: (f64, f64), opacity: f64, words: &str) {
+    pub fn rect(
+        &mut self,
+        class: &str,
+        at: (f64, f64),
+        size: (f64, f64),
+        opacity: f64,
+        words: &str,
+    ) {
         let _ = write!(
             self.body,
             r#"<rect class="{class}" x="{}" y="{}" width="{}" height="{}" fill-opacity="{}"><title>{}</title></rect>"#,
@@ -113,13 +122,16 @@ impl Canvas {
         );
     }
 
-    /// The mark of a series: each has its own shape, so that colour is not needed to tell them apart.
+    /// The mark of a series: each has its own shape, so that colour is not needed to tell them
+    /// apart.
     pub fn mark(&mut self, series: usize, at: (f64, f64), words: &str) {
         let (x, y) = (c(at.0), c(at.1));
         let class = format!("m s{}", series % SERIES);
         let title = escaped(words);
         let path = match series % SERIES {
-            0 => format!(r#"<circle class="{class}" cx="{x}" cy="{y}" r="4"><title>{title}</title></circle>"#),
+            0 => format!(
+                r#"<circle class="{class}" cx="{x}" cy="{y}" r="4"><title>{title}</title></circle>"#
+            ),
             1 => format!(
                 r#"<rect class="{class}" x="{}" y="{}" width="7" height="7"><title>{title}</title></rect>"#,
                 c(x - 3.5),
@@ -134,7 +146,10 @@ impl Canvas {
                 };
                 let points: Vec<String> =
                     corners.iter().map(|(dx, dy)| format!("{},{}", c(x + dx), c(y + dy))).collect();
-                format!(r#"<polygon class="{class}" points="{}"><title>{title}</title></polygon>"#, points.join(" "))
+                format!(
+                    r#"<polygon class="{class}" points="{}"><title>{title}</title></polygon>"#,
+                    points.join(" ")
+                )
             }
         };
         self.body.push_str(&path);
@@ -207,6 +222,9 @@ mod tests {
         canvas.text("t", (1.0, 2.0), Anchor::Start, "</svg><script>");
         canvas.mark(3, (1.0, 1.0), "<x>");
         let panel = canvas.panel("a<b", 10.0);
-        assert!(!panel.inline("x\"y").contains("<script>") && !document("<t>", &[panel]).contains("a<b"));
+        assert!(
+            !panel.inline("x\"y").contains("<script>")
+                && !document("<t>", &[panel]).contains("a<b")
+        );
     }
 }

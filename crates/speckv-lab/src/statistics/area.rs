@@ -22,8 +22,10 @@ const RESAMPLES: usize = 1000;
 /// Ranks that resamples tell apart.
 const BINS: usize = 1024;
 
-/// Area under the ROC curve, the share of pairs of a positive and a negative in which the positive has the higher score (ties count half; Hanley and McNeil 1982), with
-/// the percentile bootstrap's 95% interval over groups, which fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) groups do not have. `None` without positives, negatives or comparable scores.
+/// Area under the ROC curve, the share of pairs of a positive and a negative in which the positive
+/// has the higher score (ties count half; Hanley and McNeil 1982), with the percentile bootstrap's
+/// 95% interval over groups, which fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) groups do not
+/// have. `None` without positives, negatives or comparable scores.
 #[must_use]
 pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Estimate> {
     if items.iter().any(|item| item.score.is_nan()) {
@@ -53,7 +55,8 @@ pub fn area_under_curve(items: &[Scored], seed: u64) -> Option<Estimate> {
             let mut drawn = vec![[0.0; 2]; BINS];
             for _ in 0..groups {
                 let group = (groups as f64 * randomness.uniform()) as usize;
-                for (sum, count) in drawn.iter_mut().zip(&coarse[group * BINS..(group + 1) * BINS]) {
+                for (sum, count) in drawn.iter_mut().zip(&coarse[group * BINS..(group + 1) * BINS])
+                {
                     sum[0] += count[0];
                     sum[1] += count[1];
                 }
@@ -87,14 +90,19 @@ mod tests {
     fn it_is_the_share_of_pairs_in_the_right_order() {
         // Pairs: 0.9 over 0.5 and 0.2; 0.5 level with 0.5 and over 0.2: 3.5 of 4.
         let items = scored(&[(0.9, true, 0), (0.5, true, 0), (0.5, false, 1), (0.2, false, 1)]);
-        assert_eq!(area_under_curve(&items, 1), Some(Estimate::alone(0.875)), "two groups have no interval");
+        assert_eq!(
+            area_under_curve(&items, 1),
+            Some(Estimate::alone(0.875)),
+            "two groups have no interval"
+        );
         assert_eq!(area_under_curve(&items[..2], 1), None, "no negative");
         assert_eq!(area_under_curve(&scored(&[(f64::NAN, true, 0), (1.0, false, 0)]), 1), None);
     }
 
     #[test]
     fn likeness_within_groups_widens_the_interval() {
-        // The same scores; in one list every item is its own group, in the other twenty copies share one.
+        // The same scores; in one list every item is its own group, in the other twenty copies
+        // share one.
         let mut randomness = Randomness::new(5);
         let (mut alone, mut together) = (Vec::new(), Vec::new());
         for group in 0..40 {

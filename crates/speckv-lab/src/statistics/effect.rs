@@ -2,22 +2,26 @@
 
 use super::{mean, median, sample_deviation, wilcoxon::SignedRank};
 
-/// Mean by standard deviation of the differences (Cohen's d for pairs); `None` below two or where they do not vary.
+/// Mean by standard deviation of the differences (Cohen's d for pairs); `None` below two or where
+/// they do not vary.
 #[must_use]
 pub fn cohens_dz(differences: &[f64]) -> Option<f64> {
     let deviation = sample_deviation(differences).filter(|deviation| *deviation > 0.0)?;
     Some(mean(differences)? / deviation)
 }
 
-/// Median of all pairwise means, the shift that the signed-rank test is about (Hodges and Lehmann 1963); `None` without differences.
+/// Median of all pairwise means, the shift that the signed-rank test is about (Hodges and Lehmann
+/// 1963); `None` without differences.
 #[must_use]
 pub fn hodges_lehmann(differences: &[f64]) -> Option<f64> {
     let pairs = differences.iter().enumerate();
-    let means: Vec<f64> = pairs.flat_map(|(at, a)| differences[at..].iter().map(move |b| 0.5 * (a + b))).collect();
+    let means: Vec<f64> =
+        pairs.flat_map(|(at, a)| differences[at..].iter().map(move |b| 0.5 * (a + b))).collect();
     median(&means)
 }
 
-/// Matched-pairs rank-biserial correlation: share of the rank sum that speaks for, less the share that speaks against, in [-1, 1].
+/// Matched-pairs rank-biserial correlation: share of the rank sum that speaks for, less the share
+/// that speaks against, in [-1, 1].
 #[must_use]
 pub fn rank_biserial(test: &SignedRank) -> f64 {
     (test.positive - test.negative) / (test.positive + test.negative)

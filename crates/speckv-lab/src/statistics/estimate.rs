@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Interval, quantile};
 
-/// Fewest independent units (prompts, groups) that an interval is made of. Resampling fewer gives intervals that are far too narrow, with one unit none at all; and of five pairs
-/// that all go one way, a sign test still says p = 2 / 2^5 > 0.05.
+/// Fewest independent units (prompts, groups) that an interval is made of. Resampling fewer gives
+/// intervals that are far too narrow, with one unit none at all; and of five pairs that all go one
+/// way, a sign test still says p = 2 / 2^5 > 0.05.
 pub const FEWEST_UNITS: usize = 6;
 
-/// A value with its 95% interval, which is missing where it comes from fewer than [`FEWEST_UNITS`] units.
+/// A value with its 95% interval, which is missing where it comes from fewer than [`FEWEST_UNITS`]
+/// units.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The value.
@@ -26,7 +28,8 @@ impl Estimate {
         Estimate { value, low: None, high: None }
     }
 
-    /// A value with the 2.5% and 97.5% quantiles of its resamples; alone if they come from too few `units`.
+    /// A value with the 2.5% and 97.5% quantiles of its resamples; alone if they come from too few
+    /// `units`.
     #[must_use]
     pub fn resampled(value: f64, units: usize, mut resamples: Vec<f64>) -> Self {
         resamples.sort_by(f64::total_cmp);
@@ -73,6 +76,9 @@ mod tests {
         assert_eq!((of(6).of_units(3), of(6).of_units(6)), (Estimate::alone(0.4), of(6)));
         assert_eq!(of(1).drawn(), Interval { value: 0.4, low: 0.4, high: 0.4 });
         let old = r#"{"value":1.5,"low":1.5,"high":1.5}"#;
-        assert_eq!(serde_json::from_str::<Estimate>(old).expect("an older file").ends(), Some((1.5, 1.5)));
+        assert_eq!(
+            serde_json::from_str::<Estimate>(old).expect("an older file").ends(),
+            Some((1.5, 1.5))
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Several tests at once.
 
-/// Holm's step-down adjustment (1979): p-values that may be held against one level together, in the order of the given ones.
-/// The k-th smallest of m is multiplied by m - k + 1, made no smaller than those before it, and at most 1.
+/// Holm's step-down adjustment (1979): p-values that may be held against one level together, in the
+/// order of the given ones. The k-th smallest of m is multiplied by m - k + 1, made no smaller than
+/// those before it, and at most 1.
 #[must_use]
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();

@@ -1,7 +1,8 @@
 //! The stream of random numbers that NumPy's `RandomState` makes.
 //!
-//! The paper's scripts drew everything from it (seed 42). With the same stream a split, an initialisation and an order of minibatches are the
-//! paper's own, and its numbers come back to the printed digit instead of to "about the same".
+//! The paper's scripts drew everything from it (seed 42). With the same stream a split, an
+//! initialisation and an order of minibatches are the paper's own, and its numbers come back to the
+//! printed digit instead of to "about the same".
 
 const WORDS: usize = 624;
 const MIDDLE: usize = 397;
@@ -21,7 +22,8 @@ impl MersenneTwister {
         state[0] = seed;
         for index in 1..WORDS {
             let before = state[index - 1];
-            state[index] = (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(index as u32);
+            state[index] =
+                (before ^ (before >> 30)).wrapping_mul(1_812_433_253).wrapping_add(index as u32);
         }
         MersenneTwister { state, next: WORDS }
     }
@@ -41,7 +43,8 @@ impl MersenneTwister {
 
     fn refill(&mut self) {
         for index in 0..WORDS {
-            let joined = (self.state[index] & 0x8000_0000) | (self.state[(index + 1) % WORDS] & 0x7fff_ffff);
+            let joined =
+                (self.state[index] & 0x8000_0000) | (self.state[(index + 1) % WORDS] & 0x7fff_ffff);
             let twist = if joined & 1 == 0 { 0 } else { 0x9908_b0df };
             self.state[index] = self.state[(index + MIDDLE) % WORDS] ^ (joined >> 1) ^ twist;
         }
@@ -54,7 +57,8 @@ impl MersenneTwister {
         (f64::from(high) * f64::from(1_u32 << 26) + f64::from(low)) / (1_u64 << 53) as f64
     }
 
-    /// A whole number from 0 to `most`, each as likely: bits under the smallest mask, drawn again while they are above.
+    /// A whole number from 0 to `most`, each as likely: bits under the smallest mask, drawn again
+    /// while they are above.
     pub fn up_to(&mut self, most: u32) -> u32 {
         if most == 0 {
             return 0;
@@ -97,7 +101,8 @@ impl MersenneTwister {
 mod tests {
     use super::*;
 
-    /// Oracle: the reference implementation's first output for seed 5489, and the 10,000th that the C++ standard prescribes for `mt19937`.
+    /// Oracle: the reference implementation's first output for seed 5489, and the 10,000th that the
+    /// C++ standard prescribes for `mt19937`.
     #[test]
     fn the_bits_are_those_of_the_published_generator() {
         let mut stream = MersenneTwister::new(5489);
@@ -108,12 +113,16 @@ mod tests {
         assert_eq!(stream.bits(), 4_123_659_995);
     }
 
-    /// Oracle: NumPy 2.4, `RandomState(42)`: `random_sample(3)`, `permutation(8)`, `randint(0, 1000, 5)`, each on a fresh state.
+    /// Oracle: NumPy 2.4, `RandomState(42)`: `random_sample(3)`, `permutation(8)`, `randint(0,
+    /// 1000, 5)`, each on a fresh state.
     #[test]
     fn numbers_orders_and_indices_are_those_of_numpy() {
         let mut stream = MersenneTwister::new(42);
         let uniform = [stream.uniform(), stream.uniform(), stream.uniform()];
-        assert_eq!(uniform, [0.374_540_118_847_362_5, 0.950_714_306_409_916_2, 0.731_993_941_811_405_1]);
+        assert_eq!(
+            uniform,
+            [0.374_540_118_847_362_5, 0.950_714_306_409_916_2, 0.731_993_941_811_405_1]
+        );
         assert_eq!(MersenneTwister::new(42).permutation(8), [1, 5, 0, 7, 2, 4, 3, 6]);
         let mut stream = MersenneTwister::new(42);
         let drawn: Vec<usize> = (0..5).map(|_| stream.index(1000)).collect();

@@ -1,4 +1,5 @@
-//! How sure is a difference? Pure arithmetic: random numbers come in as a stream, and nothing here knows what the numbers mean.
+//! How sure is a difference? Pure arithmetic: random numbers come in as a stream, and nothing here
+//! knows what the numbers mean.
 
 mod area;
 mod bootstrap;

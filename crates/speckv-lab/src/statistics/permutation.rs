@@ -5,10 +5,15 @@ use super::MersenneTwister;
 /// Differences up to which all sign patterns are tried.
 const EXHAUSTIVE: usize = 16;
 
-/// Two-sided p of the mean: the share of sign patterns whose sum is at least as far from 0. All patterns up to 16 differences; else `resamples` random ones with
-/// the observed one counted in, so that p is never 0. `None` without differences.
+/// Two-sided p of the mean: the share of sign patterns whose sum is at least as far from 0. All
+/// patterns up to 16 differences; else `resamples` random ones with the observed one counted in, so
+/// that p is never 0. `None` without differences.
 #[must_use]
-pub fn sign_flip(differences: &[f64], resamples: usize, stream: &mut MersenneTwister) -> Option<f64> {
+pub fn sign_flip(
+    differences: &[f64],
+    resamples: usize,
+    stream: &mut MersenneTwister,
+) -> Option<f64> {
     if differences.is_empty() {
         return None;
     }
@@ -43,7 +48,11 @@ mod tests {
         let p = |x: &[f64]| sign_flip(x, 0, &mut MersenneTwister::new(0)).expect("differences");
         assert_eq!(p(&[1.0, 2.0, 3.0]), 2.0 / 8.0);
         assert_eq!(p(&[1.0, 2.0, -3.0]), 1.0, "the sum is 0: every pattern is at least as far");
-        assert_eq!(p(&[0.1, 0.2, 0.3, 0.6]), 2.0 / 16.0, "equal sums count as equal whatever their rounding");
+        assert_eq!(
+            p(&[0.1, 0.2, 0.3, 0.6]),
+            2.0 / 16.0,
+            "equal sums count as equal whatever their rounding"
+        );
     }
 
     #[test]

@@ -28,16 +28,17 @@ pub type Ratio = Estimate;
 /// Resamples of the bootstrap.
 pub const RESAMPLES: usize = 2000;
 
-/// Total tokens by total seconds: every second counts alike, as for a user who waits. `None` where no time has passed.
+/// Total tokens by total seconds: every second counts alike, as for a user who waits. `None` where
+/// no time has passed.
 #[must_use]
 pub fn throughput(cells: &[Cell]) -> Option<f64> {
     let (tokens, seconds) = sums(cells.iter());
     (seconds > 0.0).then(|| tokens / seconds)
 }
 
-/// Throughput of `a` by that of `b`, cell by cell the same prompts, with the percentile bootstrap's 95% interval (Efron 1979): prompts are
-/// drawn with replacement, each with what both made of it. Fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) prompts have no
-/// interval.
+/// Throughput of `a` by that of `b`, cell by cell the same prompts, with the percentile bootstrap's
+/// 95% interval (Efron 1979): prompts are drawn with replacement, each with what both made of it.
+/// Fewer than [`FEWEST_UNITS`](super::FEWEST_UNITS) prompts have no interval.
 ///
 /// `None` without prompts or time.
 ///
@@ -85,12 +86,17 @@ mod tests {
 
     #[test]
     fn a_constant_ratio_is_certain_however_prompts_differ() {
-        let slow = cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0), (7.0, 1.0), (12.0, 3.0)]);
-        let fast: Vec<Cell> = slow.iter().map(|cell| Cell { seconds: cell.seconds / 1.25, ..*cell }).collect();
+        let slow =
+            cells(&[(10.0, 1.0), (80.0, 2.5), (33.0, 0.7), (5.0, 4.0), (7.0, 1.0), (12.0, 3.0)]);
+        let fast: Vec<Cell> =
+            slow.iter().map(|cell| Cell { seconds: cell.seconds / 1.25, ..*cell }).collect();
         let ratio = ratio(&fast, &slow, 1).expect("prompts");
         let (low, high) = ratio.ends().expect("six prompts");
         for value in [ratio.value, low, high] {
-            assert!((value - 1.25).abs() < 1e-12, "paired resampling has no spread here: {ratio:?}");
+            assert!(
+                (value - 1.25).abs() < 1e-12,
+                "paired resampling has no spread here: {ratio:?}"
+            );
         }
     }
 
@@ -105,11 +111,13 @@ mod tests {
 
     #[test]
     fn intervals_have_their_size() {
-        // 400 prompts of one second of b each; seconds of a uniform between 0.5 and 1.5. The ratio is 1 / mean(a); its deviation is that of
-        // the mean: sqrt(1/12) / sqrt(400) = 0.01443, so the interval is about 1 +- 1.96 * 0.01443.
+        // 400 prompts of one second of b each; seconds of a uniform between 0.5 and 1.5. The ratio
+        // is 1 / mean(a); its deviation is that of the mean: sqrt(1/12) / sqrt(400) = 0.01443, so
+        // the interval is about 1 +- 1.96 * 0.01443.
         let mut randomness = Randomness::new(9);
         let b = cells(&[(10.0, 1.0); 400]);
-        let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
+        let a: Vec<Cell> =
+            b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
         let made = ratio(&a, &b, 2).expect("prompts");
         let (value, (low, high)) = (made.value, made.ends().expect("many prompts"));
         assert!(low < value && value < high);
@@ -123,8 +131,12 @@ mod tests {
         let covered = (0..300)
             .filter(|&seed| {
                 let b = cells(&[(10.0, 1.0); 30]);
-                let a: Vec<Cell> = b.iter().map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell }).collect();
-                let (low, high) = ratio(&a, &b, seed).and_then(|ratio| ratio.ends()).expect("many prompts");
+                let a: Vec<Cell> = b
+                    .iter()
+                    .map(|cell| Cell { seconds: 0.5 + randomness.uniform(), ..*cell })
+                    .collect();
+                let (low, high) =
+                    ratio(&a, &b, seed).and_then(|ratio| ratio.ends()).expect("many prompts");
                 low <= 1.0 && 1.0 <= high
             })
             .count();

@@ -16,12 +16,14 @@ pub struct SignedRank {
     pub negative: f64,
     /// Two-sided p-value.
     pub p_value: f64,
-    /// Whether p counts sign patterns; else it is the normal approximation with corrections for ties and continuity.
+    /// Whether p counts sign patterns; else it is the normal approximation with corrections for
+    /// ties and continuity.
     pub exact: bool,
 }
 
-/// Ranks the absolute differences, equal ones sharing their mean rank, and asks how likely rank sums as uneven as these are if every sign is a
-/// toss of a coin. Exact for at most 50 differences, with ties too. `None` if no difference is left.
+/// Ranks the absolute differences, equal ones sharing their mean rank, and asks how likely rank
+/// sums as uneven as these are if every sign is a toss of a coin. Exact for at most 50 differences,
+/// with ties too. `None` if no difference is left.
 #[must_use]
 pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
     let (ranks, ties) = doubled_ranks(differences);
@@ -45,9 +47,11 @@ pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
     Some(SignedRank { pairs, positive, negative, p_value: p_value.min(1.0), exact })
 }
 
-/// Twice the rank of each non-zero difference (mean ranks may be halves) with its sign, and the sum of `t^3 - t` over groups of `t` equal ones.
+/// Twice the rank of each non-zero difference (mean ranks may be halves) with its sign, and the sum
+/// of `t^3 - t` over groups of `t` equal ones.
 fn doubled_ranks(differences: &[f64]) -> (Vec<(u64, bool)>, f64) {
-    let mut kept: Vec<f64> = differences.iter().copied().filter(|x| *x != 0.0 && x.is_finite()).collect();
+    let mut kept: Vec<f64> =
+        differences.iter().copied().filter(|x| *x != 0.0 && x.is_finite()).collect();
     kept.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
     let (mut ranks, mut ties, mut start) = (Vec::with_capacity(kept.len()), 0.0, 0);
     while start < kept.len() {
@@ -84,7 +88,8 @@ mod tests {
         signed_rank(differences).expect("differences").p_value
     }
 
-    /// Oracle: by hand. Five differences of one sign are one pattern of 32, two-sided 2 / 32; with the least rank turned, two patterns are as uneven.
+    /// Oracle: by hand. Five differences of one sign are one pattern of 32, two-sided 2 / 32; with
+    /// the least rank turned, two patterns are as uneven.
     #[test]
     fn small_samples_are_counted() {
         assert_eq!(p(&[1.0, 2.0, 3.0, 4.0, 5.0]), 2.0 / 32.0);
@@ -92,10 +97,14 @@ mod tests {
         assert_eq!(p(&[-1.0, 2.0, 3.0, 4.0, 5.0]), 4.0 / 32.0);
         assert_eq!(p(&[1.0, -1.0]), 1.0);
         assert_eq!(signed_rank(&[0.0, 0.0]), None);
-        assert_eq!(signed_rank(&[0.0, 3.0]).map(|test| (test.pairs, test.positive)), Some((1, 1.0)));
+        assert_eq!(
+            signed_rank(&[0.0, 3.0]).map(|test| (test.pairs, test.positive)),
+            Some((1, 1.0))
+        );
     }
 
-    /// Oracle: SciPy 1.17, `wilcoxon(x, method="exact")` and, for the long one, `wilcoxon(x, method="approx", correction=True)`.
+    /// Oracle: SciPy 1.17, `wilcoxon(x, method="exact")` and, for the long one, `wilcoxon(x,
+    /// method="approx", correction=True)`.
     #[test]
     fn p_values_are_those_of_scipy() {
         let x = [0.8, -0.3, 1.9, 0.45, -1.2, 2.2, 0.7, 1.1, -0.15, 0.95, 1.6, 0.25];
@@ -110,9 +119,12 @@ mod tests {
     fn ties_are_counted_exactly_too() {
         let sizes = [1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 5.0];
         let observed = [1.0, -1.0, 2.0, 2.0, 2.0, -3.0, 5.0];
-        let of = |x: &[f64]| signed_rank(x).map(|test| test.positive.min(test.negative)).expect("differences");
+        let of = |x: &[f64]| {
+            signed_rank(x).map(|test| test.positive.min(test.negative)).expect("differences")
+        };
         let patterns = (0..1_u32 << sizes.len()).map(|bits| {
-            let signed = sizes.iter().enumerate().map(|(at, x)| if bits >> at & 1 == 1 { *x } else { -x });
+            let signed =
+                sizes.iter().enumerate().map(|(at, x)| if bits >> at & 1 == 1 { *x } else { -x });
             signed.collect::<Vec<f64>>()
         });
         let uneven = patterns.filter(|pattern| of(pattern) <= of(&observed)).count();
@@ -129,6 +141,9 @@ mod tests {
                 *count += u32::from(p(&x) < 0.05);
             }
         }
-        assert!(below.iter().all(|count| (150..=250).contains(count)), "{below:?} of 4000 below 0.05");
+        assert!(
+            below.iter().all(|count| (150..=250).contains(count)),
+            "{below:?} of 4000 below 0.05"
+        );
     }
 }

@@ -28,8 +28,10 @@ use crate::{
 /// # Errors
 /// [`TraceFileError`]: unreadable, damaged, of another format, or with parts that contradict each other.
 pub fn read(path: &Path) -> Result<TraceFile, TraceFileError> {
-    let bytes = fs::read(path).map_err(|source| TraceFileError::Unreadable { path: path.to_owned(), source })?;
-    // The Parquet library has panicked on broken input before; foreign bytes must not end the process.
+    let bytes = fs::read(path)
+        .map_err(|source| TraceFileError::Unreadable { path: path.to_owned(), source })?;
+    // The Parquet library has panicked on broken input before; foreign bytes must not end the
+    // process.
     let parsed = panic::catch_unwind(AssertUnwindSafe(|| parse(path, bytes)));
     parsed.unwrap_or_else(|_| Err(damaged(path, "its pages cannot be decoded")))
 }
@@ -52,7 +54,8 @@ struct Row {
 }
 
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
-    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(|error| damaged(path, error))?;
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes))
+        .map_err(|error| damaged(path, error))?;
     let wrong = |expected: &str, got: String| TraceFileError::NotATrace {
         path: path.to_owned(),
         expected: expected.into(),
@@ -71,28 +74,40 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
     }
     let value = |key: &str| {
         let pairs = facts.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
-        let found = pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref());
+        let found =
+            pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref());
         found.ok_or_else(|| wrong(&format!("the metadata key {key}"), "none".into()))
     };
-    let broken = |key: &str, error: serde_json::Error| wrong(&format!("facts under {key}"), error.to_string());
+    let broken = |key: &str, error: serde_json::Error| {
+        wrong(&format!("facts under {key}"), error.to_string())
+    };
     let run: Run = serde_json::from_str(value(RUN_KEY)?).map_err(|error| broken(RUN_KEY, error))?;
     if run.settings.format != super::FORMAT {
-        return Err(wrong(&format!("trace format {}", super::FORMAT), run.settings.format.to_string()));
+        return Err(wrong(
+            &format!("trace format {}", super::FORMAT),
+            run.settings.format.to_string(),
+        ));
     }
-    let prompt: PromptFacts = serde_json::from_str(value(PROMPT_KEY)?).map_err(|error| broken(PROMPT_KEY, error))?;
+    let prompt: PromptFacts =
+        serde_json::from_str(value(PROMPT_KEY)?).map_err(|error| broken(PROMPT_KEY, error))?;
     let mut rows = Vec::new();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(|error| damaged(path, error))?;
         rows.extend(read_rows(group.as_ref()).map_err(|reason| damaged(path, reason))?);
     }
-    let recording = assemble(&prompt, run.settings.depths(), &rows).map_err(|(expected, got)| wrong(expected, got))?;
+    let recording = assemble(&prompt, run.settings.depths(), &rows)
+        .map_err(|(expected, got)| wrong(expected, got))?;
     recording.trace.check().map_err(|error| wrong("parts that fit together", error.to_string()))?;
     Ok(TraceFile { run, prompt, recording })
 }
 
 /// All values of a column, `None` for null.
-fn column<D: DataType>(group: &dyn RowGroupReader, index: usize) -> Result<Vec<Option<D::T>>, String> {
-    let rows = usize::try_from(group.metadata().num_rows()).map_err(|_| "a negative number of rows".to_owned())?;
+fn column<D: DataType>(
+    group: &dyn RowGroupReader,
+    index: usize,
+) -> Result<Vec<Option<D::T>>, String> {
+    let rows = usize::try_from(group.metadata().num_rows())
+        .map_err(|_| "a negative number of rows".to_owned())?;
     let reader = group.get_column_reader(index).map_err(|error| error.to_string())?;
     let mut reader = get_typed_column_reader::<D>(reader);
     let optional = group.metadata().column(index).column_descr().max_def_level() > 0;
@@ -131,16 +146,19 @@ fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
     (0..positions.len())
         .map(|row| {
             let source = sources[row].as_ref().and_then(|source| source.as_utf8().ok());
-            let signals = match (entropies[row], confidences[row], margins[row], number(matches[row])) {
-                (Some(entropy_bits), Some(confidence), Some(margin), Some(length)) => Some(Signals {
-                    entropy_bits,
-                    confidence,
-                    margin,
-                    match_length: u16::try_from(length)
-                        .map_err(|_| format!("row {row}: a match of {length} tokens"))?,
-                }),
-                _ => None,
-            };
+            let signals =
+                match (entropies[row], confidences[row], margins[row], number(matches[row])) {
+                    (Some(entropy_bits), Some(confidence), Some(margin), Some(length)) => {
+                        Some(Signals {
+                            entropy_bits,
+                            confidence,
+                            margin,
+                            match_length: u16::try_from(length)
+                                .map_err(|_| format!("row {row}: a match of {length} tokens"))?,
+                        })
+                    }
+                    _ => None,
+                };
             let missing = |what: &str| format!("row {row}: no {what}");
             Ok(Row {
                 position: number(positions[row]).ok_or_else(|| missing("position"))?,
@@ -156,8 +174,13 @@ fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
         .collect()
 }
 
-/// Rows in the order of positions, the target's first, each chain in its own order: anything else is refused.
-fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Recording, (&'static str, String)> {
+/// Rows in the order of positions, the target's first, each chain in its own order: anything else
+/// is refused.
+fn assemble(
+    prompt: &PromptFacts,
+    depths: Depths,
+    rows: &[Row],
+) -> Result<Recording, (&'static str, String)> {
     let mut trace = Trace {
         prompt_id: prompt.id.clone(),
         task: prompt.task.clone(),
@@ -170,7 +193,8 @@ fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Record
     };
     let (mut plain_seconds, mut draft_seconds) = (Vec::new(), Vec::new());
     for (number, row) in rows.iter().enumerate() {
-        let out_of_order = || ("rows in the order of positions and chains", format!("row {number}: {row:?}"));
+        let out_of_order =
+            || ("rows in the order of positions and chains", format!("row {number}: {row:?}"));
         if row.source == "target" {
             if row.position != trace.tokens.len() || row.draft_index != 0 {
                 return Err(out_of_order());
@@ -181,11 +205,16 @@ fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Record
             draft_seconds.push(Vec::new());
             continue;
         }
-        let (Some(position), Some(seconds)) = (trace.positions.last_mut(), draft_seconds.last_mut()) else {
+        let (Some(position), Some(seconds)) =
+            (trace.positions.last_mut(), draft_seconds.last_mut())
+        else {
             return Err(out_of_order());
         };
         let (Some(signals), Some(agrees)) = (row.signals, row.agrees) else {
-            return Err(("signals and agreement of every drafted token", format!("none in row {number}")));
+            return Err((
+                "signals and agreement of every drafted token",
+                format!("none in row {number}"),
+            ));
         };
         let proposal = match row.source.as_str() {
             "model" => {
@@ -195,9 +224,16 @@ fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Record
             "ngram" => {
                 if row.draft_index == 0 {
                     let Some(available) = row.available else {
-                        return Err(("how much look-up could offer", format!("nothing in row {number}")));
+                        return Err((
+                            "how much look-up could offer",
+                            format!("nothing in row {number}"),
+                        ));
                     };
-                    let lookup = Lookup { match_length: usize::from(signals.match_length), available, signals };
+                    let lookup = Lookup {
+                        match_length: usize::from(signals.match_length),
+                        available,
+                        signals,
+                    };
                     position.ngram = Some((lookup, Proposal::default()));
                 }
                 match &mut position.ngram {
@@ -205,7 +241,12 @@ fn assemble(prompt: &PromptFacts, depths: Depths, rows: &[Row]) -> Result<Record
                     None => return Err(out_of_order()),
                 }
             }
-            other => return Err(("the source target, model or ngram", format!("{other:?} in row {number}"))),
+            other => {
+                return Err((
+                    "the source target, model or ngram",
+                    format!("{other:?} in row {number}"),
+                ));
+            }
         };
         if row.position + 1 != trace.tokens.len() || row.draft_index != proposal.drafted.len() {
             return Err(out_of_order());

@@ -1,4 +1,5 @@
-//! The columns of a trace file. `docs/reference/trace.md` explains them; a test holds the two together.
+//! The columns of a trace file. `docs/reference/trace.md` explains them; a test holds the two
+//! together.
 
 use std::sync::Arc;
 

@@ -41,8 +41,10 @@ impl Columns {
             columns.push(position, "target", 0, recording.trace.tokens[position], seconds);
             columns.signals(None, None, None);
             for (index, drafted) in proposals.model.drafted.iter().enumerate() {
-                let seconds =
-                    recording.draft_seconds.get(position).and_then(|chain| chain.get(index).copied().flatten());
+                let seconds = recording
+                    .draft_seconds
+                    .get(position)
+                    .and_then(|chain| chain.get(index).copied().flatten());
                 columns.push(position, "model", index, drafted.token, seconds);
                 columns.signals(Some(drafted), Some(index < proposals.model.agreed), None);
             }
@@ -57,7 +59,14 @@ impl Columns {
         columns
     }
 
-    fn push(&mut self, position: usize, source: &str, index: usize, token: u32, seconds: Option<f64>) {
+    fn push(
+        &mut self,
+        position: usize,
+        source: &str,
+        index: usize,
+        token: u32,
+        seconds: Option<f64>,
+    ) {
         self.position.push(int(position));
         self.source.push(source.into());
         self.draft_index.push(int(index));
@@ -86,9 +95,11 @@ fn int(value: usize) -> i32 {
 /// # Errors
 /// [`TraceFileError::Unwritable`].
 pub fn to_bytes(file: &TraceFile) -> Result<Vec<u8>, TraceFileError> {
-    let failed = |reason: String| TraceFileError::Unwritable { prompt_id: file.prompt.id.clone(), reason };
+    let failed =
+        |reason: String| TraceFileError::Unwritable { prompt_id: file.prompt.id.clone(), reason };
     file.recording.trace.check().map_err(|error| failed(error.to_string()))?;
-    let json = |value: Result<String, serde_json::Error>| value.map_err(|error| failed(error.to_string()));
+    let json =
+        |value: Result<String, serde_json::Error>| value.map_err(|error| failed(error.to_string()));
     let metadata = vec![
         KeyValue::new(super::RUN_KEY.into(), json(serde_json::to_string(&file.run))?),
         KeyValue::new(super::PROMPT_KEY.into(), json(serde_json::to_string(&file.prompt))?),
@@ -104,7 +115,8 @@ fn write(file: &TraceFile, metadata: Vec<KeyValue>) -> Result<Vec<u8>, ParquetEr
         .build();
     let columns = Columns::of(file);
     let mut bytes = Vec::new();
-    let mut writer = SerializedFileWriter::new(&mut bytes, schema::schema()?, Arc::new(properties))?;
+    let mut writer =
+        SerializedFileWriter::new(&mut bytes, schema::schema()?, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
     let rows = columns.position.len();
     let same = |text: &str| vec![ByteArray::from(text); rows];

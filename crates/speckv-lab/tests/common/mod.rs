@@ -20,14 +20,20 @@ pub const END: u32 = 5;
 
 pub fn target() -> SimModel {
     // Every token before matters: a fault in a cache shows.
-    SimModel::new(SimSettings { vocab_size: VOCAB, context_length: 600, seed: 4, ..SimSettings::default() })
+    SimModel::new(SimSettings {
+        vocab_size: VOCAB,
+        context_length: 600,
+        seed: 4,
+        ..SimSettings::default()
+    })
 }
 
 pub fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
     let target = target();
     let draft = target.draft(Difference::Share { agreement: 0.8 });
     let depths = Depths { gamma_max, ngram_max: 16, gamma_limit: 16 };
-    Recorder::new(Arc::new(target), Some(Arc::new(draft)), NgramSettings::default(), depths).expect("a recorder")
+    Recorder::new(Arc::new(target), Some(Arc::new(draft)), NgramSettings::default(), depths)
+        .expect("a recorder")
 }
 
 pub fn facts(number: u32, max_tokens: usize) -> PromptFacts {

@@ -77,7 +77,8 @@ class _Reader:
         """Back to a model that has read nothing."""
         from transformers import DynamicCache
 
-        # Without the model's config every layer keeps all positions, so that a crop is always possible; sliding windows are then masks.
+        # Without the model's config every layer keeps all positions, so that a crop is always
+        # possible; sliding windows are then masks.
         self.cache = DynamicCache()
         self.length = 0
 

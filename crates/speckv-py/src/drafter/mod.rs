@@ -1,4 +1,5 @@
-//! Drafting for an engine that only verifies: the first half of [`speckv::engine::Engine::step`], for sequences whose target is elsewhere.
+//! Drafting for an engine that only verifies: the first half of [`speckv::engine::Engine::step`],
+//! for sequences whose target is elsewhere.
 
 mod proposal;
 mod sequence;
@@ -22,11 +23,14 @@ use speckv::{
     token::Token,
 };
 
-use crate::{controller::Controller, cost::CostModel, error::Fault, lock, model::CpuModel, ngram, tokens};
+use crate::{
+    controller::Controller, cost::CostModel, error::Fault, lock, model::CpuModel, ngram, tokens,
+};
 
 const CLOSED: &str = "Drafter.open makes a new one";
 
-/// What all sequences share. Locks are taken in this order: this, the sequences in the order of their addresses, their controllers.
+/// What all sequences share. Locks are taken in this order: this, the sequences in the order of
+/// their addresses, their controllers.
 struct Inner {
     drafter: Box<dyn Drafts>,
     chains: Vec<Chain>,               // greedy ones, [asks]
@@ -58,7 +62,10 @@ impl Drafter {
         let ngram = || NgramDrafter::new(settings);
         let draft = model.map(|model| {
             let weights = model.weights();
-            ModelDrafter::new(Arc::clone(weights), target_vocab_size.unwrap_or_else(|| weights.vocab_size()))
+            ModelDrafter::new(
+                Arc::clone(weights),
+                target_vocab_size.unwrap_or_else(|| weights.vocab_size()),
+            )
         });
         let has_model = draft.is_some();
         let drafter: Box<dyn Drafts> = match (draft, lookup) {
@@ -67,7 +74,13 @@ impl Drafter {
             (None, true) => Box::new(ngram()),
             (None, false) => Box::new(NoDrafter::new()),
         };
-        let inner = Inner { drafter, chains: Vec::new(), distributions: Vec::new(), open: 0, work: Work::default() };
+        let inner = Inner {
+            drafter,
+            chains: Vec::new(),
+            distributions: Vec::new(),
+            open: 0,
+            work: Work::default(),
+        };
         Ok(Drafter { inner: Arc::new(Mutex::new(inner)), has_model })
     }
 
@@ -121,7 +134,11 @@ impl Drafter {
             drafts: true, // who begins counts
             times: Times::default(),
         };
-        Ok(DraftSequence { inner: Arc::clone(&self.inner), text: Arc::new(Mutex::new(text)), controller })
+        Ok(DraftSequence {
+            inner: Arc::clone(&self.inner),
+            text: Arc::new(Mutex::new(text)),
+            controller,
+        })
     }
 
     #[pyo3(signature = (sequences, gamma_limits = None, *, costs = None, rows = None, waiting = None, read_limit = None))]
@@ -139,28 +156,37 @@ impl Drafter {
         let limits = limits(gamma_limits, sequences.len())?;
         let read_limit = read_limit.unwrap_or(usize::MAX);
         if read_limit < LEAST_READ {
-            let message = format!("read_limit: expected at least {LEAST_READ} tokens, got {read_limit}");
+            let message =
+                format!("read_limit: expected at least {LEAST_READ} tokens, got {read_limit}");
             return Err(Fault::argument(message, "None reads whatever was missed at once").into());
         }
         for (index, sequence) in sequences.iter().enumerate() {
             if !Arc::ptr_eq(&sequence.get().inner, &self.inner) {
-                return Err(Fault::argument("expected sequences of this drafter, got another one's", CLOSED).into());
+                return Err(Fault::argument(
+                    "expected sequences of this drafter, got another one's",
+                    CLOSED,
+                )
+                .into());
             }
             if sequences[..index].iter().any(|other| other.is(sequence)) {
-                return Err(
-                    Fault::argument("expected each sequence once, got one twice", "leave the second away").into()
-                );
+                return Err(Fault::argument(
+                    "expected each sequence once, got one twice",
+                    "leave the second away",
+                )
+                .into());
             }
         }
         let costs = costs.map(CostModel::get);
-        let texts: Vec<&Mutex<Text>> = sequences.iter().map(|sequence| &*sequence.get().text).collect();
+        let texts: Vec<&Mutex<Text>> =
+            sequences.iter().map(|sequence| &*sequence.get().text).collect();
         Ok(py.detach(|| {
             let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
             let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
             let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
             let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
             inner.propose(&mut texts, &round)?;
-            let kept = |stepper: &Stepper| stepper.kept().iter().map(|drafted| drafted.token).collect();
+            let kept =
+                |stepper: &Stepper| stepper.kept().iter().map(|drafted| drafted.token).collect();
             Ok::<_, Fault>(texts.iter().map(|text| kept(&lock(&text.stepper))).collect())
         })?)
     }
@@ -177,10 +203,16 @@ fn limits(limits: Option<&Bound<'_, PyAny>>, count: usize) -> PyResult<Vec<usize
         return Ok(vec![limit; count]);
     }
     let hint = "gamma_limits is a number of tokens, or one for each sequence";
-    let each: Vec<usize> = limits.extract().map_err(|error| Fault::argument(format!("gamma_limits: {error}"), hint))?;
+    let each: Vec<usize> = limits
+        .extract()
+        .map_err(|error| Fault::argument(format!("gamma_limits: {error}"), hint))?;
     if each.len() == count {
         Ok(each)
     } else {
-        Err(Fault::argument(format!("gamma_limits: expected {count} numbers, got {}", each.len()), hint).into())
+        Err(Fault::argument(
+            format!("gamma_limits: expected {count} numbers, got {}", each.len()),
+            hint,
+        )
+        .into())
     }
 }

@@ -1,4 +1,5 @@
-//! One proposal for several sequences: each plans, the model catches up, and then they draft together, a token each per round.
+//! One proposal for several sequences: each plans, the model catches up, and then they draft
+//! together, a token each per round.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,11 @@ use crate::{
     lock,
 };
 
-/// A draft that is no further behind reads the rest along with its first token (see `speckv::draft::ModelDrafter`), whatever the limit on reading.
+/// A draft that is no further behind reads the rest along with its first token (see
+/// `speckv::draft::ModelDrafter`), whatever the limit on reading.
 const READ_ALONG: usize = 4;
-/// Fewest tokens that a limit on reading may be: a pass over a few costs nearly what one over many does.
+/// Fewest tokens that a limit on reading may be: a pass over a few costs nearly what one over many
+/// does.
 pub(super) const LEAST_READ: usize = 16;
 
 /// What is the same for all sequences of a proposal.
@@ -60,8 +63,15 @@ impl Inner {
         outcome
     }
 
-    /// Plans the step of one text and lets the model catch up, as far as the limit on reading goes; whether it drafts.
-    fn decide(&mut self, text: &mut Text, index: usize, round: &Round<'_>, pass: SharedPass) -> Outcome<bool> {
+    /// Plans the step of one text and lets the model catch up, as far as the limit on reading goes;
+    /// whether it drafts.
+    fn decide(
+        &mut self,
+        text: &mut Text,
+        index: usize,
+        round: &Round<'_>,
+        pass: SharedPass,
+    ) -> Outcome<bool> {
         let slot = text.slot()?;
         let context = text.tokens.len();
         let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
@@ -75,14 +85,16 @@ impl Inner {
         let start = Instant::now();
         // An engine from outside says how far a step may go, not when the answer ends.
         let remaining = usize::MAX;
-        let situation = Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let situation =
+            Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let plan = stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
         let drafts = plan.gamma > 0 && plan.source == Source::Model;
         text.drafts = drafts;
         if drafts && draft_behind > READ_ALONG {
-            let left = draft_behind.saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
+            let left = draft_behind
+                .saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
             let start = Instant::now();
             self.drafter.catch_up(slot, &text.tokens[..context - left])?;
             let read = draft_behind - self.drafter.behind(slot, context);
@@ -100,10 +112,16 @@ impl Inner {
     }
 
     /// A token for each text that still drafts, until none does.
-    fn rounds(&mut self, texts: &mut [&mut Text], drafting: &mut [bool], committed: &[usize]) -> Outcome<()> {
+    fn rounds(
+        &mut self,
+        texts: &mut [&mut Text],
+        drafting: &mut [bool],
+        committed: &[usize],
+    ) -> Outcome<()> {
         while drafting.contains(&true) {
             let start = Instant::now();
-            // Apart, so that each has its own time: a token of the model takes a thousand times as long as one that was looked up.
+            // Apart, so that each has its own time: a token of the model takes a thousand times as
+            // long as one that was looked up.
             let mut proposals = vec![None; texts.len()];
             let lookup = self.ask(Source::Ngram, texts, drafting, committed, &mut proposals)?;
             let model = self.ask(Source::Model, texts, drafting, committed, &mut proposals)?;
@@ -115,7 +133,11 @@ impl Inner {
                 self.work.model_tokens += model.1;
                 self.work.model_passes += 1;
             }
-            let asked = texts.iter_mut().zip(drafting.iter_mut()).zip(proposals).filter(|((_, drafts), _)| **drafts);
+            let asked = texts
+                .iter_mut()
+                .zip(drafting.iter_mut())
+                .zip(proposals)
+                .filter(|((_, drafts), _)| **drafts);
             for ((text, drafts), proposal) in asked {
                 text.times.draft += elapsed;
                 let mut stepper = lock(&text.stepper);
@@ -127,7 +149,8 @@ impl Inner {
                 let kept = stepper.kept().len();
                 let ends = text.end_tokens.contains(&proposal.token);
                 let start = Instant::now();
-                stepper.judge(Drafted { token: proposal.token, signals: proposal.signals }, ends)?;
+                stepper
+                    .judge(Drafted { token: proposal.token, signals: proposal.signals }, ends)?;
                 self.work.controllers += start.elapsed();
                 if stepper.kept().len() > kept {
                     text.tokens.push(proposal.token);
@@ -138,7 +161,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Asks one source for a token for each text that drafts by it; the time that took, and how many came.
+    /// Asks one source for a token for each text that drafts by it; the time that took, and how
+    /// many came.
     fn ask(
         &mut self,
         source: Source,
@@ -155,16 +179,28 @@ impl Inner {
         }
         while self.chains.len() < asked.len() {
             let chain = Chain::new(SamplingSettings::default());
-            self.chains
-                .push(chain.map_err(|error| Fault::argument(error, "this is a bug in speckv; please report it"))?);
+            self.chains.push(chain.map_err(|error| {
+                Fault::argument(error, "this is a bug in speckv; please report it")
+            })?);
             self.distributions.push(Distribution::new());
         }
         let mut asks = Vec::with_capacity(asked.len());
-        for ((&index, chain), distribution) in asked.iter().zip(&mut self.chains).zip(&mut self.distributions) {
+        for ((&index, chain), distribution) in
+            asked.iter().zip(&mut self.chains).zip(&mut self.distributions)
+        {
             let text = &*texts[index];
             let drafted = text.tokens.len() - committed[index];
             let (slot, tokens) = (text.slot()?, text.tokens.as_slice());
-            asks.push(Ask { slot, source, tokens, drafted, chain, uniform: 0.0, distribution, proposal: None });
+            asks.push(Ask {
+                slot,
+                source,
+                tokens,
+                drafted,
+                chain,
+                uniform: 0.0,
+                distribution,
+                proposal: None,
+            });
         }
         let start = Instant::now();
         self.drafter.propose(&mut asks)?;
@@ -178,7 +214,8 @@ impl Inner {
 
 /// What one of these texts shares its pass with, as the engine counts it.
 fn pass_of(texts: &[&mut Text], index: usize, round: &Round<'_>) -> SharedPass {
-    let others = || texts.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, text)| text);
+    let others =
+        || texts.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, text)| text);
     SharedPass {
         sequences: round.waiting.unwrap_or(texts.len()).max(1),
         rows: round.rows.unwrap_or(texts.len()).max(1),

@@ -100,7 +100,8 @@ impl DraftSequence {
                 return Ok(tokens.len());
             }
             text.abandon(inner.drafter.as_mut());
-            let common = text.tokens.iter().zip(&tokens).take_while(|(old, new)| old == new).count();
+            let common =
+                text.tokens.iter().zip(&tokens).take_while(|(old, new)| old == new).count();
             text.tokens.truncate(common);
             text.tokens.extend_from_slice(&tokens[common..]);
             let held = common.min(tokens.len().saturating_sub(1));
@@ -116,7 +117,9 @@ impl DraftSequence {
 
     #[getter]
     fn proposed(&self, py: Python<'_>) -> Vec<Token> {
-        py.detach(|| lock(&lock(&self.text).stepper).kept().iter().map(|drafted| drafted.token).collect())
+        py.detach(|| {
+            lock(&lock(&self.text).stepper).kept().iter().map(|drafted| drafted.token).collect()
+        })
     }
 
     #[pyo3(signature = (accepted, token, *, verified = None, verify_seconds = 0.0, draft_times = false))]

@@ -148,7 +148,8 @@ def test_a_prompt_is_read_in_parts_and_nothing_is_drafted_before_its_end(model):
         drafts = machine.step()
         read.append(machine.engine.last["read_tokens"])
         drafted.append([len(draft) for draft in drafts])
-    # 201 tokens of the first prompt, of which the last is read while drafting; then 31 of the second.
+    # 201 tokens of the first prompt, of which the last is read while drafting; then 31 of the
+    # second.
     assert max(read) <= 64 and read[:3] == [64, 64, 64]
     assert drafted[:3] == [[0, 0]] * 3, "neither is caught up"
     assert drafted[-1] == [4, 4]

@@ -44,7 +44,8 @@ pub struct CompletionDetails {
 }
 
 impl Usage {
-    /// Adds an answer. Several answers to one prompt count the prompt once: `first` says that this is the first of its prompt.
+    /// Adds an answer. Several answers to one prompt count the prompt once: `first` says that this
+    /// is the first of its prompt.
     pub fn add(&mut self, done: &Done, first: bool) {
         if first {
             self.prompt_tokens += done.prompt_tokens;
@@ -59,8 +60,8 @@ impl Usage {
     }
 }
 
-/// Times of one answer, named and counted as in llama.cpp: the rates of `predicted` leave out the first step's tokens, whose pass is part of `prompt_ms`,
-/// and a rate without tokens or time is 0.
+/// Times of one answer, named and counted as in llama.cpp: the rates of `predicted` leave out the
+/// first step's tokens, whose pass is part of `prompt_ms`, and a rate without tokens or time is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Timings {
     /// Tokens of the prompt that need not be read.

@@ -63,7 +63,8 @@ pub struct ChatRequest {
     /// Alternatives per token, 0 to 20; needs `logprobs`.
     #[serde(default)]
     pub top_logprobs: Option<u32>,
-    /// `false`: read the whole prompt, also what an earlier request had in common with it; for measurements.
+    /// `false`: read the whole prompt, also what an earlier request had in common with it; for
+    /// measurements.
     #[serde(default)]
     pub cache_prompt: Option<bool>,
     /// End tokens do not end the answer.
@@ -145,7 +146,10 @@ impl ChatRequest {
             return Err(ApiError::unsupported("functions", "Functions are not supported."));
         }
         if self.response_format.as_ref().is_some_and(|format| format["type"] != "text") {
-            return Err(ApiError::unsupported("response_format", "Only the format {\"type\": \"text\"} is supported."));
+            return Err(ApiError::unsupported(
+                "response_format",
+                "Only the format {\"type\": \"text\"} is supported.",
+            ));
         }
         if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
             return Err(ApiError::unsupported("logit_bias", "logit_bias is not supported."));
@@ -161,7 +165,9 @@ impl ChatRequest {
         match (self.logprobs.unwrap_or(false), self.top_logprobs) {
             (true, count) => alternatives("top_logprobs", count.unwrap_or(0)).map(Some),
             (false, None | Some(0)) => Ok(None),
-            (false, Some(_)) => Err(ApiError::field("top_logprobs", "top_logprobs needs logprobs: true.")),
+            (false, Some(_)) => {
+                Err(ApiError::field("top_logprobs", "top_logprobs needs logprobs: true."))
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use serde_json::Value;
 use speckv::token::Token;
 use utoipa::ToSchema;
 
-use super::options::{MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives};
+use super::options::{
+    MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives,
+};
 use crate::error::ApiError;
 
 /// A completion request. Fields of OpenAI's that are not listed are ignored.
@@ -64,7 +66,8 @@ pub struct CompletionRequest {
     /// Put the prompt before the answer.
     #[serde(default)]
     pub echo: Option<bool>,
-    /// `false`: read the whole prompt, also what an earlier request had in common with it; for measurements.
+    /// `false`: read the whole prompt, also what an earlier request had in common with it; for
+    /// measurements.
     #[serde(default)]
     pub cache_prompt: Option<bool>,
     /// End tokens do not end the answer.
@@ -87,7 +90,10 @@ pub struct CompletionRequest {
 
 /// One prompt or several, as text or as tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists")]
+#[serde(
+    untagged,
+    expecting = "expected a string, a list of strings, a list of token ids, or a list of such lists"
+)]
 pub enum Prompt {
     /// A text.
     Text(String),
@@ -170,9 +176,10 @@ impl CompletionRequest {
 pub fn check_count(prompts: usize, n: usize) -> Result<(), ApiError> {
     match prompts * n {
         0 => Err(ApiError::field("prompt", "Expected at least one prompt, got none.")),
-        all if all > MOST_CHOICES => {
-            Err(ApiError::field("prompt", format!("Expected at most {MOST_CHOICES} answers in all, got {all}.")))
-        }
+        all if all > MOST_CHOICES => Err(ApiError::field(
+            "prompt",
+            format!("Expected at most {MOST_CHOICES} answers in all, got {all}."),
+        )),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Requests and answers as types: what clients may send, with every range checked, and what they get.
+//! Requests and answers as types: what clients may send, with every range checked, and what they
+//! get.
 
 pub mod answer;
 pub mod chat;

@@ -46,7 +46,10 @@ pub fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
         ));
     }
     if let Some(wrong) = stops.iter().find(|stop| stop.is_empty() || stop.len() > LONGEST_STOP) {
-        let message = format!("Expected stop strings of 1 to {LONGEST_STOP} bytes, got one of {}.", wrong.len());
+        let message = format!(
+            "Expected stop strings of 1 to {LONGEST_STOP} bytes, got one of {}.",
+            wrong.len()
+        );
         return Err(ApiError::field("stop", message));
     }
     Ok(stops)
@@ -79,7 +82,8 @@ pub enum SpeculationField {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpeculationOptions {
-    /// Who decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help` lists all.
+    /// Who decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help`
+    /// lists all.
     #[serde(default)]
     pub controller: Option<String>,
     /// The controller's length, 1 to 64.
@@ -113,20 +117,25 @@ impl SpeculationDefaults {
     ///
     /// # Errors
     /// An unknown controller, a gamma outside its range, a drafter that the server does not have.
-    pub fn resolve(&self, field: Option<SpeculationField>) -> Result<(Speculation, bool), ApiError> {
+    pub fn resolve(
+        &self,
+        field: Option<SpeculationField>,
+    ) -> Result<(Speculation, bool), ApiError> {
         let options = match field {
             None | Some(SpeculationField::Switch(true)) => SpeculationOptions::default(),
             Some(SpeculationField::Switch(false)) => {
                 SpeculationOptions { controller: Some("off".into()), ..Default::default() }
             }
-            Some(SpeculationField::Name(name)) => SpeculationOptions { controller: Some(name), ..Default::default() },
+            Some(SpeculationField::Name(name)) => {
+                SpeculationOptions { controller: Some(name), ..Default::default() }
+            }
             Some(SpeculationField::Full(options)) => options,
         };
         let details = options.details.unwrap_or(false);
         let mut controller = match &options.controller {
-            Some(name) => name
-                .parse::<ControllerSpec>()
-                .map_err(|error| ApiError::field("speculation.controller", format!("Unknown controller: {error}.")))?,
+            Some(name) => name.parse::<ControllerSpec>().map_err(|error| {
+                ApiError::field("speculation.controller", format!("Unknown controller: {error}."))
+            })?,
             None => self.controller,
         };
         let within = |gamma: usize| (1..=MOST_GAMMA).contains(&gamma);
@@ -138,8 +147,9 @@ impl SpeculationDefaults {
         }
         let gamma = match options.gamma.map(|gamma| gamma as usize) {
             Some(gamma) if !within(gamma) => {
-                let message =
-                    format!("Expected a gamma from 1 to {MOST_GAMMA}, got {gamma}; controller \"off\" drafts nothing.");
+                let message = format!(
+                    "Expected a gamma from 1 to {MOST_GAMMA}, got {gamma}; controller \"off\" drafts nothing."
+                );
                 return Err(ApiError::field("speculation.gamma", message));
             }
             Some(gamma) => Some(gamma),
@@ -183,7 +193,8 @@ impl SpeculationDefaults {
     #[must_use]
     pub fn drafters(&self) -> Vec<&'static str> {
         let both = self.has_model && self.has_lookup;
-        let all = [(self.has_model, "model"), (self.has_lookup, "ngram"), (both, "both"), (true, "none")];
+        let all =
+            [(self.has_model, "model"), (self.has_lookup, "ngram"), (both, "both"), (true, "none")];
         all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
     }
 
@@ -229,11 +240,15 @@ impl SamplingFields {
     /// # Errors
     /// A value outside its range.
     pub fn settings(&self, seed: u64) -> Result<SamplingSettings, ApiError> {
-        for (name, value) in
-            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)]
-        {
+        for (name, value) in [
+            ("frequency_penalty", self.frequency_penalty),
+            ("presence_penalty", self.presence_penalty),
+        ] {
             if value.is_some_and(|value| value != 0.0) {
-                return Err(ApiError::unsupported(name, format!("{name} is not supported; repetition_penalty is.")));
+                return Err(ApiError::unsupported(
+                    name,
+                    format!("{name} is not supported; repetition_penalty is."),
+                ));
             }
         }
         let temperature = self.temperature.unwrap_or(DEFAULT_TEMPERATURE);
@@ -275,7 +290,10 @@ pub fn choices(n: Option<u32>) -> Result<usize, ApiError> {
 pub fn alternatives(param: &str, count: u32) -> Result<usize, ApiError> {
     let count = count as usize;
     if count > MOST_LOGPROBS {
-        return Err(ApiError::field(param, format!("Expected at most {MOST_LOGPROBS} alternatives, got {count}.")));
+        return Err(ApiError::field(
+            param,
+            format!("Expected at most {MOST_LOGPROBS} alternatives, got {count}."),
+        ));
     }
     Ok(count)
 }
@@ -288,11 +306,16 @@ pub fn max_tokens(named: [(&str, Option<u32>); 2]) -> Result<Option<usize>, ApiE
     if let [(first, Some(a)), (second, Some(b))] = named
         && a != b
     {
-        return Err(ApiError::field(first, format!("{first} is {a} and {second} is {b}; give one of them.")));
+        return Err(ApiError::field(
+            first,
+            format!("{first} is {a} and {second} is {b}; give one of them."),
+        ));
     }
     let given = named.into_iter().find_map(|(name, value)| Some((name, value?)));
     match given {
-        Some((name, 0)) => Err(ApiError::field(name, format!("{name}: expected at least 1, got 0."))),
+        Some((name, 0)) => {
+            Err(ApiError::field(name, format!("{name}: expected at least 1, got 0.")))
+        }
         other => Ok(other.map(|(_, value)| value as usize)),
     }
 }
@@ -344,27 +367,42 @@ mod tests {
         assert_eq!((lookup.drafters(), nobody.drafters()), (vec!["ngram", "none"], vec!["none"]));
         for defaults in [&everything, &lookup, &nobody] {
             for name in ["model", "ngram", "both", "none"] {
-                let taken = defaults.resolve(Some(field(&format!("{{\"draft\": \"{name}\"}}")))).is_ok();
+                let taken =
+                    defaults.resolve(Some(field(&format!("{{\"draft\": \"{name}\"}}")))).is_ok();
                 assert_eq!(taken, defaults.drafters().contains(&name), "{name}");
             }
         }
         assert_eq!(nobody.resolve(None).expect("plain").0.controller, OFF);
-        assert!(serde_json::from_str::<SpeculationField>("{\"gama\": 4}").is_err(), "a typo is seen");
+        assert!(
+            serde_json::from_str::<SpeculationField>("{\"gama\": 4}").is_err(),
+            "a typo is seen"
+        );
     }
 
     #[test]
     fn ranges_are_kept() {
-        let settings = |fields: SamplingFields| fields.settings(7).map_err(|error| error.body.param);
+        let settings =
+            |fields: SamplingFields| fields.settings(7).map_err(|error| error.body.param);
         assert_eq!(settings(SamplingFields::default()).expect("defaults").seed, 7);
-        let wrong =
-            |name: &str, fields: SamplingFields| assert_eq!(settings(fields).unwrap_err().as_deref(), Some(name));
+        let wrong = |name: &str, fields: SamplingFields| {
+            assert_eq!(settings(fields).unwrap_err().as_deref(), Some(name))
+        };
         wrong("temperature", SamplingFields { temperature: Some(-1.0), ..Default::default() });
         wrong("temperature", SamplingFields { temperature: Some(f32::NAN), ..Default::default() });
         wrong("top_p", SamplingFields { top_p: Some(0.0), ..Default::default() });
         wrong("min_p", SamplingFields { min_p: Some(2.0), ..Default::default() });
-        wrong("repetition_penalty", SamplingFields { repetition_penalty: Some(0.0), ..Default::default() });
-        wrong("presence_penalty", SamplingFields { presence_penalty: Some(0.5), ..Default::default() });
-        assert_eq!(settings(SamplingFields { top_k: Some(-1), ..Default::default() }).expect("off").top_k, 0);
+        wrong(
+            "repetition_penalty",
+            SamplingFields { repetition_penalty: Some(0.0), ..Default::default() },
+        );
+        wrong(
+            "presence_penalty",
+            SamplingFields { presence_penalty: Some(0.5), ..Default::default() },
+        );
+        assert_eq!(
+            settings(SamplingFields { top_k: Some(-1), ..Default::default() }).expect("off").top_k,
+            0
+        );
         assert!(choices(Some(0)).is_err() && choices(Some(17)).is_err() && choices(None) == Ok(1));
         assert!(max_tokens([("a", Some(0)), ("b", None)]).is_err());
         assert!(max_tokens([("a", Some(1)), ("b", Some(2))]).is_err());

@@ -17,7 +17,10 @@ pub async fn read(request: Request, limits: &Limits) -> Result<Bytes, ApiError> 
     if !is_json(&parts.headers) {
         return Err(ApiError::media_type());
     }
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits.max_body as u64) {
         return Err(ApiError::too_large(limits.max_body));
     }
@@ -36,7 +39,10 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
@@ -54,7 +60,11 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
             is_json(&headers)
         };
-        assert!(json("application/json") && json("Application/JSON; charset=utf-8") && json("application/x+json"));
+        assert!(
+            json("application/json")
+                && json("Application/JSON; charset=utf-8")
+                && json("application/x+json")
+        );
         assert!(!json("text/plain") && !json("application/x-www-form-urlencoded") && !json(""));
         assert!(!is_json(&HeaderMap::new()));
     }

@@ -44,7 +44,10 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     let turns = request.turns()?;
     let choices = options::choices(request.n)?;
     let (speculation, details) = app.info.speculation.resolve(request.speculation.clone())?;
-    let max_tokens = [("max_tokens", request.max_tokens), ("max_completion_tokens", request.max_completion_tokens)];
+    let max_tokens = [
+        ("max_tokens", request.max_tokens),
+        ("max_completion_tokens", request.max_completion_tokens),
+    ];
     let mut stops = options::stops(request.stop.clone())?;
     stops.extend(app.language.stop_strings());
     let logprobs = request.alternatives()?;
@@ -63,7 +66,9 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     // The place first: what is refused costs no work.
     let places = app.handle.places(choices)?;
     let language = Arc::clone(&app.language);
-    let prompt = make::aside(&app, move || Ok(language.encode(&language.render(&turns)?, true, false)?)).await?;
+    let prompt =
+        make::aside(&app, move || Ok(language.encode(&language.render(&turns)?, true, false)?))
+            .await?;
     let events = make::submit(&app, &asker, vec![prompt], &common, places)?;
     let frame = Frame {
         id: format!("chatcmpl-{}", asker.request),
@@ -73,7 +78,10 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         logprobs: logprobs.is_some(),
         choices_per_prompt: choices,
         echo: Vec::new(),
-        include_usage: request.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+        include_usage: request
+            .stream_options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false),
         details,
     };
     if request.stream.unwrap_or(false) {

@@ -51,7 +51,10 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     if echo && logprobs.is_some() {
         return Err(ApiError::unsupported("echo", "echo together with logprobs is not supported."));
     }
-    let max_tokens = [("max_tokens", request.max_tokens), ("max_completion_tokens", request.max_completion_tokens)];
+    let max_tokens = [
+        ("max_tokens", request.max_tokens),
+        ("max_completion_tokens", request.max_completion_tokens),
+    ];
     let common = Common {
         sampling: request.sampling().settings(random())?,
         max_tokens: options::max_tokens(max_tokens)?.or(Some(DEFAULT_MAX_TOKENS)),
@@ -64,8 +67,10 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         choices,
         prompt_field: "prompt",
     };
-    let (streamed, include_usage) =
-        (request.stream.unwrap_or(false), request.stream_options.and_then(|options| options.include_usage));
+    let (streamed, include_usage) = (
+        request.stream.unwrap_or(false),
+        request.stream_options.and_then(|options| options.include_usage),
+    );
     let prompts = request.prompt.each();
     completion::check_count(prompts.len(), choices)?;
     // The places first: what is refused costs no work.

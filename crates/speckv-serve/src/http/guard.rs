@@ -43,7 +43,8 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
     let start = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let mut response = match check(&app, &request, &route) {
         Err(error) => error.into_response(),
@@ -52,7 +53,9 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
             Err(_) => {
                 app.metrics.panicked();
                 tracing::error!(request = %id, %method, route, "a handler panicked");
-                let message = format!("Internal error. Please report it with what the server has logged for {id}.");
+                let message = format!(
+                    "Internal error. Please report it with what the server has logged for {id}."
+                );
                 ApiError::internal(message).into_response()
             }
         },
@@ -87,7 +90,10 @@ fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
     let given = key(request.headers());
     let fits = given.is_some_and(|given| {
         // All are compared, each in a time that does not depend on where the difference is.
-        app.limits.api_keys.iter().fold(false, |found, key| found | same(key.as_bytes(), given.as_bytes()))
+        app.limits
+            .api_keys
+            .iter()
+            .fold(false, |found, key| found | same(key.as_bytes(), given.as_bytes()))
     });
     if fits { Ok(()) } else { Err(ApiError::key(given.is_some())) }
 }
@@ -115,7 +121,8 @@ fn is_localhost(host: &str) -> bool {
 
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let harmless = |text: &&str| {
-        (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        (1..=LONGEST_ID).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     match headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(harmless) {
         Some(given) => given.into(),
@@ -129,12 +136,24 @@ mod tests {
 
     #[test]
     fn localhost_by_all_its_names_and_nobody_else() {
-        for host in ["localhost", "localhost:8080", "127.0.0.1:80", "127.9.9.9", "[::1]:8080", "app.localhost:1"] {
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:8080",
+            "app.localhost:1",
+        ] {
             assert!(is_localhost(host), "{host}");
         }
-        for host in
-            ["example.com", "localhost.example.com", "10.0.0.1:80", "[2001:db8::1]", "", "127.0.0.1.example.com"]
-        {
+        for host in [
+            "example.com",
+            "localhost.example.com",
+            "10.0.0.1:80",
+            "[2001:db8::1]",
+            "",
+            "127.0.0.1.example.com",
+        ] {
             assert!(!is_localhost(host), "{host}");
         }
     }
@@ -153,7 +172,12 @@ mod tests {
             request_id(&headers).to_string()
         };
         assert_eq!(id("a-1_b.c"), "a-1_b.c");
-        for bad in ["", "a b", "a\"b", "0123456789012345678901234567890123456789012345678901234567890123456789"] {
+        for bad in [
+            "",
+            "a b",
+            "a\"b",
+            "0123456789012345678901234567890123456789012345678901234567890123456789",
+        ] {
             assert_ne!(id(bad), bad);
         }
     }

@@ -35,7 +35,8 @@ impl Asker {
         let peer = extensions.get::<Peer>().copied().unwrap_or_default();
         let mut hasher = DefaultHasher::new();
         (peer.0, key(headers)).hash(&mut hasher);
-        let request = extensions.get::<RequestId>().map_or_else(|| "none".into(), |id| Arc::clone(&id.0));
+        let request =
+            extensions.get::<RequestId>().map_or_else(|| "none".into(), |id| Arc::clone(&id.0));
         Asker { request, client: hasher.finish() }
     }
 }
@@ -103,13 +104,19 @@ pub fn submit(
     let (context, field) = (app.info.context, common.prompt_field);
     for prompt in &prompts {
         if prompt.is_empty() {
-            return Err(ApiError::field(field, "The prompt has no tokens; give a prompt with some text."));
+            return Err(ApiError::field(
+                field,
+                "The prompt has no tokens; give a prompt with some text.",
+            ));
         }
         if prompt.len() >= context {
             return Err(ApiError::context_length(field, context, prompt.len()));
         }
         if let Some(&token) = prompt.iter().find(|&&token| token as usize >= app.info.vocab_size) {
-            let message = format!("Token {token} is outside the model's vocabulary of {} tokens.", app.info.vocab_size);
+            let message = format!(
+                "Token {token} is outside the model's vocabulary of {} tokens.",
+                app.info.vocab_size
+            );
             return Err(ApiError::field(field, message));
         }
     }
@@ -120,7 +127,9 @@ pub fn submit(
     for (number, prompt) in prompts.into_iter().enumerate() {
         let prompt: Arc<[Token]> = prompt.into();
         for which in 0..common.choices {
-            let Some(place) = places.next() else { return Err(ApiError::internal("There is no place for an answer.")) };
+            let Some(place) = places.next() else {
+                return Err(ApiError::internal("There is no place for an answer."));
+            };
             let room = context - prompt.len();
             let seed = common.sampling.seed.wrapping_add(which as u64);
             app.handle.make(Job {
@@ -210,7 +219,9 @@ pub async fn aside<T: Send + 'static>(
 /// 404 if it is another.
 pub fn check_model(app: &App, asked: Option<&str>) -> Result<(), ApiError> {
     match asked {
-        Some(name) if !name.is_empty() && name != app.info.model => Err(ApiError::model(name, &app.info.model)),
+        Some(name) if !name.is_empty() && name != app.info.model => {
+            Err(ApiError::model(name, &app.info.model))
+        }
         _ => Ok(()),
     }
 }

@@ -26,7 +26,8 @@ pub use guard::{Peer, RequestId};
 pub use openapi::document;
 
 use crate::{
-    api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics, scheduler::Handle,
+    api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics,
+    scheduler::Handle,
 };
 
 /// What every handler sees.
@@ -72,7 +73,8 @@ pub struct Info {
 pub struct Limits {
     /// Keys that are accepted; none means that no key is asked for.
     pub api_keys: Vec<String>,
-    /// Only requests for localhost are answered, so that no web page of another host can reach a server on loopback by rebinding its name.
+    /// Only requests for localhost are answered, so that no web page of another host can reach a
+    /// server on loopback by rebinding its name.
     pub localhost_only: bool,
     /// Most bytes of a body.
     pub max_body: usize,
@@ -120,7 +122,8 @@ async fn nothing_here(request: Request) -> ApiError {
 
 async fn other_method(State(_): State<Arc<App>>, request: Request) -> ApiError {
     let path = request.uri().path();
-    let posts = ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"].contains(&path);
+    let posts =
+        ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"].contains(&path);
     ApiError::method(request.method().as_str(), path, if posts { "POST" } else { "GET, HEAD" })
 }
 

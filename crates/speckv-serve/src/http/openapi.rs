@@ -55,9 +55,15 @@ mod tests {
     fn the_document_has_every_route_and_every_type_that_it_names() {
         let document = serde_json::to_value(document()).expect("JSON");
         let paths = document["paths"].as_object().expect("paths");
-        for path in
-            ["/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize", "/detokenize", "/health", "/metrics"]
-        {
+        for path in [
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/models",
+            "/tokenize",
+            "/detokenize",
+            "/health",
+            "/metrics",
+        ] {
             assert!(paths.contains_key(path), "{path}");
         }
         let schemas = document["components"]["schemas"].as_object().expect("schemas");
@@ -71,7 +77,8 @@ mod tests {
         let ids: std::collections::BTreeSet<_> =
             operations.iter().filter_map(|operation| operation["operationId"].as_str()).collect();
         assert_eq!(ids.len(), operations.len(), "every operation has an id of its own");
-        for field in ["speculation", "max_completion_tokens", "stream_options", "logprobs", "seed"] {
+        for field in ["speculation", "max_completion_tokens", "stream_options", "logprobs", "seed"]
+        {
             assert!(schemas["ChatRequest"]["properties"].get(field).is_some(), "{field}");
         }
     }

@@ -54,8 +54,9 @@ pub async fn model(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
-    let Path(id) =
-        id.map_err(|error| ApiError::field("model", format!("The model's name cannot be read: {error}.")))?;
+    let Path(id) = id.map_err(|error| {
+        ApiError::field("model", format!("The model's name cannot be read: {error}."))
+    })?;
     make::check_model(&app, Some(&id))?;
     Ok(Json(card(&app)))
 }
@@ -65,13 +66,17 @@ pub async fn model(
     post, path = "/tokenize", tag = "Text", request_body = TokenizeRequest,
     responses((status = 200, body = TokenizeAnswer), (status = "4XX", body = ErrorBody))
 )]
-pub async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<Json<TokenizeAnswer>, ApiError> {
+pub async fn tokenize(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Json<TokenizeAnswer>, ApiError> {
     let bytes = body::read(request, &app.limits).await?;
     let request: TokenizeRequest = api::read(&bytes)?;
     let language = Arc::clone(&app.language);
     let max_model_len = app.info.context;
     let answer = make::aside(&app, move || {
-        let tokens = language.encode(&request.content, request.parse_special, request.add_special)?;
+        let tokens =
+            language.encode(&request.content, request.parse_special, request.add_special)?;
         let text = |&token: &_| String::from_utf8_lossy(&language.bytes(token)).into_owned();
         let pieces = request.with_pieces.then(|| tokens.iter().map(text).collect());
         Ok(TokenizeAnswer { count: tokens.len(), tokens, max_model_len, pieces })
@@ -84,12 +89,20 @@ pub async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<J
     post, path = "/detokenize", tag = "Text", request_body = DetokenizeRequest,
     responses((status = 200, body = DetokenizeAnswer), (status = "4XX", body = ErrorBody))
 )]
-pub async fn detokenize(State(app): State<Arc<App>>, request: Request) -> Result<Json<DetokenizeAnswer>, ApiError> {
+pub async fn detokenize(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Json<DetokenizeAnswer>, ApiError> {
     let bytes = body::read(request, &app.limits).await?;
     let request: DetokenizeRequest = api::read(&bytes)?;
-    if let Some(token) = request.tokens.iter().find(|&&token| token as usize >= app.language.vocab_size()) {
+    if let Some(token) =
+        request.tokens.iter().find(|&&token| token as usize >= app.language.vocab_size())
+    {
         let size = app.language.vocab_size();
-        return Err(ApiError::field("tokens", format!("Token {token} is outside the vocabulary of {size} tokens.")));
+        return Err(ApiError::field(
+            "tokens",
+            format!("Token {token} is outside the vocabulary of {size} tokens."),
+        ));
     }
     let language = Arc::clone(&app.language);
     let content = make::aside(&app, move || Ok(language.decode(&request.tokens))).await?;
@@ -105,14 +118,17 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
         _ => ("ok", StatusCode::OK),
     };
     let (running, waiting) = (app.handle.running(), app.handle.waiting());
-    (code, Json(Health { status, running, waiting, kv_cache_usage: app.metrics.kv_usage() })).into_response()
+    (code, Json(Health { status, running, waiting, kv_cache_usage: app.metrics.kv_usage() }))
+        .into_response()
 }
 
 /// Numbers for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, description = "OpenMetrics text", body = String)))]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let text =
-        app.metrics.text().map_err(|error| ApiError::internal(format!("The metrics cannot be written: {error}.")))?;
+    let text = app
+        .metrics
+        .text()
+        .map_err(|error| ApiError::internal(format!("The metrics cannot be written: {error}.")))?;
     Ok(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response())
 }
 

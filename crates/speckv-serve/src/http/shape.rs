@@ -1,4 +1,5 @@
-//! The two shapes of answers: of a chat, of a completion. Each makes whole answers and chunks of a stream out of the same events.
+//! The two shapes of answers: of a chat, of a completion. Each makes whole answers and chunks of a
+//! stream out of the same events.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use speckv::token::Token;
 use super::FINGERPRINT;
 use crate::{
     api::answer::{
-        AssistantMessage, ChatAnswer, ChatChoice, ChatChunk, ChatChunkChoice, ChatLogprobs, Delta, Details, TextAnswer,
-        TextChoice, TextLogprobs, Timings, TokenLogprob, TopLogprob, Usage,
+        AssistantMessage, ChatAnswer, ChatChoice, ChatChunk, ChatChunkChoice, ChatLogprobs, Delta,
+        Details, TextAnswer, TextChoice, TextLogprobs, Timings, TokenLogprob, TopLogprob, Usage,
     },
     api::finish_reason,
     language::Language,
@@ -154,7 +155,8 @@ impl Frame {
         self.logprobs.then_some(logprobs)
     }
 
-    /// A token's text as OpenAI's completions write it: bytes that are no text by themselves are `bytes:` and their escapes.
+    /// A token's text as OpenAI's completions write it: bytes that are no text by themselves are
+    /// `bytes:` and their escapes.
     fn key(&self, token: Token) -> String {
         String::from_utf8(self.language.bytes(token)).unwrap_or_else(|error| {
             let escapes = error.as_bytes().iter().map(|byte| format!("\\x{byte:02x}"));
@@ -162,7 +164,8 @@ impl Frame {
         })
     }
 
-    /// Alternatives by their texts. Of two tokens with one text, the likelier has it; the other is `token_id:` and its id.
+    /// Alternatives by their texts. Of two tokens with one text, the likelier has it; the other is
+    /// `token_id:` and its id.
     fn alternatives(&self, top: &[(Token, f32)]) -> Map<String, Value> {
         let mut by_text = Map::with_capacity(top.len());
         for &(token, logprob) in top {
@@ -177,7 +180,8 @@ impl Frame {
 
     /// A whole chat answer.
     pub fn chat_answer(&self, answers: Vec<Whole>) -> ChatAnswer {
-        let usage = self.usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
+        let usage = self
+            .usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);
         let choice = |(index, answer): (usize, Whole)| ChatChoice {
             index,
@@ -199,7 +203,8 @@ impl Frame {
 
     /// A whole completion.
     pub fn text_answer(&self, answers: Vec<Whole>) -> TextAnswer {
-        let usage = self.usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
+        let usage = self
+            .usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);
         let choice = |(index, answer): (usize, Whole)| {
             let before = self.echo(index);
@@ -223,7 +228,12 @@ fn finite(logprob: f32) -> f32 {
 impl Shape for Chat {
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
         let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
-        value(&frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason: None })))
+        value(&frame.chat(Some(ChatChunkChoice {
+            index: choice,
+            delta,
+            logprobs: None,
+            finish_reason: None,
+        })))
     }
 
     fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
@@ -233,7 +243,12 @@ impl Shape for Chat {
         }
         let delta = Delta { role: None, content: Some(text) };
         let logprobs = frame.chat_logprobs(&step.tokens);
-        let mut chunk = frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs, finish_reason: None }));
+        let mut chunk = frame.chat(Some(ChatChunkChoice {
+            index: choice,
+            delta,
+            logprobs,
+            finish_reason: None,
+        }));
         chunk.speckv = frame.details.then(|| Details::of(step));
         value(&chunk)
     }
@@ -241,20 +256,32 @@ impl Shape for Chat {
     fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value> {
         let finish_reason = Some(finish_reason(done.reason));
         let delta = Delta::default();
-        let mut chunk = frame.chat(Some(ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason }));
+        let mut chunk = frame.chat(Some(ChatChunkChoice {
+            index: choice,
+            delta,
+            logprobs: None,
+            finish_reason,
+        }));
         chunk.timings = Some(Timings::of(done));
         value(&chunk)
     }
 
     fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {
-        frame.include_usage.then(|| value(&ChatChunk { usage: Some(Some(usage)), ..frame.chat(None) }))?
+        frame
+            .include_usage
+            .then(|| value(&ChatChunk { usage: Some(Some(usage)), ..frame.chat(None) }))?
     }
 }
 
 impl Shape for Text {
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
         let text = Some(frame.echo(choice)).filter(|text| !text.is_empty())?.to_owned();
-        value(&frame.text(vec![TextChoice { index: choice, text, logprobs: None, finish_reason: None }]))
+        value(&frame.text(vec![TextChoice {
+            index: choice,
+            text,
+            logprobs: None,
+            finish_reason: None,
+        }]))
     }
 
     fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
@@ -263,7 +290,8 @@ impl Shape for Text {
             return None;
         }
         let logprobs = frame.text_logprobs(&step.tokens, frame.echo(choice).chars().count());
-        let mut chunk = frame.text(vec![TextChoice { index: choice, text, logprobs, finish_reason: None }]);
+        let mut chunk =
+            frame.text(vec![TextChoice { index: choice, text, logprobs, finish_reason: None }]);
         chunk.speckv = frame.details.then(|| Details::of(step));
         value(&chunk)
     }
@@ -275,6 +303,8 @@ impl Shape for Text {
     }
 
     fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {
-        frame.include_usage.then(|| value(&TextAnswer { usage: Some(Some(usage)), ..frame.text(vec![]) }))?
+        frame
+            .include_usage
+            .then(|| value(&TextAnswer { usage: Some(Some(usage)), ..frame.text(vec![]) }))?
     }
 }

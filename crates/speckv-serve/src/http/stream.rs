@@ -1,4 +1,5 @@
-//! Server-sent events: one chunk per step, an error object where something fails, `[DONE]` at the end.
+//! Server-sent events: one chunk per step, an error object where something fails, `[DONE]` at the
+//! end.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -54,7 +55,8 @@ impl<S: Shape> Streaming<S> {
         if let News::Done(done) = news {
             self.done.push((choice, *done));
             if self.done.len() == self.events.choices {
-                let usage = self.frame.usage_of(self.done.iter().map(|(choice, done)| (*choice, done)));
+                let usage =
+                    self.frame.usage_of(self.done.iter().map(|(choice, done)| (*choice, done)));
                 let chunk = self.shape.usage(&self.frame, usage);
                 self.push(chunk);
                 self.ready.push_back(Event::default().data("[DONE]"));

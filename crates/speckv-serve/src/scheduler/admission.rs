@@ -39,11 +39,12 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// What a job needs to run. A panic on the way stays with the job: what may break without touching the engine comes first, so that no sequence
-    /// is lost with it.
+    /// What a job needs to run. A panic on the way stays with the job: what may break without
+    /// touching the engine comes first, so that no sequence is lost with it.
     fn prepare(&mut self, job: &Job) -> Result<Prepared<M>, Fault> {
-        let (settings, decoder) =
-            contained(&self.metrics, || (self.settings(job), self.language.decoder(job.continues, job.stops.clone())))?;
+        let (settings, decoder) = contained(&self.metrics, || {
+            (self.settings(job), self.language.decoder(job.continues, job.stops.clone()))
+        })?;
         let mut sequence = self.sequence(job, settings)?;
         if job.reuse
             && let Err(fault) = self.copy_for(&mut sequence)
@@ -75,7 +76,12 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    fn renew(&mut self, mut rested: Sequence<M>, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
+    fn renew(
+        &mut self,
+        mut rested: Sequence<M>,
+        job: &Job,
+        settings: SequenceSettings,
+    ) -> Result<Sequence<M>, Fault> {
         let renewed = guarded(&self.metrics, || {
             if !job.reuse {
                 rested.rewind(1);

@@ -2,8 +2,9 @@
 
 use super::Rules;
 
-/// Shares `budget` rows among readers with `unread` tokens each: equal parts, and what a short one does not need goes to the longer ones. Nobody
-/// gets less than 1, so that nobody starves. Same order as `unread`.
+/// Shares `budget` rows among readers with `unread` tokens each: equal parts, and what a short one
+/// does not need goes to the longer ones. Nobody gets less than 1, so that nobody starves. Same
+/// order as `unread`.
 #[must_use]
 pub fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..unread.len()).collect();
@@ -24,12 +25,17 @@ const LEAST_DRAFT: usize = 8;
 /// Tokens of a draft's reading that take about as long as one of the target's.
 const DRAFT_PER_TARGET: usize = 4;
 
-/// Tokens that the draft of each of `running` sequences may catch up on in a step. They read one after the other while everybody waits, so that
-/// together they get no more than what takes as long as the target's chunk. Small parts are dear: a pass of 8 tokens takes twice as long per token as one of 64, and
-/// nothing is drafted before the last of them.
+/// Tokens that the draft of each of `running` sequences may catch up on in a step. They read one
+/// after the other while everybody waits, so that together they get no more than what takes as long
+/// as the target's chunk. Small parts are dear: a pass of 8 tokens takes twice as long per token as
+/// one of 64, and nothing is drafted before the last of them.
 #[must_use]
 pub fn draft_share(running: usize, rules: &Rules) -> usize {
-    if running > 1 { (DRAFT_PER_TARGET * rules.chunk / running).max(LEAST_DRAFT) } else { rules.chunk_alone }
+    if running > 1 {
+        (DRAFT_PER_TARGET * rules.chunk / running).max(LEAST_DRAFT)
+    } else {
+        rules.chunk_alone
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +55,13 @@ mod tests {
 
     #[test]
     fn drafts_that_catch_up_together_take_the_time_of_one_chunk() {
-        let rules = Rules { most_running: 8, most_sequences: 8, sequence_bytes: 1, chunk: 32, chunk_alone: 256 };
+        let rules = Rules {
+            most_running: 8,
+            most_sequences: 8,
+            sequence_bytes: 1,
+            chunk: 32,
+            chunk_alone: 256,
+        };
         assert_eq!(draft_share(1, &rules), 256);
         assert_eq!([2, 3, 4].map(|running| draft_share(running, &rules)), [64, 42, 32]);
         assert_eq!(draft_share(64, &rules), 8, "nobody falls behind for good");

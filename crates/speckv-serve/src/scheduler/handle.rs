@@ -72,7 +72,8 @@ pub enum Refusal {
 }
 
 impl Handle {
-    /// A door, and where the scheduler reads what comes in. `most_waiting` is the size of the queue.
+    /// A door, and where the scheduler reads what comes in. `most_waiting` is the size of the
+    /// queue.
     #[must_use]
     pub fn new(most_waiting: usize) -> (Handle, Receiver<Order>) {
         let (orders, receiver) = channel();
@@ -158,7 +159,8 @@ impl Handle {
     }
 }
 
-/// Where the scheduler says how things stand. It cannot hand over jobs, so that the way in closes with the last [`Handle`].
+/// Where the scheduler says how things stand. It cannot hand over jobs, so that the way in closes
+/// with the last [`Handle`].
 #[derive(Debug, Clone)]
 pub(super) struct Desk(Arc<Shared>);
 

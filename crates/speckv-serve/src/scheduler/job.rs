@@ -110,7 +110,8 @@ pub struct Spoken {
     pub token: Option<Token>,
     /// The text that it made certain.
     pub text: String,
-    /// Where it begins in the answer's text, in characters; one that goes on with a character begins where that does.
+    /// Where it begins in the answer's text, in characters; one that goes on with a character
+    /// begins where that does.
     pub offset: usize,
     /// Where it came from.
     pub origin: Origin,

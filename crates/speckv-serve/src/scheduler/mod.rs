@@ -1,7 +1,8 @@
 //! One thread owns the engine and steps everything that runs, together.
 //!
-//! Between two steps requests join and leave. A step is the engine's: each sequence decides, drafts are made in rounds, and one pass verifies them
-//! all and reads a chunk of the new prompts. What the pass costs each of them is in [`speckv::cost::SharedPass`].
+//! Between two steps requests join and leave. A step is the engine's: each sequence decides, drafts
+//! are made in rounds, and one pass verifies them all and reads a chunk of the new prompts. What
+//! the pass costs each of them is in [`speckv::cost::SharedPass`].
 
 mod admission;
 mod chunks;
@@ -45,7 +46,8 @@ use crate::{language::Language, metrics::Metrics};
 pub struct Rules {
     /// Most answers that are made together.
     pub most_running: usize,
-    /// Most sequences in memory, those that rest between requests included; at least `most_running`.
+    /// Most sequences in memory, those that rest between requests included; at least
+    /// `most_running`.
     pub most_sequences: usize,
     /// Bytes of keys and values of one sequence, target and draft.
     pub sequence_bytes: u64,
@@ -71,7 +73,8 @@ struct Scheduler<M: LanguageModel> {
     stop: Option<Instant>,
 }
 
-/// Starts the scheduler's thread. It ends after [`Handle::stop`], when nothing runs any more or its deadline has passed.
+/// Starts the scheduler's thread. It ends after [`Handle::stop`], when nothing runs any more or its
+/// deadline has passed.
 ///
 /// # Errors
 /// The system's, if it cannot start a thread.
@@ -124,7 +127,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// Takes in orders; waits for one if there is nothing to do. `false` when nobody can give any more.
+    /// Takes in orders; waits for one if there is nothing to do. `false` when nobody can give any
+    /// more.
     fn listen(&mut self) -> bool {
         let idle = self.running.is_empty() && self.queue.is_empty() && self.stop.is_none();
         if idle {
@@ -137,7 +141,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             match self.orders.try_recv() {
                 Ok(order) => self.take(order),
                 Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return !(self.running.is_empty() && self.queue.is_empty()),
+                Err(TryRecvError::Disconnected) => {
+                    return !(self.running.is_empty() && self.queue.is_empty());
+                }
             }
         }
     }
@@ -145,7 +151,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn take(&mut self, order: Order) {
         match order {
             Order::Make(job) => self.queue.push(job.client, job),
-            Order::Stop(deadline) => self.stop = Some(self.stop.map_or(deadline, |before| before.min(deadline))),
+            Order::Stop(deadline) => {
+                self.stop = Some(self.stop.map_or(deadline, |before| before.min(deadline)))
+            }
         }
     }
 
@@ -153,7 +161,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn sweep(&mut self) {
         let now = Instant::now();
         let stopped = self.stop.is_some_and(|deadline| deadline <= now);
-        for job in self.queue.extract(|job| stopped || job.deadline <= now || job.events.is_closed()) {
+        for job in
+            self.queue.extract(|job| stopped || job.deadline <= now || job.events.is_closed())
+        {
             let (why, fault) = match (job.events.is_closed(), stopped) {
                 (true, _) => ("abandoned", Fault::Late), // nobody hears it
                 (false, true) => ("stopping", Fault::Stopping),
@@ -188,13 +198,16 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// One step of everything that runs. A panic or an error is taken back, and each answer takes the step alone: only those that fail alone end.
+    /// One step of everything that runs. A panic or an error is taken back, and each answer takes
+    /// the step alone: only those that fail alone end.
     fn step(&mut self) {
         self.share_reading();
         self.limit_reading();
-        let stepping: Vec<usize> = (0..self.running.len()).filter(|&index| !self.running[index].waits).collect();
+        let stepping: Vec<usize> =
+            (0..self.running.len()).filter(|&index| !self.running[index].waits).collect();
         let active = self.running.iter_mut().filter(|running| !running.waits);
-        let mut slice: Vec<&mut Sequence<M>> = active.map(|running| &mut running.sequence).collect();
+        let mut slice: Vec<&mut Sequence<M>> =
+            active.map(|running| &mut running.sequence).collect();
         let outcome = guarded(&self.metrics, || self.engine.step(&mut slice));
         if outcome.is_err() {
             self.engine.recover(&mut slice);
@@ -233,7 +246,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         let budget = if somebody_waits { self.rules.chunk } else { self.rules.chunk_alone };
         let draft = chunks::draft_share(unread.len(), &self.rules);
         let mut shares = chunks::shares(&readers, budget).into_iter();
-        for (running, unread) in self.running.iter_mut().filter(|running| !running.waits).zip(unread) {
+        for (running, unread) in
+            self.running.iter_mut().filter(|running| !running.waits).zip(unread)
+        {
             let target = if unread > 0 { shares.next().unwrap_or(1) } else { 1 };
             running.sequence.set_read_limits(ReadLimits { target, draft });
         }
@@ -295,8 +310,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn report(&self) {
         self.desk.set_running(self.running.len());
         let sequences = (self.running.len() + self.pool.len()) as u64;
-        let positions =
-            self.running.iter().map(|running| running.sequence.read()).sum::<usize>() + self.pool.positions();
+        let positions = self.running.iter().map(|running| running.sequence.read()).sum::<usize>()
+            + self.pool.positions();
         self.metrics.state(
             self.running.len(),
             self.desk.waiting(),
@@ -316,9 +331,16 @@ fn contained<T>(metrics: &Metrics, work: impl FnOnce() -> T) -> Result<T, Fault>
 }
 
 /// Runs work of the engine's; a panic becomes a fault, as an error does.
-fn guarded<T>(metrics: &Metrics, work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Fault> {
+fn guarded<T>(
+    metrics: &Metrics,
+    work: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, Fault> {
     contained(metrics, work)?.map_err(|error| {
-        if is_memory(&error) { Fault::Memory(error.to_string()) } else { Fault::Internal(chain(&error)) }
+        if is_memory(&error) {
+            Fault::Memory(error.to_string())
+        } else {
+            Fault::Internal(chain(&error))
+        }
     })
 }
 

@@ -1,14 +1,16 @@
-//! Sequences that rest between requests, with what they have read: the next turn of a chat goes on from there.
+//! Sequences that rest between requests, with what they have read: the next turn of a chat goes on
+//! from there.
 
 use speckv::{engine::Sequence, model::LanguageModel, token::Token};
 
-/// Finished sequences, the longest unused first. How many there may be is the scheduler's to decide.
+/// Finished sequences, the longest unused first. How many there may be is the scheduler's to
+/// decide.
 pub struct Pool<M: LanguageModel> {
     resting: Vec<Sequence<M>>,
 }
 
-/// Least share of a resting text that must be common for it to be taken: what a template or a system prompt gives to everybody is no reason to lose
-/// somebody's long conversation.
+/// Least share of a resting text that must be common for it to be taken: what a template or a
+/// system prompt gives to everybody is no reason to lose somebody's long conversation.
 const WORTH: f64 = 0.5;
 
 impl<M: LanguageModel> Default for Pool<M> {
@@ -47,14 +49,19 @@ impl<M: LanguageModel> Pool<M> {
         self.resting.push(sequence);
     }
 
-    /// The sequence to continue with `prompt`: the one with the longest common beginning among those of which most is common. If there is none and
-    /// no `room` for a new sequence, the one that was unused for the longest.
+    /// The sequence to continue with `prompt`: the one with the longest common beginning among
+    /// those of which most is common. If there is none and no `room` for a new sequence, the one
+    /// that was unused for the longest.
     pub fn take(&mut self, prompt: &[Token], room: bool) -> Option<Sequence<M>> {
         let common = |sequence: &Sequence<M>| {
             let common = sequence.read_of(prompt);
             (common as f64 >= WORTH * sequence.tokens().len() as f64).then_some(common)
         };
-        let worth = self.resting.iter().enumerate().filter_map(|(index, sequence)| Some((common(sequence)?, index)));
+        let worth = self
+            .resting
+            .iter()
+            .enumerate()
+            .filter_map(|(index, sequence)| Some((common(sequence)?, index)));
         match worth.max() {
             Some((_, index)) => Some(self.resting.remove(index)),
             None if room => None,
@@ -83,7 +90,10 @@ mod tests {
     use super::*;
 
     fn pool(texts: &[&[Token]]) -> Pool<SimModel> {
-        let mut engine = Engine::new(Arc::new(SimModel::new(SimSettings::default())), Box::new(NoDrafter::new()));
+        let mut engine = Engine::new(
+            Arc::new(SimModel::new(SimSettings::default())),
+            Box::new(NoDrafter::new()),
+        );
         let mut pool = Pool::default();
         for text in texts {
             let settings = SequenceSettings {
@@ -130,7 +140,10 @@ mod tests {
         );
         assert_eq!(pool.len(), 1);
         let next_turn: Vec<Token> = long.iter().copied().chain([9, 9, 9]).collect();
-        assert_eq!(pool.take(&next_turn, true).expect("its own next turn").tokens()[..long.len()], long);
+        assert_eq!(
+            pool.take(&next_turn, true).expect("its own next turn").tokens()[..long.len()],
+            long
+        );
     }
 
     #[test]

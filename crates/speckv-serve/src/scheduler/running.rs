@@ -127,7 +127,8 @@ impl<M: LanguageModel> Running<M> {
         self.send(News::Failed(fault));
     }
 
-    /// Tells the client what the last step said; `None` if it said nothing, since the sequence only read.
+    /// Tells the client what the last step said; `None` if it said nothing, since the sequence only
+    /// read.
     pub fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
         if self.sequence.generated() == self.generated {
             return None;
@@ -167,13 +168,21 @@ impl<M: LanguageModel> Running<M> {
         };
         let mut stopped = false;
         for (index, &token) in record.tokens.iter().enumerate() {
-            let origin = if index < accepted { Origin::Accepted } else { record.outcome.last.into() };
+            let origin =
+                if index < accepted { Origin::Accepted } else { record.outcome.last.into() };
             let said = self.decoder.push(token);
-            let likelihood =
-                likelihoods.get(index).map(|known| Likelihood { token: known.token, top: known.top.clone() });
+            let likelihood = likelihoods
+                .get(index)
+                .map(|known| Likelihood { token: known.token, top: known.top.clone() });
             self.said += said.text.chars().count();
             let offset = std::mem::replace(&mut self.offset, self.said + said.held);
-            step.tokens.push(Spoken { token: Some(token), text: said.text, offset, origin, likelihood });
+            step.tokens.push(Spoken {
+                token: Some(token),
+                text: said.text,
+                offset,
+                origin,
+                likelihood,
+            });
             stopped = said.stopped;
             if stopped {
                 break;
@@ -185,7 +194,13 @@ impl<M: LanguageModel> Running<M> {
             if !rest.text.is_empty() {
                 let origin = step.tokens.last().map_or(Origin::Plain, |spoken| spoken.origin);
                 let offset = std::mem::replace(&mut self.said, self.offset);
-                step.tokens.push(Spoken { token: None, text: rest.text, offset, origin, likelihood: None });
+                step.tokens.push(Spoken {
+                    token: None,
+                    text: rest.text,
+                    offset,
+                    origin,
+                    likelihood: None,
+                });
             }
         }
         (step, stopped)

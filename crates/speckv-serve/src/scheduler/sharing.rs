@@ -1,7 +1,9 @@
-//! What was read once is not read twice: several answers to one prompt, or a system prompt that many conversations begin with.
+//! What was read once is not read twice: several answers to one prompt, or a system prompt that
+//! many conversations begin with.
 //!
-//! A new sequence copies what another one, running or resting, has read of its beginning. One whose beginning is just being read by another waits for
-//! that, and copies it then; the rows of the passes go to the one that reads.
+//! A new sequence copies what another one, running or resting, has read of its beginning. One whose
+//! beginning is just being read by another waits for that, and copies it then; the rows of the
+//! passes go to the one that reads.
 
 use std::time::Instant;
 
@@ -33,8 +35,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether `readers[index]` waits: another one is ahead of it, still reads, and will have read at least half of what it lacks. Whoever is furthest
-/// ahead waits for nobody, so that somebody always reads.
+/// Whether `readers[index]` waits: another one is ahead of it, still reads, and will have read at
+/// least half of what it lacks. Whoever is furthest ahead waits for nobody, so that somebody always
+/// reads.
 pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
     let own = readers[index];
     if !own.reads || !own.reuses {
@@ -62,7 +65,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         contained(&self.metrics, || self.engine.copy_read(donor, sequence)).map(drop)
     }
 
-    /// Says who waits for another one's reading in the next step, and has those copy whose waiting is over.
+    /// Says who waits for another one's reading in the next step, and has those copy whose waiting
+    /// is over.
     pub(super) fn share_reading(&mut self) {
         let waits: Vec<bool> = {
             let readers: Vec<Reader<'_>> = self.running.iter().map(Reader::of).collect();
@@ -110,7 +114,11 @@ mod tests {
         };
         assert_eq!(at([0, 0, 0]), [false, true, true]);
         assert_eq!(at([0, 10, 0]), [true, false, true], "whoever is ahead reads on");
-        assert_eq!(at([49, 0, 0]), [false, false, true], "what is read can be copied; it waits for nobody");
+        assert_eq!(
+            at([49, 0, 0]),
+            [false, false, true],
+            "what is read can be copied; it waits for nobody"
+        );
     }
 
     #[test]
@@ -130,7 +138,8 @@ mod tests {
         let prompt: Vec<Token> = (0..9).collect();
         for reads in 0..9_usize.pow(3) {
             let readers = [reads % 9, reads / 9 % 9, reads / 81].map(|read| reader(&prompt, read));
-            let reading = (0..3).filter(|&index| readers[index].reads && !waits(&readers, index)).count();
+            let reading =
+                (0..3).filter(|&index| readers[index].reads && !waits(&readers, index)).count();
             assert!(reading >= 1 || readers.iter().all(|reader| !reader.reads), "{readers:?}");
         }
     }

@@ -102,7 +102,9 @@ impl Decoder for Plain {
         }
         let keep = (1..=self.held.len())
             .rev()
-            .find(|&len| self.stops.iter().any(|stop| stop.starts_with(&self.held[self.held.len() - len..])))
+            .find(|&len| {
+                self.stops.iter().any(|stop| stop.starts_with(&self.held[self.held.len() - len..]))
+            })
             .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
         Said { text: std::mem::replace(&mut self.held, rest), stopped: false, held: keep }
@@ -146,10 +148,15 @@ impl LanguageModel for Model {
         self.sim.new_cache()
     }
 
-    fn forward(&self, feeds: &mut [Feed<'_, SimCache>], logits: &mut Logits) -> Result<(), ModelError> {
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, SimCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
         std::thread::sleep(self.pass);
         self.passes.fetch_add(1, Ordering::Relaxed);
-        let poisoned = feeds.iter().any(|feed| feed.tokens.windows(3).any(|three| three == [POISON; 3]));
+        let poisoned =
+            feeds.iter().any(|feed| feed.tokens.windows(3).any(|three| three == [POISON; 3]));
         assert!(!poisoned && !self.panics.swap(false, Ordering::Relaxed), "told to");
         self.sim.forward(feeds, logits)
     }
@@ -164,7 +171,8 @@ pub struct Setup {
     pub pass: Duration,
     pub draft: Option<f64>,
     pub controller: &'static str,
-    /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n milliseconds, of the draft a fifth of that.
+    /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n
+    /// milliseconds, of the draft a fifth of that.
     pub simulated_row: Option<f64>,
 }
 
@@ -172,7 +180,13 @@ impl Default for Setup {
     fn default() -> Self {
         Setup {
             context: 512,
-            rules: Rules { most_running: 4, most_sequences: 6, sequence_bytes: 1000, chunk: 8, chunk_alone: 64 },
+            rules: Rules {
+                most_running: 4,
+                most_sequences: 6,
+                sequence_bytes: 1000,
+                chunk: 8,
+                chunk_alone: 64,
+            },
             queue: 64,
             limits: Limits::default(),
             pass: Duration::ZERO,
@@ -184,11 +198,18 @@ impl Default for Setup {
 }
 
 fn milliseconds(pass: f64, row: f64) -> SimCost {
-    SimCost { pass: Duration::from_secs_f64(pass / 1000.0), token: Duration::from_secs_f64(row / 1000.0) }
+    SimCost {
+        pass: Duration::from_secs_f64(pass / 1000.0),
+        token: Duration::from_secs_f64(row / 1000.0),
+    }
 }
 
 fn costs(row: f64) -> CostModel {
-    let verify = (1..=17).map(|n| VerifySample { rows: n, context: 0, seconds: (40.0 + row * n as f64) / 1000.0 });
+    let verify = (1..=17).map(|n| VerifySample {
+        rows: n,
+        context: 0,
+        seconds: (40.0 + row * n as f64) / 1000.0,
+    });
     let samples = Samples {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
         verify: verify.collect(),
@@ -215,7 +236,8 @@ impl Server {
             sharpness: 4.0,
             ..Default::default()
         };
-        // Control characters would make texts hard to read, and END would come at random moments; both stay possible elsewhere.
+        // Control characters would make texts hard to read, and END would come at random moments;
+        // both stay possible elsewhere.
         let mut sim = SimModel::new(settings);
         if let Some(row) = setup.simulated_row {
             sim = sim.costing(milliseconds(40.0, row));
@@ -233,7 +255,10 @@ impl Server {
                 if let Some(row) = setup.simulated_row {
                     draft = draft.costing(milliseconds(8.0, 0.2 * row));
                 }
-                Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)))
+                Box::new(Both::new(
+                    NgramDrafter::default(),
+                    ModelDrafter::new(Arc::new(draft), VOCAB),
+                ))
             }
             None => Box::new(NoDrafter::new()),
         };
@@ -247,9 +272,16 @@ impl Server {
             engine.set_clock(Clock::Virtual(sim.time().clone()));
             parts.cost = costs(row);
         }
-        let thread =
-            scheduler::start(engine, Arc::clone(&language), parts, setup.rules, Arc::clone(&metrics), &handle, orders)
-                .expect("a thread");
+        let thread = scheduler::start(
+            engine,
+            Arc::clone(&language),
+            parts,
+            setup.rules,
+            Arc::clone(&metrics),
+            &handle,
+            orders,
+        )
+        .expect("a thread");
         let has = setup.draft.is_some();
         let info = Info {
             model: "sim".into(),
@@ -264,7 +296,8 @@ impl Server {
                 has_lookup: has,
             },
         };
-        let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits: setup.limits });
+        let app =
+            Arc::new(App { language, handle: handle.clone(), metrics, info, limits: setup.limits });
         Server { router: router(Arc::clone(&app)), handle, model, app, thread: Some(thread) }
     }
 
@@ -279,7 +312,11 @@ impl Server {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        Reply { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
     }
 
     pub async fn ask(&self, path: &str, body: Value) -> Reply {
@@ -300,7 +337,8 @@ impl Server {
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text;
         let line = text.lines().find(|line| line.starts_with(&format!("speckv:{name} ")));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{name} in\n{text}"))
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{name} in\n{text}"))
     }
 }
 
@@ -327,7 +365,12 @@ impl Reply {
         let body = self.json();
         let error = &body["error"];
         assert!(error["message"].as_str().is_some_and(|text| text.len() > 10), "{body}");
-        assert!(error["type"].is_string() && error.get("param").is_some() && error.get("code").is_some(), "{body}");
+        assert!(
+            error["type"].is_string()
+                && error.get("param").is_some()
+                && error.get("code").is_some(),
+            "{body}"
+        );
         error.clone()
     }
 
@@ -335,7 +378,8 @@ impl Reply {
     pub fn events(&self) -> Vec<Value> {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         assert_eq!(self.headers["content-type"], "text/event-stream");
-        let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let mut data: Vec<&str> =
+            self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
         data.into_iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
     }
@@ -344,6 +388,7 @@ impl Reply {
 /// What a target says alone, by plain decoding.
 pub fn plain(model: &Model, prompt: &str, count: usize) -> String {
     let prompt: Vec<Token> = prompt.bytes().map(Token::from).collect();
-    let tokens = speckv::conformance::decode_plainly(&model.sim, &prompt, count).expect("plain decoding");
+    let tokens =
+        speckv::conformance::decode_plainly(&model.sim, &prompt, count).expect("plain decoding");
     tokens.into_iter().filter(|&token| token != END).map(|token| token as u8 as char).collect()
 }

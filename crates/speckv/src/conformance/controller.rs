@@ -12,18 +12,22 @@ use crate::{
     sim::{Difference, SimCost, SimModel, SimSettings},
 };
 
-/// Samples of the distribution test: with the 125 outcomes of three tokens out of five, a total variation distance of 0.06
-/// is found with probability 0.99 (see [`GoodnessOfFit::detectable_distance`]).
+/// Samples of the distribution test: with the 125 outcomes of three tokens out of five, a total
+/// variation distance of 0.06 is found with probability 0.99 (see
+/// [`GoodnessOfFit::detectable_distance`]).
 const SAMPLES: u64 = 12_000;
 
-/// Checks that a controller changes nothing but the time: greedy output is that of plain decoding, sampled output has the target's
-/// distribution, and no step drafts more than it may. `make` gives a new controller in its first state.
+/// Checks that a controller changes nothing but the time: greedy output is that of plain decoding,
+/// sampled output has the target's distribution, and no step drafts more than it may. `make` gives
+/// a new controller in its first state.
 ///
 /// # Errors
 /// The first truth that does not hold.
 pub fn check_controller(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), String> {
     let name = make().name();
-    ensure(!name.is_empty() && name == make().name(), || format!("the name {name:?} is empty or changes"))?;
+    ensure(!name.is_empty() && name == make().name(), || {
+        format!("the name {name:?} is empty or changes")
+    })?;
     every_situation_has_a_plan(make().as_mut());
     greedy_output_is_plain(make)?;
     sampled_output_is_the_targets(make)
@@ -32,7 +36,12 @@ pub fn check_controller(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), St
 /// Situations that are rare in a text must not panic.
 fn every_situation_has_a_plan(controller: &mut dyn Controller) {
     for gamma_limit in [0, 1, 16, usize::MAX] {
-        let crowd = SharedPass { sequences: 64, rows: 100_000, drafted_beside: 100_000, drafting_beside: 63 };
+        let crowd = SharedPass {
+            sequences: 64,
+            rows: 100_000,
+            drafted_beside: 100_000,
+            drafting_beside: 63,
+        };
         for (has_model, draft_behind, pass) in
             [(false, 0, SharedPass::ALONE), (true, 0, SharedPass::ALONE), (true, 100_000, crowd)]
         {
@@ -72,13 +81,22 @@ fn target_vocab(target: &SimModel) -> usize {
 }
 
 fn cost(pass: u64, token: u64) -> SimCost {
-    SimCost { pass: std::time::Duration::from_millis(pass), token: std::time::Duration::from_millis(token) }
+    SimCost {
+        pass: std::time::Duration::from_millis(pass),
+        token: std::time::Duration::from_millis(token),
+    }
 }
 
 fn greedy_output_is_plain(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), String> {
     const COUNT: usize = 120;
     for (seed, order) in [(1, usize::MAX), (2, 2), (3, 3)] {
-        let settings = SimSettings { vocab_size: 12, context_length: 400, order, seed, ..SimSettings::default() };
+        let settings = SimSettings {
+            vocab_size: 12,
+            context_length: 400,
+            order,
+            seed,
+            ..SimSettings::default()
+        };
         let target = SimModel::new(settings).costing(cost(40, 4));
         let prompt = text(12, 9, seed);
         let expected = decode_plainly(&target, &prompt, COUNT)?;
@@ -86,8 +104,9 @@ fn greedy_output_is_plain(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), 
             for (drafter_name, drafter) in drafters(&target, Difference::Share { agreement }) {
                 let mut engine = Engine::new(Arc::new(target.clone()), drafter);
                 engine.set_clock(Clock::Virtual(target.time().clone()));
-                let words =
-                    |error: String| format!("greedy, {drafter_name}, agreement {agreement}, model {seed}: {error}");
+                let words = |error: String| {
+                    format!("greedy, {drafter_name}, agreement {agreement}, model {seed}: {error}")
+                };
                 let sampling = SamplingSettings::default();
                 let settings = SequenceSettings {
                     prompt: prompt.clone(),
@@ -96,7 +115,8 @@ fn greedy_output_is_plain(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), 
                     max_tokens: COUNT,
                     controller: make(),
                 };
-                let mut sequence = engine.sequence(settings).map_err(|error| words(error.to_string()))?;
+                let mut sequence =
+                    engine.sequence(settings).map_err(|error| words(error.to_string()))?;
                 while sequence.finish_reason().is_none() {
                     engine.step(&mut [&mut sequence]).map_err(|error| words(error.to_string()))?;
                     within_limits(&sequence).map_err(words)?;
@@ -119,23 +139,33 @@ fn within_limits(sequence: &Sequence<SimModel>) -> Result<(), String> {
         format!("{} tokens drafted, at most {most} planned", record.drafted.len())
     })?;
     let outcome = record.outcome;
-    ensure(outcome.accepted <= outcome.verified && outcome.verified <= record.drafted.len(), || {
+    ensure(
+        outcome.accepted <= outcome.verified && outcome.verified <= record.drafted.len(),
+        || format!("{outcome:?}"),
+    )?;
+    ensure(outcome.produced == record.tokens.len() && outcome.produced >= 1, || {
         format!("{outcome:?}")
-    })?;
-    ensure(outcome.produced == record.tokens.len() && outcome.produced >= 1, || format!("{outcome:?}"))
+    })
 }
 
 fn sampled_output_is_the_targets(make: &dyn Fn() -> Box<dyn Controller>) -> Result<(), String> {
     const VOCAB: usize = 5;
     const DEPTH: usize = 3;
-    let settings = SimSettings { vocab_size: VOCAB, order: 2, sharpness: 1.2, seed: 5, ..SimSettings::default() };
+    let settings = SimSettings {
+        vocab_size: VOCAB,
+        order: 2,
+        sharpness: 1.2,
+        seed: 5,
+        ..SimSettings::default()
+    };
     let target = SimModel::new(settings).costing(cost(40, 4));
     let prompt = [0, 1, 2, 0, 1, 3, 0, 1, 2, 0, 1];
     let sampling = SamplingSettings { temperature: 1.0, ..SamplingSettings::default() };
     let expected = joint_distribution(&target, &prompt, &sampling, DEPTH)?;
     for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
         for (drafter_name, drafter) in drafters(&target, difference) {
-            let words = |error: String| format!("sampling, {drafter_name}, {difference:?}: {error}");
+            let words =
+                |error: String| format!("sampling, {drafter_name}, {difference:?}: {error}");
             let mut engine = Engine::new(Arc::new(target.clone()), drafter);
             engine.set_clock(Clock::Virtual(target.time().clone()));
             let settings = SequenceSettings {
@@ -145,7 +175,8 @@ fn sampled_output_is_the_targets(make: &dyn Fn() -> Box<dyn Controller>) -> Resu
                 max_tokens: DEPTH + 4,
                 controller: make(),
             };
-            let mut sequence = engine.sequence(settings).map_err(|error| words(error.to_string()))?;
+            let mut sequence =
+                engine.sequence(settings).map_err(|error| words(error.to_string()))?;
             let mut fit = GoodnessOfFit::new(expected.clone());
             for seed in 0..SAMPLES {
                 sequence.rewind(prompt.len());

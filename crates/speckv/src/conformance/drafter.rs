@@ -8,8 +8,8 @@ use crate::{
     token::Token,
 };
 
-/// Checks that a drafter keeps sequences apart, follows the token list through truncation, and reports the distribution that it
-/// draws from. `vocab_size` is the target's.
+/// Checks that a drafter keeps sequences apart, follows the token list through truncation, and
+/// reports the distribution that it draws from. `vocab_size` is the target's.
 ///
 /// # Errors
 /// The first truth that does not hold.
@@ -24,8 +24,12 @@ pub fn check_drafter(drafter: &mut dyn Drafter, vocab_size: usize) -> Result<(),
         SamplingSettings { temperature: 1.3, top_k: 3, top_p: 0.9, ..Default::default() },
     ] {
         for source in [Source::Model, Source::Ngram] {
-            let mut check =
-                Check { drafter, source, chain: Chain::new(sampling.clone()).map_err(|e| e.to_string())?, vocab_size };
+            let mut check = Check {
+                drafter,
+                source,
+                chain: Chain::new(sampling.clone()).map_err(|e| e.to_string())?,
+                vocab_size,
+            };
             let words = |error| format!("{source:?}, {sampling:?}: {error}");
             check.a_fresh_slot_is_the_measure(&some, &others).map_err(words)?;
         }
@@ -46,13 +50,22 @@ impl Check<'_> {
     }
 
     /// Drafts three tokens for each text in common rounds; the texts come back unchanged.
-    fn draft(&mut self, slots: &[Slot], texts: &mut [Vec<Token>]) -> Result<Vec<Vec<Proposal>>, String> {
+    fn draft(
+        &mut self,
+        slots: &[Slot],
+        texts: &mut [Vec<Token>],
+    ) -> Result<Vec<Vec<Proposal>>, String> {
         let mut proposals = vec![Vec::new(); texts.len()];
         let mut distributions = vec![Distribution::new(); texts.len()];
         let mut chains = vec![self.chain.clone(); texts.len()];
         for drafted in 0..3 {
             let mut asks: Vec<Ask<'_>> = Vec::new();
-            let parts = slots.iter().zip(texts.iter()).zip(&mut chains).zip(&mut distributions).zip(&proposals);
+            let parts = slots
+                .iter()
+                .zip(texts.iter())
+                .zip(&mut chains)
+                .zip(&mut distributions)
+                .zip(&proposals);
             for ((((&slot, tokens), chain), distribution), before) in parts {
                 if before.len() == drafted {
                     let uniform = 0.1 + 0.3 * drafted as f64;
@@ -74,7 +87,10 @@ impl Check<'_> {
                 self.is_valid(ask)?;
             }
             drop(asks);
-            let asked = proposals.iter_mut().zip(texts.iter_mut()).filter(|(before, _)| before.len() == drafted);
+            let asked = proposals
+                .iter_mut()
+                .zip(texts.iter_mut())
+                .filter(|(before, _)| before.len() == drafted);
             for ((before, tokens), proposal) in asked.zip(answers) {
                 if let Some(proposal) = proposal {
                     before.push(proposal);
@@ -90,28 +106,43 @@ impl Check<'_> {
 
     fn is_valid(&self, ask: &Ask<'_>) -> Result<(), String> {
         let Some(Proposal { token, signals }) = ask.proposal else { return Ok(()) };
-        ensure((token as usize) < self.vocab_size, || format!("token {token} is outside the target's vocabulary"))?;
-        let valid = signals.entropy_bits >= 0.0 && signals.confidence > 0.0 && signals.confidence <= 1.0 + 1e-6;
-        ensure(valid && signals.margin >= 0.0 && signals.margin <= signals.confidence + 1e-6, || {
-            format!("{signals:?}")
+        ensure((token as usize) < self.vocab_size, || {
+            format!("token {token} is outside the target's vocabulary")
         })?;
+        let valid = signals.entropy_bits >= 0.0
+            && signals.confidence > 0.0
+            && signals.confidence <= 1.0 + 1e-6;
+        ensure(
+            valid && signals.margin >= 0.0 && signals.margin <= signals.confidence + 1e-6,
+            || format!("{signals:?}"),
+        )?;
         ensure((signals.match_length > 0) == (ask.source == Source::Ngram), || {
             format!("{:?} has {signals:?}", ask.source)
         })?;
         if !ask.chain.is_greedy() {
             let mass: f64 = ask.distribution.iter().map(|(_, p)| f64::from(p)).sum();
-            ensure((mass - 1.0).abs() < 1e-4, || format!("the reported distribution has mass {mass}"))?;
+            ensure((mass - 1.0).abs() < 1e-4, || {
+                format!("the reported distribution has mass {mass}")
+            })?;
             let q = ask.distribution.probability(token);
-            ensure(q > 0.0, || format!("token {token} was drawn from a distribution that gives it {q}"))?;
+            ensure(q > 0.0, || {
+                format!("token {token} was drawn from a distribution that gives it {q}")
+            })?;
         }
         Ok(())
     }
 
-    fn a_fresh_slot_is_the_measure(&mut self, some: &[Token], others: &[Token]) -> Result<(), String> {
+    fn a_fresh_slot_is_the_measure(
+        &mut self,
+        some: &[Token],
+        others: &[Token],
+    ) -> Result<(), String> {
         let mut texts = [some.to_vec(), others.to_vec()];
         let slots = [self.open()?, self.open()?];
-        let fresh =
-            [self.draft(&slots[..1], &mut texts[..1])?.remove(0), self.draft(&slots[1..], &mut texts[1..])?.remove(0)];
+        let fresh = [
+            self.draft(&slots[..1], &mut texts[..1])?.remove(0),
+            self.draft(&slots[1..], &mut texts[1..])?.remove(0),
+        ];
 
         // Rejected: what was drafted is cut away. Then both in one round.
         for (slot, tokens) in slots.iter().zip(&texts) {
@@ -129,9 +160,13 @@ impl Check<'_> {
         let after_detour = self.draft(&slots[..1], &mut detour)?.remove(0);
         let clean = self.open()?;
         self.drafter.catch_up(clean, &detour[0]).map_err(|error| error.to_string())?;
-        ensure(self.drafter.behind(clean, detour[0].len()) <= 4, || "still behind after catching up".into())?;
+        ensure(self.drafter.behind(clean, detour[0].len()) <= 4, || {
+            "still behind after catching up".into()
+        })?;
         let expected = self.draft(&[clean], &mut detour)?.remove(0);
-        ensure(after_detour == expected, || "reading on after truncation is not reading afresh".into())?;
+        ensure(after_detour == expected, || {
+            "reading on after truncation is not reading afresh".into()
+        })?;
         self.drafter.truncate(slots[0], common);
         let back = self.draft(&slots[..1], &mut texts[..1])?.remove(0);
         ensure(back == fresh[0], || "coming back to a text gives other proposals".into())?;

@@ -1,4 +1,5 @@
-//! The tests that every model, every drafter and every controller must pass, for use in the tests of any crate.
+//! The tests that every model, every drafter and every controller must pass, for use in the tests
+//! of any crate.
 //!
 //! Each check returns the first broken truth in words.
 
@@ -19,11 +20,16 @@ use crate::{
     token::Token,
 };
 
-/// Greedy decoding without any of the engine: one token per pass, `count` tokens after `prompt`, the prompt left out.
+/// Greedy decoding without any of the engine: one token per pass, `count` tokens after `prompt`,
+/// the prompt left out.
 ///
 /// # Errors
 /// The model's, in words.
-pub fn decode_plainly<M: LanguageModel>(model: &M, prompt: &[Token], count: usize) -> Result<Vec<Token>, String> {
+pub fn decode_plainly<M: LanguageModel>(
+    model: &M,
+    prompt: &[Token],
+    count: usize,
+) -> Result<Vec<Token>, String> {
     let mut cache = model.new_cache().map_err(|error| error.to_string())?;
     let mut logits = Logits::new();
     let mut text = prompt.to_vec();
@@ -37,7 +43,8 @@ pub fn decode_plainly<M: LanguageModel>(model: &M, prompt: &[Token], count: usiz
     Ok(text.split_off(prompt.len()))
 }
 
-/// The exact joint distribution of the next `depth` tokens under plain sampling, `[vocab^depth]`, the first token the most significant digit.
+/// The exact joint distribution of the next `depth` tokens under plain sampling, `[vocab^depth]`,
+/// the first token the most significant digit.
 ///
 /// # Errors
 /// The model's, in words.
@@ -57,7 +64,9 @@ pub fn joint_distribution<M: LanguageModel>(
                 let mut cache = model.new_cache().map_err(|error| error.to_string())?;
                 let mut feeds = [Feed { cache: &mut cache, tokens: &text, rows: 1 }];
                 model.forward(&mut feeds, &mut logits).map_err(|error| error.to_string())?;
-                chain.fill(logits.row_mut(0), &text, &mut distribution).map_err(|error| error.to_string())?;
+                chain
+                    .fill(logits.row_mut(0), &text, &mut distribution)
+                    .map_err(|error| error.to_string())?;
             }
             for token in 0..model.vocab_size() as Token {
                 let longer = text.iter().copied().chain([token]).collect();

@@ -11,13 +11,16 @@ use crate::{
 /// Positions that the checks use: more than one block of most kernels.
 const LEN: usize = 20;
 
-/// Checks that a model's caches behave and that its logits depend on nothing but the tokens before, bit for bit.
+/// Checks that a model's caches behave and that its logits depend on nothing but the tokens before,
+/// bit for bit.
 ///
 /// # Errors
 /// The first truth that does not hold.
 pub fn check_model<M: LanguageModel>(model: &M) -> Result<(), String> {
     let len = LEN.min(model.context_length().saturating_sub(2));
-    ensure(len >= 4, || format!("a context of {} tokens is too short to be checked", model.context_length()))?;
+    ensure(len >= 4, || {
+        format!("a context of {} tokens is too short to be checked", model.context_length())
+    })?;
     let tokens = text(model.vocab_size(), len, 1);
     let other = text(model.vocab_size(), len, 2);
     let whole = read(model, &tokens, &[len])?;
@@ -34,12 +37,17 @@ fn words(error: ModelError) -> String {
 }
 
 /// Logits of every position, fed in passes of these sizes, [tokens, vocab].
-fn read<M: LanguageModel>(model: &M, tokens: &[Token], sizes: &[usize]) -> Result<Vec<Vec<f32>>, String> {
+fn read<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+    sizes: &[usize],
+) -> Result<Vec<Vec<f32>>, String> {
     let mut cache = model.new_cache().map_err(words)?;
     let (mut logits, mut read, mut all) = (Logits::new(), 0, Vec::new());
     for &size in sizes.iter().cycle() {
         let size = size.min(tokens.len() - read);
-        let mut feeds = [Feed { cache: &mut cache, tokens: &tokens[read..read + size], rows: size }];
+        let mut feeds =
+            [Feed { cache: &mut cache, tokens: &tokens[read..read + size], rows: size }];
         model.forward(&mut feeds, &mut logits).map_err(words)?;
         all.extend((0..size).map(|row| logits.row(row).to_vec()));
         read += size;
@@ -55,31 +63,47 @@ fn same(a: &[Vec<f32>], b: &[Vec<f32>]) -> Option<usize> {
     (0..a.len().max(b.len())).find(|&i| a.get(i).map(bits) != b.get(i).map(bits))
 }
 
-fn rows_are_shaped_and_finite<M: LanguageModel>(model: &M, tokens: &[Token], whole: &[Vec<f32>]) -> Result<(), String> {
+fn rows_are_shaped_and_finite<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+    whole: &[Vec<f32>],
+) -> Result<(), String> {
     for (position, row) in whole.iter().enumerate() {
-        ensure(row.len() == model.vocab_size(), || format!("position {position} has {} logits", row.len()))?;
+        ensure(row.len() == model.vocab_size(), || {
+            format!("position {position} has {} logits", row.len())
+        })?;
         argmax(row).map_err(|error| format!("position {position}: {error}"))?;
     }
     for rows in 0..=tokens.len() {
         let mut cache = model.new_cache().map_err(words)?;
         ensure(cache.is_empty() && cache.len() == 0, || "a new cache is not empty".into())?;
         let mut logits = Logits::new();
-        model.forward(&mut [Feed { cache: &mut cache, tokens, rows }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens, rows }], &mut logits)
+            .map_err(words)?;
         ensure(logits.rows() == rows, || format!("asked for {rows} rows, got {}", logits.rows()))?;
         ensure(cache.len() == tokens.len(), || {
             format!("fed {} tokens, the cache holds {}", tokens.len(), cache.len())
         })?;
         let got: Vec<_> = (0..rows).map(|row| logits.row(row).to_vec()).collect();
-        ensure(same(&got, &whole[tokens.len() - rows..]).is_none(), || format!("asking for {rows} rows changes them"))?;
+        ensure(same(&got, &whole[tokens.len() - rows..]).is_none(), || {
+            format!("asking for {rows} rows changes them")
+        })?;
     }
     Ok(())
 }
 
-fn splitting_changes_nothing<M: LanguageModel>(model: &M, tokens: &[Token], whole: &[Vec<f32>]) -> Result<(), String> {
+fn splitting_changes_nothing<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+    whole: &[Vec<f32>],
+) -> Result<(), String> {
     for sizes in [&[1][..], &[2], &[3, 1], &[5, 2], &[7], &[9, 8], &[16, 1], &[17]] {
         let split = read(model, tokens, sizes)?;
         if let Some(position) = same(&split, whole) {
-            return Err(format!("fed in passes of {sizes:?} instead of one, position {position} has other logits"));
+            return Err(format!(
+                "fed in passes of {sizes:?} instead of one, position {position} has other logits"
+            ));
         }
     }
     Ok(())
@@ -94,14 +118,20 @@ fn truncating_equals_a_fresh_start<M: LanguageModel>(
     for keep in [0, 1, len / 2, len - 1, len] {
         let mut cache = model.new_cache().map_err(words)?;
         let mut logits = Logits::new();
-        model.forward(&mut [Feed { cache: &mut cache, tokens, rows: 0 }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens, rows: 0 }], &mut logits)
+            .map_err(words)?;
         cache.truncate(len + 1);
         ensure(cache.len() == len, || "truncating to more than is held changed the length".into())?;
         cache.truncate(keep);
-        ensure(cache.len() == keep, || format!("truncated to {keep}, the cache holds {}", cache.len()))?;
+        ensure(cache.len() == keep, || {
+            format!("truncated to {keep}, the cache holds {}", cache.len())
+        })?;
         let count = len.min(len + 1 - keep);
         let fed = &other[..count.min(model.context_length() - keep)];
-        model.forward(&mut [Feed { cache: &mut cache, tokens: fed, rows: fed.len() }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: fed, rows: fed.len() }], &mut logits)
+            .map_err(words)?;
         let got: Vec<_> = (0..fed.len()).map(|row| logits.row(row).to_vec()).collect();
         let fresh_text: Vec<Token> = tokens[..keep].iter().chain(fed).copied().collect();
         let fresh = read(model, &fresh_text, &[fresh_text.len()])?;
@@ -128,16 +158,24 @@ fn copying_equals_reading<M: LanguageModel>(
     for keep in [0, 1, len / 2, len - 1] {
         let mut cache = model.new_cache().map_err(words)?;
         let before = &other[..len / 2];
-        model.forward(&mut [Feed { cache: &mut cache, tokens: before, rows: 0 }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: before, rows: 0 }], &mut logits)
+            .map_err(words)?;
         ensure(!cache.copy_from(&from, len + 1) && cache.len() == before.len(), || {
             "more positions were copied than were held".into()
         })?;
         if !cache.copy_from(&from, keep) {
-            return ensure(cache.len() == before.len(), || "a cache that was not copied has another length".into());
+            return ensure(cache.len() == before.len(), || {
+                "a cache that was not copied has another length".into()
+            });
         }
-        ensure(cache.len() == keep && from.len() == len, || format!("copied {keep}, the cache holds {}", cache.len()))?;
+        ensure(cache.len() == keep && from.len() == len, || {
+            format!("copied {keep}, the cache holds {}", cache.len())
+        })?;
         let rest = &tokens[keep..];
-        model.forward(&mut [Feed { cache: &mut cache, tokens: rest, rows: rest.len() }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: &mut cache, tokens: rest, rows: rest.len() }], &mut logits)
+            .map_err(words)?;
         let got: Vec<_> = (0..rest.len()).map(|row| logits.row(row).to_vec()).collect();
         if let Some(position) = same(&got, &whole[keep..]) {
             return Err(format!(
@@ -160,11 +198,17 @@ fn company_changes_nothing<M: LanguageModel>(
         let mut caches = [model.new_cache().map_err(words)?, model.new_cache().map_err(words)?];
         let mut logits = Logits::new();
         let [a, b] = &mut caches;
-        model.forward(&mut [Feed { cache: b, tokens: &other[..1], rows: 0 }], &mut logits).map_err(words)?;
+        model
+            .forward(&mut [Feed { cache: b, tokens: &other[..1], rows: 0 }], &mut logits)
+            .map_err(words)?;
         let rows = first.min(2);
         let mut feeds = [
             Feed { cache: a, tokens: &tokens[..first], rows },
-            Feed { cache: b, tokens: &other[1..1 + second.min(len - 1)], rows: second.min(len - 1) },
+            Feed {
+                cache: b,
+                tokens: &other[1..1 + second.min(len - 1)],
+                rows: second.min(len - 1),
+            },
         ];
         model.forward(&mut feeds, &mut logits).map_err(words)?;
         let got: Vec<_> = (0..logits.rows()).map(|row| logits.row(row).to_vec()).collect();
@@ -178,7 +222,11 @@ fn company_changes_nothing<M: LanguageModel>(
     Ok(())
 }
 
-fn errors_change_nothing<M: LanguageModel>(model: &M, tokens: &[Token], whole: &[Vec<f32>]) -> Result<(), String> {
+fn errors_change_nothing<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+    whole: &[Vec<f32>],
+) -> Result<(), String> {
     let (vocab_size, context) = (model.vocab_size(), model.context_length());
     let half = tokens.len() / 2;
     let too_long = vec![tokens[0]; context - half + 1];
@@ -195,19 +243,27 @@ fn errors_change_nothing<M: LanguageModel>(model: &M, tokens: &[Token], whole: &
         let mut logits = Logits::new();
         let [good, broken] = &mut caches;
         for cache in [&mut *good, &mut *broken] {
-            model.forward(&mut [Feed { cache, tokens: &tokens[..half], rows: 0 }], &mut logits).map_err(words)?;
+            model
+                .forward(&mut [Feed { cache, tokens: &tokens[..half], rows: 0 }], &mut logits)
+                .map_err(words)?;
         }
-        let mut feeds =
-            [Feed { cache: good, tokens: &tokens[half..], rows: 1 }, Feed { cache: broken, tokens: fed, rows }];
+        let mut feeds = [
+            Feed { cache: good, tokens: &tokens[half..], rows: 1 },
+            Feed { cache: broken, tokens: fed, rows },
+        ];
         ensure(model.forward(&mut feeds, &mut logits).is_err(), || format!("{what}: no error"))?;
         for cache in &mut caches {
             ensure(cache.len() == half, || {
                 format!("{what}: the error left {} tokens in a cache of {half}", cache.len())
             })?;
             let rest = &tokens[half..];
-            model.forward(&mut [Feed { cache, tokens: rest, rows: rest.len() }], &mut logits).map_err(words)?;
+            model
+                .forward(&mut [Feed { cache, tokens: rest, rows: rest.len() }], &mut logits)
+                .map_err(words)?;
             let got: Vec<_> = (0..rest.len()).map(|row| logits.row(row).to_vec()).collect();
-            ensure(same(&got, &whole[half..]).is_none(), || format!("{what}: the error changed what comes after"))?;
+            ensure(same(&got, &whole[half..]).is_none(), || {
+                format!("{what}: the error changed what comes after")
+            })?;
         }
     }
     Ok(())

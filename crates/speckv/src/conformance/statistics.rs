@@ -2,8 +2,8 @@
 
 /// Counts of outcomes against their exact probabilities.
 ///
-/// The test rejects at a significance of one in a million, so that a suite of hundreds of tests with fixed seeds can be trusted
-/// when it says no.
+/// The test rejects at a significance of one in a million, so that a suite of hundreds of tests
+/// with fixed seeds can be trusted when it says no.
 #[derive(Debug, Clone)]
 pub struct GoodnessOfFit {
     expected: Vec<f64>, // [cells], sum 1
@@ -15,7 +15,8 @@ pub struct GoodnessOfFit {
 const SIGNIFICANCE_Z: f64 = 4.753;
 const POWER_Z: f64 = 2.326;
 
-/// Cells with fewer expected samples are pooled: below that the statistic is not chi-square distributed.
+/// Cells with fewer expected samples are pooled: below that the statistic is not chi-square
+/// distributed.
 const FEWEST_EXPECTED: f64 = 5.0;
 
 impl GoodnessOfFit {
@@ -34,7 +35,8 @@ impl GoodnessOfFit {
         self.samples += 1;
     }
 
-    /// sum (observed - expected)^2 / expected, and its degrees of freedom. Infinite where something impossible occurred.
+    /// sum (observed - expected)^2 / expected, and its degrees of freedom. Infinite where something
+    /// impossible occurred.
     #[must_use]
     pub fn statistic(&self) -> (f64, usize) {
         let (mut statistic, mut cells) = (0.0, 0);
@@ -63,7 +65,8 @@ impl GoodnessOfFit {
         (statistic, cells - usize::from(cells > 0))
     }
 
-    /// The value that the statistic exceeds with probability 1e-6 if the samples have the expected distribution (Wilson and Hilferty 1931).
+    /// The value that the statistic exceeds with probability 1e-6 if the samples have the expected
+    /// distribution (Wilson and Hilferty 1931).
     #[must_use]
     pub fn critical(degrees: usize) -> f64 {
         if degrees == 0 {
@@ -73,10 +76,11 @@ impl GoodnessOfFit {
         degrees as f64 * (1.0 - spread + SIGNIFICANCE_Z * spread.sqrt()).powi(3)
     }
 
-    /// Smallest total variation distance that this number of samples detects with probability at least 0.99.
+    /// Smallest total variation distance that this number of samples detects with probability at
+    /// least 0.99.
     ///
-    /// At distance d the statistic is non-central chi-square with noncentrality N sum(D^2 / p) >= 4 N d^2 (Cauchy-Schwarz), taken as
-    /// normal with mean k + l and variance 2 (k + 2 l).
+    /// At distance d the statistic is non-central chi-square with noncentrality N sum(D^2 / p) >= 4
+    /// N d^2 (Cauchy-Schwarz), taken as normal with mean k + l and variance 2 (k + 2 l).
     #[must_use]
     pub fn detectable_distance(&self) -> f64 {
         let (_, degrees) = self.statistic();
@@ -134,7 +138,8 @@ mod tests {
         fit
     }
 
-    /// Oracle: for k = 2 m degrees of freedom the probability above x is e^(-x/2) sum over i < m of (x/2)^i / i!.
+    /// Oracle: for k = 2 m degrees of freedom the probability above x is e^(-x/2) sum over i < m of
+    /// (x/2)^i / i!.
     #[test]
     fn critical_values_are_exceeded_once_in_a_million() {
         for degrees in [4_i32, 10, 24, 64, 124] {
@@ -145,7 +150,10 @@ mod tests {
                 sum += term;
             }
             let above = (-half).exp() * sum;
-            assert!((2e-7..1.2e-6).contains(&above), "{degrees} degrees: exceeded with probability {above}");
+            assert!(
+                (2e-7..1.2e-6).contains(&above),
+                "{degrees} degrees: exceeded with probability {above}"
+            );
         }
     }
 
@@ -158,8 +166,9 @@ mod tests {
             right.check().unwrap();
             let distance = right.detectable_distance();
             assert!(distance < 0.08, "{distance}");
-            let shifted: Vec<f64> =
-                (0..20).map(|cell| 0.05 + if cell % 2 == 0 { distance } else { -distance } / 10.0).collect();
+            let shifted: Vec<f64> = (0..20)
+                .map(|cell| 0.05 + if cell % 2 == 0 { distance } else { -distance } / 10.0)
+                .collect();
             missed += usize::from(fit(&expected, &shifted, 5_000, seed).check().is_ok());
         }
         assert!(missed <= 5, "{missed} of 100 missed, expected about 1");

@@ -8,9 +8,10 @@ use crate::{
     signals::Signals,
 };
 
-/// Estimates each token's acceptance from the logit of its confidence alone, calibrated online, and keeps the prefix with the most
-/// expected tokens per second of the step: a token stays while `(E + S_i) / T(i)` rises. vLLM drafts in one parallel pass and trims;
-/// here drafting stops at the first token that would be trimmed, which is the same prefix for less time.
+/// Estimates each token's acceptance from the logit of its confidence alone, calibrated online, and
+/// keeps the prefix with the most expected tokens per second of the step: a token stays while `(E +
+/// S_i) / T(i)` rises. vLLM drafts in one parallel pass and trims; here drafting stops at the first
+/// token that would be trimmed, which is the same prefix for less time.
 #[derive(Debug, Clone)]
 pub struct AdaptiveVerification {
     cost: CostModel,
@@ -67,9 +68,10 @@ impl Controller for AdaptiveVerification {
         let Some(newest) = signals.last() else { return Verdict::Continue };
         self.survival *= f64::from(self.calibrator.probability(logit(newest.confidence)));
         let count = signals.len();
-        let seconds =
-            count as f64 * self.draft_seconds + self.cost.shared_verify_seconds(count + 1, self.context, self.pass);
-        // The first token is drafted whatever comes (there is no off): its drafting is sunk in both rates.
+        let seconds = count as f64 * self.draft_seconds
+            + self.cost.shared_verify_seconds(count + 1, self.context, self.pass);
+        // The first token is drafted whatever comes (there is no off): its drafting is sunk in both
+        // rates.
         let before = if count == 1 { self.seconds + self.draft_seconds } else { self.seconds };
         if (self.expected + self.survival) / seconds <= self.expected / before {
             return Verdict::Drop;
@@ -103,7 +105,8 @@ mod tests {
 
     #[test]
     fn the_prefix_with_the_best_rate_is_kept() {
-        // draft 1, verify 4 + (n - 1): T(1) = 6, T(2) = 8. Confidence 0.9: 1.9/6 > 1/5; then S = 0.45: 2.35/8 < 1.9/6: drop.
+        // draft 1, verify 4 + (n - 1): T(1) = 6, T(2) = 8. Confidence 0.9: 1.9/6 > 1/5; then S =
+        // 0.45: 2.35/8 < 1.9/6: drop.
         let mut controller = AdaptiveVerification::new(cost(1.0, 4.0, 1.0), 7);
         assert_eq!(controller.plan(&situation(9)).gamma, 7);
         let drafted = [signals(0.9), signals(0.5)];

@@ -7,8 +7,9 @@ use crate::{
     signals::Signals,
 };
 
-/// Drafts from look-up where it matched at least `least_match` tokens, as far as it goes (at most `gamma`); elsewhere the inner
-/// controller decides. Steps from look-up are hidden from the inner controller.
+/// Drafts from look-up where it matched at least `least_match` tokens, as far as it goes (at most
+/// `gamma`); elsewhere the inner controller decides. Steps from look-up are hidden from the inner
+/// controller.
 pub struct Chain {
     inner: Box<dyn Controller>,
     gamma: usize,
@@ -35,11 +36,15 @@ impl Controller for Chain {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        let found = situation.lookup.filter(|lookup| lookup.match_length >= self.least_match && lookup.available > 0);
+        let found = situation
+            .lookup
+            .filter(|lookup| lookup.match_length >= self.least_match && lookup.available > 0);
         self.inner_steps = found.is_none();
         match found {
             Some(lookup) => Plan::ngram(self.gamma.min(lookup.available)),
-            None if situation.has_model => self.inner.plan(&Situation { lookup: None, ..*situation }),
+            None if situation.has_model => {
+                self.inner.plan(&Situation { lookup: None, ..*situation })
+            }
             None => Plan::OFF,
         }
     }
@@ -75,8 +80,15 @@ mod tests {
         let mut controller = Chain::new(Box::new(Fixed::new(3)));
         assert_eq!(controller.name(), "chain+fixed-3");
         assert_eq!(controller.plan(&situation(9)), Plan::model(3));
-        let lookup = |match_length| Some(Lookup { match_length, available: 6, signals: Signals::default() });
-        assert_eq!(controller.plan(&Situation { lookup: lookup(4), ..situation(9) }), Plan::ngram(6));
-        assert_eq!(controller.plan(&Situation { lookup: lookup(1), ..situation(9) }), Plan::model(3));
+        let lookup =
+            |match_length| Some(Lookup { match_length, available: 6, signals: Signals::default() });
+        assert_eq!(
+            controller.plan(&Situation { lookup: lookup(4), ..situation(9) }),
+            Plan::ngram(6)
+        );
+        assert_eq!(
+            controller.plan(&Situation { lookup: lookup(1), ..situation(9) }),
+            Plan::model(3)
+        );
     }
 }

@@ -3,7 +3,8 @@
 use super::{Controller, Plan, Situation, Verdict, default_source};
 use crate::signals::Signals;
 
-/// Drafts until the confidence (largest probability) falls below a threshold; that token is not verified.
+/// Drafts until the confidence (largest probability) falls below a threshold; that token is not
+/// verified.
 #[derive(Debug, Clone, Copy)]
 pub struct Confidence {
     threshold: f32,
@@ -47,8 +48,10 @@ mod tests {
     #[test]
     fn the_first_unsure_token_is_not_verified() {
         let mut controller = Confidence::new(0.75, 8);
-        let signals = [0.9, 0.75, 0.7].map(|confidence| Signals { confidence, ..Signals::default() });
-        let verdicts: Vec<Verdict> = (1..=3).map(|count| controller.judge(&signals[..count])).collect();
+        let signals =
+            [0.9, 0.75, 0.7].map(|confidence| Signals { confidence, ..Signals::default() });
+        let verdicts: Vec<Verdict> =
+            (1..=3).map(|count| controller.judge(&signals[..count])).collect();
         assert_eq!(verdicts, [Verdict::Continue, Verdict::Continue, Verdict::Drop]);
         assert_eq!(controller.name(), "confidence-0.75-8");
     }

@@ -16,7 +16,8 @@ pub enum Drafting {
 }
 
 impl Drafting {
-    /// What a controller drafts with unless told otherwise: the model where there is one, and look-up too where it can choose.
+    /// What a controller drafts with unless told otherwise: the model where there is one, and
+    /// look-up too where it can choose.
     #[must_use]
     pub fn natural(spec: &ControllerSpec, has_model: bool) -> Self {
         match (has_model, spec.may_look_up()) {
@@ -36,7 +37,8 @@ impl Drafting {
         }
     }
 
-    /// A controller that is not shown the other source, so that one engine with both serves everybody.
+    /// A controller that is not shown the other source, so that one engine with both serves
+    /// everybody.
     #[must_use]
     pub fn restrict(self, inner: Box<dyn Controller>) -> Box<dyn Controller> {
         match self {
@@ -91,7 +93,9 @@ mod tests {
 
     #[test]
     fn a_source_that_is_not_allowed_is_not_seen() {
-        let source = |drafting: Drafting| drafting.restrict(Box::new(Fixed::new(3))).plan(&situation(9)).source;
+        let source = |drafting: Drafting| {
+            drafting.restrict(Box::new(Fixed::new(3))).plan(&situation(9)).source
+        };
         assert_eq!(source(Drafting::Ngram), Source::Ngram);
         assert_eq!(source(Drafting::Model), Source::Model);
         assert_eq!(source(Drafting::Both), Source::Model);

@@ -3,8 +3,9 @@
 use super::{Controller, Plan, Situation, default_source};
 use crate::record::StepRecord;
 
-/// Chooses among the tiers 1, 3 and 7: the average accepted length is tracked, and every five steps the tier moves towards `average + 1`, up when
-/// the average passes the tier, down only when it falls clearly (0.25) below the next lower one.
+/// Chooses among the tiers 1, 3 and 7: the average accepted length is tracked, and every five steps
+/// the tier moves towards `average + 1`, up when the average passes the tier, down only when it
+/// falls clearly (0.25) below the next lower one.
 #[derive(Debug, Clone, Copy)]
 pub struct Ema {
     tier: usize,
@@ -12,8 +13,9 @@ pub struct Ema {
     steps: u32,
 }
 
-/// SGLang's documented defaults (`--speculative-adaptive-config`). Its documentation gives the target as `round(average) + 1`; that a tier is left half a
-/// token before it is this project's reading of that.
+/// SGLang's documented defaults (`--speculative-adaptive-config`). Its documentation gives the
+/// target as `round(average) + 1`; that a tier is left half a token before it is this project's
+/// reading of that.
 const TIERS: [usize; 3] = [1, 3, 7];
 const RATE: f32 = 0.2;
 const WARM_UP: u32 = 10;

@@ -6,14 +6,17 @@ use crate::{record::StepRecord, signals::Signals};
 /// Which bound of acceptance by entropy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EntropyRule {
-    /// SVIP (Zhang et al. 2024, arXiv 2411.18462): stop after a token with `sqrt(H) > threshold`, H in nats.
+    /// SVIP (Zhang et al. 2024, arXiv 2411.18462): stop after a token with `sqrt(H) > threshold`, H
+    /// in nats.
     Svip {
         /// Threshold on `sqrt(H)`.
         threshold: f32,
     },
-    /// AdaEDL (Agrawal et al. 2024, arXiv 2410.18351): stop after a token with `1 - sqrt(0.2 H) < lambda`, H in nats, where `lambda`
-    /// follows the running acceptance rate: up when it is below its goal of 0.9, down when it is above. The paper derives the bound
-    /// `1 - sqrt(gamma H)` on acceptance and adapts `lambda` so; see the constants for what is its and what is this project's.
+    /// AdaEDL (Agrawal et al. 2024, arXiv 2410.18351): stop after a token with `1 - sqrt(0.2 H) <
+    /// lambda`, H in nats, where `lambda` follows the running acceptance rate: up when it is below
+    /// its goal of 0.9, down when it is above. The paper derives the bound `1 - sqrt(gamma H)` on
+    /// acceptance and adapts `lambda` so; see the constants for what is its and what is this
+    /// project's.
     AdaEdl,
 }
 
@@ -26,11 +29,14 @@ pub struct Entropy {
     acceptance: f32,
 }
 
-/// Weight of the entropy in AdaEDL's bound `1 - sqrt(gamma H)`: 0.2 in all experiments of its paper.
+/// Weight of the entropy in AdaEDL's bound `1 - sqrt(gamma H)`: 0.2 in all experiments of its
+/// paper.
 const ENTROPY_WEIGHT: f32 = 0.2;
-/// The update of lambda, and its start below, with the defaults of the reference implementation of the rule that AdaEDL's update follows: Draft & Verify (Zhang et al. 2023,
-/// arXiv 2309.08168), `auto_parameters = [1, 0.5, 0.9, 1e-2, 0.9]` and a threshold of 0.6 in its example. That AdaEDL's own experiments kept these numbers is
-/// taken from the likeness of the two rules, not from a table; its paper calls short answers sensitive to the start.
+/// The update of lambda, and its start below, with the defaults of the reference implementation of
+/// the rule that AdaEDL's update follows: Draft & Verify (Zhang et al. 2023, arXiv 2309.08168),
+/// `auto_parameters = [1, 0.5, 0.9, 1e-2, 0.9]` and a threshold of 0.6 in its example. That
+/// AdaEDL's own experiments kept these numbers is taken from the likeness of the two rules, not
+/// from a table; its paper calls short answers sensitive to the start.
 const GOAL: f32 = 0.9;
 const ACCEPTANCE_MEMORY: f32 = 0.5;
 const LAMBDA_MEMORY: f32 = 0.9;

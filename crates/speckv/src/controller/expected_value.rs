@@ -6,10 +6,10 @@ use crate::{
     record::{Source, StepRecord},
 };
 
-/// `argmax over n = 0..=gamma of (1 + a_1 + a_1 a_2 + ... ) / (n * draft + verify(n + 1))`, where `a_d` is the moving average of acceptance at
-/// depth `d` given that the depths before were accepted; in a shared pass the seconds are
-/// this sequence's share. It knows no signals. While it is off it drafts one token every 32 steps,
-/// else it could never come back.
+/// `argmax over n = 0..=gamma of (1 + a_1 + a_1 a_2 + ... ) / (n * draft + verify(n + 1))`, where
+/// `a_d` is the moving average of acceptance at depth `d` given that the depths before were
+/// accepted; in a shared pass the seconds are this sequence's share. It knows no signals. While it
+/// is off it drafts one token every 32 steps, else it could never come back.
 #[derive(Debug, Clone)]
 pub struct ExpectedValue {
     cost: CostModel,
@@ -50,7 +50,9 @@ impl ExpectedValue {
         for depth in 1..=self.gamma.min(situation.gamma_limit) {
             survival *= f64::from(self.acceptance[depth - 1]);
             committed += survival;
-            let rate = committed / (depth as f64 * draft + self.cost.shared_verify_seconds(depth + 1, context, pass));
+            let rate = committed
+                / (depth as f64 * draft
+                    + self.cost.shared_verify_seconds(depth + 1, context, pass));
             if rate > best_rate {
                 (best, best_rate) = (depth, rate);
             }
@@ -82,7 +84,8 @@ impl Controller for ExpectedValue {
     fn observe(&mut self, record: &StepRecord) {
         for depth in 0..record.drafted.len().min(Self::GAMMA) {
             let Some(accepted) = record.outcome.label(depth) else { break };
-            self.acceptance[depth] += RATE * (f32::from(u8::from(accepted)) - self.acceptance[depth]);
+            self.acceptance[depth] +=
+                RATE * (f32::from(u8::from(accepted)) - self.acceptance[depth]);
         }
         if self.pass.is_alone() {
             self.cost.observe(record);
@@ -103,11 +106,12 @@ mod tests {
 
     #[test]
     fn the_depth_is_the_argmax_worked_by_hand() {
-        // draft 1, verify(n) = 3 + n: rates 1/4, then (1 + .75)/6, (1 + .75 + .5625)/8, (2.3125 + .421875)/10
-        // = .25, .2917, .2891, .2734: one token
+        // draft 1, verify(n) = 3 + n: rates 1/4, then (1 + .75)/6, (1 + .75 + .5625)/8, (2.3125 +
+        // .421875)/10 = .25, .2917, .2891, .2734: one token
         let mut controller = ExpectedValue::new(cost(1.0, 4.0, 1.0), 8);
         assert_eq!(controller.plan(&situation(8)).gamma, 1);
-        // free drafts: rates 1/4, 1.75/5, 2.3125/6, 2.734/7, 3.051/8: .25, .35, .3854, .3906, .3814: three
+        // free drafts: rates 1/4, 1.75/5, 2.3125/6, 2.734/7, 3.051/8: .25, .35, .3854, .3906,
+        // .3814: three
         let mut controller = ExpectedValue::new(cost(1e-9, 4.0, 1.0), 8);
         assert_eq!(controller.plan(&situation(8)).gamma, 3);
         assert_eq!(controller.plan(&situation(2)).gamma, 2, "within the limit");

@@ -33,8 +33,11 @@ impl Controller for Heuristic {
         if record.drafted.is_empty() || record.is_censored() {
             return;
         }
-        self.gamma =
-            if record.outcome.accepted == record.drafted.len() { self.gamma + 2 } else { (self.gamma - 1).max(1) };
+        self.gamma = if record.outcome.accepted == record.drafted.len() {
+            self.gamma + 2
+        } else {
+            (self.gamma - 1).max(1)
+        };
     }
 }
 
@@ -59,7 +62,10 @@ mod tests {
         let mut clipped = record(&[0.9; 8], 8);
         (clipped.before.gamma_limit, clipped.before.plan) = (8, Plan::model(12));
         controller.observe(&clipped);
-        assert_eq!(controller.gamma, 12, "nobody knows whether the other four would have been accepted");
+        assert_eq!(
+            controller.gamma, 12,
+            "nobody knows whether the other four would have been accepted"
+        );
         for expected in [11, 10, 9] {
             let mut clipped = record(&[0.9; 8], 3);
             (clipped.before.gamma_limit, clipped.before.plan) = (8, Plan::model(controller.gamma));

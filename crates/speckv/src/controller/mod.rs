@@ -45,9 +45,10 @@ fn default_source(situation: &Situation) -> Source {
 
 /// Decides how far a sequence drafts. One controller serves one sequence.
 ///
-/// A controller sees distributions, never the drafted tokens themselves, and it judges each position before it sees the
-/// next. Under sampling that is what keeps the output distribution the target's: whether a draft token is verified may
-/// depend on the distribution that it was drawn from, not on the draw.
+/// A controller sees distributions, never the drafted tokens themselves, and it judges each
+/// position before it sees the next. Under sampling that is what keeps the output distribution the
+/// target's: whether a draft token is verified may depend on the distribution that it was drawn
+/// from, not on the draw.
 pub trait Controller: Send {
     /// Name as the command line spells it, with its parameters: `fixed-4`.
     fn name(&self) -> String;
@@ -55,7 +56,8 @@ pub trait Controller: Send {
     /// Decides before a step. The engine clips `gamma` to [`Situation::gamma_limit`].
     fn plan(&mut self, situation: &Situation) -> Plan;
 
-    /// Judges the newest drafted position, the last of `signals`; the positions before it are all kept.
+    /// Judges the newest drafted position, the last of `signals`; the positions before it are all
+    /// kept.
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
         let _ = signals;
         Verdict::Continue
@@ -66,11 +68,12 @@ pub trait Controller: Send {
         let _ = record;
     }
 
-    /// The text was changed from outside: the next turn of a chat, or another prompt. What was learned of models and machine stays
-    /// true, what was learned of the text may not.
+    /// The text was changed from outside: the next turn of a chat, or another prompt. What was
+    /// learned of models and machine stays true, what was learned of the text may not.
     fn next_text(&mut self) {}
 
-    /// Decides by these costs from the next step on: for engines that measure their passes themselves.
+    /// Decides by these costs from the next step on: for engines that measure their passes
+    /// themselves.
     fn set_cost(&mut self, cost: &CostModel) {
         let _ = cost;
     }
@@ -85,7 +88,8 @@ pub struct Situation {
     pub gamma_limit: usize,
     /// Tokens that budget and context still allow to produce, this step's own included.
     pub remaining: usize,
-    /// Tokens that a draft model would have to read before it can draft (beyond the one that every step feeds).
+    /// Tokens that a draft model would have to read before it can draft (beyond the one that every
+    /// step feeds).
     pub draft_behind: usize,
     /// Whether there is a draft model.
     pub has_model: bool,

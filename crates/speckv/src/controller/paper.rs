@@ -3,8 +3,8 @@
 use super::{Controller, Plan, Situation, default_source};
 use crate::record::StepRecord;
 
-/// Features of the paper's predictor: mean entropy (bits), mean confidence, greatest entropy, least confidence, compression (0 FP16, 1 INT8,
-/// 2 NF4), gamma.
+/// Features of the paper's predictor: mean entropy (bits), mean confidence, greatest entropy, least
+/// confidence, compression (0 FP16, 1 INT8, 2 NF4), gamma.
 pub const PAPER_FEATURES: usize = 6;
 /// Hidden units of the released perceptron.
 pub const PAPER_HIDDEN: usize = 16;
@@ -34,7 +34,8 @@ pub enum PaperPredictor {
 }
 
 impl Default for PaperPredictor {
-    /// Ridge regression (penalty 1) refitted on all 5,112 steps of the paper's public data: the rule's fallback without released weights.
+    /// Ridge regression (penalty 1) refitted on all 5,112 steps of the paper's public data: the
+    /// rule's fallback without released weights.
     fn default() -> Self {
         PaperPredictor::Linear {
             weights: [0.131_727, 1.061_332, -0.121_740, 0.034_672, -0.007_912, -0.015_979],
@@ -48,21 +49,25 @@ impl PaperPredictor {
     #[must_use]
     pub fn acceptance_rate(&self, x: &[f64; PAPER_FEATURES]) -> f64 {
         let raw = match self {
-            PaperPredictor::Linear { weights, bias } => weights.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + bias,
+            PaperPredictor::Linear { weights, bias } => {
+                weights.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + bias
+            }
             PaperPredictor::Mlp { hidden, hidden_bias, output, output_bias } => {
                 let mut units = **hidden_bias;
                 for (row, x) in hidden.iter().zip(x) {
                     units.iter_mut().zip(row).for_each(|(unit, w)| *unit += w * x);
                 }
-                units.iter().zip(output.iter()).map(|(unit, w)| unit.max(0.0) * w).sum::<f64>() + output_bias
+                units.iter().zip(output.iter()).map(|(unit, w)| unit.max(0.0) * w).sum::<f64>()
+                    + output_bias
             }
         };
         if raw.is_nan() { 0.0 } else { raw.clamp(0.0, 1.0) }
     }
 }
 
-/// `argmax over gamma in {2, 4, 6, 8} of acceptance_rate(gamma) * gamma + 1`, the first of equals. The paper's features exist only once a draft was
-/// made, so a step decides by the signals of the step before; the first one drafts 4.
+/// `argmax over gamma in {2, 4, 6, 8} of acceptance_rate(gamma) * gamma + 1`, the first of equals.
+/// The paper's features exist only once a draft was made, so a step decides by the signals of the
+/// step before; the first one drafts 4.
 #[derive(Debug, Clone)]
 pub struct Paper {
     predictor: PaperPredictor,
@@ -91,8 +96,14 @@ impl Controller for Paper {
         if let Some([mean_entropy, mean_confidence, max_entropy, min_confidence]) = self.last {
             let mut best = f64::NEG_INFINITY;
             for candidate in GAMMAS {
-                let x =
-                    [mean_entropy, mean_confidence, max_entropy, min_confidence, self.compression, candidate as f64];
+                let x = [
+                    mean_entropy,
+                    mean_confidence,
+                    max_entropy,
+                    min_confidence,
+                    self.compression,
+                    candidate as f64,
+                ];
                 let tokens = self.predictor.acceptance_rate(&x) * candidate as f64 + 1.0;
                 if tokens > best {
                     (best, gamma) = (tokens, candidate);
@@ -107,8 +118,10 @@ impl Controller for Paper {
             return;
         }
         let count = record.drafted.len() as f64;
-        let entropies = record.drafted.iter().map(|drafted| f64::from(drafted.signals.entropy_bits));
-        let confidences = record.drafted.iter().map(|drafted| f64::from(drafted.signals.confidence));
+        let entropies =
+            record.drafted.iter().map(|drafted| f64::from(drafted.signals.entropy_bits));
+        let confidences =
+            record.drafted.iter().map(|drafted| f64::from(drafted.signals.confidence));
         self.last = Some([
             entropies.clone().sum::<f64>() / count,
             confidences.clone().sum::<f64>() / count,
@@ -127,8 +140,10 @@ mod tests {
 
     #[test]
     fn gamma_is_the_argmax_of_predicted_tokens_on_the_last_steps_signals() {
-        // acceptance = mean confidence - 0.1 * gamma. At 0.9: 0.7 * 2, 0.5 * 4, 0.3 * 6, 0.1 * 8: 4 is best. At 0.5: 0.3 * 2 = 0.6, 0.1 * 4: 2.
-        let predictor = PaperPredictor::Linear { weights: [0.0, 1.0, 0.0, 0.0, 0.0, -0.1], bias: 0.0 };
+        // acceptance = mean confidence - 0.1 * gamma. At 0.9: 0.7 * 2, 0.5 * 4, 0.3 * 6, 0.1 * 8: 4
+        // is best. At 0.5: 0.3 * 2 = 0.6, 0.1 * 4: 2.
+        let predictor =
+            PaperPredictor::Linear { weights: [0.0, 1.0, 0.0, 0.0, 0.0, -0.1], bias: 0.0 };
         let mut controller = Paper::new(predictor, 0);
         assert_eq!(controller.plan(&situation(9)).gamma, 4, "nothing is known yet");
         controller.observe(&record(&[0.4, 0.6], 0));
@@ -144,8 +159,12 @@ mod tests {
         hidden[5][1] = -1.0; // silent for every gamma
         let mut output = Box::new([0.0; PAPER_HIDDEN]);
         (output[0], output[1]) = (0.25, 9.0);
-        let mlp =
-            PaperPredictor::Mlp { hidden, hidden_bias: Box::new([0.0; PAPER_HIDDEN]), output, output_bias: 0.125 };
+        let mlp = PaperPredictor::Mlp {
+            hidden,
+            hidden_bias: Box::new([0.0; PAPER_HIDDEN]),
+            output,
+            output_bias: 0.125,
+        };
         assert!((mlp.acceptance_rate(&[0.0, 0.5, 0.0, 0.0, 0.0, 4.0]) - 0.375).abs() < 1e-12);
         assert_eq!(mlp.acceptance_rate(&[0.0, 5.0, 0.0, 0.0, 0.0, 4.0]), 1.0);
     }

@@ -3,15 +3,16 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
-    AdaptiveVerification, Chain, Confidence, Controller, Ema, Entropy, EntropyRule, ExpectedValue, Fixed, Heuristic,
-    Off, Paper, PaperPredictor, Speckv, SpeckvOptions,
+    AdaptiveVerification, Chain, Confidence, Controller, Ema, Entropy, EntropyRule, ExpectedValue,
+    Fixed, Heuristic, Off, Paper, PaperPredictor, Speckv, SpeckvOptions,
 };
 use crate::{
     cost::CostModel,
     predictor::{Predictor, SessionFacts},
 };
 
-/// A controller by name, with its parameter: `off`, `fixed:4`, `confidence:0.4`, `entropy:adaedl`, `speckv`, and `chain+NAME` for look-up first.
+/// A controller by name, with its parameter: `off`, `fixed:4`, `confidence:0.4`, `entropy:adaedl`,
+/// `speckv`, and `chain+NAME` for look-up first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ControllerSpec {
     /// Look-up first, see [`Chain`].
@@ -48,7 +49,8 @@ pub enum ControllerKind {
 /// What controllers are made of; each takes what it needs.
 #[derive(Debug, Clone, Default)]
 pub struct ControllerParts {
-    /// `--gamma`: the fixed length, the start or the limit of a controller. `None`: the controller's own default.
+    /// `--gamma`: the fixed length, the start or the limit of a controller. `None`: the
+    /// controller's own default.
     pub gamma: Option<usize>,
     /// Measured costs of the pair.
     pub cost: CostModel,
@@ -75,7 +77,8 @@ impl ControllerSpec {
         "speckv",
     ];
 
-    /// What each of [`NAMES`](Self::NAMES) may be followed by, and what it does: for help texts and reference tables.
+    /// What each of [`NAMES`](Self::NAMES) may be followed by, and what it does: for help texts and
+    /// reference tables.
     pub const PURPOSES: [(&str, &str); 10] = [
         ("", "never drafts: plain decoding"),
         (":N", "drafts N tokens in every step (default 4)"),
@@ -111,19 +114,23 @@ impl ControllerSpec {
         let gamma = |default: usize| parts.gamma.unwrap_or(default);
         let controller: Box<dyn Controller> = match self.kind {
             ControllerKind::Off => Box::new(Off),
-            ControllerKind::Fixed(length) => Box::new(Fixed::new(length.unwrap_or_else(|| gamma(Self::FIXED_GAMMA)))),
-            ControllerKind::Confidence(threshold) => {
-                Box::new(Confidence::new(threshold.unwrap_or(Confidence::THRESHOLD), gamma(Confidence::GAMMA)))
+            ControllerKind::Fixed(length) => {
+                Box::new(Fixed::new(length.unwrap_or_else(|| gamma(Self::FIXED_GAMMA))))
             }
+            ControllerKind::Confidence(threshold) => Box::new(Confidence::new(
+                threshold.unwrap_or(Confidence::THRESHOLD),
+                gamma(Confidence::GAMMA),
+            )),
             ControllerKind::Heuristic => Box::new(Heuristic::new(gamma(Heuristic::GAMMA))),
             ControllerKind::Entropy(rule) => Box::new(Entropy::new(rule, gamma(Entropy::GAMMA))),
             ControllerKind::Ema => Box::new(Ema::default()),
             ControllerKind::ExpectedValue => {
                 Box::new(ExpectedValue::new(parts.cost.clone(), gamma(ExpectedValue::GAMMA)))
             }
-            ControllerKind::AdaptiveVerification => {
-                Box::new(AdaptiveVerification::new(parts.cost.clone(), gamma(AdaptiveVerification::GAMMA)))
-            }
+            ControllerKind::AdaptiveVerification => Box::new(AdaptiveVerification::new(
+                parts.cost.clone(),
+                gamma(AdaptiveVerification::GAMMA),
+            )),
             ControllerKind::Paper => {
                 let compression = if parts.facts.compression < 0.25 {
                     0
@@ -137,7 +144,8 @@ impl ControllerSpec {
             ControllerKind::Speckv => {
                 let mut options = SpeckvOptions::default();
                 options.max_gamma = gamma(options.max_gamma);
-                let predictor = parts.predictor.clone().unwrap_or_else(|| Arc::new(Predictor::prior()));
+                let predictor =
+                    parts.predictor.clone().unwrap_or_else(|| Arc::new(Predictor::prior()));
                 Box::new(Speckv::new(parts.cost.clone(), predictor, parts.facts, options))
             }
         };
@@ -158,7 +166,9 @@ impl fmt::Display for ControllerSpec {
             ControllerKind::Confidence(Some(threshold)) => write!(out, "confidence:{threshold}"),
             ControllerKind::Heuristic => out.write_str("heuristic"),
             ControllerKind::Entropy(EntropyRule::AdaEdl) => out.write_str("entropy:adaedl"),
-            ControllerKind::Entropy(EntropyRule::Svip { threshold }) => write!(out, "entropy:svip:{threshold}"),
+            ControllerKind::Entropy(EntropyRule::Svip { threshold }) => {
+                write!(out, "entropy:svip:{threshold}")
+            }
             ControllerKind::Ema => out.write_str("ema"),
             ControllerKind::ExpectedValue => out.write_str("expected-value"),
             ControllerKind::AdaptiveVerification => out.write_str("adaptive-verification"),
@@ -205,7 +215,9 @@ impl FromStr for ControllerSpec {
             expected,
             got: parameter.unwrap_or_default().into(),
         };
-        let between = |text: &str, limit: f32| text.parse().ok().filter(|value: &f32| (0.0..=limit).contains(value));
+        let between = |text: &str, limit: f32| {
+            text.parse().ok().filter(|value: &f32| (0.0..=limit).contains(value))
+        };
         let kind = match (name, parameter) {
             ("off", None) => ControllerKind::Off,
             ("fixed", None) => ControllerKind::Fixed(None),
@@ -213,16 +225,17 @@ impl FromStr for ControllerSpec {
                 ControllerKind::Fixed(Some(gamma.parse().map_err(|_| bad("a number of tokens"))?))
             }
             ("confidence", None) => ControllerKind::Confidence(None),
-            ("confidence", Some(threshold)) => {
-                ControllerKind::Confidence(Some(between(threshold, 1.0).ok_or_else(|| bad("a threshold from 0 to 1"))?))
-            }
+            ("confidence", Some(threshold)) => ControllerKind::Confidence(Some(
+                between(threshold, 1.0).ok_or_else(|| bad("a threshold from 0 to 1"))?,
+            )),
             ("heuristic", None) => ControllerKind::Heuristic,
             ("entropy", Some("adaedl")) => ControllerKind::Entropy(EntropyRule::AdaEdl),
             ("entropy", None | Some("svip")) => {
                 ControllerKind::Entropy(EntropyRule::Svip { threshold: Entropy::SVIP_THRESHOLD })
             }
             ("entropy", Some(rule)) => {
-                let threshold = rule.strip_prefix("svip:").and_then(|threshold| between(threshold, 10.0));
+                let threshold =
+                    rule.strip_prefix("svip:").and_then(|threshold| between(threshold, 10.0));
                 let threshold = threshold.ok_or_else(|| bad("svip, svip:THRESHOLD or adaedl"))?;
                 ControllerKind::Entropy(EntropyRule::Svip { threshold })
             }
@@ -244,15 +257,28 @@ mod tests {
 
     #[test]
     fn every_name_parses_builds_and_comes_back() {
-        let more = ["fixed:7", "confidence:0.4", "entropy:adaedl", "entropy:svip:0.3", "chain+speckv", "chain+fixed:2"];
+        let more = [
+            "fixed:7",
+            "confidence:0.4",
+            "entropy:adaedl",
+            "entropy:svip:0.3",
+            "chain+speckv",
+            "chain+fixed:2",
+        ];
         for text in ControllerSpec::NAMES.iter().chain(&more) {
             let spec: ControllerSpec = text.parse().expect(text);
             assert_eq!(spec.to_string().parse::<ControllerSpec>().as_ref(), Ok(&spec), "{text}");
             let name = spec.build(&ControllerParts::default()).name();
-            assert!(name.starts_with(text.split(':').next().unwrap_or(text)), "{text} calls itself {name}");
+            assert!(
+                name.starts_with(text.split(':').next().unwrap_or(text)),
+                "{text} calls itself {name}"
+            );
         }
         let fixed: ControllerSpec = "fixed".parse().expect("known");
-        assert_eq!(fixed.build(&ControllerParts { gamma: Some(9), ..ControllerParts::default() }).name(), "fixed-9");
+        assert_eq!(
+            fixed.build(&ControllerParts { gamma: Some(9), ..ControllerParts::default() }).name(),
+            "fixed-9"
+        );
         assert_eq!("fixed-3".parse::<ControllerSpec>().expect("known").to_string(), "fixed:3");
     }
 

@@ -8,10 +8,12 @@ use crate::{
     token::Token,
 };
 
-/// A controller with the books that [`crate::engine::Engine`] keeps for it: what was planned, drafted and kept, in the order that a step has.
+/// A controller with the books that [`crate::engine::Engine`] keeps for it: what was planned,
+/// drafted and kept, in the order that a step has.
 ///
-/// [`plan`](Self::plan), then [`judge`](Self::judge) for each drafted token as long as it [`wants_more`](Self::wants_more), then verification of
-/// [`kept`](Self::kept) by whoever has the target, then [`observe`](Self::observe).
+/// [`plan`](Self::plan), then [`judge`](Self::judge) for each drafted token as long as it
+/// [`wants_more`](Self::wants_more), then verification of [`kept`](Self::kept) by whoever has the
+/// target, then [`observe`](Self::observe).
 pub struct Stepper {
     controller: Box<dyn Controller>,
     record: StepRecord,
@@ -52,7 +54,9 @@ pub enum StepError {
         drafted: usize,
     },
     /// Numbers that cannot be.
-    #[error("expected accepted <= verified <= kept = {kept}, got {accepted} accepted and {verified} verified")]
+    #[error(
+        "expected accepted <= verified <= kept = {kept}, got {accepted} accepted and {verified} verified"
+    )]
     Counts {
         /// Tokens kept.
         kept: usize,
@@ -88,7 +92,8 @@ impl Stepper {
         self.controller.as_ref()
     }
 
-    /// Lets somebody else keep the books for the length of a call: a replay. Forgets the step under way.
+    /// Lets somebody else keep the books for the length of a call: a replay. Forgets the step under
+    /// way.
     pub fn lend<T>(&mut self, body: impl FnOnce(&mut dyn Controller) -> T) -> T {
         self.abandon();
         body(self.controller.as_mut())
@@ -193,9 +198,12 @@ impl Stepper {
             _ if accepted == verified => Last::Bonus,
             _ => Last::Recovered,
         };
-        self.record.tokens.extend(self.record.drafted[..accepted].iter().map(|drafted| drafted.token));
+        self.record
+            .tokens
+            .extend(self.record.drafted[..accepted].iter().map(|drafted| drafted.token));
         self.record.tokens.extend(token);
-        self.record.outcome = Outcome { verified, accepted, last, produced: self.record.tokens.len(), ended };
+        self.record.outcome =
+            Outcome { verified, accepted, last, produced: self.record.tokens.len(), ended };
         self.record.times = times;
         (self.under_way, self.drafting) = (false, false);
         self.steps += 1;
@@ -209,7 +217,8 @@ impl Stepper {
         &self.record
     }
 
-    /// Forgets the step under way, as the engine does where a pass failed; does nothing if there is none.
+    /// Forgets the step under way, as the engine does where a pass failed; does nothing if there is
+    /// none.
     pub fn abandon(&mut self) {
         if self.under_way {
             self.record = StepRecord::default();
@@ -263,10 +272,17 @@ mod tests {
         assert_eq!(stepper.judge(drafted(1, 0.9), false), Ok(Verdict::Continue));
         assert!(stepper.wants_more());
         assert!(stepper.judge(drafted(2, 0.9), false).is_ok());
-        assert_eq!(stepper.judge(drafted(3, 0.9), false), Err(StepError::WantsNoMore { drafted: 2 }));
-        let counts = |accepted, verified| Ending { accepted, token: Some(9), verified, ..Ending::default() };
+        assert_eq!(
+            stepper.judge(drafted(3, 0.9), false),
+            Err(StepError::WantsNoMore { drafted: 2 })
+        );
+        let counts =
+            |accepted, verified| Ending { accepted, token: Some(9), verified, ..Ending::default() };
         for wrong in [counts(3, None), counts(2, Some(1)), counts(0, Some(3))] {
-            assert!(matches!(stepper.observe(&wrong), Err(StepError::Counts { kept: 2, .. })), "{wrong:?}");
+            assert!(
+                matches!(stepper.observe(&wrong), Err(StepError::Counts { kept: 2, .. })),
+                "{wrong:?}"
+            );
         }
         assert_eq!(stepper.observe(&Ending::default()).err(), Some(StepError::NothingProduced));
         let record = stepper.observe(&counts(1, None)).expect("a step");
@@ -283,12 +299,16 @@ mod tests {
         let kept = stepper.kept().len();
         assert_eq!(kept, if last == Verdict::Drop { 1 } else { 2 });
         assert!(!stepper.wants_more() && stepper.record().drafted.len() == 2);
-        let _ = stepper.observe(&Ending { accepted: kept, token: Some(5), ..Ending::default() }).expect("a step");
+        let _ = stepper
+            .observe(&Ending { accepted: kept, token: Some(5), ..Ending::default() })
+            .expect("a step");
         let _ = stepper.plan(&situation(8)).expect("a plan");
         let _ = stepper.judge(drafted(1, 0.9), true).expect("kept");
         assert!(!stepper.wants_more(), "nothing comes after an end token");
         let record = stepper.observe(&Ending { accepted: 1, ..Ending::default() }).expect("a step");
-        assert!(record.outcome.ended && record.outcome.last == Last::Accepted && record.is_censored());
+        assert!(
+            record.outcome.ended && record.outcome.last == Last::Accepted && record.is_censored()
+        );
     }
 
     #[test]
@@ -301,12 +321,14 @@ mod tests {
         assert!(stepper.plan(&situation(8)).is_ok());
     }
 
-    /// Every controller, driven by the records of an engine, plans and judges as it did inside the engine.
+    /// Every controller, driven by the records of an engine, plans and judges as it did inside the
+    /// engine.
     #[test]
     fn a_stepper_takes_the_very_steps_of_the_engine() {
         for name in ControllerSpec::NAMES {
             let spec: ControllerSpec = name.parse().expect(name);
-            let target = SimModel::new(SimSettings { vocab_size: 40, seed: 11, ..SimSettings::default() });
+            let target =
+                SimModel::new(SimSettings { vocab_size: 40, seed: 11, ..SimSettings::default() });
             let draft = target.draft(Difference::Share { agreement: 0.8 });
             let drafter: Box<dyn Drafter> = Box::new(ModelDrafter::new(Arc::new(draft), 40));
             let mut engine = Engine::new(Arc::new(target), drafter);
@@ -325,9 +347,15 @@ mod tests {
                 let Before { context, draft_behind, gamma_limit, plan, .. } = record.before;
                 let here = Situation { draft_behind, context, ..situation(gamma_limit) };
                 let planned = stepper.plan(&here).expect("a plan");
-                assert_eq!((planned.gamma, planned.source), (plan.gamma.min(gamma_limit), plan.source), "{name}");
+                assert_eq!(
+                    (planned.gamma, planned.source),
+                    (plan.gamma.min(gamma_limit), plan.source),
+                    "{name}"
+                );
                 for next in &record.drafted {
-                    let _ = stepper.judge(*next, false).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    let _ = stepper
+                        .judge(*next, false)
+                        .unwrap_or_else(|error| panic!("{name}: {error}"));
                 }
                 assert!(!stepper.wants_more(), "{name} would have gone on");
                 assert_eq!(stepper.kept().len(), record.outcome.verified, "{name}");

@@ -16,7 +16,8 @@ pub(crate) fn signals(confidence: f32) -> Signals {
     }
 }
 
-/// A step that verified everything it drafted; its times are 0, so that cost models learn nothing from it.
+/// A step that verified everything it drafted; its times are 0, so that cost models learn nothing
+/// from it.
 pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
     let count = confidences.len();
     let last = if count == 0 {
@@ -27,8 +28,17 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
         Last::Recovered
     };
     StepRecord {
-        before: Before { step: 0, context: 0, draft_behind: 0, gamma_limit: 99, plan: Plan::model(count) },
-        drafted: confidences.iter().map(|&confidence| Drafted { token: 0, signals: signals(confidence) }).collect(),
+        before: Before {
+            step: 0,
+            context: 0,
+            draft_behind: 0,
+            gamma_limit: 99,
+            plan: Plan::model(count),
+        },
+        drafted: confidences
+            .iter()
+            .map(|&confidence| Drafted { token: 0, signals: signals(confidence) })
+            .collect(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
         times: Times::default(),
         tokens: vec![0; accepted + 1],
@@ -47,9 +57,14 @@ pub(crate) fn situation(gamma_limit: usize) -> Situation {
     }
 }
 
-/// `draft` seconds per token, `plain + more * (rows - 1)` seconds per pass, catching up a hundredth of a draft token each.
+/// `draft` seconds per token, `plain + more * (rows - 1)` seconds per pass, catching up a hundredth
+/// of a draft token each.
 pub(crate) fn cost(draft: f64, plain: f64, more: f64) -> CostModel {
-    let verify = (1..=17).map(|rows| VerifySample { rows, context: 0, seconds: plain + more * (rows - 1) as f64 });
+    let verify = (1..=17).map(|rows| VerifySample {
+        rows,
+        context: 0,
+        seconds: plain + more * (rows - 1) as f64,
+    });
     let samples = Samples {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
         verify: verify.collect(),

@@ -13,7 +13,8 @@ pub struct TimeSample {
     pub seconds: f64,
 }
 
-/// Seconds of one target pass. Of more rows than have an entry of their own ([`MEASURED_ROWS`]), a few points are enough: between them the curve is straight.
+/// Seconds of one target pass. Of more rows than have an entry of their own ([`MEASURED_ROWS`]), a
+/// few points are enough: between them the curve is straight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VerifySample {
     /// Positions whose logits were asked for.
@@ -68,7 +69,8 @@ pub(super) struct Fitted {
 pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     let per_token = |sample: &TimeSample| sample.seconds / sample.tokens.max(1) as f64;
     let seconds = samples.verify.iter().map(|sample| sample.seconds);
-    let mut all = seconds.chain(samples.draft.iter().chain(&samples.catch_up).map(|sample| sample.seconds));
+    let mut all =
+        seconds.chain(samples.draft.iter().chain(&samples.catch_up).map(|sample| sample.seconds));
     if let Some(got) = all.find(|seconds| !(seconds.is_finite() && *seconds > 0.0)) {
         return Err(CostError::NotATime { got });
     }
@@ -77,11 +79,16 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     let plain = verify[0].seconds;
     let points: Vec<(f64, f64)> =
         samples.draft.iter().map(|sample| (sample.context as f64, per_token(sample))).collect();
-    let draft = fit_affine(&points).unwrap_or(Affine { seconds: 0.35 * plain, per_context_token: 0.0 });
+    let draft =
+        fit_affine(&points).unwrap_or(Affine { seconds: 0.35 * plain, per_context_token: 0.0 });
     let mut reading: Vec<f64> = samples.catch_up.iter().map(per_token).collect();
-    // Reading in one pass cannot cost more per token than drafting one by one; a typical ratio where nothing was measured.
-    let catch_up_per_token =
-        if reading.is_empty() { 0.3 * draft.seconds } else { typical(&mut reading).min(draft.seconds) };
+    // Reading in one pass cannot cost more per token than drafting one by one; a typical ratio
+    // where nothing was measured.
+    let catch_up_per_token = if reading.is_empty() {
+        0.3 * draft.seconds
+    } else {
+        typical(&mut reading).min(draft.seconds)
+    };
     Ok(Fitted { draft, verify, tail, catch_up_per_token })
 }
 
@@ -107,15 +114,18 @@ fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostE
     Ok(verify)
 }
 
-/// What passes of more than [`MEASURED_ROWS`] rows take longer than those of so many, `longest`: medians, none below the one before. Context weighs on them as on `longest`.
+/// What passes of more than [`MEASURED_ROWS`] rows take longer than those of so many, `longest`:
+/// medians, none below the one before. Context weighs on them as on `longest`.
 fn fit_tail(samples: &[VerifySample], longest: Affine) -> Vec<(usize, f64)> {
-    let mut rows: Vec<usize> = samples.iter().map(|sample| sample.rows).filter(|&rows| rows > MEASURED_ROWS).collect();
+    let mut rows: Vec<usize> =
+        samples.iter().map(|sample| sample.rows).filter(|&rows| rows > MEASURED_ROWS).collect();
     rows.sort_unstable();
     rows.dedup();
     let mut before = longest.seconds;
     let mut point = |rows: usize| {
         let of = samples.iter().filter(|sample| sample.rows == rows);
-        let mut more: Vec<f64> = of.map(|sample| sample.seconds - longest.at(sample.context)).collect();
+        let mut more: Vec<f64> =
+            of.map(|sample| sample.seconds - longest.at(sample.context)).collect();
         before = before.max(longest.seconds + typical(&mut more));
         (rows, before)
     };
@@ -126,7 +136,9 @@ fn fit_tail(samples: &[VerifySample], longest: Affine) -> Vec<(usize, f64)> {
 fn borrow_slopes(known: &mut [(usize, Affine)], only_context: &[Option<f64>; MEASURED_ROWS]) {
     let sloped: Vec<(usize, Affine)> =
         known.iter().filter(|(rows, _)| only_context[rows - 1].is_none()).copied().collect();
-    let (Some(first), Some(last)) = (sloped.first().copied(), sloped.last().copied()) else { return };
+    let (Some(first), Some(last)) = (sloped.first().copied(), sloped.last().copied()) else {
+        return;
+    };
     for (rows, time) in known {
         let Some(context) = only_context[*rows - 1] else { continue };
         let slope = interpolate(&sloped, (*rows).clamp(first.0, last.0)).per_context_token;
@@ -135,8 +147,8 @@ fn borrow_slopes(known: &mut [(usize, Affine)], only_context: &[Option<f64>; MEA
     }
 }
 
-/// Value at `rows` on the broken line through `known` (ascending, not empty); beyond it the last slope goes on, or 0.12 of the first
-/// value per row where there is a single point.
+/// Value at `rows` on the broken line through `known` (ascending, not empty); beyond it the last
+/// slope goes on, or 0.12 of the first value per row where there is a single point.
 fn interpolate(known: &[(usize, Affine)], rows: usize) -> Affine {
     let after = known.iter().position(|&(measured, _)| measured >= rows);
     let (from, to) = match after {
@@ -156,7 +168,8 @@ fn interpolate(known: &[(usize, Affine)], rows: usize) -> Affine {
     }
 }
 
-/// `seconds + slope * context` through points (context, seconds): least squares over the medians per context, the slope not below 0.
+/// `seconds + slope * context` through points (context, seconds): least squares over the medians
+/// per context, the slope not below 0.
 fn fit_affine(points: &[(f64, f64)]) -> Option<Affine> {
     let mut contexts: Vec<f64> = points.iter().map(|point| point.0).collect();
     contexts.sort_by(f64::total_cmp);
@@ -164,22 +177,29 @@ fn fit_affine(points: &[(f64, f64)]) -> Option<Affine> {
     let medians: Vec<(f64, f64)> = contexts
         .iter()
         .map(|&context| {
-            let mut seconds: Vec<f64> = points.iter().filter(|point| point.0 == context).map(|point| point.1).collect();
+            let mut seconds: Vec<f64> =
+                points.iter().filter(|point| point.0 == context).map(|point| point.1).collect();
             (context, typical(&mut seconds))
         })
         .collect();
     let count = medians.len() as f64;
     let mean = |pick: fn(&(f64, f64)) -> f64| medians.iter().map(pick).sum::<f64>() / count;
     let (mean_context, mean_seconds) = (mean(|point| point.0), mean(|point| point.1));
-    let covariance: f64 = medians.iter().map(|point| (point.0 - mean_context) * (point.1 - mean_seconds)).sum();
+    let covariance: f64 =
+        medians.iter().map(|point| (point.0 - mean_context) * (point.1 - mean_seconds)).sum();
     let variance: f64 = medians.iter().map(|point| (point.0 - mean_context).powi(2)).sum();
     let slope = if variance > 0.0 { (covariance / variance).max(0.0) } else { 0.0 };
     // A steep slope from noisy far points must not push the empty context to nothing.
-    let slope = slope.min(if mean_context > 0.0 { 0.9 * mean_seconds / mean_context } else { slope });
-    (!medians.is_empty()).then_some(Affine { seconds: mean_seconds - slope * mean_context, per_context_token: slope })
+    let slope =
+        slope.min(if mean_context > 0.0 { 0.9 * mean_seconds / mean_context } else { slope });
+    (!medians.is_empty()).then_some(Affine {
+        seconds: mean_seconds - slope * mean_context,
+        per_context_token: slope,
+    })
 }
 
-/// The median, of an even number the smaller of the two in the middle: whatever disturbs a measurement makes it longer, and of two samples one may be a stall.
+/// The median, of an even number the smaller of the two in the middle: whatever disturbs a
+/// measurement makes it longer, and of two samples one may be a stall.
 fn typical(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) / 2]
@@ -191,7 +211,8 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
-/// The nearest curve (least squares) that never falls, for both coefficients: pool adjacent violators.
+/// The nearest curve (least squares) that never falls, for both coefficients: pool adjacent
+/// violators.
 pub(super) fn make_monotone(curve: &mut [Affine; MEASURED_ROWS]) {
     let mut seconds = curve.map(|time| time.seconds);
     let mut slopes = curve.map(|time| time.per_context_token);
@@ -231,8 +252,10 @@ mod tests {
 
     #[test]
     fn rows_between_measured_ones_are_interpolated_and_beyond_them_the_slope_goes_on() {
-        let samples =
-            Samples { verify: vec![pass(1, 0, 0.040), pass(5, 0, 0.060), pass(9, 0, 0.100)], ..Samples::default() };
+        let samples = Samples {
+            verify: vec![pass(1, 0, 0.040), pass(5, 0, 0.060), pass(9, 0, 0.100)],
+            ..Samples::default()
+        };
         let verify = fit(&samples).expect("good samples").verify;
         assert!((verify[2].seconds - 0.050).abs() < 1e-12); // 3 rows: half way from 1 to 5
         assert!((verify[10].seconds - 0.120).abs() < 1e-12); // 11 rows: 0.1 + 2 * 0.01
@@ -253,29 +276,38 @@ mod tests {
 
     #[test]
     fn a_row_count_seen_at_one_context_takes_its_slope_from_its_neighbours() {
-        let time = |rows: usize, context: usize| 0.03 + 0.01 * rows as f64 + 1e-6 * (rows * context) as f64;
-        let mut verify: Vec<VerifySample> = (1..=9).map(|rows| pass(rows, 100, time(rows, 100))).collect();
+        let time = |rows: usize, context: usize| {
+            0.03 + 0.01 * rows as f64 + 1e-6 * (rows * context) as f64
+        };
+        let mut verify: Vec<VerifySample> =
+            (1..=9).map(|rows| pass(rows, 100, time(rows, 100))).collect();
         verify.extend([1, 5, 9].map(|rows| pass(rows, 1000, time(rows, 1000))));
         let fitted = fit(&Samples { verify, ..Samples::default() }).expect("good samples");
         for rows in 1..=9 {
             for context in [0, 100, 1000, 3000] {
                 let (got, expected) = (fitted.verify[rows - 1].at(context), time(rows, context));
-                assert!((got / expected - 1.0).abs() < 1e-9, "{rows} rows at {context}: {got} instead of {expected}");
+                assert!(
+                    (got / expected - 1.0).abs() < 1e-9,
+                    "{rows} rows at {context}: {got} instead of {expected}"
+                );
             }
         }
     }
 
     #[test]
     fn of_two_samples_a_stalled_one_does_no_harm() {
-        for stalled in [[pass(1, 0, 0.5), pass(1, 0, 0.040)], [pass(1, 0, 0.040), pass(1, 0, 0.5)]] {
-            let fitted = fit(&Samples { verify: stalled.to_vec(), ..Samples::default() }).expect("good samples");
+        for stalled in [[pass(1, 0, 0.5), pass(1, 0, 0.040)], [pass(1, 0, 0.040), pass(1, 0, 0.5)]]
+        {
+            let fitted = fit(&Samples { verify: stalled.to_vec(), ..Samples::default() })
+                .expect("good samples");
             assert_eq!(fitted.verify[0].seconds, 0.040);
         }
     }
 
     #[test]
     fn passes_of_more_rows_are_points_that_never_fall() {
-        let mut verify: Vec<VerifySample> = (1..=17).map(|rows| pass(rows, 0, 0.030 + 0.001 * rows as f64)).collect();
+        let mut verify: Vec<VerifySample> =
+            (1..=17).map(|rows| pass(rows, 0, 0.030 + 0.001 * rows as f64)).collect();
         verify.extend([
             pass(32, 0, 0.090),
             pass(24, 0, 0.060),

@@ -1,8 +1,9 @@
 //! What time costs: measured seconds of draft and verification.
 //!
-//! A step that drafts `n` tokens and verifies `k` of them at context length `c` takes
-//! `catch_up + n * draft(c) + verify(k + 1, c) + overhead` seconds. Every part is measured per pair of models, compression and machine;
-//! [`CostModel::observe`] keeps it true while the machine drifts. Pure: times come in as arguments, no clock is read.
+//! A step that drafts `n` tokens and verifies `k` of them at context length `c` takes `catch_up +
+//! n * draft(c) + verify(k + 1, c) + overhead` seconds. Every part is measured per pair of models,
+//! compression and machine; [`CostModel::observe`] keeps it true while the machine drifts. Pure:
+//! times come in as arguments, no clock is read.
 
 mod calibration;
 mod online;
@@ -16,8 +17,9 @@ pub use shared::SharedPass;
 
 use crate::record::StepRecord;
 
-/// Verification passes that have an entry of their own, from 1 to this many rows. Longer ones lie on a broken line through those that were measured, or on the
-/// straight continuation of the entries where none were.
+/// Verification passes that have an entry of their own, from 1 to this many rows. Longer ones lie
+/// on a broken line through those that were measured, or on the straight continuation of the
+/// entries where none were.
 pub const MEASURED_ROWS: usize = 17;
 
 /// Seconds that are affine in the context length: `seconds + per_context_token * context`.
@@ -37,13 +39,17 @@ impl Affine {
     }
 
     fn scaled(self, factor: f64) -> Self {
-        Affine { seconds: self.seconds * factor, per_context_token: self.per_context_token * factor }
+        Affine {
+            seconds: self.seconds * factor,
+            per_context_token: self.per_context_token * factor,
+        }
     }
 }
 
 /// Seconds of everything that a step may do.
 ///
-/// `verify(n)` is piecewise linear in `n`, never falls with `n`, and both draft and verification are affine in the context length.
+/// `verify(n)` is piecewise linear in `n`, never falls with `n`, and both draft and verification
+/// are affine in the context length.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct CostModel {
@@ -67,7 +73,8 @@ struct Parts {
     ngram_per_token: f64,
     #[serde(default)]
     online: Online,
-    /// Passes beyond the measured row counts, as (rows, seconds at an empty context), both ascending; empty where the curve goes on as it is.
+    /// Passes beyond the measured row counts, as (rows, seconds at an empty context), both
+    /// ascending; empty where the curve goes on as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tail: Vec<(usize, f64)>,
 }
@@ -86,7 +93,9 @@ impl TryFrom<Parts> for CostModel {
             }
         }
         if parts.verify[0].seconds <= 0.0 || parts.draft.seconds <= 0.0 {
-            return Err(CostError::NotATime { got: parts.verify[0].seconds.min(parts.draft.seconds) });
+            return Err(CostError::NotATime {
+                got: parts.verify[0].seconds.min(parts.draft.seconds),
+            });
         }
         if !parts.online.is_sane() {
             return Err(CostError::NotATime { got: f64::NAN });
@@ -98,7 +107,8 @@ impl TryFrom<Parts> for CostModel {
             }
             before = (rows, seconds);
         }
-        let mut model = CostModel { corrected: parts.verify, parts, draft_factor: 1.0, catch_up_factor: 1.0 };
+        let mut model =
+            CostModel { corrected: parts.verify, parts, draft_factor: 1.0, catch_up_factor: 1.0 };
         model.apply_corrections();
         Ok(model)
     }
@@ -117,12 +127,13 @@ impl Default for CostModel {
 }
 
 impl CostModel {
-    /// A model fitted to measurements; medians, so that a stalled sample is harmless. Row counts between measured ones are
-    /// interpolated. Without draft samples (look-up only) a draft token is taken to cost 0.35 of a plain one.
+    /// A model fitted to measurements; medians, so that a stalled sample is harmless. Row counts
+    /// between measured ones are interpolated. Without draft samples (look-up only) a draft token
+    /// is taken to cost 0.35 of a plain one.
     ///
     /// # Errors
-    /// [`CostError::NoPlainDecoding`] without a sample of one row; [`CostError::NotATime`] for a sample that is not a positive number
-    /// of seconds.
+    /// [`CostError::NoPlainDecoding`] without a sample of one row; [`CostError::NotATime`] for a
+    /// sample that is not a positive number of seconds.
     pub fn from_samples(samples: &Samples) -> Result<Self, CostError> {
         let fitted = calibration::fit(samples)?;
         let parts = Parts {
@@ -136,7 +147,8 @@ impl CostModel {
         CostModel::try_from(parts)
     }
 
-    /// The same model with measured seconds per token proposed by look-up, which [`from_samples`](Self::from_samples) takes to be 2 microseconds.
+    /// The same model with measured seconds per token proposed by look-up, which
+    /// [`from_samples`](Self::from_samples) takes to be 2 microseconds.
     ///
     /// # Errors
     /// [`CostError::NotATime`] if that is negative or no number.
@@ -148,8 +160,9 @@ impl CostModel {
         Ok(self)
     }
 
-    /// A sane default before anything was measured: plain decoding 50 ms, a draft token 0.35 of it, each further verified row 0.12
-    /// of it, catching up 0.1 of it per token. Only the ratios matter, and the first observations replace them quickly.
+    /// A sane default before anything was measured: plain decoding 50 ms, a draft token 0.35 of it,
+    /// each further verified row 0.12 of it, catching up 0.1 of it per token. Only the ratios
+    /// matter, and the first observations replace them quickly.
     #[must_use]
     pub fn uncalibrated() -> Self {
         let plain = 0.05;
@@ -179,7 +192,8 @@ impl CostModel {
         self.parts.ngram_per_token
     }
 
-    /// Seconds of a target pass that returns logits of `rows` positions (`rows - 1` draft tokens and one more); 0 rows count as 1.
+    /// Seconds of a target pass that returns logits of `rows` positions (`rows - 1` draft tokens
+    /// and one more); 0 rows count as 1.
     #[must_use]
     pub fn verify_seconds(&self, rows: usize, context: usize) -> f64 {
         let last = MEASURED_ROWS - 1;
@@ -189,26 +203,33 @@ impl CostModel {
         if !self.parts.tail.is_empty() {
             return self.corrected[last].at(context) + self.tail_seconds(rows);
         }
-        // The mean slope of the upper half: a single step of a kernel's tiling must not set the slope for ever.
-        let (middle, end) = (self.corrected[last / 2].at(context), self.corrected[last].at(context));
+        // The mean slope of the upper half: a single step of a kernel's tiling must not set the
+        // slope for ever.
+        let (middle, end) =
+            (self.corrected[last / 2].at(context), self.corrected[last].at(context));
         end + (end - middle) / (last - last / 2) as f64 * (rows - MEASURED_ROWS) as f64
     }
 
-    /// Seconds that `rows` rows, more than were measured one by one, take longer than the most that were.
+    /// Seconds that `rows` rows, more than were measured one by one, take longer than the most that
+    /// were.
     fn tail_seconds(&self, rows: usize) -> f64 {
         let last = MEASURED_ROWS - 1;
         let start = (MEASURED_ROWS, self.parts.verify[last].seconds);
         let points = || std::iter::once(start).chain(self.parts.tail.iter().copied());
         let end = points().last().unwrap_or(start);
-        // Beyond the end goes on what the upper half rose by: a single step of a kernel's tiling must not set the slope for ever.
+        // Beyond the end goes on what the upper half rose by: a single step of a kernel's tiling
+        // must not set the slope for ever.
         let (from, to) = if rows >= end.0 {
             (points().rfind(|point| 2 * point.0 <= end.0).unwrap_or(start), end)
         } else {
             points().zip(points().skip(1)).find(|(_, to)| rows <= to.0).unwrap_or((start, end))
         };
         let slope = (to.1 - from.1) / (to.0 - from.0) as f64;
-        let seconds =
-            if rows >= end.0 { end.1 + slope * (rows - end.0) as f64 } else { from.1 + slope * (rows - from.0) as f64 };
+        let seconds = if rows >= end.0 {
+            end.1 + slope * (rows - end.0) as f64
+        } else {
+            from.1 + slope * (rows - from.0) as f64
+        };
         (seconds - start.1) * self.parts.online.verify_factor(MEASURED_ROWS)
     }
 
@@ -230,9 +251,10 @@ impl CostModel {
         self.parts.online.overhead()
     }
 
-    /// Learns from a finished step of a single sequence: each time is clamped to [0.5, 2] of what was expected before it moves
-    /// anything, so that no stall can spoil the model. A common factor (the machine's drift) is kept apart from the ratio of draft to target
-    /// and from the shape of the verification curve.
+    /// Learns from a finished step of a single sequence: each time is clamped to [0.5, 2] of what
+    /// was expected before it moves anything, so that no stall can spoil the model. A common factor
+    /// (the machine's drift) is kept apart from the ratio of draft to target and from the shape of
+    /// the verification curve.
     pub fn observe(&mut self, record: &StepRecord) {
         if self.observe_times(record) {
             self.apply_corrections();
@@ -248,12 +270,16 @@ impl CostModel {
             learned |= self.parts.online.observe_draft(measured / self.draft_seconds(context));
             if record.before.draft_behind > 0 {
                 let measured = times.catch_up.as_secs_f64();
-                learned |=
-                    self.parts.online.observe_catch_up(measured / self.catch_up_seconds(record.before.draft_behind));
+                learned |= self
+                    .parts
+                    .online
+                    .observe_catch_up(measured / self.catch_up_seconds(record.before.draft_behind));
             }
         }
-        learned |=
-            self.parts.online.observe_verify(rows, times.verify.as_secs_f64() / self.verify_seconds(rows, context));
+        learned |= self
+            .parts
+            .online
+            .observe_verify(rows, times.verify.as_secs_f64() / self.verify_seconds(rows, context));
         let known = times.catch_up + times.draft + times.verify;
         if let Some(rest) = times.total.checked_sub(known) {
             self.parts.online.observe_overhead(rest.as_secs_f64(), self.plain_seconds(context));
@@ -265,7 +291,9 @@ impl CostModel {
         let online = &self.parts.online;
         self.draft_factor = online.draft_factor();
         self.catch_up_factor = online.catch_up_factor();
-        for (index, (corrected, base)) in self.corrected.iter_mut().zip(self.parts.verify).enumerate() {
+        for (index, (corrected, base)) in
+            self.corrected.iter_mut().zip(self.parts.verify).enumerate()
+        {
             *corrected = base.scaled(online.verify_factor(index + 1));
         }
         calibration::make_monotone(&mut self.corrected);
@@ -288,9 +316,21 @@ mod tests {
     pub(crate) fn record(gamma: usize, draft: f64, verify: f64) -> StepRecord {
         let seconds = Duration::from_secs_f64;
         StepRecord {
-            before: Before { step: 0, context: 0, draft_behind: 0, gamma_limit: 16, plan: Plan::model(gamma) },
+            before: Before {
+                step: 0,
+                context: 0,
+                draft_behind: 0,
+                gamma_limit: 16,
+                plan: Plan::model(gamma),
+            },
             drafted: vec![Drafted { token: 0, signals: Default::default() }; gamma],
-            outcome: Outcome { verified: gamma, accepted: 0, last: Last::Recovered, produced: 1, ended: false },
+            outcome: Outcome {
+                verified: gamma,
+                accepted: 0,
+                last: Last::Recovered,
+                produced: 1,
+                ended: false,
+            },
             times: Times {
                 draft: seconds(draft * gamma as f64),
                 verify: seconds(verify),
@@ -302,7 +342,11 @@ mod tests {
     }
 
     fn measured() -> CostModel {
-        let verify = (1..=17).map(|rows| VerifySample { rows, context: 0, seconds: 0.040 + 0.005 * (rows - 1) as f64 });
+        let verify = (1..=17).map(|rows| VerifySample {
+            rows,
+            context: 0,
+            seconds: 0.040 + 0.005 * (rows - 1) as f64,
+        });
         let samples = Samples {
             draft: vec![TimeSample { tokens: 1, context: 0, seconds: 0.012 }],
             verify: verify.collect(),
@@ -326,13 +370,17 @@ mod tests {
 
     #[test]
     fn measured_passes_of_a_crowd_take_the_place_of_the_straight_line() {
-        let pass = |rows: usize, context: usize, seconds: f64| VerifySample { rows, context, seconds };
-        let entry = |rows: usize, context: usize| 0.038 + 0.002 * rows as f64 + 1e-5 * context as f64;
+        let pass =
+            |rows: usize, context: usize, seconds: f64| VerifySample { rows, context, seconds };
+        let entry =
+            |rows: usize, context: usize| 0.038 + 0.002 * rows as f64 + 1e-5 * context as f64;
         let contexts = [64, 1024];
-        let mut verify: Vec<VerifySample> =
-            (1..=17).flat_map(|rows| contexts.map(|context| pass(rows, context, entry(rows, context)))).collect();
+        let mut verify: Vec<VerifySample> = (1..=17)
+            .flat_map(|rows| contexts.map(|context| pass(rows, context, entry(rows, context))))
+            .collect();
         verify.extend([pass(24, 64, entry(17, 64) + 0.035), pass(48, 64, entry(17, 64) + 0.155)]);
-        let cost = CostModel::from_samples(&Samples { verify, ..Samples::default() }).expect("good samples");
+        let cost = CostModel::from_samples(&Samples { verify, ..Samples::default() })
+            .expect("good samples");
         for (rows, more) in [(17, 0.0), (24, 0.035), (36, 0.095), (48, 0.155), (96, 0.395)] {
             let (got, expected) = (cost.verify_seconds(rows, 500), entry(17, 500) + more);
             assert!((got - expected).abs() < 1e-9, "{rows} rows: {got} instead of {expected}");
@@ -374,7 +422,11 @@ mod tests {
             cost.observe(&record(3, 0.024, 0.055)); // the draft is twice as slow as calibrated, the target as calibrated
         }
         assert!((cost.draft_seconds(0) / 0.024 - 1.0).abs() < 0.05, "{}", cost.draft_seconds(0));
-        assert!((cost.verify_seconds(4, 0) / 0.055 - 1.0).abs() < 0.05, "{}", cost.verify_seconds(4, 0));
+        assert!(
+            (cost.verify_seconds(4, 0) / 0.055 - 1.0).abs() < 0.05,
+            "{}",
+            cost.verify_seconds(4, 0)
+        );
     }
 
     #[test]
@@ -386,7 +438,11 @@ mod tests {
         }
         assert!((cost.plain_seconds(0) / 0.004 - 1.0).abs() < 0.15, "{}", cost.plain_seconds(0));
         assert!((cost.draft_seconds(0) / 0.001 - 1.0).abs() < 0.2, "{}", cost.draft_seconds(0));
-        assert!((cost.verify_seconds(4, 0) / 0.007 - 1.0).abs() < 0.2, "{}", cost.verify_seconds(4, 0));
+        assert!(
+            (cost.verify_seconds(4, 0) / 0.007 - 1.0).abs() < 0.2,
+            "{}",
+            cost.verify_seconds(4, 0)
+        );
     }
 
     #[test]
@@ -398,7 +454,10 @@ mod tests {
             cost.observe(&record(gamma, 0.012, noise * 0.04));
             for context in [0, 1000] {
                 for rows in 1..30 {
-                    assert!(cost.verify_seconds(rows, context) <= cost.verify_seconds(rows + 1, context) + 1e-15);
+                    assert!(
+                        cost.verify_seconds(rows, context)
+                            <= cost.verify_seconds(rows + 1, context) + 1e-15
+                    );
                 }
             }
         }
@@ -411,10 +470,14 @@ mod tests {
         let text = serde_json::to_string(&cost).expect("serialises");
         let read: CostModel = serde_json::from_str(&text).expect("reads");
         for rows in 1..=17 {
-            assert!((read.verify_seconds(rows, 100) / cost.verify_seconds(rows, 100) - 1.0).abs() < 1e-9);
+            assert!(
+                (read.verify_seconds(rows, 100) / cost.verify_seconds(rows, 100) - 1.0).abs()
+                    < 1e-9
+            );
         }
         let broken = text.replacen("\"seconds\":", "\"seconds\":-", 1);
-        let error = serde_json::from_str::<CostModel>(&broken).expect_err("negative seconds").to_string();
+        let error =
+            serde_json::from_str::<CostModel>(&broken).expect_err("negative seconds").to_string();
         assert!(error.contains("expected a positive number of seconds"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! Corrections learned while decoding: one factor for the machine, one for the ratio of draft to target, one per row count.
+//! Corrections learned while decoding: one factor for the machine, one for the ratio of draft to
+//! target, one per row count.
 
 use super::MEASURED_ROWS;
 
@@ -19,7 +20,8 @@ pub(super) struct Online {
 
 /// Observations that a calibration is worth.
 const CALIBRATION: f64 = 20.0;
-/// Slowest learning rates: the machine may drift within tens of steps, ratios and shape hardly drift at all.
+/// Slowest learning rates: the machine may drift within tens of steps, ratios and shape hardly
+/// drift at all.
 const MACHINE_RATE: f64 = 0.06;
 const RATIO_RATE: f64 = 0.03;
 /// Share of a correction that the neighbouring row count gets: they run through the same kernels.
@@ -56,9 +58,17 @@ impl Online {
 
     pub(super) fn is_sane(&self) -> bool {
         let factors = [self.machine, self.draft, self.catch_up].into_iter().chain(self.verify);
-        let evidence = [self.machine_evidence, self.draft_evidence, self.catch_up_evidence, self.overhead_seconds];
+        let evidence = [
+            self.machine_evidence,
+            self.draft_evidence,
+            self.catch_up_evidence,
+            self.overhead_seconds,
+        ];
         factors.into_iter().all(|factor| factor.abs() < 50.0)
-            && evidence.into_iter().chain(self.verify_evidence).all(|amount| amount.is_finite() && amount >= 0.0)
+            && evidence
+                .into_iter()
+                .chain(self.verify_evidence)
+                .all(|amount| amount.is_finite() && amount >= 0.0)
     }
 
     pub(super) fn draft_factor(&self) -> f64 {
@@ -111,7 +121,8 @@ impl Online {
         self.overhead_seconds += 0.05 * (seconds - self.overhead_seconds);
     }
 
-    /// Logarithm of the ratio within [0.5, 2]; the very first observation of an uncalibrated model may be anything.
+    /// Logarithm of the ratio within [0.5, 2]; the very first observation of an uncalibrated model
+    /// may be anything.
     fn clamped(&self, ratio: f64) -> Option<f64> {
         if !(ratio.is_finite() && ratio > 0.0) {
             return None;

@@ -1,22 +1,27 @@
 //! A pass that several sequences share, as one of them sees it.
 //!
-//! Let `t(n)` be the seconds of a target pass over `n` rows, and `b` the sequences that wait for the pass. It has `F` rows whatever anybody drafts (one
-//! for each sequence that decodes, and chunks of prompts), and `D` rows of others' drafts. Each sequence bears an equal share of a pass in which all `b` decode;
-//! the rows of a draft are borne by the one who drafts, in full, at the price that they have on top of all others: all `b` wait for them.
+//! Let `t(n)` be the seconds of a target pass over `n` rows, and `b` the sequences that wait for
+//! the pass. It has `F` rows whatever anybody drafts (one for each sequence that decodes, and
+//! chunks of prompts), and `D` rows of others' drafts. Each sequence bears an equal share of a pass
+//! in which all `b` decode; the rows of a draft are borne by the one who drafts, in full, at the
+//! price that they have on top of all others: all `b` wait for them.
 //!
 //! ```text
 //! share of verifying k rows:  v(k) = t(b) / b  +  t(F + D + k - 1) - t(F + D)
 //! share of a drafting round:  d(m) / m,  d(m) = d(1) t(m) / t(1),  m sequences drafting in the round
 //! ```
 //!
-//! What a prompt's rows take is in nobody's share: they have to be read once, however the answers are made, and a token more per step saves none of them. If they were
-//! shared, time would seem cheap while anybody reads, and all would draft too far just then.
+//! What a prompt's rows take is in nobody's share: they have to be read once, however the answers
+//! are made, and a token more per step saves none of them. If they were shared, time would seem
+//! cheap while anybody reads, and all would draft too far just then.
 //!
-//! Where nobody reads, the shares add up to the length of the step where `t` is straight. So with the tokens that a sequence gets from a step divided by its
-//! shares as the price `L` of time, which is then the throughput of all together, drafting one token more pays exactly if it raises that
-//! throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k) = t(k)`. As `b` grows, `t(b) / b` falls and
-//! `t(F + D + k) - t(F + D + k - 1)` does not, so gamma falls with load. That a draft pass grows with its rows as the target's does is an
-//! assumption: both run the same kernels.
+//! Where nobody reads, the shares add up to the length of the step where `t` is straight. So with
+//! the tokens that a sequence gets from a step divided by its shares as the price `L` of time,
+//! which is then the throughput of all together, drafting one token more pays exactly if it raises
+//! that throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k)
+//! = t(k)`. As `b` grows, `t(b) / b` falls and `t(F + D + k) - t(F + D + k - 1)` does not, so gamma
+//! falls with load. That a draft pass grows with its rows as the target's does is an assumption:
+//! both run the same kernels.
 
 use super::{CostModel, MEASURED_ROWS};
 
@@ -27,22 +32,30 @@ pub struct SharedPass {
     pub sequences: usize,
     /// Rows of the pass whatever anybody drafts, this sequence's own row included: `F`.
     pub rows: usize,
-    /// Rows of others' drafts: `D`. What they will draft in the step is not known yet; it is taken to be what they verified in the step before.
+    /// Rows of others' drafts: `D`. What they will draft in the step is not known yet; it is taken
+    /// to be what they verified in the step before.
     pub drafted_beside: usize,
-    /// Other sequences that draft with the model, those included that begin or whose draft is reading: `m - 1`.
+    /// Other sequences that draft with the model, those included that begin or whose draft is
+    /// reading: `m - 1`.
     pub drafting_beside: usize,
 }
 
 impl SharedPass {
     /// A pass of one's own.
-    pub const ALONE: SharedPass = SharedPass { sequences: 1, rows: 1, drafted_beside: 0, drafting_beside: 0 };
+    pub const ALONE: SharedPass =
+        SharedPass { sequences: 1, rows: 1, drafted_beside: 0, drafting_beside: 0 };
 
     /// A pass with `sequences - 1` others that all draft, and have verified `drafted` tokens each.
     #[must_use]
     pub fn crowd(sequences: usize, drafted: usize) -> Self {
         let sequences = sequences.max(1);
         let others = sequences - 1;
-        SharedPass { sequences, rows: sequences, drafted_beside: others * drafted, drafting_beside: others }
+        SharedPass {
+            sequences,
+            rows: sequences,
+            drafted_beside: others * drafted,
+            drafting_beside: others,
+        }
     }
 
     /// Whether nobody else is in it.
@@ -66,15 +79,18 @@ impl CostModel {
         self.verify_seconds(sequences, context) / sequences as f64
     }
 
-    /// Seconds of verifying `rows` rows (at least 1) that one sequence bears: `t(b) / b + t(F + D + rows - 1) - t(F + D)`.
+    /// Seconds of verifying `rows` rows (at least 1) that one sequence bears: `t(b) / b + t(F + D +
+    /// rows - 1) - t(F + D)`.
     #[must_use]
     pub fn shared_verify_seconds(&self, rows: usize, context: usize, pass: SharedPass) -> f64 {
         let others = pass.rows + pass.drafted_beside;
-        let added = self.verify_seconds(others + rows.max(1) - 1, context) - self.verify_seconds(others, context);
+        let added = self.verify_seconds(others + rows.max(1) - 1, context)
+            - self.verify_seconds(others, context);
         self.shared_plain_seconds(context, pass) + added
     }
 
-    /// Seconds of a drafting round that one drafting sequence bears, in terms of the share of plain decoding: `d(m) / m`.
+    /// Seconds of a drafting round that one drafting sequence bears, in terms of the share of plain
+    /// decoding: `d(m) / m`.
     #[must_use]
     pub fn shared_draft_seconds(&self, context: usize, pass: SharedPass) -> f64 {
         let drafting = pass.drafting_beside + 1;
@@ -82,7 +98,8 @@ impl CostModel {
         self.draft_seconds(context) * growth / drafting as f64
     }
 
-    /// Learns from a pass over `rows` rows of several sequences, of a mean context length. Passes beyond the measured row counts teach nothing.
+    /// Learns from a pass over `rows` rows of several sequences, of a mean context length. Passes
+    /// beyond the measured row counts teach nothing.
     pub fn observe_pass(&mut self, rows: usize, context: usize, seconds: f64) {
         if (1..=MEASURED_ROWS).contains(&rows)
             && self.parts.online.observe_verify(rows, seconds / self.verify_seconds(rows, context))
@@ -99,7 +116,11 @@ mod tests {
 
     /// t(n) = 40 ms + 5 ms (n - 1), d(1) = 10 ms.
     fn measured() -> CostModel {
-        let verify = (1..=17).map(|rows| VerifySample { rows, context: 0, seconds: 0.035 + 0.005 * rows as f64 });
+        let verify = (1..=17).map(|rows| VerifySample {
+            rows,
+            context: 0,
+            seconds: 0.035 + 0.005 * rows as f64,
+        });
         let samples = Samples {
             draft: vec![TimeSample { tokens: 1, context: 0, seconds: 0.010 }],
             verify: verify.collect(),
@@ -134,7 +155,10 @@ mod tests {
             let pass = SharedPass::crowd(sequences, drafted);
             let sum = sequences as f64 * cost.shared_verify_seconds(drafted + 1, 0, pass);
             let whole = cost.verify_seconds(sequences * (drafted + 1), 0);
-            assert!((sum - whole).abs() < 1e-12, "{sequences} sequences, {drafted} drafted: {sum} instead of {whole}");
+            assert!(
+                (sum - whole).abs() < 1e-12,
+                "{sequences} sequences, {drafted} drafted: {sum} instead of {whole}"
+            );
         }
     }
 
@@ -144,7 +168,11 @@ mod tests {
         for _ in 0..300 {
             cost.observe_pass(8, 0, 2.0 * 0.075);
         }
-        assert!((cost.verify_seconds(8, 0) / 0.15 - 1.0).abs() < 0.1, "{}", cost.verify_seconds(8, 0));
+        assert!(
+            (cost.verify_seconds(8, 0) / 0.15 - 1.0).abs() < 0.1,
+            "{}",
+            cost.verify_seconds(8, 0)
+        );
         let before = cost.clone();
         cost.observe_pass(200, 0, 1.0);
         cost.observe_pass(0, 0, 1.0);

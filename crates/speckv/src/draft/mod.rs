@@ -22,11 +22,13 @@ use crate::{
     token::Token,
 };
 
-/// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know of each sequence in a slot.
+/// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know
+/// of each sequence in a slot.
 ///
-/// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it, and `tokens` always means the whole
-/// list, the tokens drafted in this step included. A drafter reads on from where it stands, and [`truncate`](Drafter::truncate)
-/// is all that it hears of rejections.
+/// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it,
+/// and `tokens` always means the whole list, the tokens drafted in this step included. A drafter
+/// reads on from where it stands, and [`truncate`](Drafter::truncate) is all that it hears of
+/// rejections.
 pub trait Drafter: Send {
     /// A slot for a new sequence, with nothing read.
     ///
@@ -42,7 +44,8 @@ pub trait Drafter: Send {
         false
     }
 
-    /// Tokens that a draft model would have to read before it could draft after `len` tokens, beyond the one that every step feeds.
+    /// Tokens that a draft model would have to read before it could draft after `len` tokens,
+    /// beyond the one that every step feeds.
     fn behind(&self, slot: Slot, len: usize) -> usize {
         let _ = (slot, len);
         0
@@ -54,8 +57,8 @@ pub trait Drafter: Send {
         None
     }
 
-    /// Reads what a draft model has missed of `tokens`, the last one excepted. A few missed tokens may be left to the first
-    /// [`propose`](Drafter::propose), which reads them in the same pass.
+    /// Reads what a draft model has missed of `tokens`, the last one excepted. A few missed tokens
+    /// may be left to the first [`propose`](Drafter::propose), which reads them in the same pass.
     ///
     /// # Errors
     /// The draft model's, with what was read so far kept.
@@ -64,8 +67,8 @@ pub trait Drafter: Send {
         Ok(())
     }
 
-    /// Copies to `to` what was read for `from`, up to position `len`, where that is more than was read for `to`. May do nothing: what is missing is
-    /// read later.
+    /// Copies to `to` what was read for `from`, up to position `len`, where that is more than was
+    /// read for `to`. May do nothing: what is missing is read later.
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {
         let _ = (from, to, len);
     }
@@ -95,7 +98,8 @@ pub struct Ask<'a> {
     pub chain: &'a mut Chain,
     /// Uniform in [0, 1), for a drafter that draws its token.
     pub uniform: f64,
-    /// Out: the distribution q that the token was drawn from; certain of it where nothing was drawn. Not used where the chain is greedy.
+    /// Out: the distribution q that the token was drawn from; certain of it where nothing was
+    /// drawn. Not used where the chain is greedy.
     pub distribution: &'a mut Distribution,
     /// Out: the proposal, or `None` if the source has nothing more to say.
     pub proposal: Option<Proposal>,

@@ -12,30 +12,32 @@ use crate::{
     token::Token,
 };
 
-/// Missed tokens that are read along with the first drafting pass: one pass over a few tokens costs less than two passes.
+/// Missed tokens that are read along with the first drafting pass: one pass over a few tokens costs
+/// less than two passes.
 const READ_ALONG: usize = 4;
 /// Tokens per pass when there is more to catch up on.
 const CHUNK: usize = 128;
 
 /// Drafts with a language model, all sequences of a round in one pass.
 ///
-/// Up to four missed tokens (one is usual: after full acceptance the draft has not read its own last token) are read along with the
-/// first drafting pass of a step; more are read by [`catch_up`](Drafter::catch_up), 128 per pass.
+/// Up to four missed tokens (one is usual: after full acceptance the draft has not read its own
+/// last token) are read along with the first drafting pass of a step; more are read by
+/// [`catch_up`](Drafter::catch_up), 128 per pass.
 #[derive(Debug)]
 pub struct ModelDrafter<M: LanguageModel> {
     model: Arc<M>,
     vocab_size: usize,
     slots: Slots<Option<M::Cache>>, // a cache is away only while a pass uses it
     logits: Logits,
-    away: Vec<(usize, Slot, M::Cache)>,  // index of the ask, its slot, its cache
+    away: Vec<(usize, Slot, M::Cache)>, // index of the ask, its slot, its cache
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
 }
 
 impl<M: LanguageModel> ModelDrafter<M> {
     /// Drafts with `model` for a target of `target_vocab_size` tokens.
     ///
-    /// The sizes may differ where one vocabulary is padded: a token outside the target's is never proposed, and a text with a token
-    /// outside the draft's is not continued.
+    /// The sizes may differ where one vocabulary is padded: a token outside the target's is never
+    /// proposed, and a text with a token outside the draft's is not continued.
     #[must_use]
     pub fn new(model: Arc<M>, target_vocab_size: usize) -> Self {
         let vocab_size = target_vocab_size.min(model.vocab_size());
@@ -55,10 +57,12 @@ impl<M: LanguageModel> ModelDrafter<M> {
         &self.model
     }
 
-    /// Whether the model can read these tokens: they fit its context, and it knows those that it has not read.
+    /// Whether the model can read these tokens: they fit its context, and it knows those that it
+    /// has not read.
     fn can_read(&self, tokens: &[Token], held: usize) -> bool {
         let vocab_size = self.model.vocab_size();
-        tokens.len() <= self.model.context_length() && tokens[held..].iter().all(|&token| (token as usize) < vocab_size)
+        tokens.len() <= self.model.context_length()
+            && tokens[held..].iter().all(|&token| (token as usize) < vocab_size)
     }
 
     /// Puts every cache back into its slot.
@@ -70,10 +74,12 @@ impl<M: LanguageModel> ModelDrafter<M> {
         }
     }
 
-    /// Takes the caches of the asks that the model can answer, and has them all read up to their last token in one pass.
+    /// Takes the caches of the asks that the model can answer, and has them all read up to their
+    /// last token in one pass.
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
         for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::Model) {
-            let mut cache = self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
+            let mut cache =
+                self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
             cache.truncate(ask.tokens.len() - 1);
             if self.can_read(ask.tokens, cache.len()) {
                 self.away.push((index, ask.slot, cache));
@@ -86,7 +92,11 @@ impl<M: LanguageModel> ModelDrafter<M> {
             let tokens = &asks[*index].tokens[cache.len()..];
             feeds.push(Feed { cache, tokens, rows: 1 });
         }
-        let outcome = if feeds.is_empty() { Ok(()) } else { self.model.forward(&mut feeds, &mut self.logits) };
+        let outcome = if feeds.is_empty() {
+            Ok(())
+        } else {
+            self.model.forward(&mut feeds, &mut self.logits)
+        };
         self.feeds = recycle(feeds);
         Ok(outcome?)
     }

@@ -28,13 +28,16 @@ impl Default for NgramSettings {
     }
 }
 
-/// Proposes what followed the longest suffix of the text at its latest earlier occurrence, in prompt and output alike.
+/// Proposes what followed the longest suffix of the text at its latest earlier occurrence, in
+/// prompt and output alike.
 ///
-/// Each sequence has an index of its `min_match`-grams that grows with the text; a proposal compares the places that share the last
-/// `min_match` tokens, so that its time does not depend on the length of the text. Tokens drafted in the step take part in
-/// the match, so that a repeating text is continued past its own end. Nothing is drawn at random.
+/// Each sequence has an index of its `min_match`-grams that grows with the text; a proposal
+/// compares the places that share the last `min_match` tokens, so that its time does not depend on
+/// the length of the text. Tokens drafted in the step take part in the match, so that a repeating
+/// text is continued past its own end. Nothing is drawn at random.
 ///
-/// Its signals are those of the empirical distribution of the tokens that follow at the places with the longest match.
+/// Its signals are those of the empirical distribution of the tokens that follow at the places with
+/// the longest match.
 #[derive(Debug, Default)]
 pub struct NgramDrafter {
     settings: NgramSettings,
@@ -73,11 +76,18 @@ impl NgramDrafter {
     }
 
     /// The longest match of the end of `tokens`, of which the last `drafted` are provisional.
-    fn find(&mut self, slot: Slot, tokens: &[Token], drafted: usize) -> Result<Option<Place>, DraftError> {
+    fn find(
+        &mut self,
+        slot: Slot,
+        tokens: &[Token],
+        drafted: usize,
+    ) -> Result<Option<Place>, DraftError> {
         let NgramSettings { min_match, max_match, max_places } = self.settings;
         let index = self.slots.get_mut(slot)?;
         index.follow(&tokens[..tokens.len() - drafted], min_match);
-        let Some(suffix) = tokens.len().checked_sub(min_match).map(|start| &tokens[start..]) else { return Ok(None) };
+        let Some(suffix) = tokens.len().checked_sub(min_match).map(|start| &tokens[start..]) else {
+            return Ok(None);
+        };
         let mut at = index.latest.get(&hash(suffix)).copied().unwrap_or(NONE);
         let (mut longest, mut next) = (0, 0);
         self.counts.clear();
@@ -91,8 +101,9 @@ impl NgramDrafter {
                 continue; // the suffix itself
             }
             let limit = max_match.min(end);
-            let matched =
-                (0..limit).take_while(|&back| tokens[end - 1 - back] == tokens[tokens.len() - 1 - back]).count();
+            let matched = (0..limit)
+                .take_while(|&back| tokens[end - 1 - back] == tokens[tokens.len() - 1 - back])
+                .count();
             if matched < min_match || matched < longest {
                 continue; // another n-gram with the same hash, or a worse place
             }
@@ -105,7 +116,11 @@ impl NgramDrafter {
                 None => self.counts.push((tokens[end], 1)),
             }
         }
-        Ok((longest > 0).then(|| Place { next, match_length: longest, signals: signals(&self.counts, longest) }))
+        Ok((longest > 0).then(|| Place {
+            next,
+            match_length: longest,
+            signals: signals(&self.counts, longest),
+        }))
     }
 }
 
@@ -143,7 +158,9 @@ impl Index {
             self.tokens.push(token);
             let last = self.tokens.len() - 1;
             let before = match self.tokens.len().checked_sub(min_match) {
-                Some(start) => self.latest.insert(hash(&self.tokens[start..]), last as u32).unwrap_or(NONE),
+                Some(start) => {
+                    self.latest.insert(hash(&self.tokens[start..]), last as u32).unwrap_or(NONE)
+                }
                 None => NONE,
             };
             self.earlier.push(before);
@@ -178,7 +195,11 @@ impl Drafter for NgramDrafter {
 
     fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
         let place = self.find(slot, tokens, 0).ok()??;
-        Some(Lookup { match_length: place.match_length, available: tokens.len() - place.next, signals: place.signals })
+        Some(Lookup {
+            match_length: place.match_length,
+            available: tokens.len() - place.next,
+            signals: place.signals,
+        })
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
@@ -268,7 +289,10 @@ mod tests {
             index.follow(&text, 2);
             let mut fresh = Index::default();
             fresh.follow(&text, 2);
-            assert_eq!((&index.tokens, &index.latest, &index.earlier), (&fresh.tokens, &fresh.latest, &fresh.earlier));
+            assert_eq!(
+                (&index.tokens, &index.latest, &index.earlier),
+                (&fresh.tokens, &fresh.latest, &fresh.earlier)
+            );
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::{draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError};
 
-/// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call, so the call may be repeated.
+/// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call,
+/// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// There is nothing to continue.
@@ -26,7 +27,9 @@ pub enum EngineError {
     #[error(transparent)]
     Draft(#[from] DraftError),
     /// The target's logits make no token.
-    #[error("the target model's logits are broken (sequence {sequence} of the step, position {position})")]
+    #[error(
+        "the target model's logits are broken (sequence {sequence} of the step, position {position})"
+    )]
     Logits {
         /// Index in the slice of sequences.
         sequence: usize,

@@ -3,11 +3,12 @@
 use super::{Engine, EngineError, Sequence};
 use crate::{model::LanguageModel, token::Token};
 
-/// The tokens of one sequence, as an iterator that steps the engine when it has none left. Stopping, timing and text are adapters
-/// around it.
+/// The tokens of one sequence, as an iterator that steps the engine when it has none left.
+/// Stopping, timing and text are adapters around it.
 ///
-/// A step makes several tokens; the sequence holds them all, even if the iterator is dropped before it has returned
-/// them. [`pending`](Generation::pending) says how many, and [`Sequence::rewind`] takes them back.
+/// A step makes several tokens; the sequence holds them all, even if the iterator is dropped before
+/// it has returned them. [`pending`](Generation::pending) says how many, and [`Sequence::rewind`]
+/// takes them back.
 pub struct Generation<'a, M: LanguageModel> {
     engine: &'a mut Engine<M>,
     sequence: &'a mut Sequence<M>,
@@ -27,8 +28,8 @@ impl<'a, M: LanguageModel> Generation<'a, M> {
         self.sequence
     }
 
-    /// Tokens made but not yet returned. When it is 0 after a token was returned, a step has just been used up: the moment to look at
-    /// its record.
+    /// Tokens made but not yet returned. When it is 0 after a token was returned, a step has just
+    /// been used up: the moment to look at its record.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.sequence.tokens().len() - self.returned

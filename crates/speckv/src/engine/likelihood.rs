@@ -2,7 +2,8 @@
 
 use crate::token::Token;
 
-/// Natural logarithms of the target's own probabilities at one position: its logits before penalty, temperature and filters.
+/// Natural logarithms of the target's own probabilities at one position: its logits before penalty,
+/// temperature and filters.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Likelihood {
     /// Of the token that stands there.
@@ -11,8 +12,9 @@ pub struct Likelihood {
     pub top: Vec<(Token, f32)>,
 }
 
-/// Likelihoods of the last step's tokens, if somebody wants them. The logits of the position at hand, `raw`, are the engine's: a row for each
-/// sequence that was ever asked would stay as long as the sequence rests.
+/// Likelihoods of the last step's tokens, if somebody wants them. The logits of the position at
+/// hand, `raw`, are the engine's: a row for each sequence that was ever asked would stay as long as
+/// the sequence rests.
 #[derive(Debug, Default)]
 pub(super) struct Likelihoods {
     wanted: Option<usize>,
@@ -48,7 +50,8 @@ impl Likelihoods {
     }
 }
 
-/// `logit - ln sum exp(logits)` of the token and of the `top` likeliest; of equal tokens the smaller number first.
+/// `logit - ln sum exp(logits)` of the token and of the `top` likeliest; of equal tokens the
+/// smaller number first.
 fn likelihood(logits: &[f32], token: Token, top: usize) -> Likelihood {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
@@ -63,7 +66,10 @@ fn likelihood(logits: &[f32], token: Token, top: usize) -> Likelihood {
         }
     }
     best.iter_mut().for_each(|(_, value)| *value = log(*value));
-    Likelihood { token: logits.get(token as usize).map_or(f32::NEG_INFINITY, |&logit| log(logit)), top: best }
+    Likelihood {
+        token: logits.get(token as usize).map_or(f32::NEG_INFINITY, |&logit| log(logit)),
+        top: best,
+    }
 }
 
 #[cfg(test)]

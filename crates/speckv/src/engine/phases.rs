@@ -75,9 +75,11 @@ impl<M: LanguageModel> Sequence<M> {
         }
         self.tokens.push(token);
         self.step.kept += 1;
-        // Nothing after an end token can be kept. This looks at the drawn token, but only at what would not be seen anyway.
-        self.step.drafting =
-            verdict == Verdict::Continue && self.step.kept < self.step.budget && !self.ends_with(token);
+        // Nothing after an end token can be kept. This looks at the drawn token, but only at what
+        // would not be seen anyway.
+        self.step.drafting = verdict == Verdict::Continue
+            && self.step.kept < self.step.budget
+            && !self.ends_with(token);
     }
 
     pub(super) fn accept_greedy(
@@ -89,7 +91,8 @@ impl<M: LanguageModel> Sequence<M> {
         for position in 0..=self.step.kept {
             let end = self.step.committed + position;
             self.likelihoods.look(logits.row(first_row + position), raw);
-            let token = self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
+            let token =
+                self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
             self.likelihoods.decided(token, raw);
             if position == self.step.kept || token != self.tokens[end] {
                 self.follow_with(token);
@@ -154,7 +157,8 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// Makes the accepted draft and the token after it part of the text.
     pub(super) fn commit(&mut self) {
-        let StepState { committed, accepted, kept, last, last_token, rest_was_empty, .. } = self.step;
+        let StepState { committed, accepted, kept, last, last_token, rest_was_empty, .. } =
+            self.step;
         self.tokens.truncate(committed + accepted);
         self.tokens.extend(last_token);
         self.cache.truncate(self.tokens.len() - 1);

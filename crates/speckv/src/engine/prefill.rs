@@ -15,10 +15,12 @@ pub struct Prefill {
 }
 
 impl<M: LanguageModel> Engine<M> {
-    /// Has the target read all of the text but its last token, at most `chunk` tokens per pass, and calls `progress` after each pass.
+    /// Has the target read all of the text but its last token, at most `chunk` tokens per pass, and
+    /// calls `progress` after each pass.
     ///
-    /// A step does this by itself where it is needed; calling it first shows progress and can be stopped by returning
-    /// [`ControlFlow::Break`], which loses nothing: the next call goes on from there.
+    /// A step does this by itself where it is needed; calling it first shows progress and can be
+    /// stopped by returning [`ControlFlow::Break`], which loses nothing: the next call goes on from
+    /// there.
     ///
     /// # Errors
     /// The target's; what was read stays read.
@@ -33,7 +35,10 @@ impl<M: LanguageModel> Engine<M> {
         let mut done = 0;
         for tokens in ahead.chunks(chunk.max(1)) {
             let start = self.clock.now();
-            self.target.forward(&mut [Feed { cache: &mut sequence.cache, tokens, rows: 0 }], &mut self.logits)?;
+            self.target.forward(
+                &mut [Feed { cache: &mut sequence.cache, tokens, rows: 0 }],
+                &mut self.logits,
+            )?;
             sequence.totals.prefill += self.clock.now() - start;
             sequence.totals.prompt_tokens += tokens.len();
             done += tokens.len();
@@ -44,8 +49,9 @@ impl<M: LanguageModel> Engine<M> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Has the draft model, if there is one, read all of the text but its last token, which it does by itself when it first drafts.
-    /// For measurements in which the reading of prompts is not to count as decoding: its time is in no total.
+    /// Has the draft model, if there is one, read all of the text but its last token, which it does
+    /// by itself when it first drafts. For measurements in which the reading of prompts is not to
+    /// count as decoding: its time is in no total.
     ///
     /// # Errors
     /// The drafter's; what was read stays read.

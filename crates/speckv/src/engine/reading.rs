@@ -1,4 +1,5 @@
-//! Reading along: how much of a prompt one step reads, what else is in its pass, and what happens to a sequence that is used again.
+//! Reading along: how much of a prompt one step reads, what else is in its pass, and what happens
+//! to a sequence that is used again.
 
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
@@ -8,13 +9,15 @@ use crate::{
     sampling::{Chain, Randomness},
 };
 
-/// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not hold up the others in the step.
+/// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not
+/// hold up the others in the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Tokens for the target, in the same pass as everybody's verification. A sequence that has more to read reads so many and makes no token
-    /// in this step.
+    /// Tokens for the target, in the same pass as everybody's verification. A sequence that has
+    /// more to read reads so many and makes no token in this step.
     pub target: usize,
-    /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly in this step. At least 8.
+    /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly
+    /// in this step. At least 8.
     pub draft: usize,
 }
 
@@ -29,7 +32,8 @@ impl Default for ReadLimits {
     }
 }
 
-/// Fewest tokens that a draft model reads ahead: some drafters leave a few missed tokens to their first pass.
+/// Fewest tokens that a draft model reads ahead: some drafters leave a few missed tokens to their
+/// first pass.
 pub(super) const LEAST_DRAFT_READING: usize = 8;
 
 /// The target's last pass.
@@ -50,10 +54,14 @@ pub struct Pass {
 impl<M: LanguageModel> Sequence<M> {
     /// How much of its text a step reads at most.
     pub fn set_read_limits(&mut self, limits: ReadLimits) {
-        self.limits = ReadLimits { target: limits.target.max(1), draft: limits.draft.max(LEAST_DRAFT_READING) };
+        self.limits = ReadLimits {
+            target: limits.target.max(1),
+            draft: limits.draft.max(LEAST_DRAFT_READING),
+        };
     }
 
-    /// Tokens that the target has to read before it can go on, beyond the one that every step feeds.
+    /// Tokens that the target has to read before it can go on, beyond the one that every step
+    /// feeds.
     #[must_use]
     pub fn unread(&self) -> usize {
         self.tokens.len() - 1 - self.cache.len()
@@ -96,17 +104,22 @@ impl<M: LanguageModel> Engine<M> {
         self.last_pass
     }
 
-    /// Makes a sequence a new one that keeps its memory and what was read of the common beginning of both texts. Returns the number of tokens
-    /// that the target need not read again.
+    /// Makes a sequence a new one that keeps its memory and what was read of the common beginning
+    /// of both texts. Returns the number of tokens that the target need not read again.
     ///
     /// # Errors
     /// As [`Engine::sequence`]; then nothing has changed.
-    pub fn renew(&mut self, sequence: &mut Sequence<M>, settings: SequenceSettings) -> Result<usize, EngineError> {
+    pub fn renew(
+        &mut self,
+        sequence: &mut Sequence<M>,
+        settings: SequenceSettings,
+    ) -> Result<usize, EngineError> {
         let SequenceSettings { prompt, sampling, end_tokens, max_tokens, controller } = settings;
         let randomness = Randomness::new(sampling.seed);
         let chain = Chain::new(sampling)?;
         sequence.set_tokens(&prompt)?;
-        (sequence.chain, sequence.randomness, sequence.controller) = (chain, randomness, controller);
+        (sequence.chain, sequence.randomness, sequence.controller) =
+            (chain, randomness, controller);
         (sequence.end_tokens, sequence.max_tokens) = (end_tokens, max_tokens);
         sequence.limits = ReadLimits::NONE;
         sequence.likelihoods.set_wanted(None);
@@ -119,8 +132,9 @@ impl<M: LanguageModel> Engine<M> {
         Ok(sequence.cache.len())
     }
 
-    /// Copies to `to` what target and draft have read for `from` of the beginning that both texts share, where that is more than they have read for
-    /// `to`. Returns the number of tokens that the target need not read; it is as before where the model's caches cannot be copied.
+    /// Copies to `to` what target and draft have read for `from` of the beginning that both texts
+    /// share, where that is more than they have read for `to`. Returns the number of tokens that
+    /// the target need not read; it is as before where the model's caches cannot be copied.
     pub fn copy_read(&mut self, from: &Sequence<M>, to: &mut Sequence<M>) -> usize {
         let common = from.read_of(&to.tokens).min(to.tokens.len() - 1);
         if common > to.cache.len() && to.cache.copy_from(&from.cache, common) {
@@ -133,8 +147,9 @@ impl<M: LanguageModel> Engine<M> {
         to.cache.len()
     }
 
-    /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and the step may be tried again. The sequences are
-    /// those that were given to [`step`](Engine::step); does nothing to one that was not in the middle of a step.
+    /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and
+    /// the step may be tried again. The sequences are those that were given to
+    /// [`step`](Engine::step); does nothing to one that was not in the middle of a step.
     pub fn recover(&mut self, sequences: &mut [&mut Sequence<M>]) {
         for sequence in sequences.iter_mut() {
             sequence.step.reading = 0;

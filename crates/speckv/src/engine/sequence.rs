@@ -40,11 +40,12 @@ pub enum FinishReason {
     Length,
 }
 
-/// A text and all the state that belongs to it alone. Made by [`Engine::sequence`](super::Engine::sequence), grown by
-/// [`Engine::step`](super::Engine::step), given back with [`Engine::close`](super::Engine::close).
+/// A text and all the state that belongs to it alone. Made by
+/// [`Engine::sequence`](super::Engine::sequence), grown by [`Engine::step`](super::Engine::step),
+/// given back with [`Engine::close`](super::Engine::close).
 ///
-/// Its token list is the truth; the caches of target and draft hold prefixes of it. Prompt and output together never
-/// exceed the target's context.
+/// Its token list is the truth; the caches of target and draft hold prefixes of it. Prompt and
+/// output together never exceed the target's context.
 pub struct Sequence<M: LanguageModel> {
     pub(super) tokens: Vec<Token>, // the text; inside a step also the draft, from `committed` on
     pub(super) cache: M::Cache,
@@ -71,8 +72,8 @@ pub struct Sequence<M: LanguageModel> {
 #[derive(Debug, Default)]
 pub(super) struct StepState {
     pub active: bool,
-    pub reading: usize,         // tokens that it reads in this step, and nothing else
-    pub drafts: bool,           // with the model: in this step once it is decided, else in the one before
+    pub reading: usize, // tokens that it reads in this step, and nothing else
+    pub drafts: bool,   // with the model: in this step once it is decided, else in the one before
     pub verified_before: usize, // draft tokens that the step before verified
     pub generated_before: usize,
     pub unread: usize,    // of the text before the step, read in its pass
@@ -120,7 +121,8 @@ impl<M: LanguageModel> Sequence<M> {
         self.likelihoods.positions()
     }
 
-    /// From the next step on, notes how likely the target found each token and the `top` likeliest ones; `None` for not at all.
+    /// From the next step on, notes how likely the target found each token and the `top` likeliest
+    /// ones; `None` for not at all.
     pub fn set_likelihoods(&mut self, top: Option<usize>) {
         self.likelihoods.set_wanted(top);
     }
@@ -166,7 +168,8 @@ impl<M: LanguageModel> Sequence<M> {
         self.cache.len()
     }
 
-    /// Appends tokens from outside, such as the next turn of a chat, and starts the token budget anew. What was read stays read.
+    /// Appends tokens from outside, such as the next turn of a chat, and starts the token budget
+    /// anew. What was read stays read.
     ///
     /// # Errors
     /// The context has no room; the text is unchanged.
@@ -188,18 +191,21 @@ impl<M: LanguageModel> Sequence<M> {
         self.start_anew();
     }
 
-    /// Has the drafter forget what it read, so that it reads all of the text again when it next drafts.
+    /// Has the drafter forget what it read, so that it reads all of the text again when it next
+    /// drafts.
     pub fn forget_draft(&mut self) {
         self.draft_keeps = Some(0);
     }
 
-    /// Gives back the memory that only steps need, above all the distributions of drafted tokens: after sampling `[gamma, vocab]` numbers. For a
-    /// sequence that rests; the next step takes it again.
+    /// Gives back the memory that only steps need, above all the distributions of drafted tokens:
+    /// after sampling `[gamma, vocab]` numbers. For a sequence that rests; the next step takes it
+    /// again.
     pub fn release(&mut self) {
         self.step = StepState::default();
     }
 
-    /// Becomes another text, keeping what was read of the common beginning, and starts the token budget anew.
+    /// Becomes another text, keeping what was read of the common beginning, and starts the token
+    /// budget anew.
     ///
     /// # Errors
     /// No tokens, or more than the context holds; the text is unchanged.
@@ -208,7 +214,10 @@ impl<M: LanguageModel> Sequence<M> {
             return Err(EngineError::EmptyPrompt);
         }
         if tokens.len() > self.context_length {
-            return Err(EngineError::PromptTooLong { context: self.context_length, got: tokens.len() });
+            return Err(EngineError::PromptTooLong {
+                context: self.context_length,
+                got: tokens.len(),
+            });
         }
         let common = self.tokens.iter().zip(tokens).take_while(|(old, new)| old == new).count();
         self.tokens.truncate(common);
@@ -218,7 +227,8 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
-    /// Makes the caches prefixes of the first `len` tokens, and short of the whole text, whose last token every step feeds.
+    /// Makes the caches prefixes of the first `len` tokens, and short of the whole text, whose last
+    /// token every step feeds.
     fn forget_from(&mut self, len: usize) {
         let len = len.min(self.tokens.len() - 1);
         self.cache.truncate(len);
@@ -234,7 +244,9 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// Tokens that budget and context still allow.
     pub(super) fn room(&self) -> usize {
-        self.max_tokens.saturating_sub(self.generated).min(self.context_length.saturating_sub(self.tokens.len()))
+        self.max_tokens
+            .saturating_sub(self.generated)
+            .min(self.context_length.saturating_sub(self.tokens.len()))
     }
 
     pub(super) fn check_room(&mut self) {

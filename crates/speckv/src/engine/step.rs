@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
-    Clock, EngineError, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals, likelihood::Likelihoods,
-    sequence::StepState,
+    Clock, EngineError, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals,
+    likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
     controller::Situation,
@@ -23,7 +23,8 @@ pub const MAX_GAMMA: usize = 16;
 /// Tokens per pass when a step has to read ahead.
 const PREFILL_CHUNK: usize = 256;
 
-/// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing once its buffers have grown.
+/// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing
+/// once its buffers have grown.
 pub struct Engine<M: LanguageModel> {
     pub(super) target: Arc<M>,
     pub(super) drafter: Box<dyn Drafter>,
@@ -75,10 +76,12 @@ impl<M: LanguageModel> Engine<M> {
         &self.target
     }
 
-    /// A new sequence. Give it back with [`close`](Engine::close): its place in the drafter stays taken until then.
+    /// A new sequence. Give it back with [`close`](Engine::close): its place in the drafter stays
+    /// taken until then.
     ///
     /// # Errors
-    /// No prompt, a prompt longer than the context, a setting outside its range, or no memory for its state.
+    /// No prompt, a prompt longer than the context, a setting outside its range, or no memory for
+    /// its state.
     pub fn sequence(&mut self, settings: SequenceSettings) -> Result<Sequence<M>, EngineError> {
         let SequenceSettings { prompt, sampling, end_tokens, max_tokens, controller } = settings;
         let context_length = self.target.context_length();
@@ -127,12 +130,13 @@ impl<M: LanguageModel> Engine<M> {
         Generation::new(self, sequence)
     }
 
-    /// One step of each sequence that is not finished, with one target pass for all of them. A sequence that has more to read than its
-    /// [`ReadLimits`] allow reads a part in that pass and makes no token.
+    /// One step of each sequence that is not finished, with one target pass for all of them. A
+    /// sequence that has more to read than its [`ReadLimits`] allow reads a part in that pass and
+    /// makes no token.
     ///
     /// # Errors
-    /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of its tokens; random numbers drawn
-    /// in the failed step stay drawn.
+    /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of
+    /// its tokens; random numbers drawn in the failed step stay drawn.
     pub fn step(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let start = self.clock.now();
         for sequence in sequences.iter_mut() {
@@ -187,14 +191,20 @@ impl<M: LanguageModel> Engine<M> {
         let remaining = sequence.room();
         let gamma_limit = (remaining - 1).min(self.max_gamma);
         let draft_behind = self.drafter.behind(sequence.slot, context);
-        let lookup = if gamma_limit > 0 { self.drafter.lookup(sequence.slot, &sequence.tokens) } else { None };
+        let lookup = if gamma_limit > 0 {
+            self.drafter.lookup(sequence.slot, &sequence.tokens)
+        } else {
+            None
+        };
         let has_model = self.drafter.has_model();
-        let situation = Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let situation =
+            Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
         let plan = sequence.controller.plan(&situation);
         let mut now = self.clock.now();
         sequence.record.times.controller += now - start;
-        sequence.record.before = Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
+        sequence.record.before =
+            Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
         sequence.step.budget = plan.gamma.min(gamma_limit);
         sequence.step.drafting = sequence.step.budget > 0;
         sequence.step.drafts = sequence.step.drafting && plan.source == Source::Model;
@@ -211,7 +221,12 @@ impl<M: LanguageModel> Engine<M> {
     /// One round: a token for each sequence that still drafts. `false` if there was none.
     fn draft(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<bool, EngineError> {
         let mut asks = recycle(std::mem::take(&mut self.asks));
-        asks.extend(sequences.iter_mut().filter(|sequence| sequence.step.drafting).map(|sequence| sequence.ask()));
+        asks.extend(
+            sequences
+                .iter_mut()
+                .filter(|sequence| sequence.step.drafting)
+                .map(|sequence| sequence.ask()),
+        );
         if asks.is_empty() {
             self.asks = recycle(asks);
             return Ok(false);
@@ -231,14 +246,19 @@ impl<M: LanguageModel> Engine<M> {
         Ok(true)
     }
 
-    /// The target's pass over all sequences: each feeds what the target has not read, its kept draft at the end.
+    /// The target's pass over all sequences: each feeds what the target has not read, its kept
+    /// draft at the end.
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
         let mut pass = Pass::default();
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active || sequence.step.reading > 0) {
+        for sequence in sequences
+            .iter_mut()
+            .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
+        {
             let Sequence { cache, tokens, step, .. } = &mut **sequence;
             let held = cache.len();
-            let (end, rows) = if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
+            let (end, rows) =
+                if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
             step.unread = if step.active { step.committed - 1 - held } else { 0 };
             pass.sequences += 1;
             pass.context += held;
@@ -247,13 +267,18 @@ impl<M: LanguageModel> Engine<M> {
             feeds.push(Feed { cache, tokens: &tokens[held..end], rows });
         }
         let start = self.clock.now();
-        let outcome = if feeds.is_empty() { Ok(()) } else { self.target.forward(&mut feeds, &mut self.logits) };
+        let outcome = if feeds.is_empty() {
+            Ok(())
+        } else {
+            self.target.forward(&mut feeds, &mut self.logits)
+        };
         let elapsed = self.clock.now() - start;
         self.feeds = recycle(feeds);
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
             sequence.record.times.verify = elapsed;
-            // What was unread went along in the pass; the target has now read all but the token that was just decided.
+            // What was unread went along in the pass; the target has now read all but the token
+            // that was just decided.
             sequence.totals.prompt_tokens += sequence.step.unread;
         }
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.reading > 0) {
@@ -269,13 +294,21 @@ impl<M: LanguageModel> Engine<M> {
     /// Finds out how much of each draft stays, and which token follows it.
     fn accept(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut first_row = 0;
-        for (index, sequence) in sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active) {
+        for (index, sequence) in
+            sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
+        {
             let rows = sequence.step.kept + 1;
             let (logits, raw) = (&mut self.logits, &mut self.raw);
             let accepted = if sequence.chain.is_greedy() {
                 sequence.accept_greedy(logits, first_row, raw)
             } else {
-                sequence.accept_sampled(logits, first_row, raw, &mut self.target_distribution, &mut self.rest)
+                sequence.accept_sampled(
+                    logits,
+                    first_row,
+                    raw,
+                    &mut self.target_distribution,
+                    &mut self.rest,
+                )
             };
             accepted.map_err(|source| EngineError::Logits {
                 sequence: index,

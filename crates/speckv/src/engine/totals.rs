@@ -21,7 +21,8 @@ pub struct Totals {
     pub verified: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
-    /// Recovered tokens drawn from p because (p - q)+ was empty in floating point: see [`crate::verify::verify`].
+    /// Recovered tokens drawn from p because (p - q)+ was empty in floating point: see
+    /// [`crate::verify::verify`].
     pub empty_rests: usize,
     /// Time of the steps.
     pub times: Times,

@@ -2,12 +2,14 @@
 
 use super::sigmoid;
 
-/// `p = sigmoid(intercept + slope * score)`, both learned from outcomes by the extended Kalman filter of logistic regression.
+/// `p = sigmoid(intercept + slope * score)`, both learned from outcomes by the extended Kalman
+/// filter of logistic regression.
 ///
-/// With `x = (1, score)`, `g = p (1 - p)` and covariance `P` of (intercept, slope), an outcome `y` moves them by `P x (y - p) / (1 + g x'Px)` and
-/// shrinks `P` by `g (Px)(Px)' / (1 + g x'Px)`; a little process noise keeps it able to follow change. It starts from the identity with
-/// standard deviations of 1 (intercept) and 0.3 (slope), which makes a wrong pair calibrated within a hundred outcomes and leaves a right
-/// one nearly alone.
+/// With `x = (1, score)`, `g = p (1 - p)` and covariance `P` of (intercept, slope), an outcome `y`
+/// moves them by `P x (y - p) / (1 + g x'Px)` and shrinks `P` by `g (Px)(Px)' / (1 + g x'Px)`; a
+/// little process noise keeps it able to follow change. It starts from the identity with standard
+/// deviations of 1 (intercept) and 0.3 (slope), which makes a wrong pair calibrated within a
+/// hundred outcomes and leaves a right one nearly alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibrator {
     intercept: f32,
@@ -29,8 +31,9 @@ impl Default for Calibrator {
 }
 
 impl Calibrator {
-    /// A correction that is slow to move at first (standard deviation 0.3 of the intercept): for heads whose features follow the running
-    /// acceptance by themselves, so that three bad tokens are not counted twice.
+    /// A correction that is slow to move at first (standard deviation 0.3 of the intercept): for
+    /// heads whose features follow the running acceptance by themselves, so that three bad tokens
+    /// are not counted twice.
     #[must_use]
     pub fn damped() -> Self {
         Calibrator { covariance: DAMPED_VARIANCE, ..Self::default() }
@@ -54,12 +57,14 @@ impl Calibrator {
         let spread = px0 + px1 * score; // x' P x
         let gain = 1.0 / (1.0 + g * spread);
         let error = f32::from(u8::from(accepted)) - p;
-        // One outcome moves the logit by at most 1.5: a token of confidence 0.9999 that fails must not overturn everything.
+        // One outcome moves the logit by at most 1.5: a token of confidence 0.9999 that fails must
+        // not overturn everything.
         let step = (gain * error * spread).abs().max(1e-12);
         let gain_on_mean = gain * (1.5 / step).min(1.0);
         self.intercept = (self.intercept + px0 * error * gain_on_mean).clamp(-8.0, 8.0);
         self.slope = (self.slope + px1 * error * gain_on_mean).clamp(0.1, 3.0);
-        self.covariance = [a - g * gain * px0 * px0, b - g * gain * px0 * px1, c - g * gain * px1 * px1];
+        self.covariance =
+            [a - g * gain * px0 * px0, b - g * gain * px0 * px1, c - g * gain * px1 * px1];
         self.widen(NOISE);
     }
 
@@ -83,7 +88,8 @@ mod tests {
 
     /// Deterministic numbers in [0, 1).
     fn uniform(state: &mut u64) -> f32 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*state >> 40) as f32 / (1u64 << 24) as f32
     }
 
@@ -108,7 +114,8 @@ mod tests {
             let mut error = 0.0;
             for step in 0..=20 {
                 let score = -1.0 + 0.25 * step as f32;
-                error += (calibrator.probability(score) - sigmoid(offset + scale * score)).abs() / 21.0;
+                error +=
+                    (calibrator.probability(score) - sigmoid(offset + scale * score)).abs() / 21.0;
             }
             assert!(error < 0.1, "offset {offset}, scale {scale}: mean error {error}");
         }
@@ -125,8 +132,14 @@ mod tests {
                 calibrator.idle();
             }
             let [a, b, c] = calibrator.covariance;
-            assert!(a > 0.0 && c > 0.0 && a * c > b * b, "step {step}: {:?}", calibrator.covariance);
-            assert!(calibrator.slope >= 0.1 && (0.0..=1.0).contains(&calibrator.probability(score)));
+            assert!(
+                a > 0.0 && c > 0.0 && a * c > b * b,
+                "step {step}: {:?}",
+                calibrator.covariance
+            );
+            assert!(
+                calibrator.slope >= 0.1 && (0.0..=1.0).contains(&calibrator.probability(score))
+            );
         }
     }
 }

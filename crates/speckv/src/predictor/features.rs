@@ -1,7 +1,8 @@
 //! What a predictor may know, as numbers: the same code in training, replay and live decoding.
 //!
-//! A [`FeatureState`] is fed in the order of time: [`begin`](FeatureState::begin) a step, [`push`](FeatureState::push) each drafted position,
-//! [`observe`](FeatureState::observe) the finished step. What it has not been fed cannot be in a feature.
+//! A [`FeatureState`] is fed in the order of time: [`begin`](FeatureState::begin) a step,
+//! [`push`](FeatureState::push) each drafted position, [`observe`](FeatureState::observe) the
+//! finished step. What it has not been fed cannot be in a feature.
 
 use super::logit;
 use crate::{
@@ -57,7 +58,8 @@ pub mod index {
     pub const RECENT_ACCEPTANCE: usize = 8;
     /// Running mean of outcome minus confidence: how much this pair's confidence is worth here.
     pub const SURPRISE: usize = 9;
-    /// Last step: 1 all accepted, -1 the first one rejected, between by share; 0 if nothing was verified.
+    /// Last step: 1 all accepted, -1 the first one rejected, between by share; 0 if nothing was
+    /// verified.
     pub const LAST_STEP: usize = 10;
     /// `ln(1 + match length)` for look-up.
     pub const LOG_MATCH: usize = 11;
@@ -76,7 +78,8 @@ pub mod index {
 pub struct SessionFacts {
     /// Sampling temperature; 0 is greedy.
     pub temperature: f32,
-    /// Bits that the target's compression removed from 16 per weight, divided by 16: 0 for FP16, 0.5 for INT8, 0.75 for 4 bits.
+    /// Bits that the target's compression removed from 16 per weight, divided by 16: 0 for FP16,
+    /// 0.5 for INT8, 0.75 for 4 bits.
     pub compression: f32,
 }
 
@@ -98,15 +101,22 @@ const PRIOR_EVIDENCE: f32 = 4.0;
 
 impl Running {
     fn new(acceptance: f32) -> Self {
-        Running { slow: acceptance, recent: acceptance, surprise: 0.0, last_step: 0.0, evidence: 0.0 }
+        Running {
+            slow: acceptance,
+            recent: acceptance,
+            surprise: 0.0,
+            last_step: 0.0,
+            evidence: 0.0,
+        }
     }
 
     fn learn(&mut self, accepted: bool, confidence: f32) {
         let outcome = f32::from(u8::from(accepted));
-        self.slow += (outcome - self.slow) / (PRIOR_EVIDENCE + self.evidence + 1.0).min(SLOW_WINDOW);
+        self.slow +=
+            (outcome - self.slow) / (PRIOR_EVIDENCE + self.evidence + 1.0).min(SLOW_WINDOW);
         self.recent += (outcome - self.recent) / RECENT_WINDOW;
-        self.surprise +=
-            (outcome - confidence - self.surprise) / (PRIOR_EVIDENCE + self.evidence + 1.0).min(SLOW_WINDOW);
+        self.surprise += (outcome - confidence - self.surprise)
+            / (PRIOR_EVIDENCE + self.evidence + 1.0).min(SLOW_WINDOW);
         self.evidence = (self.evidence + 1.0).min(SLOW_WINDOW);
     }
 }
@@ -176,7 +186,8 @@ impl FeatureState {
         features[index::MEAN_LOGIT] = self.sum_logit / self.positions as f32;
         features[index::LOWEST_LOGIT] = self.lowest_logit;
         features[index::LOG_MATCH] = f32::from(signals.match_length).ln_1p();
-        features[index::UNCERTAIN_START] = f32::from(u8::from(self.positions == 1 && running.evidence < 4.0));
+        features[index::UNCERTAIN_START] =
+            f32::from(u8::from(self.positions == 1 && running.evidence < 4.0));
         features
     }
 
@@ -203,15 +214,24 @@ impl FeatureState {
         };
         for (position, drafted) in record.drafted.iter().enumerate() {
             match record.outcome.label(position) {
-                Some(accepted) => running.learn(accepted, drafted.signals.confidence.clamp(0.0, 1.0)),
+                Some(accepted) => {
+                    running.learn(accepted, drafted.signals.confidence.clamp(0.0, 1.0))
+                }
                 None => break,
             }
         }
         let verified = record.outcome.verified;
-        running.last_step =
-            if verified == 0 { 0.0 } else { 2.0 * record.outcome.accepted as f32 / verified as f32 - 1.0 };
+        running.last_step = if verified == 0 {
+            0.0
+        } else {
+            2.0 * record.outcome.accepted as f32 / verified as f32 - 1.0
+        };
         // What was not looked at for long may have changed: the next outcomes shall count for more.
-        let unseen = if verified == 0 { [true, true] } else { [record.before.plan.source == Source::Ngram, false] };
+        let unseen = if verified == 0 {
+            [true, true]
+        } else {
+            [record.before.plan.source == Source::Ngram, false]
+        };
         if unseen[0] {
             self.model.evidence *= 0.97;
         }
@@ -261,9 +281,24 @@ mod tests {
     fn record(source: Source, confidences: &[f32], accepted: usize) -> StepRecord {
         let last = if accepted == confidences.len() { Last::Bonus } else { Last::Recovered };
         StepRecord {
-            before: Before { step: 0, context: 10, draft_behind: 0, gamma_limit: 9, plan: Plan { gamma: 9, source } },
-            drafted: confidences.iter().map(|&c| Drafted { token: 0, signals: signals(c) }).collect(),
-            outcome: Outcome { verified: confidences.len(), accepted, last, produced: accepted + 1, ended: false },
+            before: Before {
+                step: 0,
+                context: 10,
+                draft_behind: 0,
+                gamma_limit: 9,
+                plan: Plan { gamma: 9, source },
+            },
+            drafted: confidences
+                .iter()
+                .map(|&c| Drafted { token: 0, signals: signals(c) })
+                .collect(),
+            outcome: Outcome {
+                verified: confidences.len(),
+                accepted,
+                last,
+                produced: accepted + 1,
+                ended: false,
+            },
             times: Times::default(),
             tokens: vec![0; accepted + 1],
         }
@@ -276,7 +311,12 @@ mod tests {
         let _ = state.push(&signals(0.9));
         let features = state.push(&signals(0.5));
         let close = |at: usize, expected: f32| {
-            assert!((features[at] - expected).abs() < 1e-4, "{}: {}", FEATURE_NAMES[at], features[at])
+            assert!(
+                (features[at] - expected).abs() < 1e-4,
+                "{}: {}",
+                FEATURE_NAMES[at],
+                features[at]
+            )
         };
         close(index::BIAS, 1.0);
         close(index::LOGIT_CONFIDENCE, 0.0);
@@ -307,10 +347,15 @@ mod tests {
 
     #[test]
     fn broken_signals_make_finite_features() {
-        let mut state = FeatureState::new(SessionFacts { temperature: f32::NAN, compression: f32::INFINITY });
+        let mut state =
+            FeatureState::new(SessionFacts { temperature: f32::NAN, compression: f32::INFINITY });
         state.begin(Source::Ngram, usize::MAX);
-        let broken =
-            Signals { entropy_bits: f32::NAN, confidence: f32::NAN, margin: f32::INFINITY, match_length: u16::MAX };
+        let broken = Signals {
+            entropy_bits: f32::NAN,
+            confidence: f32::NAN,
+            margin: f32::INFINITY,
+            match_length: u16::MAX,
+        };
         assert!(state.push(&broken).iter().all(|value| value.is_finite()));
         assert!(state.start().iter().all(|value| value.is_finite()));
     }

@@ -39,8 +39,11 @@ impl Head {
         match self {
             Head::Logistic { weights } => dot(weights, features),
             Head::Mlp(mlp) => {
-                let units = mlp.hidden.chunks_exact(FEATURES).zip(&mlp.hidden_bias).zip(&mlp.output);
-                let sum: f32 = units.map(|((row, bias), out)| (dot(row, features) + bias).max(0.0) * out).sum();
+                let units =
+                    mlp.hidden.chunks_exact(FEATURES).zip(&mlp.hidden_bias).zip(&mlp.output);
+                let sum: f32 = units
+                    .map(|((row, bias), out)| (dot(row, features) + bias).max(0.0) * out)
+                    .sum();
                 sum + mlp.output_bias
             }
         }
@@ -49,7 +52,9 @@ impl Head {
     /// Whether all layers have their sizes and all weights are finite.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let finite = |weights: &[f32], length: usize| weights.len() == length && weights.iter().all(|w| w.is_finite());
+        let finite = |weights: &[f32], length: usize| {
+            weights.len() == length && weights.iter().all(|w| w.is_finite())
+        };
         match self {
             Head::Logistic { weights } => finite(weights, FEATURES),
             Head::Mlp(mlp) => {

@@ -11,32 +11,41 @@ pub struct Metrics {
     pub brier: f64,
     /// Brier score of always saying the base rate.
     pub brier_constant: f64,
-    /// Mean of `-ln` of the probability given to what happened, in nats; probabilities are kept in [1e-6, 1 - 1e-6].
+    /// Mean of `-ln` of the probability given to what happened, in nats; probabilities are kept in
+    /// [1e-6, 1 - 1e-6].
     pub log_loss: f64,
     /// Log loss of always saying the base rate.
     pub log_loss_constant: f64,
-    /// Expected calibration error over 10 bins of equal width: mean of |mean p - mean y|, weighted by the bins' counts.
+    /// Expected calibration error over 10 bins of equal width: mean of |mean p - mean y|, weighted
+    /// by the bins' counts.
     pub ece_10: f64,
     /// The same over 15 bins.
     pub ece_15: f64,
-    /// Area under the ROC curve: how often a true outcome got more than a false one, ties half; `None` if only one kind occurs.
+    /// Area under the ROC curve: how often a true outcome got more than a false one, ties half;
+    /// `None` if only one kind occurs.
     pub auc: Option<f64>,
 }
 
 impl Metrics {
-    /// Metrics of `(probability, outcome)` pairs, or `None` without any. A probability that is not a number counts as 0.5.
+    /// Metrics of `(probability, outcome)` pairs, or `None` without any. A probability that is not
+    /// a number counts as 0.5.
     #[must_use]
     pub fn of(pairs: &[(f32, bool)]) -> Option<Self> {
         if pairs.is_empty() {
             return None;
         }
-        let pairs: Vec<(f64, bool)> =
-            pairs.iter().map(|&(p, y)| (if p.is_nan() { 0.5 } else { f64::from(p).clamp(0.0, 1.0) }, y)).collect();
+        let pairs: Vec<(f64, bool)> = pairs
+            .iter()
+            .map(|&(p, y)| (if p.is_nan() { 0.5 } else { f64::from(p).clamp(0.0, 1.0) }, y))
+            .collect();
         let count = pairs.len() as f64;
         let base_rate = pairs.iter().filter(|pair| pair.1).count() as f64 / count;
-        let brier =
-            |p: &dyn Fn(f64) -> f64| pairs.iter().map(|&(q, y)| (p(q) - target(y)).powi(2)).sum::<f64>() / count;
-        let log_loss = |p: &dyn Fn(f64) -> f64| pairs.iter().map(|&(q, y)| surprise(p(q), y)).sum::<f64>() / count;
+        let brier = |p: &dyn Fn(f64) -> f64| {
+            pairs.iter().map(|&(q, y)| (p(q) - target(y)).powi(2)).sum::<f64>() / count
+        };
+        let log_loss = |p: &dyn Fn(f64) -> f64| {
+            pairs.iter().map(|&(q, y)| surprise(p(q), y)).sum::<f64>() / count
+        };
         Some(Metrics {
             count: pairs.len(),
             base_rate,
@@ -50,10 +59,15 @@ impl Metrics {
         })
     }
 
-    /// Share of the constant's log loss that the predictor saves: 0 is useless, 1 is perfect, negative is harmful.
+    /// Share of the constant's log loss that the predictor saves: 0 is useless, 1 is perfect,
+    /// negative is harmful.
     #[must_use]
     pub fn gain_over_constant(&self) -> f64 {
-        if self.log_loss_constant > 0.0 { 1.0 - self.log_loss / self.log_loss_constant } else { 0.0 }
+        if self.log_loss_constant > 0.0 {
+            1.0 - self.log_loss / self.log_loss_constant
+        } else {
+            0.0
+        }
     }
 }
 
@@ -86,7 +100,8 @@ fn area_under_curve(pairs: &[(f64, bool)]) -> Option<f64> {
     let mut rank_sum = 0.0;
     let mut start = 0;
     while start < sorted.len() {
-        let end = start + sorted[start..].iter().take_while(|pair| pair.0 == sorted[start].0).count();
+        let end =
+            start + sorted[start..].iter().take_while(|pair| pair.0 == sorted[start].0).count();
         let mean_rank = (start + 1 + end) as f64 / 2.0;
         rank_sum += mean_rank * sorted[start..end].iter().filter(|pair| pair.1).count() as f64;
         start = end;
@@ -105,7 +120,8 @@ mod tests {
 
     #[test]
     fn four_outcomes_worked_by_hand() {
-        let metrics = Metrics::of(&[(0.9, true), (0.75, false), (0.75, true), (0.25, false)]).expect("not empty");
+        let metrics = Metrics::of(&[(0.9, true), (0.75, false), (0.75, true), (0.25, false)])
+            .expect("not empty");
         close(metrics.base_rate, 0.5);
         close(metrics.brier, (0.01 + 0.5625 + 0.0625 + 0.0625) / 4.0);
         close(metrics.brier_constant, 0.25);
@@ -118,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_constant_gains_nothing_and_one_kind_has_no_auc() {
-        let metrics = Metrics::of(&[(0.75, true), (0.75, true), (0.75, true), (0.75, false)]).expect("not empty");
+        let metrics = Metrics::of(&[(0.75, true), (0.75, true), (0.75, true), (0.75, false)])
+            .expect("not empty");
         close(metrics.gain_over_constant(), 0.0);
         close(metrics.ece_15, 0.0);
         assert_eq!(Metrics::of(&[(0.5, true)]).expect("not empty").auc, None);

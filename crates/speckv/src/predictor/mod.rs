@@ -1,9 +1,10 @@
 //! Signals -> probability that a draft token is accepted.
 //!
-//! Six questions, each with a head of its own: for the draft model and for n-gram look-up, is this token accepted given that the
-//! ones before it were ([`Question::Accept`]), would the next one be ([`Question::Next`]), and, before anything was drafted, would the first
-//! one be ([`Question::First`])? Heads are trained offline ([`train`]) or start from [`Predictor::prior`], and [`OnlinePredictor`]
-//! corrects them while decoding. The same [`features`] are used everywhere.
+//! Six questions, each with a head of its own: for the draft model and for n-gram look-up, is this
+//! token accepted given that the ones before it were ([`Question::Accept`]), would the next one be
+//! ([`Question::Next`]), and, before anything was drafted, would the first one be
+//! ([`Question::First`])? Heads are trained offline ([`train`]) or start from [`Predictor::prior`],
+//! and [`OnlinePredictor`] corrects them while decoding. The same [`features`] are used everywhere.
 
 pub mod features;
 pub mod metrics;
@@ -29,7 +30,8 @@ use crate::record::Source;
 pub enum Question {
     /// Is the newest token accepted, given that all before it in the step are? Knows its signals.
     Accept,
-    /// Would the token after the newest one be accepted, given that the newest one is? Knows the newest one's signals.
+    /// Would the token after the newest one be accepted, given that the newest one is? Knows the
+    /// newest one's signals.
     Next,
     /// Would the step's first token be accepted? Knows the steps before only.
     First,
@@ -56,7 +58,8 @@ pub struct Heads {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Predictor {
-    /// Names of the features in the order of the weights; a file made for other features is refused.
+    /// Names of the features in the order of the weights; a file made for other features is
+    /// refused.
     features: Vec<String>,
     /// What the weights were trained on, in words; nothing for weights that were not trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,13 +98,20 @@ impl Predictor {
     /// Puts trained heads together.
     #[must_use]
     pub fn new(model: Heads, ngram: Heads) -> Self {
-        Predictor { features: FEATURE_NAMES.iter().map(|&name| name.into()).collect(), origin: None, model, ngram }
+        Predictor {
+            features: FEATURE_NAMES.iter().map(|&name| name.into()).collect(),
+            origin: None,
+            model,
+            ngram,
+        }
     }
 
-    /// A sane start without any training: acceptance rises with the logit of the confidence and with the acceptance seen so far.
+    /// A sane start without any training: acceptance rises with the logit of the confidence and
+    /// with the acceptance seen so far.
     ///
-    /// How sure: the model's slope on the logit, about three quarters, is what instruct models of 0.5 to 3 billion parameters show when they
-    /// draft for a larger one of their family; everything else is a guess that the online correction is there to replace.
+    /// How sure: the model's slope on the logit, about three quarters, is what instruct models of
+    /// 0.5 to 3 billion parameters show when they draft for a larger one of their family;
+    /// everything else is a guess that the online correction is there to replace.
     #[must_use]
     pub fn prior() -> Self {
         let head = |weights: &[(usize, f32)]| {
@@ -118,7 +128,12 @@ impl Predictor {
             first: head(&[(LOGIT_RUNNING, 0.9), (LAST_STEP, 0.15)]),
         };
         let ngram = Heads {
-            accept: head(&[(BIAS, -1.2), (LOGIT_CONFIDENCE, 0.1), (LOGIT_RUNNING, 0.5), (LOG_MATCH, 0.7)]),
+            accept: head(&[
+                (BIAS, -1.2),
+                (LOGIT_CONFIDENCE, 0.1),
+                (LOGIT_RUNNING, 0.5),
+                (LOG_MATCH, 0.7),
+            ]),
             next: head(&[(BIAS, 0.4), (LOGIT_RUNNING, 0.5), (LOG_MATCH, 0.5)]),
             first: head(&[(LOGIT_RUNNING, 1.0)]),
         };
@@ -202,8 +217,12 @@ mod tests {
     fn accept_at(confidence: f32) -> f32 {
         let mut state = FeatureState::new(SessionFacts::default());
         state.begin(Source::Model, 100);
-        let features =
-            state.push(&Signals { confidence, entropy_bits: 1.0, margin: confidence / 2.0, match_length: 0 });
+        let features = state.push(&Signals {
+            confidence,
+            entropy_bits: 1.0,
+            margin: confidence / 2.0,
+            match_length: 0,
+        });
         sigmoid(Predictor::prior().head(Source::Model, Question::Accept).score(&features))
     }
 
@@ -224,7 +243,10 @@ mod tests {
         let other = text.replacen("logit_confidence", "phase_of_the_moon", 1);
         assert!(matches!(Predictor::from_json(&other), Err(PredictorError::OtherFeatures { .. })));
         let short = text.replacen("-0.2,", "", 1);
-        assert!(matches!(Predictor::from_json(&short), Err(PredictorError::BadWeights { question: Question::Accept })));
+        assert!(matches!(
+            Predictor::from_json(&short),
+            Err(PredictorError::BadWeights { question: Question::Accept })
+        ));
         assert!(matches!(Predictor::from_json("{"), Err(PredictorError::Malformed(_))));
     }
 }

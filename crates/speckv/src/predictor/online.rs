@@ -47,7 +47,8 @@ impl OnlinePredictor {
         }
     }
 
-    /// Begins a step and returns the probability that the first token of `source` would be accepted.
+    /// Begins a step and returns the probability that the first token of `source` would be
+    /// accepted.
     pub fn begin(&mut self, source: Source, context: usize) -> f32 {
         self.source = source;
         self.state.begin(source, context);
@@ -71,16 +72,20 @@ impl OnlinePredictor {
         }
     }
 
-    /// What [`push`](Self::push) would say, without taking the position in: for look-up, whose first signals are known before the step.
+    /// What [`push`](Self::push) would say, without taking the position in: for look-up, whose
+    /// first signals are known before the step.
     #[must_use]
     pub fn preview(&self, signals: &Signals) -> Judgement {
         let features = { self.state }.push(signals);
-        let probability =
-            |question| self.calibrator(question).probability(self.weights.head(self.source, question).score(&features));
+        let probability = |question| {
+            self.calibrator(question)
+                .probability(self.weights.head(self.source, question).score(&features))
+        };
         Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
     }
 
-    /// Learns from a finished step. Positions that were drafted but not pushed are pushed first, so that replay and live agree.
+    /// Learns from a finished step. Positions that were drafted but not pushed are pushed first, so
+    /// that replay and live agree.
     pub fn observe(&mut self, record: &StepRecord) {
         if record.drafted.is_empty() || record.before.plan.source != self.source {
             let _ = self.begin(record.before.plan.source, record.before.context);
@@ -99,9 +104,11 @@ impl OnlinePredictor {
         for position in 0..record.drafted.len().min(POSITIONS) {
             let Some(accepted) = label(position) else { break };
             learned = true;
-            self.calibrators[source][Question::Accept as usize].observe(self.accept_scores[position], accepted);
+            self.calibrators[source][Question::Accept as usize]
+                .observe(self.accept_scores[position], accepted);
             if accepted && let Some(next) = label(position + 1) {
-                self.calibrators[source][Question::Next as usize].observe(self.next_scores[position], next);
+                self.calibrators[source][Question::Next as usize]
+                    .observe(self.next_scores[position], next);
             }
         }
         for other in [Source::Model, Source::Ngram] {

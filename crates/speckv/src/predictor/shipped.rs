@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::Predictor;
 
-/// What a model is recognised by: facts of its blueprint that stand in its file, whatever the file is called.
+/// What a model is recognised by: facts of its blueprint that stand in its file, whatever the file
+/// is called.
 ///
-/// Fine-tunes and other compressions of the same model share it. That is meant: their drafts err in the same places, and the online correction
-/// takes care of the rest.
+/// Fine-tunes and other compressions of the same model share it. That is meant: their drafts err in
+/// the same places, and the online correction takes care of the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ModelShape {
     /// Architecture as its file names it: `qwen2`.
@@ -22,13 +23,15 @@ pub struct ModelShape {
 
 impl ModelShape {
     fn is(&self, architecture: &str, layers: usize, hidden: usize, vocab_size: usize) -> bool {
-        self.architecture == architecture && (self.layers, self.hidden, self.vocab_size) == (layers, hidden, vocab_size)
+        self.architecture == architecture
+            && (self.layers, self.hidden, self.vocab_size) == (layers, hidden, vocab_size)
     }
 }
 
 impl Predictor {
-    /// The weights trained for this pair, if they come with this crate: Qwen2.5(-Coder) 1.5B drafted by 0.5B, and the 1.5B alone with look-up. For
-    /// every other pair `None`: take [`Predictor::prior`].
+    /// The weights trained for this pair, if they come with this crate: Qwen2.5(-Coder) 1.5B
+    /// drafted by 0.5B, and the 1.5B alone with look-up. For every other pair `None`: take
+    /// [`Predictor::prior`].
     #[must_use]
     pub fn shipped(target: &ModelShape, draft: Option<&ModelShape>) -> Option<Arc<Predictor>> {
         let target_fits = target.is("qwen2", 28, 1536, 151_936);
@@ -39,7 +42,9 @@ impl Predictor {
 
 fn default_pair() -> Option<Arc<Predictor>> {
     static WEIGHTS: OnceLock<Option<Arc<Predictor>>> = OnceLock::new();
-    WEIGHTS.get_or_init(|| Predictor::from_json(include_str!("default_pair.json")).ok().map(Arc::new)).clone()
+    WEIGHTS
+        .get_or_init(|| Predictor::from_json(include_str!("default_pair.json")).ok().map(Arc::new))
+        .clone()
 }
 
 #[cfg(test)]
@@ -58,6 +63,12 @@ mod tests {
         assert_eq!(Predictor::shipped(&target, None), Some(shipped));
         assert_eq!(Predictor::shipped(&draft, Some(&target)), None);
         assert_eq!(Predictor::shipped(&target, Some(&shape(30, 576))), None);
-        assert_eq!(Predictor::shipped(&ModelShape { architecture: "llama".into(), ..target }, Some(&draft)), None);
+        assert_eq!(
+            Predictor::shipped(
+                &ModelShape { architecture: "llama".into(), ..target },
+                Some(&draft)
+            ),
+            None
+        );
     }
 }

@@ -5,7 +5,9 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::{FEATURES, FeatureState, Features, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts};
+use super::{
+    FEATURES, FeatureState, Features, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts,
+};
 use crate::record::{Source, StepRecord};
 
 /// One outcome with what was known before it.
@@ -21,15 +23,17 @@ pub struct Example {
     pub accepted: bool,
 }
 
-/// All examples of one sequence's steps, in order. Positions after the first rejection, past an end token or beyond what was verified make
-/// none: they were not seen.
+/// All examples of one sequence's steps, in order. Positions after the first rejection, past an end
+/// token or beyond what was verified make none: they were not seen.
 #[must_use]
 pub fn examples(records: &[StepRecord], facts: SessionFacts) -> Vec<Example> {
     let mut state = FeatureState::new(facts);
     let mut examples = Vec::new();
     for record in records {
         let source = record.before.plan.source;
-        let mut add = |question, features, accepted| examples.push(Example { source, question, features, accepted });
+        let mut add = |question, features, accepted| {
+            examples.push(Example { source, question, features, accepted })
+        };
         state.begin(source, record.before.context);
         let label = |position: usize| record.outcome.label(position);
         if !record.drafted.is_empty()
@@ -91,9 +95,15 @@ pub enum Kind {
 /// Fewest examples that a head is trained on; below that the start's head stays.
 pub const FEWEST_EXAMPLES: usize = 50;
 
-/// A predictor whose heads are trained where there are at least [`FEWEST_EXAMPLES`] examples, and those of `start` elsewhere.
+/// A predictor whose heads are trained where there are at least [`FEWEST_EXAMPLES`] examples, and
+/// those of `start` elsewhere.
 #[must_use]
-pub fn train(examples: &[Example], kind: Kind, start: &Predictor, options: &TrainOptions) -> Predictor {
+pub fn train(
+    examples: &[Example],
+    kind: Kind,
+    start: &Predictor,
+    options: &TrainOptions,
+) -> Predictor {
     let mut predictor = start.clone();
     for source in [Source::Model, Source::Ngram] {
         for question in Question::ALL {
@@ -116,7 +126,8 @@ pub fn train(examples: &[Example], kind: Kind, start: &Predictor, options: &Trai
     predictor
 }
 
-/// Ridge logistic regression by Newton's method (iteratively reweighted least squares) over all examples, with step halving.
+/// Ridge logistic regression by Newton's method (iteratively reweighted least squares) over all
+/// examples, with step halving.
 #[must_use]
 pub fn logistic(examples: &[(Features, bool)], options: &TrainOptions) -> Head {
     logistic_from(&Head::Logistic { weights: vec![0.0; FEATURES] }, examples, options)
@@ -131,8 +142,10 @@ pub fn logistic_from(start: &Head, examples: &[(Features, bool)], options: &Trai
     });
     let penalty = |index: usize| if index == 0 { 1e-6 } else { options.ridge.max(1e-6) };
     let loss = |weights: &[f64; FEATURES]| -> f64 {
-        let data: f64 =
-            examples.iter().map(|(x, y)| softplus(if *y { -score(weights, x) } else { score(weights, x) })).sum();
+        let data: f64 = examples
+            .iter()
+            .map(|(x, y)| softplus(if *y { -score(weights, x) } else { score(weights, x) }))
+            .sum();
         let pulled = |index: usize| penalty(index) * (weights[index] - centre[index]).powi(2);
         data + 0.5 * (0..FEATURES).map(pulled).sum::<f64>()
     };
@@ -158,7 +171,8 @@ pub fn logistic_from(start: &Head, examples: &[(Features, bool)], options: &Trai
         let step = solve_positive_definite(&mut hessian, gradient);
         let mut share = 1.0;
         let improved = loop {
-            let trial: [f64; FEATURES] = std::array::from_fn(|index| weights[index] - share * step[index]);
+            let trial: [f64; FEATURES] =
+                std::array::from_fn(|index| weights[index] - share * step[index]);
             let trial_loss = loss(&trial);
             if trial_loss < best {
                 let gain = best - trial_loss;
@@ -186,13 +200,18 @@ fn softplus(z: f64) -> f64 {
     z.max(0.0) + (-z.abs()).exp().ln_1p()
 }
 
-/// Solves `A x = b` for a symmetric positive definite `A` given by its lower triangle, by Cholesky's decomposition in place.
-fn solve_positive_definite(a: &mut [[f64; FEATURES]; FEATURES], b: [f64; FEATURES]) -> [f64; FEATURES] {
+/// Solves `A x = b` for a symmetric positive definite `A` given by its lower triangle, by
+/// Cholesky's decomposition in place.
+fn solve_positive_definite(
+    a: &mut [[f64; FEATURES]; FEATURES],
+    b: [f64; FEATURES],
+) -> [f64; FEATURES] {
     for row in 0..FEATURES {
         for column in 0..=row {
             let sum: f64 = (0..column).map(|k| a[row][k] * a[column][k]).sum();
             let rest = a[row][column] - sum;
-            a[row][column] = if row == column { rest.max(1e-12).sqrt() } else { rest / a[column][column] };
+            a[row][column] =
+                if row == column { rest.max(1e-12).sqrt() } else { rest / a[column][column] };
         }
     }
     let mut x = b;
@@ -209,8 +228,9 @@ fn solve_positive_definite(a: &mut [[f64; FEATURES]; FEATURES], b: [f64; FEATURE
 
 const BATCH: usize = 256;
 
-/// A perceptron trained by Adam on log loss in batches of 256. A feature that never changes in the examples gets no weight: it cannot be told from
-/// the bias, and elsewhere it may have another value.
+/// A perceptron trained by Adam on log loss in batches of 256. A feature that never changes in the
+/// examples gets no weight: it cannot be told from the bias, and elsewhere it may have another
+/// value.
 #[must_use]
 pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head {
     const OUTPUT: usize = HIDDEN * FEATURES + HIDDEN; // [hidden | hidden bias | output | output bias]
@@ -226,7 +246,11 @@ pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head
     let varies: [bool; FEATURES] =
         std::array::from_fn(|index| examples.iter().any(|(x, _)| x[index] != examples[0].0[index]));
     let is_free = |index: usize| index >= HIDDEN * FEATURES || varies[index % FEATURES];
-    parameters.iter_mut().enumerate().filter(|(index, _)| !is_free(*index)).for_each(|(_, parameter)| *parameter = 0.0);
+    parameters
+        .iter_mut()
+        .enumerate()
+        .filter(|(index, _)| !is_free(*index))
+        .for_each(|(_, parameter)| *parameter = 0.0);
     let (mut first, mut second) = (vec![0.0_f32; ALL], vec![0.0_f32; ALL]);
     let mut order: Vec<usize> = (0..examples.len()).collect();
     let mut update = 0;
@@ -240,11 +264,14 @@ pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head
                 let (x, y) = &examples[index];
                 let unit = |row: usize, parameters: &[f32]| -> f32 {
                     let weights = &parameters[row * FEATURES..(row + 1) * FEATURES];
-                    weights.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + parameters[HIDDEN * FEATURES + row]
+                    weights.iter().zip(x).map(|(w, x)| w * x).sum::<f32>()
+                        + parameters[HIDDEN * FEATURES + row]
                 };
-                let hidden: [f32; HIDDEN] = std::array::from_fn(|row| unit(row, &parameters).max(0.0));
+                let hidden: [f32; HIDDEN] =
+                    std::array::from_fn(|row| unit(row, &parameters).max(0.0));
                 let z: f32 =
-                    hidden.iter().zip(&parameters[OUTPUT..]).map(|(h, w)| h * w).sum::<f32>() + parameters[ALL - 1];
+                    hidden.iter().zip(&parameters[OUTPUT..]).map(|(h, w)| h * w).sum::<f32>()
+                        + parameters[ALL - 1];
                 let error = (super::sigmoid(z) - f32::from(u8::from(*y))) / batch.len() as f32;
                 for row in 0..HIDDEN {
                     gradient[OUTPUT + row] += error * hidden[row];
@@ -263,7 +290,8 @@ pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head
                 let g = gradient[index] + options.decay * parameters[index];
                 first[index] = 0.9 * first[index] + 0.1 * g;
                 second[index] = 0.999 * second[index] + 0.001 * g * g;
-                parameters[index] -= options.learning_rate * (first[index] / c1) / ((second[index] / c2).sqrt() + 1e-8);
+                parameters[index] -= options.learning_rate * (first[index] / c1)
+                    / ((second[index] / c2).sqrt() + 1e-8);
             }
         }
     }
@@ -307,17 +335,22 @@ mod tests {
     }
 
     fn metrics(head: &Head, examples: &[(Features, bool)]) -> Metrics {
-        let pairs: Vec<(f32, bool)> = examples.iter().map(|(x, y)| (sigmoid(head.score(x)), *y)).collect();
+        let pairs: Vec<(f32, bool)> =
+            examples.iter().map(|(x, y)| (sigmoid(head.score(x)), *y)).collect();
         Metrics::of(&pairs).expect("not empty")
     }
 
     #[test]
     fn logistic_regression_finds_the_weights_that_made_the_data() {
-        let examples = drawn(20_000, |x| 0.5 + 0.8 * x[index::LOGIT_CONFIDENCE] - 0.6 * x[index::ENTROPY_BITS]);
+        let examples = drawn(20_000, |x| {
+            0.5 + 0.8 * x[index::LOGIT_CONFIDENCE] - 0.6 * x[index::ENTROPY_BITS]
+        });
         let Head::Logistic { weights } = logistic(&examples, &TrainOptions::default()) else {
             panic!("another kind of head")
         };
-        for (at, expected) in [(index::BIAS, 0.5), (index::LOGIT_CONFIDENCE, 0.8), (index::ENTROPY_BITS, -0.6)] {
+        for (at, expected) in
+            [(index::BIAS, 0.5), (index::LOGIT_CONFIDENCE, 0.8), (index::ENTROPY_BITS, -0.6)]
+        {
             assert!((weights[at] - expected).abs() < 0.08, "{at}: {}", weights[at]);
         }
         assert_eq!(weights[index::MARGIN], 0.0, "a feature that is always 0 gets no weight");
@@ -330,7 +363,12 @@ mod tests {
         let options = TrainOptions { epochs: 120, ..TrainOptions::default() };
         let (line, curve) = (logistic(&examples, &options), perceptron(&examples, &options));
         let (line, bent) = (metrics(&line, &examples), metrics(&curve, &examples));
-        assert!(bent.brier < 0.6 * line.brier, "perceptron {}, logistic {}", bent.brier, line.brier);
+        assert!(
+            bent.brier < 0.6 * line.brier,
+            "perceptron {}, logistic {}",
+            bent.brier,
+            line.brier
+        );
         assert!(bent.ece_10 < 0.05 && bent.gain_over_constant() > 0.4, "{bent:?}");
         assert_eq!(perceptron(&examples, &options), curve);
     }
@@ -349,19 +387,36 @@ mod tests {
     #[test]
     fn examples_are_what_was_seen_and_what_the_features_were_then() {
         let step = |confidences: &[f32], verified: usize, accepted: usize| StepRecord {
-            before: Before { step: 0, context: 9, draft_behind: 0, gamma_limit: 9, plan: Plan::model(4) },
+            before: Before {
+                step: 0,
+                context: 9,
+                draft_behind: 0,
+                gamma_limit: 9,
+                plan: Plan::model(4),
+            },
             drafted: confidences
                 .iter()
-                .map(|&confidence| Drafted { token: 1, signals: Signals { confidence, ..Signals::default() } })
+                .map(|&confidence| Drafted {
+                    token: 1,
+                    signals: Signals { confidence, ..Signals::default() },
+                })
                 .collect(),
-            outcome: Outcome { verified, accepted, last: Last::Recovered, produced: accepted + 1, ended: false },
+            outcome: Outcome {
+                verified,
+                accepted,
+                last: Last::Recovered,
+                produced: accepted + 1,
+                ended: false,
+            },
             times: Times::default(),
             tokens: vec![1; accepted + 1],
         };
         let records = [step(&[0.9, 0.8, 0.7], 3, 1), step(&[], 0, 0), step(&[0.6, 0.2], 1, 1)];
         let got: Vec<(Question, bool, f32)> = examples(&records, SessionFacts::default())
             .iter()
-            .map(|example| (example.question, example.accepted, example.features[index::LOGIT_CONFIDENCE]))
+            .map(|example| {
+                (example.question, example.accepted, example.features[index::LOGIT_CONFIDENCE])
+            })
             .collect();
         let z = super::super::logit;
         let expected = [

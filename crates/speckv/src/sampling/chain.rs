@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::{Distribution, SamplingError, SamplingSettings};
 use crate::{exponential::exp, logits::LogitsError, signals, token::Token};
 
-/// Checked [`SamplingSettings`] with the memory that applying them needs; one per sequence, shared by draft and target.
+/// Checked [`SamplingSettings`] with the memory that applying them needs; one per sequence, shared
+/// by draft and target.
 #[derive(Debug, Clone)]
 pub struct Chain {
     settings: SamplingSettings,
@@ -44,8 +45,9 @@ impl Chain {
         self.settings.repetition_penalty != 1.0
     }
 
-    /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first one of several.
-    /// `logits` (`[vocab]`) are used up; `context` is every token before this position.
+    /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first
+    /// one of several. `logits` (`[vocab]`) are used up; `context` is every token before this
+    /// position.
     ///
     /// # Errors
     /// See [`signals::argmax`].
@@ -54,10 +56,12 @@ impl Chain {
         signals::argmax(logits)
     }
 
-    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`, used up) after `context` (every token
-    /// before this position). At temperature 0 that is certainty of the greedy token. It always holds at least one token.
+    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`,
+    /// used up) after `context` (every token before this position). At temperature 0 that is
+    /// certainty of the greedy token. It always holds at least one token.
     ///
-    /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps the token that crosses the mass.
+    /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps
+    /// the token that crosses the mass.
     ///
     /// # Errors
     /// See [`signals::argmax`].
@@ -91,12 +95,16 @@ impl Chain {
         } else {
             let mut floor = f64::from(min_p);
             if top_p < 1.0 {
-                // Tokens below (1 - p) / vocab hold less than 1 - p together, so that the nucleus lies above; half of that for rounding.
+                // Tokens below (1 - p) / vocab hold less than 1 - p together, so that the nucleus
+                // lies above; half of that for rounding.
                 let all = sum_of_weights(logits, largest, temperature);
                 floor = floor.max(all * (1.0 - f64::from(top_p)) / (2.0 * logits.len() as f64));
                 whole = Some(all);
             }
-            self.select_above(logits, f64::from(largest) + f64::from(temperature) * (floor * 0.999).ln());
+            self.select_above(
+                logits,
+                f64::from(largest) + f64::from(temperature) * (floor * 0.999).ln(),
+            );
         }
         for (weight, _) in &mut self.candidates {
             *weight = exp((*weight - largest) / temperature);
@@ -114,13 +122,15 @@ impl Chain {
         Ok(())
     }
 
-    /// Divides positive and multiplies negative logits of the window's tokens by the penalty, each token once (Keskar et al. 2019,
-    /// arXiv 1909.05858, in the form that keeps the direction for negative logits).
+    /// Divides positive and multiplies negative logits of the window's tokens by the penalty, each
+    /// token once (Keskar et al. 2019, arXiv 1909.05858, in the form that keeps the direction for
+    /// negative logits).
     fn penalize(&mut self, logits: &mut [f32], context: &[Token]) {
         if !self.has_penalty() {
             return;
         }
-        let SamplingSettings { repetition_penalty: penalty, repetition_window: window, .. } = self.settings;
+        let SamplingSettings { repetition_penalty: penalty, repetition_window: window, .. } =
+            self.settings;
         let start = if window == 0 { 0 } else { context.len().saturating_sub(window) };
         self.recent.clear();
         self.recent.extend_from_slice(&context[start..]);
@@ -144,7 +154,8 @@ impl Chain {
             }
             // A later token that only equals the threshold loses the tie.
             let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
-            self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            self.candidates
+                .extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
             if self.candidates.len() >= most {
                 self.keep_top(k);
                 threshold = self.candidates[k - 1].0;
@@ -168,14 +179,18 @@ impl Chain {
         for (index, group) in logits.chunks(GROUP).enumerate() {
             if has_above(group, threshold) {
                 let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
-                self.candidates.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+                self.candidates.extend(
+                    above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)),
+                );
             }
         }
     }
 
-    /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by default of all candidates).
+    /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by
+    /// default of all candidates).
     fn cut_nucleus(&mut self, share: f64, whole: Option<f64>) {
-        let whole = whole.unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
+        let whole = whole
+            .unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
         // First the likeliest few, which mostly are enough, then all the rest.
         let (mut sorted, mut piece, mut mass) = (0, 256, 0.0);
         while sorted < self.candidates.len() {
@@ -237,13 +252,19 @@ mod tests {
     fn noise(len: usize, scale: f64, seed: u64) -> Vec<f32> {
         let mut randomness = Randomness::new(seed);
         // Rounded, so that ties are frequent.
-        (0..len).map(|_| ((randomness.uniform() - 0.5) * scale * 8.0).round() as f32 / 8.0).collect()
+        (0..len)
+            .map(|_| ((randomness.uniform() - 0.5) * scale * 8.0).round() as f32 / 8.0)
+            .collect()
     }
 
     /// The same settings in f64, by sorting everything.
     fn reference(settings: &SamplingSettings, logits: &[f32], context: &[Token]) -> Vec<f64> {
         let mut logits: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
-        let window = if settings.repetition_window == 0 { context.len() } else { settings.repetition_window };
+        let window = if settings.repetition_window == 0 {
+            context.len()
+        } else {
+            settings.repetition_window
+        };
         let recent = &context[context.len() - window.min(context.len())..];
         for (token, logit) in logits.iter_mut().enumerate() {
             if recent.contains(&(token as Token)) {
@@ -257,7 +278,8 @@ mod tests {
             order.truncate(settings.top_k);
         }
         let most = logits[order[0]];
-        let weight = |token: usize| ((logits[token] - most) / f64::from(settings.temperature)).exp();
+        let weight =
+            |token: usize| ((logits[token] - most) / f64::from(settings.temperature)).exp();
         let total: f64 = order.iter().map(|&token| weight(token)).sum();
         let mut mass = 0.0;
         let mut kept = Vec::new();
@@ -283,7 +305,9 @@ mod tests {
             for top_k in [0, 1, 3, 40, 100_000] {
                 for top_p in [1.0, 0.97, 0.5, 0.013] {
                     for min_p in [0.0, 0.07, 1.0] {
-                        for (temperature, penalty, window) in [(1.0, 1.0, 0), (0.3, 1.37, 3), (2.7, 0.83, 0)] {
+                        for (temperature, penalty, window) in
+                            [(1.0, 1.0, 0), (0.3, 1.37, 3), (2.7, 0.83, 0)]
+                        {
                             let settings = SamplingSettings {
                                 temperature,
                                 top_k,
@@ -294,8 +318,10 @@ mod tests {
                                 seed: 0,
                             };
                             let logits = noise(len, 9.0, seed as u64);
-                            let context: Vec<Token> =
-                                [1, 4, 0, 4, 2].into_iter().map(|token| token % len as Token).collect();
+                            let context: Vec<Token> = [1, 4, 0, 4, 2]
+                                .into_iter()
+                                .map(|token| token % len as Token)
+                                .collect();
                             let expected = reference(&settings, &logits, &context);
                             let mut chain = Chain::new(settings.clone()).unwrap();
                             chain.fill(&mut logits.clone(), &context, &mut chain_memory).unwrap();
@@ -305,7 +331,11 @@ mod tests {
                                     (got - expected).abs() < 3e-6,
                                     "token {token} of {len}: {got} instead of {expected}, {settings:?}"
                                 );
-                                assert_eq!(got > 0.0, expected > 1e-37, "token {token} of {len}, {settings:?}");
+                                assert_eq!(
+                                    got > 0.0,
+                                    expected > 1e-37,
+                                    "token {token} of {len}, {settings:?}"
+                                );
                             }
                         }
                     }
@@ -316,9 +346,13 @@ mod tests {
 
     #[test]
     fn of_equal_tokens_the_smaller_number_is_kept() {
-        let settings = SamplingSettings { temperature: 1.0, top_k: 3, ..SamplingSettings::default() };
+        let settings =
+            SamplingSettings { temperature: 1.0, top_k: 3, ..SamplingSettings::default() };
         let mut distribution = Distribution::new();
-        Chain::new(settings.clone()).unwrap().fill(&mut [1.0; 500], &[], &mut distribution).unwrap();
+        Chain::new(settings.clone())
+            .unwrap()
+            .fill(&mut [1.0; 500], &[], &mut distribution)
+            .unwrap();
         assert_eq!(distribution.iter().map(|(token, _)| token).collect::<Vec<_>>(), [0, 1, 2]);
         let settings = SamplingSettings { top_k: 0, top_p: 0.5, ..settings };
         Chain::new(settings).unwrap().fill(&mut [1.0; 4], &[], &mut distribution).unwrap();
@@ -328,7 +362,8 @@ mod tests {
     #[test]
     fn a_tiny_temperature_is_nearly_greedy_and_never_empty() {
         for temperature in [f32::MIN_POSITIVE, 1e-40, 1e-6] {
-            let settings = SamplingSettings { temperature, top_p: 0.9, ..SamplingSettings::default() };
+            let settings =
+                SamplingSettings { temperature, top_p: 0.9, ..SamplingSettings::default() };
             let mut distribution = Distribution::new();
             Chain::new(settings)
                 .unwrap()
@@ -341,13 +376,18 @@ mod tests {
     #[test]
     fn impossible_tokens_stay_impossible() {
         for (top_k, top_p) in [(0, 1.0), (5, 1.0), (0, 0.99)] {
-            let settings = SamplingSettings { temperature: 5.0, top_k, top_p, ..SamplingSettings::default() };
+            let settings =
+                SamplingSettings { temperature: 5.0, top_k, top_p, ..SamplingSettings::default() };
             let mut logits = vec![f32::NEG_INFINITY; 300];
             (logits[7], logits[200]) = (-3.0, 4.0);
             let mut distribution = Distribution::new();
             Chain::new(settings).unwrap().fill(&mut logits, &[], &mut distribution).unwrap();
             assert_eq!(
-                distribution.iter().filter(|(_, p)| *p > 0.0).map(|(token, _)| token).collect::<Vec<_>>(),
+                distribution
+                    .iter()
+                    .filter(|(_, p)| *p > 0.0)
+                    .map(|(token, _)| token)
+                    .collect::<Vec<_>>(),
                 [7, 200]
             );
         }
@@ -358,8 +398,14 @@ mod tests {
         let settings = SamplingSettings { temperature: 1.0, ..SamplingSettings::default() };
         let mut chain = Chain::new(settings).unwrap();
         let mut distribution = Distribution::new();
-        assert_eq!(chain.fill(&mut [0.0, f32::NAN], &[], &mut distribution), Err(LogitsError::NotANumber));
-        assert_eq!(chain.fill(&mut [f32::NEG_INFINITY; 3], &[], &mut distribution), Err(LogitsError::AllImpossible));
+        assert_eq!(
+            chain.fill(&mut [0.0, f32::NAN], &[], &mut distribution),
+            Err(LogitsError::NotANumber)
+        );
+        assert_eq!(
+            chain.fill(&mut [f32::NEG_INFINITY; 3], &[], &mut distribution),
+            Err(LogitsError::AllImpossible)
+        );
         assert_eq!(chain.fill(&mut [], &[], &mut distribution), Err(LogitsError::Empty));
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::token::Token;
 
-/// Probabilities of tokens, with sum 1 up to rounding. Tokens without probability may be left out. Made to be refilled: a
-/// distribution keeps its memory.
+/// Probabilities of tokens, with sum 1 up to rounding. Tokens without probability may be left out.
+/// Made to be refilled: a distribution keeps its memory.
 #[derive(Debug, Clone, Default)]
 pub struct Distribution {
     tokens: Vec<Token>,      // ascending, [support]; empty where `dense`
@@ -36,21 +36,25 @@ impl Distribution {
     /// Probability of a token; 0 where it is not held.
     #[must_use]
     pub fn probability(&self, token: Token) -> f32 {
-        let index = if self.dense { Some(token as usize) } else { self.tokens.binary_search(&token).ok() };
+        let index =
+            if self.dense { Some(token as usize) } else { self.tokens.binary_search(&token).ok() };
         index.and_then(|index| self.probabilities.get(index)).copied().unwrap_or(0.0)
     }
 
     /// Tokens, ascending, with their probabilities.
     pub fn iter(&self) -> impl Iterator<Item = (Token, f32)> + '_ {
-        self.probabilities.iter().enumerate().map(|(index, &probability)| (self.token(index), probability))
+        self.probabilities
+            .iter()
+            .enumerate()
+            .map(|(index, &probability)| (self.token(index), probability))
     }
 
     fn token(&self, index: usize) -> Token {
         if self.dense { index as Token } else { self.tokens[index] }
     }
 
-    /// The token at which the cumulative probability, in the order of tokens, first exceeds `u` (in [0, 1)) of the whole. Never a
-    /// token of probability 0.
+    /// The token at which the cumulative probability, in the order of tokens, first exceeds `u` (in
+    /// [0, 1)) of the whole. Never a token of probability 0.
     ///
     /// # Panics
     /// If no token has a probability above 0.
@@ -63,7 +67,11 @@ impl Distribution {
             if left >= mass {
                 left -= mass;
                 // Kept for the case that rounding carries `left` past the end.
-                last = block.iter().rposition(|&p| p > 0.0).map(|within| index * BLOCK + within).or(last);
+                last = block
+                    .iter()
+                    .rposition(|&p| p > 0.0)
+                    .map(|within| index * BLOCK + within)
+                    .or(last);
                 continue;
             }
             for (within, &probability) in block.iter().enumerate() {
@@ -99,7 +107,10 @@ impl Distribution {
         self.clear();
         for (token, weight) in weights {
             assert!(weight >= 0.0 && weight.is_finite(), "weight {weight} of token {token}");
-            assert!(self.tokens.last().is_none_or(|&last| last < token), "token {token} does not ascend");
+            assert!(
+                self.tokens.last().is_none_or(|&last| last < token),
+                "token {token} does not ascend"
+            );
             self.push(token, weight);
         }
         assert!(self.normalize(), "no weight above 0");
@@ -107,13 +118,18 @@ impl Distribution {
 
     /// Becomes (p - q)+ divided by its sum: what is left of `p` where `q` was already tried.
     ///
-    /// Returns `false`, and holds nothing, where nothing is left: then p and q are the same up to rounding.
+    /// Returns `false`, and holds nothing, where nothing is left: then p and q are the same up to
+    /// rounding.
     pub fn set_rest(&mut self, p: &Distribution, q: &Distribution) -> bool {
         self.clear();
         if p.dense && q.dense {
             self.dense = true;
-            self.probabilities
-                .extend(p.probabilities.iter().zip(&q.probabilities).map(|(&p, &q)| if p > q { p - q } else { 0.0 }));
+            self.probabilities.extend(
+                p.probabilities
+                    .iter()
+                    .zip(&q.probabilities)
+                    .map(|(&p, &q)| if p > q { p - q } else { 0.0 }),
+            );
             self.probabilities.extend(p.probabilities.iter().skip(q.probabilities.len()));
         } else if p.dense && q.tokens.len() <= BLOCK {
             // A sparse draft against a full target: copy once, then look at the few.
@@ -128,7 +144,8 @@ impl Distribution {
             let mut tried = q.iter().peekable();
             for (token, probability) in p.iter() {
                 while tried.next_if(|&(other, _)| other < token).is_some() {}
-                let rest = probability - tried.next_if(|&(other, _)| other == token).map_or(0.0, |(_, q)| q);
+                let rest = probability
+                    - tried.next_if(|&(other, _)| other == token).map_or(0.0, |(_, q)| q);
                 if rest > 0.0 {
                     self.push(token, rest);
                 }
@@ -153,7 +170,8 @@ impl Distribution {
         self.probabilities.push(weight);
     }
 
-    /// Turns it into one weight per token of the vocabulary and returns them for writing, `[vocab]`.
+    /// Turns it into one weight per token of the vocabulary and returns them for writing,
+    /// `[vocab]`.
     pub(super) fn dense_weights(&mut self, vocab_size: usize) -> &mut [f32] {
         self.tokens.clear();
         self.dense = true;
@@ -171,13 +189,16 @@ impl Distribution {
         if scale.is_finite() && scale.is_normal() {
             self.probabilities.iter_mut().for_each(|weight| *weight *= scale);
         } else {
-            self.probabilities.iter_mut().for_each(|weight| *weight = (f64::from(*weight) / total) as f32);
+            self.probabilities
+                .iter_mut()
+                .for_each(|weight| *weight = (f64::from(*weight) / total) as f32);
         }
         true
     }
 }
 
-/// Sum in sixteen lanes: one chain of additions over a whole vocabulary would take longer than everything else in a draw.
+/// Sum in sixteen lanes: one chain of additions over a whole vocabulary would take longer than
+/// everything else in a draw.
 fn sum(block: &[f32]) -> f64 {
     let mut lanes = [0.0_f64; 16];
     let (groups, rest) = block.as_chunks::<16>();
@@ -198,7 +219,9 @@ mod tests {
 
     fn distribution(weights: &[f32]) -> Distribution {
         let mut made = Distribution::new();
-        made.set_weights(weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(t, &w)| (t as Token, w)));
+        made.set_weights(
+            weights.iter().enumerate().filter(|(_, w)| **w > 0.0).map(|(t, &w)| (t as Token, w)),
+        );
         made
     }
 
@@ -212,9 +235,15 @@ mod tests {
     #[test]
     fn a_draw_inverts_the_cumulative_distribution() {
         for made in [distribution(&[1.0, 0.0, 2.0, 1.0]), dense(&[1.0, 0.0, 2.0, 1.0])] {
-            for (u, token) in
-                [(0.0, 0), (0.249, 0), (0.25, 2), (0.5, 2), (0.749, 2), (0.75, 3), (1.0 - f64::EPSILON, 3)]
-            {
+            for (u, token) in [
+                (0.0, 0),
+                (0.249, 0),
+                (0.25, 2),
+                (0.5, 2),
+                (0.749, 2),
+                (0.75, 3),
+                (1.0 - f64::EPSILON, 3),
+            ] {
                 assert_eq!(made.draw(u), token, "u = {u}");
             }
         }

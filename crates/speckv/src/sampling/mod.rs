@@ -1,7 +1,8 @@
-//! From logits to a token: the sampling chain, the distributions it makes, and the random numbers that it is given.
+//! From logits to a token: the sampling chain, the distributions it makes, and the random numbers
+//! that it is given.
 //!
-//! Draft and target go through the same chain with the same settings, so speculation keeps the distribution that the *settings*
-//! describe, not only the raw one.
+//! Draft and target go through the same chain with the same settings, so speculation keeps the
+//! distribution that the *settings* describe, not only the raw one.
 
 mod chain;
 mod distribution;

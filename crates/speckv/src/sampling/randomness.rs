@@ -3,9 +3,11 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-/// A stream of uniform numbers from a seed: ChaCha with 8 rounds, keyed by the seed's 8 bytes (little endian) and 24 zeros.
+/// A stream of uniform numbers from a seed: ChaCha with 8 rounds, keyed by the seed's 8 bytes
+/// (little endian) and 24 zeros.
 ///
-/// The same seed gives the same numbers on every machine and in every version: the key and the conversion are fixed here.
+/// The same seed gives the same numbers on every machine and in every version: the key and the
+/// conversion are fixed here.
 #[derive(Debug, Clone)]
 pub struct Randomness(ChaCha8Rng);
 
@@ -39,8 +41,9 @@ mod tests {
         assert!(stream(7).iter().all(|u| (0.0..1.0).contains(u)));
     }
 
-    /// Oracle: the ChaCha8 key stream of an all-zero key and nonce begins 3e00ef2f 895f40d6 (as bytes; eSTREAM test vectors, set 6 of the
-    /// ChaCha8 256-bit family as published with draft-strombergson-chacha-test-vectors, TC1).
+    /// Oracle: the ChaCha8 key stream of an all-zero key and nonce begins 3e00ef2f 895f40d6 (as
+    /// bytes; eSTREAM test vectors, set 6 of the ChaCha8 256-bit family as published with
+    /// draft-strombergson-chacha-test-vectors, TC1).
     #[test]
     fn seed_zero_is_the_published_key_stream() {
         let word = u64::from_le_bytes([0x3e, 0x00, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]);

@@ -12,9 +12,11 @@
 /// | `repetition_window` | 64 | 0 (all), or more | how many of the last tokens, prompt included, are penalised | with 0 the cost of a step grows with the context |
 /// | `seed` | 0 | any | start of the random numbers | the same seed gives the same text only with the same controller: speculation uses random numbers differently |
 ///
-/// The order is: repetition penalty, temperature, top-k, top-p, min-p, as in Hugging Face's `generate`. The penalty is defined on the
-/// logits and comes first. Temperature comes before the filters, so that they cut the distribution that is drawn from. Top-p counts the
-/// mass of what top-k left; min-p compares probabilities with each other, so that where it stands makes no difference to the tokens it removes.
+/// The order is: repetition penalty, temperature, top-k, top-p, min-p, as in Hugging Face's
+/// `generate`. The penalty is defined on the logits and comes first. Temperature comes before the
+/// filters, so that they cut the distribution that is drawn from. Top-p counts the mass of what
+/// top-k left; min-p compares probabilities with each other, so that where it stands makes no
+/// difference to the tokens it removes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingSettings {
     /// Divides the logits; 0 is greedy.
@@ -59,7 +61,12 @@ impl SamplingSettings {
         within("temperature", "0 or more", self.temperature, self.temperature >= 0.0)?;
         within("top_p", "above 0, at most 1", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0)?;
         within("min_p", "0 to 1", self.min_p, (0.0..=1.0).contains(&self.min_p))?;
-        within("repetition_penalty", "above 0", self.repetition_penalty, self.repetition_penalty > 0.0)
+        within(
+            "repetition_penalty",
+            "above 0",
+            self.repetition_penalty,
+            self.repetition_penalty > 0.0,
+        )
     }
 
     /// Whether the likeliest token is always taken and no random number is used.

@@ -21,7 +21,15 @@ use crate::{
 const ROUNDS: usize = 1;
 
 pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
-    let BenchArgs { comparison: options, compression: compressions, draft_weights, rounds, threads, json, .. } = args;
+    let BenchArgs {
+        comparison: options,
+        compression: compressions,
+        draft_weights,
+        rounds,
+        threads,
+        json,
+        ..
+    } = args;
     let json = *json;
     let shelf = Shelf::from_environment()?;
     let several = compressions.len() > 1;
@@ -33,22 +41,36 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         let weights = WeightOptions { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
             context: options.ctx,
-            ..PairSettings::new(contest.target.clone(), contest.draft.clone(), threads, &weights, args.cache)
+            ..PairSettings::new(
+                contest.target.clone(),
+                contest.draft.clone(),
+                threads,
+                &weights,
+                args.cache,
+            )
         };
         let folder = match &options.output {
             Some(folder) if several => Some(folder.join(compression.to_string())),
             folder => folder.clone(),
         };
         let around = (&shelf, &interrupt, printer);
-        let live = Live::run(&contest, &settings, options, rounds.unwrap_or(ROUNDS), folder.as_deref(), around)?;
+        let live = Live::run(
+            &contest,
+            &settings,
+            options,
+            rounds.unwrap_or(ROUNDS),
+            folder.as_deref(),
+            around,
+        )?;
         let Live { subject, texts, race, .. } = live;
-        let report = Report::new(subject, &texts, &contest.contestants, &race.samples, race.stopped);
+        let report =
+            Report::new(subject, &texts, &contest.contestants, &race.samples, race.stopped);
         if let Some(folder) = folder {
             let path = folder.join("report.json");
             let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
             let table = Sample::columns(&race.samples, &texts, &contest.contestants);
-            let parquet =
-                columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, &text).map_err(Failure::bug)?;
+            let parquet = columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, &text)
+                .map_err(Failure::bug)?;
             fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;
             let path = folder.join("samples.parquet");
             fs::write(&path, parquet).map_err(|error| Failure::io("write", &path, &error))?;

@@ -31,18 +31,26 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     let interrupt = Interrupt::install();
     let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
     let config = pair::open(&path)?.config().map_err(|error| {
-        Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(path.display())
+        Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds")
+            .about(path.display())
     })?;
     let mut plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
     let pool = pair::pool(threads)?;
     let &[compression] = args.compression.as_slice() else {
-        return Err(Failure::usage("--curve measures one compression at a time", "give --compression one value"));
+        return Err(Failure::usage(
+            "--curve measures one compression at a time",
+            "give --compression one value",
+        ));
     };
-    let treatment = pair::Treatment { compression, cache_type: args.cache.kv.0, ..pair::Treatment::default() };
-    let (model, load_seconds) = load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
-    // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that they do not.
-    plan.buffer_bytes = args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
+    let treatment =
+        pair::Treatment { compression, cache_type: args.cache.kv.0, ..pair::Treatment::default() };
+    let (model, load_seconds) =
+        load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
+    // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that
+    // they do not.
+    plan.buffer_bytes =
+        args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
     let samples = curve::measure(&*model, &pool, &plan, &mut |done, total| {
@@ -51,11 +59,15 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
     });
     progress.finish();
     let samples = samples.map_err(|error| match error {
-        MeasureError::Stopped { .. } => Failure::interrupted(error, "fewer --rounds take less time"),
+        MeasureError::Stopped { .. } => {
+            Failure::interrupted(error, "fewer --rounds take less time")
+        }
         MeasureError::Buffer { .. } => {
             Failure::new(error, "give a smaller --buffer, but one far larger than the caches")
         }
-        MeasureError::Model(_) => Failure::new(chain(&error), "a shorter --context needs less memory"),
+        MeasureError::Model(_) => {
+            Failure::new(chain(&error), "a shorter --context needs less memory")
+        }
     })?;
     let subject = Subject {
         model: provenance::shown_name(&path.display().to_string()),
@@ -80,13 +92,16 @@ fn plan(args: &BenchArgs, longest: usize) -> Outcome<Plan> {
         match asked {
             Some(asked) => match asked.iter().find(|&&length| length > most) {
                 Some(length) => Err(Failure::usage(
-                    format!("{option} {length} does not fit: the model was made for {longest} tokens"),
+                    format!(
+                        "{option} {length} does not fit: the model was made for {longest} tokens"
+                    ),
                     format!("give at most {option} {most}"),
                 )),
                 None => Ok(asked.clone()),
             },
             None => {
-                let fitting: Vec<usize> = defaults.into_iter().filter(|&length| length <= most).collect();
+                let fitting: Vec<usize> =
+                    defaults.into_iter().filter(|&length| length <= most).collect();
                 Ok(if fitting.is_empty() { vec![most.max(1)] } else { fitting })
             }
         }
@@ -110,7 +125,8 @@ fn load(
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model = pair::model(&pair::open(path)?, pool, context, false, treatment.clone(), printer)?;
+        let model =
+            pair::model(&pair::open(path)?, pool, context, false, treatment.clone(), printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();

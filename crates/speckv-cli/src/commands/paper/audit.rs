@@ -10,8 +10,9 @@ use speckv_lab::paper::{
 use crate::table::Table;
 
 pub(super) fn text(audit: &Audit) -> String {
-    let mut text =
-        String::from("The audit: the same data in seconds, and what was observed beside what was forecast\n\n");
+    let mut text = String::from(
+        "The audit: the same data in seconds, and what was observed beside what was forecast\n\n",
+    );
     costs(&mut text, audit);
     speeds(&mut text, audit);
     choices(&mut text, audit);
@@ -59,9 +60,13 @@ fn other_fastest(audit: &Audit) -> Option<String> {
         .iter()
         .filter_map(|&compression| {
             let rows = audit.costs.iter().filter(|row| row.compression == compression);
-            let here = rows.max_by(|a, b| a.tokens_per_second.total_cmp(&b.tokens_per_second))?.gamma;
+            let here =
+                rows.max_by(|a, b| a.tokens_per_second.total_cmp(&b.tokens_per_second))?.gamma;
             let best = audit.speeds.iter().find_map(|row| {
-                let name = row.policy.strip_prefix("best fixed (").filter(|_| row.compression == compression)?;
+                let name = row
+                    .policy
+                    .strip_prefix("best fixed (")
+                    .filter(|_| row.compression == compression)?;
                 name.strip_suffix(')')?.parse::<usize>().ok()
             })?;
             (here != best).then(|| format!("{compression} has {here} here and {best} there"))
@@ -92,7 +97,9 @@ fn speeds(text: &mut String, audit: &Audit) {
             .iter()
             .find(|row| row.compression == compression && row.policy.starts_with("best fixed"))
             .map_or(f64::NAN, |row| row.observed);
-        for (at, row) in audit.speeds.iter().filter(|row| row.compression == compression).enumerate() {
+        for (at, row) in
+            audit.speeds.iter().filter(|row| row.compression == compression).enumerate()
+        {
             table.row(vec![
                 if at == 0 { compression.name().into() } else { String::new() },
                 row.policy.clone(),
@@ -113,16 +120,22 @@ fn choices(text: &mut String, audit: &Audit) {
     let shares: Vec<String> = GAMMAS
         .iter()
         .zip(&audit.choices)
-        .map(|(gamma, count)| format!("{gamma}: {:.0} %", 100.0 * *count as f64 / total.max(1) as f64))
+        .map(|(gamma, count)| {
+            format!("{gamma}: {:.0} %", 100.0 * *count as f64 / total.max(1) as f64)
+        })
         .collect();
     let speed = |compression: Compression, gamma: usize| {
-        let row = audit.costs.iter().find(|row| (row.compression, row.gamma) == (compression, gamma));
+        let row =
+            audit.costs.iter().find(|row| (row.compression, row.gamma) == (compression, gamma));
         row.map_or(f64::NAN, |row| row.tokens_per_second)
     };
     let moves: Vec<String> = Compression::ALL
         .iter()
         .map(|&compression| {
-            format!("{compression} {:+.0} %", 100.0 * (speed(compression, 8) / speed(compression, 4) - 1.0))
+            format!(
+                "{compression} {:+.0} %",
+                100.0 * (speed(compression, 8) / speed(compression, 4) - 1.0)
+            )
         })
         .collect();
     let _ = writeln!(
@@ -136,8 +149,13 @@ fn choices(text: &mut String, audit: &Audit) {
 
 fn by_gamma(text: &mut String, audit: &Audit) {
     text.push_str("Tokens per step on the test rows, MLP-16 fitted to the training rows alone\n");
-    let mut table =
-        Table::new(&["gamma", "forecast, all rows", "forecast, rows of this gamma", "observed there", "rows"]);
+    let mut table = Table::new(&[
+        "gamma",
+        "forecast, all rows",
+        "forecast, rows of this gamma",
+        "observed there",
+        "rows",
+    ]);
     for row in &audit.by_gamma {
         table.row(vec![
             row.gamma.to_string(),
@@ -156,8 +174,16 @@ fn by_gamma(text: &mut String, audit: &Audit) {
 }
 
 fn generalisation(text: &mut String, audit: &Audit) {
-    text.push_str("Correlation with the acceptance rate, the harder the question the further right\n");
-    let head = ["predictor", "unseen rows", "unseen prompts", "MSE", "unseen prompts, signals of the step before"];
+    text.push_str(
+        "Correlation with the acceptance rate, the harder the question the further right\n",
+    );
+    let head = [
+        "predictor",
+        "unseen rows",
+        "unseen prompts",
+        "MSE",
+        "unseen prompts, signals of the step before",
+    ];
     let mut table = Table::new(&head);
     for row in &audit.generalisation {
         table.row(vec![
@@ -177,8 +203,9 @@ fn generalisation(text: &mut String, audit: &Audit) {
 
 fn seeds(text: &mut String, audit: &Audit) {
     let range = |values: &[f64]| {
-        let (low, high) =
-            values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+        let (low, high) = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
         format!("{low:.2} to {high:.2}")
     };
     let spread = &audit.seeds;

@@ -30,7 +30,8 @@ pub(super) fn run(args: &PaperArgs, printer: &Printer) -> Outcome<()> {
     let (split, facts) = split(&data, args.seed);
     let fitted = fit(&data, &split, args.seed).map_err(|error| Failure::bug(chain(&error)))?;
     let reproduction = reproduce(&data, &published, &fitted, (&split, facts), args.seed);
-    let audit = paper::audit::audit(&data, &split, &fitted, args.seed).map_err(|error| Failure::bug(chain(&error)))?;
+    let audit = paper::audit::audit(&data, &split, &fitted, args.seed)
+        .map_err(|error| Failure::bug(chain(&error)))?;
     let decision = Decision::measure(&data, &fitted);
     if args.json {
         return printer.json(&json!({
@@ -49,7 +50,9 @@ fn unusable(error: &SheetError) -> Failure {
         SheetError::Unreadable { .. } => {
             "give the folder of the paper's public data: see docs/guides/repeat-the-paper.md"
         }
-        _ => "fetch the file again; the reader takes the published files as they are and nothing else",
+        _ => {
+            "fetch the file again; the reader takes the published files as they are and nothing else"
+        }
     };
     Failure::from_error(error, None, hint)
 }

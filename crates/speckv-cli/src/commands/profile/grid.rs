@@ -40,8 +40,12 @@ use crate::{
 
 pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let (target, draft) =
-        PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+    let (target, draft) = PairSettings::models(
+        args.model.as_ref(),
+        args.draft.as_ref(),
+        DraftChoice::Ngram,
+        &shelf.catalogue,
+    );
     if draft == DraftChoice::None && args.gammas.0 != [0] {
         return Err(Failure::usage(
             "without a draft only --gammas 0 can be recorded",
@@ -51,8 +55,11 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let prompts = choose(args)?;
     let interrupt = Interrupt::install();
     let began = Instant::now();
-    let compressions =
-        if args.compressions.is_empty() { vec![args.weights.compression] } else { args.compressions.clone() };
+    let compressions = if args.compressions.is_empty() {
+        vec![args.weights.compression]
+    } else {
+        args.compressions.clone()
+    };
     let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
     for &compression in &compressions {
@@ -67,7 +74,15 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,
         };
-        record(args, &compression.to_string(), &prompts, &mut here, &mut pair, &mut all, (&interrupt, printer))?;
+        record(
+            args,
+            &compression.to_string(),
+            &prompts,
+            &mut here,
+            &mut pair,
+            &mut all,
+            (&interrupt, printer),
+        )?;
         folder = Some(here);
     }
     let rows = folder.map_or(Ok(0), |folder| folder.assemble()).map_err(|error| failure(&error))?;
@@ -105,7 +120,9 @@ fn open(
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<GridFolder> {
-    let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, interrupt, printer);
+    let facts = |name: &str, path: &Path, model: &CpuModel| {
+        provenance::facts(name, path, model, interrupt, printer)
+    };
     let settings = GridSettings {
         format: FORMAT,
         version: Settings::version(),
@@ -117,7 +134,10 @@ fn open(
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
         },
-        draft_compression: pair.draft.as_ref().map_or_else(|| "none".into(), |draft| draft.compression().to_string()),
+        draft_compression: pair
+            .draft
+            .as_ref()
+            .map_or_else(|| "none".into(), |draft| draft.compression().to_string()),
         draft_head: match asked.draft_head {
             DraftHead::Whole => None,
             DraftHead::First(tokens) => Some(tokens),
@@ -150,14 +170,18 @@ fn record(
     let there = folder.blocks().map_err(|error| failure(&error))?;
     let mut missing: Vec<(&Prompt, BlockName, Vec<Token>)> = Vec::new();
     for prompt in prompts {
-        let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
-        let (needed, context) =
-            (tokens.len() + args.max_tokens, speckv::model::LanguageModel::context_length(&**pair.engine.target()));
+        let tokens =
+            Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+        let (needed, context) = (
+            tokens.len() + args.max_tokens,
+            speckv::model::LanguageModel::context_length(&**pair.engine.target()),
+        );
         if needed > context {
             return Err(answer::prompt_too_long(needed, context).about(&prompt.id));
         }
         let digest = provenance::digest_of_tokens(&tokens);
-        let name = BlockName { compression: compression.into(), prompt_id: prompt.id.clone(), digest };
+        let name =
+            BlockName { compression: compression.into(), prompt_id: prompt.id.clone(), digest };
         if folder.holds(&name, &there).map_err(|error| failure(&error))? {
             all.before += 1;
         } else {
@@ -176,7 +200,8 @@ fn record(
     }
     let end_tokens = pair.tokenizer.end_tokens().to_vec();
     let per_prompt = (args.gammas.0.len() * args.max_tokens) as u64;
-    let mut progress = printer.progress(&format!("recording {compression}"), Unit::Tokens, Duration::from_secs(2));
+    let mut progress =
+        printer.progress(&format!("recording {compression}"), Unit::Tokens, Duration::from_secs(2));
     let Pair { engine, tokenizer, .. } = pair;
     for (prompt, name, tokens) in missing {
         let row = StepRow {
@@ -204,7 +229,9 @@ fn record(
             progress.at(done + at as u64, total);
             if interrupt.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let Some(block) = block.map_err(|error| answer::engine_failure(&error).about(&prompt.id))? else {
+        let Some(block) =
+            block.map_err(|error| answer::engine_failure(&error).about(&prompt.id))?
+        else {
             progress.finish();
             return Err(Failure::interrupted(
                 format!("stopped with {} of {} prompts recorded", all.before, all.prompts),

@@ -39,8 +39,12 @@ use crate::{
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
-    let (target, draft) =
-        PairSettings::models(args.model.as_ref(), args.draft.as_ref(), DraftChoice::Ngram, &shelf.catalogue);
+    let (target, draft) = PairSettings::models(
+        args.model.as_ref(),
+        args.draft.as_ref(),
+        DraftChoice::Ngram,
+        &shelf.catalogue,
+    );
     if draft == DraftChoice::None {
         return Err(Failure::usage(
             "without a draft there is nothing to record",
@@ -59,9 +63,13 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let draft_head = settings.draft_head;
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
-    let facts = |name: &str, path: &Path, model: &CpuModel| provenance::facts(name, path, model, &interrupt, printer);
+    let facts = |name: &str, path: &Path, model: &CpuModel| {
+        provenance::facts(name, path, model, &interrupt, printer)
+    };
     let ngram = NgramSettings::default();
-    let of_draft = |what: &dyn Fn(&CpuModel) -> String| pair.draft.as_deref().map_or_else(|| "none".into(), what);
+    let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
+        pair.draft.as_deref().map_or_else(|| "none".into(), what)
+    };
     let settings = Settings {
         format: FORMAT,
         version: Settings::version(),
@@ -89,14 +97,19 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
                 Some(cost) => cost,
                 None => calibration::costs(&pair, false, &interrupt, printer)?.model,
             };
-            let origin = Origin { machine: machine::describe(), command: provenance::command(), cost: Some(cost) };
-            RunFolder::create(trace, &Run { settings, origin }).map_err(|error| folder_failure(&error))?
+            let origin = Origin {
+                machine: machine::describe(),
+                command: provenance::command(),
+                cost: Some(cost),
+            };
+            RunFolder::create(trace, &Run { settings, origin })
+                .map_err(|error| folder_failure(&error))?
         }
     };
 
     let depths = folder.run().settings.depths();
-    let mut recorder =
-        Recorder::new(target_model, pair.draft.clone(), ngram, depths).map_err(|error| recording_failure(&error))?;
+    let mut recorder = Recorder::new(target_model, pair.draft.clone(), ngram, depths)
+        .map_err(|error| recording_failure(&error))?;
     let began = Instant::now();
     let mut progress = printer.progress("recording", Unit::Tokens, Duration::from_secs(2));
     let per_prompt = 2 * args.max_tokens as u64;
@@ -134,7 +147,11 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         let Some(recording) = recording.map_err(|error| recording_failure(&error))? else {
             progress.finish();
             return Err(Failure::interrupted(
-                format!("stopped with {} of {} prompts recorded", resumed + recorded, prompts.len()),
+                format!(
+                    "stopped with {} of {} prompts recorded",
+                    resumed + recorded,
+                    prompts.len()
+                ),
                 "the same command goes on with the prompts that are missing",
             ));
         };
@@ -183,11 +200,13 @@ pub(in crate::commands) fn folder_failure(error: &RunFolderError) -> Failure {
 fn recording_failure(error: &RecordingError) -> Failure {
     match error {
         RecordingError::Target(error) => answer::engine_failure(error),
-        RecordingError::Context { .. } => {
-            Failure::new(chain(error), "give a longer --ctx, fewer --max-tokens, or other --tasks with shorter prompts")
-        }
-        RecordingError::Draft(_) => {
-            Failure::new(chain(error), "if the draft's file is damaged, fetch it again; or give another --draft")
-        }
+        RecordingError::Context { .. } => Failure::new(
+            chain(error),
+            "give a longer --ctx, fewer --max-tokens, or other --tasks with shorter prompts",
+        ),
+        RecordingError::Draft(_) => Failure::new(
+            chain(error),
+            "if the draft's file is damaged, fetch it again; or give another --draft",
+        ),
     }
 }

@@ -3,7 +3,8 @@
 use super::{Biases, Config, ConfigError, FAMILIES, GEMMA_PATTERN, Rope, Sliding};
 use crate::gguf::Metadata;
 
-/// Layers of the one Gemma 3 (27B) whose products are scaled by the width per head, not by the head's own; no key says so.
+/// Layers of the one Gemma 3 (27B) whose products are scaled by the width per head, not by the
+/// head's own; no key says so.
 const WIDE_GEMMA_LAYERS: usize = 62;
 
 impl Config {
@@ -16,29 +17,38 @@ impl Config {
         let family = FAMILIES.iter().find(|family| family.architecture == architecture);
         let family = family.ok_or_else(|| ConfigError::Architecture(architecture.clone()))?;
         let key = |name: &str| format!("{architecture}.{name}");
-        let size = |name: &str| -> Result<usize, ConfigError> { Ok(metadata.u32(&key(name))? as usize) };
+        let size =
+            |name: &str| -> Result<usize, ConfigError> { Ok(metadata.u32(&key(name))? as usize) };
         let opt_size = |name: &str| -> Result<Option<usize>, ConfigError> {
             Ok(metadata.opt_u32(&key(name))?.map(|value| value as usize))
         };
-        let opt_float = |name: &str| -> Result<Option<f32>, ConfigError> { Ok(metadata.opt_f32(&key(name))?) };
+        let opt_float =
+            |name: &str| -> Result<Option<f32>, ConfigError> { Ok(metadata.opt_f32(&key(name))?) };
         let wrong = |name: &str, expected: String, got: &dyn ToString| ConfigError::Value {
             key: key(name),
             expected,
             got: got.to_string(),
         };
 
-        let (layers, hidden, heads) = (size("block_count")?, size("embedding_length")?, size("attention.head_count")?);
+        let (layers, hidden, heads) =
+            (size("block_count")?, size("embedding_length")?, size("attention.head_count")?);
         if heads == 0 {
             return Err(wrong("attention.head_count", "at least 1".to_owned(), &heads));
         }
         let head_dim = opt_size("attention.key_length")?.unwrap_or(hidden / heads);
-        if let Some(got) = opt_size("attention.value_length")?.filter(|&length| length != head_dim) {
+        if let Some(got) = opt_size("attention.value_length")?.filter(|&length| length != head_dim)
+        {
             return Err(wrong("attention.value_length", head_dim.to_string(), &got));
         }
         if let Some(got) = opt_float("attn_logit_softcapping")?.filter(|&cap| cap != 0.0) {
-            return Err(wrong("attn_logit_softcapping", "none: capped attention is not supported".to_owned(), &got));
+            return Err(wrong(
+                "attn_logit_softcapping",
+                "none: capped attention is not supported".to_owned(),
+                &got,
+            ));
         }
-        let linear_factor = match metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("none") {
+        let linear_factor = match metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("none")
+        {
             "none" => 1.0,
             "linear" => metadata.f32(&key("rope.scaling.factor"))?,
             other => return Err(wrong("rope.scaling.type", "none or linear".to_owned(), &other)),
@@ -53,13 +63,19 @@ impl Config {
         let sliding = if family.gemma {
             let window = size("attention.sliding_window")?;
             let base = opt_float("rope.freq_base_swa")?.unwrap_or(10_000.0);
-            let pattern = opt_size("attention.sliding_window_pattern")?.unwrap_or(GEMMA_PATTERN).max(1);
+            let pattern =
+                opt_size("attention.sliding_window_pattern")?.unwrap_or(GEMMA_PATTERN).max(1);
             let layers = (1..=layers.min(1 << 12)).map(|layer| layer % pattern != 0).collect();
-            Some(Sliding { window, layers, rope: Rope { base, linear_factor: 1.0, ..rope.clone() } })
+            Some(Sliding {
+                window,
+                layers,
+                rope: Rope { base, linear_factor: 1.0, ..rope.clone() },
+            })
         } else {
             None
         };
-        let width = if family.gemma && layers == WIDE_GEMMA_LAYERS { hidden / heads } else { head_dim };
+        let width =
+            if family.gemma && layers == WIDE_GEMMA_LAYERS { hidden / heads } else { head_dim };
         let config = Config {
             layers,
             hidden,

@@ -1,10 +1,13 @@
-//! Blueprints from the `config.json` of a Hugging Face folder, as versions 4 and 5 of the `transformers` library write it.
+//! Blueprints from the `config.json` of a Hugging Face folder, as versions 4 and 5 of the
+//! `transformers` library write it.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Activation, Biases, Config, ConfigError, FAMILIES, Family, GEMMA_PATTERN, Rope, Sliding};
+use super::{
+    Activation, Biases, Config, ConfigError, FAMILIES, Family, GEMMA_PATTERN, Rope, Sliding,
+};
 
 /// Fields of one object, read with the checks that foreign JSON needs.
 #[derive(Clone, Copy)]
@@ -30,7 +33,9 @@ impl<'a> Fields<'a> {
         expected: &str,
         as_type: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
-        self.get(key).map(|value| as_type(value).ok_or_else(|| wrong(key, expected, value))).transpose()
+        self.get(key)
+            .map(|value| as_type(value).ok_or_else(|| wrong(key, expected, value)))
+            .transpose()
     }
 
     fn opt_size(self, key: &str) -> Result<Option<usize>, ConfigError> {
@@ -72,27 +77,34 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; every one names the file or the field.
     pub fn from_json_file(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-        let value =
-            serde_json::from_slice(&bytes).map_err(|source| ConfigError::Json { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|source| ConfigError::Json { path: path.to_owned(), source })?;
         Config::from_json(&value)
     }
 
-    /// Reads the blueprint that a `config.json` holds. Of a model that also sees pictures, it is that of the part for text.
+    /// Reads the blueprint that a `config.json` holds. Of a model that also sees pictures, it is
+    /// that of the part for text.
     ///
     /// # Errors
     /// See [`ConfigError`]; every one names the field.
     pub fn from_json(value: &Value) -> Result<Self, ConfigError> {
-        let whole = Fields(value.as_object().ok_or_else(|| wrong("config.json", "an object", value))?);
+        let whole =
+            Fields(value.as_object().ok_or_else(|| wrong("config.json", "an object", value))?);
         refuse_quantized(whole)?;
-        let model_type = whole.opt_string("model_type")?.ok_or_else(|| ConfigError::Missing("model_type".into()))?;
+        let model_type = whole
+            .opt_string("model_type")?
+            .ok_or_else(|| ConfigError::Missing("model_type".into()))?;
         let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
         let family = family.ok_or_else(|| ConfigError::ModelType(model_type.to_owned()))?;
         let fields = whole.opt_object("text_config")?.unwrap_or(whole);
         refuse_quantized(fields)?;
         // The library's own defaults for Gemma 3, on which its published files rely.
         let gemma = |value: usize| family.gemma.then_some(value);
-        let or_missing = |value: Option<usize>, key: &str| value.ok_or_else(|| ConfigError::Missing(key.to_owned()));
+        let or_missing = |value: Option<usize>, key: &str| {
+            value.ok_or_else(|| ConfigError::Missing(key.to_owned()))
+        };
 
         let layers = fields.size("num_hidden_layers")?;
         let hidden = fields.size("hidden_size")?;
@@ -116,10 +128,26 @@ impl Config {
                 fields.only(key, &activation.into(), activation)?;
             }
         }
-        fields.only("mlp_bias", &false.into(), "false: biases of the feed-forward part are not supported")?;
-        fields.only("use_bidirectional_attention", &false.into(), "false: only causal attention is supported")?;
-        fields.only("attn_logit_softcapping", &Value::Null, "null: capped attention is not supported")?;
-        fields.only("partial_rotary_factor", &1.0.into(), "1.0: heads that turn in part are not supported")?;
+        fields.only(
+            "mlp_bias",
+            &false.into(),
+            "false: biases of the feed-forward part are not supported",
+        )?;
+        fields.only(
+            "use_bidirectional_attention",
+            &false.into(),
+            "false: only causal attention is supported",
+        )?;
+        fields.only(
+            "attn_logit_softcapping",
+            &Value::Null,
+            "null: capped attention is not supported",
+        )?;
+        fields.only(
+            "partial_rotary_factor",
+            &1.0.into(),
+            "1.0: heads that turn in part are not supported",
+        )?;
 
         let slides = sliding_layers(fields, family, layers)?;
         let window = if slides.contains(&true) { fields.size("sliding_window")? } else { 0 };
@@ -156,7 +184,8 @@ impl Config {
     }
 }
 
-/// Weights in a quantization's own layout cannot be read, but for the 4 bits of bitsandbytes, whose tensors say everything else themselves.
+/// Weights in a quantization's own layout cannot be read, but for the 4 bits of bitsandbytes, whose
+/// tensors say everything else themselves.
 fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
     const KEY: &str = "quantization_config";
     let Some(quantization) = fields.opt_object(KEY)? else { return Ok(()) };
@@ -175,10 +204,15 @@ fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
     Err(wrong(KEY, expected, &got))
 }
 
-/// Which projections have biases. The library's Qwen 2 has them without a field that says so; the other families have none where nothing is said.
+/// Which projections have biases. The library's Qwen 2 has them without a field that says so; the
+/// other families have none where nothing is said.
 fn biases(fields: Fields<'_>, family: &Family) -> Result<Biases, ConfigError> {
     if family.biases {
-        fields.only("attention_bias", &true.into(), "true: query, key and value of this family have biases")?;
+        fields.only(
+            "attention_bias",
+            &true.into(),
+            "true: query, key and value of this family have biases",
+        )?;
         return Ok(Biases { query_key_value: Some(true), output: Some(false) });
     }
     let said = Some(fields.opt_bool("attention_bias")?.unwrap_or(false));
@@ -186,7 +220,11 @@ fn biases(fields: Fields<'_>, family: &Family) -> Result<Biases, ConfigError> {
 }
 
 /// Which layers see only the latest positions.
-fn sliding_layers(fields: Fields<'_>, family: &Family, layers: usize) -> Result<Vec<bool>, ConfigError> {
+fn sliding_layers(
+    fields: Fields<'_>,
+    family: &Family,
+    layers: usize,
+) -> Result<Vec<bool>, ConfigError> {
     if let Some(types) = fields.read("layer_types", "an array", Value::as_array)? {
         if types.len() != layers {
             let expected = format!("{layers} layers, as num_hidden_layers says");
@@ -201,11 +239,14 @@ fn sliding_layers(fields: Fields<'_>, family: &Family, layers: usize) -> Result<
     }
     let layers = layers.min(1 << 12); // more is refused later
     if family.gemma {
-        let pattern = fields.opt_size("sliding_window_pattern")?.or(fields.opt_size("_sliding_window_pattern")?);
+        let pattern = fields
+            .opt_size("sliding_window_pattern")?
+            .or(fields.opt_size("_sliding_window_pattern")?);
         let pattern = pattern.unwrap_or(GEMMA_PATTERN).max(1);
         return Ok((1..=layers).map(|layer| layer % pattern != 0).collect());
     }
-    // Qwen's files name a window and say apart from that whether it is used; Mistral's name one where it is.
+    // Qwen's files name a window and say apart from that whether it is used; Mistral's name one
+    // where it is.
     let used = match fields.opt_bool("use_sliding_window")? {
         Some(used) => used && fields.get("sliding_window").is_some(),
         None => family.architecture == "llama" && fields.get("sliding_window").is_some(),
@@ -219,7 +260,11 @@ fn sliding_layers(fields: Fields<'_>, family: &Family, layers: usize) -> Result<
 }
 
 /// Rotary embeddings of layers that see everything, and of those that slide.
-fn ropes(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<(Rope, Rope), ConfigError> {
+fn ropes(
+    fields: Fields<'_>,
+    family: &Family,
+    head_dim: usize,
+) -> Result<(Rope, Rope), ConfigError> {
     let parameters = fields.opt_object("rope_parameters")?;
     let base = fields.opt_float("rope_theta")?;
     let default_base = if family.gemma { 1_000_000.0 } else { 10_000.0 };
@@ -234,7 +279,11 @@ fn ropes(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<(Rope, 
     let scaling = fields.opt_object("rope_scaling")?.unwrap_or(Fields(&empty));
     let global = rope(scaling, base.unwrap_or(default_base), head_dim)?;
     let local = match family.gemma {
-        true => rope(Fields(&empty), fields.opt_float("rope_local_base_freq")?.unwrap_or(10_000.0), head_dim)?,
+        true => rope(
+            Fields(&empty),
+            fields.opt_float("rope_local_base_freq")?.unwrap_or(10_000.0),
+            head_dim,
+        )?,
         false => global.clone(),
     };
     Ok((global, local))
@@ -244,23 +293,41 @@ fn ropes(fields: Fields<'_>, family: &Family, head_dim: usize) -> Result<(Rope, 
 fn rope(fields: Fields<'_>, base: f32, dim: usize) -> Result<Rope, ConfigError> {
     let base = fields.opt_float("rope_theta")?.unwrap_or(base);
     let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?).unwrap_or("default");
-    let number = |key: &str| fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")));
+    let number = |key: &str| {
+        fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))
+    };
     let (linear_factor, factors) = match kind {
         "default" => (1.0, Vec::new()),
         "linear" => (number("factor")?, Vec::new()),
         "llama3" => {
             let ends = [number("low_freq_factor")?, number("high_freq_factor")?];
             let context = number("original_max_position_embeddings")?;
-            (1.0, llama3_factors(base, dim.min(super::MAX_HEAD_DIM), number("factor")?, ends, context))
+            (
+                1.0,
+                llama3_factors(
+                    base,
+                    dim.min(super::MAX_HEAD_DIM),
+                    number("factor")?,
+                    ends,
+                    context,
+                ),
+            )
         }
         other => return Err(wrong("rope_type", "default, linear or llama3", &other.into())),
     };
     Ok(Rope { base, dim, interleaved: false, linear_factor, factors })
 }
 
-/// Llama 3.1 divides slow frequencies by `factor` and leaves fast ones; between, by the number of turns `t` that a pair makes over the
-/// original context, the frequency goes from one to the other: `f (s + (1 - s) / factor)`, `s = (t - low) / (high - low)`.
-fn llama3_factors(base: f32, dim: usize, factor: f32, [low, high]: [f32; 2], context: f32) -> Vec<f32> {
+/// Llama 3.1 divides slow frequencies by `factor` and leaves fast ones; between, by the number of
+/// turns `t` that a pair makes over the original context, the frequency goes from one to the other:
+/// `f (s + (1 - s) / factor)`, `s = (t - low) / (high - low)`.
+fn llama3_factors(
+    base: f32,
+    dim: usize,
+    factor: f32,
+    [low, high]: [f32; 2],
+    context: f32,
+) -> Vec<f32> {
     let [base, factor, low, high, context] = [base, factor, low, high, context].map(f64::from);
     (0..dim / 2)
         .map(|pair| {

@@ -29,8 +29,16 @@ fn with(mut config: Value, key: &str, value: Value) -> Value {
 fn a_folder_and_its_defaults_become_one_blueprint() {
     let config = Config::from_json(&qwen3()).unwrap();
     assert_eq!((config.architecture.as_str(), config.head_dim, config.group()), ("qwen3", 32, 2));
-    assert!(config.query_key_norm && !config.post_norms && config.sliding.is_none() && !config.rope.interleaved);
-    assert_eq!((config.tied, config.vocab_size, config.attention_scale), (Some(false), Some(300), 1.0 / 32f32.sqrt()));
+    assert!(
+        config.query_key_norm
+            && !config.post_norms
+            && config.sliding.is_none()
+            && !config.rope.interleaved
+    );
+    assert_eq!(
+        (config.tied, config.vocab_size, config.attention_scale),
+        (Some(false), Some(300), 1.0 / 32f32.sqrt())
+    );
 
     // As the published 4B says it: what it leaves out are the library's defaults.
     let config = Config::from_json(&gemma3()).unwrap();
@@ -40,7 +48,10 @@ fn a_folder_and_its_defaults_become_one_blueprint() {
     assert_eq!((sliding.window, sliding.rope.base, sliding.rope.linear_factor), (1024, 1e4, 1.0));
     let global: Vec<usize> = (0..34).filter(|&layer| !config.slides(layer)).collect();
     assert_eq!(global, [5, 11, 17, 23, 29]);
-    assert_eq!((config.activation, config.norm_offset, config.tied), (Activation::Gelu, 1.0, Some(true)));
+    assert_eq!(
+        (config.activation, config.norm_offset, config.tied),
+        (Activation::Gelu, 1.0, Some(true))
+    );
 }
 
 #[test]
@@ -99,7 +110,11 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
             json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
             "bitsandbytes in 8 bits",
         ),
-        ("quantization_config", json!({"load_in_8bit": true, "load_in_4bit": true}), "load_in_4bit and load_in_8bit"),
+        (
+            "quantization_config",
+            json!({"load_in_8bit": true, "load_in_4bit": true}),
+            "load_in_4bit and load_in_8bit",
+        ),
         ("quantization_config", json!({"quant_method": "bitsandbytes"}), "without load_in_4bit"),
         (
             "quantization_config",
@@ -126,7 +141,10 @@ fn four_bits_of_bitsandbytes_change_no_blueprint() {
         json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}),
         json!({"load_in_4bit": true}),
     ] {
-        assert_eq!(Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap(), plain);
+        assert_eq!(
+            Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap(),
+            plain
+        );
     }
 }
 
@@ -136,7 +154,8 @@ fn windows_count_only_where_they_are_used() {
     assert!(Config::from_json(&window).unwrap().sliding.is_none());
     let used = with(with(window, "use_sliding_window", json!(true)), "max_window_layers", json!(1));
     assert_eq!(Config::from_json(&used).unwrap().sliding.unwrap().layers, [false, true]);
-    let mut mistral = with(with(qwen3(), "model_type", json!("mistral")), "sliding_window", json!(16));
+    let mut mistral =
+        with(with(qwen3(), "model_type", json!("mistral")), "sliding_window", json!(16));
     mistral.as_object_mut().unwrap().remove("use_sliding_window");
     assert_eq!(Config::from_json(&mistral).unwrap().sliding.unwrap().layers, [true, true]);
 }

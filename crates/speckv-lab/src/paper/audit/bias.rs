@@ -16,7 +16,8 @@ use crate::statistics::mean;
 pub struct ByGamma {
     /// Tokens that a step drafts.
     pub gamma: usize,
-    /// Forecast over all test rows as if they had been drafted with this gamma: what a table of policies is made of.
+    /// Forecast over all test rows as if they had been drafted with this gamma: what a table of
+    /// policies is made of.
     pub forecast: f64,
     /// Forecast over the test rows that were drafted with it.
     pub forecast_where_logged: f64,
@@ -64,7 +65,8 @@ pub fn by_gamma(data: &PaperData, split: &Split, fitted: &Fitted) -> Vec<ByGamma
     GAMMAS.map(of).to_vec()
 }
 
-/// How often the published rule chose each gamma on the test rows, and its forecast above that of always 8, in percent.
+/// How often the published rule chose each gamma on the test rows, and its forecast above that of
+/// always 8, in percent.
 #[must_use]
 pub fn choices(data: &PaperData, split: &Split, fitted: &Fitted) -> (Vec<usize>, f64) {
     let steps = test_rows(data, split);
@@ -90,7 +92,8 @@ pub fn seeds(data: &PaperData, split: &Split, seed: u32) -> Result<SeedSpread, R
     let all: Vec<usize> = (0..data.steps.len()).collect();
     let (x, y) = examples(&data.steps, &all);
     let steps = test_rows(data, split);
-    let seeds: Vec<u32> = std::iter::once(seed).chain((0..).filter(|other| *other != seed).take(10)).collect();
+    let seeds: Vec<u32> =
+        std::iter::once(seed).chain((0..).filter(|other| *other != seed).take(10)).collect();
     let mut spread = SeedSpread { seeds, speckv_fast: Vec::new(), fixed_8: Vec::new() };
     for &seed in &spread.seeds {
         let (fast, fixed) = both(&*Kind::Mlp16.fit(&x, &y, seed)?, &steps);

@@ -17,7 +17,8 @@ pub struct CostRow {
     pub tokens_per_step: f64,
     /// All seconds by all steps, in milliseconds.
     pub step_ms: f64,
-    /// Part of a step that does not grow with gamma, in milliseconds: the intercept of a line through the four gammas.
+    /// Part of a step that does not grow with gamma, in milliseconds: the intercept of a line
+    /// through the four gammas.
     pub fixed_ms: f64,
     /// Slope of that line: milliseconds per token drafted.
     pub token_ms: f64,
@@ -36,8 +37,11 @@ impl Costs {
         for &compression in Compression::ALL {
             let mut of_gamma = [0.0; GAMMAS.len()];
             for (cell, gamma) in of_gamma.iter_mut().zip(GAMMAS) {
-                let runs: Vec<_> =
-                    data.runs.iter().filter(|run| (run.compression, run.gamma) == (compression, gamma)).collect();
+                let runs: Vec<_> = data
+                    .runs
+                    .iter()
+                    .filter(|run| (run.compression, run.gamma) == (compression, gamma))
+                    .collect();
                 let sum = |f: &dyn Fn(usize) -> f64| (0..runs.len()).map(f).sum::<f64>();
                 let steps = sum(&|at| runs[at].steps as f64);
                 *cell = sum(&|at| runs[at].seconds) / steps;
@@ -66,7 +70,8 @@ impl Costs {
     /// For a gamma that is not the paper's.
     #[must_use]
     pub fn seconds(&self, compression: Compression, gamma: usize) -> f64 {
-        let at = GAMMAS.iter().position(|other| *other == gamma).expect("one of the paper's gammas");
+        let at =
+            GAMMAS.iter().position(|other| *other == gamma).expect("one of the paper's gammas");
         self.0[compression as usize][at]
     }
 

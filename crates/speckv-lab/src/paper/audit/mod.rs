@@ -1,4 +1,5 @@
-//! What the paper's own data says when it is asked in seconds, by models that did not see the answers, and by what was observed.
+//! What the paper's own data says when it is asked in seconds, by models that did not see the
+//! answers, and by what was observed.
 //!
 //! [`costs`]: what a step took · [`unseen`]: models that never saw a row's prompt · [`speeds`]: the policies in tokens per second, forecast and observed
 //! kept apart · [`bias`]: forecast against observation, and how far a seed moves the forecast.
@@ -25,7 +26,8 @@ pub struct Audit {
     pub costs: Vec<CostRow>,
     /// Tokens per second, by compression and policy.
     pub speeds: Vec<SpeedRow>,
-    /// How often SpecKV-fast chose each gamma on the test rows, models refitted on all rows; in the order of the gammas.
+    /// How often SpecKV-fast chose each gamma on the test rows, models refitted on all rows; in the
+    /// order of the gammas.
     pub choices: Vec<usize>,
     /// SpecKV-fast's forecast above that of always drafting 8, in percent.
     pub above_fixed_8_percent: f64,
@@ -43,11 +45,17 @@ pub struct Audit {
 ///
 /// # Errors
 /// Features that determine no weights.
-pub fn audit(data: &PaperData, split: &Split, fitted: &Fitted, seed: u32) -> Result<Audit, RidgeError> {
+pub fn audit(
+    data: &PaperData,
+    split: &Split,
+    fitted: &Fitted,
+    seed: u32,
+) -> Result<Audit, RidgeError> {
     let costs = costs::Costs::of(data);
     let unseen = Unseen::fit(data, seed)?;
     let by_gamma = bias::by_gamma(data, split, fitted);
-    let optimism = by_gamma.last().map_or(0.0, |last| 100.0 * (last.forecast / last.observed - 1.0));
+    let optimism =
+        by_gamma.last().map_or(0.0, |last| 100.0 * (last.forecast / last.observed - 1.0));
     let (choices, above_fixed_8_percent) = bias::choices(data, split, fitted);
     Ok(Audit {
         speeds: speeds::speeds(data, split, fitted, &unseen, &costs),

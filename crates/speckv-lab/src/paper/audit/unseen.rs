@@ -1,8 +1,9 @@
 //! Models that never saw a row's prompt.
 //!
-//! The paper splits *rows*. Under greedy decoding the same prompt under another gamma or compression passes through nearly the same text, so a row's
-//! neighbours are in the training set, and a forest that grows until its leaves are pure can look them up. Holding out whole prompts asks the question that
-//! matters: what of a text that nobody has seen?
+//! The paper splits *rows*. Under greedy decoding the same prompt under another gamma or
+//! compression passes through nearly the same text, so a row's neighbours are in the training set,
+//! and a forest that grows until its leaves are pure can look them up. Holding out whole prompts
+//! asks the question that matters: what of a text that nobody has seen?
 
 use serde::Serialize;
 
@@ -28,16 +29,18 @@ pub struct Generalisation {
     pub held_out_prompts: f64,
     /// Mean squared error of that.
     pub held_out_prompts_mse: f64,
-    /// The same with the signals of the step before, which are all that is known when gamma is chosen; first steps are left out.
+    /// The same with the signals of the step before, which are all that is known when gamma is
+    /// chosen; first steps are left out.
     pub step_before: f64,
 }
 
-/// For each kind of [`KINDS`], one model per prompt number, fitted without the prompts of that number.
+/// For each kind of [`KINDS`], one model per prompt number, fitted without the prompts of that
+/// number.
 pub struct Unseen {
     models: Vec<Vec<Box<dyn Regressor>>>,      // [kinds, folds]
     step_before: Vec<Vec<Box<dyn Regressor>>>, // [kinds, folds]
     fold: Vec<usize>,                          // [steps]
-    before: Vec<Option<Step>>,                 // [steps]: the step with the signals of the one before
+    before: Vec<Option<Step>>, // [steps]: the step with the signals of the one before
 }
 
 impl Unseen {
@@ -46,7 +49,8 @@ impl Unseen {
     /// # Errors
     /// Features that determine no weights.
     pub fn fit(data: &PaperData, seed: u32) -> Result<Self, RidgeError> {
-        let fold_of_run: Vec<usize> = (0..data.runs.len()).map(|run| data.prompt_number(run)).collect();
+        let fold_of_run: Vec<usize> =
+            (0..data.runs.len()).map(|run| data.prompt_number(run)).collect();
         let fold: Vec<usize> = data.steps.iter().map(|step| fold_of_run[step.run]).collect();
         let before: Vec<Option<Step>> =
             (0..data.steps.len()).map(|row| with_signals_before(&data.steps, row)).collect();
@@ -55,15 +59,21 @@ impl Unseen {
         let fit = |kind: Kind, steps: &[Step], usable: &dyn Fn(usize) -> bool| {
             (0..folds)
                 .map(|out| {
-                    let rows: Vec<usize> = (0..steps.len()).filter(|&row| fold[row] != out && usable(row)).collect();
+                    let rows: Vec<usize> =
+                        (0..steps.len()).filter(|&row| fold[row] != out && usable(row)).collect();
                     let (x, y) = examples(steps, &rows);
                     kind.fit(&x, &y, seed)
                 })
                 .collect::<Result<Vec<_>, _>>()
         };
-        let models = KINDS.iter().map(|&kind| fit(kind, &data.steps, &|_| true)).collect::<Result<_, _>>()?;
-        let step_before =
-            KINDS.iter().map(|&kind| fit(kind, &lagged, &|row| before[row].is_some())).collect::<Result<_, _>>()?;
+        let models = KINDS
+            .iter()
+            .map(|&kind| fit(kind, &data.steps, &|_| true))
+            .collect::<Result<_, _>>()?;
+        let step_before = KINDS
+            .iter()
+            .map(|&kind| fit(kind, &lagged, &|row| before[row].is_some()))
+            .collect::<Result<_, _>>()?;
         Ok(Unseen { models, step_before, fold, before })
     }
 
@@ -79,10 +89,18 @@ impl Unseen {
 
     /// The comparison.
     #[must_use]
-    pub fn generalisation(&self, data: &PaperData, split: &Split, fitted: &Fitted) -> Vec<Generalisation> {
-        let truth = |rows: &[usize]| rows.iter().map(|&row| data.steps[row].acceptance_rate).collect::<Vec<f64>>();
+    pub fn generalisation(
+        &self,
+        data: &PaperData,
+        split: &Split,
+        fitted: &Fitted,
+    ) -> Vec<Generalisation> {
+        let truth = |rows: &[usize]| {
+            rows.iter().map(|&row| data.steps[row].acceptance_rate).collect::<Vec<f64>>()
+        };
         let all: Vec<usize> = (0..data.steps.len()).collect();
-        let late: Vec<usize> = all.iter().copied().filter(|&row| self.before[row].is_some()).collect();
+        let late: Vec<usize> =
+            all.iter().copied().filter(|&row| self.before[row].is_some()).collect();
         let agree = |p: &[f64], rows: &[usize]| correlation(p, &truth(rows)).unwrap_or(f64::NAN);
         let kinds = KINDS.iter().enumerate();
         kinds
@@ -92,16 +110,20 @@ impl Unseen {
                 let unseen = |row: usize, step: &Step, models: &[Vec<Box<dyn Regressor>>]| {
                     models[at][self.fold[row]].acceptance_rate(&step.features(step.gamma))
                 };
-                let prompts: Vec<f64> = all.iter().map(|&row| unseen(row, &data.steps[row], &self.models)).collect();
+                let prompts: Vec<f64> =
+                    all.iter().map(|&row| unseen(row, &data.steps[row], &self.models)).collect();
                 let before: Vec<f64> = late
                     .iter()
-                    .filter_map(|&row| Some(unseen(row, self.before[row].as_ref()?, &self.step_before)))
+                    .filter_map(|&row| {
+                        Some(unseen(row, self.before[row].as_ref()?, &self.step_before))
+                    })
                     .collect();
                 Generalisation {
                     kind,
                     held_out_rows: agree(&rows, &split.test),
                     held_out_prompts: agree(&prompts, &all),
-                    held_out_prompts_mse: mean_squared_error(&prompts, &truth(&all)).unwrap_or(f64::NAN),
+                    held_out_prompts_mse: mean_squared_error(&prompts, &truth(&all))
+                        .unwrap_or(f64::NAN),
                     step_before: agree(&before, &late),
                 }
             })

@@ -14,15 +14,17 @@ pub struct ForestSettings {
     pub max_depth: usize,
 }
 
-/// The mean of trees, each grown on as many rows as there are, drawn with replacement; every split may use every feature.
+/// The mean of trees, each grown on as many rows as there are, drawn with replacement; every split
+/// may use every feature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forest {
     trees: Vec<Tree>,
 }
 
 impl Forest {
-    /// Grows a forest. The resamples are those that scikit-learn draws for the seed; which of equally good splits is taken is this program's own choice. The same
-    /// for any number of processors.
+    /// Grows a forest. The resamples are those that scikit-learn draws for the seed; which of
+    /// equally good splits is taken is this program's own choice. The same for any number of
+    /// processors.
     ///
     /// # Panics
     /// If the lengths differ or there are no rows.
@@ -30,14 +32,16 @@ impl Forest {
     pub fn fit(settings: &ForestSettings, x: &[Features], y: &[f64], seed: u32) -> Self {
         assert!(x.len() == y.len() && !x.is_empty(), "a value for every row");
         let mut stream = MersenneTwister::new(seed);
-        let seeds: Vec<u32> = (0..settings.trees).map(|_| stream.up_to(i32::MAX.cast_unsigned() - 1)).collect();
+        let seeds: Vec<u32> =
+            (0..settings.trees).map(|_| stream.up_to(i32::MAX.cast_unsigned() - 1)).collect();
         let grow = |seed: &u32| {
             let mut stream = MersenneTwister::new(*seed);
             let mut counts = vec![0; x.len()];
             (0..x.len()).for_each(|_| counts[stream.index(x.len())] += 1);
             Tree::grow(x, y, &counts, settings.max_depth, stream)
         };
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(seeds.len()).max(1);
+        let workers =
+            thread::available_parallelism().map_or(1, usize::from).min(seeds.len()).max(1);
         let trees = thread::scope(|scope| {
             let parts: Vec<_> = seeds
                 .chunks(seeds.len().div_ceil(workers).max(1))
@@ -45,7 +49,9 @@ impl Forest {
                 .collect();
             parts
                 .into_iter()
-                .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .flat_map(|part| {
+                    part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         Forest { trees }
@@ -55,7 +61,9 @@ impl Forest {
     #[must_use]
     pub fn importance(&self) -> [f64; FEATURES] {
         let count = self.trees.len().max(1) as f64;
-        std::array::from_fn(|at| self.trees.iter().map(|tree| tree.importance[at]).sum::<f64>() / count)
+        std::array::from_fn(|at| {
+            self.trees.iter().map(|tree| tree.importance[at]).sum::<f64>() / count
+        })
     }
 }
 
@@ -83,6 +91,9 @@ mod tests {
         assert!(error(&|x| forest.raw(x)) < 0.2 * error(&|_| mean));
         let importance = forest.importance();
         assert!((importance.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-        assert!(importance[0] + importance[1] > 0.9, "only the first two features matter: {importance:?}");
+        assert!(
+            importance[0] + importance[1] > 0.9,
+            "only the first two features matter: {importance:?}"
+        );
     }
 }

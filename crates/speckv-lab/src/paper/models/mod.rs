@@ -51,7 +51,8 @@ pub enum Kind {
 
 impl Kind {
     /// All, in the order of the paper's table.
-    pub const ALL: [Kind; 6] = [Kind::Ridge, Kind::Mlp16, Kind::Mlp32, Kind::Mlp64x32, Kind::Forest10, Kind::Forest100];
+    pub const ALL: [Kind; 6] =
+        [Kind::Ridge, Kind::Mlp16, Kind::Mlp32, Kind::Mlp64x32, Kind::Forest10, Kind::Forest100];
 
     /// Its name in tables.
     #[must_use]
@@ -73,9 +74,15 @@ impl Kind {
     ///
     /// # Panics
     /// If the lengths differ or there are no rows.
-    pub fn fit(self, x: &[Features], y: &[f64], seed: u32) -> Result<Box<dyn Regressor>, RidgeError> {
+    pub fn fit(
+        self,
+        x: &[Features],
+        y: &[f64],
+        seed: u32,
+    ) -> Result<Box<dyn Regressor>, RidgeError> {
         let perceptron = |hidden: &[usize]| {
-            let settings = PerceptronSettings { hidden: hidden.to_vec(), ..PerceptronSettings::default() };
+            let settings =
+                PerceptronSettings { hidden: hidden.to_vec(), ..PerceptronSettings::default() };
             Box::new(Perceptron::fit(&settings, x, y, seed)) as Box<dyn Regressor>
         };
         let forest = |trees, max_depth| -> Box<dyn Regressor> {
@@ -97,10 +104,12 @@ pub(super) mod testing {
     use super::Features;
     use crate::statistics::MersenneTwister;
 
-    /// Rows and values from NumPy's stream of seed 1: `X = random_sample((rows, 6))`, `y = sin(3 X0) X1 + 0.1 random_sample(rows)`.
+    /// Rows and values from NumPy's stream of seed 1: `X = random_sample((rows, 6))`, `y = sin(3
+    /// X0) X1 + 0.1 random_sample(rows)`.
     pub fn rows(count: usize) -> (Vec<Features>, Vec<f64>) {
         let mut stream = MersenneTwister::new(1);
-        let x: Vec<Features> = (0..count).map(|_| std::array::from_fn(|_| stream.uniform())).collect();
+        let x: Vec<Features> =
+            (0..count).map(|_| std::array::from_fn(|_| stream.uniform())).collect();
         let y = x.iter().map(|x| (3.0 * x[0]).sin() * x[1] + 0.1 * stream.uniform()).collect();
         (x, y)
     }

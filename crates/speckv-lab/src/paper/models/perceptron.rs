@@ -47,7 +47,8 @@ impl Layer {
     /// Uniform in +- sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010), biases too.
     fn random(inputs: usize, outputs: usize, stream: &mut MersenneTwister) -> Self {
         let bound = (6.0 / (inputs + outputs) as f64).sqrt();
-        let mut draw = |count| (0..count).map(|_| -bound + 2.0 * bound * stream.uniform()).collect();
+        let mut draw =
+            |count| (0..count).map(|_| -bound + 2.0 * bound * stream.uniform()).collect();
         Layer { weights: draw(inputs * outputs), bias: draw(outputs) }
     }
 
@@ -77,8 +78,9 @@ pub struct Perceptron {
 }
 
 impl Perceptron {
-    /// Minimises half the mean squared error plus the penalty with Adam (Kingma and Ba 2015) over minibatches in a new order in each pass. Weights and orders come
-    /// from NumPy's stream of the seed, so that results agree with scikit-learn's up to rounding.
+    /// Minimises half the mean squared error plus the penalty with Adam (Kingma and Ba 2015) over
+    /// minibatches in a new order in each pass. Weights and orders come from NumPy's stream of the
+    /// seed, so that results agree with scikit-learn's up to rounding.
     ///
     /// # Panics
     /// If the lengths differ, there are no rows, or the batch is 0.
@@ -89,7 +91,8 @@ impl Perceptron {
         let mut widths = vec![FEATURES];
         widths.extend(&settings.hidden);
         widths.push(1);
-        let layers = widths.windows(2).map(|pair| Layer::random(pair[0], pair[1], &mut stream)).collect();
+        let layers =
+            widths.windows(2).map(|pair| Layer::random(pair[0], pair[1], &mut stream)).collect();
         let mut model = Perceptron { layers, epochs: 0 };
         let mut adam = Adam::new(&model.layers, settings.step_size);
         let mut trial = Trial::new(&model.layers);
@@ -145,7 +148,14 @@ impl Trial {
     }
 
     /// Fills the gradients and gives the loss times the batch's rows.
-    fn measure(&mut self, layers: &[Layer], batch: &[usize], x: &[Features], y: &[f64], penalty: f64) -> f64 {
+    fn measure(
+        &mut self,
+        layers: &[Layer],
+        batch: &[usize],
+        x: &[Features],
+        y: &[f64],
+        penalty: f64,
+    ) -> f64 {
         self.gradients.iter_mut().flat_map(Layer::values).for_each(|value| *value = 0.0);
         let mut squares = 0.0;
         for &row in batch {
@@ -157,7 +167,11 @@ impl Trial {
         let mut norm = 0.0;
         for (gradient, layer) in self.gradients.iter_mut().zip(layers) {
             norm += layer.weights.iter().map(|w| w * w).sum::<f64>();
-            gradient.weights.iter_mut().zip(&layer.weights).for_each(|(g, w)| *g = (*g + penalty * w) / count);
+            gradient
+                .weights
+                .iter_mut()
+                .zip(&layer.weights)
+                .for_each(|(g, w)| *g = (*g + penalty * w) / count);
             gradient.bias.iter_mut().for_each(|g| *g /= count);
         }
         0.5 * squares + 0.5 * penalty * norm
@@ -180,11 +194,13 @@ impl Trial {
         self.deltas.clear();
         self.deltas.push(error);
         for at in (0..layers.len()).rev() {
-            let (layer, gradient, inputs) = (&layers[at], &mut self.gradients[at], &self.activations[at]);
+            let (layer, gradient, inputs) =
+                (&layers[at], &mut self.gradients[at], &self.activations[at]);
             let outputs = layer.bias.len();
             gradient.bias.iter_mut().zip(&self.deltas).for_each(|(g, delta)| *g += delta);
             self.below.clear();
-            let rows = gradient.weights.chunks_exact_mut(outputs).zip(layer.weights.chunks_exact(outputs));
+            let rows =
+                gradient.weights.chunks_exact_mut(outputs).zip(layer.weights.chunks_exact(outputs));
             for (input, (gradients, weights)) in inputs.iter().zip(rows) {
                 // A silent unit has neither a gradient nor anything to pass on.
                 if *input == 0.0 && at > 0 {
@@ -219,11 +235,15 @@ impl Adam {
     fn step(&mut self, layers: &mut [Layer], gradients: &mut [Layer]) {
         self.steps += 1;
         let [decay_first, decay_second] = Self::DECAY;
-        let corrected =
-            self.step_size * (1.0 - decay_second.powi(self.steps)).sqrt() / (1.0 - decay_first.powi(self.steps));
+        let corrected = self.step_size * (1.0 - decay_second.powi(self.steps)).sqrt()
+            / (1.0 - decay_first.powi(self.steps));
         let weights = layers.iter_mut().flat_map(Layer::values);
         let gradients = gradients.iter_mut().flat_map(Layer::values);
-        let moments = self.first.iter_mut().flat_map(Layer::values).zip(self.second.iter_mut().flat_map(Layer::values));
+        let moments = self
+            .first
+            .iter_mut()
+            .flat_map(Layer::values)
+            .zip(self.second.iter_mut().flat_map(Layer::values));
         for ((weight, gradient), (first, second)) in weights.zip(gradients).zip(moments) {
             *first = decay_first * *first + (1.0 - decay_first) * *gradient;
             *second = decay_second * *second + (1.0 - decay_second) * *gradient * *gradient;
@@ -236,20 +256,34 @@ impl Adam {
 mod tests {
     use super::{super::testing::rows, *};
 
-    /// Oracle: scikit-learn 1.9, `MLPRegressor(hidden_layer_sizes=..., max_iter=500, random_state=42)`: passes and the first three predictions.
+    /// Oracle: scikit-learn 1.9, `MLPRegressor(hidden_layer_sizes=..., max_iter=500,
+    /// random_state=42)`: passes and the first three predictions.
     #[test]
     fn passes_and_predictions_are_those_of_scikit_learn() {
         let (x, y) = rows(300);
         let oracles: [(&[usize], usize, [f64; 3]); 2] = [
-            (&[16], 207, [0.233_563_359_681_601_63, 0.253_059_696_125_072_45, 0.551_722_961_372_097_1]),
-            (&[8, 4], 30, [0.379_617_596_989_929_8, 0.338_607_565_047_240_3, 0.570_558_497_799_969_3]),
+            (
+                &[16],
+                207,
+                [0.233_563_359_681_601_63, 0.253_059_696_125_072_45, 0.551_722_961_372_097_1],
+            ),
+            (
+                &[8, 4],
+                30,
+                [0.379_617_596_989_929_8, 0.338_607_565_047_240_3, 0.570_558_497_799_969_3],
+            ),
         ];
         for (hidden, epochs, expected) in oracles {
-            let settings = PerceptronSettings { hidden: hidden.to_vec(), ..PerceptronSettings::default() };
+            let settings =
+                PerceptronSettings { hidden: hidden.to_vec(), ..PerceptronSettings::default() };
             let model = Perceptron::fit(&settings, &x, &y, 42);
             assert_eq!(model.epochs, epochs, "{hidden:?}");
             for (x, expected) in x.iter().zip(expected) {
-                assert!((model.raw(x) - expected).abs() < 1e-9, "{hidden:?}: {} for {expected}", model.raw(x));
+                assert!(
+                    (model.raw(x) - expected).abs() < 1e-9,
+                    "{hidden:?}: {} for {expected}",
+                    model.raw(x)
+                );
             }
         }
     }
@@ -258,8 +292,11 @@ mod tests {
     fn gradients_are_the_differences_of_the_loss() {
         let (x, y) = rows(9);
         let mut stream = MersenneTwister::new(3);
-        let mut layers =
-            vec![Layer::random(6, 5, &mut stream), Layer::random(5, 3, &mut stream), Layer::random(3, 1, &mut stream)];
+        let mut layers = vec![
+            Layer::random(6, 5, &mut stream),
+            Layer::random(5, 3, &mut stream),
+            Layer::random(3, 1, &mut stream),
+        ];
         let batch: Vec<usize> = (0..9).collect();
         let mut trial = Trial::new(&layers);
         trial.measure(&layers, &batch, &x, &y, 0.3);
@@ -273,7 +310,10 @@ mod tests {
                     loss
                 };
                 let slope = (loss(1e-5) - loss(-1e-5)) / 2e-5;
-                assert!((gradients[layer].weights[at] - slope).abs() < 1e-6, "layer {layer}, weight {at}");
+                assert!(
+                    (gradients[layer].weights[at] - slope).abs() < 1e-6,
+                    "layer {layer}, weight {at}"
+                );
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use super::{super::data::FEATURES, Features, Regressor};
 
-/// `w . x + b` with the least `sum (y - w . x - b)^2 + penalty |w|^2`; the intercept is not penalised.
+/// `w . x + b` with the least `sum (y - w . x - b)^2 + penalty |w|^2`; the intercept is not
+/// penalised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ridge {
     /// One weight per feature.
@@ -30,7 +31,8 @@ impl Ridge {
     pub fn fit(x: &[Features], y: &[f64], penalty: f64) -> Result<Self, RidgeError> {
         assert!(x.len() == y.len() && !x.is_empty(), "a value for every row");
         let count = x.len() as f64;
-        let mean_x: Features = std::array::from_fn(|at| x.iter().map(|x| x[at]).sum::<f64>() / count);
+        let mean_x: Features =
+            std::array::from_fn(|at| x.iter().map(|x| x[at]).sum::<f64>() / count);
         let mean_y = y.iter().sum::<f64>() / count;
         let mut system = [[0.0; FEATURES + 1]; FEATURES]; // [features, features + right-hand side]
         for (x, y) in x.iter().zip(y) {
@@ -52,7 +54,8 @@ impl Ridge {
 /// Gaussian elimination with partial pivoting.
 fn solve(mut system: [[f64; FEATURES + 1]; FEATURES]) -> Result<[f64; FEATURES], RidgeError> {
     for column in 0..FEATURES {
-        let largest = (column..FEATURES).max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs()));
+        let largest = (column..FEATURES)
+            .max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs()));
         system.swap(column, largest.unwrap_or(column));
         let pivot = system[column];
         if !(pivot[column].abs() > f64::MIN_POSITIVE && pivot[column].is_finite()) {
@@ -60,7 +63,10 @@ fn solve(mut system: [[f64; FEATURES + 1]; FEATURES]) -> Result<[f64; FEATURES],
         }
         for row in &mut system[column + 1..] {
             let factor = row[column] / pivot[column];
-            row.iter_mut().zip(&pivot).skip(column).for_each(|(value, above)| *value -= factor * above);
+            row.iter_mut()
+                .zip(&pivot)
+                .skip(column)
+                .for_each(|(value, above)| *value -= factor * above);
         }
     }
     let mut solution = [0.0; FEATURES];
@@ -86,7 +92,11 @@ mod tests {
     fn predictions_are_those_of_scikit_learn() {
         let (x, y) = rows(300);
         let model = Ridge::fit(&x, &y, 1.0).expect("a solution");
-        for (x, expected) in x.iter().zip([0.518_918_564_133_158_7, 0.267_066_496_226_951_9, 0.624_762_212_802_582_7]) {
+        for (x, expected) in x.iter().zip([
+            0.518_918_564_133_158_7,
+            0.267_066_496_226_951_9,
+            0.624_762_212_802_582_7,
+        ]) {
             assert!((model.raw(x) - expected).abs() < 1e-12, "{} for {expected}", model.raw(x));
         }
     }
@@ -96,7 +106,10 @@ mod tests {
         let (x, _) = rows(50);
         let y: Vec<f64> = x.iter().map(|x| 2.0 * x[0] - x[5] + 0.5).collect();
         let model = Ridge::fit(&x, &y, 0.0).expect("a solution");
-        assert!((model.weights[0] - 2.0).abs() < 1e-10 && (model.bias - 0.5).abs() < 1e-10, "{model:?}");
+        assert!(
+            (model.weights[0] - 2.0).abs() < 1e-10 && (model.bias - 0.5).abs() < 1e-10,
+            "{model:?}"
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ enum Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tree {
     nodes: Vec<Node>, // the root first
-    /// Weighted squared error that splits on each feature removed, of that of the root, summing to 1 (or to 0 without a split).
+    /// Weighted squared error that splits on each feature removed, of that of the root, summing to
+    /// 1 (or to 0 without a split).
     pub importance: [f64; FEATURES],
 }
 
@@ -72,11 +73,19 @@ struct Growth<'a> {
 }
 
 impl Tree {
-    /// Grows until leaves are pure or `max_depth` is reached, always by the split that removes most squared error. `counts` says how often each row counts; the order
-    /// in which features are tried, and so which of equally good splits is taken, comes from `stream`.
-    pub(super) fn grow(x: &[Features], y: &[f64], counts: &[u32], max_depth: usize, stream: MersenneTwister) -> Self {
+    /// Grows until leaves are pure or `max_depth` is reached, always by the split that removes most
+    /// squared error. `counts` says how often each row counts; the order in which features are
+    /// tried, and so which of equally good splits is taken, comes from `stream`.
+    pub(super) fn grow(
+        x: &[Features],
+        y: &[f64],
+        counts: &[u32],
+        max_depth: usize,
+        stream: MersenneTwister,
+    ) -> Self {
         let counted = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let mut rows: Vec<Row> = counted.map(|(index, &count)| Row { index, weight: f64::from(count) }).collect();
+        let mut rows: Vec<Row> =
+            counted.map(|(index, &count)| Row { index, weight: f64::from(count) }).collect();
         let tree = Tree { nodes: Vec::new(), importance: [0.0; FEATURES] };
         let mut growth = Growth { x, y, max_depth, stream, tree, sorted: Vec::new() };
         growth.node(&mut rows, 0);
@@ -102,8 +111,8 @@ impl Tree {
 }
 
 impl Growth<'_> {
-    /// Grows the subtree over `rows` and gives its place. Depth is bounded by the number of rows, and the stack by the depth of real data: every split
-    /// leaves at least one row on each side.
+    /// Grows the subtree over `rows` and gives its place. Depth is bounded by the number of rows,
+    /// and the stack by the depth of real data: every split leaves at least one row on each side.
     fn node(&mut self, rows: &mut [Row], depth: usize) -> usize {
         let sums = Sums::of(rows, self.y);
         let place = self.tree.nodes.len();
@@ -112,10 +121,13 @@ impl Growth<'_> {
         if depth >= self.max_depth || rows.len() < 2 || pure {
             return place;
         }
-        let Some(Split { feature, threshold, gain }) = self.best_split(rows, &sums) else { return place };
+        let Some(Split { feature, threshold, gain }) = self.best_split(rows, &sums) else {
+            return place;
+        };
         self.tree.importance[feature] += gain;
         rows.sort_by_key(|row| self.x[row.index][feature] > threshold); // stable: the rows' order stays
-        let (below, above) = rows.split_at_mut(rows.partition_point(|row| self.x[row.index][feature] <= threshold));
+        let (below, above) =
+            rows.split_at_mut(rows.partition_point(|row| self.x[row.index][feature] <= threshold));
         let below = self.node(below, depth + 1);
         let above = self.node(above, depth + 1);
         self.tree.nodes[place] = Node::Inner { feature, threshold, below, above };
@@ -126,7 +138,9 @@ impl Growth<'_> {
         let mut best: Option<Split> = None;
         for feature in self.stream.permutation(FEATURES) {
             self.sorted.clear();
-            self.sorted.extend(rows.iter().map(|row| (self.x[row.index][feature], row.weight, self.y[row.index])));
+            self.sorted.extend(
+                rows.iter().map(|row| (self.x[row.index][feature], row.weight, self.y[row.index])),
+            );
             self.sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (mut weight, mut value) = (0.0, 0.0);
             for pair in self.sorted.windows(2) {
@@ -136,9 +150,11 @@ impl Growth<'_> {
                 if next <= here + SAME {
                     continue;
                 }
-                // The squared error removed is what the means of the two sides explain beyond the mean of all.
+                // The squared error removed is what the means of the two sides explain beyond the
+                // mean of all.
                 let (rest, above) = (all.weight - weight, all.value - value);
-                let gain = value * value / weight + above * above / rest - all.value * all.value / all.weight;
+                let gain = value * value / weight + above * above / rest
+                    - all.value * all.value / all.weight;
                 if best.as_ref().is_none_or(|best| gain > best.gain) {
                     best = Some(Split { feature, threshold: here / 2.0 + next / 2.0, gain });
                 }
@@ -161,8 +177,12 @@ mod tests {
     fn a_shallow_tree_is_that_of_scikit_learn() {
         let (x, y) = rows(300);
         let tree = grown(&x, &y, 3);
-        let expected =
-            [0.709_280_801_180_768_4, 0.138_629_487_550_962_3, 0.709_280_801_180_768_4, 0.187_125_348_629_523_24];
+        let expected = [
+            0.709_280_801_180_768_4,
+            0.138_629_487_550_962_3,
+            0.709_280_801_180_768_4,
+            0.187_125_348_629_523_24,
+        ];
         for (x, expected) in x.iter().zip(expected) {
             assert!((tree.value(x) - expected).abs() < 1e-12, "{} for {expected}", tree.value(x));
         }
@@ -183,7 +203,8 @@ mod tests {
         let (x, y) = rows(60);
         let counts: Vec<u32> = (0..60).map(|row| row % 4).collect();
         let repeated: Vec<usize> = (0..60).flat_map(|row| vec![row; row % 4]).collect();
-        let (x3, y3): (Vec<Features>, Vec<f64>) = repeated.iter().map(|&row| (x[row], y[row])).unzip();
+        let (x3, y3): (Vec<Features>, Vec<f64>) =
+            repeated.iter().map(|&row| (x[row], y[row])).unzip();
         let weighted = Tree::grow(&x, &y, &counts, 4, MersenneTwister::new(0));
         let plain = grown(&x3, &y3, 4);
         assert!(x.iter().all(|x| (weighted.value(x) - plain.value(x)).abs() < 1e-12));

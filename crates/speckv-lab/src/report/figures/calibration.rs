@@ -16,7 +16,8 @@ use crate::{replay::replay, statistics::wilson, trace_file::TraceFile, workload:
 pub(super) const TITLE: &str = "Calibration: does it happen as often as predicted?";
 
 pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
-    let held_out: Vec<&TraceFile> = input.files.iter().filter(|file| file.prompt.split == Split::Test).collect();
+    let held_out: Vec<&TraceFile> =
+        input.files.iter().filter(|file| file.prompt.split == Split::Test).collect();
     let unseen = !held_out.is_empty();
     let files: Vec<&TraceFile> = if unseen { held_out } else { input.files.iter().collect() };
     let facts = input.run.settings.facts();
@@ -25,7 +26,8 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     let (mut predicted, mut raw) = (Vec::new(), Vec::new());
     let head = input.predictor.head(Source::Model, Question::Accept);
     for file in &files {
-        let records = replay(spec.build(&parts).as_mut(), &file.recording.trace, &input.cost).ok()?;
+        let records =
+            replay(spec.build(&parts).as_mut(), &file.recording.trace, &input.cost).ok()?;
         for example in examples(&records, facts) {
             if example.source == Source::Model && example.question == Question::Accept {
                 predicted.push((sigmoid(head.score(&example.features)), example.accepted));
@@ -40,7 +42,8 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
         }
     }
     let (ours, confidence) = (Metrics::of(&predicted)?, Metrics::of(&raw)?);
-    let names = [format!("predictor ({})", input.predictor_name), "the draft's confidence".to_owned()];
+    let names =
+        [format!("predictor ({})", input.predictor_name), "the draft's confidence".to_owned()];
     let axis = |label: &str| Axis::new(label, 0.0, 1.0);
     let mut plot = Plot::new(&axis("predicted probability"), &axis("share accepted"), &names);
     let (from, to) = ((plot.x.at(0.0), plot.y.at(0.0)), (plot.x.at(1.0), plot.y.at(1.0)));
@@ -70,7 +73,12 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
         auc(&ours),
         auc(&confidence),
     );
-    Some(Figure { id: "calibration", title: TITLE, caption, content: Content::Panels(vec![plot.panel("")]) })
+    Some(Figure {
+        id: "calibration",
+        title: TITLE,
+        caption,
+        content: Content::Panels(vec![plot.panel("")]),
+    })
 }
 
 /// Mean prediction and share accepted in ten bins.
@@ -82,5 +90,7 @@ fn bins(pairs: &[(f32, bool)]) -> Points {
         bin.1 += usize::from(accepted);
         bin.2 += 1;
     }
-    sums.iter().filter_map(|&(sum, accepted, all)| Some((sum / all as f64, wilson(accepted, all)?))).collect()
+    sums.iter()
+        .filter_map(|&(sum, accepted, all)| Some((sum / all as f64, wilson(accepted, all)?)))
+        .collect()
 }

@@ -54,7 +54,8 @@ impl Grid {
     pub fn of(steps: &[StepRow]) -> Self {
         let mut cells: BTreeMap<Key, Sums> = BTreeMap::new();
         for step in steps {
-            let key = (step.compression.clone(), step.gamma, step.task.clone(), step.prompt_id.clone());
+            let key =
+                (step.compression.clone(), step.gamma, step.task.clone(), step.prompt_id.clone());
             let sums = cells.entry(key).or_default();
             sums.tokens += step.tokens_produced as f64;
             sums.seconds += step.total_seconds;
@@ -81,7 +82,8 @@ impl Grid {
         Grid { cells, compressions, gammas, tasks }
     }
 
-    /// Pairs of sums by prompt, of one compression and gamma and one task or all, in one order for all gammas.
+    /// Pairs of sums by prompt, of one compression and gamma and one task or all, in one order for
+    /// all gammas.
     #[must_use]
     pub fn by_prompt(
         &self,
@@ -90,7 +92,9 @@ impl Grid {
         task: Option<&str>,
         of: fn(&Sums) -> (f64, f64),
     ) -> Vec<Cell> {
-        let wanted = |key: &Key| key.0 == compression && key.1 == gamma && task.is_none_or(|task| key.2 == task);
+        let wanted = |key: &Key| {
+            key.0 == compression && key.1 == gamma && task.is_none_or(|task| key.2 == task)
+        };
         let chosen = self.cells.iter().filter(|(key, _)| wanted(key));
         chosen
             .map(|(_, sums)| {
@@ -106,9 +110,16 @@ impl Grid {
         self.by_prompt(compression, gamma, task, |sums| (sums.tokens, sums.seconds))
     }
 
-    /// Speed of one gamma by that of another on the same prompts; `None` where a prompt is missing on one side.
+    /// Speed of one gamma by that of another on the same prompts; `None` where a prompt is missing
+    /// on one side.
     #[must_use]
-    pub fn ratio(&self, compression: &str, gamma: usize, to: usize, task: Option<&str>) -> Option<Ratio> {
+    pub fn ratio(
+        &self,
+        compression: &str,
+        gamma: usize,
+        to: usize,
+        task: Option<&str>,
+    ) -> Option<Ratio> {
         let (a, b) = (self.speeds(compression, gamma, task), self.speeds(compression, to, task));
         if a.len() == b.len() { ratio(&a, &b, SEED) } else { None }
     }
@@ -116,7 +127,9 @@ impl Grid {
     /// The gamma with the highest total throughput, `None` without steps.
     #[must_use]
     pub fn fastest(&self, compression: &str, task: Option<&str>) -> Option<usize> {
-        let speed = |gamma: &usize| crate::statistics::throughput::throughput(&self.speeds(compression, *gamma, task));
+        let speed = |gamma: &usize| {
+            crate::statistics::throughput::throughput(&self.speeds(compression, *gamma, task))
+        };
         self.gammas
             .iter()
             .filter_map(|gamma| Some((*gamma, speed(gamma)?)))
@@ -124,12 +137,14 @@ impl Grid {
             .map(|(gamma, _)| gamma)
     }
 
-    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by prompt, reaches 1, or there are too few prompts for one. Rising; empty without steps.
+    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by
+    /// prompt, reaches 1, or there are too few prompts for one. Rising; empty without steps.
     #[must_use]
     pub fn alike(&self, compression: &str, task: Option<&str>) -> Vec<usize> {
         let Some(best) = self.fastest(compression, task) else { return Vec::new() };
         let reaches = |gamma: usize| {
-            self.ratio(compression, gamma, best, task).is_some_and(|ratio| ratio.high.is_none_or(|high| high >= 1.0))
+            self.ratio(compression, gamma, best, task)
+                .is_some_and(|ratio| ratio.high.is_none_or(|high| high >= 1.0))
         };
         self.gammas.iter().copied().filter(|&gamma| gamma == best || reaches(gamma)).collect()
     }
@@ -144,7 +159,8 @@ impl Grid {
     }
 }
 
-/// Sum by sum with the bootstrap's interval over prompts; `None` where there is nothing to divide by.
+/// Sum by sum with the bootstrap's interval over prompts; `None` where there is nothing to divide
+/// by.
 #[must_use]
 pub fn interval(cells: &[Cell]) -> Option<Estimate> {
     let one = vec![Cell { tokens: 1.0, seconds: 1.0 }; cells.len()];
@@ -174,10 +190,16 @@ mod tests {
             step(2, "a", 1, 0.1),
         ];
         let grid = Grid::of(&steps);
-        assert_eq!((grid.gammas.as_slice(), grid.prompts(), grid.fastest("asis", None)), (&[0, 2][..], 2, Some(0)));
+        assert_eq!(
+            (grid.gammas.as_slice(), grid.prompts(), grid.fastest("asis", None)),
+            (&[0, 2][..], 2, Some(0))
+        );
         assert_eq!(grid.speeds("asis", 2, Some("t"))[0].tokens, 4.0);
         let ratio = grid.ratio("asis", 2, 0, None).expect("pairs");
-        assert!((ratio.value - 1.0).abs() < 1e-12, "6 tokens in 0.6 s are as fast as 2 in 0.2 s: {ratio:?}");
+        assert!(
+            (ratio.value - 1.0).abs() < 1e-12,
+            "6 tokens in 0.6 s are as fast as 2 in 0.2 s: {ratio:?}"
+        );
         assert_eq!(grid.fastest("fp16", None), None);
         assert_eq!(grid.alike("asis", None), [0, 2], "two prompts tell nothing");
         assert_eq!(grid.alike("fp16", None), [0; 0]);

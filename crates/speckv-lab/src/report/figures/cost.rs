@@ -10,14 +10,22 @@ use crate::statistics::Interval;
 pub(super) const TITLE: &str = "The cost curve: a pass over n tokens, t(n)";
 
 pub(super) fn figure(curves: &[CurveFile]) -> Option<Figure> {
-    let panels: Vec<Panel> =
-        curves.iter().filter(|file| file.curves.iter().any(|curve| !curve.passes.is_empty())).map(panel).collect();
+    let panels: Vec<Panel> = curves
+        .iter()
+        .filter(|file| file.curves.iter().any(|curve| !curve.passes.is_empty()))
+        .map(panel)
+        .collect();
     let first = curves.first()?;
     let caption = format!(
         "Medians with the quartiles of the rounds, {} threads, {}. The flatter the curve, the cheaper it is to verify a draft; a pass of one token is plain decoding.",
         first.threads, first.instruction_set
     );
-    (!panels.is_empty()).then_some(Figure { id: "cost", title: TITLE, caption, content: Content::Panels(panels) })
+    (!panels.is_empty()).then_some(Figure {
+        id: "cost",
+        title: TITLE,
+        caption,
+        content: Content::Panels(panels),
+    })
 }
 
 fn panel(file: &CurveFile) -> Panel {
@@ -29,7 +37,11 @@ fn panel(file: &CurveFile) -> Panel {
                 let spread = pass.milliseconds;
                 (
                     pass.rows as f64,
-                    Interval { value: spread.median, low: spread.lower_quartile, high: spread.upper_quartile },
+                    Interval {
+                        value: spread.median,
+                        low: spread.lower_quartile,
+                        high: spread.upper_quartile,
+                    },
                 )
             });
             (format!("after {} tokens", curve.context), points.collect())
@@ -46,7 +58,11 @@ fn panel(file: &CurveFile) -> Panel {
         plot.band(at, points);
         let one = points.first().map_or(1.0, |(_, interval)| interval.value);
         plot.series(at, points, |rows, interval| {
-            format!("{name}, n = {rows}: {} ms, {} times t(1)", number(interval.value), number(interval.value / one))
+            format!(
+                "{name}, n = {rows}: {} ms, {} times t(1)",
+                number(interval.value),
+                number(interval.value / one)
+            )
         });
     }
     let name = file.model.rsplit(['/', '\\']).next().unwrap_or(&file.model);

@@ -11,11 +11,14 @@ pub(super) const TITLE: &str = "Answers, token by token";
 const GAMMA: usize = 4;
 
 pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
-    let mut gammas: Vec<usize> = steps.iter().map(|step| step.gamma).filter(|gamma| *gamma > 0).collect();
+    let mut gammas: Vec<usize> =
+        steps.iter().map(|step| step.gamma).filter(|gamma| *gamma > 0).collect();
     gammas.sort_unstable();
     let gamma = gammas.iter().copied().find(|gamma| *gamma >= GAMMA).or(gammas.last().copied())?;
-    let compression =
-        steps.iter().map(|step| &step.compression).min_by_key(|name| (compression_rank(name), (*name).clone()))?;
+    let compression = steps
+        .iter()
+        .map(|step| &step.compression)
+        .min_by_key(|name| (compression_rank(name), (*name).clone()))?;
     let shown = |step: &&StepRow| step.gamma == gamma && step.compression == *compression;
     let mut tasks: Vec<&String> = steps.iter().filter(shown).map(|step| &step.task).collect();
     tasks.sort_unstable();
@@ -33,7 +36,8 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
             .filter(|step| step.task == *task)
             .map(|step| (step.split != "test", &step.prompt_id));
         let Some((_, id)) = ids.min() else { continue };
-        let mut answer: Vec<&StepRow> = steps.iter().filter(shown).filter(|step| step.prompt_id == *id).collect();
+        let mut answer: Vec<&StepRow> =
+            steps.iter().filter(shown).filter(|step| step.prompt_id == *id).collect();
         answer.sort_by_key(|step| step.step);
         write_answer(&mut html, id, &answer);
     }
@@ -61,10 +65,9 @@ fn write_answer(html: &mut String, id: &str, steps: &[&StepRow]) {
                 "bonus" => ("b", "bonus"),
                 _ => ("", "plain"),
             };
-            let confidence = step
-                .draft_confidence
-                .get(at)
-                .map_or_else(String::new, |confidence| format!(", the draft's confidence {confidence:.2}"));
+            let confidence = step.draft_confidence.get(at).map_or_else(String::new, |confidence| {
+                format!(", the draft's confidence {confidence:.2}")
+            });
             // A background over a line break would show as a bar; the break stays outside.
             let (text, breaks) = piece.split_at(piece.trim_end_matches('\n').len());
             if !text.is_empty() {

@@ -34,21 +34,32 @@ pub(super) fn figure(grid: &Grid) -> Figure {
     Figure { id: "gamma", title: TITLE, caption, content: Content::Panels(panels) }
 }
 
-fn panel(grid: &Grid, title: &str, unit: &str, most: Option<f64>, of: fn(&Sums) -> (f64, f64)) -> Panel {
+fn panel(
+    grid: &Grid,
+    title: &str,
+    unit: &str,
+    most: Option<f64>,
+    of: fn(&Sums) -> (f64, f64),
+) -> Panel {
     let series: Vec<(String, Points)> = grid
         .compressions
         .iter()
         .map(|compression| {
             let points = grid.gammas.iter().filter_map(|&gamma| {
-                Some((gamma as f64, interval(&grid.by_prompt(compression, gamma, None, of))?.drawn()))
+                Some((
+                    gamma as f64,
+                    interval(&grid.by_prompt(compression, gamma, None, of))?.drawn(),
+                ))
             });
             (compression.clone(), points.collect())
         })
         .collect();
-    let greatest = series.iter().flat_map(|(_, points)| points.iter().map(|(_, interval)| interval.high));
+    let greatest =
+        series.iter().flat_map(|(_, points)| points.iter().map(|(_, interval)| interval.high));
     let y = most.map_or_else(|| Axis::from_zero(unit, greatest), |most| Axis::new(unit, 0.0, most));
     let gammas: Vec<f64> = grid.gammas.iter().map(|gamma| *gamma as f64).collect();
-    let (first, last) = (gammas.first().copied().unwrap_or(0.0), gammas.last().copied().unwrap_or(1.0));
+    let (first, last) =
+        (gammas.first().copied().unwrap_or(0.0), gammas.last().copied().unwrap_or(1.0));
     let x = Axis::new("gamma", first - 0.4, last + 0.4).ticked(gammas);
     let names: Vec<String> = series.iter().map(|(name, _)| name.clone()).collect();
     let mut plot = Plot::new(&x, &y, &names);

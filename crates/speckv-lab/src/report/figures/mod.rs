@@ -12,15 +12,22 @@ pub mod signals;
 
 use super::{Figure, Inputs, Missing};
 
-const GRID: &str = "speckv profile --grid DIR --compressions fp16,int8,nf4, then speckv report --grid DIR";
+const GRID: &str =
+    "speckv profile --grid DIR --compressions fp16,int8,nf4, then speckv report --grid DIR";
 const TRACE: &str = "speckv profile --trace DIR --draft MODEL, then speckv report --trace DIR";
-const CONTEST: &str = "speckv evaluate --output DIR, then speckv report --evaluation DIR/evaluation.json";
-const CURVE: &str = "speckv bench --curve MODEL --json > curve.json, then speckv report --curve curve.json";
+const CONTEST: &str =
+    "speckv evaluate --output DIR, then speckv report --evaluation DIR/evaluation.json";
+const CURVE: &str =
+    "speckv bench --curve MODEL --json > curve.json, then speckv report --curve curve.json";
 
 /// All figures that the inputs allow, in their order, and those that they do not.
 #[must_use]
 pub fn all(inputs: &Inputs) -> (Vec<Figure>, Vec<Missing>) {
-    let steps = inputs.grid.as_ref().map(|(_, steps)| cells::Grid::of(steps)).filter(|grid| !grid.cells.is_empty());
+    let steps = inputs
+        .grid
+        .as_ref()
+        .map(|(_, steps)| cells::Grid::of(steps))
+        .filter(|grid| !grid.cells.is_empty());
     let raw = inputs.grid.as_ref().map(|(_, steps)| steps.as_slice());
     let contests = (!inputs.contests.is_empty()).then_some(inputs.contests.as_slice());
     let attempts: [(Option<Figure>, &'static str, &'static str); 9] = [
@@ -68,7 +75,10 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!([0, 999, 1_000, 1_117_320_768].map(grouped), ["0", "999", "1,000", "1,117,320,768"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_117_320_768].map(grouped),
+            ["0", "999", "1,000", "1,117,320,768"]
+        );
         assert_eq!([counted(1, "prompt"), counted(2000, "prompt")], ["1 prompt", "2,000 prompts"]);
     }
 }

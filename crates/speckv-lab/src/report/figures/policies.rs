@@ -31,23 +31,36 @@ pub(super) fn bars(contests: &[Contest]) -> Figure {
 fn bar_panel(contest: &Contest) -> Panel {
     let mut canvas = Canvas::default();
     let rows: Vec<_> = contest.rows.iter().filter_map(|row| Some((row, row.ratio?))).collect();
-    let most = rows.iter().map(|(_, ratio)| ratio.drawn().high.max(ratio.value)).fold(1.0, f64::max) * 1.04;
+    let most =
+        rows.iter().map(|(_, ratio)| ratio.drawn().high.max(ratio.value)).fold(1.0, f64::max)
+            * 1.04;
     let right = WIDTH - 46.0;
     let place = |value: f64| LEFT + (right - LEFT) * (value / most).clamp(0.0, 1.0);
     let bottom = HEAD + ROW * rows.len() as f64;
     for tick in ticks(0.0, most, 4) {
         canvas.line("grid", (place(tick), HEAD), (place(tick), bottom));
         let label = format!("{tick:.1}");
-        canvas.text("tick", (place(tick), bottom + 15.0), Anchor::Middle, label.trim_end_matches(".0"));
+        canvas.text(
+            "tick",
+            (place(tick), bottom + 15.0),
+            Anchor::Middle,
+            label.trim_end_matches(".0"),
+        );
     }
     for (at, (row, ratio)) in rows.iter().enumerate() {
         let y = HEAD + ROW * at as f64;
         let middle = y + ROW / 2.0;
         let star = if row.holm_p.is_some_and(|p| p < 0.05) { " *" } else { "" };
-        canvas.text("value", (LEFT - 6.0, middle + 4.0), Anchor::End, &format!("{}{star}", short(&row.name)));
+        canvas.text(
+            "value",
+            (LEFT - 6.0, middle + 4.0),
+            Anchor::End,
+            &format!("{}{star}", short(&row.name)),
+        );
         let class = if row.name.starts_with("speckv") { "bar" } else { "bar other" };
         let value = ratio.value;
-        let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
+        let ends =
+            ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
         let words = format!("{}: {value:.3}{ends} times {}", row.name, contest.baseline);
         canvas.rect(class, (LEFT, y + 4.0), (place(value) - LEFT, ROW - 8.0), 1.0, &words);
         if let Some((low, high)) = ratio.ends().filter(|(low, high)| high > low) {
@@ -78,18 +91,29 @@ fn short(name: &str) -> String {
 pub(super) fn histograms(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(histogram_panel).collect();
     let caption = "Share of steps by the number of tokens drafted, 0 being plain decoding; the stronger the colour, the more often. Fixed gammas draft less where the budget ends.";
-    Figure { id: "histograms", title: HISTOGRAMS, caption: caption.into(), content: Content::Panels(panels) }
+    Figure {
+        id: "histograms",
+        title: HISTOGRAMS,
+        caption: caption.into(),
+        content: Content::Panels(panels),
+    }
 }
 
 fn histogram_panel(contest: &Contest) -> Panel {
     let mut canvas = Canvas::default();
-    let rows: Vec<_> = contest.rows.iter().filter(|row| row.gamma_histogram.iter().sum::<usize>() > 0).collect();
+    let rows: Vec<_> =
+        contest.rows.iter().filter(|row| row.gamma_histogram.iter().sum::<usize>() > 0).collect();
     let columns = rows.iter().map(|row| row.gamma_histogram.len()).max().unwrap_or(1);
     let width = (WIDTH - LEFT - 4.0) / columns as f64;
     // Numbers over narrow columns would run into each other.
     let every = (16.0 / width).ceil().max(1.0) as usize;
     for gamma in (0..columns).step_by(every) {
-        canvas.text("tick", (LEFT + width * (gamma as f64 + 0.5), 12.0), Anchor::Middle, &gamma.to_string());
+        canvas.text(
+            "tick",
+            (LEFT + width * (gamma as f64 + 0.5), 12.0),
+            Anchor::Middle,
+            &gamma.to_string(),
+        );
     }
     for (at, row) in rows.iter().enumerate() {
         let y = 18.0 + ROW * at as f64;
@@ -98,7 +122,8 @@ fn histogram_panel(contest: &Contest) -> Panel {
         for gamma in 0..columns {
             let count = row.gamma_histogram.get(gamma).copied().unwrap_or(0);
             let share = count as f64 / total as f64;
-            let words = format!("{}, {gamma} drafted: {:.1} % of {total} steps", row.name, 100.0 * share);
+            let words =
+                format!("{}, {gamma} drafted: {:.1} % of {total} steps", row.name, 100.0 * share);
             let opacity = if count == 0 { 0.04 } else { 0.1 + 0.85 * share.sqrt() };
             canvas.rect(
                 "heat",
@@ -110,6 +135,11 @@ fn histogram_panel(contest: &Contest) -> Panel {
         }
     }
     let bottom = 18.0 + ROW * rows.len() as f64;
-    canvas.text("label", ((LEFT + WIDTH) / 2.0, bottom + 18.0), Anchor::Middle, "tokens drafted in a step");
+    canvas.text(
+        "label",
+        ((LEFT + WIDTH) / 2.0, bottom + 18.0),
+        Anchor::Middle,
+        "tokens drafted in a step",
+    );
     canvas.panel(format!("{}, {}", contest.name, counted(contest.prompts, "prompt")), bottom + 26.0)
 }

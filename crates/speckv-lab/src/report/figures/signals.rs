@@ -28,11 +28,13 @@ pub struct Seen {
     pub margin: f64,
     /// What became of it.
     pub accepted: bool,
-    /// Its prompt, from 0. Tokens of one prompt resemble each other, most of all the same one under several gammas: intervals count prompts, not tokens.
+    /// Its prompt, from 0. Tokens of one prompt resemble each other, most of all the same one under
+    /// several gammas: intervals count prompts, not tokens.
     pub prompt: usize,
 }
 
-/// Every draft token whose outcome was seen: up to the first rejection, one gamma above 0 after the other.
+/// Every draft token whose outcome was seen: up to the first rejection, one gamma above 0 after the
+/// other.
 #[must_use]
 pub fn seen<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Vec<Seen> {
     let (mut all, mut prompts) = (Vec::new(), BTreeMap::new());
@@ -55,10 +57,15 @@ pub fn seen<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Vec<Seen> {
     all
 }
 
-/// Area under the ROC curve of a score for acceptance, with its interval over prompts: how often an accepted token has more of it than a rejected one.
+/// Area under the ROC curve of a score for acceptance, with its interval over prompts: how often an
+/// accepted token has more of it than a rejected one.
 #[must_use]
 pub fn area(seen: &[Seen], score: fn(&Seen) -> f64) -> Option<Estimate> {
-    let scored = seen.iter().map(|token| Scored { score: score(token), positive: token.accepted, group: token.prompt });
+    let scored = seen.iter().map(|token| Scored {
+        score: score(token),
+        positive: token.accepted,
+        group: token.prompt,
+    });
     area_under_curve(&scored.collect::<Vec<_>>(), SEED)
 }
 
@@ -85,7 +92,9 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
         panel(&seen, "Entropy", "bits", (0.0, most_bits), |token| token.entropy_bits),
         panel(&seen, "Margin", "largest less second probability", (0.0, 1.0), |token| token.margin),
     ];
-    let say = |score: fn(&Seen) -> f64| area(&seen, score).map_or_else(|| "-".into(), |area| number(area.value));
+    let say = |score: fn(&Seen) -> f64| {
+        area(&seen, score).map_or_else(|| "-".into(), |area| number(area.value))
+    };
     let caption = format!(
         "Each of {} draft tokens whose outcome was seen, in ten bins of equal width; bars: 95 % intervals (Wilson's, with as many tokens as the differences between prompts leave). The shade \
          below shows how the tokens spread over the bins. How often an accepted token ranks above a rejected one: confidence {}, entropy {}, margin {}.",
@@ -97,7 +106,13 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
     Some(Figure { id: "signals", title: TITLE, caption, content: Content::Panels(panels) })
 }
 
-fn panel(seen: &[Seen], title: &str, label: &str, (low, high): (f64, f64), of: fn(&Seen) -> f64) -> Panel {
+fn panel(
+    seen: &[Seen],
+    title: &str,
+    label: &str,
+    (low, high): (f64, f64),
+    of: fn(&Seen) -> f64,
+) -> Panel {
     const BINS: usize = 10;
     let mut bins: [Vec<&Seen>; BINS] = Default::default();
     for token in seen {
@@ -105,10 +120,12 @@ fn panel(seen: &[Seen], title: &str, label: &str, (low, high): (f64, f64), of: f
     }
     let width = (high - low) / BINS as f64;
     let middle = |bin: usize| low + width * (bin as f64 + 0.5);
-    let mut plot = Plot::new(&Axis::new(label, low, high), &Axis::new("share accepted", 0.0, 1.0), &[]);
+    let mut plot =
+        Plot::new(&Axis::new(label, low, high), &Axis::new("share accepted", 0.0, 1.0), &[]);
     let most = bins.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;
     for (bin, count) in bins.iter().map(Vec::len).enumerate() {
-        let (left, right) = (plot.x.at(middle(bin) - width / 2.0), plot.x.at(middle(bin) + width / 2.0));
+        let (left, right) =
+            (plot.x.at(middle(bin) - width / 2.0), plot.x.at(middle(bin) + width / 2.0));
         let (base, top) = (plot.y.at(0.0), plot.y.at(0.25 * count as f64 / most));
         plot.canvas.rect(
             "count",
@@ -151,9 +168,14 @@ mod tests {
             draft_margin: vec![0.5; 3],
             ..StepRow::default()
         };
-        let labels =
-            |step: &StepRow| seen(std::iter::once(step)).iter().map(|token| token.accepted).collect::<Vec<_>>();
-        assert_eq!(labels(&step(1, 3, "recovered")), [true, false], "nothing is known after the rejection");
+        let labels = |step: &StepRow| {
+            seen(std::iter::once(step)).iter().map(|token| token.accepted).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            labels(&step(1, 3, "recovered")),
+            [true, false],
+            "nothing is known after the rejection"
+        );
         assert_eq!(labels(&step(3, 3, "bonus")), [true; 3]);
         assert_eq!(labels(&step(2, 3, "accepted")), [true; 2], "an end token hides the rest");
         let tokens = seen([step(1, 3, "recovered")].iter());

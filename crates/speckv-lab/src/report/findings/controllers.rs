@@ -95,8 +95,14 @@ fn cells(contest: &Contest, row: &ContestRow) -> Vec<String> {
         format!("{} ({})", speed(&contest.baseline), contest.baseline),
         speed(OURS),
         shown(row.ratio),
-        row.holm_p.map_or_else(|| "-".into(), |p| if p < 1e-3 { format!("{p:.0e}") } else { format!("{p:.3}") }),
-        contest.best_fixed.as_ref().map_or_else(|| "-".into(), |best| format!("{best}, {}", speed(best))),
+        row.holm_p.map_or_else(
+            || "-".into(),
+            |p| if p < 1e-3 { format!("{p:.0e}") } else { format!("{p:.3}") },
+        ),
+        contest
+            .best_fixed
+            .as_ref()
+            .map_or_else(|| "-".into(), |best| format!("{best}, {}", speed(best))),
         shown(row.to_best_fixed),
     ]
 }
@@ -111,11 +117,15 @@ mod tests {
         assert_eq!(judged(&clear, None), Verdict::Faster);
         assert_eq!(judged(&clear, Some(0.01)), Verdict::Faster);
         assert_eq!(judged(&clear, Some(0.15)), Verdict::Unknown);
-        let text = said("It is", &["fp16", "nf4"], &[Some((clear, Some(0.01))), Some((clear, Some(0.2)))]);
+        let text =
+            said("It is", &["fp16", "nf4"], &[Some((clear, Some(0.01))), Some((clear, Some(0.2)))]);
         let words = "It is faster with fp16 (1.40 [1.10, 1.90] times as fast); not to be told from it in speed with nf4 (1.40 [1.10, 1.90] times as fast).";
         assert_eq!(text.as_deref(), Some(words));
         assert_eq!(said("It is", &["fp16"], &[None]), None);
         let few = said("It is", &["fp16"], &[Some((Ratio::alone(1.4), None))]);
-        assert_eq!(few.as_deref(), Some("It is not to be told from it in speed with fp16 (1.40 times as fast)."));
+        assert_eq!(
+            few.as_deref(),
+            Some("It is not to be told from it in speed with fp16 (1.40 times as fast).")
+        );
     }
 }

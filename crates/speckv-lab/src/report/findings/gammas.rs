@@ -34,11 +34,13 @@ pub(super) fn part(grid: &Grid) -> Option<Part> {
 }
 
 fn fastest(best: &[(&str, usize)]) -> String {
-    let each: Vec<String> = best.iter().map(|(compression, gamma)| format!("{gamma} with {compression}")).collect();
+    let each: Vec<String> =
+        best.iter().map(|(compression, gamma)| format!("{gamma} with {compression}")).collect();
     format!("Of the gammas tried, the one with the most tokens per second is {}.", listed(&each))
 }
 
-/// Whether the best gamma of one compression is worse under another, by the pair that shows it most clearly.
+/// Whether the best gamma of one compression is worse under another, by the pair that shows it most
+/// clearly.
 fn moved(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
     if best.len() < 2 {
         return None;
@@ -77,15 +79,22 @@ fn by_task(grid: &Grid) -> Option<String> {
     if grid.tasks.len() < 2 {
         return None;
     }
-    let cells = grid.compressions.iter().flat_map(|compression| grid.tasks.iter().map(move |task| (compression, task)));
+    let cells = grid
+        .compressions
+        .iter()
+        .flat_map(|compression| grid.tasks.iter().map(move |task| (compression, task)));
     let found: Vec<(usize, &String, &String)> = cells
-        .filter_map(|(compression, task)| Some((grid.fastest(compression, Some(task))?, task, compression)))
+        .filter_map(|(compression, task)| {
+            Some((grid.fastest(compression, Some(task))?, task, compression))
+        })
         .collect();
-    let (least, most) = (found.iter().min_by_key(|cell| cell.0)?, found.iter().max_by_key(|cell| cell.0)?);
+    let (least, most) =
+        (found.iter().min_by_key(|cell| cell.0)?, found.iter().max_by_key(|cell| cell.0)?);
     Some(if least.0 == most.0 {
         format!("It is gamma {} in every task.", least.0)
     } else {
-        let name = |cell: &(usize, &String, &String)| format!("{} ({}, {})", cell.0, cell.1, cell.2);
+        let name =
+            |cell: &(usize, &String, &String)| format!("{} ({}, {})", cell.0, cell.1, cell.2);
         format!("Task by task the fastest goes from gamma {} to gamma {}.", name(least), name(most))
     })
 }
@@ -93,7 +102,9 @@ fn by_task(grid: &Grid) -> Option<String> {
 /// What whoever maximises tokens per step would have chosen.
 fn longest(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
     let length = |compression: &str, gamma: usize| {
-        throughput(&grid.by_prompt(compression, gamma, None, |sums: &Sums| (sums.whole_tokens, sums.whole_steps)))
+        throughput(&grid.by_prompt(compression, gamma, None, |sums: &Sums| {
+            (sums.whole_tokens, sums.whole_steps)
+        }))
     };
     let each: Vec<String> = best
         .iter()
@@ -103,20 +114,29 @@ fn longest(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
             let speed = if most == best {
                 "which is the fastest, too".to_owned()
             } else {
-                format!("at {} of the fastest's speed", ratio(&grid.ratio(compression, most, best, None)?))
+                format!(
+                    "at {} of the fastest's speed",
+                    ratio(&grid.ratio(compression, most, best, None)?)
+                )
             };
-            Some(format!("gamma {most} with {compression} ({}), {speed}", number(length(compression, most)?)))
+            Some(format!(
+                "gamma {most} with {compression} ({}), {speed}",
+                number(length(compression, most)?)
+            ))
         })
         .collect();
     (!each.is_empty()).then(|| format!("Most tokens per step: {}.", each.join("; ")))
 }
 
 fn acceptance(grid: &Grid) -> Option<String> {
-    let gamma = grid.gammas.iter().copied().find(|gamma| *gamma >= 4).or(grid.gammas.last().copied())?;
+    let gamma =
+        grid.gammas.iter().copied().find(|gamma| *gamma >= 4).or(grid.gammas.last().copied())?;
     if gamma == 0 {
         return None;
     }
-    let cells = |compression: &str| grid.by_prompt(compression, gamma, None, |sums| (sums.accepted, sums.drafted));
+    let cells = |compression: &str| {
+        grid.by_prompt(compression, gamma, None, |sums| (sums.accepted, sums.drafted))
+    };
     let mut rates = Vec::new();
     for compression in &grid.compressions {
         rates.push(format!("{compression} {}", percent(&interval(&cells(compression))?)));
@@ -131,7 +151,8 @@ fn acceptance(grid: &Grid) -> Option<String> {
                 Some((low, high)) if low > 1.0 || high < 1.0 => "a difference",
                 _ => "no difference that could be told",
             };
-            text += &format!("; that of {last} is {} times that of {first}, {words}", ratio(&change));
+            text +=
+                &format!("; that of {last} is {} times that of {first}, {words}", ratio(&change));
         }
     }
     Some(text + ".")
@@ -140,7 +161,8 @@ fn acceptance(grid: &Grid) -> Option<String> {
 fn table(grid: &Grid, best: &[(&str, usize)]) -> Table {
     let plain = grid.gammas.first() == Some(&0);
     let speed = |compression: &str, gamma: usize| {
-        interval(&grid.speeds(compression, gamma, None)).map_or_else(|| "-".into(), |speed| amount(&speed))
+        interval(&grid.speeds(compression, gamma, None))
+            .map_or_else(|| "-".into(), |speed| amount(&speed))
     };
     let rows = best.iter().map(|&(compression, best)| {
         let of_tasks: Vec<String> = grid
@@ -148,7 +170,8 @@ fn table(grid: &Grid, best: &[(&str, usize)]) -> Table {
             .iter()
             .filter_map(|task| Some(format!("{task} {}", grid.fastest(compression, Some(task))?)))
             .collect();
-        let alike: Vec<String> = grid.alike(compression, None).iter().map(ToString::to_string).collect();
+        let alike: Vec<String> =
+            grid.alike(compression, None).iter().map(ToString::to_string).collect();
         let to_plain = plain.then(|| grid.ratio(compression, best, 0, None)).flatten();
         vec![
             compression.to_owned(),

@@ -1,4 +1,5 @@
-//! What the numbers say, in plain words and with intervals. Every word of judgement follows from an interval: nothing is said that the data at hand could not deny.
+//! What the numbers say, in plain words and with intervals. Every word of judgement follows from an
+//! interval: nothing is said that the data at hand could not deny.
 
 mod controllers;
 mod gammas;
@@ -27,7 +28,8 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// Questions that the inputs answer: which gamma is best, what the signals predict, what the controller gains.
+/// Questions that the inputs answer: which gamma is best, what the signals predict, what the
+/// controller gains.
 #[must_use]
 pub fn findings(inputs: &Inputs) -> Vec<Part> {
     let steps = inputs.grid.as_ref().map(|(_, steps)| steps.as_slice()).unwrap_or_default();
@@ -39,20 +41,24 @@ pub fn findings(inputs: &Inputs) -> Vec<Part> {
 
 /// `1.52 [1.44, 1.60]`; of too few prompts `1.52`.
 fn ratio(ratio: &Ratio) -> String {
-    let ends = ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
+    let ends =
+        ratio.ends().map_or_else(String::new, |(low, high)| format!(" [{low:.2}, {high:.2}]"));
     format!("{:.2}{ends}", ratio.value)
 }
 
 /// `42.3 [40.1, 44.0]`
 fn amount(estimate: &Estimate) -> String {
-    let ends = estimate.ends().map_or_else(String::new, |(low, high)| format!(" [{}, {}]", number(low), number(high)));
+    let ends = estimate
+        .ends()
+        .map_or_else(String::new, |(low, high)| format!(" [{}, {}]", number(low), number(high)));
     number(estimate.value) + &ends
 }
 
 /// `97 % [96, 98]`
 fn percent(estimate: &Estimate) -> String {
-    let ends =
-        estimate.ends().map_or_else(String::new, |(low, high)| format!(" [{:.0}, {:.0}]", 100.0 * low, 100.0 * high));
+    let ends = estimate.ends().map_or_else(String::new, |(low, high)| {
+        format!(" [{:.0}, {:.0}]", 100.0 * low, 100.0 * high)
+    });
     format!("{:.0} %{ends}", 100.0 * estimate.value)
 }
 
@@ -70,7 +76,11 @@ fn listed<T: AsRef<str>>(items: &[T]) -> String {
         [] => String::new(),
         [one] => one.as_ref().to_owned(),
         [first @ .., last] => {
-            format!("{} and {}", first.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", "), last.as_ref())
+            format!(
+                "{} and {}",
+                first.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", "),
+                last.as_ref()
+            )
         }
     }
 }
@@ -84,7 +94,8 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// By the ends as they are shown, with two decimals: an end that reads 1.00 decides nothing, and neither does a ratio without ends.
+    /// By the ends as they are shown, with two decimals: an end that reads 1.00 decides nothing,
+    /// and neither does a ratio without ends.
     fn of(ratio: &Ratio) -> Self {
         match ratio.ends() {
             Some((low, _)) if low >= 1.005 => Verdict::Faster,
@@ -100,14 +111,24 @@ mod tests {
 
     #[test]
     fn words_follow_from_intervals() {
-        let verdict = |low, high| Verdict::of(&Ratio { value: 1.0, low: Some(low), high: Some(high) });
+        let verdict =
+            |low, high| Verdict::of(&Ratio { value: 1.0, low: Some(low), high: Some(high) });
         assert_eq!(verdict(1.01, 1.2), Verdict::Faster);
         assert_eq!(verdict(1.004, 1.2), Verdict::Unknown, "shown as 1.00");
         assert_eq!(verdict(0.99, 1.2), Verdict::Unknown);
         assert_eq!(verdict(0.7, 0.99), Verdict::Slower);
         assert_eq!(Verdict::of(&Ratio::alone(3.0)), Verdict::Unknown, "too few prompts");
-        assert_eq!((ratio(&Ratio::alone(1.5)), percent(&Ratio::alone(0.97))), ("1.50".into(), "97 %".into()));
-        assert!(too_few(5).is_some_and(|text| text.starts_with("5 prompts: too few")) && too_few(6).is_none());
-        assert_eq!([listed(&["a"]), listed(&["a", "b"]), listed(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
+        assert_eq!(
+            (ratio(&Ratio::alone(1.5)), percent(&Ratio::alone(0.97))),
+            ("1.50".into(), "97 %".into())
+        );
+        assert!(
+            too_few(5).is_some_and(|text| text.starts_with("5 prompts: too few"))
+                && too_few(6).is_none()
+        );
+        assert_eq!(
+            [listed(&["a"]), listed(&["a", "b"]), listed(&["a", "b", "c"])],
+            ["a", "a and b", "a, b and c"]
+        );
     }
 }

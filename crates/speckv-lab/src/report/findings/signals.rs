@@ -26,7 +26,10 @@ pub(super) fn part(steps: &[StepRow]) -> Option<Part> {
     let mut rows = Vec::new();
     if compressions.len() > 1 {
         for compression in &compressions {
-            rows.push(row(compression, &seen(steps.iter().filter(|step| step.compression == *compression))));
+            rows.push(row(
+                compression,
+                &seen(steps.iter().filter(|step| step.compression == *compression)),
+            ));
         }
     }
     rows.push(row("all", &all));
@@ -78,7 +81,9 @@ fn shares(seen: &[Seen]) -> (Option<Interval>, Option<Interval>) {
 }
 
 fn row(name: &str, seen: &[Seen]) -> Vec<String> {
-    let shown = |estimate: Option<Estimate>| estimate.map_or_else(|| "-".into(), |estimate| percent(&estimate));
+    let shown = |estimate: Option<Estimate>| {
+        estimate.map_or_else(|| "-".into(), |estimate| percent(&estimate))
+    };
     let (sure, unsure) = shares(seen);
     vec![
         name.to_owned(),

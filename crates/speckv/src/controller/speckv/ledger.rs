@@ -2,17 +2,19 @@
 
 /// Balance of one source, in plain decoding steps.
 ///
-/// Every token adds a small allowance; a step that drafted adds what it saved or takes what it lost against plain decoding. Savings are capped, so
-/// that a good past cannot pay for an endless bad present. Once the balance is below its floor the source rests, and it is probed again
-/// only when the balance covers the price, at intervals that double. Total loss against plain decoding is therefore at most
-/// `credit + cap + allowance * tokens` and one step, whatever the draft does.
+/// Every token adds a small allowance; a step that drafted adds what it saved or takes what it lost
+/// against plain decoding. Savings are capped, so that a good past cannot pay for an endless bad
+/// present. Once the balance is below its floor the source rests, and it is probed again only when
+/// the balance covers the price, at intervals that double. Total loss against plain decoding is
+/// therefore at most `credit + cap + allowance * tokens` and one step, whatever the draft does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ledger {
     balance: f64,
     allowance: f64,
     idle_steps: u32,
     interval: u32,
-    /// Realised minus predicted value of a step, in tokens: what the plan does not see (stopping early, choosing when to go on).
+    /// Realised minus predicted value of a step, in tokens: what the plan does not see (stopping
+    /// early, choosing when to go on).
     surplus: f64,
     steps: f64,
     /// Acceptance after the first position.
@@ -40,8 +42,9 @@ impl Ledger {
         }
     }
 
-    /// `sequences` find out at the same time whether drafting pays in their pass, so each may lose less than it may alone; not `1 / sequences` of
-    /// it, since a single bad step must not end what would have paid. The exponent is the one that loses least from 1 to 16 sequences in
+    /// `sequences` find out at the same time whether drafting pays in their pass, so each may lose
+    /// less than it may alone; not `1 / sequences` of it, since a single bad step must not end what
+    /// would have paid. The exponent is the one that loses least from 1 to 16 sequences in
     /// `tests/load.rs`.
     pub fn share(&mut self, sequences: usize) {
         self.balance /= (sequences.max(1) as f64).powf(0.75);
@@ -52,9 +55,10 @@ impl Ledger {
         self.balance <= 0.0
     }
 
-    /// Loss per step, in tokens, that is put up with while the balance is good: stopping is dear (the draft falls behind, and nothing more is
-    /// learned), and a forecast just below zero is as likely to be wrong as not. The balance pays for it and ends it. Nothing is put up with
-    /// for coming back.
+    /// Loss per step, in tokens, that is put up with while the balance is good: stopping is dear
+    /// (the draft falls behind, and nothing more is learned), and a forecast just below zero is as
+    /// likely to be wrong as not. The balance pays for it and ends it. Nothing is put up with for
+    /// coming back.
     pub fn patience(&self) -> f64 {
         if self.is_away() { 0.0 } else { PATIENCE * self.balance.max(0.0) }
     }
@@ -127,7 +131,10 @@ mod tests {
                 ledger.rest(1);
             }
             tokens += 1;
-            assert!(lost <= 4.0 + 0.015 * f64::from(tokens) + price + 1e-9, "{lost} after {tokens}");
+            assert!(
+                lost <= 4.0 + 0.015 * f64::from(tokens) + price + 1e-9,
+                "{lost} after {tokens}"
+            );
         }
         assert!(lost > 10.0, "it still looks again from time to time: {lost}");
     }

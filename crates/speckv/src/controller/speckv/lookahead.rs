@@ -18,19 +18,30 @@ impl Prices {
         self.verify[position.min(DEEPEST)] - self.verify[position.min(DEEPEST) - 1]
     }
 
-    /// Expected tokens less their price for the best number `m >= 1` of further draft tokens, at most `budget`, when `kept` tokens are drafted,
-    /// all of them accepted with probability `survival`:
+    /// Expected tokens less their price for the best number `m >= 1` of further draft tokens, at
+    /// most `budget`, when `kept` tokens are drafted, all of them accepted with probability
+    /// `survival`:
     ///
-    /// `max over m of sum_(j=1..m) survival * next * sustained^(j-1) - m * draft - (verify(kept + m) - verify(kept))`
+    /// `max over m of sum_(j=1..m) survival * next * sustained^(j-1) - m * draft - (verify(kept +
+    /// m) - verify(kept))`
     ///
-    /// Looking several tokens ahead matters where the verification curve has steps: one token alone may not pay for a new tile of
-    /// the kernel, three may. Negative infinity without a budget.
-    pub fn ahead(&self, kept: usize, survival: f64, next: f64, sustained: f64, budget: usize) -> f64 {
+    /// Looking several tokens ahead matters where the verification curve has steps: one token alone
+    /// may not pay for a new tile of the kernel, three may. Negative infinity without a budget.
+    pub fn ahead(
+        &self,
+        kept: usize,
+        survival: f64,
+        next: f64,
+        sustained: f64,
+        budget: usize,
+    ) -> f64 {
         let (mut best, mut tokens, mut more) = (f64::NEG_INFINITY, 0.0, survival * next);
         for count in 1..=budget.min(DEEPEST - kept.min(DEEPEST)) {
             tokens += more;
             more *= sustained;
-            let value = tokens - count as f64 * self.draft - (self.verify[kept + count] - self.verify[kept]);
+            let value = tokens
+                - count as f64 * self.draft
+                - (self.verify[kept + count] - self.verify[kept]);
             best = if value > best { value } else { best };
         }
         best
@@ -47,10 +58,16 @@ mod tests {
         let mut verify = [0.8; DEEPEST + 1];
         verify[0] = 0.0;
         let prices = Prices { draft: 0.1, verify };
-        assert!((prices.ahead(0, 1.0, 0.8, 0.5, 1) - (0.8 - 0.1 - 0.8)).abs() < 1e-12, "one alone does not pay");
+        assert!(
+            (prices.ahead(0, 1.0, 0.8, 0.5, 1) - (0.8 - 0.1 - 0.8)).abs() < 1e-12,
+            "one alone does not pay"
+        );
         // 0.8 + 0.4 + 0.2 + 0.1 less 0.4 and 0.8: four is as good as three (1.4 - 0.3 - 0.8)
         assert!((prices.ahead(0, 1.0, 0.8, 0.5, 8) - 0.3).abs() < 1e-12);
-        assert!((prices.ahead(2, 0.5, 0.8, 0.5, 8) - (0.4 + 0.2 - 0.2)).abs() < 1e-12, "the jump is behind us");
+        assert!(
+            (prices.ahead(2, 0.5, 0.8, 0.5, 8) - (0.4 + 0.2 - 0.2)).abs() < 1e-12,
+            "the jump is behind us"
+        );
         assert_eq!(prices.ahead(0, 1.0, 0.9, 0.9, 0), f64::NEG_INFINITY);
         assert!(prices.ahead(DEEPEST, 1.0, 1.0, 1.0, 9) == f64::NEG_INFINITY);
     }

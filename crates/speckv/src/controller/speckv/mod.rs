@@ -1,16 +1,20 @@
 //! Gamma by what it earns per second: the renewal-reward rule.
 //!
-//! Decoding renews itself at every step, so the policy with the highest throughput `L` (tokens per second) is the one that maximises expected
-//! tokens less `L` times seconds in every step. Time therefore has a price of `L` tokens per second, and after each drafted token there are
-//! three choices, with `S_i` the probability that all tokens so far are accepted:
+//! Decoding renews itself at every step, so the policy with the highest throughput `L` (tokens per
+//! second) is the one that maximises expected tokens less `L` times seconds in every step. Time
+//! therefore has a price of `L` tokens per second, and after each drafted token there are three
+//! choices, with `S_i` the probability that all tokens so far are accepted:
 //!
-//! - go on, if the tokens to come are worth their drafting and verifying: `S_i * E[p_(i+1) + ...] > L * (draft + verify(i+2) - verify(i+1))`;
-//! - verify, if the newest token is worth its own verification: `S_i > L * (verify(i+1) - verify(i))`;
+//! - go on, if the tokens to come are worth their drafting and verifying: `S_i * E[p_(i+1) + ...] >
+//!   L * (draft + verify(i+2) - verify(i+1))`;
+//! - verify, if the newest token is worth its own verification: `S_i > L * (verify(i+1) -
+//!   verify(i))`;
 //! - verify without it, otherwise.
 //!
-//! Before a step the same value is computed for the draft model and for look-up; the better one drafts if it is worth more than nothing,
-//! which is what plain decoding is worth. `L` is what the rule itself has been earning lately, in expected tokens and modelled seconds: both
-//! are free of the noise of single outcomes and of the machine's stalls.
+//! Before a step the same value is computed for the draft model and for look-up; the better one
+//! drafts if it is worth more than nothing, which is what plain decoding is worth. `L` is what the
+//! rule itself has been earning lately, in expected tokens and modelled seconds: both are free of
+//! the noise of single outcomes and of the machine's stalls.
 
 mod ledger;
 mod lookahead;
@@ -53,7 +57,13 @@ pub struct SpeckvOptions {
 
 impl Default for SpeckvOptions {
     fn default() -> Self {
-        SpeckvOptions { max_gamma: 16, credit: 5.0, allowance: 0.015, window: 48.0, prompt_weight: 1.0 }
+        SpeckvOptions {
+            max_gamma: 16,
+            credit: 5.0,
+            allowance: 0.015,
+            window: 48.0,
+            prompt_weight: 1.0,
+        }
     }
 }
 
@@ -123,16 +133,24 @@ const UNPROVEN_GAMMA: usize = 4;
 const PROBE_GAMMA: usize = 4;
 /// Tokens that an answer is expected to have before it has begun.
 const USUAL_ANSWER: usize = 256;
-/// Tokens that others who draft are taken to verify per step, where what they do now says nothing about what they will do.
+/// Tokens that others who draft are taken to verify per step, where what they do now says nothing
+/// about what they will do.
 const USUAL_DRAFT: usize = 2;
-/// Tokens per plain step that a draft is taken to make less, times the share of its rounds that is the others' to bear: not everybody drafts in every round.
-/// From 2 to 16 sequences in `tests/load.rs`, less lets crowds read prompts for drafts that never pay; more keeps two sequences from what they could gain.
+/// Tokens per plain step that a draft is taken to make less, times the share of its rounds that is
+/// the others' to bear: not everybody drafts in every round. From 2 to 16 sequences in
+/// `tests/load.rs`, less lets crowds read prompts for drafts that never pay; more keeps two
+/// sequences from what they could gain.
 const ABSENT: f64 = 0.15;
 
 impl Speckv {
     /// A controller for one sequence.
     #[must_use]
-    pub fn new(cost: CostModel, predictor: Arc<Predictor>, facts: SessionFacts, options: SpeckvOptions) -> Self {
+    pub fn new(
+        cost: CostModel,
+        predictor: Arc<Predictor>,
+        facts: SessionFacts,
+        options: SpeckvOptions,
+    ) -> Self {
         let options = SpeckvOptions { max_gamma: options.max_gamma.min(DEEPEST), ..options };
         Speckv {
             ledgers: Self::fresh_ledgers(&options),
@@ -191,8 +209,9 @@ impl Speckv {
         self.cost.shared_plain_seconds(situation.context, situation.pass) + overhead
     }
 
-    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass this sequence bears its share of what everybody needs, and all
-    /// of what its own draft adds, since everybody waits for that: see [`crate::cost::SharedPass`].
+    /// Prices at a throughput of `rate` tokens per plain step. Of a shared pass this sequence bears
+    /// its share of what everybody needs, and all of what its own draft adds, since everybody waits
+    /// for that: see [`crate::cost::SharedPass`].
     fn prices(&self, situation: &Situation, source: Source, rate: f64, limit: usize) -> Prices {
         let plain = self.plain_seconds(situation);
         let Situation { context, pass, .. } = *situation;
@@ -203,12 +222,14 @@ impl Speckv {
         let alone = self.cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; DEEPEST + 1];
         for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
-            *price = rate * (self.cost.shared_verify_seconds(count + 1, context, pass) - alone) / plain;
+            *price =
+                rate * (self.cost.shared_verify_seconds(count + 1, context, pass) - alone) / plain;
         }
         Prices { draft: rate * draft / plain, verify }
     }
 
-    /// The throughput of the best constant depth up to `limit` by the prior: where the fixed point starts.
+    /// The throughput of the best constant depth up to `limit` by the prior: where the fixed point
+    /// starts.
     fn first_guess(&self, situation: &Situation, first: f64, sustained: f64, limit: usize) -> f64 {
         let prices = self.prices(situation, Source::Model, 1.0, limit);
         let (mut best, mut tokens, mut more) = (1.0_f64, 1.0, first);
@@ -221,12 +242,18 @@ impl Speckv {
     }
 }
 
-/// The situation that a decision for the whole text has to look at: no chunks of prompts in the pass, and those who draft now, or have yet to decide whether they do, drafting
-/// as far as is usual. Where one draft alone cannot pay for a round that two could share, two who begin together begin it, and one who comes later joins.
+/// The situation that a decision for the whole text has to look at: no chunks of prompts in the
+/// pass, and those who draft now, or have yet to decide whether they do, drafting as far as is
+/// usual. Where one draft alone cannot pay for a round that two could share, two who begin together
+/// begin it, and one who comes later joins.
 fn lasting(situation: &Situation) -> Situation {
     let SharedPass { sequences, drafting_beside, .. } = situation.pass;
-    let pass =
-        SharedPass { sequences, rows: sequences, drafted_beside: USUAL_DRAFT * drafting_beside, drafting_beside };
+    let pass = SharedPass {
+        sequences,
+        rows: sequences,
+        drafted_beside: USUAL_DRAFT * drafting_beside,
+        drafting_beside,
+    };
     Situation { pass, ..*situation }
 }
 
@@ -249,7 +276,8 @@ impl Speckv {
         if !situation.has_model || limit == 0 {
             return None;
         }
-        // Nobody waits for the first token while the draft reads the prompt too; and whether reading pays is a question about the steps to come.
+        // Nobody waits for the first token while the draft reads the prompt too; and whether
+        // reading pays is a question about the steps to come.
         let unread = self.step.prompt > 0.0;
         if unread && self.steps == 0 {
             return None;
@@ -259,7 +287,8 @@ impl Speckv {
         let prices = self.prices(situation, Source::Model, rate, limit);
         let ledger = &self.ledgers[Source::Model as usize];
         let predicted = if unread {
-            // Without the draft every token of the answer takes a plain step, with it `1 / made` of one.
+            // Without the draft every token of the answer takes a plain step, with it `1 / made` of
+            // one.
             let absent = ABSENT * (1.0 - 1.0 / situation.pass.sequences.max(1) as f64);
             let made = self.first_guess(situation, first, ledger.sustained, limit) - absent;
             made - 1.0 - made * self.step.catch_up_share
@@ -267,7 +296,8 @@ impl Speckv {
             prices.ahead(0, 1.0, first, ledger.sustained, limit) - rate * self.step.catch_up_share
         };
         let risk = self.step.catch_up + self.step.prompt + (prices.draft + prices.verify[1]) / rate;
-        // A step without the draft model is one token more that it has to read when it comes back, if it has been there at all.
+        // A step without the draft model is one token more that it has to read when it comes back,
+        // if it has been there at all.
         let reading = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
         let arrears = if unread || ledger.is_away() { 0.0 } else { reading };
         Some(Offer {
@@ -280,7 +310,12 @@ impl Speckv {
         })
     }
 
-    fn offer_ngram(&mut self, situation: &Situation, rate: f64, model_lives: bool) -> Option<Offer> {
+    fn offer_ngram(
+        &mut self,
+        situation: &Situation,
+        rate: f64,
+        model_lives: bool,
+    ) -> Option<Offer> {
         let lookup = situation.lookup?;
         let limit = self.options.max_gamma.min(situation.gamma_limit).min(lookup.available);
         if limit == 0 {
@@ -294,16 +329,26 @@ impl Speckv {
         if model_lives {
             // Whatever look-up writes, the draft model has to read later.
             let per_token = rate * self.cost.catch_up_seconds(1) / self.plain_seconds(situation);
-            predicted -= per_token * (1.0 + first / (1.0 - first * ledger.sustained).max(0.1)).min(limit as f64);
+            predicted -= per_token
+                * (1.0 + first / (1.0 - first * ledger.sustained).max(0.1)).min(limit as f64);
         }
         let risk = (prices.draft + prices.verify[1]) / rate;
-        Some(Offer { source: Source::Ngram, limit, prices, predicted, value: predicted + ledger.surplus(), risk })
+        Some(Offer {
+            source: Source::Ngram,
+            limit,
+            prices,
+            predicted,
+            value: predicted + ledger.surplus(),
+            risk,
+        })
     }
 
-    /// What the draft model's arrears cost: at once, and per step if it goes on drafting for as long as the text is expected to go on.
+    /// What the draft model's arrears cost: at once, and per step if it goes on drafting for as
+    /// long as the text is expected to go on.
     ///
-    /// A text that has lasted for `n` tokens is taken to last for `n` more; one that has just begun, to be a usual answer; never longer than the
-    /// budget. So the prompt of a short answer stays unread, and that of a long one is read late rather than never.
+    /// A text that has lasted for `n` tokens is taken to last for `n` more; one that has just
+    /// begun, to be a usual answer; never longer than the budget. So the prompt of a short answer
+    /// stays unread, and that of a long one is read late rather than never.
     fn price_catch_up(&mut self, situation: &Situation) {
         if self.steps == 0 {
             self.unread_prompt = situation.draft_behind;
@@ -317,7 +362,8 @@ impl Speckv {
         self.step.prompt = per_token * charged_prompt;
         let guess = self.produced.max(if prompt > 0 { USUAL_ANSWER } else { 32 });
         let horizon = guess.min(situation.remaining);
-        // What is saved by reading a prompt is saved for every token that is to come; what is saved by going on, in the steps that make them.
+        // What is saved by reading a prompt is saved for every token that is to come; what is saved
+        // by going on, in the steps that make them.
         let steps = match (prompt, text) {
             (1.., _) => horizon as f64,
             (0, ..=2) => 1.0,
@@ -327,13 +373,21 @@ impl Speckv {
         self.step.catch_up_share = (self.step.catch_up + self.step.prompt) / steps;
     }
 
-    /// Loss per step that is put up with. None for a prompt that is yet to be read: nothing is lost by reading it later.
+    /// Loss per step that is put up with. None for a prompt that is yet to be read: nothing is lost
+    /// by reading it later.
     fn patience(&self, source: Source) -> f64 {
         let reads_prompt = source == Source::Model && self.step.prompt > 0.0;
         if reads_prompt { 0.0 } else { self.ledgers[source as usize].patience() }
     }
 
-    fn start(&mut self, situation: &Situation, rate: f64, offer: &Offer, gamma: usize, probe: bool) -> Plan {
+    fn start(
+        &mut self,
+        situation: &Situation,
+        rate: f64,
+        offer: &Offer,
+        gamma: usize,
+        probe: bool,
+    ) -> Plan {
         let sustained = self.ledgers[offer.source as usize].sustained;
         let _ = self.online.begin(offer.source, situation.context);
         if offer.source == Source::Ngram {
@@ -381,8 +435,8 @@ impl Controller for Speckv {
         };
         let model = self.offer_model(situation, rate);
         let ledger = self.ledgers[Source::Model as usize];
-        let lives =
-            model.is_some_and(|offer| offer.value + self.patience(offer.source) > 0.0) && !ledger.is_exhausted();
+        let lives = model.is_some_and(|offer| offer.value + self.patience(offer.source) > 0.0)
+            && !ledger.is_exhausted();
         let ngram = self.offer_ngram(situation, rate, lives);
         let mut best: Option<Offer> = None;
         for offer in [ngram, model].into_iter().flatten() {
@@ -418,7 +472,13 @@ impl Controller for Speckv {
         step.judged = position;
         let budget = step.gamma.saturating_sub(position);
         let kept = step.survival - step.prices.marginal_verify(position);
-        let ahead = step.prices.ahead(position, step.survival, f64::from(judgement.next), step.sustained, budget);
+        let ahead = step.prices.ahead(
+            position,
+            step.survival,
+            f64::from(judgement.next),
+            step.sustained,
+            budget,
+        );
         if ahead > 0.0 && kept + ahead > 0.0 {
             Verdict::Continue
         } else if kept > 0.0 || (step.probe && position == 1) {
@@ -442,14 +502,20 @@ impl Controller for Speckv {
             self.ledger(source).rest(produced);
         } else {
             let step = &self.step;
-            let expected = if step.judged >= verified { step.expected[verified.min(DEEPEST)] } else { accepted as f64 };
+            let expected = if step.judged >= verified {
+                step.expected[verified.min(DEEPEST)]
+            } else {
+                accepted as f64
+            };
             // Expected and realised together: the former is steadier, the latter cannot be wrong.
             let gained = 0.5 * (expected + accepted as f64);
-            let worked =
-                (drafted as f64 * step.prices.draft + step.prices.verify[verified.min(DEEPEST)]) / step.throughput;
+            let worked = (drafted as f64 * step.prices.draft
+                + step.prices.verify[verified.min(DEEPEST)])
+                / step.throughput;
             let value = gained - step.throughput * (worked + step.catch_up_share);
             let predicted = step.predicted;
-            // The prompt's reading was decided for the whole text, not for this step: it is in the plan's value, and no loss of the draft's.
+            // The prompt's reading was decided for the whole text, not for this step: it is in the
+            // plan's value, and no loss of the draft's.
             let lost = worked + step.catch_up;
             tokens += gained;
             time += lost;

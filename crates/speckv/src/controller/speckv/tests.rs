@@ -5,10 +5,16 @@ use crate::controller::{
 };
 
 fn controller(cost: CostModel) -> Speckv {
-    Speckv::new(cost, Arc::new(Predictor::prior()), SessionFacts::default(), SpeckvOptions::default())
+    Speckv::new(
+        cost,
+        Arc::new(Predictor::prior()),
+        SessionFacts::default(),
+        SpeckvOptions::default(),
+    )
 }
 
-/// Plans and then judges positions of the given confidence until the controller stops: (verified, last verdict).
+/// Plans and then judges positions of the given confidence until the controller stops: (verified,
+/// last verdict).
 fn drafted(controller: &mut Speckv, situation: &Situation, confidence: f32) -> (usize, Verdict) {
     let plan = controller.plan(situation);
     let all = vec![signals(confidence); plan.gamma];
@@ -76,13 +82,19 @@ fn look_up_drafts_where_it_is_worth_more_than_the_model() {
     };
     // A dear model: long matches are taken, a hopeless one is not.
     let mut dear = controller(cost(0.9, 1.0, 0.05));
-    assert_eq!(dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source, Source::Ngram);
+    assert_eq!(
+        dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source,
+        Source::Ngram
+    );
     assert!(dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).gamma > 0);
     let mut steep = controller(cost(0.9, 1.0, 0.9));
     assert_eq!(steep.plan(&Situation { lookup: found(1, 0.2), ..situation(16) }), Plan::OFF);
     // A nearly free and good model keeps short matches waiting.
     let mut cheap = controller(cost(0.01, 1.0, 0.1));
-    assert_eq!(cheap.plan(&Situation { lookup: found(1, 0.3), ..situation(16) }).source, Source::Model);
+    assert_eq!(
+        cheap.plan(&Situation { lookup: found(1, 0.3), ..situation(16) }).source,
+        Source::Model
+    );
 }
 
 #[test]
@@ -103,7 +115,13 @@ fn a_long_absence_has_its_price() {
         controller.price_catch_up(&situation);
         controller.offer_model(&situation, 1.2).expect("there is a model").value
     };
-    assert!(value(0) > value(50) && value(50) > value(500), "{} {} {}", value(0), value(50), value(500));
+    assert!(
+        value(0) > value(50) && value(50) > value(500),
+        "{} {} {}",
+        value(0),
+        value(50),
+        value(500)
+    );
 }
 
 #[test]
@@ -111,11 +129,21 @@ fn a_prompt_is_read_where_the_answer_is_long_enough_to_pay_for_it() {
     let costs = || crate::controller::testing::cost(20.0, 100.0, 5.0); // catching up: 0.002 plain steps per token
     let plan = |prompt_weight, prompt, remaining| {
         let options = SpeckvOptions { prompt_weight, ..SpeckvOptions::default() };
-        let mut controller = Speckv::new(costs(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
+        let mut controller =
+            Speckv::new(costs(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
         let gamma_limit = 30.min(remaining - 1);
-        let situation = Situation { draft_behind: prompt, context: prompt + 1, gamma_limit, remaining, ..situation(0) };
+        let situation = Situation {
+            draft_behind: prompt,
+            context: prompt + 1,
+            gamma_limit,
+            remaining,
+            ..situation(0)
+        };
         let first = controller.plan(&situation);
-        assert!(first.gamma == 0 || prompt_weight == 0.0, "the first token does not wait for the draft");
+        assert!(
+            first.gamma == 0 || prompt_weight == 0.0,
+            "the first token does not wait for the draft"
+        );
         controller.observe(&record(&[], 0));
         controller.plan(&Situation { remaining: remaining - 1, ..situation })
     };
@@ -123,7 +151,10 @@ fn a_prompt_is_read_where_the_answer_is_long_enough_to_pay_for_it() {
     assert_eq!(plan(1.0, 10_000, 16), Plan::OFF, "20 plain steps for 16 tokens");
     assert!(plan(1.0, 10_000, 256).gamma > 0, "20 plain steps for 256 tokens");
     assert_eq!(plan(1.0, 200_000, 1 << 20), Plan::OFF, "400 plain steps for a usual answer");
-    assert!(plan(0.0, 200_000, 1 << 20).gamma > 0, "where the prompt's reading is not the draft's price");
+    assert!(
+        plan(0.0, 200_000, 1 << 20).gamma > 0,
+        "where the prompt's reading is not the draft's price"
+    );
 }
 
 #[test]
@@ -131,25 +162,42 @@ fn a_chunk_of_anothers_prompt_does_not_make_reading_look_cheap() {
     let costs = crate::controller::testing::cost(20.0, 100.0, 5.0);
     let plan = |rows| {
         let options = SpeckvOptions::default();
-        let mut controller = Speckv::new(costs.clone(), Arc::new(Predictor::prior()), SessionFacts::default(), options);
+        let mut controller = Speckv::new(
+            costs.clone(),
+            Arc::new(Predictor::prior()),
+            SessionFacts::default(),
+            options,
+        );
         let pass = SharedPass { sequences: 4, rows, drafted_beside: 0, drafting_beside: 0 };
-        let situation = Situation { draft_behind: 10_000, context: 10_001, remaining: 64, pass, ..situation(16) };
+        let situation = Situation {
+            draft_behind: 10_000,
+            context: 10_001,
+            remaining: 64,
+            pass,
+            ..situation(16)
+        };
         let _ = controller.plan(&situation);
         controller.observe(&record(&[], 0));
         controller.plan(&situation)
     };
-    assert_eq!((plan(4), plan(260)), (Plan::OFF, Plan::OFF), "20 plain steps of everybody for 64 tokens of one");
+    assert_eq!(
+        (plan(4), plan(260)),
+        (Plan::OFF, Plan::OFF),
+        "20 plain steps of everybody for 64 tokens of one"
+    );
 }
 
 #[test]
 fn a_long_prompt_is_read_late_rather_than_never() {
     let costs = crate::controller::testing::cost(20.0, 100.0, 5.0);
     let facts = SessionFacts::default();
-    let mut controller = Speckv::new(costs, Arc::new(Predictor::prior()), facts, SpeckvOptions::default());
+    let mut controller =
+        Speckv::new(costs, Arc::new(Predictor::prior()), facts, SpeckvOptions::default());
     let prompt = 200_000;
     let begins = (0..20_000).find(|&produced| {
         let context = prompt + produced;
-        let plan = controller.plan(&Situation { draft_behind: context - 1, context, ..situation(30) });
+        let plan =
+            controller.plan(&Situation { draft_behind: context - 1, context, ..situation(30) });
         controller.observe(&record(&[], 0));
         plan.gamma > 0
     });
@@ -173,8 +221,13 @@ fn another_text_keeps_the_costs_and_forgets_the_text() {
     assert!(drafted(&mut controller, &situation(16), 0.99).0 > UNPROVEN_GAMMA);
     controller.next_text();
     assert_eq!(controller.cost(), &learned);
-    assert_eq!(drafted(&mut controller, &situation(16), 0.99).0, UNPROVEN_GAMMA, "unproven in this text");
-    let _ = controller.plan(&Situation { draft_behind: 100_000, context: 100_001, ..situation(999) });
+    assert_eq!(
+        drafted(&mut controller, &situation(16), 0.99).0,
+        UNPROVEN_GAMMA,
+        "unproven in this text"
+    );
+    let _ =
+        controller.plan(&Situation { draft_behind: 100_000, context: 100_001, ..situation(999) });
     assert_eq!(controller.step.catch_up, 0.0, "a new turn is a prompt");
     assert!(controller.step.prompt > 100.0);
 }

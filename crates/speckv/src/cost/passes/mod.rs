@@ -1,20 +1,27 @@
-//! What a foreign engine's passes take, seen from outside: any number of rows, no control over which ones come.
+//! What a foreign engine's passes take, seen from outside: any number of rows, no control over
+//! which ones come.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Affine, CostError, CostModel, MEASURED_ROWS, Online, Parts};
 
-/// t(n), the seconds of a pass over n rows, learned from whatever passes are made, from one row to a hundred thousand.
+/// t(n), the seconds of a pass over n rows, learned from whatever passes are made, from one row to
+/// a hundred thousand.
 ///
-/// Passes are sorted into classes of similar size: each size alone up to 16, then steps of an eighth of the power of two below. A class keeps its last
-/// `window` passes and counts as their median, so that stalls and compilations do no harm.
+/// Passes are sorted into classes of similar size: each size alone up to 16, then steps of an
+/// eighth of the power of two below. A class keeps its last `window` passes and counts as their
+/// median, so that stalls and compilations do no harm.
 ///
-/// A class with fewer than [`SURE`](PassCurve::SURE) passes, or without one among the last [`STALE`](PassCurve::STALE), is *unsure*: it counts for no more than the
-/// nearest sure class below says by the prior's shape, nor for more than the nearest sure class above. So no size is given up for one slow pass, as the first of a size often is, nor for good: whoever
-/// chooses sizes by this curve tries it again, for a few passes in a thousand, and a class that is tried again forgets what it was.
+/// A class with fewer than [`SURE`](PassCurve::SURE) passes, or without one among the last
+/// [`STALE`](PassCurve::STALE), is *unsure*: it counts for no more than the nearest sure class
+/// below says by the prior's shape, nor for more than the nearest sure class above. So no size is
+/// given up for one slow pass, as the first of a size often is, nor for good: whoever chooses sizes
+/// by this curve tries it again, for a few passes in a thousand, and a class that is tried again
+/// forgets what it was.
 ///
-/// The classes are then made to rise with the rows (least squares, weighted by passes); between them the curve is straight; below the first and beyond the
-/// last it has the shape of a prior. The same passes in the same order make the same curve.
+/// The classes are then made to rise with the rows (least squares, weighted by passes); between
+/// them the curve is straight; below the first and beyond the last it has the shape of a prior. The
+/// same passes in the same order make the same curve.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct PassCurve {
@@ -67,10 +74,16 @@ impl PassCurve {
     /// A curve before any pass: that of `prior`. `window` is brought into 1 to 1000.
     #[must_use]
     pub fn new(prior: CostModel, window: usize) -> Self {
-        PassCurve { prior, window: window.clamp(1, LONGEST_WINDOW), classes: BTreeMap::new(), passes: 0 }
+        PassCurve {
+            prior,
+            window: window.clamp(1, LONGEST_WINDOW),
+            classes: BTreeMap::new(),
+            passes: 0,
+        }
     }
 
-    /// Learns from a pass over `rows` rows. What is not a positive number of seconds, and a pass over nothing, teach nothing.
+    /// Learns from a pass over `rows` rows. What is not a positive number of seconds, and a pass
+    /// over nothing, teach nothing.
     pub fn observe(&mut self, rows: usize, seconds: f64) {
         if !is_pass(rows, seconds) {
             return;
@@ -113,7 +126,8 @@ impl PassCurve {
         self.classes.values().map(point).collect()
     }
 
-    /// The points as they count: unsure ones bounded by the sure ones beside them, then all made to rise.
+    /// The points as they count: unsure ones bounded by the sure ones beside them, then all made to
+    /// rise.
     fn counted(&self) -> Vec<PassPoint> {
         let mut points = self.points();
         let (mut below, mut above): (Option<PassPoint>, _) = (None, f64::INFINITY);
@@ -146,8 +160,10 @@ impl PassCurve {
     /// [`CostError::NotATime`] where `base` and the passes are so far apart that a time overflows.
     pub fn costs(&self, base: &CostModel) -> Result<CostModel, CostError> {
         let points = self.counted();
-        let verify =
-            std::array::from_fn(|index| Affine { seconds: self.at(&points, index + 1), per_context_token: 0.0 });
+        let verify = std::array::from_fn(|index| Affine {
+            seconds: self.at(&points, index + 1),
+            per_context_token: 0.0,
+        });
         let mut tail: Vec<(usize, f64)> = Vec::new();
         for point in &points {
             let rows = point.rows.round() as usize;
@@ -185,13 +201,15 @@ impl PassCurve {
     fn at(&self, points: &[PassPoint], rows: usize) -> f64 {
         let here = rows.max(1) as f64;
         match points.iter().position(|point| point.rows >= here) {
-            None => {
-                points.last().map_or_else(|| self.prior_seconds(here), |last| self.shaped(last, here).max(last.seconds))
-            }
+            None => points.last().map_or_else(
+                || self.prior_seconds(here),
+                |last| self.shaped(last, here).max(last.seconds),
+            ),
             Some(0) => self.shaped(&points[0], here).min(points[0].seconds),
             Some(index) => {
                 let (from, to) = (points[index - 1], points[index]);
-                from.seconds + (to.seconds - from.seconds) * (here - from.rows) / (to.rows - from.rows)
+                from.seconds
+                    + (to.seconds - from.seconds) * (here - from.rows) / (to.rows - from.rows)
             }
         }
     }
@@ -210,7 +228,8 @@ fn keep(class: &mut Class, pass: Pass, window: usize) {
     class.push_back(pass);
 }
 
-/// Whether pass number `last` is so long ago, after `passes` passes, that what it took may no longer hold.
+/// Whether pass number `last` is so long ago, after `passes` passes, that what it took may no
+/// longer hold.
 fn is_stale(last: u64, passes: u64) -> bool {
     passes - last > PassCurve::STALE
 }
@@ -225,7 +244,8 @@ fn class_of(rows: usize) -> usize {
     17 + 8 * (octave - 4) + eighth
 }
 
-/// The nearest points (least squares, weighted by passes) whose seconds never fall: pool adjacent violators.
+/// The nearest points (least squares, weighted by passes) whose seconds never fall: pool adjacent
+/// violators.
 fn rising(mut points: Vec<PassPoint>) -> Vec<PassPoint> {
     let mut blocks: Vec<(f64, usize, usize)> = Vec::new(); // (mean seconds, passes, points)
     for point in &points {

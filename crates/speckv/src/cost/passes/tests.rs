@@ -16,7 +16,10 @@ fn classes_are_in_order_and_hold_at_most_an_eighth() {
     for class in 1..class_of(100_000) {
         let members: Vec<usize> = (1..100_001).filter(|&rows| class_of(rows) == class).collect();
         let (first, last) = (members[0], members[members.len() - 1]);
-        assert!(last == first || (last - first) as f64 <= first as f64 / 8.0, "class {class}: {first} to {last}");
+        assert!(
+            last == first || (last - first) as f64 <= first as f64 / 8.0,
+            "class {class}: {first} to {last}"
+        );
     }
 }
 
@@ -32,7 +35,8 @@ fn before_any_pass_the_curve_is_the_priors() {
 fn between_classes_it_is_straight_and_outside_it_has_the_priors_shape() {
     let curve = curve([(2, 0.020), (6, 0.028), (100, 0.1)]);
     assert!((curve.seconds(4) - 0.024).abs() < 1e-12);
-    // The prior's t(n) is proportional to 1 + 0.12 (n - 1): t(1) = 0.020 / 1.12, t(200) = 0.1 (1 + 0.12 * 199) / (1 + 0.12 * 99)
+    // The prior's t(n) is proportional to 1 + 0.12 (n - 1): t(1) = 0.020 / 1.12, t(200) = 0.1 (1 +
+    // 0.12 * 199) / (1 + 0.12 * 99)
     assert!((curve.seconds(1) - 0.020 / 1.12).abs() < 1e-12);
     assert!((curve.seconds(200) - 0.1 * 24.88 / 12.88).abs() < 1e-9);
     assert_eq!(curve.seconds(0), curve.seconds(1));
@@ -48,7 +52,9 @@ fn a_stall_moves_nothing_and_old_passes_are_forgotten() {
     }
     assert_eq!(learned.seconds(8), 0.045);
     let before = learned.clone();
-    [(0, 1.0), (8, 0.0), (8, f64::NAN), (8, -1.0)].iter().for_each(|&(rows, seconds)| learned.observe(rows, seconds));
+    [(0, 1.0), (8, 0.0), (8, f64::NAN), (8, -1.0)]
+        .iter()
+        .for_each(|&(rows, seconds)| learned.observe(rows, seconds));
     assert_eq!(learned, before);
 }
 
@@ -62,7 +68,8 @@ fn a_size_is_not_given_up_for_its_first_slow_pass() {
     learned.observe(3, 0.011);
     learned.observe(3, 0.012);
     assert_eq!((learned.seconds(3), learned.points()[1].sure), (0.012, true));
-    // A fast pass is believed at once, and so is a slow size that is slow three times; what lies beyond it is no faster.
+    // A fast pass is believed at once, and so is a slow size that is slow three times; what lies
+    // beyond it is no faster.
     let mut learned = curve(plain().chain([(3, 0.0102)]));
     assert_eq!(learned.seconds(3), 0.0102);
     learned = curve(plain().chain([(3, 0.050), (3, 0.051), (3, 0.052), (4, 0.2)]));
@@ -100,7 +107,10 @@ fn it_never_falls_with_the_rows_whatever_was_measured() {
     let costs = learned.costs(&CostModel::uncalibrated()).expect("times");
     for rows in 1..900 {
         assert!(learned.seconds(rows + 1) >= learned.seconds(rows) - 1e-12, "{rows}");
-        assert!(costs.verify_seconds(rows + 1, 0) >= costs.verify_seconds(rows, 0) - 1e-12, "{rows} in the cost model");
+        assert!(
+            costs.verify_seconds(rows + 1, 0) >= costs.verify_seconds(rows, 0) - 1e-12,
+            "{rows} in the cost model"
+        );
     }
 }
 
