@@ -4,6 +4,7 @@ pub mod chat_template;
 pub mod checkpoint;
 pub mod convert;
 pub mod gguf;
+mod jinja;
 pub mod kernels;
 pub mod matrix;
 pub mod memory;
