@@ -2,12 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use super::{Input, Matrix, Output, PackError, WeightType};
+use speckv_formats::{
+    gguf::{Gguf, Writer},
+    quant::{TensorType, WeightType, dequantize, nf4, quantize, random_blocks},
+};
+
+use super::{Input, Matrix, Output, PackError};
 use crate::{
-    gguf::{Gguf, TensorType, Writer},
     kernels::{Isa, activation::Activations},
     pool::Pool,
-    quant::{dequantize, nf4, quantize, random_blocks},
 };
 
 const ROWS: usize = 37; // two whole groups and a part
