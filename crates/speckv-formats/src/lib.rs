@@ -1,7 +1,4 @@
-//! Model files: what they hold, in the terms of a transformer.
-//!
-//! No tensor is multiplied here. A backend reads a [`checkpoint::Checkpoint`], takes its
-//! [`config::Config`] and its tensors, and stores them as its kernels need them.
+#![doc = include_str!("../README.md")]
 
 pub mod chat_template;
 pub mod checkpoint;

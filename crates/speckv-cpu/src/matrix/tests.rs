@@ -186,7 +186,7 @@ fn packing_some_rows_gives_their_products() {
 fn packed_weights_take_the_bytes_of_the_file() {
     for tensor_type in TensorType::ALL {
         let file = 48 / 16 * 16 * COLUMNS / tensor_type.block_len() * tensor_type.block_bytes();
-        let packed = 3 * super::weight_type::group_bytes(tensor_type.into(), COLUMNS);
+        let packed = 3 * super::group::group_bytes(tensor_type.into(), COLUMNS);
         let more = if tensor_type == TensorType::Q3K { 1.04 } else { 1.0 };
         assert!(
             packed as f64 <= file as f64 * more,
