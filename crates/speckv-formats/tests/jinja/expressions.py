@@ -1,0 +1,91 @@
+"""Expressions and short templates. The conversation is CONVERSATIONS["one"] of structures.py."""
+
+EXPRESSIONS = [
+    # Printing
+    "1", "1.0", "-0.0", "1e16", "1.5e-7", "1/3", "10**20", "true", "none", "[1, 'a', none, true, 2.5]", "{'a': 1, 'b': [none]}",
+    "('a',)", "()", "(1, 2)", "['it\\'s', 'a \"q\"', 'both \\' and \"']", "['\\n\\t\\\\', 'é', '\\u200b', '😀']", "{1: 'x', none: 2, true: 3}",
+    "messages", "messages[0]", "messages[0].keys()", "messages[0].values()", "messages[0].items()", "messages[0].items()|list", "range(3)",
+    "range(1, 10, 3)|list", "range(5, 0, -2)|list", "undefined_name", "[undefined_name]", "messages[0].nothing", "'a' ~ 1 ~ none ~ [1]",
+    "1e15", "123456789.123456789", "0.1 + 0.2", "1e100", "2.0**0.5", "'%s' % 1e22",
+    # Arithmetic
+    "7 // 2", "-7 // 2", "7 // -2", "-7 % 3", "7 % -3", "7.5 // 2", "-7.5 % 2", "2 ** 10", "2 ** -1", "2 ** 3 ** 2", "-2 ** 2", "1 + true", "'ab' * 3",
+    "3 * [0]", "[1] + [2]", "(1,) + (2,)", "'a' + 'b'", "10 / 4", "10 / 5", "1_000 + 1", "0x10 + 0b11 + 0o7", "5 - 3 - 1", "2 + 3 * 4", "(2 + 3) * 4",
+    "1 == 1.0", "'1' == 1", "true == 1", "[1, 2] == [1, 2]", "{'a': 1} == {'a': 1.0}", "(1, 2) == [1, 2]", "none == false", "'' ~ (1 < 2 < 3)", "3 > 2 > 2",
+    "[1, 2] < [1, 3]", "'a' < 'b'", "'Z' < 'a'", "not true", "not 1 == 2", "1 and 0", "0 or 'x'", "'' or none", "1 if false", "'a' if '' else 'b'",
+    "1 if true else 2 if true else 3", "-1|abs", "- 3|abs", "+5", "+true", "1.5|int", "true|int",
+    # Membership
+    "'a' in 'abc'", "'' in 'abc'", "1 in [1.0]", "'role' in messages[0]", "'x' not in {'x': 1}", "2 in range(5)", "7 in range(0, 10, 2)", "none in [none]",
+    "'a' in undefined_name",
+    # Items and slices
+    "'hello'[0]", "'hello'[-1]", "'hello'[1:3]", "'hello'[::-1]", "'hello'[-3:]", "'hello'[:-1]", "'hello'[::2]", "'hello'[10:]", "'hello'[3:1]",
+    "'héllo'[1]", "[1,2,3][::-1]", "[1,2,3][5:]", "[1,2,3][-2:]", "(1,2,3)[1:]", "[1,2,3][9]", "[1,2,3][-1]", "range(10)[2]", "range(10)[2:5]",
+    "range(10)[::-3]", "range(10)[::-3]|list", "{'a': {'b': 2}}.a.b", "{'a': 1}['a']", "{'a': 1}['b']", "{1: 'one'}[1]", "'abc'.0", "[[1, 2], [3]].0.1",
+    "messages[0]['content'][0:2]", "messages[-1].role", "messages[1:]|length", "none.x", "'abc'[none:2]", "{'items': 5}.items is callable", "{'items': 5}['items']",
+    # Methods of strings
+    "'  a b '.strip()", "'xxaxx'.strip('x')", "'abcba'.lstrip('ab')", "'abcba'.rstrip('ab')", "'a,b,c'.split(',')", "'a,b,c'.split(',', 1)", "' a  b '.split()",
+    "' a  b  c '.split(none, 1)", "'a,b,c'.rsplit(',', 1)", "' a  b  c '.rsplit(none, 1)", "'a\\nb\\r\\nc'.splitlines()", "'a\\nb\\n'.splitlines(true)",
+    "'a-b-c'.partition('-')", "'a-b-c'.rpartition('-')", "'abc'.partition('-')", "'abc'.rpartition('-')", "'abc'.replace('b', 'xx')", "'aaaa'.replace('a', 'b', 2)",
+    "'abc'.replace('', '-')", "'Hello World'.lower()", "'Hello World'.upper()", "'hELLO wORLD'.capitalize()", "'hello world-x y2k'.title()", "'Hello'.swapcase()",
+    "'ß'.upper()", "'Straße'.casefold()", "'abc'.startswith('ab')", "'abc'.startswith(('x', 'a'))", "'abc'.endswith('bc')", "'abc'.endswith('b', 0, 2)",
+    "'abcabc'.find('c')", "'abcabc'.find('c', 3)", "'abcabc'.rfind('c')", "'abc'.find('x')", "'abcabc'.index('b')", "'abcabc'.count('b')", "'aaa'.count('aa')",
+    "'abc'.count('')", "'-'.join(['a', 'b'])", "''.join(messages[0].role)", "'a'.center(5, '*')", "'ab'.center(5, '*')", "'abc'.center(6)", "'a'.ljust(3) ~ '|'",
+    "'a'.rjust(3)", "'-5'.zfill(4)", "'5'.zfill(3)", "'a\\tb'.expandtabs(4)", "'abc'.isalpha()", "'ab1'.isalnum()", "'12'.isdigit()", "'1.2'.isdecimal()",
+    "'½'.isnumeric()", "'abc'.islower()", "'Abc'.isupper()", "' \\n'.isspace()", "''.isspace()", "'Hello World'.istitle()", "'a_1'.isidentifier()", "'é'.isascii()",
+    "'a\\n'.isprintable()", "'prefix-x'.removeprefix('prefix-')", "'x.txt'.removesuffix('.txt')", "'{} and {}'.format(1, 'b')", "'{1}{0}'.format('a', 'b')",
+    "'{x:>5}|{y:<4}|{z:^5}'.format(x=1, y='a', z='m')", "'{:05.2f} {:,} {:x} {:#x} {:e} {:%}'.format(3.14159, 1234567, 255, 255, 12345.678, 0.25)",
+    "'{a[k]} {a.k}'.format(a={'k': 1})", "'{!r:>6}'.format('x')", "'{{}} {:+d} {: d}'.format(1, 2)", "'{:{w}}|'.format('a', w=4)", "'{:g} {:g} {:G}'.format(1e10, 0.5, 1e-10)",
+    "'a\\x0cb\\x1cc'.splitlines()", "'tEST'|title", "messages[0].content.strip().split(' ')[-1]",
+    # % formatting
+    "'%s is %d' % ('a', 3)", "'%5.1f|%-5s|%05d' % (3.14159, 'ab', 42)", "'%x %X %o %e %g' % (255, 255, 8, 12345.678, 0.0001)", "'%(a)s-%(b)03d' % {'a': 'x', 'b': 7}",
+    "'%r %s' % ('a', ['b'])", "'100%%' % ()", "'%s' % 'one'", "'%s' % none", "'%c%c' % ('a', 98)", "'%+d % d' % (5, 5)", "'%.3s|' % 'abcdef'", "'%*d' % (5, 42)",
+    "'%s' % [1, 2]", "'%d' % 3.9", "'%i' % true",
+    # Filters
+    "'abc'|length", "[1, 2]|count", "'a b'|upper", "'A B'|lower", "'hello world'|title", "'hELLO'|capitalize", "' x '|trim", "'xxaxx'|trim('x')", "'a'|center(5) ~ '|'",
+    "none|default('d')", "undefined_name|default('d')", "''|default('d', true)", "''|d('x', boolean=true)", "[3, 1, 2]|sort", "['b', 'A', 'c']|sort", "['b', 'A']|sort(case_sensitive=true)",
+    "[3, 1, 2]|sort(reverse=true)", "messages|sort(attribute='role')|map(attribute='role')|list", "{'b': 1, 'a': 2}|dictsort", "{'b': 1, 'a': 2}|dictsort(by='value')",
+    "[1, 2, 1]|unique|list", "['a', 'A', 'b']|unique|list", "[1, 2, 3]|sum", "messages|map(attribute='content')|map('length')|sum", "[1, 5, 3]|max", "[1, 5, 3]|min", "['b', 'A']|min",
+    "[]|max", "[1, 2, 3]|first", "[1, 2, 3]|last", "'abc'|first", "[]|first", "'abc'|last", "[1, 2, 3]|reverse|list", "'abc'|reverse", "[1, 2]|join", "[1, none, 'x']|join(', ')",
+    "messages|join('|', attribute='role')", "'abc'|list", "{'a': 1}|list", "{'a': 1, 'b': 2}|items|list", "undefined_name|list", "[0, 1, none, 'x']|select|list", "[1, 2, 3, 4]|select('odd')|list",
+    "[1, 2, 3, 4]|reject('even')|list", "messages|selectattr('role', 'equalto', 'user')|map(attribute='content')|list", "messages|rejectattr('role', 'in', ['user'])|list|length",
+    "messages|selectattr('tool_calls', 'defined')|list|length", "['a', 'b']|map('upper')|list", "[[1, 2], [3]]|map('first')|list", "[{'a': 1}, {}]|map(attribute='a', default=9)|list",
+    "[{'a': {'b': 1}}]|map(attribute='a.b')|list", "['x']|map('replace', 'x', 'y')|list", "3.7|int", "'42'|int", "'x'|int(5)", "'ff'|int(base=16)", "'3.9'|int", "'1.5'|float", "'x'|float(2.0)",
+    "42.55|round(1)", "2.5|round", "-2.5|round", "42.4|round(0, 'ceil')", "42.6|round(method='floor')", "1234|round(-2)", "-3|abs", "'a b c'|replace(' ', '_')", "'aaa'|replace('a', 'b', 2)", "123|replace('2', 'x')",
+    "'hello\\nworld\\n\\nx'|indent", "'hello\\nworld'|indent(2, true)", "'a\\n\\nb'|indent('> ', blank=true)", "'hello world foo bar'|truncate(11)", "'hello world foo bar'|truncate(11, true)",
+    "'hello world foo bar'|truncate(12, end='!', leeway=0)", "'aa bb cc dd'|wordwrap(5)", "'aa bb cc'|wordcount", "'<a> & \"b\"'|e", "'<b>x</b>  y'|striptags", "'a b/ü'|urlencode", "{'a': 1, 'b': 'x y'}|urlencode",
+    "[1, 2, 3, 4, 5]|batch(2)|list", "[1, 2, 3]|batch(2, 0)|list", "[1, 2, 3, 4, 5]|slice(2)|list", "[1, 2, 3]|slice(2, 'x')|list", "messages|groupby('role')|length", "'%s-%s'|format('a', 1)", "'%(x)s'|format(x=2)",
+    "{'a': 1}|string", "[1]|string|length", "'x'|safe", "{'k': 1}|attr('keys') is callable", "{'a': [1, 'é<', none, true, 1.5], 'b': {}}|tojson", "{'a': 1}|tojson(indent=2)", "[]|tojson(indent=2)", "[[1], {'a': [2]}]|tojson(indent=4)",
+    "{'b': 1, 'a': 2}|tojson(sort_keys=true)", "{'b': 1, 'a': [1, 2]}|tojson(separators=(',', ':'))", "{'a': 'é😀'}|tojson(ensure_ascii=true)", "'\\x07\"\\\\/\\n'|tojson", "{1: 2, none: 3, true: 4}|tojson", "1e22|tojson", "(1, 2)|tojson",
+    "'\\u2028'|tojson", "messages|tojson", "{'a': 1}|tojson(true)", "[1,2]|tojson(indent=1, separators=(', ', ' : '))", "5|pprint", "'x'|pprint",
+    "messages|selectattr('role')|list|length", "(messages|selectattr('role', 'eq', 'nobody')) is defined", "'yes' if messages|selectattr('role', 'eq', 'nobody') else 'no'",
+    # Tests
+    "1 is odd", "2 is even", "4 is divisibleby 2", "4 is divisibleby(3)", "undefined_name is undefined", "messages is defined", "none is none", "1 is none", "true is boolean", "1 is boolean", "1 is integer", "true is integer",
+    "1.0 is float", "1 is number", "true is number", "'a' is string", "{} is mapping", "[] is mapping", "'a' is sequence", "{} is sequence", "1 is sequence", "'a' is iterable", "1 is iterable", "none is iterable", "'abc' is lower",
+    "'ABC' is upper", "1 is eq 1", "1 is ne 2", "2 is gt 1", "2 is lessthan 1", "2 is ge 2", "1 is in [1, 2]", "'a' is in 'abc'", "true is true", "1 is true", "false is false", "none is sameas none", "messages is not mapping",
+    "not messages is mapping", "range is callable", "'x' is callable", "'upper' is filter", "'nofilter' is filter", "'odd' is test", "undefined_name is string", "1 is not none and 2 is odd", "messages[0].content is string and messages[0].content is not none",
+    # Literals
+    "'a' 'b'", "\"tab\\there\"", "'\\u00e9\\x41\\101'", "'\\d'", "'line\\\ncontinued'", "{'a': 1,}", "[1, 2,]", "(1, 2,)", "{'a': {'b': {}}}", "{}", "[]", "''",
+    # Statements in short
+    "{% set x = 1 %}{{ x }}", "{% set x, y = 1, 2 %}{{ x + y }}", "{% set (x, y) = (1, 2) %}{{ x }}{{ y }}", "{% set x %}a{{ 1 }}b{% endset %}{{ x }}", "{% set x | upper %}ab{% endset %}{{ x }}",
+    "{% set ns = namespace(a=1) %}{% set ns.a = ns.a + 1 %}{% set ns.b = 5 %}{{ ns.a }}{{ ns.b }}{{ ns['a'] }}{{ ns.c is defined }}", "{% for i in [1, 2, 3] if i is odd %}{{ i }}{{ loop.index }}{{ loop.last }};{% endfor %}",
+    "{% for i in [] %}x{% else %}empty{% endfor %}", "{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}={{ v }},{% endfor %}", "{% for i in range(5) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+    "{% for i in 'ab' %}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.length }}{{ loop.cycle('x', 'y') }}{{ loop.previtem|default('-') }}{{ loop.nextitem|default('-') }} {% endfor %}",
+    "{% for i in [1, 1, 2] %}{{ loop.changed(i) }}{% endfor %}", "{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}", "{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}", "{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}",
+    "{% macro f(a, b='x') %}{{ a }}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(b=3, a=4) }}{{ f() }}", "{% macro f() %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ f(1, x=2) }}", "{% macro f() %}[{{ caller() }}]{% endmacro %}{% call f() %}in{% endcall %}",
+    "{% macro f() %}{{ caller(1, 2) }}{% endmacro %}{% call(a, b) f() %}{{ a }}-{{ b }}{% endcall %}", "{% filter upper %}abc{{ 'd' }}{% endfilter %}", "{% set x = 1 %}{% macro f() %}{{ x }}{% endmacro %}{% set x = 2 %}{{ f() }}",
+    "{% macro f(n) %}{{ n }}{% if n > 0 %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(3) }}", "{% for t in [{'n': 1, 'c': [{'n': 2, 'c': []}]}] recursive %}{{ t.n }}{{ loop.depth }}({{ loop(t.c) }}){% endfor %}",
+    "{% raw %}{{ x }}{% if %}{% endraw %}", "a{# comment #}b", "{%- set x = 1 -%}  {{ x }}", "{% if undefined_name %}a{% elif 1 %}b{% else %}c{% endif %}", "{% if true %}\nx\n{% endif %}\ny\n", "  {% if true %}x{% endif %}\n  y",
+    "{{ 1 }}\n", "{{ 1 }}\n\n", "\n\n{{ 1 }}", "a\n  {%- if true %} b{% endif %}", "a  {{- 'b' -}}  c", "  {%+ if true %}x{% endif %}", "{% if true +%}\nx{% endif %}", "{% if true -%}\n  x{% endif %}", "  {# c #}\nx", "x {# c -#} \n y",
+    "{% generation %}a{{ 1 }}{% endgeneration %}", "{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}", "{% for a, b in [(1, 2), [3, 4]] %}{{ a }}{{ b }}{% endfor %}", "{% for i in range(3) %}{{ i }}{{ ', ' if not loop.last }}{% endfor %}",
+    "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.current }}{{ c.next() }}{{ c.next() }}", "{% set j = joiner('|') %}{{ j() }}a{{ j() }}b", "{{ dict(a=1, b=2) }}{{ dict([('x', 1)]) }}{{ dict({'y': 2}, z=3) }}", "{% for i in [1, 2] %}{% for j in [1] %}{{ loop.index }}{% endfor %}{{ loop.index }}{% endfor %}",
+    "{% set g = [1, 2]|map('string') %}{{ g|join(',') }}{{ g|join(',') }}", "{% for x in [1, 2]|reverse %}{{ x }}{% endfor %}", "{% block a %}x{% endblock %}", "{% print 1 %}", "{% set a = [] %}{% for i in range(2) %}{% set a = a + [i] %}{% endfor %}{{ a }}",
+    "{% macro f(m) -%}\n  {{- m.role -}}\n{%- endmacro %}\n{% for m in messages %}\n  {{ f(m) }}\n{% endfor %}", "{% if messages[0]['role'] == 'system' and messages|length > 1 %}s{% else %}n{% endif %}", "{{ '\\n' }}x", "{% set x = '\\n' %}a{{ x }}b",
+    "{% for message in messages %}{{ message['role'] ~ ': ' ~ message['content'] | trim }}{% endfor %}", "{% set loop_messages = messages[1:] %}{{ loop_messages }}", "{{ 'a' if not (messages[0].content is string and false) else 'b' }}",
+    "{% with %}{% set q = 3 %}{{ q }}{% endwith %}{{ q is defined }}", "{% set x = {'a': 1} %}{{ x.get('a') }}{{ x.get('b') }}{{ x.get('b', 2) }}", "{% set x = (1, 2, 3) %}{{ x|last }}{{ x.index(2) }}{{ x.count(9) }}",
+]
+
+FAILING = [
+    "1 + 'x'", "'x' + 1", "none + 1", "undefined_name.x", "undefined_name + 1", "f()", "1 // 0", "1 % 0", "1.0 / 0", "'x'|frobnicate", "1 is frobnicate", "messages.append(1)", "messages[0].update({'a': 1})", "'a' < 1", "none < 1",
+    "'%d' % 'x'", "'%s %s' % 'a'", "'%s' % ('a', 'b')", "{[]: 1}", "range(200000)|list", "raise_exception('no')", "undefined_name|tojson", "1|length", "1 in 5", "'x'.split('')", "'abc'.index('z')",
+    "{% for a, b in [1] %}{% endfor %}", "{% set x.y = 1 %}", "{% if %}{% endif %}", "{% for %}{% endfor %}", "{% endfor %}", "{% if true %}", "{{ 1", "{% frobnicate %}", "{% macro f() %}{% endmacro %}{{ f(1) }}", "{% macro f() %}{% endmacro %}{{ f(a=1) }}",
+    "(1, 2", "[1, 2", "1 +", "{% set = 1 %}", "[1, 2]|map('length')|list", "messages|selectattr|list", "'a'|int + 'b'", "range(0, 1, 0)", "{% break %}", "[1, 'a']|sort", "namespace()|tojson", "{'a'}", "2 ** 'x'", "-'x'", "'x'.nothing()", "none()",
+]
