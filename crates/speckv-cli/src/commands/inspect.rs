@@ -9,16 +9,13 @@ use speckv_cpu::{
     matrix::Rows,
     model::{CacheType, Config},
 };
-
-use crate::{
-    args::InspectArgs,
+use speckv_local::{
     failure::{Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair,
-    printer::Printer,
-    units,
+    model_source::Shelf,
+    pair, units,
 };
+
+use crate::{args::InspectArgs, interrupt, printer::Printer};
 
 /// Elements of an array that are shown.
 const SHOWN: usize = 8;
@@ -45,7 +42,7 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
     if args.json {
