@@ -211,7 +211,7 @@ fn with_lookup(
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use speckv_cpu::model::Compression;
+    use speckv_formats::compression::Compression;
     use speckv_local::draft_choice::DraftModel;
 
     use super::*;

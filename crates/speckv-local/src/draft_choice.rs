@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 
 /// What drafts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use speckv_cpu::model::{CacheType, Compression};
+use speckv_cpu::model::CacheType;
+use speckv_formats::compression::Compression;
 
 use crate::{
     catalogue::Catalogue,

@@ -15,10 +15,8 @@ use speckv::{
     model::{Cache as _, Feed, LanguageModel},
     token::Token,
 };
-use speckv_cpu::{
-    model::{CacheType, CpuModel as Weights, KvCache},
-    tokenizer,
-};
+use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
+use speckv_formats::tokenizer;
 use speckv_local::{
     controllers,
     interrupt::Interrupt,

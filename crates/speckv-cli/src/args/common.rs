@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use speckv::controller::ControllerSpec;
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 use speckv_local::draft_choice::{DraftChoice, DraftHead};
 
 use super::values::{KvChoice, gamma, number, threads, whole};

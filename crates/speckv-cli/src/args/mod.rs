@@ -26,7 +26,7 @@ pub use serve::{Given, LogFormat, ServeArgs};
 pub use values::{ControllerList, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 use speckv_local::controllers;
 use speckv_local::draft_choice::DraftChoice;
 

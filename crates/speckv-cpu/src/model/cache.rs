@@ -2,12 +2,15 @@
 
 use half::slice::HalfFloatSliceExt;
 use speckv::model::{Cache, ModelError};
+use speckv_formats::config::Config;
 
-use super::config::{Config, MAX_HEAD_DIM};
 use crate::{
     kernels::{attention::SCALE_LEN, simd::GROUP},
     memory::Memory,
 };
+
+/// Most values per head that the kernels take.
+pub(super) const MAX_HEAD_DIM: usize = 1024;
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
