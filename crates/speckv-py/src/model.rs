@@ -216,7 +216,7 @@ impl CpuModel {
                 .iter_mut()
                 .flatten()
                 .zip(&feeds)
-                .map(|(cache, (_, tokens, rows))| Feed { cache: &mut **cache, tokens, rows: *rows })
+                .map(|(cache, (_, tokens, rows))| Feed::new(&mut **cache, tokens, *rows))
                 .collect();
             let mut logits = Logits::new();
             self.weights.forward(&mut passes, &mut logits)?;
