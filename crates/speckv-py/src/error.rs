@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use pyo3::{prelude::*, types::PyType};
 use speckv::{controller::StepError, model::ModelError};
-use speckv_cli::failure::{Failure, chain};
 use speckv_lab::run_folder::RunFolderError;
+use speckv_local::failure::{Failure, chain};
 
 /// A result in Python's terms.
 pub type Outcome<T> = Result<T, Fault>;
