@@ -179,6 +179,7 @@ fn check_heads(file: &Checkpoint, config: &Config) -> Result<(), ConfigError> {
 
 impl LanguageModel for CpuModel {
     type Cache = KvCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.weights.embedding.vocab_size
@@ -188,8 +189,16 @@ impl LanguageModel for CpuModel {
         self.context
     }
 
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.config.hidden)
+    }
+
     fn new_cache(&self) -> Result<KvCache, ModelError> {
         KvCache::new(&self.config, self.cache_type, self.context)
+    }
+
+    fn new_output(&self) -> Logits {
+        Logits::new()
     }
 
     fn forward(
@@ -197,7 +206,7 @@ impl LanguageModel for CpuModel {
         feeds: &mut [Feed<'_, KvCache>],
         logits: &mut Logits,
     ) -> Result<(), ModelError> {
-        feeds.iter().try_for_each(|feed| feed.check(self.vocab_size(), self.context))?;
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         self.pass(feeds, logits, &mut scratch)
     }
