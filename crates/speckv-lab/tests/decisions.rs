@@ -14,13 +14,12 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use speckv::{
-    controller::{
-        Controller, ControllerParts, ControllerSpec, Drafting, Ending, Lookup, Situation, Stepper,
-    },
+    controller::{Controller, ControllerParts, ControllerSpec, Drafting, Lookup, Situation},
     cost::{CostModel, Samples, SharedPass, TimeSample, VerifySample},
     predictor::SessionFacts,
     record::{Drafted, StepRecord, Times},
     signals::Signals,
+    step::{Ending, Stepper},
 };
 use speckv_lab::{
     replay::replay,
@@ -216,8 +215,8 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
             ..Times::default()
         };
         times.total = times.draft + times.verify;
-        let ending = Ending { accepted, token: Some(1), verified: None, times };
-        let record = stepper.observe(&ending).expect("a step");
+        let ending = Ending { accepted, token: Some(1), verified: None };
+        let record = stepper.finish(&ending, times).expect("a step");
         digest.add(record);
         context += accepted + 1;
         let model = plan.source as usize == 0 && drafted > 0;

@@ -8,10 +8,11 @@ use std::{
 
 use pyo3::prelude::*;
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, Drafting, Ending, Situation, Stepper},
+    controller::{ControllerParts, ControllerSpec, Drafting, Situation},
     cost,
     predictor::SessionFacts,
     record::{Drafted, Times},
+    step::{Ending, Stepper},
     token::Token,
 };
 use speckv_cli::{
@@ -224,10 +225,9 @@ impl Controller {
         let sum = catch_up + draft + verify;
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
-        let ending = Ending { accepted, token, verified, times };
-        Ok(StepRecord(
-            self.with(py, |stepper| stepper.observe(&ending).cloned()).map_err(Fault::from)?,
-        ))
+        let ending = Ending { accepted, token, verified };
+        let record = self.with(py, |stepper| stepper.finish(&ending, times).cloned());
+        Ok(StepRecord(record.map_err(Fault::from)?))
     }
 
     fn abandon(&self, py: Python<'_>) {

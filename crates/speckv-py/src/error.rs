@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use pyo3::{prelude::*, types::PyType};
-use speckv::{controller::StepError, model::ModelError};
+use speckv::{step::StepError, model::ModelError};
 use speckv_cli::failure::{Failure, chain};
 use speckv_lab::run_folder::RunFolderError;
 
