@@ -25,7 +25,6 @@ use speckv_cpu::{
 
 use crate::{
     args::{DraftChoice, DraftHead, DraftModel},
-    controllers::MAX_GAMMA,
     conversation::Scribe,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -231,8 +230,7 @@ impl Pair {
             .map(|file| model(&file, &pool, target.context_length(), true, treatment, printer))
             .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
-        let mut engine = Engine::new(target, drafter);
-        engine.set_max_gamma(MAX_GAMMA);
+        let engine = Engine::new(target, drafter);
         Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
     }
 

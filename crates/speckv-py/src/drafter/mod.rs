@@ -125,13 +125,7 @@ impl Drafter {
                 Ok::<_, speckv::draft::DraftError>(slot)
             })
             .map_err(Fault::from)?;
-        let text = Text {
-            slot: Some(slot),
-            stepper,
-            tokens,
-            end_tokens,
-            times: Times::default(),
-        };
+        let text = Text { slot: Some(slot), stepper, tokens, end_tokens, times: Times::default() };
         Ok(DraftSequence {
             inner: Arc::clone(&self.inner),
             text: Arc::new(Mutex::new(text)),
@@ -197,7 +191,7 @@ impl Drafter {
 
 /// One limit for all, or one for each.
 fn limits(limits: Option<&Bound<'_, PyAny>>, count: usize) -> PyResult<Vec<usize>> {
-    let Some(limits) = limits else { return Ok(vec![speckv::engine::MAX_GAMMA; count]) };
+    let Some(limits) = limits else { return Ok(vec![speckv::controller::MAX_GAMMA; count]) };
     if let Ok(limit) = limits.extract::<usize>() {
         return Ok(vec![limit; count]);
     }

@@ -4,14 +4,13 @@
 use std::time::{Duration, Instant};
 
 use speckv::{
-    controller::Situation,
+    controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
     draft::{Ask, Proposal},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
 };
-use speckv_cli::controllers::MAX_GAMMA;
 
 use super::{Inner, Text, Work};
 use crate::{
@@ -45,10 +44,8 @@ impl Inner {
 
     fn draft(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
         let expected = |text: &Text| lock(&text.stepper).expected();
-        let mut members: Vec<Option<Member>> = texts
-            .iter()
-            .map(|text| Some(Member { rows: 1, expected: expected(text) }))
-            .collect();
+        let mut members: Vec<Option<Member>> =
+            texts.iter().map(|text| Some(Member { rows: 1, expected: expected(text) })).collect();
         let mut drafting = Vec::with_capacity(texts.len());
         for index in 0..texts.len() {
             let pass = shared_pass(members.iter().copied(), index);

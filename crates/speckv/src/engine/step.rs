@@ -7,7 +7,7 @@ use super::{
     likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
-    controller::Situation,
+    controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
     draft::{Ask, Drafter, Proposal},
     logits::Logits,
@@ -16,9 +16,6 @@ use crate::{
     sampling::{Chain, Distribution, Randomness},
     step::Stepper,
 };
-
-/// Most tokens that a step drafts unless [`Engine::set_max_gamma`] says otherwise.
-pub const MAX_GAMMA: usize = 16;
 
 /// Tokens per pass when a step has to read ahead.
 const PREFILL_CHUNK: usize = 256;
@@ -32,7 +29,6 @@ pub struct Engine<M: LanguageModel> {
     pub(super) logits: Logits,
     raw: Vec<f32>, // one row of them, before the sampling chain changes it, [vocab]
     pub(super) last_pass: Pass,
-    max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
     proposals: Vec<Option<Proposal>>,    // [asks]
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
@@ -51,7 +47,6 @@ impl<M: LanguageModel> Engine<M> {
             logits: Logits::new(),
             raw: Vec::new(),
             last_pass: Pass::default(),
-            max_gamma: MAX_GAMMA,
             asks: Vec::new(),
             proposals: Vec::new(),
             feeds: Vec::new(),
@@ -63,11 +58,6 @@ impl<M: LanguageModel> Engine<M> {
     /// Another clock.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
-    }
-
-    /// The most tokens that a step may draft, whatever a controller asks for.
-    pub fn set_max_gamma(&mut self, max_gamma: usize) {
-        self.max_gamma = max_gamma;
     }
 
     /// The target.
@@ -187,7 +177,7 @@ impl<M: LanguageModel> Engine<M> {
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
-        let gamma_limit = (remaining - 1).min(self.max_gamma);
+        let gamma_limit = (remaining - 1).min(MAX_GAMMA);
         let draft_behind = self.drafter.behind(sequence.slot, context);
         let lookup = if gamma_limit > 0 {
             self.drafter.lookup(sequence.slot, &sequence.tokens)

@@ -7,13 +7,16 @@ use crate::{
         testing::{every_controller, situation},
     },
     draft::{Drafter, ModelDrafter, READ_ALONG},
-    engine::{Engine, SequenceSettings},
+    engine::{Clock, Engine, SequenceSettings, VirtualTime},
     record::{Before, Drafted, Last, Source, Times},
     sampling::SamplingSettings,
     signals::Signals,
     sim::{Difference, SimModel, SimSettings},
     token::Token,
 };
+
+const PROMPT: [Token; 3] = [1, 2, 3];
+const MAX_TOKENS: usize = 120;
 
 fn stepper(controller: impl Controller + 'static) -> Stepper {
     Stepper::new(Box::new(controller))
@@ -137,11 +140,12 @@ fn a_stepper_takes_the_very_steps_of_the_engine() {
         let draft = target.draft(Difference::Share { agreement: 0.8 });
         let drafter: Box<dyn Drafter> = Box::new(ModelDrafter::new(Arc::new(draft), 40));
         let mut engine = Engine::new(Arc::new(target), drafter);
+        engine.set_clock(Clock::Virtual(VirtualTime::new())); // stands still
         let settings = SequenceSettings {
-            prompt: vec![1, 2, 3],
+            prompt: PROMPT.to_vec(),
             sampling: SamplingSettings::default(),
             end_tokens: vec![],
-            max_tokens: 120,
+            max_tokens: MAX_TOKENS,
             controller,
         };
         let mut sequence = engine.sequence(settings).expect("a sequence");
@@ -150,7 +154,8 @@ fn a_stepper_takes_the_very_steps_of_the_engine() {
             engine.step(&mut [&mut sequence]).expect("a step");
             let record = sequence.record();
             let Before { context, draft_behind, gamma_limit, plan, .. } = record.before;
-            let here = Situation { draft_behind, context, ..situation(gamma_limit) };
+            let remaining = MAX_TOKENS + PROMPT.len() - context;
+            let here = Situation { draft_behind, context, remaining, ..situation(gamma_limit) };
             let planned = stepper.plan(&here).expect("a plan");
             assert_eq!(
                 (planned.gamma, planned.source),
