@@ -7,14 +7,14 @@ use speckv::{
     model::LanguageModel,
     token::Token,
 };
-use speckv_cpu::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
-
-use crate::{
+use speckv_formats::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
+use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    printer::Printer,
-    progress::Unit,
+    report::{Reporter, Unit},
 };
+
+use crate::printer::Printer;
 
 /// Tokens per pass while reading the prompt: progress and Ctrl-C are looked at in between.
 const PREFILL_CHUNK: usize = 256;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use speckv::token::Token;
-use speckv_cpu::{
+use speckv_formats::{
     chat_template::{ChatTemplate, Message},
     tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
 };
+use speckv_local::failure::chain;
 use speckv_serve::language::{Decoder, Language, LanguageError, Said, Turn};
-
-use crate::failure::chain;
 
 /// Tokenizer and template of one model.
 pub struct Words {
@@ -103,7 +102,7 @@ impl Decoder for Streaming {
 
 #[cfg(test)]
 mod tests {
-    use speckv_cpu::{gguf::Gguf, tiny::Tiny};
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
 

@@ -4,6 +4,7 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "../../speckv-local/tests/support/mod.rs"]
 mod support;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use process::{Desk, Ended, interrupt};
-use speckv_cpu::tiny::Tiny;
+use speckv_formats::tiny::Tiny;
 use support::{Reply, Server};
 
 const SMOLLM2_BYTES: usize = 98_362_432;

@@ -15,7 +15,7 @@ use speckv::{
     step::{Ending, Stepper},
     token::Token,
 };
-use speckv_cli::{controllers::parse, paper_weights};
+use speckv_local::{controllers::parse, paper_weights};
 
 use crate::{
     cost::CostModel,

@@ -3,22 +3,20 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use speckv_cpu::{
+use speckv_cpu::model::CacheType;
+use speckv_formats::{
     checkpoint::Checkpoint,
+    config::Config,
     gguf::{Array, Value},
-    matrix::Rows,
-    model::{CacheType, Config},
+    quant::Rows,
+};
+use speckv_local::{
+    failure::{Outcome, chain},
+    model_source::Shelf,
+    pair, units,
 };
 
-use crate::{
-    args::InspectArgs,
-    failure::{Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair,
-    printer::Printer,
-    units,
-};
+use crate::{args::InspectArgs, interrupt, printer::Printer};
 
 /// Elements of an array that are shown.
 const SHOWN: usize = 8;
@@ -45,7 +43,7 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
     if args.json {

@@ -34,7 +34,8 @@ pub enum EngineError {
     Step(#[from] StepError),
     /// The target's logits make no token.
     #[error(
-        "the target model's logits are broken (sequence {sequence} of the step, position {position})"
+        "the target model's logits make no token (sequence {sequence} of the step, position \
+         {position})"
     )]
     Logits {
         /// Index in the slice of sequences.

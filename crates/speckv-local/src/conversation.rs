@@ -1,0 +1,164 @@
+//! A conversation as messages and as the tokens that were really read and said.
+
+use speckv::token::Token;
+use speckv_formats::chat_template::Message;
+
+use crate::failure::Outcome;
+
+/// Turns so far. The tokens of an answer stay as the model said them: its text, cut into tokens
+/// again, could come out differently, and all from there on would have to be read again.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    messages: Vec<Message>,
+    known: Option<Known>,
+}
+
+/// Text whose tokens are known: the last prompt and what was answered to it.
+#[derive(Debug)]
+struct Known {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+/// What a conversation needs of a model.
+pub trait Scribe {
+    /// The text of a conversation, up to where the assistant's turn begins.
+    ///
+    /// # Errors
+    /// If the model's template refuses the conversation.
+    fn render(&self, messages: &[Message]) -> Outcome<String>;
+
+    /// The tokens of a rendered text or of a piece of it, none added.
+    ///
+    /// # Errors
+    /// If the vocabulary cannot spell the text.
+    fn encode(&self, text: &str) -> Outcome<Vec<Token>>;
+
+    /// Whether a token ends a turn.
+    fn is_end(&self, token: Token) -> bool;
+}
+
+/// The prompt of one turn.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// As the template renders it.
+    pub text: String,
+    /// As the model reads it.
+    pub tokens: Vec<Token>,
+}
+
+impl Conversation {
+    /// Begins with instructions, if there are any.
+    #[must_use]
+    pub fn new(system: Option<&str>) -> Self {
+        Conversation {
+            messages: system.map(|text| Message::new("system", text)).into_iter().collect(),
+            known: None,
+        }
+    }
+
+    /// The prompt that asks for an answer to `said`. It changes nothing: only
+    /// [`answered`](Self::answered) makes it a turn.
+    ///
+    /// # Errors
+    /// Those of the scribe.
+    pub fn prompt(&self, said: &str, scribe: &impl Scribe) -> Outcome<Prompt> {
+        let mut messages = self.messages.clone();
+        messages.push(Message::new("user", said));
+        let text = scribe.render(&messages)?;
+        // A template may trim or leave out what was said before; then all is cut into tokens anew.
+        let tokens = match self
+            .known
+            .as_ref()
+            .and_then(|known| Some((known, text.strip_prefix(&known.text)?)))
+        {
+            Some((known, rest)) => [known.tokens.as_slice(), &scribe.encode(rest)?].concat(),
+            None => scribe.encode(&text)?,
+        };
+        Ok(Prompt { text, tokens })
+    }
+
+    /// Takes a turn in: the user's words, the prompt made of them, the answer's text and tokens.
+    /// `tokens` is `None` where they say more than the text, as after a stop string.
+    pub fn answered(
+        &mut self,
+        said: &str,
+        prompt: Prompt,
+        text: &str,
+        tokens: Option<&[Token]>,
+        scribe: &impl Scribe,
+    ) {
+        self.messages.push(Message::new("user", said));
+        self.messages.push(Message::new("assistant", text));
+        self.known = tokens.map(|tokens| {
+            // The template writes the end of the turn itself.
+            let spoken = tokens
+                .split_last()
+                .filter(|(last, _)| scribe.is_end(**last))
+                .map_or(tokens, |(_, rest)| rest);
+            Known { text: prompt.text + text, tokens: [prompt.tokens.as_slice(), spoken].concat() }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Characters are tokens; 1000 is another spelling of "ab", and '|' ends turns.
+    struct Characters;
+
+    impl Scribe for Characters {
+        fn render(&self, messages: &[Message]) -> Outcome<String> {
+            let turns = messages
+                .iter()
+                .map(|message| format!("{}{}|", &message.role[..1], message.content.trim()));
+            Ok(turns.collect::<String>() + "a")
+        }
+
+        fn encode(&self, text: &str) -> Outcome<Vec<Token>> {
+            Ok(text.chars().map(|character| character as Token).collect())
+        }
+
+        fn is_end(&self, token: Token) -> bool {
+            token == '|' as Token
+        }
+    }
+
+    fn ids(text: &str) -> Vec<Token> {
+        Characters.encode(text).expect("always")
+    }
+
+    #[test]
+    fn an_answer_keeps_the_tokens_that_were_said() {
+        let mut conversation = Conversation::new(Some("x"));
+        let prompt = conversation.prompt("hi", &Characters).expect("a prompt");
+        assert_eq!((prompt.text.as_str(), &prompt.tokens), ("sx|uhi|a", &ids("sx|uhi|a")));
+        conversation.answered("hi", prompt.clone(), "ab", Some(&[1000, '|' as Token]), &Characters);
+        let next = conversation.prompt("yo", &Characters).expect("a prompt");
+        assert_eq!(next.text, "sx|uhi|aab|uyo|a");
+        assert_eq!(next.tokens, [prompt.tokens, vec![1000], ids("|uyo|a")].concat());
+    }
+
+    #[test]
+    fn where_the_template_changes_an_answer_all_is_cut_anew() {
+        let mut conversation = Conversation::new(None);
+        let prompt = conversation.prompt("hi", &Characters).expect("a prompt");
+        conversation.answered("hi", prompt, " ab ", Some(&[32, 1000, 32]), &Characters);
+        assert_eq!(
+            conversation.prompt("yo", &Characters).expect("a prompt").tokens,
+            ids("uhi|aab|uyo|a")
+        );
+    }
+
+    #[test]
+    fn tokens_beyond_the_text_are_not_kept() {
+        let mut conversation = Conversation::new(None);
+        let prompt = conversation.prompt("hi", &Characters).expect("a prompt");
+        conversation.answered("hi", prompt, "ab", None, &Characters);
+        assert_eq!(
+            conversation.prompt("yo", &Characters).expect("a prompt").tokens,
+            ids("uhi|aab|uyo|a")
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether models fit in memory, found out before they are read.
+
+mod available;
+
+use available::available;
+use speckv_cpu::model::{CacheType, packed_bytes};
+use speckv_formats::{checkpoint::Checkpoint, compression::Compression};
+
+use crate::{
+    failure::{Failure, Outcome},
+    units,
+};
+
+/// What needs memory: a model, what its matrices become, the context that it keeps, and what it is
+/// called in messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The model.
+    pub file: &'a Checkpoint,
+    /// What its matrices become.
+    pub compression: Compression,
+    /// Positions of its one sequence, at most what the model was made for.
+    pub context: usize,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
+    /// "weights", or what else they are.
+    pub what: &'static str,
+}
+
+/// Bytes that a claim comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Need {
+    weights: u64,
+    /// Keys and values of a full context.
+    cache: u64,
+}
+
+impl Claim<'_> {
+    fn need(&self) -> Need {
+        // What is wrong with a blueprint is said where the model is loaded.
+        let cache = self.file.config().map_or(0, |config| {
+            let positions = self.context.min(config.context_length) as u64;
+            positions.saturating_mul(self.cache_type.position_bytes(&config) as u64)
+        });
+        Need { weights: packed_bytes(self.file, self.compression), cache }
+    }
+}
+
+/// Refuses models whose weights, keys and values together need more memory than this process can
+/// get. Where the system does not tell, everything passes.
+///
+/// # Errors
+/// Models that do not fit.
+pub fn check(claims: &[Claim<'_>]) -> Outcome<()> {
+    let needs: Vec<Need> = claims.iter().map(Claim::need).collect();
+    let Some(available) = available().filter(|&available| !fit(&needs, available)) else {
+        return Ok(());
+    };
+    let needed: Vec<String> = claims
+        .iter()
+        .zip(&needs)
+        .map(|(claim, need)| {
+            let [weights, cache] = [need.weights, need.cache].map(units::bytes);
+            format!(
+                "{} {weights} as {} with {cache} of keys and values",
+                claim.what, claim.compression
+            )
+        })
+        .collect();
+    let failure = Failure::new(
+        format!("memory needed: {}; available: {}", needed.join(", "), units::bytes(available)),
+        "nf4 or q4_0 as --compression (for a draft: self:nf4, --draft-compression) and a shorter context or --kv q8_0 need less, \
+         `--draft ngram` needs no weights",
+    );
+    Err(match claims.first().and_then(|claim| claim.file.path()) {
+        Some(path) => failure.about(path.display()),
+        None => failure,
+    })
+}
+
+/// Whether all fit side by side.
+fn fit(needs: &[Need], available: u64) -> bool {
+    let mut parts = needs.iter().flat_map(|need| [need.weights, need.cache]);
+    parts.try_fold(0, |sum: u64, bytes| sum.checked_add(bytes)).is_some_and(|sum| sum <= available)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
+
+    use super::*;
+
+    fn need(weights: u64, cache: u64) -> Need {
+        Need { weights, cache }
+    }
+
+    #[test]
+    fn models_fit_together_or_not_at_all() {
+        assert!(
+            fit(&[], 0) && fit(&[need(50, 10), need(30, 10)], 100) && fit(&[need(100, 0)], 100)
+        );
+        assert!(!fit(&[need(50, 10), need(30, 11)], 100) && !fit(&[need(100, 1)], 100));
+        assert!(!fit(&[need(u64::MAX, 1)], u64::MAX));
+    }
+
+    #[test]
+    fn keys_and_values_count_up_to_what_the_model_was_made_for() {
+        let tiny = Tiny { heads: 2, ..Tiny::default() }; // 2 layers, 2 key-value heads of 32 values, 256 positions
+        let file: Checkpoint =
+            Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model")).into();
+        let cache = |context, cache_type| {
+            let compression = Compression::AsIs;
+            Claim { file: &file, compression, context, cache_type, what: "weights" }.need().cache
+        };
+        let position = 2 * 2 * 2 * 32 * 2;
+        assert_eq!(cache(100, CacheType::F16), 100 * position);
+        assert_eq!(cache(1_000_000, CacheType::F16), 256 * position);
+        assert_eq!(cache(100, CacheType::Q8_0), 100 * position * 17 / 32);
+    }
+}
