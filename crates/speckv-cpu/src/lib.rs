@@ -3,6 +3,7 @@
 pub mod chat_template;
 pub mod checkpoint;
 pub mod convert;
+mod disjoint;
 pub mod gguf;
 pub mod kernels;
 pub mod matrix;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Checkpoint, Stored},
-    kernels::{Isa, simd::GROUP},
+    kernels::{Isa, UnknownIsa, simd::GROUP},
     matrix::{Matrix, PackError, Rows, WeightType},
     pool::Pool,
     quant,
@@ -136,6 +136,9 @@ pub enum LoadError {
         /// Values per head.
         head_dim: usize,
     },
+    /// `SPECKV_ISA` names an instruction set that this machine does not have.
+    #[error(transparent)]
+    Isa(#[from] UnknownIsa),
     /// More context was asked for than the model was made for.
     #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
     Context {

@@ -32,6 +32,47 @@ pub fn check_model<M: LanguageModel>(model: &M) -> Result<(), String> {
     errors_change_nothing(model, &tokens, &whole)
 }
 
+/// Checks that a model refuses the caches of `other` with [`ModelError::ForeignCache`], in whatever
+/// company they come, and that this changes nothing.
+///
+/// # Errors
+/// The first of these that does not hold.
+pub fn check_foreign_cache<M: LanguageModel>(model: &M, other: &M) -> Result<(), String> {
+    let vocab_size = model.vocab_size().min(other.vocab_size());
+    let tokens = text(vocab_size, 8, 3);
+    let whole = read(model, &tokens, &[tokens.len()])?;
+    for foreign_first in [false, true] {
+        let mut own = model.new_cache().map_err(words)?;
+        let mut foreign = other.new_cache().map_err(words)?;
+        let mut logits = Logits::new();
+        for (model, cache) in [(model, &mut own), (other, &mut foreign)] {
+            let mut feeds = [Feed { cache, tokens: &tokens[..4], rows: 0 }];
+            model.forward(&mut feeds, &mut logits).map_err(words)?;
+        }
+        let mut feeds =
+            [&mut own, &mut foreign].map(|cache| Feed { cache, tokens: &tokens[4..], rows: 1 });
+        if foreign_first {
+            feeds.reverse();
+        }
+        match model.forward(&mut feeds, &mut logits) {
+            Err(ModelError::ForeignCache { .. }) => {}
+            Err(error) => return Err(format!("another model's cache: {error}")),
+            Ok(()) => return Err("another model's cache was accepted".into()),
+        }
+        ensure(!own.copy_from(&foreign, 4), || "another model's cache was copied".into())?;
+        ensure(own.len() == 4 && foreign.len() == 4, || {
+            format!("the error changed the caches' lengths to {} and {}", own.len(), foreign.len())
+        })?;
+        let mut feeds = [Feed { cache: &mut own, tokens: &tokens[4..], rows: 4 }];
+        model.forward(&mut feeds, &mut logits).map_err(words)?;
+        let got: Vec<_> = (0..4).map(|row| logits.row(row).to_vec()).collect();
+        ensure(same(&got, &whole[4..]).is_none(), || {
+            "another model's cache changed what comes after".into()
+        })?;
+    }
+    Ok(())
+}
+
 fn words(error: ModelError) -> String {
     format!("a valid pass failed: {error}")
 }
