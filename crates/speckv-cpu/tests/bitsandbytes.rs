@@ -14,11 +14,13 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
-    checkpoint::{Checkpoint, CheckpointError, Stored},
-    gguf::TensorType,
-    matrix::{Rows, WeightType},
-    model::{Compression, CpuModel, LoadOptions, packed_bytes},
+    model::{CpuModel, LoadOptions, packed_bytes},
     pool::Pool,
+};
+use speckv_formats::{
+    checkpoint::{Checkpoint, CheckpointError, Stored},
+    compression::Compression,
+    quant::{Rows, TensorType, WeightType},
     tiny::Tiny,
 };
 use tempfile::TempDir;

@@ -9,11 +9,15 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
+    model::{CpuModel, LoadOptions},
+    pool::Pool,
+};
+use speckv_formats::{
     chat_template::Message,
     checkpoint::Checkpoint,
-    gguf::{Gguf, TensorType},
-    model::{Compression, CpuModel, LoadOptions},
-    pool::Pool,
+    compression::Compression,
+    gguf::Gguf,
+    quant::TensorType,
     requantize::{RequantizeError, requantize},
     tiny::Tiny,
 };

@@ -13,10 +13,13 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
-    checkpoint::{Checkpoint, CheckpointError},
-    gguf::{Gguf, TensorType},
     model::{CpuModel, LoadError, LoadOptions},
     pool::Pool,
+};
+use speckv_formats::{
+    checkpoint::{Checkpoint, CheckpointError},
+    gguf::Gguf,
+    quant::TensorType,
     tiny::Tiny,
 };
 use tempfile::TempDir;
@@ -214,7 +217,7 @@ fn tokenizer_and_template_of_a_folder_are_those_of_the_file() {
         );
     }
     let message =
-        speckv_cpu::chat_template::Message { role: "user".into(), content: "hello".into() };
+        speckv_formats::chat_template::Message { role: "user".into(), content: "hello".into() };
     let rendered = |checkpoint: &Checkpoint, tokenizer| {
         checkpoint
             .chat_template(tokenizer)

@@ -1,5 +1,6 @@
 //! The catalogue's Gemma-3-270M: tokens, numbers and words.
 
+#[path = "../../speckv-formats/tests/support/mod.rs"]
 mod support;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -10,10 +11,12 @@ use speckv::{
     signals,
 };
 use speckv_cpu::{
-    chat_template::{ChatTemplate, Message, Origin},
-    gguf::Gguf,
     model::{CacheType, CpuModel, LoadOptions},
     pool::Pool,
+};
+use speckv_formats::{
+    chat_template::{ChatTemplate, Message, Origin},
+    gguf::Gguf,
     tokenizer::Tokenizer,
 };
 use support::{model, tokens};

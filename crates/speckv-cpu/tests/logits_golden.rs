@@ -2,6 +2,7 @@
 //! dequantized weights, which was made outside this project (NumPy); and greedy text against
 //! llama.cpp's.
 
+#[path = "../../speckv-formats/tests/support/mod.rs"]
 mod support;
 
 use std::{num::NonZeroUsize, sync::Arc};

@@ -13,12 +13,14 @@ use speckv::{
     model::{Feed, LanguageModel, ModelError},
 };
 use speckv_cpu::{
-    gguf::{Gguf, TensorType, Writer},
     kernels::{Isa, activation::Activations, checked},
     matrix::{Input, Matrix},
     model::{CpuModel, LoadError, LoadOptions},
     pool::Pool,
-    quant::random_blocks,
+};
+use speckv_formats::{
+    gguf::{Gguf, Writer},
+    quant::{TensorType, random_blocks},
     tiny::Tiny,
 };
 
@@ -100,7 +102,7 @@ fn activations_of_another_shape_are_refused() {
     let pool = pool(1);
     let isa = Isa::detect();
     let integer = matrix(TensorType::Q8_0);
-    let mut product =
+    let product =
         |input, out: &mut [f32]| refusal(|| checked::product(&integer, &pool, isa, input, out));
     let mut narrow = Activations::default();
     checked::quantize(isa, &[1.0; 2 * 32], 32, &mut narrow);

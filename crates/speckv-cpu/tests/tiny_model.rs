@@ -12,12 +12,11 @@ use speckv::{
     model::{Cache, Feed, LanguageModel, ModelError},
 };
 use speckv_cpu::{
-    gguf::{Gguf, TensorType},
     kernels::Isa,
-    model::{CacheType, ConfigError, CpuModel, LoadError, LoadOptions},
+    model::{CacheType, CpuModel, LoadError, LoadOptions},
     pool::Pool,
-    tiny::Tiny,
 };
+use speckv_formats::{config::ConfigError, gguf::Gguf, quant::TensorType, tiny::Tiny};
 
 fn options(threads: usize) -> LoadOptions {
     LoadOptions::new(Arc::new(Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap()))

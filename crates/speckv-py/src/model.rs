@@ -21,10 +21,8 @@ use speckv_cli::{
     printer::Printer,
     settings,
 };
-use speckv_cpu::{
-    model::{CacheType, CpuModel as Weights, KvCache},
-    tokenizer,
-};
+use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
+use speckv_formats::tokenizer;
 
 use crate::{
     error::{Fault, Outcome},

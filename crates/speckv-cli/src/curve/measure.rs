@@ -158,11 +158,8 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
 mod tests {
     use std::{num::NonZeroUsize, sync::Arc};
 
-    use speckv_cpu::{
-        gguf::Gguf,
-        model::{CpuModel, LoadOptions},
-        tiny::Tiny,
-    };
+    use speckv_cpu::model::{CpuModel, LoadOptions};
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
 

@@ -149,11 +149,8 @@ impl Comparison<'_> {
 mod tests {
     use std::{num::NonZeroUsize, sync::Arc};
 
-    use speckv_cpu::{
-        gguf::{Gguf, TensorType},
-        model::{CpuModel, LoadOptions},
-        tiny::Tiny,
-    };
+    use speckv_cpu::model::{CpuModel, LoadOptions};
+    use speckv_formats::{gguf::Gguf, quant::TensorType, tiny::Tiny};
 
     use super::*;
 

@@ -32,14 +32,12 @@ use dense::{DenseArgs, Element};
 use format::Format;
 use isa::Set;
 use simd::Portable;
+use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
 
 pub use isa::{Isa, UnknownIsa};
 
-use crate::{
-    model::{Activation, CacheType},
-    quant::iq4_nl,
-};
+use crate::model::CacheType;
 
 /// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
 /// parts of 16 are 9 and 8.

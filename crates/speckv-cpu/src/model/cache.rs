@@ -4,13 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::slice::HalfFloatSliceExt;
 use speckv::model::{Cache, ModelError};
+use speckv_formats::config::Config;
 
-use super::config::{Config, MAX_HEAD_DIM};
 use crate::{
     disjoint::DisjointMut,
     kernels::{attention::SCALE_LEN, simd::GROUP},
     memory::Memory,
 };
+
+/// Most values per head that the kernels take.
+pub(super) const MAX_HEAD_DIM: usize = 1024;
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

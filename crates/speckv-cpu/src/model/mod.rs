@@ -6,25 +6,29 @@ use speckv::{
     logits::Logits,
     model::{Feed, LanguageModel, ModelError},
 };
+use speckv_formats::{
+    checkpoint::Checkpoint,
+    compression::Compression,
+    config::{Config, ConfigError},
+    quant::WeightType,
+};
 
-use crate::{checkpoint::Checkpoint, kernels::Isa, matrix::WeightType, pool::Pool};
+use crate::{
+    kernels::{Isa, simd::GROUP},
+    matrix::bits_per_element,
+    pool::Pool,
+};
 
 mod cache;
-mod compression;
-mod config;
 mod pass;
 mod scratch;
 mod weights;
 
 use cache::{CacheShape, ModelId};
 pub use cache::{CacheType, KvCache};
-pub use compression::{Compression, Role, UnknownCompression};
-pub use config::{
-    Activation, Biases, Config, ConfigError, Rope, Sliding, supported_architectures,
-    supported_model_types,
-};
 pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
+use cache::MAX_HEAD_DIM;
 use scratch::Scratch;
 use weights::Weights;
 
@@ -58,6 +62,7 @@ impl CpuModel {
     ) -> Result<Self, LoadError> {
         let file = &file.into();
         let config = file.config()?;
+        check_heads(file, &config)?;
         let context = options.context.unwrap_or(config.context_length);
         if context > config.context_length || context == 0 {
             let (path, most) = (file.path().map(Into::into), config.context_length);
@@ -132,6 +137,12 @@ impl CpuModel {
         self.weights.dominant_type()
     }
 
+    /// Bits per weight of that type in memory, scales included.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        bits_per_element(self.weight_type())
+    }
+
     /// What became of the weights when they were loaded.
     #[must_use]
     pub fn compression(&self) -> Compression {
@@ -149,6 +160,19 @@ impl CpuModel {
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }
+}
+
+/// Refuses heads that the attention kernels cannot take.
+fn check_heads(file: &Checkpoint, config: &Config) -> Result<(), ConfigError> {
+    let head_dim = config.head_dim;
+    if head_dim.is_multiple_of(GROUP) && head_dim <= MAX_HEAD_DIM {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        key: file.said_by("attention.key_length"),
+        expected: format!("a multiple of {GROUP} up to {MAX_HEAD_DIM}"),
+        got: head_dim.to_string(),
+    })
 }
 
 impl LanguageModel for CpuModel {
