@@ -45,7 +45,7 @@ fn load(checkpoint: &Checkpoint, compression: Compression) -> CpuModel {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<f32> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model.forward(&mut [Feed { cache: &mut cache, tokens, rows: 1 }], &mut logits).unwrap();
+    model.forward(&mut [Feed::new(&mut cache, tokens, 1)], &mut logits).unwrap();
     logits.row(0).to_vec()
 }
 

@@ -32,9 +32,7 @@ fn load(file: impl Into<Checkpoint>) -> Result<CpuModel, LoadError> {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model
-        .forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits)
-        .unwrap();
+    model.forward(&mut [Feed::new(&mut cache, tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 

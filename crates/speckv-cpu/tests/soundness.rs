@@ -58,7 +58,7 @@ fn a_pass_over_a_cache_of_another_model_is_an_error() {
     let small = model(&Tiny::default()).unwrap();
     let large = model(&Tiny { layers: 5, kv_heads: 4, ..Tiny::default() }).unwrap();
     let mut cache = small.new_cache().unwrap();
-    let mut feeds = [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 1 }];
+    let mut feeds = [Feed::new(&mut cache, &[1, 2, 3], 1)];
     let error = large.forward(&mut feeds, &mut Logits::new()).unwrap_err();
     assert!(matches!(error, ModelError::ForeignCache { .. }), "{error}");
     let words = error.to_string();

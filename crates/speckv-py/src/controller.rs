@@ -14,7 +14,7 @@ use speckv::{
     record::{Drafted, Times},
     token::Token,
 };
-use speckv_cli::{
+use speckv_local::{
     controllers::{MAX_GAMMA, parse},
     paper_weights,
 };

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use pyo3::{prelude::*, types::PyType};
 use speckv::{controller::StepError, model::ModelError};
-use speckv_cli::failure::{Failure, chain};
 use speckv_lab::run_folder::RunFolderError;
+use speckv_local::failure::{Failure, chain};
 
 /// A result in Python's terms.
 pub type Outcome<T> = Result<T, Fault>;
@@ -86,9 +86,13 @@ impl From<ModelError> for Fault {
             ModelError::OutOfMemory { .. } => {
                 "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
             }
-            ModelError::NotFinite { .. } | ModelError::Backend(_) => {
-                "the file may be damaged: fetch it again and compare its checksum"
-            }
+            // Feeds from Python are chains, and rows are those that were asked for.
+            ModelError::Parents { .. }
+            | ModelError::Parent { .. }
+            | ModelError::Path { .. }
+            | ModelError::Row { .. }
+            | ModelError::Unsupported { .. } => "this is an error of the package: please report it",
+            _ => "the file may be damaged: fetch it again and compare its checksum",
         };
         Fault::model(chain(&error), hint)
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::slice::HalfFloatSliceExt;
-use speckv::model::{Cache, ModelError};
+use speckv::model::{Cache, LastFeed, ModelError};
 use speckv_formats::config::Config;
 
 use crate::{
@@ -133,6 +133,7 @@ pub struct KvCache {
     shape: CacheShape,
     /// Positions, ascending, of tokens that the model's output head leaves out elsewhere.
     rare: Vec<usize>,
+    last: LastFeed,
 }
 
 impl KvCache {
@@ -141,7 +142,7 @@ impl KvCache {
         let bytes = shape.bytes().ok_or(ModelError::OutOfMemory { bytes: u64::MAX })?;
         let memory =
             Memory::zeroed(bytes).map_err(|_| ModelError::OutOfMemory { bytes: bytes as u64 })?;
-        Ok(KvCache { memory, len: 0, model, shape, rare: Vec::new() })
+        Ok(KvCache { memory, len: 0, model, shape, rare: Vec::new(), last: LastFeed::default() })
     }
 
     /// Refuses a cache that another model made.
@@ -158,7 +159,14 @@ impl KvCache {
         self.shape.cache_type
     }
 
+    /// Forgets positions from `len` on.
+    fn cut(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        while self.rare.pop_if(|position| *position >= len).is_some() {}
+    }
+
     pub(super) fn grow(&mut self, tokens: usize) {
+        self.last.note(self.len, tokens, &[]);
         self.len += tokens;
         debug_assert!(self.len <= self.shape.capacity);
     }
@@ -189,8 +197,15 @@ impl Cache for KvCache {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        while self.rare.pop_if(|position| *position >= len).is_some() {}
+        self.last.forget();
+        self.cut(len);
+    }
+
+    fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        self.last.check(path)?;
+        self.cut(self.last.start() + path.len());
+        self.last.forget();
+        Ok(())
     }
 
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
@@ -225,6 +240,7 @@ impl Cache for KvCache {
                 }
             }
         }
+        self.last.forget();
         self.len = len;
         self.rare.clear();
         self.rare.extend(other.rare.iter().take_while(|&&position| position < len));
@@ -249,6 +265,7 @@ impl Cache for KvCache {
             part[..filled].fill(0x2c);
             part[scales..].fill(0x2c);
         }
+        self.last.forget();
         self.len = self.len.max(len);
         true
     }

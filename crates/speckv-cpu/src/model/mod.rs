@@ -177,6 +177,7 @@ fn check_heads(file: &Checkpoint, config: &Config) -> Result<(), ConfigError> {
 
 impl LanguageModel for CpuModel {
     type Cache = KvCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.weights.embedding.vocab_size
@@ -186,8 +187,16 @@ impl LanguageModel for CpuModel {
         self.context
     }
 
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.config.hidden)
+    }
+
     fn new_cache(&self) -> Result<KvCache, ModelError> {
         KvCache::new(self.id, self.cache)
+    }
+
+    fn new_output(&self) -> Logits {
+        Logits::new()
     }
 
     fn forward(
@@ -197,7 +206,7 @@ impl LanguageModel for CpuModel {
     ) -> Result<(), ModelError> {
         feeds.iter().try_for_each(|feed| {
             feed.cache.check(self.id, &self.cache)?;
-            feed.check(self.vocab_size(), self.context)
+            feed.check(self)
         })?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         self.pass(feeds, logits, &mut scratch)

@@ -10,7 +10,7 @@ use speckv::{
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
 };
-use speckv_cli::controllers::MAX_GAMMA;
+use speckv_local::controllers::MAX_GAMMA;
 
 use super::{Inner, Text, Work};
 use crate::{

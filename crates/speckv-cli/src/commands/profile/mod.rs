@@ -6,12 +6,9 @@ mod trace;
 
 pub(super) use self::{grid::failure as grid_failure, trace::folder_failure};
 use speckv_lab::workload::{Prompt, Workload, WorkloadError};
+use speckv_local::failure::{Failure, Outcome, chain};
 
-use crate::{
-    args::ProfileArgs,
-    failure::{Failure, Outcome, chain},
-    printer::Printer,
-};
+use crate::{args::ProfileArgs, printer::Printer};
 
 pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     match (&args.trace, &args.grid) {

@@ -19,23 +19,23 @@ use speckv_lab::{
 };
 
 use super::choose;
-use crate::{
-    answer,
-    args::{DraftChoice, ProfileArgs},
+use speckv_local::{
     calibration, controllers,
     conversation::Conversation,
     cost_file,
+    draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
     machine,
-    obtain::Shelf,
+    machine::cores,
+    model_source::Shelf,
     pair::Pair,
-    printer::Printer,
-    progress::Unit,
+    pair_settings::PairSettings,
     provenance,
-    settings::{PairSettings, cores},
+    report::{Reporter, Unit},
     units,
 };
+
+use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
@@ -53,18 +53,18 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     }
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
     let settings = PairSettings {
         context: args.ctx,
-        ..PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache)
+        ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| {
-        provenance::facts(name, path, model, &interrupt, printer)
+        model_facts::facts(name, path, model, &interrupt, printer)
     };
     let ngram = NgramSettings::default();
     let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
