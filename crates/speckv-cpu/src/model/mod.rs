@@ -11,6 +11,7 @@ use speckv_formats::{
     compression::Compression,
     config::{Config, ConfigError},
     quant::WeightType,
+    weights::Progress,
 };
 
 use crate::{
@@ -26,7 +27,7 @@ mod weights;
 
 use cache::{CacheShape, ModelId};
 pub use cache::{CacheType, KvCache};
-pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
+pub use weights::{LoadError, LoadOptions, packed_bytes};
 
 use cache::MAX_HEAD_DIM;
 use scratch::Scratch;
