@@ -97,7 +97,6 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("rms_norm_eps", json!(0.0), "a positive number"),
         ("rope_theta", json!(-1.0), "a positive number"),
         ("hidden_act", json!("relu"), "silu"),
-        ("mlp_bias", json!(true), "not supported"),
         ("layer_types", json!(["full_attention"]), "2 layers"),
         ("layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding_window"),
