@@ -1,11 +1,15 @@
 //! Chat templates: what `transformers` offers them, what happens when they fail, and the fallbacks.
 
+#[path = "support/talk.rs"]
+mod talk;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use speckv_formats::{
-    chat_template::{ChatTemplate, Conversation, Message, Origin, TemplateError},
+    chat_template::{ChatTemplate, Ending, Message, Origin, TemplateError},
     tokenizer::{Model, TokenType, Tokenizer, Vocabulary},
 };
+use talk::Talk;
 
 fn render(source: &str, messages: &[Message]) -> Result<String, TemplateError> {
     ChatTemplate::new(source, "<s>", "</s>")?.render(messages, true)
@@ -146,10 +150,10 @@ fn templates_of_a_folder_are_found_in_their_order() {
     let more = folder.path().join("additional_chat_templates");
     std::fs::create_dir(&more).unwrap();
     std::fs::write(more.join("tool_use.jinja"), "{{ tools[0] }}").unwrap();
-    let mut conversation = Conversation::new(&[]);
-    assert_eq!(load().unwrap().prompt(&conversation).unwrap().text(), "j");
-    conversation.tools = serde_json::json!(["t"]);
-    assert_eq!(load().unwrap().prompt(&conversation).unwrap().text(), "t");
+    let mut talk = Talk::default();
+    assert_eq!(talk.prompt(&load().unwrap()).unwrap().text(), "j");
+    talk.variables.insert("tools".into(), serde_json::json!(["t"]));
+    assert_eq!(talk.prompt(&load().unwrap()).unwrap().text(), "t");
     std::fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
     std::fs::write(&config, "{}").unwrap();
     std::fs::remove_dir_all(&more).unwrap();
@@ -162,38 +166,31 @@ fn templates_of_a_folder_are_found_in_their_order() {
 
 #[test]
 fn content_is_given_in_the_kind_that_the_template_writes() {
-    let parts = serde_json::json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
-    let mut conversation = Conversation::new(&[Message::new("user", "s")]);
-    let text = |source: &str, conversation: &Conversation| {
+    let text = |source: &str, talk: &Talk| {
         let template = ChatTemplate::new(source, "", "").unwrap();
-        template.prompt(conversation).map(|prompt| prompt.into_text()).ok()
+        talk.prompt(&template).map(|prompt| prompt.into_text()).ok()
     };
     let only_text = "{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}";
     let only_parts = "{% for m in messages %}{% for p in m.content if p.type == 'text' %}<{{ p.text }}>{% endfor %}{% endfor %}";
     let both = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}";
-    assert_eq!(text(only_text, &conversation).unwrap(), "<s>");
-    assert_eq!(text(only_parts, &conversation).unwrap(), "<s>");
-    assert_eq!(text(both, &conversation).unwrap(), "s");
-    conversation.messages[0]["content"] = parts;
-    assert_eq!(text(only_text, &conversation).unwrap(), "<a\nb>");
-    assert_eq!(text(only_parts, &conversation).unwrap(), "<a><b>");
-    assert_eq!(text(both, &conversation).unwrap(), "<a><b>");
+    let talk = Talk::new(&[("user", "s")]);
+    assert_eq!(text(only_text, &talk).unwrap(), "<s>");
+    assert_eq!(text(only_parts, &talk).unwrap(), "<s>");
+    assert_eq!(text(both, &talk).unwrap(), "s");
+    let parts = serde_json::json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+    let talk = Talk::new(&[("user", parts)]);
+    assert_eq!(text(only_text, &talk).unwrap(), "<a\nb>");
+    assert_eq!(text(only_parts, &talk).unwrap(), "<a><b>");
+    assert_eq!(text(both, &talk).unwrap(), "<a><b>");
 }
 
 #[test]
-fn the_last_message_is_continued_as_transformers_does() {
-    // apply_chat_template(messages, continue_final_message=True)
+fn what_is_continued_ends_with_marked_text() {
     let source = "{% for m in messages %}[{{ m.role }}]{{ m.content|trim }}[end]{% endfor %}";
     let template = ChatTemplate::new(source, "", "").unwrap();
-    let mut conversation =
-        Conversation::new(&[Message::new("user", "x"), Message::new("assistant", " One, ")]);
-    conversation.continue_final_message = true;
-    conversation.add_generation_prompt = false;
-    let prompt = template.prompt(&conversation).unwrap();
+    let mut talk = Talk::new(&[("user", "x"), ("assistant", " One, ")]);
+    talk.ending = Ending::Continue;
+    let prompt = talk.prompt(&template).unwrap();
     assert_eq!(prompt.text(), "[user]x[end][assistant]One,");
     assert_eq!(prompt.data().last().unwrap().end, prompt.text().len());
-    let kept = ChatTemplate::new("{{ messages[-1].content }}|", "", "").unwrap();
-    assert_eq!(kept.prompt(&conversation).unwrap().text(), " One, ");
-    let none = ChatTemplate::new("{{ messages[0].content }}", "", "").unwrap();
-    assert!(matches!(none.prompt(&conversation), Err(TemplateError::Continue(_))));
 }

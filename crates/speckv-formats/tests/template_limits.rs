@@ -1,10 +1,14 @@
 //! Hostile templates fail within limits of time and memory, at load and for each request.
 
+#[path = "support/talk.rs"]
+mod talk;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::json;
-use speckv_formats::chat_template::{ChatTemplate, Conversation, Message, TemplateError};
+use speckv_formats::chat_template::{ChatTemplate, TemplateError};
+use talk::Talk;
 
 /// Longest time for one template, load and rendering together, in a build without optimization on
 /// a busy machine. In a release build each takes less than half a second.
@@ -20,10 +24,10 @@ fn peak_kib() -> Option<u64> {
 }
 
 /// What happens to a template: an error, or the length of the text.
-fn outcome(source: &str, conversation: &Conversation) -> Result<usize, TemplateError> {
+fn outcome(source: &str, talk: &Talk) -> Result<usize, TemplateError> {
     let began = Instant::now();
     let outcome = ChatTemplate::new(source, "<s>", "</s>")
-        .and_then(|template| template.prompt(conversation))
+        .and_then(|template| talk.prompt(&template))
         .map(|prompt| prompt.text().len());
     let (source, took) = (source.chars().take(80).collect::<String>(), began.elapsed());
     assert!(took < MOST_TIME, "{source}: {took:?}");
@@ -33,8 +37,8 @@ fn outcome(source: &str, conversation: &Conversation) -> Result<usize, TemplateE
     outcome
 }
 
-fn hello() -> Conversation {
-    Conversation::new(&[Message::new("user", "Hello")])
+fn hello() -> Talk {
+    Talk::new(&[("user", "Hello")])
 }
 
 const HOSTILE: &[&str] = &[
@@ -167,7 +171,7 @@ fn a_hostile_template_is_stopped_when_it_is_loaded_too() {
     let source = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}";
     let template = ChatTemplate::new(source, "", "").unwrap();
     assert!(began.elapsed() < MOST_TIME);
-    let error = template.prompt(&hello()).unwrap_err();
+    let error = hello().prompt(&template).unwrap_err();
     assert!(matches!(error, TemplateError::TooManySteps { line: 1, .. }), "{error}");
     let long = "{% set b = 'x' * 1000000 %}{% for i in range(99) %}{{ b }}{% endfor %}";
     assert!(matches!(
@@ -180,14 +184,13 @@ fn a_hostile_template_is_stopped_when_it_is_loaded_too() {
 fn long_conversations_have_room_enough() {
     let source = "{% set ns = namespace(n=0) %}{% for m in messages[::-1] %}{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}\
         {% for m in messages %}{% set content = m.content.split('</think>')[-1].lstrip('\n') %}{{ '<|im_start|>' + m.role + '\n' + content + '<|im_end|>\n' }}{% endfor %}{{ ns.n }}";
-    let many = vec![Message::new("user", "some words of a message\n"); 5_000];
-    assert!(outcome(source, &Conversation::new(&many)).is_ok());
-    let long = vec![Message::new("user", "word ".repeat(400_000)); 2];
-    assert!(outcome(source, &Conversation::new(&long)).is_ok());
-    let tools = Conversation {
-        tools: json!(vec![json!({"function": {"name": "f".repeat(100), "parameters": {}}}); 500]),
-        ..hello()
-    };
+    let many = vec![("user", "some words of a message\n"); 5_000];
+    assert!(outcome(source, &Talk::new(&many)).is_ok());
+    let long = vec![("user", "word ".repeat(400_000)); 2];
+    assert!(outcome(source, &Talk::new(&long)).is_ok());
+    let mut tools = hello();
+    let tool = json!({"function": {"name": "f".repeat(100), "parameters": {}}});
+    tools.variables.insert("tools".into(), vec![tool; 500].into());
     assert!(outcome("{% for t in tools %}{{ t|tojson(indent=2) }}{% endfor %}", &tools).is_ok());
 }
 

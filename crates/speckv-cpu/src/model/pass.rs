@@ -455,17 +455,10 @@ impl CpuModel {
                     );
                     // SAFETY: `gate` and `up` belong to this task alone.
                     unsafe {
-                        layer.gate.matrix.multiply(
-                            self.isa,
-                            groups.clone(),
-                            input,
-                            rows,
-                            gate_out,
-                        );
+                        layer.gate.matrix.multiply(self.isa, groups.clone(), input, rows, gate_out);
                         layer.up.matrix.multiply(self.isa, groups.clone(), input, rows, up_out);
                     }
-                    for (values, bias) in
-                        [(&mut gate, &layer.gate.bias), (&mut up, &layer.up.bias)]
+                    for (values, bias) in [(&mut gate, &layer.gate.bias), (&mut up, &layer.up.bias)]
                     {
                         let Some(bias) = bias else { continue };
                         let bias = &bias[32 * block..32 * block + columns];

@@ -62,7 +62,7 @@ mod tests {
         // `TZ=AAA-9 date -d @1735689599 '+%F %H %Z'`
         assert_eq!(at(1_735_689_599, "%F %H %Z", "AAA-9"), "2025-01-01 08 AAA");
         assert_eq!(at(1_735_689_599, "%F %H", "BBB+8"), "2024-12-31 15");
-        assert_eq!(at(0, "%Q %Y", "UTC0"), "%Q 1970");
+        assert_eq!(at(0, "%! %Y", "UTC0"), "%! 1970");
         assert_eq!(at(0, "100%", "UTC0"), "100%");
     }
 }

@@ -60,9 +60,9 @@ pub enum TemplateError {
         /// Most bytes.
         limit: usize,
     },
-    /// The last message cannot be continued.
-    #[error("the last message cannot be continued: {0}")]
-    Continue(&'static str),
+    /// The message that is to be continued is empty, or the template does not write its text.
+    #[error("the last message cannot be continued: its text is not in what the template writes")]
+    NothingToContinue,
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -102,7 +102,7 @@ impl TemplateError {
         }
     }
 
-    /// The next step for the reader of this error, if there is one.
+    /// What to do about this error, if there is something.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Raised { .. } => {
@@ -118,7 +118,9 @@ impl TemplateError {
                 "the template is part of the model; use another file of the model, or a raw prompt \
                  without a template"
             }
-            Self::Continue(_) => "end the messages with one whose content is text",
+            Self::NothingToContinue => {
+                "give the last message some text, or leave out continue_final_message"
+            }
             Self::Io { .. } => "check that the file exists and may be read",
             Self::Metadata(error) => return error.hint(),
             Self::Json { .. } => "the file may be damaged: fetch it again and compare its checksum",

@@ -7,6 +7,7 @@
 //! A template is a program that is not trusted. Its steps, the memory of its values, the length of
 //! its text and its recursion are limited, and every operation counts to the limits.
 
+mod content;
 mod conversation;
 mod date;
 mod error;
@@ -16,12 +17,12 @@ mod sources;
 
 use std::{path::Path, time::SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use self::conversation::{Accepted, NEEDLE};
+use self::content::{Accepted, NEEDLE};
 pub(crate) use self::sources::Sources;
 pub use self::{
-    conversation::Conversation,
+    conversation::{Conversation, Ending},
     error::TemplateError,
     fallback::Origin,
     prompt::{Prompt, UserText},
@@ -62,6 +63,7 @@ pub struct ChatTemplate {
 /// A template, and which content it writes.
 #[derive(Debug)]
 struct Loaded {
+    source: String, // as it was written
     template: Template,
     accepted: Accepted,
 }
@@ -113,10 +115,7 @@ impl ChatTemplate {
         origin: Origin,
     ) -> Result<Self, TemplateError> {
         let mut made = Self {
-            default: Loaded {
-                template: Template::parse("")?,
-                accepted: Accepted { text: true, parts: true },
-            },
+            default: Loaded::new("")?,
             tool_use: None,
             bos_token: bos.to_owned(),
             eos_token: eos.to_owned(),
@@ -128,20 +127,19 @@ impl ChatTemplate {
 
     /// Parses a template and finds out which content it writes.
     fn load(&self, source: &str) -> Result<Loaded, TemplateError> {
-        if source.len() > MOST_SOURCE {
-            return Err(TemplateError::Source { got: source.len(), limit: MOST_SOURCE });
-        }
-        let accepted = Accepted { text: true, parts: true };
-        let mut loaded = Loaded { template: Template::parse(source)?, accepted };
+        let mut loaded = Loaded::new(source)?;
         let probe = |content: Value| {
-            let mut conversation = Conversation::new(&[]);
-            conversation.messages.push(json!({"role": "user", "content": content}));
-            self.rendered(&loaded, &conversation, SystemTime::UNIX_EPOCH).ok()
+            let Value::Object(message) = json!({"role": "user", "content": content}) else {
+                return None;
+            };
+            let (messages, variables) = ([message], Map::new());
+            let ending = Ending::NewMessage;
+            let conversation = Conversation { messages: &messages, variables: &variables, ending };
+            let rendered = self.rendered(&loaded, &conversation, SystemTime::UNIX_EPOCH);
+            rendered.ok().map(|rendered| rendered.text)
         };
         let text = probe(NEEDLE.into());
         let parts = probe(json!([{"type": "text", "text": NEEDLE}]));
-        let written = |rendered: &Option<Rendered>| rendered.as_ref().map(|it| it.text.clone());
-        let (text, parts) = (written(&text), written(&parts));
         loaded.accepted = Accepted::new(text.as_deref(), parts.as_deref());
         Ok(loaded)
     }
@@ -188,45 +186,6 @@ impl ChatTemplate {
         self.origin
     }
 
-    /// The text for a conversation, with the local time of this machine if the template asks.
-    ///
-    /// # Errors
-    /// [`TemplateError::Raised`] if the template refuses the conversation,
-    /// [`TemplateError::Render`] if it fails, [`TemplateError::TooManySteps`],
-    /// [`TemplateError::TooMuchMemory`] or [`TemplateError::TooLong`] if it exceeds a limit.
-    pub fn prompt(&self, conversation: &Conversation) -> Result<Prompt, TemplateError> {
-        self.prompt_at(conversation, SystemTime::now())
-    }
-
-    /// As [`Self::prompt`], with the moment that `strftime_now` tells in local time.
-    ///
-    /// # Errors
-    /// See [`Self::prompt`].
-    pub fn prompt_at(
-        &self,
-        conversation: &Conversation,
-        now: SystemTime,
-    ) -> Result<Prompt, TemplateError> {
-        let has_tools = conversation.tools.as_array().is_some_and(|tools| !tools.is_empty());
-        let loaded = self.tool_use.as_ref().filter(|_| has_tools).unwrap_or(&self.default);
-        let mut prompt = Prompt::new(self.rendered(loaded, conversation, now)?);
-        if conversation.continue_final_message {
-            let last = conversation.messages.last().map(|message| &message["content"]);
-            let content = match last {
-                Some(Value::String(text)) => Some(text.as_str()),
-                Some(Value::Array(parts)) => {
-                    parts.iter().rev().find_map(|part| part["text"].as_str())
-                }
-                _ => None,
-            };
-            let content = content.ok_or(TemplateError::Continue("its content is not text"))?;
-            if !prompt.cut_after(content) {
-                return Err(TemplateError::Continue("the template changes its content"));
-            }
-        }
-        Ok(prompt)
-    }
-
     /// The text for messages; with `add_generation_prompt` it ends where the assistant's turn
     /// begins. [`Self::prompt`] also says which bytes came from the messages.
     ///
@@ -250,35 +209,43 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
-        let conversation = Conversation { add_generation_prompt, ..Conversation::new(messages) };
+        let message = |Message { role, content }: &Message| {
+            let fields = [("role", role), ("content", content)];
+            fields.map(|(name, text)| (name.to_owned(), text.as_str().into())).into_iter().collect()
+        };
+        let messages: Vec<Map<String, Value>> = messages.iter().map(message).collect();
+        let ending = if add_generation_prompt { Ending::NewMessage } else { Ending::Nothing };
+        let conversation = Conversation { messages: &messages, variables: &Map::new(), ending };
         self.prompt_at(&conversation, now).map(Prompt::into_text)
     }
 
     fn rendered(
         &self,
         loaded: &Loaded,
-        conversation: &Conversation,
+        conversation: &Conversation<'_>,
         now: SystemTime,
     ) -> Result<Rendered, TemplateError> {
-        let bytes = conversation.bytes();
-        let more = (conversation.messages.len() as u64).saturating_mul(STEPS_PER_MESSAGE);
+        let &Conversation { messages, variables: given, ending } = conversation;
+        let bytes: u64 = messages
+            .iter()
+            .chain([given])
+            .flatten()
+            .map(|(key, value)| conversation::entry_bytes(key, value))
+            .sum();
+        let more = (messages.len() as u64).saturating_mul(STEPS_PER_MESSAGE);
         let limits = Limits {
             steps: FIRST_STEPS.saturating_add(more).saturating_add(bytes).min(MOST_STEPS),
             memory: bytes.saturating_mul(MEMORY_PER_BYTE).saturating_add(FIRST_MEMORY),
             output: MOST_BYTES,
         };
         let limits = Limits { memory: limits.memory.min(MOST_MEMORY), ..limits };
-        let adapted = conversation.messages.iter().map(|message| loaded.accepted.adapt(message));
+        let adapted = messages.iter().map(|message| loaded.accepted.adapt(message));
         let messages = Value::Array(adapted.collect());
-        let prompt = Value::Bool(conversation.add_generation_prompt);
-        let mut variables = vec![
-            ("messages", &messages),
-            ("tools", &conversation.tools),
-            ("documents", &conversation.documents),
-            ("add_generation_prompt", &prompt),
-        ];
-        let more = conversation.variables.iter();
-        variables.extend(more.map(|(name, value)| (name.as_str(), value)));
+        let prompt = Value::Bool(ending == Ending::NewMessage);
+        let mut variables = vec![("tools", &Value::Null), ("documents", &Value::Null)];
+        variables.extend(given.iter().map(|(name, value)| (name.as_str(), value)));
+        // What follows cannot be replaced.
+        variables.extend([("messages", &messages), ("add_generation_prompt", &prompt)]);
         let constants =
             [("bos_token", self.bos_token.as_str()), ("eos_token", self.eos_token.as_str())];
         let strftime = |format: &str| date::format(now, format);
@@ -287,6 +254,17 @@ impl ChatTemplate {
             .template
             .render(&inputs, limits)
             .map_err(|(line, failure)| TemplateError::render(line, failure, limits.steps))
+    }
+}
+
+impl Loaded {
+    /// A template that is taken to write any content.
+    fn new(source: &str) -> Result<Self, TemplateError> {
+        if source.len() > MOST_SOURCE {
+            return Err(TemplateError::Source { got: source.len(), limit: MOST_SOURCE });
+        }
+        let accepted = Accepted { text: true, parts: true };
+        Ok(Self { source: source.to_owned(), template: Template::parse(source)?, accepted })
     }
 }
 

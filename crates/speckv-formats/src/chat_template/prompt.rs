@@ -85,20 +85,13 @@ impl Prompt {
         tokenizer.encode_marked(&text[from..], &data, false)
     }
 
-    /// Cuts the text after the last place where `content` stands, as
-    /// `apply_chat_template(continue_final_message=True)` does.
-    pub(super) fn cut_after(&mut self, content: &str) -> bool {
+    /// Cuts the text.
+    pub(super) fn truncate(&mut self, kept: usize) {
         let Rendered { text, data } = &mut self.rendered;
-        let Some(at) = text.rfind(content.trim()) else { return false };
-        let kept = match text[at..].starts_with(content.trim_start()) {
-            true => at + content.trim_start().len(),
-            false => at + content.trim().len(),
-        };
         text.truncate(kept);
         data.retain_mut(|range| {
             range.end = range.end.min(kept);
             range.start < range.end
         });
-        true
     }
 }

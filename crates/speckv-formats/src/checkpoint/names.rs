@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(GEMMA.meaning("vision_tower.encoder.weight"), Meaning::Ignored);
         assert_eq!(PLAIN.meaning("model.layers.0.self_attn.rotary_emb.inv_freq"), Meaning::Ignored);
         for name in [
-            "model.layers.0.mlp.gate_proj.bias",
+            "model.layers.0.mlp.gate_proj.scale",
             "model.layers.x.input_layernorm.weight",
             "adapter.weight",
             "",

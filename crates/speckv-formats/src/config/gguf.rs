@@ -104,10 +104,7 @@ impl Config {
             attention_scale: opt_float("attention.scale")?
                 .filter(|&scale| scale != 0.0)
                 .unwrap_or(1.0 / (width as f32).sqrt()),
-            biases: Biases {
-                query_key_value: family.biases.then_some(true),
-                ..Biases::default()
-            },
+            biases: Biases { query_key_value: family.biases.then_some(true), ..Biases::default() },
             logit_cap: opt_float("final_logit_softcapping")?.filter(|&cap| cap != 0.0),
             norm_offset: 0.0, // the converter has added it
             tied: None,

@@ -15,7 +15,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use embedding::{EMBEDDING, Embedding};
+pub use embedding::{EMBEDDING, Embedding, EmbeddingError};
 pub use layout::{Layout, LayoutError, MatrixSlot, VectorSlot};
 pub use load::{Progress, WeightError, WeightSink};
 

@@ -154,6 +154,8 @@ fn url_encoded(value: &Value, meter: &Arc<Meter>) -> Outcome<Value> {
                 || keep_slash && byte == b'/';
             match plain {
                 true => built.push(&char::from(byte).to_string(), false)?,
+                // As in the query of an address.
+                false if byte == b' ' && !keep_slash => built.push("+", false)?,
                 false => built.push(&format!("%{byte:02X}"), false)?,
             }
         }

@@ -95,26 +95,70 @@ pub(super) fn wrapped(text: &Text, arguments: Arguments, meter: &Arc<Meter>) -> 
         if place > 0 {
             built.push_text(&end)?;
         }
-        let mut used = 0;
-        for word in line.as_str().split_inclusive(' ') {
-            meter.steps(1)?;
-            let mut word = word;
-            loop {
-                let bare = word.trim_end_matches(' ').chars().count();
-                if used > 0 && used + bare > width {
-                    built.push_text(&end)?;
-                    used = 0;
-                }
-                if bare <= width || !break_words {
-                    break;
-                }
-                let at = word.char_indices().nth(width).map_or(word.len(), |(at, _)| at);
-                built.push_text(&line.part(&word[..at], meter)?)?;
-                (word, used) = (&word[at..], width);
-            }
-            built.push_text(&line.part(word, meter)?)?;
-            used += word.chars().count();
-        }
+        wrap_line(line, width, break_words, &end, &mut built, meter)?;
     }
     Ok(built.finish())
+}
+
+/// Adds a line cut into lines. White space at a cut is dropped, as Python's `textwrap` does.
+fn wrap_line(
+    line: &Text,
+    width: usize,
+    break_words: bool,
+    end: &Text,
+    to: &mut Builder,
+    meter: &Arc<Meter>,
+) -> Outcome<()> {
+    let (mut used, mut space) = (0, "");
+    for chunk in chunks(line.as_str()) {
+        meter.steps(1)?;
+        let mut chunk = chunk;
+        if chunk.trim().is_empty() {
+            space = chunk;
+            continue;
+        }
+        loop {
+            let (length, gap) = (chunk.chars().count(), space.chars().count());
+            if used + gap + length <= width || used + gap == 0 && !break_words {
+                break;
+            }
+            if used == 0 && break_words || length > width && break_words && used + gap < width {
+                // The part of a long word that fits.
+                let fits = (width - used).saturating_sub(gap).max(1);
+                let at = chunk.char_indices().nth(fits).map_or(chunk.len(), |(at, _)| at);
+                to.push_text(&line.part(space, meter)?)?;
+                to.push_text(&line.part(&chunk[..at], meter)?)?;
+                chunk = &chunk[at..];
+            } else if used == 0 {
+                break;
+            }
+            to.push_text(end)?;
+            (used, space) = (0, &line.as_str()[..0]);
+        }
+        to.push_text(&line.part(space, meter)?)?;
+        to.push_text(&line.part(chunk, meter)?)?;
+        used += space.chars().count() + chunk.chars().count();
+        space = &line.as_str()[..0];
+    }
+    Ok(())
+}
+
+/// Words, which end after a hyphen between letters, and the white space between them.
+fn chunks(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let mut before = None;
+        let end = rest.char_indices().find(|&(at, c)| {
+            let cut = c.is_whitespace() != first.is_whitespace()
+                || before == Some('-')
+                    && c.is_alphabetic()
+                    && rest[..at - 1].ends_with(char::is_alphabetic);
+            before = Some(c);
+            at > 0 && cut
+        });
+        let (chunk, more) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
+        rest = more;
+        Some(chunk)
+    })
 }
