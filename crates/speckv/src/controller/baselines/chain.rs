@@ -1,7 +1,7 @@
 //! Look-up first, the draft model where it finds nothing: a chain around any controller.
 
-use super::{Controller, Plan, Situation, Verdict};
 use crate::{
+    controller::{Controller, Plan, Situation, Verdict},
     cost::CostModel,
     record::{Source, StepRecord},
     signals::Signals,
@@ -71,7 +71,7 @@ impl Controller for Chain {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Fixed, Lookup, testing::situation},
+        crate::controller::{Lookup, baselines::Fixed, testing::situation},
         *,
     };
 
