@@ -83,6 +83,7 @@ impl From<ModelError> for Fault {
             ModelError::ContextFull { .. } => {
                 "give a longer context to CpuModel.load, or truncate the cache"
             }
+            ModelError::ForeignCache { .. } => "take caches from new_cache() of the same model",
             ModelError::OutOfMemory { .. } => {
                 "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
             }
