@@ -99,10 +99,8 @@ impl Controller for AdaptiveVerification {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        crate::controller::testing::{cost, signals, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{cost, signals, situation};
 
     #[test]
     fn the_prefix_with_the_best_rate_is_kept() {

@@ -70,10 +70,8 @@ impl Controller for Chain {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        crate::controller::{Lookup, baselines::Fixed, testing::situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::{Lookup, baselines::Fixed, testing::situation};
 
     #[test]
     fn look_up_comes_first_and_the_inner_controller_takes_the_rest() {

@@ -65,7 +65,8 @@ impl Controller for Ema {
 
 #[cfg(test)]
 mod tests {
-    use super::{crate::controller::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     #[test]
     fn full_success_climbs_and_failure_falls_after_the_warm_up() {

@@ -97,7 +97,8 @@ impl Controller for Entropy {
 
 #[cfg(test)]
 mod tests {
-    use super::{crate::controller::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     fn at(entropy_bits: f32) -> [Signals; 1] {
         [Signals { entropy_bits, ..Signals::default() }]

@@ -100,10 +100,8 @@ impl Controller for ExpectedValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        crate::controller::testing::{cost, record, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{cost, record, situation};
 
     #[test]
     fn the_depth_is_the_argmax_worked_by_hand() {

@@ -46,7 +46,8 @@ impl Controller for Heuristic {
 
 #[cfg(test)]
 mod tests {
-    use super::{crate::controller::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     #[test]
     fn it_goes_up_by_two_and_down_by_one_but_not_below_one() {

@@ -136,10 +136,8 @@ impl Controller for Paper {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        crate::controller::testing::{record, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{record, situation};
 
     #[test]
     fn gamma_is_the_argmax_of_predicted_tokens_on_the_last_steps_signals() {
