@@ -190,14 +190,18 @@ fn a_tokenizer_that_gguf_cannot_say_is_refused_by_name() {
 
 #[test]
 fn a_tokenizer_that_normalizes_to_nfc_gives_the_same_tokens_from_the_file() {
-    for normalizer in [
-        json!({"type": "NFC"}),
-        json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]}),
-    ] {
+    for normalizer in
+        [json!({"type": "NFC"}), json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]})]
+    {
         let place = TempDir::new().unwrap();
-        Tiny { architecture: "qwen2", biases: true, tensor_type: TensorType::F16, ..Tiny::default() }
-            .write_folder(place.path(), 1)
-            .unwrap();
+        Tiny {
+            architecture: "qwen2",
+            biases: true,
+            tensor_type: TensorType::F16,
+            ..Tiny::default()
+        }
+        .write_folder(place.path(), 1)
+        .unwrap();
         edit(place.path(), "tokenizer.json", |json| json["normalizer"] = normalizer);
         let theirs = Checkpoint::open(place.path()).unwrap().tokenizer().unwrap();
         let ours = written(place.path(), Compression::AsIs).unwrap().tokenizer().unwrap();

@@ -99,10 +99,18 @@ impl Tiny {
     /// # Errors
     /// Sizes that do not fit together, by the writer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, GgufError> {
+        self.writer()?.to_bytes()
+    }
+
+    /// The writer of the file, for tests that change it.
+    ///
+    /// # Errors
+    /// See [`Writer::tensor`].
+    pub fn writer(&self) -> Result<Writer, GgufError> {
         let mut writer = Writer::new();
         self.metadata(&mut writer);
         self.tensors(&mut writer)?;
-        writer.to_bytes()
+        Ok(writer)
     }
 
     /// Values per head.

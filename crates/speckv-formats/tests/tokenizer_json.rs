@@ -90,7 +90,8 @@ fn broken_files_are_refused_with_their_path() {
 #[test]
 fn truncation_and_padding_of_training_are_not_applied() {
     let mut cut = llama();
-    cut["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+    cut["truncation"] =
+        json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
     cut["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 2, "pad_type_id": 0, "pad_token": "</s>"});
     let (whole, cut) = (load(&llama().to_string(), &[]), load(&cut.to_string(), &[]));
     let (whole, cut) = (whole.unwrap(), cut.unwrap());
@@ -117,7 +118,8 @@ fn ends_are_found_where_transformers_finds_them() {
     };
     let config = |value: Value| ("config.json", value);
     let generation = |value: Value| ("generation_config.json", value);
-    let map = ("special_tokens_map.json", json!({"bos_token": {"content": "<s>"}, "eos_token": "a"}));
+    let map =
+        ("special_tokens_map.json", json!({"bos_token": {"content": "<s>"}, "eos_token": "a"}));
     assert_eq!(ends(&[]), (None, None, vec![2]), "</s> is a known end");
     let both = config(json!({"bos_token_id": 1, "eos_token_id": [5, 6]}));
     assert_eq!(ends(&[both.clone()]), (Some(1), Some(5), vec![5, 6, 2]));

@@ -50,9 +50,7 @@ impl Source {
     pub(crate) fn read_at(&self, start: usize, to: &mut [u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]
-            Self::Map(_, file) => {
-                std::os::unix::fs::FileExt::read_exact_at(file, to, start as u64)
-            }
+            Self::Map(_, file) => std::os::unix::fs::FileExt::read_exact_at(file, to, start as u64),
             #[cfg(windows)]
             Self::Map(_, file) => {
                 let mut done = 0;

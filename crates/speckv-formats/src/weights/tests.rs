@@ -126,7 +126,11 @@ fn every_tensor_of_every_family_has_its_place() {
 #[test]
 fn a_harmless_tensor_is_listed_as_unused() {
     let file = renamed(&Tiny::default(), |name| {
-        Some(if name == "output.weight" { "blk.1.attn_rot_embd.weight".into() } else { name.to_owned() })
+        Some(if name == "output.weight" {
+            "blk.1.attn_rot_embd.weight".into()
+        } else {
+            name.to_owned()
+        })
     });
     let layout = layout(&file);
     assert_eq!(layout.unused(), ["blk.1.attn_rot_embd.weight"]);
