@@ -1,4 +1,4 @@
-"""Writes expected.json: what Jinja2, set up as `transformers` sets it up, makes of the templates here.
+"""Writes expected.json: what Jinja2, set up as `transformers` does, makes of the templates here.
 
     pip install jinja2==3.1.6
     python3 expected.py > expected.json
@@ -8,14 +8,15 @@ controls, `{% generation %}`, `tojson` by json.dumps, and `raise_exception`.
 """
 
 import json
+from pathlib import Path
 
 import jinja2
 import jinja2.ext
 import jinja2.sandbox
 from jinja2 import nodes
 
+from conversations import CONVERSATIONS
 from expressions import EXPRESSIONS, FAILING
-from structures import CONVERSATIONS, STRUCTURES
 
 
 class Generation(jinja2.ext.Extension):
@@ -50,6 +51,8 @@ def environment():
 
 
 ENVIRONMENT = environment()
+# Templates with the structures of published ones, written for this test.
+STRUCTURES = sorted((Path(__file__).parent / "structures").glob("*.jinja"))
 VARIABLES = {"bos_token": "<s>", "eos_token": "</s>", "tools": None, "documents": None}
 
 
@@ -79,15 +82,16 @@ def main():
         if rendered(template, one) is not None:
             failed.append(expression)
         cases.append({"template": template, "conversation": "one", "expected": None})
-    used = 0
-    for name, template in STRUCTURES.items():
+    for path in STRUCTURES:
+        name, template = path.stem, path.read_text(encoding="utf-8")
         texts = {key: rendered(template, value) for key, value in CONVERSATIONS.items()}
         assert any(texts.values()), name
-        used += 1
         for key, text in texts.items():
-            cases.append({"name": name, "template": template, "conversation": key, "expected": text})
+            case = {"template": template, "conversation": key, "expected": text}
+            cases.append({"name": name, **case})
     assert not failed, failed
-    print(json.dumps({"jinja2": jinja2.__version__, "conversations": CONVERSATIONS, "cases": cases}, indent=0))
+    table = {"jinja2": jinja2.__version__, "conversations": CONVERSATIONS, "cases": cases}
+    print(json.dumps(table, indent=0))
 
 
 if __name__ == "__main__":
