@@ -119,7 +119,7 @@ pub(super) fn contains(container: &Value, item: &Value, meter: &Arc<Meter>) -> O
             Ok(false)
         }
         (Value::Range(range), item) => Ok(item.as_integer().is_some_and(|item| {
-            let offset = item - range.start;
+            let offset = item.saturating_sub(range.start);
             offset % range.step == 0 && (0..range.len() as i128).contains(&(offset / range.step))
         })),
         (Value::Undefined(_) | Value::View(..) | Value::Generator(_), item) => {

@@ -16,6 +16,9 @@ const FUNCTIONS: [&str; 7] =
 /// Most items of a `range`, as in Jinja's sandbox.
 const MOST_RANGE: usize = 100_000;
 
+/// Most bytes of a format of `strftime_now`.
+const MOST_FORMAT: usize = 10_000;
+
 /// The function of a name.
 pub(super) fn named(name: &str) -> Option<&'static str> {
     FUNCTIONS.into_iter().find(|known| *known == name)
@@ -67,6 +70,11 @@ pub(super) fn call(run: &mut Run<'_>, name: &str, arguments: Arguments) -> Outco
         _ => {
             let [format] = arguments.bind(name, ["format"])?;
             let format = format.text("format")?;
+            if format.as_str().len() > MOST_FORMAT {
+                return Err(Failure::value_error(format!(
+                    "a format of strftime_now has at most {MOST_FORMAT} bytes"
+                )));
+            }
             run.meter.elements(format.as_str().len())?;
             Value::text(&(run.strftime)(format.as_str()), &run.meter)
         }
@@ -87,8 +95,8 @@ fn range(arguments: Arguments) -> Outcome<Value> {
     if step == 0 {
         return Err(Failure::value_error("range() arg 3 must not be zero"));
     }
-    let most = 1i128 << 100;
-    if [start, stop, step].iter().any(|number| number.abs() > most) {
+    let most = 1u128 << 100;
+    if [start, stop, step].iter().any(|number| number.unsigned_abs() > most) {
         return Err(Failure::Other("OverflowError: the range is too large".into()));
     }
     let range = Range { start, stop, step };

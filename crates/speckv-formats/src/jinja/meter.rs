@@ -10,7 +10,7 @@ use super::Failure;
 /// Native work on this many bytes counts as one step.
 const BYTES_PER_STEP: u64 = 128;
 /// Native work on fewer bytes counts as on so many.
-const LEAST_BYTES: u64 = 4;
+const LEAST_BYTES: u64 = 48;
 
 /// Counts the steps and the live bytes of one rendering, and refuses what exceeds the limits.
 ///

@@ -64,6 +64,9 @@ pub(super) fn binary(
     }
 }
 
+/// The greatest step of a range that was cut again and again: it has one item then.
+const MOST_STEP: i128 = 1 << 100;
+
 fn joined(a: &[Value], b: &[Value], meter: &Arc<Meter>) -> Outcome<Vec<Value>> {
     meter.elements((a.len() + b.len()) / 8)?;
     let _charge = meter.hold((a.len() + b.len()) * size_of::<Value>())?;
@@ -249,7 +252,7 @@ pub(super) fn slice(
         Value::Range(range) => Value::Range(Range {
             start: range.start + range.step * places.start,
             stop: range.start + range.step * places.stop,
-            step: range.step.saturating_mul(step),
+            step: range.step.saturating_mul(places.step).clamp(-MOST_STEP, MOST_STEP),
         }),
         Value::List(items) | Value::Tuple(items) => {
             let part = (0..count).map(|number| items.items()[place(number)].clone()).collect();

@@ -70,6 +70,9 @@ impl Text {
 
     /// The part that `part`, a slice of this string's text, is.
     pub fn part(&self, part: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
+        if part.is_empty() {
+            return self.slice(0..0, meter);
+        }
         let start = part.as_ptr() as usize - self.as_str().as_ptr() as usize;
         self.slice(start..start + part.len(), meter)
     }

@@ -89,7 +89,7 @@ impl Sequence {
         meter.elements(1 + items.len() / 8)?;
         // Values that count no bytes themselves.
         let own = |item: &&Value| matches!(item, Value::Undefined(_) | Value::Method(_));
-        let own = items.iter().filter(own).count() * 96;
+        let own = items.iter().filter(own).count() * 160;
         let charge = meter.hold(64 + items.capacity() * size_of::<Value>() + own)?;
         let depth = 1 + depth_of(items.iter())?;
         Ok(Rc::new(Self { items, depth, _charge: charge }))
@@ -131,8 +131,11 @@ pub(super) struct Cycler {
 }
 
 impl Value {
+    /// What is not there. The message is cut: names can be as long as templates.
     pub fn undefined(what: impl AsRef<str>) -> Self {
-        Self::Undefined(what.as_ref().into())
+        let what = what.as_ref();
+        let end = what.char_indices().nth(120).map_or(what.len(), |(at, _)| at);
+        Self::Undefined(what[..end].into())
     }
 
     pub fn text(text: &str, meter: &Arc<Meter>) -> Outcome<Self> {

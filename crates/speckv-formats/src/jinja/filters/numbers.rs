@@ -114,7 +114,7 @@ fn round(value: &Value, precision: i128, method: &str) -> Outcome<Value> {
             )),
         });
     };
-    if precision.abs() > 300 {
+    if precision.unsigned_abs() > 300 {
         return Err(Failure::value_error(format!("precision is {precision}, over 300")));
     }
     let scale = 10f64.powi(precision as i32);

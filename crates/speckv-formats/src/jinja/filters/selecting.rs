@@ -3,6 +3,7 @@
 use crate::jinja::{
     Failure, Outcome,
     arguments::{Arguments, Bound},
+    meter::Meter,
     methods,
     run::Run,
     value::Value,
@@ -33,7 +34,7 @@ pub(super) fn apply(
         }
         let filter = first(&mut arguments, "map requires a filter argument")?;
         for item in items {
-            kept.push(run.filter(&filter, item, copied(&arguments))?);
+            kept.push(run.filter(&filter, item, copied(&arguments, &meter)?)?);
         }
         return Value::generator(kept, &meter);
     }
@@ -55,7 +56,7 @@ pub(super) fn apply(
             None => item.clone(),
         };
         let holds = match &test {
-            Some(test) => run.test(test, &tested, copied(&arguments))?,
+            Some(test) => run.test(test, &tested, copied(&arguments, &meter)?)?,
             None => tested.is_true(),
         };
         if holds == wanted {
@@ -79,6 +80,7 @@ fn first(arguments: &mut Arguments, missing: &str) -> Outcome<String> {
     Ok(name.as_str().to_owned())
 }
 
-fn copied(arguments: &Arguments) -> Arguments {
-    Arguments { positional: arguments.positional.clone(), named: arguments.named.clone() }
+fn copied(arguments: &Arguments, meter: &Meter) -> Outcome<Arguments> {
+    meter.elements(arguments.positional.len() + arguments.named.len())?;
+    Ok(Arguments { positional: arguments.positional.clone(), named: arguments.named.clone() })
 }

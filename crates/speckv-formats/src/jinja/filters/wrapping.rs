@@ -64,7 +64,7 @@ pub(super) fn truncated(text: &Text, arguments: Arguments, meter: &Arc<Meter>) -
             "AssertionError: expected length >= {end_length} and leeway >= 0, got {length}, {leeway}"
         )));
     }
-    if text.chars(meter)? as i128 <= length + leeway {
+    if text.chars(meter)? as i128 <= length.saturating_add(leeway) {
         return Ok(text.clone());
     }
     let kept = (length - end_length) as usize;
@@ -109,7 +109,7 @@ fn wrap_line(
     to: &mut Builder,
     meter: &Arc<Meter>,
 ) -> Outcome<()> {
-    let (mut used, mut space) = (0, "");
+    let (mut used, mut space) = (0, &line.as_str()[..0]);
     for chunk in chunks(line.as_str()) {
         meter.steps(1)?;
         let mut chunk = chunk;

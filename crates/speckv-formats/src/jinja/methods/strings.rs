@@ -139,7 +139,7 @@ pub(in crate::jinja) fn padded(
         return Err(Failure::type_error("the fill character must be exactly one character long"));
     }
     let length = text.chars(meter)? as i128;
-    let missing = (width - length).max(0);
+    let missing = width.saturating_sub(length).max(0);
     let (left, right) = match how {
         "ljust" => (0, missing),
         "center" => {

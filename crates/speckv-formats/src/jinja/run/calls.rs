@@ -91,6 +91,7 @@ impl Run<'_> {
         let Macro { name, parameters, body, varargs, kwargs, caller } = &*called.definition;
         let Arguments { positional, mut named } = arguments;
         let frame = Frame::new(Some(Rc::clone(&called.frame)), &self.meter)?;
+        self.meter.elements(parameters.len().saturating_mul(1 + named.len() / 8))?;
         let mut positional = positional.into_iter();
         let mut missing = Vec::new();
         for (parameter, default) in parameters {
