@@ -115,6 +115,15 @@ const HOSTILE: &[&str] = &[
     "{{ dict(range(99999)|map('string')|map('list')) }}{{ [{}]*10**11 }}",
     "{{ raise_exception('x' * 10**7) }}",
     "{{ (messages * 10**6)|groupby('role')|list|length }}{{ messages * 10**12 }}",
+    "{% set x = 'a' * 10**6 %}{% for i in range(99999) %}{% if x is lower %}{% endif %}{% endfor %}",
+    "{% set x = 'a' * 10**6 %}{% for i in range(99999) %}{% if [].x is defined or x[5] == 'b' or x|length == 3 %}{% endif %}{% endfor %}",
+    "{% set x = 'a' * 10**6 %}{% for i in range(99999) %}{% set y = x.upper() %}{% endfor %}",
+    "{% set x = 'a' * 10**6 %}{% for i in range(99999) %}{% set y = {x: 1}[x] %}{% endfor %}",
+    "{% set x = '9' * 10**6 %}{% for i in range(99999) %}{% set y = x|float + x|int %}{% endfor %}",
+    "{% set x = ['%(' ~ 'a' * 10**6 ~ ')s', {'a' * 10**6: 1}] %}{% for i in range(99999) %}{% set y = x[0] % x[1] %}{% endfor %}",
+    "{% set x = ('a' * 10**6)|wordwrap(1) %}{% for i in range(99999) %}{% set y = x|wordwrap(3) %}{% endfor %}",
+    "{% set x = range(99999)|list %}{% for i in range(99999) %}{% set y = x|map('default', 1)|list %}{% endfor %}",
+    "{% set x = dict(a=1) %}{% set k = 'k' * 10**6 %}{% for i in range(99999) %}{% set y = x[k] %}{% set z = [][k] %}{% endfor %}",
     "{% filter upper %}{% for i in range(99999) %}{% for j in range(999) %}xxxxxxxxxxxxxxxxxxxxxxx{% endfor %}{% endfor %}{% endfilter %}",
 ];
 

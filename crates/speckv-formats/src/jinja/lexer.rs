@@ -24,6 +24,9 @@ pub(super) struct Spanned {
     pub line: usize,
 }
 
+/// Most bytes of a name: looking a name up is one step.
+const MOST_NAME: usize = 256;
+
 /// The longest first.
 const OPERATORS: [&str; 24] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}",
@@ -190,6 +193,9 @@ impl<'s> Lexer<'s> {
             } else if first == '_' || first.is_alphanumeric() {
                 let word = |c: char| c != '_' && !c.is_alphanumeric();
                 let length = rest.find(word).unwrap_or(rest.len());
+                if length > MOST_NAME {
+                    return self.fail(format!("expected names of at most {MOST_NAME} bytes"));
+                }
                 self.push(Token::Name(rest[..length].to_owned()));
                 self.at += length;
             } else if first == '\'' || first == '"' {

@@ -115,6 +115,7 @@ pub(super) fn holds(
             }
             "lower" | "upper" => {
                 let text = print::text(value, &meter)?;
+                meter.work(text.as_str().len())?;
                 let wrong = |c: char| {
                     if name == "lower" { c.is_uppercase() } else { c.is_lowercase() }
                 };

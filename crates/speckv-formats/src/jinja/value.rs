@@ -286,7 +286,10 @@ impl Value {
                 meter.elements(items.items().len() / 8)?;
                 items.items().to_vec()
             }
-            Self::Dictionary(entries) => entries.entries().map(|(key, _)| key.clone()).collect(),
+            Self::Dictionary(entries) => {
+                meter.elements(entries.len() / 8)?;
+                entries.entries().map(|(key, _)| key.clone()).collect()
+            }
             Self::View(entries, view) => {
                 meter.elements(entries.len())?;
                 let entries = entries.entries();

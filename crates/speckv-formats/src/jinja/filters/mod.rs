@@ -81,6 +81,7 @@ pub(super) fn apply(
         "attr" => {
             let [attribute] = arguments.bind(name, ["name"])?;
             let attribute = super::arguments::Bound::text(attribute, "name")?;
+            meter.work(attribute.as_str().len())?;
             // Only attributes, not items.
             let attribute: std::sync::Arc<str> = attribute.as_str().into();
             match &value {

@@ -39,7 +39,10 @@ pub(super) fn apply(
         "float" => {
             let [otherwise] = arguments.bind(name, ["default"])?;
             let number = match &value {
-                Value::Text(text) => parsed(text.as_str()),
+                Value::Text(text) => {
+                    meter.work(text.as_str().len())?;
+                    parsed(text.as_str())
+                }
                 other => other.as_float(),
             };
             Ok(number.map_or_else(|| otherwise.unwrap_or(Value::Float(0.0)), Value::Float))

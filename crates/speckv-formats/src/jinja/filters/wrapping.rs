@@ -117,8 +117,10 @@ fn wrap_line(
             space = chunk;
             continue;
         }
+        let mut length = chunk.chars().count();
         loop {
-            let (length, gap) = (chunk.chars().count(), space.chars().count());
+            meter.steps(1)?;
+            let gap = space.chars().count();
             if used + gap + length <= width || used + gap == 0 && !break_words {
                 break;
             }
@@ -128,7 +130,7 @@ fn wrap_line(
                 let at = chunk.char_indices().nth(fits).map_or(chunk.len(), |(at, _)| at);
                 to.push_text(&line.part(space, meter)?)?;
                 to.push_text(&line.part(&chunk[..at], meter)?)?;
-                chunk = &chunk[at..];
+                (chunk, length) = (&chunk[at..], length - fits.min(length));
             } else if used == 0 {
                 break;
             }
@@ -137,7 +139,7 @@ fn wrap_line(
         }
         to.push_text(&line.part(space, meter)?)?;
         to.push_text(&line.part(chunk, meter)?)?;
-        used += space.chars().count() + chunk.chars().count();
+        used += space.chars().count() + length;
         space = &line.as_str()[..0];
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::{
 
 /// `template % values`
 pub(super) fn percent(template: &Text, values: &Value, meter: &Arc<Meter>) -> Outcome<Text> {
+    meter.work(template.as_str().len())?;
     let mut built = Builder::new(meter)?;
     let positional: Vec<Value> = match values {
         Value::Tuple(items) => items.items().to_vec(),
@@ -140,6 +141,7 @@ fn converted(value: &Value, how: char, meter: &Arc<Meter>) -> Outcome<Text> {
 
 /// `template.format(values)`
 pub(super) fn braces(template: &Text, arguments: Arguments, meter: &Arc<Meter>) -> Outcome<Text> {
+    meter.work(template.as_str().len())?;
     let mut built = Builder::new(meter)?;
     let mut automatic = 0;
     braces_into(template.as_str(), Some(template), &arguments, &mut automatic, &mut built, meter)?;

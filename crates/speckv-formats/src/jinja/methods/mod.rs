@@ -79,6 +79,7 @@ pub(super) fn item(value: &Value, index: &Value, meter: &Arc<Meter>) -> Outcome<
         return Ok(found);
     }
     if let Value::Text(name) = index {
+        meter.work(name.as_str().len())?;
         let name: Arc<str> = name.as_str().into();
         return Ok(own_attribute(value, &name)?.unwrap_or_else(|| missing(value, &name)));
     }

@@ -51,6 +51,7 @@ impl Run<'_> {
                 let Value::Text(name) = key else {
                     return Err(Failure::type_error("keywords must be strings"));
                 };
+                self.meter.work(name.as_str().len())?;
                 arguments.named.push((name.as_str().into(), value.clone()));
             }
         }
