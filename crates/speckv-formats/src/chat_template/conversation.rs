@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_continued_message_has_no_end() {
-        let talk = |text: &str| json!([{"role": "user", "content": "The "}, {"role": "assistant", "content": text}]);
+        let message = |role: &str, text: &str| json!({"role": role, "content": text});
+        let talk = |text: &str| json!([message("user", "The "), message("assistant", text)]);
         let continued = |template: &str, text: &str| {
             rendered(template, talk(text), json!({}), Ending::Continue)
         };

@@ -11,9 +11,9 @@ use crate::{
 
 /// Whether the text of messages can become control tokens.
 ///
-/// A user who writes `<|im_end|>` could otherwise end the own turn and write the system's. llama.cpp
-/// marks the input of its template engine and does not parse special tokens in it; vLLM, SGLang and
-/// `transformers` parse the whole text.
+/// A user who writes `<|im_end|>` could otherwise end the own turn and write the system's.
+/// llama.cpp marks the input of its template engine and does not parse special tokens in it; vLLM,
+/// SGLang and `transformers` parse the whole text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserText {
     /// Spellings of control tokens in messages are text. Only the template writes control tokens.

@@ -18,6 +18,7 @@ mod dictionary;
 mod filters;
 mod format;
 mod functions;
+mod iteration;
 mod json;
 mod lexer;
 mod meter;

@@ -61,7 +61,7 @@ pub(super) fn truncated(text: &Text, arguments: Arguments, meter: &Arc<Meter>) -
     let end_length = end.chars(meter)? as i128;
     if length < end_length || leeway < 0 {
         return Err(Failure::Other(format!(
-            "AssertionError: expected length >= {end_length} and leeway >= 0, got {length}, {leeway}"
+            "expected length >= {end_length} and leeway >= 0, got {length} and {leeway}"
         )));
     }
     if text.chars(meter)? as i128 <= length.saturating_add(leeway) {

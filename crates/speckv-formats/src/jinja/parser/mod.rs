@@ -1,6 +1,7 @@
 //! Tokens to statements: the grammar of Jinja2 3.1 with loop controls and `{% generation %}`.
 
 mod expressions;
+mod postfix;
 mod statements;
 
 use std::{collections::VecDeque, sync::Arc};

@@ -8,6 +8,9 @@ use crate::jinja::{
     text::Text,
 };
 
+/// Names with defaults.
+type Parameters = Vec<(Arc<str>, Option<Expression>)>;
+
 impl Parser {
     /// Statements up to a block with one of these names, which is taken; or, without names, to the
     /// end of the template.
@@ -215,10 +218,9 @@ impl Parser {
         Ok(Kind::Call(call, self.macro_body("caller".into(), parameters, "endcall")?))
     }
 
-    #[allow(clippy::type_complexity)] // A list of names with defaults.
-    fn parameters(&mut self) -> Result<Vec<(Arc<str>, Option<Expression>)>, SyntaxError> {
+    fn parameters(&mut self) -> Result<Parameters, SyntaxError> {
         self.expect_operator("(")?;
-        let mut parameters: Vec<(Arc<str>, Option<Expression>)> = Vec::new();
+        let mut parameters = Parameters::new();
         while !self.skip_operator(")") {
             if !parameters.is_empty() {
                 self.expect_operator(",")?;
@@ -239,7 +241,7 @@ impl Parser {
     fn macro_body(
         &mut self,
         name: Arc<str>,
-        parameters: Vec<(Arc<str>, Option<Expression>)>,
+        parameters: Parameters,
         end: &str,
     ) -> Result<Arc<Macro>, SyntaxError> {
         self.macros.push(Implicit::default());

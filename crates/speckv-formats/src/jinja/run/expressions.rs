@@ -105,7 +105,7 @@ impl Run<'_> {
                 match otherwise {
                     Some(otherwise) => self.value(otherwise),
                     None => Ok(Value::undefined(
-                        "the inline if-expression evaluated to false and no else section was defined",
+                        "the condition of an inline if is false and there is no else",
                     )),
                 }
             }
