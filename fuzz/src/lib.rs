@@ -20,7 +20,9 @@ pub fn folder() -> tempfile::TempDir {
 /// # Panics
 /// If the tokens of a text depend on marks that cover nothing.
 pub fn use_tokenizer(tokenizer: &Tokenizer) {
-    for text in ["", "a", "the <s>\u{e9} e\u{301}</s> 12\n\n x", "<|im_start|>\u{1f600}<|im_end|>"] {
+    let texts =
+        ["", "a", "the <s>\u{e9} e\u{301}</s> 12\n\n x", "<|im_start|>\u{1f600}<|im_end|>"];
+    for text in texts {
         let whole = tokenizer.encode(text, true, true).ok();
         assert_eq!(whole, tokenizer.encode_marked(text, &[], true).ok(), "{text}");
         let marked = tokenizer.encode_marked(text, &[0..text.len()], false);

@@ -106,7 +106,7 @@ impl Tiny {
     ///
     /// # Errors
     /// See [`Writer::tensor`].
-    pub fn writer(&self) -> Result<Writer, GgufError> {
+    pub fn writer(&self) -> Result<Writer<'_>, GgufError> {
         let mut writer = Writer::new();
         self.metadata(&mut writer);
         self.tensors(&mut writer)?;

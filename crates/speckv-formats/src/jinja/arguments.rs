@@ -12,10 +12,6 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub fn of(positional: Vec<Value>) -> Self {
-        Self { positional, named: Vec::new() }
-    }
-
     /// The values of parameters in their order. `what` stands in errors.
     pub fn bind<const N: usize>(self, what: &str, names: [&str; N]) -> Outcome<[Option<Value>; N]> {
         if self.positional.len() > N {

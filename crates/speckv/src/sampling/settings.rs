@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_value_outside_its_range_is_named() {
         type Change = fn(&mut SamplingSettings);
-        let broken: [(&str, Change); 11] = [
+        let broken: [(&str, Change); 13] = [
             ("temperature", |s| s.temperature = -0.1),
             ("temperature", |s| s.temperature = f32::NAN),
             ("temperature", |s| s.temperature = f32::INFINITY),
