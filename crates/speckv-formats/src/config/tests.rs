@@ -164,7 +164,8 @@ fn windows_count_only_where_they_are_used() {
 }
 
 fn metadata(more: &[(&str, gguf::Value)]) -> Result<Config, ConfigError> {
-    let mut writer = Tiny::default().writer().unwrap();
+    let tiny = Tiny::default();
+    let mut writer = tiny.writer().unwrap();
     for (key, value) in more {
         writer.set(*key, value.clone());
     }
