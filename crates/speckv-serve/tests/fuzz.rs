@@ -80,6 +80,22 @@ const KNOWN: &[&str] = &[
     "best_of",
     "tokens",
     "ignore_eos",
+    "chat_template_kwargs",
+    "continue_final_message",
+    "add_generation_prompt",
+    "parse_special",
+    "reasoning_effort",
+    "repeat_last_n",
+    "tool_choice",
+    "tool_calls",
+    "tool_call_id",
+    "name",
+    "function",
+    "arguments",
+    "reasoning_content",
+    "user",
+    "min_tokens",
+    "include_obfuscation",
 ];
 
 fn field() -> impl Strategy<Value = String> {
@@ -111,10 +127,11 @@ proptest! {
     fn json_is_read_or_refused_and_never_panics(value in nearly_a_request()) {
         let bytes = value.to_string().into_bytes();
         if let Ok(request) = api::read::<ChatRequest>(&bytes) {
-            let _ = (request.turns(), request.check_supported(), request.alternatives(), request.sampling().settings(0));
+            let _ = (request.conversation(&support::Characters, true), request.check_supported(), request.alternatives());
+            let _ = request.sampling().settings();
         }
         if let Ok(request) = api::read::<CompletionRequest>(&bytes) {
-            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(0), request.prompt.each());
+            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(), request.prompt.each());
         }
     }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use speckv::controller::ControllerSpec;
 
-use super::{App, body, make};
+use super::{App, body, make, work};
 use crate::{
     api::{
         self,
@@ -70,15 +70,18 @@ pub async fn tokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<TokenizeAnswer>, ApiError> {
-    let bytes = body::read(request, &app.limits).await?;
-    let request: TokenizeRequest = api::read(&bytes)?;
-    let language = Arc::clone(&app.language);
-    let max_model_len = app.info.context;
-    let answer = make::aside(&app, move || {
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let answer = work::on_body(&app, body, |app, bytes, wanted| {
+        let request: TokenizeRequest = api::read(bytes)?;
+        make::check_model(app, request.model.as_deref())?;
+        work::check_length(app, "content", request.content.len())?;
+        let _place = app.handle.places(1)?;
+        wanted.check()?;
         let tokens =
-            language.encode(&request.content, request.parse_special, request.add_special)?;
-        let text = |&token: &_| String::from_utf8_lossy(&language.bytes(token)).into_owned();
+            app.language.encode(&request.content, request.parse_special, request.add_special)?;
+        let text = |&token: &_| String::from_utf8_lossy(&app.language.bytes(token)).into_owned();
         let pieces = request.with_pieces.then(|| tokens.iter().map(text).collect());
+        let max_model_len = app.info.context;
         Ok(TokenizeAnswer { count: tokens.len(), tokens, max_model_len, pieces })
     });
     answer.await.map(Json)
@@ -93,19 +96,24 @@ pub async fn detokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<DetokenizeAnswer>, ApiError> {
-    let bytes = body::read(request, &app.limits).await?;
-    let request: DetokenizeRequest = api::read(&bytes)?;
-    if let Some(token) =
-        request.tokens.iter().find(|&&token| token as usize >= app.language.vocab_size())
-    {
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let content = work::on_body(&app, body, |app, bytes, wanted| {
+        let request: DetokenizeRequest = api::read(bytes)?;
+        make::check_model(app, request.model.as_deref())?;
         let size = app.language.vocab_size();
-        return Err(ApiError::field(
-            "tokens",
-            format!("Token {token} is outside the vocabulary of {size} tokens."),
-        ));
-    }
-    let language = Arc::clone(&app.language);
-    let content = make::aside(&app, move || Ok(language.decode(&request.tokens))).await?;
+        if let Some(token) = request.tokens.iter().find(|&&token| token as usize >= size) {
+            let message = format!("Token {token} is outside the vocabulary of {size} tokens.");
+            return Err(ApiError::field("tokens", message));
+        }
+        if request.tokens.len() > app.info.context {
+            let (context, count) = (app.info.context, request.tokens.len());
+            return Err(ApiError::context_length("tokens", context, count));
+        }
+        let _place = app.handle.places(1)?;
+        wanted.check()?;
+        Ok(app.language.decode(&request.tokens))
+    });
+    let content = content.await?;
     Ok(Json(DetokenizeAnswer { prompt: content.clone(), content }))
 }
 

@@ -29,7 +29,7 @@ use speckv::{
 use speckv_serve::{
     api::options::SpeculationDefaults,
     http::{App, Info, Limits, router},
-    language::{Decoder, Language, LanguageError, Said, Turn},
+    language::{Conversation, Decoder, Ending, Language, LanguageError, Said},
     metrics::Metrics,
     scheduler::{self, Handle, Rules},
 };
@@ -62,13 +62,46 @@ impl Language for Characters {
         vec![token as u8]
     }
 
-    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
-        if turns.iter().any(|turn| turn.role == "nobody") {
-            return Err(LanguageError::Template("nobody may speak".into()));
+    fn longest_token(&self) -> usize {
+        1
+    }
+
+    /// `role:content~` for each message, with what else it has as `field=value~`; control tokens
+    /// in messages become `_` unless they are asked for.
+    fn prompt(&self, conversation: &Conversation, _: usize) -> Result<Vec<Token>, LanguageError> {
+        let mut text = String::new();
+        for message in &conversation.messages {
+            let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (role, content) = (field("role"), field("content"));
+            if role == "nobody" {
+                return Err(LanguageError::Template("nobody may speak".into()));
+            }
+            assert!(content != "panic in the template", "told to");
+            let content = if conversation.special_in_text {
+                content.to_owned()
+            } else {
+                content.replace('~', "_")
+            };
+            text.push_str(&format!("{}:{content}~", &role[..1]));
+            for (name, value) in
+                message.iter().filter(|(name, _)| *name != "role" && *name != "content")
+            {
+                text.push_str(&format!("{name}={value}~"));
+            }
         }
-        assert!(turns.iter().all(|turn| turn.content != "panic in the template"), "told to");
-        let text = turns.iter().map(|turn| format!("{}:{}~", &turn.role[..1], turn.content));
-        Ok(text.collect::<String>() + "a:")
+        for (name, value) in &conversation.variables {
+            text.push_str(&format!("{name}={value}~"));
+        }
+        match conversation.ending {
+            Ending::NewMessage => text.push_str("a:"),
+            Ending::Nothing => {}
+            Ending::Continue => drop(text.pop()),
+        }
+        self.encode(&text, true, false)
+    }
+
+    fn template_reads(&self, name: &str) -> bool {
+        name == "tool_calls"
     }
 
     fn end_tokens(&self) -> &[Token] {
@@ -295,9 +328,9 @@ impl Server {
                 has_model: has,
                 has_lookup: has,
             },
+            parse_special: false,
         };
-        let app =
-            Arc::new(App { language, handle: handle.clone(), metrics, info, limits: setup.limits });
+        let app = Arc::new(App::new(language, handle.clone(), metrics, info, setup.limits));
         Server { router: router(Arc::clone(&app)), handle, model, app, thread: Some(thread) }
     }
 
