@@ -7,7 +7,7 @@ use speckv::{
     model::LanguageModel,
     token::Token,
 };
-use speckv_cpu::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
+use speckv_formats::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
 
 use crate::{
     failure::{Failure, Outcome, chain},

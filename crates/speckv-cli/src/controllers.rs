@@ -84,7 +84,7 @@ pub fn shape(model: &CpuModel) -> ModelShape {
 /// Bits that the compression of most of the weights removed from 16, divided by 16.
 #[must_use]
 pub fn compression(model: &CpuModel) -> f32 {
-    (1.0 - model.weight_type().bits_per_element() / 16.0).clamp(0.0, 1.0) as f32
+    (1.0 - model.bits_per_weight() / 16.0).clamp(0.0, 1.0) as f32
 }
 
 /// The table in words, for `--help`.

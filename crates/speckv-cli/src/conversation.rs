@@ -1,7 +1,7 @@
 //! A conversation as messages and as the tokens that were really read and said.
 
 use speckv::token::Token;
-use speckv_cpu::chat_template::Message;
+use speckv_formats::chat_template::Message;
 
 use crate::failure::Outcome;
 

@@ -15,11 +15,14 @@ use speckv::{
     token::Token,
 };
 use speckv_cpu::{
+    matrix::PackError,
+    model::{CacheType, CpuModel, LoadError, LoadOptions, packed_bytes},
+    pool::Pool,
+};
+use speckv_formats::{
     chat_template::{ChatTemplate, Message, Origin},
     checkpoint::Checkpoint,
-    matrix::PackError,
-    model::{CacheType, Compression, CpuModel, LoadError, LoadOptions, packed_bytes},
-    pool::Pool,
+    compression::Compression,
     tokenizer::Tokenizer,
 };
 

@@ -7,7 +7,8 @@ use speckv::{
     cost::CostModel,
     sampling::SamplingSettings,
 };
-use speckv_cpu::model::{CacheType, Compression};
+use speckv_cpu::model::CacheType;
+use speckv_formats::compression::Compression;
 
 use crate::{
     args::{

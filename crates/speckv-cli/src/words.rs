@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::token::Token;
-use speckv_cpu::{
+use speckv_formats::{
     chat_template::{ChatTemplate, Message},
     tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
 };
@@ -103,7 +103,7 @@ impl Decoder for Streaming {
 
 #[cfg(test)]
 mod tests {
-    use speckv_cpu::{gguf::Gguf, tiny::Tiny};
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
 

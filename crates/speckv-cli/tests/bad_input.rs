@@ -12,7 +12,7 @@ use std::{
 };
 
 use process::{Desk, Ended, interrupt};
-use speckv_cpu::tiny::Tiny;
+use speckv_formats::tiny::Tiny;
 use support::{Reply, Server};
 
 const SMOLLM2_BYTES: usize = 98_362_432;

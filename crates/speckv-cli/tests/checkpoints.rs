@@ -5,7 +5,7 @@
 mod process;
 
 use process::Desk;
-use speckv_cpu::{gguf::TensorType, tiny::Tiny};
+use speckv_formats::{quant::TensorType, tiny::Tiny};
 
 fn qwen() -> Tiny {
     // Heads of 32 values, so that the cache may be bytes.

@@ -7,7 +7,7 @@ mod process;
 use std::path::PathBuf;
 
 use process::{Desk, Ended};
-use speckv_cpu::tiny::Tiny;
+use speckv_formats::tiny::Tiny;
 
 const ASK: &str = "the other one and the thing";
 const RUN: [&str; 8] = ["run", "--json", "-m", "target.gguf", "-d", "draft.gguf", "-n", "40"];

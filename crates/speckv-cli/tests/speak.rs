@@ -7,7 +7,7 @@ mod process;
 use std::io::{Read, Write};
 
 use process::{Desk, Ended, interrupt};
-use speckv_cpu::tiny::Tiny;
+use speckv_formats::tiny::Tiny;
 
 const ASK: &str = "the other one and the thing";
 

@@ -17,7 +17,6 @@ use divan::{
     counter::{BytesCount, ItemsCount},
 };
 use speckv_cpu::{
-    gguf::{Gguf, TensorType, Writer},
     kernels::{
         Isa,
         activation::Activations,
@@ -25,7 +24,10 @@ use speckv_cpu::{
     },
     matrix::{Input, Matrix},
     pool::Pool,
-    quant::random_blocks,
+};
+use speckv_formats::{
+    gguf::{Gguf, Writer},
+    quant::{TensorType, random_blocks},
 };
 
 /// The feed-forward matrices of Qwen2.5 1.5B.

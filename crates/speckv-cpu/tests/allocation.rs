@@ -18,11 +18,10 @@ use speckv::{
     sampling::SamplingSettings,
 };
 use speckv_cpu::{
-    gguf::{Gguf, TensorType},
     model::{CpuModel, LoadOptions},
     pool::Pool,
-    tiny::Tiny,
 };
+use speckv_formats::{gguf::Gguf, quant::TensorType, tiny::Tiny};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 const RUNS: usize = 8;

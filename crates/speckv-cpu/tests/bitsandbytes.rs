@@ -14,11 +14,13 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
-    checkpoint::{Checkpoint, CheckpointError, Stored},
-    gguf::TensorType,
-    matrix::{Rows, WeightType},
-    model::{Compression, CpuModel, LoadOptions, packed_bytes},
+    model::{CpuModel, LoadOptions, packed_bytes},
     pool::Pool,
+};
+use speckv_formats::{
+    checkpoint::{Checkpoint, CheckpointError, Stored},
+    compression::Compression,
+    quant::{Rows, TensorType, WeightType},
     tiny::Tiny,
 };
 use tempfile::TempDir;
@@ -43,7 +45,7 @@ fn load(checkpoint: &Checkpoint, compression: Compression) -> CpuModel {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<f32> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model.forward(&mut [Feed { cache: &mut cache, tokens, rows: 1 }], &mut logits).unwrap();
+    model.forward(&mut [Feed::new(&mut cache, tokens, 1)], &mut logits).unwrap();
     logits.row(0).to_vec()
 }
 

@@ -9,11 +9,15 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
+    model::{CpuModel, LoadOptions},
+    pool::Pool,
+};
+use speckv_formats::{
     chat_template::Message,
     checkpoint::Checkpoint,
-    gguf::{Gguf, TensorType},
-    model::{Compression, CpuModel, LoadOptions},
-    pool::Pool,
+    compression::Compression,
+    gguf::Gguf,
+    quant::TensorType,
     requantize::{RequantizeError, requantize},
     tiny::Tiny,
 };
@@ -24,12 +28,7 @@ fn logits(file: &Checkpoint) -> Vec<Vec<f32>> {
     let model = CpuModel::load(file, &LoadOptions::new(pool), &mut |_| {}).unwrap();
     let tokens: Vec<u32> = (0..40).map(|i| (i * 29 + 3) % 250).collect();
     let (mut logits, mut cache) = (Logits::new(), model.new_cache().unwrap());
-    model
-        .forward(
-            &mut [Feed { cache: &mut cache, tokens: &tokens, rows: tokens.len() }],
-            &mut logits,
-        )
-        .unwrap();
+    model.forward(&mut [Feed::new(&mut cache, &tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 

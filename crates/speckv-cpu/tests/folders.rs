@@ -13,10 +13,13 @@ use speckv::{
     model::{Feed, LanguageModel},
 };
 use speckv_cpu::{
-    checkpoint::{Checkpoint, CheckpointError},
-    gguf::{Gguf, TensorType},
     model::{CpuModel, LoadError, LoadOptions},
     pool::Pool,
+};
+use speckv_formats::{
+    checkpoint::{Checkpoint, CheckpointError},
+    gguf::Gguf,
+    quant::TensorType,
     tiny::Tiny,
 };
 use tempfile::TempDir;
@@ -29,9 +32,7 @@ fn load(file: impl Into<Checkpoint>) -> Result<CpuModel, LoadError> {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model
-        .forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits)
-        .unwrap();
+    model.forward(&mut [Feed::new(&mut cache, tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 
@@ -214,7 +215,7 @@ fn tokenizer_and_template_of_a_folder_are_those_of_the_file() {
         );
     }
     let message =
-        speckv_cpu::chat_template::Message { role: "user".into(), content: "hello".into() };
+        speckv_formats::chat_template::Message { role: "user".into(), content: "hello".into() };
     let rendered = |checkpoint: &Checkpoint, tokenizer| {
         checkpoint
             .chat_template(tokenizer)

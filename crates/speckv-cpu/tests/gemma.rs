@@ -1,5 +1,6 @@
 //! The catalogue's Gemma-3-270M: tokens, numbers and words.
 
+#[path = "../../speckv-formats/tests/support/mod.rs"]
 mod support;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -10,10 +11,12 @@ use speckv::{
     signals,
 };
 use speckv_cpu::{
-    chat_template::{ChatTemplate, Message, Origin},
-    gguf::Gguf,
     model::{CacheType, CpuModel, LoadOptions},
     pool::Pool,
+};
+use speckv_formats::{
+    chat_template::{ChatTemplate, Message, Origin},
+    gguf::Gguf,
     tokenizer::Tokenizer,
 };
 use support::{model, tokens};
@@ -45,12 +48,7 @@ fn tokens_are_those_of_llama_cpp_and_numbers_those_of_the_transformers_library()
         for position in positions {
             let number = |column: usize| position[column].as_f64().unwrap();
             let at = number(0) as usize;
-            model
-                .forward(
-                    &mut [Feed { cache: &mut cache, tokens: &text[fed..=at], rows: 1 }],
-                    &mut logits,
-                )
-                .unwrap();
+            model.forward(&mut [Feed::new(&mut cache, &text[fed..=at], 1)], &mut logits).unwrap();
             fed = at + 1;
             let row = logits.row(0);
             let first = signals::argmax(row).unwrap();
@@ -97,9 +95,7 @@ fn it_renders_a_conversation_and_answers_a_question() {
     let (mut cache, mut logits) = (model.new_cache().unwrap(), Logits::new());
     let (mut fed, start) = (0, text.len());
     while text.len() < start + 12 {
-        model
-            .forward(&mut [Feed { cache: &mut cache, tokens: &text[fed..], rows: 1 }], &mut logits)
-            .unwrap();
+        model.forward(&mut [Feed::new(&mut cache, &text[fed..], 1)], &mut logits).unwrap();
         fed = text.len();
         text.push(signals::argmax(logits.row(0)).unwrap());
     }

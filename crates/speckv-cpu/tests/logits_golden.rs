@@ -2,6 +2,7 @@
 //! dequantized weights, which was made outside this project (NumPy); and greedy text against
 //! llama.cpp's.
 
+#[path = "../../speckv-formats/tests/support/mod.rs"]
 mod support;
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -51,7 +52,7 @@ fn logits_are_like_those_of_the_float32_reference() {
         for case in golden.as_array().unwrap() {
             let text = tokens(&case["tokens"]);
             let mut cache = model.new_cache().unwrap();
-            let feed = Feed { cache: &mut cache, tokens: &text, rows: text.len() };
+            let feed = Feed::new(&mut cache, &text, text.len());
             model.forward(&mut [feed], &mut logits).unwrap();
             for position in 0..text.len() {
                 let row = logits.row(position);
@@ -93,7 +94,7 @@ fn greedy_text_is_like_that_of_llama_cpp() {
             let (prompt, said) = (tokens(&case["prompt_tokens"]), tokens(&case["tokens"]));
             let text = [&prompt[..], &said[..said.len() - 1]].concat();
             let mut cache = model.new_cache().unwrap();
-            let feed = Feed { cache: &mut cache, tokens: &text, rows: said.len() };
+            let feed = Feed::new(&mut cache, &text, said.len());
             model.forward(&mut [feed], &mut logits).unwrap();
             let choices = (0..said.len()).map(|row| signals::argmax(logits.row(row)).unwrap());
             same += choices.zip(&said).filter(|(choice, said)| choice == *said).count();

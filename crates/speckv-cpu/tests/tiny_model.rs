@@ -12,12 +12,11 @@ use speckv::{
     model::{Cache, Feed, LanguageModel, ModelError},
 };
 use speckv_cpu::{
-    gguf::{Gguf, TensorType},
     kernels::Isa,
-    model::{CacheType, ConfigError, CpuModel, LoadError, LoadOptions},
+    model::{CacheType, CpuModel, LoadError, LoadOptions},
     pool::Pool,
-    tiny::Tiny,
 };
+use speckv_formats::{config::ConfigError, gguf::Gguf, quant::TensorType, tiny::Tiny};
 
 fn options(threads: usize) -> LoadOptions {
     LoadOptions::new(Arc::new(Pool::new(NonZeroUsize::new(threads).unwrap()).unwrap()))
@@ -96,9 +95,7 @@ fn text(len: usize) -> Vec<u32> {
 fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut logits = Logits::new();
     let mut cache = model.new_cache().unwrap();
-    model
-        .forward(&mut [Feed { cache: &mut cache, tokens, rows: tokens.len() }], &mut logits)
-        .unwrap();
+    model.forward(&mut [Feed::new(&mut cache, tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
 }
 
@@ -186,9 +183,7 @@ fn a_cache_of_bytes_gives_the_same_bits_token_by_token() {
         let mut cache = model.new_cache().unwrap();
         let mut logits = Logits::new();
         for (i, token) in tokens.iter().enumerate() {
-            model
-                .forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits)
-                .unwrap();
+            model.forward(&mut [Feed::new(&mut cache, &[*token], 1)], &mut logits).unwrap();
             assert_eq!(logits.row(0), whole[i], "{tiny:?}, position {i}");
         }
     }
@@ -259,9 +254,7 @@ fn a_prompt_longer_than_a_slice_equals_token_by_token() {
     let mut cache = model.new_cache().unwrap();
     let mut logits = Logits::new();
     for (i, token) in tokens.iter().enumerate() {
-        model
-            .forward(&mut [Feed { cache: &mut cache, tokens: &[*token], rows: 1 }], &mut logits)
-            .unwrap();
+        model.forward(&mut [Feed::new(&mut cache, &[*token], 1)], &mut logits).unwrap();
         assert_eq!(logits.row(0), whole[i], "position {i}");
     }
     assert_eq!(cache.len(), 600);
@@ -296,7 +289,7 @@ fn a_head_with_a_gap_leaves_its_tokens_out_until_the_text_has_one() {
     let mut cache = with_gap.new_cache().unwrap();
     let mut rows = Logits::new();
     let mut read = |cache: &mut _, tokens: &[u32]| {
-        with_gap.forward(&mut [Feed { cache, tokens, rows: 1 }], &mut rows).unwrap();
+        with_gap.forward(&mut [Feed::new(cache, tokens, 1)], &mut rows).unwrap();
         rows.row(0).to_vec()
     };
     read(&mut cache, &[tokens[0], tokens[1], 200]);
@@ -312,10 +305,8 @@ fn a_full_context_is_refused_and_changes_nothing() {
     let model = load(&file, &options(1));
     let mut cache = model.new_cache().unwrap();
     let mut logits = Logits::new();
-    model
-        .forward(&mut [Feed { cache: &mut cache, tokens: &text(20), rows: 1 }], &mut logits)
-        .unwrap();
-    let full = model.forward(&mut [Feed { cache: &mut cache, tokens: &[1], rows: 1 }], &mut logits);
+    model.forward(&mut [Feed::new(&mut cache, &text(20), 1)], &mut logits).unwrap();
+    let full = model.forward(&mut [Feed::new(&mut cache, &[1], 1)], &mut logits);
     assert!(
         matches!(full, Err(ModelError::ContextFull { held: 20, fed: 1, context: 20 })),
         "{full:?}"
@@ -367,16 +358,14 @@ fn pretended_positions_can_be_read_and_forgotten() {
     let mut cache = model.new_cache().unwrap();
     let mut out = Logits::new();
     assert!(cache.pretend(100) && cache.len() == 100);
-    model
-        .forward(&mut [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 3 }], &mut out)
-        .unwrap();
+    model.forward(&mut [Feed::new(&mut cache, &[1, 2, 3], 3)], &mut out).unwrap();
     assert!(
         cache.len() == 103 && (0..3).all(|row| out.row(row).iter().all(|logit| logit.is_finite()))
     );
     assert!(!cache.pretend(100_000) && cache.len() == 103);
     cache.truncate(0);
     let tokens = text(20);
-    model.forward(&mut [Feed { cache: &mut cache, tokens: &tokens, rows: 20 }], &mut out).unwrap();
+    model.forward(&mut [Feed::new(&mut cache, &tokens, 20)], &mut out).unwrap();
     for (row, expected) in logits(&model, &tokens).iter().enumerate() {
         assert_eq!(out.row(row), expected, "a real position is written before it is read");
     }

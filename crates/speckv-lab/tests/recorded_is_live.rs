@@ -13,11 +13,10 @@ use speckv::{
     sampling::SamplingSettings,
 };
 use speckv_cpu::{
-    gguf::Gguf,
     model::{CpuModel, LoadOptions},
     pool::Pool,
-    tiny::Tiny,
 };
+use speckv_formats::{gguf::Gguf, tiny::Tiny};
 use speckv_lab::{
     recorder::{Depths, Recorder, Task},
     replay::replay,
@@ -42,8 +41,8 @@ fn load(tiny: &Tiny) -> Arc<CpuModel> {
 /// the target with a little less precision.
 fn models() -> (Arc<CpuModel>, Arc<CpuModel>) {
     let target =
-        Tiny { tensor_type: speckv_cpu::gguf::TensorType::F32, seed: 3, ..Tiny::default() };
-    let draft = Tiny { tensor_type: speckv_cpu::gguf::TensorType::Q4_0, ..target.clone() };
+        Tiny { tensor_type: speckv_formats::quant::TensorType::F32, seed: 3, ..Tiny::default() };
+    let draft = Tiny { tensor_type: speckv_formats::quant::TensorType::Q4_0, ..target.clone() };
     (load(&target), load(&draft))
 }
 

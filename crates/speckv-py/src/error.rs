@@ -85,9 +85,13 @@ impl From<ModelError> for Fault {
             ModelError::OutOfMemory { .. } => {
                 "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
             }
-            ModelError::NotFinite { .. } | ModelError::Backend(_) => {
-                "the file may be damaged: fetch it again and compare its checksum"
-            }
+            // Feeds from Python are chains, and rows are those that were asked for.
+            ModelError::Parents { .. }
+            | ModelError::Parent { .. }
+            | ModelError::Path { .. }
+            | ModelError::Row { .. }
+            | ModelError::Unsupported { .. } => "this is an error of the package: please report it",
+            _ => "the file may be damaged: fetch it again and compare its checksum",
         };
         Fault::model(chain(&error), hint)
     }

@@ -21,10 +21,8 @@ use speckv_cli::{
     printer::Printer,
     settings,
 };
-use speckv_cpu::{
-    model::{CacheType, CpuModel as Weights, KvCache},
-    tokenizer,
-};
+use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
+use speckv_formats::tokenizer;
 
 use crate::{
     error::{Fault, Outcome},
@@ -201,7 +199,7 @@ impl CpuModel {
                 .iter_mut()
                 .flatten()
                 .zip(&feeds)
-                .map(|(cache, (_, tokens, rows))| Feed { cache: &mut **cache, tokens, rows: *rows })
+                .map(|(cache, (_, tokens, rows))| Feed::new(&mut **cache, tokens, *rows))
                 .collect();
             let mut logits = Logits::new();
             self.weights.forward(&mut passes, &mut logits)?;

@@ -130,11 +130,11 @@ impl Sampler {
             .cast::<PyArray1<f32>>()
             .map_err(|_| wrong_array(logits, "one dimension"))?
             .readonly();
-        let mut values = array.as_slice().map_err(|_| not_contiguous())?.to_vec();
+        let values = array.as_slice().map_err(|_| not_contiguous())?.to_vec();
         let context = if self.has_penalty() { tokens::read(context)? } else { Vec::new() };
         Ok(py.detach(|| {
             let mut made = sampling::Distribution::new();
-            let filled = lock(&self.0).fill(&mut values, &context, &mut made);
+            let filled = lock(&self.0).fill(&values, &context, &mut made);
             filled.map_err(crate::signals::broken)?;
             Ok::<_, Fault>(Distribution(made))
         })?)

@@ -50,9 +50,9 @@ fn distribution(bencher: Bencher, filter: &str) {
         _ => plain,
     };
     let mut chain = Chain::new(settings).unwrap();
-    let (mut row, mut distribution) = (logits(), Distribution::new());
+    let (row, mut distribution) = (logits(), Distribution::new());
     bencher.bench_local(|| {
-        chain.fill(&mut row, &[], &mut distribution).unwrap();
+        chain.fill(&row, &[], &mut distribution).unwrap();
         distribution.draw(black_box(0.7))
     });
 }

@@ -1,28 +1,46 @@
-//! The buffer that logits are written to.
+//! Logits in host memory.
 
-/// Logits of some positions, `[rows, vocab]`, row-major. Kept by the caller and reused, so that a
-/// step allocates nothing.
+use crate::{
+    model::{Best, ModelError, PassOutput},
+    signals,
+    token::Token,
+};
+
+/// Output of passes in host memory: logits `[rows, vocab]` and hidden states `[hidden rows, hidden
+/// size]`, row-major. Reused from pass to pass, so that a step allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Logits {
     values: Vec<f32>, // [rows, vocab]
     rows: usize,
     vocab_size: usize,
+    hidden: Vec<f32>, // [hidden_rows, hidden_size]
+    hidden_rows: usize,
+    hidden_size: usize,
 }
 
 impl Logits {
-    /// An empty buffer.
+    /// An output without rows.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the buffer a new shape and returns its values for writing. Old values may remain in
-    /// them: the writer overwrites all.
+    /// Gives the logits a new shape, takes all hidden states out, and returns the logits for
+    /// writing. Old values may remain in them: the writer overwrites all.
     pub fn reshape(&mut self, rows: usize, vocab_size: usize) -> &mut [f32] {
         self.rows = rows;
         self.vocab_size = vocab_size;
+        self.hidden_rows = 0;
         self.values.resize(rows * vocab_size, 0.0);
         &mut self.values
+    }
+
+    /// Gives the hidden states a new shape. Old values may remain in them: the writer overwrites
+    /// all.
+    pub fn reshape_hidden(&mut self, rows: usize, hidden_size: usize) {
+        self.hidden_rows = rows;
+        self.hidden_size = hidden_size;
+        self.hidden.resize(rows * hidden_size, 0.0);
     }
 
     /// Number of positions.
@@ -52,17 +70,79 @@ impl Logits {
     /// # Panics
     /// If `row` is not below [`rows`](Self::rows).
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        &mut self.values[row * self.vocab_size..(row + 1) * self.vocab_size]
+        self.rows_mut(row, 1)
     }
 
-    /// Mutable logits of `count` neighbouring positions, [count, vocab].
+    /// Mutable logits of `count` neighbouring positions, `[count, vocab]`.
     ///
     /// # Panics
     /// If there are not that many.
     pub fn rows_mut(&mut self, first: usize, count: usize) -> &mut [f32] {
         assert!(first + count <= self.rows, "rows {first}..{} of {}", first + count, self.rows);
         &mut self.values[first * self.vocab_size..(first + count) * self.vocab_size]
+    }
+
+    /// One mutable hidden state, `[hidden_size]`.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn hidden_mut(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.hidden_rows, "hidden state {row} of {}", self.hidden_rows);
+        &mut self.hidden[row * self.hidden_size..(row + 1) * self.hidden_size]
+    }
+
+    /// The first `vocab` logits of a row, for reading by `read`.
+    fn read<T>(
+        &self,
+        row: usize,
+        vocab: usize,
+        read: impl FnOnce(&[f32]) -> Result<T, LogitsError>,
+    ) -> Result<T, ModelError> {
+        if row >= self.rows {
+            return Err(ModelError::Row { row, rows: self.rows });
+        }
+        let logits = self.row(row);
+        read(&logits[..vocab.min(logits.len())])
+            .map_err(|source| ModelError::Logits { row, source })
+    }
+}
+
+impl PassOutput for Logits {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn best(&mut self, row: usize, vocab: usize) -> Result<Best, ModelError> {
+        let (token, signals) = self.read(row, vocab, signals::read)?;
+        Ok(Best { token, signals })
+    }
+
+    fn likeliest(&mut self, row: usize, vocab: usize) -> Result<Token, ModelError> {
+        self.read(row, vocab, signals::argmax)
+    }
+
+    fn logits(&mut self, row: usize) -> Result<&[f32], ModelError> {
+        if row < self.rows {
+            Ok(self.row(row))
+        } else {
+            Err(ModelError::Row { row, rows: self.rows })
+        }
+    }
+
+    fn hidden_rows(&self) -> usize {
+        self.hidden_rows
+    }
+
+    fn hidden(&mut self, row: usize) -> Result<&[f32], ModelError> {
+        if row < self.hidden_rows {
+            Ok(&self.hidden[row * self.hidden_size..(row + 1) * self.hidden_size])
+        } else {
+            Err(ModelError::Row { row, rows: self.hidden_rows })
+        }
     }
 }
 
@@ -72,7 +152,7 @@ pub enum LogitsError {
     /// There is no logit.
     #[error("expected at least one logit, got none")]
     Empty,
-    /// A logit is NaN or plus infinity: the weights or the kernel are broken.
+    /// A logit is NaN or plus infinity: the weights or the kernel are wrong.
     #[error("expected numbers below infinity as logits, got a NaN or infinity")]
     NotANumber,
     /// Every logit is minus infinity: no token is possible.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     engine::VirtualTime,
     logits::Logits,
-    model::{Cache, Feed, LanguageModel, ModelError},
+    model::{Cache, Feed, LanguageModel, LastFeed, ModelError},
     token::Token,
 };
 
@@ -80,7 +80,13 @@ pub struct SimModel {
 #[derive(Debug, Clone, Default)]
 pub struct SimCache {
     tokens: Vec<Token>,
+    last: LastFeed,
+    fed: Vec<Token>,  // all tokens of the last feed, if it had branches
+    path: Vec<Token>, // the text of one row
 }
+
+/// Values of a simulated hidden state.
+const HIDDEN: usize = 4;
 
 impl SimModel {
     /// A model.
@@ -124,11 +130,24 @@ impl SimModel {
         &self.time
     }
 
+    /// The hash of the last tokens of `context`.
+    fn text(&self, context: &[Token]) -> u64 {
+        let SimSettings { order, seed, .. } = self.settings;
+        let seen = &context[context.len() - context.len().min(order)..];
+        seen.iter().fold(mix(seed), |hash, &token| mix(hash ^ u64::from(token)))
+    }
+
+    /// Writes the hidden state after `context`, `[HIDDEN]`: pseudo-random, as the logits are.
+    fn write_hidden(&self, context: &[Token], out: &mut [f32]) {
+        let text = self.text(context);
+        let values = out.iter_mut().zip(1_u64..);
+        values.for_each(|(value, number)| *value = normal(mix(text ^ mix(number << 32))));
+    }
+
     /// Writes the logits after `context`, `[vocab]`.
     fn write(&self, context: &[Token], out: &mut [f32]) {
-        let SimSettings { order, sharpness, seed, .. } = self.settings;
-        let seen = &context[context.len() - context.len().min(order)..];
-        let text = seen.iter().fold(mix(seed), |hash, &token| mix(hash ^ u64::from(token)));
+        let sharpness = self.settings.sharpness;
+        let text = self.text(context);
         let unrelated = mix(text ^ 0x5bd1_e995);
         let value = |hash: u64, token: usize, sharpness: f32| {
             sharpness * normal(mix(hash ^ mix(token as u64)))
@@ -175,6 +194,7 @@ fn normal(hash: u64) -> f32 {
 
 impl LanguageModel for SimModel {
     type Cache = SimCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.settings.vocab_size
@@ -184,8 +204,20 @@ impl LanguageModel for SimModel {
         self.settings.context_length
     }
 
+    fn hidden_size(&self) -> Option<usize> {
+        Some(HIDDEN)
+    }
+
+    fn takes_branches(&self) -> bool {
+        true
+    }
+
     fn new_cache(&self) -> Result<SimCache, ModelError> {
         Ok(SimCache::default())
+    }
+
+    fn new_output(&self) -> Logits {
+        Logits::new()
     }
 
     fn forward(
@@ -193,27 +225,58 @@ impl LanguageModel for SimModel {
         feeds: &mut [Feed<'_, SimCache>],
         logits: &mut Logits,
     ) -> Result<(), ModelError> {
-        for feed in feeds.iter() {
-            feed.check(self.settings.vocab_size, self.settings.context_length)?;
-        }
-        let (mut rows, mut fed) = (0, 0);
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
+        logits.reshape(feeds.iter().map(|feed| feed.rows).sum(), self.settings.vocab_size);
+        logits.reshape_hidden(feeds.iter().map(|feed| feed.hidden).sum(), HIDDEN);
+        let (mut row, mut hidden_row, mut fed) = (0, 0, 0);
         for feed in feeds.iter_mut() {
-            feed.cache.tokens.extend_from_slice(feed.tokens);
-            rows += feed.rows;
-            fed += feed.tokens.len();
-        }
-        logits.reshape(rows, self.settings.vocab_size);
-        let mut row = 0;
-        for feed in feeds.iter() {
-            let held = feed.cache.len();
-            for end in held - feed.rows + 1..=held {
-                self.write(&feed.cache.tokens[..end], logits.row_mut(row));
-                row += 1;
+            let count = feed.tokens.len();
+            feed.cache.feed(feed.tokens, feed.parents, feed.trunk());
+            for index in count - feed.rows.max(feed.hidden)..count {
+                let context = feed.cache.context(index);
+                if index + feed.rows >= count {
+                    self.write(context, logits.row_mut(row));
+                    row += 1;
+                }
+                if index + feed.hidden >= count {
+                    self.write_hidden(context, logits.hidden_mut(hidden_row));
+                    hidden_row += 1;
+                }
             }
+            fed += count;
         }
         self.time
             .advance(self.cost.pass + self.cost.token * u32::try_from(fed).unwrap_or(u32::MAX));
         Ok(())
+    }
+}
+
+impl SimCache {
+    /// Appends a feed's trunk, and keeps its branches aside.
+    fn feed(&mut self, tokens: &[Token], parents: &[usize], trunk: usize) {
+        self.last.note(self.tokens.len(), tokens.len(), parents);
+        self.tokens.extend_from_slice(&tokens[..trunk]);
+        self.fed.clear();
+        if !parents.is_empty() {
+            self.fed.extend_from_slice(tokens);
+        }
+    }
+
+    /// The text up to token `index` of the last feed, that token included.
+    fn context(&mut self, index: usize) -> &[Token] {
+        let start = self.last.start();
+        if self.fed.is_empty() {
+            return &self.tokens[..=start + index];
+        }
+        self.path.clear();
+        let mut next = index + 1;
+        while next > 0 {
+            self.path.push(self.fed[next - 1]);
+            next = self.last.parent(next - 1);
+        }
+        self.path.extend(self.tokens[..start].iter().rev());
+        self.path.reverse();
+        &self.path
     }
 }
 
@@ -223,17 +286,33 @@ impl Cache for SimCache {
     }
 
     fn truncate(&mut self, len: usize) {
+        self.last.forget();
         self.tokens.truncate(len);
+    }
+
+    fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        self.last.check(path)?;
+        let start = self.last.start();
+        if self.fed.is_empty() {
+            self.tokens.truncate(start + path.len());
+        } else {
+            self.tokens.truncate(start);
+            self.tokens.extend(path.iter().map(|&token| self.fed[token]));
+        }
+        self.last.forget();
+        Ok(())
     }
 
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
         let Some(tokens) = other.tokens.get(..len) else { return false };
+        self.last.forget();
         self.tokens.clear();
         self.tokens.extend_from_slice(tokens);
         true
     }
 
     fn pretend(&mut self, len: usize) -> bool {
+        self.last.forget();
         self.tokens.resize(self.tokens.len().max(len), 0);
         true
     }
@@ -272,7 +351,7 @@ mod tests {
         let model = SimModel::new(SimSettings::default())
             .costing(SimCost { pass: Duration::from_millis(30), token: Duration::from_millis(2) });
         let mut cache = model.new_cache().unwrap();
-        let mut feeds = [Feed { cache: &mut cache, tokens: &[1, 2, 3], rows: 1 }];
+        let mut feeds = [Feed::new(&mut cache, &[1, 2, 3], 1)];
         model.forward(&mut feeds, &mut Logits::new()).unwrap();
         assert_eq!(model.time().now(), Duration::from_millis(36));
     }

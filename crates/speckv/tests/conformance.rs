@@ -10,7 +10,7 @@ use speckv::{
         Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot,
     },
     logits::Logits,
-    model::{Cache, Feed, LanguageModel, ModelError},
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     record::Source,
     signals::Signals,
     sim::{Difference, SimCache, SimModel, SimSettings},
@@ -31,10 +31,10 @@ fn simulated_models_are_language_models() {
 /// A model with one fault; the conformance suite must see each of them.
 struct Faulty {
     inner: SimModel,
-    fault: Fault,
+    fault: Option<Fault>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     DependsOnBatch,
     DependsOnCompany,
@@ -42,12 +42,34 @@ enum Fault {
     ErrorGrowsCache,
     AcceptsAnyToken,
     CacheKeepsTail,
+    HiddenDependsOnBatch,
+    HiddenStatesMissing,
+    BranchesSeeSiblings,
+    BranchesChangeTrunk,
+    KeepKeepsTrunk,
+    KeepsTwice,
 }
+
+const FAULTS: [Fault; 12] = [
+    Fault::DependsOnBatch,
+    Fault::DependsOnCompany,
+    Fault::RowsMissing,
+    Fault::ErrorGrowsCache,
+    Fault::AcceptsAnyToken,
+    Fault::CacheKeepsTail,
+    Fault::HiddenDependsOnBatch,
+    Fault::HiddenStatesMissing,
+    Fault::BranchesSeeSiblings,
+    Fault::BranchesChangeTrunk,
+    Fault::KeepKeepsTrunk,
+    Fault::KeepsTwice,
+];
 
 #[derive(Clone)]
 struct FaultyCache {
     inner: SimCache,
-    keeps_tail: bool,
+    fault: Option<Fault>,
+    start: usize,
 }
 
 impl Cache for FaultyCache {
@@ -56,12 +78,27 @@ impl Cache for FaultyCache {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.inner.truncate(if self.keeps_tail && len > 0 { len + 1 } else { len });
+        let keeps_tail = self.fault == Some(Fault::CacheKeepsTail) && len > 0;
+        self.inner.truncate(if keeps_tail { len + 1 } else { len });
+    }
+
+    fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        match self.fault {
+            Some(Fault::KeepsTwice) if path.is_empty() => {
+                self.inner.truncate(self.start);
+                Ok(())
+            }
+            Some(Fault::KeepKeepsTrunk) if path.last().is_some_and(|&last| last >= path.len()) => {
+                self.inner.keep(&(0..path.len()).collect::<Vec<_>>())
+            }
+            _ => self.inner.keep(path),
+        }
     }
 }
 
 impl LanguageModel for Faulty {
     type Cache = FaultyCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.inner.vocab_size()
@@ -71,11 +108,20 @@ impl LanguageModel for Faulty {
         self.inner.context_length()
     }
 
+    fn hidden_size(&self) -> Option<usize> {
+        self.inner.hidden_size()
+    }
+
+    fn takes_branches(&self) -> bool {
+        self.inner.takes_branches()
+    }
+
     fn new_cache(&self) -> Result<FaultyCache, ModelError> {
-        Ok(FaultyCache {
-            inner: self.inner.new_cache()?,
-            keeps_tail: matches!(self.fault, Fault::CacheKeepsTail),
-        })
+        Ok(FaultyCache { inner: self.inner.new_cache()?, fault: self.fault, start: 0 })
+    }
+
+    fn new_output(&self) -> Logits {
+        self.inner.new_output()
     }
 
     fn forward(
@@ -85,25 +131,43 @@ impl LanguageModel for Faulty {
     ) -> Result<(), ModelError> {
         let fed = feeds[0].tokens.len();
         let count = feeds.len();
-        let mut inner: Vec<_> = feeds
-            .iter_mut()
-            .map(|feed| Feed { cache: &mut feed.cache.inner, tokens: feed.tokens, rows: feed.rows })
-            .collect();
-        if matches!(self.fault, Fault::ErrorGrowsCache) {
+        let is_tree = feeds[0].trunk() < fed;
+        let mut inner = Vec::new();
+        for feed in feeds.iter_mut() {
+            let trunk: &[usize] = &[];
+            let sees = self.fault == Some(Fault::BranchesSeeSiblings) && is_tree;
+            feed.cache.start = feed.cache.inner.len();
+            inner.push(
+                Feed::new(&mut feed.cache.inner, feed.tokens, feed.rows)
+                    .with_hidden(feed.hidden)
+                    .with_parents(if sees { trunk } else { feed.parents }),
+            );
+        }
+        let fault = self.fault;
+        if fault == Some(Fault::ErrorGrowsCache) {
             self.inner.forward(&mut inner[..1], logits)?;
             return if count > 1 { self.inner.forward(&mut inner[1..], logits) } else { Ok(()) };
         }
-        if matches!(self.fault, Fault::AcceptsAnyToken)
+        if fault == Some(Fault::AcceptsAnyToken)
             && inner.iter().any(|f| f.tokens.iter().any(|&t| t as usize >= 40))
         {
             return Ok(());
         }
         self.inner.forward(&mut inner, logits)?;
-        let rows = logits.rows();
-        match self.fault {
-            Fault::DependsOnBatch if fed > 8 && rows > 0 => logits.row_mut(0)[3] += 1e-6,
-            Fault::DependsOnCompany if count > 1 && rows > 1 => logits.row_mut(rows - 1)[3] += 1e-6,
-            Fault::RowsMissing if rows > 4 => _ = logits.reshape(rows - 1, 40),
+        let (rows, hidden) = (logits.rows(), logits.hidden_rows());
+        match fault {
+            Some(Fault::DependsOnBatch) if fed > 8 && rows > 0 => logits.row_mut(0)[3] += 1e-6,
+            Some(Fault::DependsOnCompany) if count > 1 && rows > 1 => {
+                logits.row_mut(rows - 1)[3] += 1e-6;
+            }
+            Some(Fault::RowsMissing) if rows > 4 => _ = logits.reshape(rows - 1, 40),
+            Some(Fault::HiddenDependsOnBatch) if fed < 8 && hidden > 0 => {
+                logits.hidden_mut(0)[1] += 1e-6;
+            }
+            Some(Fault::HiddenStatesMissing) if hidden > 4 => logits.reshape_hidden(hidden - 1, 4),
+            Some(Fault::BranchesChangeTrunk) if is_tree && rows == fed => {
+                logits.row_mut(0)[3] += 1e-6;
+            }
             _ => {}
         }
         Ok(())
@@ -112,22 +176,11 @@ impl LanguageModel for Faulty {
 
 #[test]
 fn every_fault_of_a_model_is_seen() {
-    use Fault::{
-        AcceptsAnyToken, CacheKeepsTail, DependsOnBatch, DependsOnCompany, ErrorGrowsCache,
-        RowsMissing,
-    };
-    for fault in [
-        DependsOnBatch,
-        DependsOnCompany,
-        RowsMissing,
-        ErrorGrowsCache,
-        AcceptsAnyToken,
-        CacheKeepsTail,
-    ] {
-        // `row` of a buffer with too few rows would panic; a panic is as good as an error here.
-        let seen =
-            std::panic::catch_unwind(|| check_model(&Faulty { inner: sim(40), fault }).is_err())
-                .unwrap_or(true);
+    check_model(&Faulty { inner: sim(40), fault: None }).unwrap();
+    for fault in FAULTS {
+        // A buffer with too few rows may panic, which is as good as an error here.
+        let model = Faulty { inner: sim(40), fault: Some(fault) };
+        let seen = std::panic::catch_unwind(|| check_model(&model).is_err()).unwrap_or(true);
         assert!(seen, "{fault:?} was not seen");
     }
 }

@@ -286,6 +286,7 @@ struct Flaky {
 
 impl LanguageModel for Flaky {
     type Cache = SimCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.inner.vocab_size()
@@ -297,6 +298,10 @@ impl LanguageModel for Flaky {
 
     fn new_cache(&self) -> Result<SimCache, ModelError> {
         self.inner.new_cache()
+    }
+
+    fn new_output(&self) -> Logits {
+        self.inner.new_output()
     }
 
     fn forward(

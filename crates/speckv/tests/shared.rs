@@ -167,6 +167,7 @@ struct Shaky {
 
 impl LanguageModel for Shaky {
     type Cache = SimCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.model.vocab_size()
@@ -178,6 +179,10 @@ impl LanguageModel for Shaky {
 
     fn new_cache(&self) -> Result<SimCache, ModelError> {
         self.model.new_cache()
+    }
+
+    fn new_output(&self) -> Logits {
+        self.model.new_output()
     }
 
     fn forward(
@@ -308,12 +313,7 @@ fn likelihoods_come_with_every_token_and_are_the_targets() {
                 let mut context = before.clone();
                 context.extend(&record.tokens[..index]);
                 let (mut cache, mut logits) = (target.new_cache().unwrap(), Logits::new());
-                target
-                    .forward(
-                        &mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }],
-                        &mut logits,
-                    )
-                    .unwrap();
+                target.forward(&mut [Feed::new(&mut cache, &context, 1)], &mut logits).unwrap();
                 let sum: f32 = logits.row(0).iter().map(|logit| logit.exp()).sum();
                 let expected = logits.row(0)[token as usize] - sum.ln();
                 assert!(

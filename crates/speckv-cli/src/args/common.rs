@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use speckv::controller::ControllerSpec;
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 
 use super::values::{DraftChoice, DraftHead, KvChoice, gamma, number, threads, whole};
 use crate::controllers;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
 
 use super::{

@@ -28,7 +28,7 @@ pub use values::{
 };
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 
 use crate::{controllers, printer};
 

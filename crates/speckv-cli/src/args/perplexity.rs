@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use speckv_cpu::model::Compression;
+use speckv_formats::compression::Compression;
 
 use super::{
     common::compression,

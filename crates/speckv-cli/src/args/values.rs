@@ -3,7 +3,8 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use speckv::{controller::ControllerSpec, token::Token};
-use speckv_cpu::model::{CacheType, Compression};
+use speckv_cpu::model::CacheType;
+use speckv_formats::compression::Compression;
 
 use crate::controllers::{self, MAX_GAMMA};
 

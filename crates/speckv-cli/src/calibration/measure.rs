@@ -5,9 +5,7 @@ use std::time::Duration;
 use speckv::{
     cost::{MEASURED_ROWS, Samples, TimeSample, VerifySample},
     engine::Clock,
-    logits::Logits,
-    model::{Cache, Feed, LanguageModel, ModelError},
-    signals,
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     token::Token,
 };
 
@@ -210,7 +208,7 @@ struct Subject<'a, M: LanguageModel> {
     model: &'a M,
     near: (usize, M::Cache),
     far: Option<(usize, M::Cache)>,
-    logits: Logits,
+    output: M::Output,
     next: usize,
 }
 
@@ -223,15 +221,13 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
             model,
             near: (near, model.new_cache()?),
             far: None,
-            logits: Logits::new(),
+            output: model.new_output(),
             next: 0,
         };
         if !subject.near.1.pretend(near) && near > 0 {
             let tokens = subject.tokens(near);
-            model.forward(
-                &mut [Feed { cache: &mut subject.near.1, tokens: &tokens, rows: 0 }],
-                &mut subject.logits,
-            )?;
+            model
+                .forward(&mut [Feed::new(&mut subject.near.1, &tokens, 0)], &mut subject.output)?;
         } else if far > 2 * near {
             let mut cache = model.new_cache()?;
             subject.far = cache.pretend(far).then_some((far, cache));
@@ -273,11 +269,10 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
         let tokens = self.tokens(count);
         let (context, cache) = self.far.as_mut().filter(|_| far).unwrap_or(&mut self.near);
         let start = clock.now();
-        self.model
-            .forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
+        self.model.forward(&mut [Feed::new(&mut *cache, &tokens, rows)], &mut self.output)?;
         if rows == 1 {
             // Made-up positions may give logits of any kind; only the time counts.
-            let _ = std::hint::black_box(signals::read(self.logits.row(0)));
+            let _ = std::hint::black_box(self.output.best(0, self.model.vocab_size()));
         }
         let seconds = (clock.now() - start).as_secs_f64();
         cache.truncate(*context);

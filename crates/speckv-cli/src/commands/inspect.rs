@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use speckv_cpu::{
+use speckv_cpu::model::CacheType;
+use speckv_formats::{
     checkpoint::Checkpoint,
+    config::Config,
     gguf::{Array, Value},
-    matrix::Rows,
-    model::{CacheType, Config},
+    quant::Rows,
 };
 
 use crate::{

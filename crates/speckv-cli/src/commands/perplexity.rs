@@ -6,11 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use speckv_cpu::{
-    checkpoint::Checkpoint,
-    model::{CacheType, CpuModel},
-    tokenizer::Tokenizer,
-};
+use speckv_cpu::model::{CacheType, CpuModel};
+use speckv_formats::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 
 use crate::{
     args::{KvChoice, PerplexityArgs},

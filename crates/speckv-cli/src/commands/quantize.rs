@@ -3,7 +3,7 @@
 use std::{fs, num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
-use speckv_cpu::requantize::{RequantizeError, requantize};
+use speckv_formats::requantize::{RequantizeError, requantize};
 
 use crate::{
     args::QuantizeArgs,

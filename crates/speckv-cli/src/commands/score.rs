@@ -74,9 +74,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let mut positions = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
         let rows = chunk.len();
-        model
-            .forward(&mut [Feed { cache: &mut cache, tokens: chunk, rows }], &mut logits)
-            .map_err(failure)?;
+        model.forward(&mut [Feed::new(&mut cache, chunk, rows)], &mut logits).map_err(failure)?;
         for (row, &token) in chunk.iter().enumerate() {
             let position = positions.len();
             let next = ids.get(position + 1).copied();

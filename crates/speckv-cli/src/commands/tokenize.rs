@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use speckv::token::Token;
-use speckv_cpu::tokenizer::Tokenizer;
+use speckv_formats::tokenizer::Tokenizer;
 
 use crate::{
     args::TokenizeArgs,

@@ -2,10 +2,7 @@
 
 use std::time::Instant;
 
-use speckv::{
-    logits::Logits,
-    model::{Cache, Feed, LanguageModel, ModelError},
-};
+use speckv::model::{Cache, Feed, LanguageModel, ModelError};
 use speckv_cpu::pool::Pool;
 
 use super::{
@@ -59,7 +56,7 @@ struct Bench<'a, M: LanguageModel> {
     caches: Vec<M::Cache>,
     /// For prompts; empty between them.
     fresh: M::Cache,
-    logits: Logits,
+    output: M::Output,
 }
 
 /// Times everything in `plan`, in rounds, after one round that is thrown away: it touches all
@@ -117,18 +114,15 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
         let buffer =
             ReadBuffer::new(bytes).map_err(|source| MeasureError::Buffer { bytes, source })?;
         let mut text = Text::new(model.vocab_size());
-        let mut logits = Logits::new();
+        let mut output = model.new_output();
         let mut caches = Vec::new();
         for &context in &plan.contexts {
             let mut cache = model.new_cache()?;
             let tokens = text.next(context);
-            model.forward(
-                &mut [Feed { cache: &mut cache, tokens: &tokens, rows: 0 }],
-                &mut logits,
-            )?;
+            model.forward(&mut [Feed::new(&mut cache, &tokens, 0)], &mut output)?;
             caches.push(cache);
         }
-        Ok(Bench { model, pool, plan, text, buffer, caches, fresh: model.new_cache()?, logits })
+        Ok(Bench { model, pool, plan, text, buffer, caches, fresh: model.new_cache()?, output })
     }
 
     /// Seconds of one item.
@@ -146,8 +140,7 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
         };
         let tokens = self.text.next(count);
         let start = Instant::now();
-        self.model
-            .forward(&mut [Feed { cache: &mut *cache, tokens: &tokens, rows }], &mut self.logits)?;
+        self.model.forward(&mut [Feed::new(&mut *cache, &tokens, rows)], &mut self.output)?;
         let seconds = start.elapsed().as_secs_f64();
         cache.truncate(keep);
         Ok(seconds)
@@ -158,11 +151,8 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
 mod tests {
     use std::{num::NonZeroUsize, sync::Arc};
 
-    use speckv_cpu::{
-        gguf::Gguf,
-        model::{CpuModel, LoadOptions},
-        tiny::Tiny,
-    };
+    use speckv_cpu::model::{CpuModel, LoadOptions};
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
 
@@ -221,9 +211,9 @@ mod tests {
         let (model, plan) = (tiny(&pool), plan());
         let mut bench = Bench::new(&model, &pool, &plan).unwrap();
         bench.time(Item::Pass { context: 1, rows: 9 }).unwrap();
-        assert_eq!(bench.logits.rows(), 9);
+        assert_eq!(bench.output.rows(), 9);
         bench.time(Item::Prompt { prompt: 1 }).unwrap();
-        assert_eq!(bench.logits.rows(), 1);
+        assert_eq!(bench.output.rows(), 1);
     }
 
     #[test]

@@ -3,10 +3,8 @@
 mod available;
 
 use available::available;
-use speckv_cpu::{
-    checkpoint::Checkpoint,
-    model::{CacheType, Compression, packed_bytes},
-};
+use speckv_cpu::model::{CacheType, packed_bytes};
+use speckv_formats::{checkpoint::Checkpoint, compression::Compression};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -90,7 +88,7 @@ fn fit(needs: &[Need], available: u64) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use speckv_cpu::{gguf::Gguf, tiny::Tiny};
+    use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
 

@@ -1,14 +1,14 @@
 //! Models over windows.
 //!
 //! Target and reference read the same `CHUNK` tokens in turn; their logits are compared and
-//! forgotten. Memory is the weights of both, a window's keys and values, and two times `CHUNK` rows
-//! of logits, however long the text is.
+//! forgotten. Memory is the weights of both, a window's keys and values, and `CHUNK` rows of logits
+//! on the host for each, however long the text is.
 
 use std::sync::Mutex;
 
 use speckv::{
     logits::Logits,
-    model::{Cache, Feed, LanguageModel, ModelError},
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     token::Token,
 };
 use speckv_cpu::pool::Pool;
@@ -44,16 +44,23 @@ pub enum MeasureError {
 struct Reader<'a, M: LanguageModel> {
     model: &'a M,
     cache: M::Cache,
-    logits: Logits,
+    output: M::Output,
+    logits: Logits, // the rows of the last pass, for all threads
 }
 
 impl<'a, M: LanguageModel> Reader<'a, M> {
     fn new(model: &'a M) -> Result<Self, ModelError> {
-        Ok(Reader { model, cache: model.new_cache()?, logits: Logits::new() })
+        let (cache, output) = (model.new_cache()?, model.new_output());
+        Ok(Reader { model, cache, output, logits: Logits::new() })
     }
 
     fn read(&mut self, tokens: &[Token], rows: usize) -> Result<(), ModelError> {
-        self.model.forward(&mut [Feed { cache: &mut self.cache, tokens, rows }], &mut self.logits)
+        self.model.forward(&mut [Feed::new(&mut self.cache, tokens, rows)], &mut self.output)?;
+        self.logits.reshape(rows, self.output.vocab_size());
+        for row in 0..rows {
+            self.logits.row_mut(row).copy_from_slice(self.output.logits(row)?);
+        }
+        Ok(())
     }
 }
 
@@ -149,11 +156,8 @@ impl Comparison<'_> {
 mod tests {
     use std::{num::NonZeroUsize, sync::Arc};
 
-    use speckv_cpu::{
-        gguf::{Gguf, TensorType},
-        model::{CpuModel, LoadOptions},
-        tiny::Tiny,
-    };
+    use speckv_cpu::model::{CpuModel, LoadOptions};
+    use speckv_formats::{gguf::Gguf, quant::TensorType, tiny::Tiny};
 
     use super::*;
 
@@ -185,12 +189,7 @@ mod tests {
                         .chain(text[window.tokens.start..scored].iter().copied())
                         .collect();
                     let mut cache = model.new_cache().unwrap();
-                    model
-                        .forward(
-                            &mut [Feed { cache: &mut cache, tokens: &context, rows: 1 }],
-                            &mut logits,
-                        )
-                        .unwrap();
+                    model.forward(&mut [Feed::new(&mut cache, &context, 1)], &mut logits).unwrap();
                     expected.push(
                         Row::of(logits.row(0), None, text[scored] as usize).unwrap().surprise,
                     );

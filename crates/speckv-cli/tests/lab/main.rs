@@ -16,8 +16,8 @@ fn desk() -> Desk {
     // A draft that is the target with less precision agrees now and then.
     desk.model(
         "draft.gguf",
-        &speckv_cpu::tiny::Tiny {
-            tensor_type: speckv_cpu::gguf::TensorType::Q4_0,
+        &speckv_formats::tiny::Tiny {
+            tensor_type: speckv_formats::quant::TensorType::Q4_0,
             ..Default::default()
         },
     );

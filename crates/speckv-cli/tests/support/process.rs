@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use speckv_cpu::tiny::Tiny;
+use speckv_formats::tiny::Tiny;
 
 /// A folder with tiny models, and an environment in which nothing of this machine is seen.
 pub struct Desk {

@@ -16,8 +16,9 @@
 //! weight is `scale * (q - OFFSET) + min`. A unit takes exactly the bytes of its rows in the file,
 //! except for Q3_K, whose 6-bit scales take 8; NF4, which no file has, takes 4.25 bits per weight.
 
+use speckv_formats::quant::{iq4_nl, nf4};
+
 use super::simd::GROUP;
-use crate::quant::{iq4_nl, nf4};
 
 /// Scales and minima of a unit, decoded: `[part][row]`, a part being [`Format::SUB`] (or
 /// [`Format::MIN_SUB`]) columns.

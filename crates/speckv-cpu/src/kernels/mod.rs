@@ -29,12 +29,10 @@ use attention::{AttentionArgs, CacheFormat};
 use dense::{DenseArgs, Element};
 use format::Format;
 use simd::Portable;
+use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
 
-use crate::{
-    model::{Activation, CacheType},
-    quant::iq4_nl,
-};
+use crate::model::CacheType;
 
 /// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
 /// parts of 16 are 9 and 8.

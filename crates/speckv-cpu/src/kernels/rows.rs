@@ -2,8 +2,9 @@
 //! Rust on lanes of 16, compiled once per instruction set; additions keep one order, and
 //! multiply-adds are left unfused, so every version gives the same bits.
 
+use speckv_formats::config::Activation;
+
 use super::activation::ActivationParts;
-use crate::model::Activation;
 
 const LANES: usize = 16;
 

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use speckv_formats::quant::{TensorType, WeightType};
+
 use crate::{
-    gguf::TensorType,
     kernels::{
         Isa, STRIP,
         activation::Activations,
@@ -15,14 +16,13 @@ use crate::{
     memory::Memory,
 };
 
+mod group;
 mod pack;
 #[cfg(test)]
 mod tests;
-mod weight_type;
 
-pub use pack::{PackError, Rows};
-pub(crate) use pack::{convert, encode};
-pub use weight_type::WeightType;
+pub use group::bits_per_element;
+pub use pack::PackError;
 
 /// A matrix [rows, columns] whose products with activations are `out[a][r] = sum over k of w[r][k]
 /// x[a][k]`.

@@ -2,9 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Matrix, WeightType, weight_type::group_bytes};
+use speckv_formats::quant::{
+    self, QuantError, Rows, TensorType, WeightType, iq4_nl, nf4, q2k, q3k, q4_0, q4_1, q4k, q5_0,
+    q5_1, q5k, q6k, q8_0,
+};
+
+use super::{Matrix, group::group_bytes};
 use crate::{
-    gguf::{Tensor, TensorType},
     kernels::{
         Isa,
         format::{self, Format},
@@ -12,7 +16,6 @@ use crate::{
     },
     memory::Memory,
     pool::Pool,
-    quant::{self, QuantError, iq4_nl, nf4, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0},
 };
 
 /// Why a tensor cannot be packed.
@@ -295,99 +298,17 @@ fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]
     }
 }
 
-/// The bytes of a row's weights in `to`, appended to `out`.
-pub(crate) fn encode(
-    values: &[f32],
-    to: WeightType,
-    isa: Isa,
-    out: &mut Vec<u8>,
-) -> Result<(), QuantError> {
+/// Appends the bytes of a row's weights in `to` to `out`: what [`quant::encode`] writes, with the
+/// vector code of `isa` for the type that drafts become at every load.
+fn encode(values: &[f32], to: WeightType, isa: Isa, out: &mut Vec<u8>) -> Result<(), QuantError> {
+    if to != WeightType::File(TensorType::Iq4Nl) {
+        return quant::encode(values, to, out);
+    }
     let start = out.len();
-    match to {
-        WeightType::File(TensorType::Iq4Nl) => {
-            // What drafts become at every load: worth vector code.
-            out.resize(start + values.len() / iq4_nl::LEN * iq4_nl::BYTES, 0);
-            quant::check_range(TensorType::Iq4Nl, values)?;
-            isa.to_iq4_nl(values, &mut out[start..]);
-            Ok(())
-        }
-        WeightType::File(to) => {
-            let bytes = to
-                .byte_len(values.len())
-                .ok_or(QuantError::PartialBlock { tensor_type: to, elements: values.len() })?;
-            out.resize(start + bytes, 0);
-            quant::quantize(to, values, &mut out[start..])
-        }
-        WeightType::Nf4 => {
-            out.extend(
-                values.as_chunks().0.iter().flat_map(|block| nf4::pack(&nf4::quantize(block))),
-            );
-            Ok(())
-        }
-    }
-}
-
-/// A row's bytes in `to`, appended to `out`; `values` is room for its weights.
-pub(crate) fn convert(
-    from: TensorType,
-    row: &[u8],
-    to: WeightType,
-    isa: Isa,
-    values: &mut [f32],
-    out: &mut Vec<u8>,
-) -> Result<(), QuantError> {
-    quant::dequantize(from, row, values)?;
-    encode(values, to, isa, out)
-}
-
-/// A matrix in a file, as packing reads it.
-pub trait Rows: Sync {
-    /// [in, out].
-    fn shape(&self) -> &[usize];
-
-    /// The type that the weights have in memory unless they are to have another.
-    fn weight_type(&self) -> WeightType;
-
-    /// The bytes of a row, if the file has them as [`weight_type`](Self::weight_type) has them.
-    fn bytes(&self, row: usize) -> Option<&[u8]>;
-
-    /// Appends a row in the type `to` to `out`; `values` is room for its weights.
-    ///
-    /// # Errors
-    /// A weight that the type cannot hold.
-    fn write(
-        &self,
-        row: usize,
-        to: WeightType,
-        isa: Isa,
-        values: &mut [f32],
-        out: &mut Vec<u8>,
-    ) -> Result<(), QuantError>;
-}
-
-impl Rows for Tensor<'_> {
-    fn shape(&self) -> &[usize] {
-        &self.info.shape
-    }
-
-    fn weight_type(&self) -> WeightType {
-        self.info.tensor_type.into()
-    }
-
-    fn bytes(&self, row: usize) -> Option<&[u8]> {
-        Some(self.row(row))
-    }
-
-    fn write(
-        &self,
-        row: usize,
-        to: WeightType,
-        isa: Isa,
-        values: &mut [f32],
-        out: &mut Vec<u8>,
-    ) -> Result<(), QuantError> {
-        convert(self.info.tensor_type, self.row(row), to, isa, values, out)
-    }
+    out.resize(start + values.len() / iq4_nl::LEN * iq4_nl::BYTES, 0);
+    quant::check_range(TensorType::Iq4Nl, values)?;
+    isa.to_iq4_nl(values, &mut out[start..]);
+    Ok(())
 }
 
 impl Matrix {
@@ -421,6 +342,7 @@ impl Matrix {
         let groups = Groups { start: memory.bytes_mut().as_mut_ptr(), bytes: group_bytes };
         let failure = Mutex::new(None);
         let isa = Isa::detect();
+        let encode = |values: &[f32], to, out: &mut Vec<u8>| encode(values, to, isa, out);
         pool.run(rows.div_ceil(GROUP), &|group, _| {
             // SAFETY: the memory has this group, and this task alone writes it.
             let out = unsafe { groups.get(group) };
@@ -436,7 +358,7 @@ impl Matrix {
             let mut numbers = (0..GROUP).map_while(number);
             let count = numbers.clone().count();
             match numbers.try_for_each(|row| {
-                tensor.write(row, weight_type, isa, &mut values, &mut converted)
+                tensor.write(row, weight_type, &encode, &mut values, &mut converted)
             }) {
                 Ok(()) => {
                     let size = converted.len() / count;

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use super::{Input, Matrix, Output, PackError, WeightType};
+use speckv_formats::{
+    gguf::{Gguf, Writer},
+    quant::{TensorType, WeightType, dequantize, nf4, quantize, random_blocks},
+};
+
+use super::{Input, Matrix, Output, PackError};
 use crate::{
-    gguf::{Gguf, TensorType, Writer},
     kernels::{Isa, activation::Activations},
     pool::Pool,
-    quant::{dequantize, nf4, quantize, random_blocks},
 };
 
 const ROWS: usize = 37; // two whole groups and a part
@@ -183,7 +186,7 @@ fn packing_some_rows_gives_their_products() {
 fn packed_weights_take_the_bytes_of_the_file() {
     for tensor_type in TensorType::ALL {
         let file = 48 / 16 * 16 * COLUMNS / tensor_type.block_len() * tensor_type.block_bytes();
-        let packed = 3 * super::weight_type::group_bytes(tensor_type.into(), COLUMNS);
+        let packed = 3 * super::group::group_bytes(tensor_type.into(), COLUMNS);
         let more = if tensor_type == TensorType::Q3K { 1.04 } else { 1.0 };
         assert!(
             packed as f64 <= file as f64 * more,

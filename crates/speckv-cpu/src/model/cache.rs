@@ -1,13 +1,16 @@
 //! Keys and values of one sequence.
 
 use half::slice::HalfFloatSliceExt;
-use speckv::model::{Cache, ModelError};
+use speckv::model::{Cache, LastFeed, ModelError};
+use speckv_formats::config::Config;
 
-use super::config::{Config, MAX_HEAD_DIM};
 use crate::{
     kernels::{attention::SCALE_LEN, simd::GROUP},
     memory::Memory,
 };
+
+/// Most values per head that the kernels take.
+pub(super) const MAX_HEAD_DIM: usize = 1024;
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -71,6 +74,7 @@ pub struct KvCache {
     cache_type: CacheType,
     /// Positions, ascending, of tokens that the model's output head leaves out elsewhere.
     rare: Vec<usize>,
+    last: LastFeed,
 }
 
 impl KvCache {
@@ -93,6 +97,7 @@ impl KvCache {
             head_dim: config.head_dim,
             cache_type,
             rare: Vec::new(),
+            last: LastFeed::default(),
         })
     }
 
@@ -102,7 +107,14 @@ impl KvCache {
         self.cache_type
     }
 
+    /// Forgets positions from `len` on.
+    fn cut(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        while self.rare.pop_if(|position| *position >= len).is_some() {}
+    }
+
     pub(super) fn grow(&mut self, tokens: usize) {
+        self.last.note(self.len, tokens, &[]);
         self.len += tokens;
         debug_assert!(self.len <= self.capacity);
     }
@@ -137,8 +149,15 @@ impl Cache for KvCache {
     }
 
     fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        while self.rare.pop_if(|position| *position >= len).is_some() {}
+        self.last.forget();
+        self.cut(len);
+    }
+
+    fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        self.last.check(path)?;
+        self.cut(self.last.start() + path.len());
+        self.last.forget();
+        Ok(())
     }
 
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
@@ -174,6 +193,7 @@ impl Cache for KvCache {
                 }
             }
         }
+        self.last.forget();
         self.len = len;
         self.rare.clear();
         self.rare.extend(other.rare.iter().take_while(|&&position| position < len));
@@ -197,6 +217,7 @@ impl Cache for KvCache {
             part[..filled].fill(0x2c);
             part[scales..].fill(0x2c);
         }
+        self.last.forget();
         self.len = self.len.max(len);
         true
     }

@@ -6,24 +6,28 @@ use speckv::{
     logits::Logits,
     model::{Feed, LanguageModel, ModelError},
 };
+use speckv_formats::{
+    checkpoint::Checkpoint,
+    compression::Compression,
+    config::{Config, ConfigError},
+    quant::WeightType,
+};
 
-use crate::{checkpoint::Checkpoint, kernels::Isa, matrix::WeightType, pool::Pool};
+use crate::{
+    kernels::{Isa, simd::GROUP},
+    matrix::bits_per_element,
+    pool::Pool,
+};
 
 mod cache;
-mod compression;
-mod config;
 mod pass;
 mod scratch;
 mod weights;
 
 pub use cache::{CacheType, KvCache};
-pub use compression::{Compression, Role, UnknownCompression};
-pub use config::{
-    Activation, Biases, Config, ConfigError, Rope, Sliding, supported_architectures,
-    supported_model_types,
-};
 pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
 
+use cache::MAX_HEAD_DIM;
 use scratch::Scratch;
 use weights::Weights;
 
@@ -55,6 +59,7 @@ impl CpuModel {
     ) -> Result<Self, LoadError> {
         let file = &file.into();
         let config = file.config()?;
+        check_heads(file, &config)?;
         let context = options.context.unwrap_or(config.context_length);
         if context > config.context_length || context == 0 {
             let (path, most) = (file.path().map(Into::into), config.context_length);
@@ -133,6 +138,12 @@ impl CpuModel {
         self.weights.dominant_type()
     }
 
+    /// Bits per weight of that type in memory, scales included.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        bits_per_element(self.weight_type())
+    }
+
     /// What became of the weights when they were loaded.
     #[must_use]
     pub fn compression(&self) -> Compression {
@@ -152,8 +163,22 @@ impl CpuModel {
     }
 }
 
+/// Refuses heads that the attention kernels cannot take.
+fn check_heads(file: &Checkpoint, config: &Config) -> Result<(), ConfigError> {
+    let head_dim = config.head_dim;
+    if head_dim.is_multiple_of(GROUP) && head_dim <= MAX_HEAD_DIM {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        key: file.said_by("attention.key_length"),
+        expected: format!("a multiple of {GROUP} up to {MAX_HEAD_DIM}"),
+        got: head_dim.to_string(),
+    })
+}
+
 impl LanguageModel for CpuModel {
     type Cache = KvCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.weights.embedding.vocab_size
@@ -163,8 +188,16 @@ impl LanguageModel for CpuModel {
         self.context
     }
 
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.config.hidden)
+    }
+
     fn new_cache(&self) -> Result<KvCache, ModelError> {
         KvCache::new(&self.config, self.cache_type, self.context)
+    }
+
+    fn new_output(&self) -> Logits {
+        Logits::new()
     }
 
     fn forward(
@@ -172,7 +205,7 @@ impl LanguageModel for CpuModel {
         feeds: &mut [Feed<'_, KvCache>],
         logits: &mut Logits,
     ) -> Result<(), ModelError> {
-        feeds.iter().try_for_each(|feed| feed.check(self.vocab_size(), self.context))?;
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         self.pass(feeds, logits, &mut scratch)
     }

@@ -133,7 +133,7 @@ impl CpuModel {
         let gap = self.weights.head.gap.as_ref();
         let mut plan = std::mem::take(&mut scratch.plan);
         plan.clear();
-        let mut wanted = 0;
+        let (mut wanted, mut states) = (0, 0);
         for (number, feed) in feeds.iter().enumerate() {
             let start = feed.cache.len();
             let mut last_rare = feed.cache.last_rare();
@@ -142,20 +142,24 @@ impl CpuModel {
                     last_rare = Some(start + i);
                 }
                 let far = last_rare.is_none_or(|last| start + i - last >= RARE_REACH);
-                let row = (i + feed.rows >= feed.tokens.len()).then(|| {
-                    wanted += 1;
-                    wanted - 1
-                });
+                let number_in = |last: usize, count: &mut usize| {
+                    (i + last >= feed.tokens.len()).then(|| {
+                        *count += 1;
+                        *count - 1
+                    })
+                };
                 plan.push(Row {
                     feed: number,
                     token,
                     position: start + i,
-                    logits: row,
+                    logits: number_in(feed.rows, &mut wanted),
+                    hidden: number_in(feed.hidden, &mut states),
                     gap: gap.is_some() && far,
                 });
             }
         }
         logits.reshape(wanted, self.weights.embedding.vocab_size);
+        logits.reshape_hidden(states, self.config.hidden);
         let result =
             plan.chunks(MAX_ROWS).try_for_each(|rows| self.slice(rows, feeds, logits, scratch));
         scratch.plan = plan;
@@ -208,8 +212,19 @@ impl CpuModel {
             self.attend(number, layer, rows, feeds, scratch);
             self.feed_forward(layer, n, scratch);
         }
+        self.hidden_states(rows, logits, scratch);
         self.head(rows, logits, scratch);
         Ok(())
+    }
+
+    /// Hidden states of the rows that want them: what the output head reads.
+    fn hidden_states(&self, rows: &[Row], logits: &mut Logits, scratch: &Scratch) {
+        let hidden = self.config.hidden;
+        for (row, x) in rows.iter().zip(scratch.x.chunks_exact(hidden)) {
+            let Some(state) = row.hidden else { continue };
+            let (norm, out) = (&self.weights.output_norm, logits.hidden_mut(state));
+            self.isa.rms_norm(x, norm, self.config.epsilon, out);
+        }
     }
 
     /// Cosines and sines of this slice's positions, for every rotary embedding of the model.

@@ -14,6 +14,8 @@ pub(super) struct Row {
     pub position: usize,
     /// Its row in the logits, if they are wanted.
     pub logits: Option<usize>,
+    /// Its hidden state in the output, if that is wanted.
+    pub hidden: Option<usize>,
     /// Whether its logits leave out the tokens of the output head's gap.
     pub gap: bool,
 }

@@ -2,17 +2,18 @@
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use super::{
-    cache::CacheType,
+use speckv_formats::{
+    checkpoint::{Checkpoint, Stored},
     compression::{Compression, Role},
     config::{Biases, Config, ConfigError},
+    quant::{self, Rows, WeightType},
 };
+
+use super::cache::CacheType;
 use crate::{
-    checkpoint::{Checkpoint, Stored},
     kernels::{Isa, simd::GROUP},
-    matrix::{Matrix, PackError, Rows, WeightType},
+    matrix::{Matrix, PackError, bits_per_element},
     pool::Pool,
-    quant,
 };
 
 /// One layer. Vectors are `[width]`; a bias that the file does not have is absent.
@@ -406,7 +407,7 @@ fn whole_groups(gap: Range<u32>, vocab_size: usize) -> Option<Range<u32>> {
 pub fn packed_bytes(file: &Checkpoint, compression: Compression) -> u64 {
     let bytes = |tensor: &Stored<'_>, role| {
         let to = compression.of(tensor.weight_type(), role);
-        (tensor.elements() as f64 * to.bits_per_element() / 8.0) as u64
+        (tensor.elements() as f64 * bits_per_element(to) / 8.0) as u64
     };
     let in_layers =
         |tensor: &Stored<'_>| tensor.name().starts_with("blk.") && tensor.shape().len() == 2;

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use speckv_cpu::gguf::Gguf;
+use speckv_formats::gguf::Gguf;
 
 /// All tensors as floats and the few numbers that the definition needs.
 pub struct Reference {

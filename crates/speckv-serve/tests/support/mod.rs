@@ -167,6 +167,7 @@ pub const POISON: Token = b'^' as Token;
 
 impl LanguageModel for Model {
     type Cache = SimCache;
+    type Output = Logits;
 
     fn vocab_size(&self) -> usize {
         self.sim.vocab_size()
@@ -179,6 +180,10 @@ impl LanguageModel for Model {
     fn new_cache(&self) -> Result<SimCache, ModelError> {
         assert!(!self.cache_panics.swap(false, Ordering::Relaxed), "told to");
         self.sim.new_cache()
+    }
+
+    fn new_output(&self) -> Logits {
+        self.sim.new_output()
     }
 
     fn forward(

@@ -13,10 +13,8 @@ pub use drafter::check_drafter;
 pub use model::check_model;
 
 use crate::{
-    logits::Logits,
-    model::{Feed, LanguageModel},
+    model::{Feed, LanguageModel, PassOutput},
     sampling::{Chain, Distribution, SamplingSettings},
-    signals::argmax,
     token::Token,
 };
 
@@ -31,14 +29,14 @@ pub fn decode_plainly<M: LanguageModel>(
     count: usize,
 ) -> Result<Vec<Token>, String> {
     let mut cache = model.new_cache().map_err(|error| error.to_string())?;
-    let mut logits = Logits::new();
+    let mut output = model.new_output();
     let mut text = prompt.to_vec();
     let mut read = 0;
     for _ in 0..count {
-        let mut feeds = [Feed { cache: &mut cache, tokens: &text[read..], rows: 1 }];
-        model.forward(&mut feeds, &mut logits).map_err(|error| error.to_string())?;
+        let mut feeds = [Feed::new(&mut cache, &text[read..], 1)];
+        model.forward(&mut feeds, &mut output).map_err(|error| error.to_string())?;
         read = text.len();
-        text.push(argmax(logits.row(0)).map_err(|error| error.to_string())?);
+        text.push(output.likeliest(0, model.vocab_size()).map_err(|error| error.to_string())?);
     }
     Ok(text.split_off(prompt.len()))
 }
@@ -59,14 +57,13 @@ pub fn joint_distribution<M: LanguageModel>(
     for _ in 0..depth {
         let mut next = Vec::with_capacity(level.len() * model.vocab_size());
         for (text, weight) in level {
-            let (mut distribution, mut logits) = (Distribution::new(), Logits::new());
+            let (mut distribution, mut output) = (Distribution::new(), model.new_output());
             if weight > 0.0 {
                 let mut cache = model.new_cache().map_err(|error| error.to_string())?;
-                let mut feeds = [Feed { cache: &mut cache, tokens: &text, rows: 1 }];
-                model.forward(&mut feeds, &mut logits).map_err(|error| error.to_string())?;
-                chain
-                    .fill(logits.row_mut(0), &text, &mut distribution)
-                    .map_err(|error| error.to_string())?;
+                let mut feeds = [Feed::new(&mut cache, &text, 1)];
+                model.forward(&mut feeds, &mut output).map_err(|error| error.to_string())?;
+                let logits = output.logits(0).map_err(|error| error.to_string())?;
+                chain.fill(logits, &text, &mut distribution).map_err(|error| error.to_string())?;
             }
             for token in 0..model.vocab_size() as Token {
                 let longer = text.iter().copied().chain([token]).collect();

@@ -122,8 +122,17 @@ pub enum DraftError {
     Slot(Slot),
     /// The draft model's pass failed.
     #[error("the draft model failed")]
-    Model(#[from] ModelError),
+    Model(#[source] ModelError),
     /// The draft model's logits make no token.
-    #[error("the draft model's logits are broken")]
+    #[error("the draft model's logits make no token")]
     Logits(#[from] LogitsError),
+}
+
+impl From<ModelError> for DraftError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Logits { source, .. } => DraftError::Logits(source),
+            error => DraftError::Model(error),
+        }
+    }
 }

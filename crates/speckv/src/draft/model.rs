@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
 use crate::{
-    logits::Logits,
-    model::{Cache, Feed, LanguageModel},
+    model::{Best, Cache, Feed, LanguageModel, PassOutput},
     record::Source,
     recycle::recycle,
-    signals,
     token::Token,
 };
 
@@ -28,7 +26,7 @@ pub struct ModelDrafter<M: LanguageModel> {
     model: Arc<M>,
     vocab_size: usize,
     slots: Slots<Option<M::Cache>>, // a cache is away only while a pass uses it
-    logits: Logits,
+    output: M::Output,
     away: Vec<(usize, Slot, M::Cache)>, // index of the ask, its slot, its cache
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
 }
@@ -42,10 +40,10 @@ impl<M: LanguageModel> ModelDrafter<M> {
     pub fn new(model: Arc<M>, target_vocab_size: usize) -> Self {
         let vocab_size = target_vocab_size.min(model.vocab_size());
         ModelDrafter {
+            output: model.new_output(),
             model,
             vocab_size,
             slots: Slots::default(),
-            logits: Logits::new(),
             away: Vec::new(),
             feeds: Vec::new(),
         }
@@ -90,12 +88,12 @@ impl<M: LanguageModel> ModelDrafter<M> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
         for (index, _, cache) in &mut self.away {
             let tokens = &asks[*index].tokens[cache.len()..];
-            feeds.push(Feed { cache, tokens, rows: 1 });
+            feeds.push(Feed::new(cache, tokens, 1));
         }
         let outcome = if feeds.is_empty() {
             Ok(())
         } else {
-            self.model.forward(&mut feeds, &mut self.logits)
+            self.model.forward(&mut feeds, &mut self.output)
         };
         self.feeds = recycle(feeds);
         Ok(outcome?)
@@ -105,15 +103,17 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         for (row, &(index, ..)) in self.away.iter().enumerate() {
             let ask = &mut asks[index];
-            let logits = &mut self.logits.row_mut(row)[..self.vocab_size];
-            let (likeliest, signals) = signals::read(logits)?;
-            let token = if !ask.chain.is_greedy() {
-                ask.chain.fill(logits, ask.tokens, ask.distribution)?;
-                ask.distribution.draw(ask.uniform)
-            } else if ask.chain.has_penalty() {
-                ask.chain.argmax(logits, ask.tokens)?
-            } else {
+            let Best { token: likeliest, signals } = self.output.best(row, self.vocab_size)?;
+            let token = if ask.chain.is_greedy() && !ask.chain.has_penalty() {
                 likeliest
+            } else {
+                let logits = &self.output.logits(row)?[..self.vocab_size];
+                if ask.chain.is_greedy() {
+                    ask.chain.argmax(logits, ask.tokens)?
+                } else {
+                    ask.chain.fill(logits, ask.tokens, ask.distribution)?;
+                    ask.distribution.draw(ask.uniform)
+                }
             };
             ask.proposal = Some(Proposal { token, signals });
         }
@@ -150,7 +150,7 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
         }
         let cache = self.slots.get_mut(slot)?.as_mut().ok_or(DraftError::Slot(slot))?;
         for chunk in tokens[held..end].chunks(CHUNK) {
-            self.model.forward(&mut [Feed { cache, tokens: chunk, rows: 0 }], &mut self.logits)?;
+            self.model.forward(&mut [Feed::new(cache, chunk, 0)], &mut self.output)?;
         }
         Ok(())
     }

@@ -28,7 +28,8 @@ pub enum EngineError {
     Draft(#[from] DraftError),
     /// The target's logits make no token.
     #[error(
-        "the target model's logits are broken (sequence {sequence} of the step, position {position})"
+        "the target model's logits make no token (sequence {sequence} of the step, position \
+         {position})"
     )]
     Logits {
         /// Index in the slice of sequences.

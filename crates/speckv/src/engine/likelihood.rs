@@ -1,6 +1,9 @@
 //! How likely the target found the tokens of a step.
 
-use crate::token::Token;
+use crate::{
+    model::{ModelError, PassOutput},
+    token::Token,
+};
 
 /// Natural logarithms of the target's own probabilities at one position: its logits before penalty,
 /// temperature and filters.
@@ -12,9 +15,7 @@ pub struct Likelihood {
     pub top: Vec<(Token, f32)>,
 }
 
-/// Likelihoods of the last step's tokens, if somebody wants them. The logits of the position at
-/// hand, `raw`, are the engine's: a row for each sequence that was ever asked would stay as long as
-/// the sequence rests.
+/// Likelihoods of the last step's tokens, if they were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Likelihoods {
     wanted: Option<usize>,
@@ -35,18 +36,17 @@ impl Likelihoods {
         &self.positions
     }
 
-    /// Keeps the logits of a position in `raw`, [vocab], before the sampling chain changes them.
-    pub fn look(&self, logits: &[f32], raw: &mut Vec<f32>) {
-        if self.wanted.is_some() {
-            raw.clear();
-            raw.extend_from_slice(logits);
+    /// The position of `row` became `token`.
+    pub fn decided(
+        &mut self,
+        token: Token,
+        output: &mut impl PassOutput,
+        row: usize,
+    ) -> Result<(), ModelError> {
+        if let Some(top) = self.wanted {
+            self.positions.push(likelihood(output.logits(row)?, token, top));
         }
-    }
-
-    /// The position that was looked at became `token`.
-    pub fn decided(&mut self, token: Token, raw: &[f32]) {
-        let Some(top) = self.wanted else { return };
-        self.positions.push(likelihood(raw, token, top));
+        Ok(())
     }
 }
 

@@ -6,8 +6,7 @@ use super::{Clock, FinishReason, Sequence, sequence::StepState};
 use crate::{
     controller::Verdict,
     draft::{Ask, Proposal},
-    logits::{Logits, LogitsError},
-    model::{Cache, LanguageModel},
+    model::{Cache, LanguageModel, ModelError, PassOutput},
     record::{Drafted, Last, Outcome, Times},
     sampling::Distribution,
     token::Token,
@@ -84,16 +83,20 @@ impl<M: LanguageModel> Sequence<M> {
 
     pub(super) fn accept_greedy(
         &mut self,
-        logits: &mut Logits,
+        output: &mut M::Output,
         first_row: usize,
-        raw: &mut Vec<f32>,
-    ) -> Result<(), LogitsError> {
+    ) -> Result<(), ModelError> {
+        let vocab_size = output.vocab_size();
         for position in 0..=self.step.kept {
-            let end = self.step.committed + position;
-            self.likelihoods.look(logits.row(first_row + position), raw);
-            let token =
-                self.chain.argmax(logits.row_mut(first_row + position), &self.tokens[..end])?;
-            self.likelihoods.decided(token, raw);
+            let (end, row) = (self.step.committed + position, first_row + position);
+            let token = if self.chain.has_penalty() {
+                self.chain
+                    .argmax(output.logits(row)?, &self.tokens[..end])
+                    .map_err(|source| ModelError::Logits { row, source })?
+            } else {
+                output.likeliest(row, vocab_size)?
+            };
+            self.likelihoods.decided(token, output, row)?;
             if position == self.step.kept || token != self.tokens[end] {
                 self.follow_with(token);
                 return Ok(());
@@ -108,19 +111,19 @@ impl<M: LanguageModel> Sequence<M> {
 
     pub(super) fn accept_sampled(
         &mut self,
-        logits: &mut Logits,
+        output: &mut M::Output,
         first_row: usize,
-        raw: &mut Vec<f32>,
         p: &mut Distribution,
         rest: &mut Distribution,
-    ) -> Result<(), LogitsError> {
+    ) -> Result<(), ModelError> {
         for position in 0..=self.step.kept {
-            let end = self.step.committed + position;
-            self.likelihoods.look(logits.row(first_row + position), raw);
-            self.chain.fill(logits.row_mut(first_row + position), &self.tokens[..end], p)?;
+            let (end, row) = (self.step.committed + position, first_row + position);
+            self.chain
+                .fill(output.logits(row)?, &self.tokens[..end], p)
+                .map_err(|source| ModelError::Logits { row, source })?;
             if position == self.step.kept {
                 let token = p.draw(self.randomness.uniform());
-                self.likelihoods.decided(token, raw);
+                self.likelihoods.decided(token, output, row)?;
                 self.follow_with(token);
                 return Ok(());
             }
@@ -128,11 +131,11 @@ impl<M: LanguageModel> Sequence<M> {
             let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
             match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
                 Verified::Accepted => {
-                    self.likelihoods.decided(drafted, raw);
+                    self.likelihoods.decided(drafted, output, row)?;
                     self.step.accepted += 1;
                 }
                 Verified::Recovered { token, rest_was_empty } => {
-                    self.likelihoods.decided(token, raw);
+                    self.likelihoods.decided(token, output, row)?;
                     self.step.rest_was_empty = rest_was_empty;
                     self.follow_with(token);
                     return Ok(());

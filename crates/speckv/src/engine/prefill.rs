@@ -35,10 +35,8 @@ impl<M: LanguageModel> Engine<M> {
         let mut done = 0;
         for tokens in ahead.chunks(chunk.max(1)) {
             let start = self.clock.now();
-            self.target.forward(
-                &mut [Feed { cache: &mut sequence.cache, tokens, rows: 0 }],
-                &mut self.logits,
-            )?;
+            let mut feeds = [Feed::new(&mut sequence.cache, tokens, 0)];
+            self.target.forward(&mut feeds, &mut self.output)?;
             sequence.totals.prefill += self.clock.now() - start;
             sequence.totals.prompt_tokens += tokens.len();
             done += tokens.len();

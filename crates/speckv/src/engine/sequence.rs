@@ -202,6 +202,7 @@ impl<M: LanguageModel> Sequence<M> {
     /// again.
     pub fn release(&mut self) {
         self.step = StepState::default();
+        self.chain.release();
     }
 
     /// Becomes another text, keeping what was read of the common beginning, and starts the token

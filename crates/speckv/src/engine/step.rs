@@ -10,8 +10,7 @@ use crate::{
     controller::Situation,
     cost::SharedPass,
     draft::{Ask, Drafter, Proposal},
-    logits::Logits,
-    model::{Cache, Feed, LanguageModel},
+    model::{Cache, Feed, LanguageModel, ModelError},
     record::{Before, Source, StepRecord},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
@@ -29,8 +28,7 @@ pub struct Engine<M: LanguageModel> {
     pub(super) target: Arc<M>,
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
-    pub(super) logits: Logits,
-    raw: Vec<f32>, // one row of them, before the sampling chain changes it, [vocab]
+    pub(super) output: M::Output, // of the target's last pass
     pub(super) last_pass: Pass,
     max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
@@ -45,11 +43,10 @@ impl<M: LanguageModel> Engine<M> {
     #[must_use]
     pub fn new(target: Arc<M>, drafter: Box<dyn Drafter>) -> Self {
         Engine {
+            output: target.new_output(),
             target,
             drafter,
             clock: Clock::system(),
-            logits: Logits::new(),
-            raw: Vec::new(),
             last_pass: Pass::default(),
             max_gamma: MAX_GAMMA,
             asks: Vec::new(),
@@ -264,13 +261,13 @@ impl<M: LanguageModel> Engine<M> {
             pass.context += held;
             pass.rows += end - held;
             pass.reading += step.unread + step.reading;
-            feeds.push(Feed { cache, tokens: &tokens[held..end], rows });
+            feeds.push(Feed::new(cache, &tokens[held..end], rows));
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() {
             Ok(())
         } else {
-            self.target.forward(&mut feeds, &mut self.logits)
+            self.target.forward(&mut feeds, &mut self.output)
         };
         let elapsed = self.clock.now() - start;
         self.feeds = recycle(feeds);
@@ -298,22 +295,19 @@ impl<M: LanguageModel> Engine<M> {
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
             let rows = sequence.step.kept + 1;
-            let (logits, raw) = (&mut self.logits, &mut self.raw);
+            let (p, rest) = (&mut self.target_distribution, &mut self.rest);
             let accepted = if sequence.chain.is_greedy() {
-                sequence.accept_greedy(logits, first_row, raw)
+                sequence.accept_greedy(&mut self.output, first_row)
             } else {
-                sequence.accept_sampled(
-                    logits,
-                    first_row,
-                    raw,
-                    &mut self.target_distribution,
-                    &mut self.rest,
-                )
+                sequence.accept_sampled(&mut self.output, first_row, p, rest)
             };
-            accepted.map_err(|source| EngineError::Logits {
-                sequence: index,
-                position: sequence.step.committed + sequence.step.accepted,
-                source,
+            accepted.map_err(|error| match error {
+                ModelError::Logits { source, .. } => EngineError::Logits {
+                    sequence: index,
+                    position: sequence.step.committed + sequence.step.accepted,
+                    source,
+                },
+                error => EngineError::Model(error),
             })?;
             first_row += rows;
         }

@@ -10,7 +10,14 @@ use crate::{exponential::exp, logits::LogitsError, signals, token::Token};
 #[derive(Debug, Clone)]
 pub struct Chain {
     settings: SamplingSettings,
-    recent: Vec<Token>,            // distinct tokens of the window
+    memory: Memory,
+}
+
+/// Memory that a chain reuses from row to row.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    penalized: Vec<f32>, // a row after the penalty, [vocab]; empty without a penalty
+    recent: Vec<Token>,  // distinct tokens of the window
     candidates: Vec<(f32, Token)>, // logit (later: weight) and token
 }
 
@@ -24,7 +31,12 @@ impl Chain {
     /// A setting outside its range.
     pub fn new(settings: SamplingSettings) -> Result<Self, SamplingError> {
         settings.check()?;
-        Ok(Chain { settings, recent: Vec::new(), candidates: Vec::new() })
+        Ok(Chain { settings, memory: Memory::default() })
+    }
+
+    /// Gives back the memory that was taken for applying the settings; the next row takes it again.
+    pub fn release(&mut self) {
+        self.memory = Memory::default();
     }
 
     /// The settings.
@@ -46,19 +58,17 @@ impl Chain {
     }
 
     /// The token that greedy decoding takes: the likeliest after the repetition penalty, the first
-    /// one of several. `logits` (`[vocab]`) are used up; `context` is every token before this
-    /// position.
+    /// one of several. `logits` are `[vocab]`; `context` is every token before this position.
     ///
     /// # Errors
     /// See [`signals::argmax`].
-    pub fn argmax(&mut self, logits: &mut [f32], context: &[Token]) -> Result<Token, LogitsError> {
-        self.penalize(logits, context);
-        signals::argmax(logits)
+    pub fn argmax(&mut self, logits: &[f32], context: &[Token]) -> Result<Token, LogitsError> {
+        signals::argmax(self.memory.penalize(&self.settings, logits, context).0)
     }
 
-    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`,
-    /// used up) after `context` (every token before this position). At temperature 0 that is
-    /// certainty of the greedy token. It always holds at least one token.
+    /// Fills `distribution` with the probabilities that the settings make of `logits` (`[vocab]`)
+    /// after `context` (every token before this position). At temperature 0 that is certainty of
+    /// the greedy token. It always holds at least one token.
     ///
     /// Among equally likely tokens, top-k and top-p keep those with the smaller number. Top-p keeps
     /// the token that crosses the mass.
@@ -67,14 +77,14 @@ impl Chain {
     /// See [`signals::argmax`].
     pub fn fill(
         &mut self,
-        logits: &mut [f32],
+        logits: &[f32],
         context: &[Token],
         distribution: &mut Distribution,
     ) -> Result<(), LogitsError> {
-        self.penalize(logits, context);
+        let (logits, mut candidates) = self.memory.penalize(&self.settings, logits, context);
         let (likeliest, largest) = signals::largest(logits)?;
         let SamplingSettings { temperature, top_k, top_p, min_p, .. } = self.settings;
-        if self.is_greedy() {
+        if self.settings.is_greedy() {
             distribution.set_certain(likeliest);
             return Ok(());
         }
@@ -91,7 +101,7 @@ impl Chain {
         // The mass that top-p counts is relative to: None is all that the candidates hold.
         let mut whole = None;
         if has_top_k {
-            self.select_top(logits, top_k);
+            candidates.select_top(logits, top_k);
         } else {
             let mut floor = f64::from(min_p);
             if top_p < 1.0 {
@@ -101,51 +111,70 @@ impl Chain {
                 floor = floor.max(all * (1.0 - f64::from(top_p)) / (2.0 * logits.len() as f64));
                 whole = Some(all);
             }
-            self.select_above(
+            candidates.select_above(
                 logits,
                 f64::from(largest) + f64::from(temperature) * (floor * 0.999).ln(),
             );
         }
-        for (weight, _) in &mut self.candidates {
+        for (weight, _) in candidates.0.iter_mut() {
             *weight = exp((*weight - largest) / temperature);
         }
         if top_p < 1.0 {
-            self.cut_nucleus(f64::from(top_p), whole);
+            candidates.cut_nucleus(f64::from(top_p), whole);
         }
-        self.candidates.retain(|&(weight, _)| weight >= min_p && weight > 0.0);
-        self.candidates.sort_unstable_by_key(|&(_, token)| token);
+        candidates.0.retain(|&(weight, _)| weight >= min_p && weight > 0.0);
+        candidates.0.sort_unstable_by_key(|&(_, token)| token);
         distribution.clear();
-        for &(weight, token) in &self.candidates {
+        for &(weight, token) in candidates.0.iter() {
             distribution.push(token, weight);
         }
         distribution.normalize();
         Ok(())
     }
+}
 
+impl Memory {
+    /// The row with the penalty, and an empty list of candidates. Without a penalty that is the row
+    /// itself, else a copy.
+    ///
     /// Divides positive and multiplies negative logits of the window's tokens by the penalty, each
     /// token once (Keskar et al. 2019, arXiv 1909.05858, in the form that keeps the direction for
     /// negative logits).
-    fn penalize(&mut self, logits: &mut [f32], context: &[Token]) {
-        if !self.has_penalty() {
-            return;
-        }
+    fn penalize<'a>(
+        &'a mut self,
+        settings: &SamplingSettings,
+        logits: &'a [f32],
+        context: &[Token],
+    ) -> (&'a [f32], Candidates<'a>) {
         let SamplingSettings { repetition_penalty: penalty, repetition_window: window, .. } =
-            self.settings;
+            *settings;
+        let Memory { penalized, recent, candidates } = self;
+        candidates.clear();
+        if penalty == 1.0 {
+            return (logits, Candidates(candidates));
+        }
         let start = if window == 0 { 0 } else { context.len().saturating_sub(window) };
-        self.recent.clear();
-        self.recent.extend_from_slice(&context[start..]);
-        self.recent.sort_unstable();
-        self.recent.dedup();
-        for &token in &self.recent {
-            if let Some(logit) = logits.get_mut(token as usize) {
+        recent.clear();
+        recent.extend_from_slice(&context[start..]);
+        recent.sort_unstable();
+        recent.dedup();
+        penalized.clear();
+        penalized.extend_from_slice(logits);
+        for &token in recent.iter() {
+            if let Some(logit) = penalized.get_mut(token as usize) {
                 *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
             }
         }
+        (penalized, Candidates(candidates))
     }
+}
 
+/// Tokens that may be drawn, with their logits and later their weights.
+struct Candidates<'a>(&'a mut Vec<(f32, Token)>);
+
+impl Candidates<'_> {
     /// Candidates: the `k` largest logits, of equal ones those with the smaller token.
     fn select_top(&mut self, logits: &[f32], k: usize) {
-        self.candidates.clear();
         let most = 2 * k.max(GROUP);
         let mut threshold = f32::NEG_INFINITY;
         for (index, group) in logits.chunks(GROUP).enumerate() {
@@ -154,11 +183,10 @@ impl Chain {
             }
             // A later token that only equals the threshold loses the tie.
             let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
-            self.candidates
-                .extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
-            if self.candidates.len() >= most {
+            self.0.extend(above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)));
+            if self.0.len() >= most {
                 self.keep_top(k);
-                threshold = self.candidates[k - 1].0;
+                threshold = self.0[k - 1].0;
             }
         }
         self.keep_top(k);
@@ -166,20 +194,19 @@ impl Chain {
 
     /// Keeps the `k` best candidates, the worst of them last.
     fn keep_top(&mut self, k: usize) {
-        if self.candidates.len() > k {
-            self.candidates.select_nth_unstable_by(k - 1, likelier_first);
-            self.candidates.truncate(k);
+        if self.0.len() > k {
+            self.0.select_nth_unstable_by(k - 1, likelier_first);
+            self.0.truncate(k);
         }
     }
 
     /// Candidates: the logits at or above `floor`, in the order of tokens.
     fn select_above(&mut self, logits: &[f32], floor: f64) {
-        self.candidates.clear();
         let threshold = (floor as f32).next_down().next_down(); // the strict comparison below must not lose the floor itself to rounding
         for (index, group) in logits.chunks(GROUP).enumerate() {
             if has_above(group, threshold) {
                 let above = group.iter().enumerate().filter(|&(_, &logit)| logit > threshold);
-                self.candidates.extend(
+                self.0.extend(
                     above.map(|(within, &logit)| (logit, (index * GROUP + within) as Token)),
                 );
             }
@@ -189,12 +216,12 @@ impl Chain {
     /// Keeps the fewest candidates, likeliest first, whose weights reach `share` of `whole` (by
     /// default of all candidates).
     fn cut_nucleus(&mut self, share: f64, whole: Option<f64>) {
-        let whole = whole
-            .unwrap_or_else(|| self.candidates.iter().map(|&(weight, _)| f64::from(weight)).sum());
+        let whole =
+            whole.unwrap_or_else(|| self.0.iter().map(|&(weight, _)| f64::from(weight)).sum());
         // First the likeliest few, which mostly are enough, then all the rest.
         let (mut sorted, mut piece, mut mass) = (0, 256, 0.0);
-        while sorted < self.candidates.len() {
-            let left = &mut self.candidates[sorted..];
+        while sorted < self.0.len() {
+            let left = &mut self.0[sorted..];
             if piece < left.len() {
                 left.select_nth_unstable_by(piece - 1, likelier_first);
             }
@@ -206,7 +233,7 @@ impl Chain {
                 mass >= share * whole
             });
             if let Some(crossing) = crossing {
-                self.candidates.truncate(sorted + crossing + 1);
+                self.0.truncate(sorted + crossing + 1);
                 return;
             }
             sorted += next.len();
@@ -324,7 +351,7 @@ mod tests {
                                 .collect();
                             let expected = reference(&settings, &logits, &context);
                             let mut chain = Chain::new(settings.clone()).unwrap();
-                            chain.fill(&mut logits.clone(), &context, &mut chain_memory).unwrap();
+                            chain.fill(&logits, &context, &mut chain_memory).unwrap();
                             for (token, &expected) in expected.iter().enumerate() {
                                 let got = f64::from(chain_memory.probability(token as Token));
                                 assert!(
@@ -349,13 +376,10 @@ mod tests {
         let settings =
             SamplingSettings { temperature: 1.0, top_k: 3, ..SamplingSettings::default() };
         let mut distribution = Distribution::new();
-        Chain::new(settings.clone())
-            .unwrap()
-            .fill(&mut [1.0; 500], &[], &mut distribution)
-            .unwrap();
+        Chain::new(settings.clone()).unwrap().fill(&[1.0; 500], &[], &mut distribution).unwrap();
         assert_eq!(distribution.iter().map(|(token, _)| token).collect::<Vec<_>>(), [0, 1, 2]);
         let settings = SamplingSettings { top_k: 0, top_p: 0.5, ..settings };
-        Chain::new(settings).unwrap().fill(&mut [1.0; 4], &[], &mut distribution).unwrap();
+        Chain::new(settings).unwrap().fill(&[1.0; 4], &[], &mut distribution).unwrap();
         assert_eq!(distribution.iter().map(|(token, _)| token).collect::<Vec<_>>(), [0, 1]);
     }
 
@@ -367,7 +391,7 @@ mod tests {
             let mut distribution = Distribution::new();
             Chain::new(settings)
                 .unwrap()
-                .fill(&mut [1.0, 2.0, f32::NEG_INFINITY, 1.5], &[], &mut distribution)
+                .fill(&[1.0, 2.0, f32::NEG_INFINITY, 1.5], &[], &mut distribution)
                 .unwrap();
             assert_eq!(distribution.iter().collect::<Vec<_>>(), [(1, 1.0)]);
         }
@@ -381,7 +405,7 @@ mod tests {
             let mut logits = vec![f32::NEG_INFINITY; 300];
             (logits[7], logits[200]) = (-3.0, 4.0);
             let mut distribution = Distribution::new();
-            Chain::new(settings).unwrap().fill(&mut logits, &[], &mut distribution).unwrap();
+            Chain::new(settings).unwrap().fill(&logits, &[], &mut distribution).unwrap();
             assert_eq!(
                 distribution
                     .iter()
@@ -399,13 +423,13 @@ mod tests {
         let mut chain = Chain::new(settings).unwrap();
         let mut distribution = Distribution::new();
         assert_eq!(
-            chain.fill(&mut [0.0, f32::NAN], &[], &mut distribution),
+            chain.fill(&[0.0, f32::NAN], &[], &mut distribution),
             Err(LogitsError::NotANumber)
         );
         assert_eq!(
-            chain.fill(&mut [f32::NEG_INFINITY; 3], &[], &mut distribution),
+            chain.fill(&[f32::NEG_INFINITY; 3], &[], &mut distribution),
             Err(LogitsError::AllImpossible)
         );
-        assert_eq!(chain.fill(&mut [], &[], &mut distribution), Err(LogitsError::Empty));
+        assert_eq!(chain.fill(&[], &[], &mut distribution), Err(LogitsError::Empty));
     }
 }

@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::json;
 use speckv::token::Token;
-use speckv_cpu::{model::CpuModel, tokenizer::StreamDecoder};
+use speckv_cpu::model::CpuModel;
+use speckv_formats::tokenizer::StreamDecoder;
 use speckv_lab::{
     grid::{
         BlockTask, GridError, GridFolder, GridRun, GridSettings, StepRow,

@@ -1,0 +1,192 @@
+//! A model's tensors in the order and with the values that GGUF files have.
+
+use std::{
+    borrow::Cow,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use crate::{
+    checkpoint::{Checkpoint, Stored},
+    config::Config,
+    quant::{QuantError, Rows, TensorType, WeightType, encode},
+};
+
+/// Llama 3's factors of the rotary frequencies, which folders have as a formula.
+const FACTORS: &str = "rope_freqs.weight";
+
+/// A model on its way into a GGUF file.
+pub(crate) struct Export<'a> {
+    source: &'a Checkpoint,
+    /// Of a folder; a GGUF file has everything as it must be.
+    config: Option<Config>,
+}
+
+/// A tensor of the file to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Planned {
+    pub name: String,
+    /// Innermost dimension first.
+    pub shape: Vec<usize>,
+    /// The type that it has, or that a folder's vector gets.
+    pub from: WeightType,
+    /// Bytes in the source.
+    pub byte_len: u64,
+}
+
+impl<'a> Export<'a> {
+    pub fn new(source: &'a Checkpoint) -> Self {
+        let config = match source {
+            Checkpoint::Gguf(_) => None,
+            Checkpoint::Folder(folder) => Some(folder.config().clone()),
+        };
+        Export { source, config }
+    }
+
+    /// All tensors.
+    pub fn planned(&self) -> Vec<Planned> {
+        let from_folder = self.config.is_some();
+        let planned = |tensor: Stored<'_>| {
+            let from = match tensor.shape().len() {
+                1 if from_folder => TensorType::F32.into(),
+                _ => tensor.weight_type(),
+            };
+            let (name, shape) = (tensor.name().to_owned(), tensor.shape().to_vec());
+            Planned { name, shape, from, byte_len: tensor.byte_len() as u64 }
+        };
+        let mut all: Vec<Planned> = self.source.contents().map(planned).collect();
+        if let Some(factors) = self.factors() {
+            let (name, shape) = (FACTORS.to_owned(), vec![factors.len()]);
+            all.push(Planned { name, shape, from: TensorType::F32.into(), byte_len: 0 });
+        }
+        all
+    }
+
+    fn factors(&self) -> Option<&[f32]> {
+        self.config
+            .as_ref()
+            .map(|config| config.rope.factors.as_slice())
+            .filter(|factors| !factors.is_empty())
+    }
+
+    /// The bytes of a tensor in the type `to`, rows shared among threads; nothing for a name that
+    /// is not [`planned`](Self::planned).
+    pub fn bytes(
+        &self,
+        name: &str,
+        to: TensorType,
+        threads: usize,
+    ) -> Result<Cow<'a, [u8]>, QuantError> {
+        if let (FACTORS, Some(factors)) = (name, self.factors()) {
+            return Ok(Cow::Owned(
+                factors.iter().flat_map(|factor| factor.to_le_bytes()).collect(),
+            ));
+        }
+        let Some(tensor) = self.source.stored(name) else { return Ok(Cow::Borrowed(&[])) };
+        let turned = self.turned_heads(name);
+        let unchanged = tensor.weight_type() == to.into() && turned.is_none();
+        let bytes = match (&self.config, tensor) {
+            (None, Stored::Plain(plain)) if unchanged || tensor.shape().len() != 2 => {
+                return Ok(Cow::Borrowed(plain.bytes));
+            }
+            (Some(_), Stored::Plain(plain)) if unchanged && tensor.shape().len() == 2 => {
+                return Ok(Cow::Borrowed(plain.bytes));
+            }
+            (Some(config), _) if tensor.shape().len() == 1 => {
+                vector(&tensor, config.norm_offset, turned)?
+            }
+            _ => converted(&tensor, turned, to, threads)?,
+        };
+        self.source.release(&tensor);
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// Values per head, if the rows of a folder's tensor change their order.
+    fn turned_heads(&self, name: &str) -> Option<usize> {
+        let config = self.config.as_ref().filter(|config| config.architecture == "llama")?;
+        let (_, part) = name.strip_prefix("blk.")?.split_once('.')?;
+        matches!(part, "attn_q.weight" | "attn_q.bias" | "attn_k.weight" | "attn_k.bias")
+            .then_some(config.head_dim)
+    }
+}
+
+/// The row of a folder's matrix that is row `row` of GGUF's: there the two values of a rotary pair
+/// are neighbours, here they are half a head apart.
+fn source_row(row: usize, turned: Option<usize>) -> usize {
+    let Some(head_dim) = turned else { return row };
+    let (start, place) = (row / head_dim * head_dim, row % head_dim);
+    start + place % 2 * (head_dim / 2) + place / 2
+}
+
+/// A folder's vector as float32.
+fn vector(
+    tensor: &Stored<'_>,
+    norm_offset: f32,
+    turned: Option<usize>,
+) -> Result<Vec<u8>, QuantError> {
+    let mut values = vec![0.0; tensor.elements()];
+    tensor.read(0, &mut values)?;
+    let offset = if tensor.name().ends_with("norm.weight") { norm_offset } else { 0.0 };
+    Ok((0..values.len())
+        .flat_map(|place| (values[source_row(place, turned)] + offset).to_le_bytes())
+        .collect())
+}
+
+/// The bytes of a matrix in another type or order.
+fn converted(
+    tensor: &Stored<'_>,
+    turned: Option<usize>,
+    to: TensorType,
+    threads: usize,
+) -> Result<Vec<u8>, QuantError> {
+    let (columns, rows) = (tensor.shape()[0], tensor.shape()[1]);
+    let row_bytes = to
+        .byte_len(columns)
+        .ok_or(QuantError::PartialBlock { tensor_type: to, elements: columns })?;
+    let mut bytes = vec![0; rows * row_bytes];
+    let failure = Mutex::new(None);
+    let share = rows.div_ceil(threads.max(1));
+    thread::scope(|scope| {
+        for (number, part) in bytes.chunks_mut((share * row_bytes).max(1)).enumerate() {
+            let failure = &failure;
+            scope.spawn(move || {
+                let (mut values, mut row) = (vec![0.0; columns], Vec::with_capacity(row_bytes));
+                for (i, out) in part.chunks_exact_mut(row_bytes).enumerate() {
+                    row.clear();
+                    let from = source_row(number * share + i, turned);
+                    let made = match tensor {
+                        Stored::Plain(plain) => {
+                            plain.write(from, to.into(), &encode, &mut values, &mut row)
+                        }
+                        Stored::FourBit(..) => {
+                            tensor.write(from, to.into(), &encode, &mut values, &mut row)
+                        }
+                    };
+                    match made {
+                        Ok(()) => out.copy_from_slice(&row),
+                        Err(error) => {
+                            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_half_a_head_apart_become_neighbours() {
+        let order: Vec<usize> = (0..12).map(|row| source_row(row, Some(6))).collect();
+        assert_eq!(order, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+        assert_eq!(source_row(7, None), 7);
+    }
+}
