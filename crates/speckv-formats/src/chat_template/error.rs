@@ -42,6 +42,9 @@ pub enum TemplateError {
         /// Most bytes.
         limit: usize,
     },
+    /// The message that is to be continued is empty, or the template does not write its text.
+    #[error("the last message cannot be continued: its text is not in what the template writes")]
+    NothingToContinue,
     /// The template wrote bytes that are not text.
     #[error("the chat template writes bytes that are not UTF-8")]
     NotText,
@@ -94,11 +97,14 @@ impl TemplateError {
         Self::Render { line, message: message(error) }
     }
 
-    /// The next step for whoever meets this error, if there is one.
+    /// What to do about this error, if there is something.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Raised { .. } => {
                 "change the conversation as the message asks: many templates want user and assistant to take turns"
+            }
+            Self::NothingToContinue => {
+                "give the last message some text, or leave out continue_final_message"
             }
             Self::Syntax { .. }
             | Self::Render { .. }

@@ -7,6 +7,7 @@
 //! A template is foreign code. Its steps, its output and its recursion are bounded; the memory of
 //! the strings that it joins on the way is not, as in Jinja's own sandbox.
 
+mod conversation;
 mod date;
 mod environment;
 mod error;
@@ -15,8 +16,13 @@ mod fallback;
 use std::{path::Path, time::SystemTime};
 
 use minijinja::{Environment, Value, context};
+use serde_json::Map;
 
-pub use self::{error::TemplateError, fallback::Origin};
+pub use self::{
+    conversation::{Conversation, Ending},
+    error::TemplateError,
+    fallback::Origin,
+};
 use crate::{gguf::Metadata, tokenizer::Tokenizer};
 
 /// One turn of a conversation.
@@ -39,6 +45,7 @@ impl Message {
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    source: String, // as it was written
     bos_token: String,
     eos_token: String,
     origin: Origin,
@@ -79,7 +86,13 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, environment::without_generation_blocks(source))
             .map_err(|error| TemplateError::syntax(&error))?;
-        Ok(Self { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned(), origin })
+        Ok(Self {
+            environment,
+            source: source.to_owned(),
+            bos_token: bos.to_owned(),
+            eos_token: eos.to_owned(),
+            origin,
+        })
     }
 
     /// The template in a model file, `tokenizer.chat_template`; without one, a fallback that
@@ -145,20 +158,35 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
+        let messages = messages
+            .iter()
+            .map(|message| context! { role => message.role, content => message.content });
+        self.render_values(messages.collect(), &Map::new(), add_generation_prompt, now)
+    }
+
+    /// The text for messages with any fields; `variables` are further variables of the template.
+    fn render_values(
+        &self,
+        messages: Vec<Value>,
+        variables: &Map<String, serde_json::Value>,
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<String, TemplateError> {
         let fail = |message: String| TemplateError::Render { line: 0, message };
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || self.run(messages, add_generation_prompt, now))
+                .spawn_scoped(scope, || self.run(messages, variables, add_generation_prompt, now))
                 .map_err(|error| fail(format!("no thread to render it on: {error}")))?
                 .join()
-                .unwrap_or_else(|_| Err(fail("the template engine broke down".to_owned())))
+                .unwrap_or_else(|_| Err(fail("the template engine failed".to_owned())))
         })
     }
 
     fn run(
         &self,
-        messages: &[Message],
+        messages: Vec<Value>,
+        variables: &Map<String, serde_json::Value>,
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
@@ -167,10 +195,6 @@ impl ChatTemplate {
             STEPS_PER_MESSAGE.saturating_mul(messages.len() as u64).saturating_add(FIRST_STEPS);
         environment.set_fuel(Some(steps.min(MOST_STEPS)));
         environment.add_function("strftime_now", move |format: &str| date::format(now, format));
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| context! { role => message.role, content => message.content })
-            .collect();
         let context = context! {
             messages,
             add_generation_prompt,
@@ -178,6 +202,7 @@ impl ChatTemplate {
             eos_token => self.eos_token,
             tools => Value::from(()),
             documents => Value::from(()),
+            ..Value::from_serialize(variables)
         };
         let template =
             environment.get_template(NAME).map_err(|error| TemplateError::syntax(&error))?;

@@ -36,7 +36,13 @@ use speckv_serve::{
 use tower::ServiceExt;
 
 /// Characters are tokens: a token is an ASCII code. `~` ends a turn.
-pub struct Characters;
+#[derive(Default)]
+pub struct Characters {
+    /// How long it takes to encode a text.
+    pub tokenizing: Duration,
+    /// Texts encoded.
+    pub encoded: Arc<AtomicU32>,
+}
 
 pub const END: Token = b'~' as Token;
 pub const VOCAB: usize = 128;
@@ -47,6 +53,8 @@ impl Language for Characters {
     }
 
     fn encode(&self, text: &str, _: bool, _: bool) -> Result<Vec<Token>, LanguageError> {
+        self.encoded.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.tokenizing);
         let wrong = text.chars().find(|c| !c.is_ascii());
         match wrong {
             Some(c) => Err(LanguageError::Encode(format!("{c:?} is no token"))),
@@ -209,6 +217,8 @@ pub struct Setup {
     pub pass: Duration,
     pub draft: Option<f64>,
     pub controller: &'static str,
+    /// How long it takes to encode a text.
+    pub tokenizing: Duration,
     /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n
     /// milliseconds, of the draft a fifth of that.
     pub simulated_row: Option<f64>,
@@ -230,6 +240,7 @@ impl Default for Setup {
             pass: Duration::ZERO,
             draft: Some(0.8),
             controller: "speckv",
+            tokenizing: Duration::ZERO,
             simulated_row: None,
         }
     }
@@ -262,6 +273,8 @@ pub struct Server {
     pub handle: Handle,
     pub model: Model,
     pub app: Arc<App>,
+    /// Texts encoded.
+    pub encoded: Arc<AtomicU32>,
     pub thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -302,7 +315,9 @@ impl Server {
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
         engine.set_max_gamma(64);
-        let language: Arc<dyn Language> = Arc::new(Characters);
+        let encoded = Arc::<AtomicU32>::default();
+        let characters = Characters { tokenizing: setup.tokenizing, encoded: Arc::clone(&encoded) };
+        let language: Arc<dyn Language> = Arc::new(characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);
         let mut parts = ControllerParts::default();
@@ -336,7 +351,14 @@ impl Server {
             parse_special: false,
         };
         let app = Arc::new(App::new(language, handle.clone(), metrics, info, setup.limits));
-        Server { router: router(Arc::clone(&app)), handle, model, app, thread: Some(thread) }
+        Server {
+            router: router(Arc::clone(&app)),
+            handle,
+            model,
+            app,
+            encoded,
+            thread: Some(thread),
+        }
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Request<Body> {
