@@ -102,8 +102,7 @@ pub fn read_signals_rows(logits: &Bound<'_, PyAny>) -> PyResult<Vec<(Token, Sign
         .readonly();
     let view = array.as_array();
     let rows = view.axis_iter(Axis(0));
-    let read = |row: numpy::ndarray::ArrayView1<'_, f32>| {
-        read(row.to_slice().ok_or_else(not_contiguous)?)
-    };
+    let read =
+        |row: numpy::ndarray::ArrayView1<'_, f32>| read(row.to_slice().ok_or_else(not_contiguous)?);
     Ok(rows.map(read).collect::<Outcome<Vec<_>>>()?)
 }

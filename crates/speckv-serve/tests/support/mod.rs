@@ -314,7 +314,6 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
-        engine.set_max_gamma(64);
         let encoded = Arc::<AtomicU32>::default();
         let characters = Characters { tokenizing: setup.tokenizing, encoded: Arc::clone(&encoded) };
         let language: Arc<dyn Language> = Arc::new(characters);
