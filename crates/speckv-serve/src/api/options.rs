@@ -202,6 +202,13 @@ impl SpeculationDefaults {
         Ok((Speculation { controller, gamma, drafting }, details))
     }
 
+    /// Controllers that can act: without a draft only `off`.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<&'static str> {
+        let drafts = self.has_model || self.has_lookup;
+        ControllerSpec::NAMES.into_iter().filter(|name| drafts || *name == "off").collect()
+    }
+
     /// What a request's `draft` may be.
     #[must_use]
     pub fn drafters(&self) -> Vec<&'static str> {
@@ -420,18 +427,20 @@ mod tests {
         assert_eq!(param(&everything, "{\"draft\": \"self\"}"), "speculation.draft");
         let lookup = SpeculationDefaults { has_model: false, ..defaults() };
         assert_eq!(param(&lookup, "{\"draft\": \"model\"}"), "speculation.draft");
-        let nobody = SpeculationDefaults { has_model: false, has_lookup: false, ..defaults() };
-        assert_eq!(param(&nobody, "\"speckv\""), "speculation.controller");
+        let without = SpeculationDefaults { has_model: false, has_lookup: false, ..defaults() };
+        assert_eq!(param(&without, "\"speckv\""), "speculation.controller");
+        assert_eq!(without.controllers(), ["off"]);
+        assert_eq!(lookup.controllers(), ControllerSpec::NAMES);
         assert_eq!(everything.drafters(), ["model", "ngram", "both", "none"]);
-        assert_eq!((lookup.drafters(), nobody.drafters()), (vec!["ngram", "none"], vec!["none"]));
-        for defaults in [&everything, &lookup, &nobody] {
+        assert_eq!((lookup.drafters(), without.drafters()), (vec!["ngram", "none"], vec!["none"]));
+        for defaults in [&everything, &lookup, &without] {
             for name in ["model", "ngram", "both", "none"] {
                 let taken =
                     defaults.resolve(Some(field(&format!("{{\"draft\": \"{name}\"}}")))).is_ok();
                 assert_eq!(taken, defaults.drafters().contains(&name), "{name}");
             }
         }
-        assert_eq!(nobody.resolve(None).expect("plain").0.controller, OFF);
+        assert_eq!(without.resolve(None).expect("plain").0.controller, OFF);
         assert!(
             serde_json::from_str::<SpeculationField>("{\"gama\": 4}").is_err(),
             "a typo is seen"

@@ -8,6 +8,7 @@ mod guard;
 mod make;
 mod openapi;
 mod others;
+mod page;
 mod paths;
 mod shape;
 mod stream;
@@ -134,7 +135,7 @@ impl Default for Limits {
 pub fn router(app: Arc<App>) -> Router {
     let cors = app.limits.origins.layer();
     let routes = Router::new()
-        .route("/", get(others::page))
+        .route("/", get(page::page))
         .route("/health", get(others::health))
         .route("/metrics", get(others::metrics))
         .route("/openapi.json", get(others::openapi))

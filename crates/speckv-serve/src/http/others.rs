@@ -1,14 +1,13 @@
-//! Models, tokens, health, metrics, the OpenAPI document, the page.
+//! Models, tokens, health, metrics, the OpenAPI document.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use speckv::controller::ControllerSpec;
 
 use super::{App, body, make, work};
 use crate::{
@@ -21,10 +20,6 @@ use crate::{
     metrics::Metrics,
 };
 
-const PAGE: &str = include_str!("../page/index.html");
-/// The page may talk to its own server and load nothing from anywhere.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 fn card(app: &App) -> ModelCard {
     ModelCard {
         id: app.info.model.clone(),
@@ -35,7 +30,7 @@ fn card(app: &App) -> ModelCard {
         draft: app.info.draft.clone(),
         drafters: app.info.speculation.drafters(),
         controller: app.info.speculation.controller.to_string(),
-        controllers: ControllerSpec::NAMES.iter().map(|&name| name.to_owned()).collect(),
+        controllers: app.info.speculation.controllers(),
     }
 }
 
@@ -143,15 +138,4 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> 
 /// The OpenAPI document.
 pub async fn openapi() -> Response {
     Json(super::document()).into_response()
-}
-
-/// The playground.
-pub async fn page() -> Response {
-    let mut response = Html(PAGE).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
 }
