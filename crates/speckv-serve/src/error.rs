@@ -93,6 +93,20 @@ impl ApiError {
         }
     }
 
+    /// A text that cannot fit, however it is cut into tokens: 400.
+    #[must_use]
+    pub fn text_length(param: &str, context: usize, bytes: usize, most: usize) -> Self {
+        let message = format!(
+            "The text has {bytes} bytes; this model's context of {context} tokens holds at most \
+             {most} bytes. Shorten the text, or start the server with a larger --ctx."
+        );
+        let error = Self::field(param, message);
+        ApiError {
+            body: ErrorObject { code: Some("context_length_exceeded"), ..error.body },
+            ..error
+        }
+    }
+
     /// No or a wrong key: 401.
     #[must_use]
     pub fn key(given: bool) -> Self {
@@ -113,7 +127,8 @@ impl ApiError {
     #[must_use]
     pub fn foreign_host(host: &str) -> Self {
         let message = format!(
-            "This server listens on loopback and answers requests for localhost only, not for {host:?}. Start it with --host to serve others."
+            "This server does not answer requests for the host {host:?}. \
+             Start it with --allow-host {host} to allow that."
         );
         Self::new(StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed"), message)
     }
@@ -168,6 +183,21 @@ impl ApiError {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             INVALID,
             Some("unsupported_media_type"),
+            message,
+        )
+    }
+
+    /// A body that is packed in a way that this server does not read: 415.
+    #[must_use]
+    pub fn content_encoding(encoding: &str) -> Self {
+        let message = format!(
+            "The content encoding {encoding:?} is not supported; send the body as it is, \
+             or with gzip, deflate or zstd."
+        );
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            INVALID,
+            Some("unsupported_content_encoding"),
             message,
         )
     }
@@ -255,6 +285,13 @@ impl From<LanguageError> for ApiError {
         match error {
             LanguageError::Encode(_) => ApiError::invalid(format!("{error}.")),
             LanguageError::Template(_) => ApiError::field("messages", format!("{error}.")),
+            LanguageError::TooLong { .. } => {
+                let error = ApiError::field("messages", format!("{error}."));
+                ApiError {
+                    body: ErrorObject { code: Some("context_length_exceeded"), ..error.body },
+                    ..error
+                }
+            }
         }
     }
 }

@@ -381,14 +381,14 @@ pub struct ModelCard {
     pub owned_by: &'static str,
     /// Most tokens of prompt and answer.
     pub max_model_len: usize,
-    /// Who drafts.
+    /// What drafts.
     pub draft: Option<String>,
     /// What a request's `speculation.draft` may be here.
     pub drafters: Vec<&'static str>,
-    /// Who decides how far to draft, where a request does not say.
+    /// The controller of requests that name none.
     pub controller: String,
-    /// All controllers.
-    pub controllers: Vec<String>,
+    /// Controllers that can act here: only `off` where nothing can draft.
+    pub controllers: Vec<&'static str>,
 }
 
 /// How the server is.

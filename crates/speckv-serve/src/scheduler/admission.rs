@@ -47,7 +47,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         })?;
         let mut sequence = self.sequence(job, settings)?;
         if job.reuse
-            && let Err(fault) = self.copy_for(&mut sequence)
+            && let Err(fault) = self.copy_for(job.scope, &mut sequence)
         {
             self.engine.close(sequence);
             return Err(fault);
@@ -60,14 +60,14 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn sequence(&mut self, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
         let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
         let rested = match (job.reuse, room) {
-            (true, _) => self.pool.take(&job.prompt, room),
+            (true, _) => self.pool.take(job.scope, &job.prompt, room),
             (false, true) => None,
-            (false, false) => self.pool.take_oldest(),
+            (false, false) => self.pool.take_oldest(job.scope),
         };
         match rested {
             Some(rested) => self.renew(rested, job, settings),
             None => match guarded(&self.metrics, || self.engine.sequence(settings)) {
-                Err(Fault::Memory(why)) => match self.pool.take_oldest() {
+                Err(Fault::Memory(why)) => match self.pool.take_oldest(job.scope) {
                     Some(rested) => self.renew(rested, job, self.settings(job)),
                     None => Err(Fault::Memory(why)),
                 },

@@ -36,6 +36,8 @@ pub struct Job {
     pub choice: usize,
     /// Who asks: clients take turns.
     pub client: u64,
+    /// Prompts are shared within a scope only: what was read for another is read again.
+    pub scope: u64,
     /// Tokens to continue.
     pub prompt: Arc<[Token]>,
     /// How tokens are chosen.

@@ -194,7 +194,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             if let Some(fault) = fault {
                 running.fail(fault);
             }
-            self.pool.rest(running.sequence);
+            self.pool.rest(running.scope, running.sequence);
         }
     }
 
@@ -290,7 +290,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                         "answer complete"
                     );
                     let running = self.running.remove(index);
-                    self.pool.rest(running.sequence);
+                    self.pool.rest(running.scope, running.sequence);
                 }
             }
             Err(fault) => self.fail(index, fault),

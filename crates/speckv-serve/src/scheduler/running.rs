@@ -37,6 +37,8 @@ pub struct Running<M: LanguageModel> {
     pub prompt_tokens: usize,
     /// Of these, tokens that need not be read.
     pub cached_tokens: usize,
+    /// The scope within which its text is shared.
+    pub scope: u64,
     /// It may go on from what others have read.
     pub reuses: bool,
     /// It takes no part in steps: another sequence reads its beginning for it.
@@ -79,6 +81,7 @@ impl<M: LanguageModel> Running<M> {
             deadline: job.deadline,
             prompt_tokens: job.prompt.len(),
             cached_tokens,
+            scope: job.scope,
             reuses: job.reuse,
             waits: false,
             choice: job.choice,

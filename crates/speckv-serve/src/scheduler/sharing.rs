@@ -22,6 +22,8 @@ pub(super) struct Reader<'a> {
     pub reads: bool,
     /// It may go on from what others have read.
     pub reuses: bool,
+    /// Others of the same scope.
+    pub scope: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -31,6 +33,7 @@ impl<'a> Reader<'a> {
             read: running.sequence.read(),
             reads: running.sequence.unread() > 0,
             reuses: running.reuses,
+            scope: running.scope,
         }
     }
 }
@@ -46,7 +49,7 @@ pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
     let lacks = own.tokens.len() - 1 - own.read;
     readers.iter().enumerate().any(|(other, leader)| {
         let ahead = leader.read > own.read || leader.read == own.read && other < index;
-        if !ahead || !leader.reads {
+        if !ahead || !leader.reads || leader.scope != own.scope {
             return false;
         }
         let common = leader.tokens.iter().zip(own.tokens).take_while(|(a, b)| a == b).count();
@@ -57,9 +60,9 @@ pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
 
 impl<M: LanguageModel + 'static> Scheduler<M> {
     /// Has a sequence that is about to run copy what another one has read of its text.
-    pub(super) fn copy_for(&mut self, sequence: &mut Sequence<M>) -> Result<(), Fault> {
-        let running = self.running.iter().map(|running| &running.sequence);
-        let donors = running.chain(self.pool.resting());
+    pub(super) fn copy_for(&mut self, scope: u64, sequence: &mut Sequence<M>) -> Result<(), Fault> {
+        let running = self.running.iter().filter(|running| running.scope == scope);
+        let donors = running.map(|running| &running.sequence).chain(self.pool.resting(scope));
         let best = donors.max_by_key(|donor| donor.read_of(sequence.tokens()));
         let Some(donor) = best else { return Ok(()) };
         contained(&self.metrics, || self.engine.copy_read(donor, sequence)).map(drop)
@@ -85,7 +88,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn release(&mut self, index: usize) {
         let mut running = self.running.remove(index);
         let before = running.sequence.read();
-        let outcome = self.copy_for(&mut running.sequence);
+        let outcome = self.copy_for(running.scope, &mut running.sequence);
         let copied = running.sequence.read() - before;
         running.cached_tokens += copied;
         self.metrics.copied(copied);
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     fn reader(tokens: &[Token], read: usize) -> Reader<'_> {
-        Reader { tokens, read, reads: read + 1 < tokens.len(), reuses: true }
+        Reader { tokens, read, reads: read + 1 < tokens.len(), reuses: true, scope: 0 }
     }
 
     #[test]
@@ -131,6 +134,8 @@ mod tests {
         assert!(waits(&[reader(&a, 0), reader(&b, 0)], 1), "30 of 49");
         let anew = Reader { reuses: false, ..reader(&b, 0) };
         assert!(!waits(&[reader(&a, 0), anew], 1), "it asked to read everything itself");
+        let foreign = Reader { scope: 1, ..reader(&b, 0) };
+        assert!(!waits(&[reader(&a, 0), foreign], 1), "what others read is not its own");
     }
 
     #[test]
