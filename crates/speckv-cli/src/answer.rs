@@ -8,13 +8,13 @@ use speckv::{
     token::Token,
 };
 use speckv_formats::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
-
-use crate::{
+use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    printer::Printer,
-    progress::Unit,
+    report::{Reporter, Unit},
 };
+
+use crate::printer::Printer;
 
 /// Tokens per pass while reading the prompt: progress and Ctrl-C are looked at in between.
 const PREFILL_CHUNK: usize = 256;
@@ -148,6 +148,9 @@ pub fn engine_failure(error: &EngineError) -> Failure {
             message,
             "the weights are damaged or wrongly converted: fetch the model file again",
         ),
+        EngineError::Step(_) => {
+            Failure::new(message, "this is a fault of speckv, not of your input: please report it")
+        }
     }
 }
 

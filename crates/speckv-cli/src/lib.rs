@@ -5,35 +5,21 @@
 
 pub mod answer;
 pub mod args;
-pub mod calibration;
-pub mod catalogue;
 pub mod commands;
 pub mod comparison;
-pub mod controllers;
-pub mod conversation;
-pub mod cost_file;
 pub mod curve;
-pub mod download;
-pub mod failure;
+pub mod identity_prompts;
 pub mod interrupt;
-pub mod machine;
-pub mod memory;
-pub mod obtain;
-pub mod pair;
-pub mod paper_weights;
+pub mod model_facts;
 pub mod perplexity;
-pub mod predictor_weights;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
-pub mod provenance;
 pub mod row_curve;
 pub mod serving;
 pub mod settings;
 pub mod stats;
-pub mod store;
 pub mod table;
-pub mod units;
 pub mod words;
 
 use std::{
@@ -42,7 +28,7 @@ use std::{
     sync::Mutex,
 };
 
-use failure::Failure;
+use speckv_local::failure::Failure;
 
 /// Reads the process's arguments, runs the command, reports a failure, and gives the exit status.
 #[must_use]

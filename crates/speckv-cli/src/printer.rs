@@ -5,10 +5,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{
+use speckv_local::{
     failure::{Failure, Outcome},
-    progress::Progress,
+    report::{self, Reporter, Unit},
 };
+
+use crate::progress::Progress;
 
 /// What a command may say, and how. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
@@ -47,23 +49,11 @@ impl Printer {
         self.data(&(text + "\n"))
     }
 
-    /// Says something in passing, unless quiet.
-    pub fn note(&self, text: &str) {
-        if !self.quiet {
-            self.say(text);
-        }
-    }
-
     /// Says something in passing, dimmed, unless quiet.
     pub fn aside(&self, text: &str) {
         if !self.quiet {
             self.say(&self.paint("2", text));
         }
-    }
-
-    /// Says something that the user should know even when quiet.
-    pub fn warning(&self, text: &str) {
-        self.say(&format!("{} {text}", self.paint("1;33", "warning:")));
     }
 
     /// Reports a failure with its hint.
@@ -86,22 +76,6 @@ impl Printer {
         self.colour
     }
 
-    /// A progress display on standard error that appears once the work has taken `patience`; none
-    /// when quiet.
-    #[must_use]
-    pub fn progress(
-        &self,
-        label: &str,
-        unit: crate::progress::Unit,
-        patience: Duration,
-    ) -> Progress {
-        if self.quiet {
-            Progress::hidden()
-        } else {
-            Progress::new(label, unit, patience, self.terminal)
-        }
-    }
-
     // Standard error may be closed as well; there is nobody left to tell then.
     fn say(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
@@ -109,6 +83,29 @@ impl Printer {
 
     fn paint(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+impl Reporter for Printer {
+    /// Writes a line to standard error, unless quiet.
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Writes a line to standard error, also when quiet.
+    fn warning(&self, text: &str) {
+        self.say(&format!("{} {text}", self.paint("1;33", "warning:")));
+    }
+
+    /// A display on standard error; none when quiet.
+    fn progress(&self, label: &str, unit: Unit, patience: Duration) -> Box<dyn report::Progress> {
+        Box::new(if self.quiet {
+            Progress::hidden()
+        } else {
+            Progress::new(label, unit, patience, self.terminal)
+        })
     }
 }
 

@@ -4,22 +4,13 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::units;
+use speckv_local::{
+    report::{self, Unit},
+    units,
+};
 
 /// Seconds between plain lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-
-/// What the numbers count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Bytes, shown with rate and time left.
-    Bytes,
-    /// Tokens.
-    Tokens,
-    /// Anything else, shown as "3 of 12".
-    Items,
-}
 
 /// A progress display. Silent until its patience is over, so that quick work shows nothing.
 #[derive(Debug)]
@@ -73,10 +64,10 @@ impl Progress {
             start: None,
         }
     }
+}
 
-    /// `done` of `total` are there. The first call's `done` was there before the work began and
-    /// does not count for the rate.
-    pub fn at(&mut self, done: u64, total: u64) {
+impl report::Progress for Progress {
+    fn at(&mut self, done: u64, total: u64) {
         let start = *self.start.get_or_insert(done);
         let elapsed = self.began.elapsed();
         if elapsed < self.patience {
@@ -109,16 +100,14 @@ impl Progress {
         }
     }
 
-    /// Says something above the display.
-    pub fn say(&self, text: &str, printer: &crate::printer::Printer) {
+    fn suspend(&self, body: &mut dyn FnMut()) {
         match &self.style {
-            Style::Bar(bar) => bar.suspend(|| printer.note(text)),
-            _ => printer.note(text),
+            Style::Bar(bar) => bar.suspend(body),
+            _ => body(),
         }
     }
 
-    /// Removes the display.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if let Style::Bar(bar) = &self.style {
             bar.finish_and_clear();
         }
@@ -128,7 +117,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.finish();
+        report::Progress::finish(self);
     }
 }
 

@@ -6,10 +6,9 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    args::PromptArgs,
-    failure::{Failure, Outcome},
-};
+use speckv_local::failure::{Failure, Outcome};
+
+use crate::args::PromptArgs;
 
 /// The prompt that the arguments name.
 ///

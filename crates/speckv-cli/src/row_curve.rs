@@ -10,8 +10,7 @@ use speckv_lab::{
     batch_table::{RowTimes, TableError},
     report::inputs::CurveFile,
 };
-
-use crate::failure::{Failure, Outcome, chain};
+use speckv_local::failure::{Failure, Outcome, chain};
 
 /// Milliseconds of passes by rows.
 #[derive(Debug, Clone)]

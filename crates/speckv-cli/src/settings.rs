@@ -7,46 +7,24 @@ use speckv::{
     cost::CostModel,
     sampling::SamplingSettings,
 };
-use speckv_cpu::model::CacheType;
-use speckv_formats::compression::Compression;
-
-use crate::{
-    args::{
-        CacheOptions, DraftChoice, DraftHead, DraftModel, DraftWeightOptions, ModelOptions,
-        SamplingOptions, WeightOptions,
-    },
-    calibration::Costs,
+use speckv_local::{
+    calibration::{self, Costs},
     catalogue::Catalogue,
     controllers,
+    draft_choice::DraftChoice,
     failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    machine,
     pair::Pair,
+    pair_settings::PairSettings,
     predictor_weights::Predictors,
+    report::Reporter,
 };
+
+use crate::args::{CacheOptions, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
 
 /// Most tokens of an answer where the user gives no number.
 const DEFAULT_MAX_TOKENS: usize = 512;
-
-/// Which models run, and how.
-#[derive(Debug, Clone)]
-pub struct PairSettings {
-    /// Target: catalogue name or path.
-    pub target: String,
-    /// Who drafts.
-    pub draft: DraftChoice,
-    /// Threads that compute.
-    pub threads: NonZeroUsize,
-    /// Most tokens of prompt and answer; `None` is a default that fits the model.
-    pub context: Option<usize>,
-    /// What the target's weights become.
-    pub compression: Compression,
-    /// What the draft's weights become, if the user says so; a draft that is the target itself says
-    /// its own.
-    pub draft_compression: Option<Compression>,
-    /// Tokens that the draft's output head covers.
-    pub draft_head: DraftHead,
-    /// How keys and values are stored.
-    pub cache_type: CacheType,
-}
 
 /// How an answer is made.
 #[derive(Debug, Clone)]
@@ -88,67 +66,44 @@ impl AnswerSettings {
         )?;
         Ok(parts)
     }
-}
 
-impl PairSettings {
-    /// The settings of target and draft with their weights as the options say.
-    #[must_use]
-    pub fn new(
-        target: String,
-        draft: DraftChoice,
-        threads: NonZeroUsize,
-        weights: &WeightOptions,
-        cache: CacheOptions,
-    ) -> Self {
-        let &WeightOptions {
-            compression,
-            draft: DraftWeightOptions { draft_compression, draft_head },
-        } = weights;
-        PairSettings {
-            target,
-            draft,
-            threads,
-            context: None,
-            compression,
-            draft_compression,
-            draft_head,
-            cache_type: cache.kv.0,
-        }
-    }
-
-    /// What the draft's weights become.
+    /// Costs for a controller that decides by them; `None` for the others.
     ///
     /// # Errors
-    /// If two options say it.
-    pub fn draft_compression(&self) -> Outcome<Compression> {
-        match (self.draft.model(), self.draft_compression) {
-            (Some(DraftModel::Itself(own)), Some(other)) => Err(Failure::usage(
-                format!("--draft-compression {other} contradicts --draft self:{own}"),
-                format!("give --draft self:{other}, or leave --draft-compression away"),
-            )),
-            (Some(&DraftModel::Itself(own)), None) => Ok(own),
-            (_, asked) => Ok(asked.unwrap_or(Compression::Compact)),
+    /// As [`calibration::costs`].
+    pub fn costs(
+        &self,
+        pair: &Pair,
+        interrupt: &Interrupt,
+        reporter: &dyn Reporter,
+    ) -> Outcome<Option<Costs>> {
+        if !self.controller.needs_costs() {
+            return Ok(None);
         }
+        calibration::costs(pair, self.recalibrate, interrupt, reporter).map(Some)
     }
+}
 
-    /// Target and draft by the options; the default draft comes only with the default target.
-    #[must_use]
-    pub fn models(
-        model: Option<&String>,
-        draft: Option<&DraftChoice>,
-        fallback: DraftChoice,
-        catalogue: &Catalogue,
-    ) -> (String, DraftChoice) {
-        let [default_target, default_draft] = catalogue.default_pair();
-        let target = model.unwrap_or(default_target).clone();
-        let draft = draft.cloned().unwrap_or_else(|| {
-            if target == *default_target {
-                DraftChoice::Model(DraftModel::Named(default_draft.clone()))
-            } else {
-                fallback
-            }
-        });
-        (target, draft)
+/// The settings of target and draft with their weights as the options say.
+#[must_use]
+pub fn pair_settings(
+    target: String,
+    draft: DraftChoice,
+    threads: NonZeroUsize,
+    weights: &WeightOptions,
+    cache: CacheOptions,
+) -> PairSettings {
+    let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } =
+        weights;
+    PairSettings {
+        target,
+        draft,
+        threads,
+        context: None,
+        compression,
+        draft_compression,
+        draft_head,
+        cache_type: cache.kv.0,
     }
 }
 
@@ -191,10 +146,10 @@ pub fn resolve(
         ));
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
-    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
     let pair = PairSettings {
         context: models.ctx,
-        ..PairSettings::new(target, draft, threads, &models.weights, models.cache)
+        ..pair_settings(target, draft, threads, &models.weights, models.cache)
     };
     let answer = AnswerSettings {
         controller,
@@ -253,15 +208,11 @@ fn with_lookup(
     }
 }
 
-/// Cores that this process may use.
-#[must_use]
-pub fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use speckv_formats::compression::Compression;
+    use speckv_local::draft_choice::DraftModel;
 
     use super::*;
     use crate::args::{Cli, Command};

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use speckv::engine::Totals;
-
-use crate::{calibration::View, units};
+use speckv_local::{calibration::View, units};
 
 /// Sums over steps, with the controller that decided them.
 #[derive(Debug, Clone, Default)]

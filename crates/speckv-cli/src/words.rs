@@ -7,9 +7,8 @@ use speckv_formats::{
     chat_template::{ChatTemplate, Message},
     tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
 };
+use speckv_local::failure::chain;
 use speckv_serve::language::{Decoder, Language, LanguageError, Said, Turn};
-
-use crate::failure::chain;
 
 /// Tokenizer and template of one model.
 pub struct Words {

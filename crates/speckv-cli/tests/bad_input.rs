@@ -4,6 +4,7 @@
 
 #[path = "support/process.rs"]
 mod process;
+#[path = "../../speckv-local/tests/support/mod.rs"]
 mod support;
 
 use std::{

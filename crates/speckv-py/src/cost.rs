@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use speckv::cost::{self, CostError, Samples, TimeSample, VerifySample};
-use speckv_cli::cost_file;
+use speckv_local::cost_file;
 
 use crate::{
     error::{Fault, Outcome},

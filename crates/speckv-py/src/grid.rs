@@ -3,7 +3,6 @@
 use std::{path::PathBuf, sync::Mutex};
 
 use pyo3::prelude::*;
-use speckv_cli::{machine, provenance};
 use speckv_lab::{
     grid::{
         GridFolder, GridRun, GridSettings, StepRow,
@@ -11,6 +10,7 @@ use speckv_lab::{
     },
     run_folder::{Origin, Settings},
 };
+use speckv_local::{machine, provenance};
 
 use crate::{
     error::{Fault, Outcome},

@@ -1,7 +1,7 @@
 //! JSON between Rust and Python's own objects, through Python's `json`.
 
 use pyo3::prelude::*;
-use speckv_cli::failure::chain;
+use speckv_local::failure::chain;
 
 use crate::error::{Fault, Outcome};
 

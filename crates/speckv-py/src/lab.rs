@@ -4,7 +4,6 @@ use std::{path::PathBuf, sync::Arc};
 
 use pyo3::prelude::*;
 use speckv::{controller::ControllerParts, cost, predictor, token::Token};
-use speckv_cli::failure::chain;
 use speckv_lab::{
     comparison::compare,
     contestant::Contestant,
@@ -13,6 +12,7 @@ use speckv_lab::{
     trace,
     workload::Split,
 };
+use speckv_local::failure::chain;
 
 use crate::{
     controller::{Controller, spec},

@@ -1,9 +1,11 @@
 //! Models that `speckv-cpu` runs.
 
 use std::{
+    io::Write,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
@@ -13,16 +15,16 @@ use speckv::{
     model::{Cache as _, Feed, LanguageModel},
     token::Token,
 };
-use speckv_cli::{
-    controllers,
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair::{self, Treatment},
-    printer::Printer,
-    settings,
-};
 use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
 use speckv_formats::tokenizer;
+use speckv_local::{
+    controllers,
+    interrupt::Interrupt,
+    machine,
+    model_source::Shelf,
+    pair::{self, Treatment},
+    report::{Progress, Reporter, Silent, Unit},
+};
 
 use crate::{
     error::{Fault, Outcome},
@@ -36,6 +38,22 @@ use crate::{
 const DEFAULT_CONTEXT: usize = 4096;
 /// Tokens per pass of reading.
 const CHUNK: usize = 128;
+
+/// Writes warnings to standard error and ignores the rest.
+struct Warnings;
+
+impl Reporter for Warnings {
+    fn note(&self, _: &str) {}
+
+    fn warning(&self, text: &str) {
+        // Standard error may be closed; a warning is no reason to fail.
+        let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+    }
+
+    fn progress(&self, label: &str, unit: Unit, patience: Duration) -> Box<dyn Progress> {
+        Silent.progress(label, unit, patience)
+    }
+}
 
 /// See `_native.pyi`.
 #[pyclass(frozen)]
@@ -132,7 +150,7 @@ impl CpuModel {
             }
         };
         let threads = match threads.map(NonZeroUsize::new) {
-            None => settings::cores(),
+            None => machine::cores(),
             Some(Some(threads)) => threads,
             Some(None) => {
                 return Err(Fault::argument(
@@ -141,10 +159,9 @@ impl CpuModel {
                 ));
             }
         };
-        let printer = Printer::from_environment(true);
         let of_model = |failure| Fault::of_model(&failure);
         let shelf = Shelf::from_environment().map_err(of_model)?;
-        let path = shelf.file(name, &Interrupt::new(), &printer).map_err(of_model)?;
+        let path = shelf.file(name, &Interrupt::new(), &Warnings).map_err(of_model)?;
         let file = pair::open(&path).map_err(of_model)?;
         let tokenizer = Arc::new(pair::tokenizer(&file).map_err(of_model)?);
         let head_gap = draft_head.map(|count| tokenizer.rare(count));
@@ -152,7 +169,7 @@ impl CpuModel {
         let treatment = Treatment { compression, head_gap, cache_type };
         let (asked, cut) = (context.unwrap_or(DEFAULT_CONTEXT), context.is_none());
         let weights =
-            pair::model(&file, &pool, asked, cut, treatment, &printer).map_err(of_model)?;
+            pair::model(&file, &pool, asked, cut, treatment, &Warnings).map_err(of_model)?;
         Ok(CpuModel { weights, tokenizer, path })
     }
 

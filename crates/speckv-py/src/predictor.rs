@@ -8,7 +8,7 @@ use speckv::predictor::{self, FEATURE_NAMES};
 use crate::{
     controller::facts, error::Fault, json, lock, record::StepRecord, signals::Signals, step::Source,
 };
-use speckv_cli::failure::chain;
+use speckv_local::failure::chain;
 
 /// See `_native.pyi`.
 #[pyclass(frozen, eq)]

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
+use speckv_local::draft_choice::DraftChoice;
 
 use super::{
     common::{CacheOptions, DraftWeightOptions, compression},
-    values::{DraftChoice, GammaList, gamma_list, threads, whole},
+    values::{GammaList, gamma_list, threads, whole},
 };
 
 /// Most tokens of context or prompt that can be asked for; what a model was made for is checked

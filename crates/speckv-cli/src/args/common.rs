@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use speckv::controller::ControllerSpec;
 
 use speckv_formats::compression::Compression;
+use speckv_local::draft_choice::{DraftChoice, DraftHead};
 
-use super::values::{DraftChoice, DraftHead, KvChoice, gamma, number, threads, whole};
-use crate::controllers;
+use super::values::{KvChoice, gamma, number, threads, whole};
+use speckv_local::controllers;
 
 /// Which models, and how they run.
 #[derive(Debug, Clone, clap::Args)]

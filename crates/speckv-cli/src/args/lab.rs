@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
+use speckv_local::draft_choice::DraftChoice;
 
 use super::{
     bench::ComparisonOptions,
     common::{CacheOptions, PredictorOptions, WeightOptions, compression},
-    values::{DraftChoice, GammaList, gamma, grid_gammas, number, threads, whole},
+    values::{GammaList, gamma, grid_gammas, number, threads, whole},
 };
 
 /// Which prompts of a workload.

@@ -23,14 +23,14 @@ pub use lab::{
 };
 pub use perplexity::PerplexityArgs;
 pub use serve::{Given, LogFormat, ServeArgs};
-pub use values::{
-    ControllerList, DraftChoice, DraftHead, DraftModel, GammaList, KvChoice, TokenList,
-};
+pub use values::{ControllerList, GammaList, KvChoice, TokenList};
 use values::{controller_list, gamma, identity_tokens, prompts, threads};
 
 use speckv_formats::compression::Compression;
+use speckv_local::controllers;
+use speckv_local::draft_choice::DraftChoice;
 
-use crate::{controllers, printer};
+use crate::printer;
 
 /// Lossless speculative decoding of local language models.
 #[derive(Debug, Parser)]

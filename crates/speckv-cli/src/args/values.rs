@@ -4,115 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use speckv::{controller::ControllerSpec, token::Token};
 use speckv_cpu::model::CacheType;
-use speckv_formats::compression::Compression;
-
-use crate::controllers::{self, MAX_GAMMA};
-
-/// Who drafts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DraftChoice {
-    /// Nobody: plain decoding.
-    None,
-    /// Look-up of earlier text; no second model.
-    Ngram,
-    /// A model.
-    Model(DraftModel),
-    /// A model and look-up; the controller chooses.
-    Both(DraftModel),
-}
-
-/// The model that drafts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DraftModel {
-    /// One of its own, by catalogue name or path.
-    Named(String),
-    /// The target's own weights, compressed further.
-    Itself(Compression),
-}
-
-impl Display for DraftModel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DraftModel::Named(name) => f.write_str(name),
-            DraftModel::Itself(compression) => write!(f, "self:{compression}"),
-        }
-    }
-}
-
-impl DraftModel {
-    fn parse(text: &str) -> Result<Self, String> {
-        let Some(compression) = text.strip_prefix("self:") else {
-            return Ok(DraftModel::Named(text.to_owned()));
-        };
-        let compression = compression.parse();
-        compression
-            .map(DraftModel::Itself)
-            .map_err(|error| format!("{error}\nhint: `--draft self:nf4` is the usual one"))
-    }
-}
-
-impl DraftChoice {
-    /// The model, if there is one.
-    #[must_use]
-    pub fn model(&self) -> Option<&DraftModel> {
-        match self {
-            DraftChoice::Model(model) | DraftChoice::Both(model) => Some(model),
-            DraftChoice::None | DraftChoice::Ngram => None,
-        }
-    }
-}
-
-impl FromStr for DraftChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Err("expected a model, `none` or `ngram`, got nothing\nhint: `--draft none` decodes plainly".into()),
-            "none" => Ok(DraftChoice::None),
-            "ngram" => Ok(DraftChoice::Ngram),
-            other => match other.strip_suffix("+ngram") {
-                None => Ok(DraftChoice::Model(DraftModel::parse(other)?)),
-                Some("" | "none" | "ngram") => Err(format!(
-                    "expected a model before +ngram, got {other:?}\nhint: `--draft ngram` drafts by look-up alone"
-                )),
-                Some(model) => Ok(DraftChoice::Both(DraftModel::parse(model)?)),
-            },
-        }
-    }
-}
-
-/// How many tokens the draft's output head covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DraftHead {
-    /// All of the vocabulary.
-    Whole,
-    /// The first ones and the special ones, until the text has others.
-    First(usize),
-}
-
-impl std::fmt::Display for DraftHead {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DraftHead::Whole => out.write_str("whole"),
-            DraftHead::First(tokens) => write!(out, "{tokens}"),
-        }
-    }
-}
-
-impl FromStr for DraftHead {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "whole" => Ok(DraftHead::Whole),
-            number => whole(
-                1..=16_777_216_usize,
-                "65536 and 100352 are sizes to try, `whole` leaves nothing out",
-            )(number)
-            .map(DraftHead::First),
-        }
-    }
-}
+use speckv_local::controllers::{self, MAX_GAMMA};
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +138,7 @@ pub(super) fn threads() -> impl Fn(&str) -> Result<usize, String> + Clone + Send
 
 /// Parser of a number of built-in prompts.
 pub(super) fn prompts() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
-    whole(1..=crate::commands::IDENTITY_PROMPTS, "there are that many built-in prompts")
+    whole(1..=crate::identity_prompts::TEXTS.len(), "there are that many built-in prompts")
 }
 
 /// Parser of the length of an answer that is compared.
@@ -283,26 +175,6 @@ mod tests {
         assert_eq!("1,2, 3".parse(), Ok(TokenList(vec![1, 2, 3])));
         for wrong in ["", ",", "1,x", "-1", "4294967296"] {
             assert!(wrong.parse::<TokenList>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_draft_is_none_ngram_a_model_or_both() {
-        assert_eq!("none".parse(), Ok(DraftChoice::None));
-        assert_eq!("ngram".parse(), Ok(DraftChoice::Ngram));
-        let named = DraftModel::Named("a/b.gguf".into());
-        assert_eq!("a/b.gguf".parse(), Ok(DraftChoice::Model(named.clone())));
-        assert_eq!("a/b.gguf+ngram".parse(), Ok(DraftChoice::Both(named)));
-        assert_eq!(
-            "self:nf4".parse(),
-            Ok(DraftChoice::Model(DraftModel::Itself(Compression::Nf4)))
-        );
-        assert_eq!(
-            "self:int8+ngram".parse(),
-            Ok(DraftChoice::Both(DraftModel::Itself(Compression::Int8)))
-        );
-        for wrong in ["", "self:", "self:q5", "+ngram", "ngram+ngram", "none+ngram"] {
-            assert!(wrong.parse::<DraftChoice>().is_err(), "{wrong}");
         }
     }
 }

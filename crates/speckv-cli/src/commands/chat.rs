@@ -8,16 +8,20 @@ use speckv::{
     model::LanguageModel,
 };
 use speckv_cpu::model::CpuModel;
+use speckv_local::{
+    calibration::Costs,
+    conversation::{Conversation, Scribe},
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    model_source::Shelf,
+    pair::Pair,
+    report::Reporter,
+};
 
 use crate::{
     answer::{self, Finish, Voice},
     args::ChatArgs,
-    calibration::{self, Costs},
-    conversation::{Conversation, Scribe},
-    failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair::Pair,
+    interrupt,
     printer::Printer,
     prompt,
     settings::{self, AnswerSettings},
@@ -75,7 +79,7 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
             "leave --raw away, or use `speckv run --raw`",
         ));
     }
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
     if interrupt.is_raised() {
         return Err(Failure::interrupted(
@@ -86,7 +90,7 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     if let Some(warning) = pair.template_warning() {
         printer.warning(warning);
     }
-    let costs = calibration::for_controller(&settings, &pair, &interrupt, printer)?;
+    let costs = settings.costs(&pair, &interrupt, printer)?;
     let mut input = Input::new();
     if input.is_interactive() {
         printer.note("/help lists what else can be typed; Ctrl-C stops an answer, Ctrl-D leaves");

@@ -12,6 +12,14 @@ use speckv_lab::{
         throughput::{Cell, RESAMPLES},
     },
 };
+use speckv_local::{
+    failure::{Failure, Outcome},
+    machine,
+    model_source::Shelf,
+    pair_settings::PairSettings,
+    provenance,
+    report::Reporter,
+};
 
 use crate::{
     args::EvaluateArgs,
@@ -19,12 +27,9 @@ use crate::{
         Contestant, Sample, Text,
         live::{Contest, Live},
     },
-    failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
+    interrupt,
     printer::Printer,
-    provenance,
-    settings::{self, PairSettings},
+    settings,
     table::Table,
 };
 
@@ -43,11 +48,11 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
             format!("give it in --controllers or --gammas; {} took part", names.join(", ")),
         ));
     }
-    let interrupt = Interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let interrupt = interrupt::install();
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
     let settings = PairSettings {
         context: args.comparison.ctx,
-        ..PairSettings::new(
+        ..settings::pair_settings(
             contest.target.clone(),
             contest.draft.clone(),
             threads,

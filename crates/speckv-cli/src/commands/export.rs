@@ -11,9 +11,13 @@ use speckv_lab::{
 };
 
 use super::profile::folder_failure;
+use speckv_local::{
+    failure::{Failure, Outcome, chain},
+    report::Reporter,
+};
+
 use crate::{
     args::ExportArgs,
-    failure::{Failure, Outcome, chain},
     printer::Printer,
     row_curve::{Curves, Points},
     table::Table,

@@ -11,45 +11,20 @@ use speckv::{
     sampling::SamplingSettings,
     token::Token,
 };
-
-use crate::{
-    answer,
-    args::{DraftChoice, IdentityArgs},
+use speckv_local::{
     controllers,
     conversation::Conversation,
+    draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    obtain::Shelf,
+    model_source::Shelf,
     pair::Pair,
+    pair_settings::PairSettings,
     predictor_weights::Predictors,
-    printer::Printer,
-    progress::Unit,
-    settings::PairSettings,
+    report::{Reporter, Unit},
 };
 
-/// Number of built-in prompts.
-pub(crate) const PROMPTS: usize = TEXTS.len();
-
-/// Code and prose, easy and hard to predict, so that drafts of every length are accepted and
-/// rejected.
-const TEXTS: [&str; 16] = [
-    "Write a Python function that checks whether a number is prime.",
-    "Explain in three sentences why the sky is blue.",
-    "Count from one to forty in words.",
-    "Write a short poem about a lighthouse in winter.",
-    "Translate into French: The train leaves at seven and the station is far away.",
-    "Write an SQL query for the five customers with the highest sum of orders.",
-    "List ten animals in alphabetical order and say one thing about each.",
-    "What is the difference between a process and a thread?",
-    "Write a Rust struct for a stack of integers with push, pop and peek.",
-    "Tell a story about a clockmaker who loses an hour.",
-    "Solve step by step: a shop sells pens at 3 for 2 euros. What do 21 pens cost?",
-    "Write a JSON object that describes a bicycle with twelve fields.",
-    "Name the planets from the sun outward with one number for each.",
-    "Write a regular expression for dates such as 2024-02-29 and explain its parts.",
-    "Repeat the word echo thirty times, separated by commas.",
-    "Write a shell script that renames all files in a folder to lower case.",
-];
+use crate::{answer, args::IdentityArgs, identity_prompts, interrupt, printer::Printer, settings};
 
 /// One comparison that failed.
 #[derive(Debug, serde::Serialize)]
@@ -81,7 +56,7 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
         args.predictors.paper_weights.as_deref(),
         args.predictors.predictor.as_deref(),
     )?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let mut specs = vec![controllers::OFF];
     let fixed =
         |gamma: &usize| ControllerSpec { chain: false, kind: ControllerKind::Fixed(Some(*gamma)) };
@@ -103,12 +78,17 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings =
-            PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache);
+        let settings = settings::pair_settings(
+            target.clone(),
+            draft.clone(),
+            threads,
+            &args.weights,
+            args.cache,
+        );
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let bar = progress
             .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
-        for (number, text) in TEXTS.iter().take(args.prompts).enumerate() {
+        for (number, text) in identity_prompts::TEXTS.iter().take(args.prompts).enumerate() {
             let prompt = Conversation::new(None).prompt(text, &pair)?.tokens;
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);

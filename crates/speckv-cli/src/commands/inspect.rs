@@ -10,16 +10,13 @@ use speckv_formats::{
     gguf::{Array, Value},
     quant::Rows,
 };
-
-use crate::{
-    args::InspectArgs,
+use speckv_local::{
     failure::{Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair,
-    printer::Printer,
-    units,
+    model_source::Shelf,
+    pair, units,
 };
+
+use crate::{args::InspectArgs, interrupt, printer::Printer};
 
 /// Elements of an array that are shown.
 const SHOWN: usize = 8;
@@ -46,7 +43,7 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
     if args.json {

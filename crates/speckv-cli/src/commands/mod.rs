@@ -20,9 +20,9 @@ mod serve;
 mod tokenize;
 mod train;
 
-pub(crate) use identity::PROMPTS as IDENTITY_PROMPTS;
+use speckv_local::failure::Outcome;
 
-use crate::{args::Command, failure::Outcome, printer::Printer};
+use crate::{args::Command, printer::Printer};
 
 /// Runs a command.
 ///

@@ -1,10 +1,9 @@
 //! `speckv models`: the catalogue, and what is here of it.
 
 use serde_json::json;
+use speckv_local::{failure::Outcome, model_source::Shelf, report::Reporter, store::State, units};
 
-use crate::{
-    args::ModelsArgs, failure::Outcome, obtain::Shelf, printer::Printer, store::State, units,
-};
+use crate::{args::ModelsArgs, printer::Printer};
 
 pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
@@ -27,7 +26,7 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
                     "size": entry.size,
                     "sha256": entry.sha256,
                     "licence": { "name": entry.licence.name, "url": entry.licence.url, "restricted": entry.licence.restricted },
-                    "sources": entry.sources.iter().map(crate::catalogue::Source::describe).collect::<Vec<_>>(),
+                    "sources": entry.sources.iter().map(speckv_local::catalogue::Source::describe).collect::<Vec<_>>(),
                     "state": state,
                     "bytes_here": bytes,
                     "path": shelf.store.path(entry),

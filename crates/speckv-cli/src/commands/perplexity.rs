@@ -8,19 +8,20 @@ use std::{
 
 use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_formats::{checkpoint::Checkpoint, tokenizer::Tokenizer};
+use speckv_local::{
+    failure::{Failure, Outcome, chain},
+    machine, memory,
+    model_source::Shelf,
+    pair::{self, Treatment},
+    report::{Reporter, Unit},
+};
 
 use crate::{
     args::{KvChoice, PerplexityArgs},
-    failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
-    memory,
-    obtain::Shelf,
-    pair::{self, Treatment},
+    interrupt,
     perplexity::{self, MeasureError, Plan, Report, Side},
     printer::Printer,
-    progress::Unit,
     prompt,
-    settings::cores,
 };
 
 /// Positions of a window where the user gives no number.
@@ -29,7 +30,7 @@ const WINDOW: usize = 512;
 pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let text = prompt::file_or_stdin(&args.text)?;
     let shelf = Shelf::from_environment()?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let name = args.model.as_ref().unwrap_or(&shelf.catalogue.default_pair()[0]);
     let target_path = shelf.file(name, &interrupt, printer)?;
     let reference =
@@ -57,7 +58,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
 
-    let pool = pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores))?;
+    let pool = pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores))?;
     let claim = |file, compression, kv: KvChoice, what| memory::Claim {
         file,
         compression,

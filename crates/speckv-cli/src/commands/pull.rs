@@ -1,10 +1,9 @@
 //! `speckv pull`: downloads models by name.
 
 use serde_json::json;
+use speckv_local::{failure::Outcome, model_source::Shelf, report::Reporter, units};
 
-use crate::{
-    args::PullArgs, failure::Outcome, interrupt::Interrupt, obtain::Shelf, printer::Printer, units,
-};
+use crate::{args::PullArgs, interrupt, printer::Printer};
 
 pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
@@ -12,7 +11,7 @@ pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
         if args.names.is_empty() { shelf.catalogue.default_pair().as_slice() } else { &args.names };
     // All names are checked before the first byte is fetched.
     let entries = names.iter().map(|name| shelf.entry(name)).collect::<Outcome<Vec<_>>>()?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let mut report = Vec::new();
     for entry in entries {
         let installed = shelf.pull(entry, &interrupt, printer)?;

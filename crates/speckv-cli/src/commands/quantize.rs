@@ -4,20 +4,19 @@ use std::{fs, num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
 use speckv_formats::requantize::{RequantizeError, requantize};
-
-use crate::{
-    args::QuantizeArgs,
+use speckv_local::{
     failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
+    machine,
+    model_source::Shelf,
     pair,
-    printer::Printer,
-    progress::Unit,
-    settings, units,
+    report::{Reporter, Unit},
+    units,
 };
 
+use crate::{args::QuantizeArgs, interrupt, printer::Printer};
+
 pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let path = Shelf::from_environment()?.file(&args.model, &interrupt, printer)?;
     let output = &args.output;
     if output.is_dir() {
@@ -33,7 +32,7 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let source = pair::open(&path)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
     // Under its own name the file appears only when it is whole; its source may be the file that it
     // replaces.
     let mut part = output.clone().into_os_string();

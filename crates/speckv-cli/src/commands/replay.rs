@@ -11,15 +11,14 @@ use speckv_lab::{
 };
 
 use super::profile::folder_failure;
-use crate::{
-    args::ReplayArgs,
-    comparison::contestant,
+use speckv_local::{
     cost_file,
     failure::{Failure, Outcome, chain},
     predictor_weights::{Predictors, Weights},
-    printer::Printer,
-    table::Table,
+    report::Reporter,
 };
+
+use crate::{args::ReplayArgs, comparison::contestant, printer::Printer, table::Table};
 
 /// Controllers beside the fixed gammas, where the user names none.
 const DEFAULT: [&str; 14] = [

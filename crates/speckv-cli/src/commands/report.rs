@@ -21,12 +21,13 @@ use speckv_lab::{
 };
 
 use super::profile::{folder_failure, grid_failure};
-use crate::{
-    args::ReportArgs,
+use speckv_local::{
     failure::{Failure, Outcome, chain},
     predictor_weights::{self, Weights},
-    printer::Printer,
+    report::Reporter,
 };
+
+use crate::{args::ReportArgs, printer::Printer};
 
 pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
     let inputs = read(args)?;

@@ -2,16 +2,18 @@
 
 use serde_json::json;
 use speckv::{engine::SequenceSettings, model::LanguageModel};
+use speckv_local::{
+    conversation::Conversation,
+    failure::{Failure, Outcome},
+    model_source::Shelf,
+    pair::Pair,
+    report::Reporter,
+};
 
 use crate::{
     answer::{self, Finish, Voice},
     args::RunArgs,
-    calibration,
-    conversation::Conversation,
-    failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair::Pair,
+    interrupt,
     printer::Printer,
     prompt, settings,
     stats::Stats,
@@ -22,7 +24,7 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let (pair_settings, settings) =
         settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
     let text = prompt::read(&args.prompt)?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let mut pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
 
     let mut stop = settings.stop.clone();
@@ -41,7 +43,7 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     if prompt_tokens >= context {
         return Err(answer::prompt_too_long(prompt_tokens, context));
     }
-    let costs = calibration::for_controller(&settings, &pair, &interrupt, printer)?;
+    let costs = settings.costs(&pair, &interrupt, printer)?;
     let parts = settings.parts(&pair, costs.as_ref())?;
     let mut sequence = pair
         .engine

@@ -9,15 +9,14 @@ use speckv::{
 };
 
 use super::tokenize;
-use crate::{
-    args::ScoreArgs,
+use speckv_local::{
     failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
+    machine,
+    model_source::Shelf,
     pair,
-    printer::Printer,
-    settings::cores,
 };
+
+use crate::{args::ScoreArgs, interrupt, printer::Printer};
 
 /// Likeliest tokens shown per position.
 const TOP: usize = 10;
@@ -49,11 +48,11 @@ struct Expected {
 
 pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let ids = args.ids.as_ref().map(|ids| ids.0.as_slice()).unwrap_or_default();
-    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let tokenizer = pair::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
-    let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(cores);
+    let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::cores);
     let model = pair::model(
         &file,
         &pair::pool(threads)?,

@@ -10,6 +10,16 @@ use std::{
 
 use speckv::{controller::ControllerSpec, model::LanguageModel};
 use speckv_cpu::model::CpuModel;
+use speckv_local::{
+    calibration, controllers,
+    draft_choice::DraftChoice,
+    failure::{Failure, Outcome},
+    interrupt::Interrupt,
+    model_source::Shelf,
+    pair::Pair,
+    report::Reporter,
+    units,
+};
 use speckv_serve::{
     api::options::SpeculationDefaults,
     http::{self, App, Info, Limits},
@@ -21,15 +31,11 @@ use speckv_serve::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{DraftChoice, LogFormat, ServeArgs},
-    calibration, controllers,
-    failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair::Pair,
+    args::{LogFormat, ServeArgs},
+    interrupt,
     printer::Printer,
     serving::{self, ServeSettings},
-    settings, units,
+    settings,
     words::Words,
 };
 
@@ -62,7 +68,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         pair_settings.draft = DraftChoice::Both(model.clone());
     }
     let controller = default_controller(asked, answers.controller, &pair_settings.draft)?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
     if let Some(text) = pair.template_warning() {
         warning(text);

@@ -3,19 +3,16 @@
 use serde_json::json;
 use speckv::token::Token;
 use speckv_formats::tokenizer::Tokenizer;
-
-use crate::{
-    args::TokenizeArgs,
+use speckv_local::{
     failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
+    model_source::Shelf,
     pair,
-    printer::Printer,
-    prompt,
 };
 
+use crate::{args::TokenizeArgs, interrupt, printer::Printer, prompt};
+
 pub(super) fn run(args: &TokenizeArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &Interrupt::install(), printer)?;
+    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let tokenizer = pair::tokenizer(&file)?;
     match (&args.ids, &args.text) {

@@ -15,9 +15,13 @@ use speckv_lab::{
 };
 
 use super::profile::folder_failure;
+use speckv_local::{
+    failure::{Failure, Outcome},
+    report::Reporter,
+};
+
 use crate::{
     args::{SplitChoice, TrainArgs},
-    failure::{Failure, Outcome},
     printer::Printer,
     table::Table,
 };

@@ -2,8 +2,7 @@
 
 use speckv::controller::{ControllerKind, ControllerSpec, Drafting};
 use speckv_lab::contestant::Contestant;
-
-use crate::controllers;
+use speckv_local::controllers;
 
 /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
 ///

@@ -20,21 +20,21 @@ use super::{
     Contestant, Field, Race, Rules, Sample, Text, contestant, race, report::Subject,
     spoiled::Spoiled,
 };
-use crate::{
-    answer,
-    args::{ComparisonOptions, DraftChoice},
+use speckv_local::{
     calibration, controllers,
     conversation::Conversation,
+    draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    obtain::Shelf,
+    model_source::Shelf,
     pair::Pair,
+    pair_settings::PairSettings,
     predictor_weights::Predictors,
-    printer::Printer,
-    progress::Unit,
     provenance,
-    settings::PairSettings,
+    report::{Reporter, Unit},
 };
+
+use crate::{answer, args::ComparisonOptions, printer::Printer};
 
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {

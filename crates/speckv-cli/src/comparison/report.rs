@@ -9,7 +9,7 @@ use super::{
     Contestant, Sample, Text,
     statistics::{Cell, Ratio, ratio, throughput},
 };
-use crate::{calibration::View, provenance::Origin};
+use speckv_local::{calibration::View, provenance::Origin};
 
 /// What was measured on what.
 #[derive(Debug, Clone, Serialize)]
@@ -323,7 +323,8 @@ pub(super) mod tests {
     use speckv::{engine::Totals, record::Times};
 
     use super::*;
-    use crate::{calibration::Costs, comparison::contestant};
+    use crate::comparison::contestant;
+    use speckv_local::calibration::Costs;
 
     pub(in super::super) fn report() -> Report {
         let names = ["off", "fixed:2", "fixed:4", "ema", "speckv"];

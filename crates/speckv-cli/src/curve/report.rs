@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{measure::Samples, plan::Plan, spread::Spread};
-use crate::{provenance::Origin, units};
+use speckv_local::{provenance::Origin, units};
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]

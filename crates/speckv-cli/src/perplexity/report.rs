@@ -6,7 +6,7 @@ use super::{
     Plan, Row,
     statistics::{BLOCK, Bootstrap, Estimate, FEWEST_BLOCKS, RESAMPLES},
 };
-use crate::units;
+use speckv_local::units;
 
 /// Seed of the bootstrap: the same numbers have the same intervals.
 const SEED: u64 = 5;

@@ -3,13 +3,13 @@
 
 use std::{fmt::Display, path::Path, str::FromStr};
 
-use speckv_serve::settings::FileSettings;
-
-use crate::{
-    args::{Given, ModelOptions},
+use speckv_local::{
     controllers,
     failure::{Failure, Outcome},
 };
+use speckv_serve::settings::FileSettings;
+
+use crate::args::{Given, ModelOptions};
 
 /// A settings file, for errors.
 #[derive(Debug, Clone, Copy)]

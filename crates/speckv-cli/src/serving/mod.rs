@@ -5,13 +5,13 @@ mod file;
 use std::{path::Path, time::Duration};
 
 use file::Origin;
-use speckv_serve::settings::FileSettings;
-
-use crate::{
-    args::{LogFormat, ModelOptions, SamplingOptions, ServeArgs},
+use speckv_local::{
     failure::{Failure, Outcome},
     units,
 };
+use speckv_serve::settings::FileSettings;
+
+use crate::args::{LogFormat, ModelOptions, SamplingOptions, ServeArgs};
 
 /// What the server will do.
 #[derive(Debug, Clone)]
@@ -181,9 +181,10 @@ impl ServeSettings {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use speckv_local::draft_choice::{DraftChoice, DraftHead};
 
     use super::*;
-    use crate::args::{Cli, Command, DraftChoice, DraftHead};
+    use crate::args::{Cli, Command};
 
     fn resolved(words: &[&str]) -> Outcome<(ServeSettings, ModelOptions)> {
         let words = ["speckv", "serve"].iter().chain(words);

@@ -3,6 +3,12 @@
 use std::{fs, num::NonZeroUsize};
 
 use speckv_lab::columns;
+use speckv_local::{
+    failure::{Failure, Outcome},
+    machine,
+    model_source::Shelf,
+    pair_settings::PairSettings,
+};
 
 use crate::{
     args::{BenchArgs, WeightOptions},
@@ -10,11 +16,9 @@ use crate::{
         self, Report, Sample,
         live::{Contest, Live},
     },
-    failure::{Failure, Outcome},
-    interrupt::Interrupt,
-    obtain::Shelf,
+    interrupt,
     printer::Printer,
-    settings::{self, PairSettings},
+    settings,
 };
 
 /// Rounds where the user gives no number.
@@ -34,14 +38,14 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
     let several = compressions.len() > 1;
     let contest = Contest::new(options, several, &shelf)?;
-    let interrupt = Interrupt::install();
-    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let interrupt = interrupt::install();
+    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
     let mut reports = Vec::new();
     for &compression in compressions {
         let weights = WeightOptions { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
             context: options.ctx,
-            ..PairSettings::new(
+            ..settings::pair_settings(
                 contest.target.clone(),
                 contest.draft.clone(),
                 threads,

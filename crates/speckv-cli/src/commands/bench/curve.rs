@@ -8,17 +8,20 @@ use std::{
 };
 
 use speckv_cpu::{model::CpuModel, pool::Pool};
+use speckv_local::{
+    failure::{Failure, Outcome, chain},
+    interrupt::Interrupt,
+    machine,
+    model_source::Shelf,
+    pair, provenance,
+    report::{Reporter, Unit},
+};
 
 use crate::{
     args::BenchArgs,
     curve::{self, MeasureError, Plan, Report, Subject, plan::MOST_ROWS},
-    failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
-    obtain::Shelf,
-    pair,
+    interrupt,
     printer::Printer,
-    progress::Unit,
-    provenance, settings,
 };
 
 /// Rounds where the user gives no number: medians with quartiles that mean something.
@@ -28,14 +31,14 @@ const ROUNDS: usize = 9;
 const LOADS: usize = 3;
 
 pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
     let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds")
             .about(path.display())
     })?;
     let mut plan = plan(args, config.context_length)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(settings::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
     let pool = pair::pool(threads)?;
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(

@@ -3,7 +3,9 @@
 mod compare;
 mod curve;
 
-use crate::{args::BenchArgs, failure::Outcome, printer::Printer};
+use speckv_local::failure::Outcome;
+
+use crate::{args::BenchArgs, printer::Printer};
 
 pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     match &args.curve {

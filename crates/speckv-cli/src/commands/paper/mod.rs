@@ -17,12 +17,9 @@ use speckv_lab::{
     },
     sheet::SheetError,
 };
+use speckv_local::failure::{Failure, Outcome, chain};
 
-use crate::{
-    args::PaperArgs,
-    failure::{Failure, Outcome, chain},
-    printer::Printer,
-};
+use crate::{args::PaperArgs, printer::Printer};
 
 pub(super) fn run(args: &PaperArgs, printer: &Printer) -> Outcome<()> {
     let data = PaperData::read(&args.data).map_err(|error| unusable(&error))?;

@@ -23,20 +23,27 @@ use speckv_lab::{
 };
 
 use super::choose;
-use crate::{
-    answer,
-    args::{DraftChoice, DraftHead, ProfileArgs, WeightOptions},
+use speckv_local::{
     conversation::Conversation,
+    draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
-    obtain::Shelf,
+    machine::cores,
+    model_source::Shelf,
     pair::Pair,
-    printer::Printer,
-    progress::Unit,
+    pair_settings::PairSettings,
     provenance,
-    settings::{PairSettings, cores},
+    report::{Reporter, Unit},
     units,
+};
+
+use crate::{
+    answer,
+    args::{ProfileArgs, WeightOptions},
+    interrupt, model_facts,
+    printer::Printer,
+    settings,
 };
 
 pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome<()> {
@@ -54,7 +61,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
         ));
     }
     let prompts = choose(args)?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let began = Instant::now();
     let compressions = if args.compressions.is_empty() {
         vec![args.weights.compression]
@@ -68,7 +75,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
         let weights = WeightOptions { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,
-            ..PairSettings::new(target.clone(), draft.clone(), threads, &weights, args.cache)
+            ..settings::pair_settings(target.clone(), draft.clone(), threads, &weights, args.cache)
         };
         let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
         let mut here = match folder.take() {
@@ -122,7 +129,7 @@ fn open(
     printer: &Printer,
 ) -> Outcome<GridFolder> {
     let facts = |name: &str, path: &Path, model: &CpuModel| {
-        provenance::facts(name, path, model, interrupt, printer)
+        model_facts::facts(name, path, model, interrupt, printer)
     };
     let settings = GridSettings {
         format: FORMAT,

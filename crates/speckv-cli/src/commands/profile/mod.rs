@@ -6,12 +6,9 @@ mod trace;
 
 pub(super) use self::{grid::failure as grid_failure, trace::folder_failure};
 use speckv_lab::workload::{Prompt, Workload, WorkloadError};
+use speckv_local::failure::{Failure, Outcome, chain};
 
-use crate::{
-    args::ProfileArgs,
-    failure::{Failure, Outcome, chain},
-    printer::Printer,
-};
+use crate::{args::ProfileArgs, printer::Printer};
 
 pub(super) fn run(args: &ProfileArgs, printer: &Printer) -> Outcome<()> {
     match (&args.trace, &args.grid) {
@@ -33,7 +30,7 @@ fn choose(args: &ProfileArgs) -> Outcome<Vec<Prompt>> {
     let workload = workload.map_err(|error: WorkloadError| {
         Failure::new(
             chain(&error),
-            "a workload is a folder of *.jsonl files; see workloads/README.md",
+            "a workload is a folder of *.jsonl files; see crates/speckv-lab/workloads/README.md in the repository",
         )
     })?;
     if let Some(unknown) = args.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str()))

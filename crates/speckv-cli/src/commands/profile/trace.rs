@@ -9,33 +9,33 @@ use std::{
 };
 
 use serde_json::json;
-use speckv::{draft::NgramSettings, engine::MAX_GAMMA};
+use speckv::{controller::MAX_GAMMA, draft::NgramSettings};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
-    recorder::{Recorder, RecordingError, Task},
+    recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
     trace_file::{FORMAT, PromptFacts},
     workload::Prompt,
 };
 
 use super::choose;
-use crate::{
-    answer,
-    args::{DraftChoice, ProfileArgs},
+use speckv_local::{
     calibration, controllers,
     conversation::Conversation,
     cost_file,
+    draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
-    interrupt::Interrupt,
     machine,
-    obtain::Shelf,
+    machine::cores,
+    model_source::Shelf,
     pair::Pair,
-    printer::Printer,
-    progress::Unit,
+    pair_settings::PairSettings,
     provenance,
-    settings::{PairSettings, cores},
+    report::{Reporter, Unit},
     units,
 };
+
+use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let shelf = Shelf::from_environment()?;
@@ -53,18 +53,18 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     }
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
-    let interrupt = Interrupt::install();
+    let interrupt = interrupt::install();
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
 
     let settings = PairSettings {
         context: args.ctx,
-        ..PairSettings::new(target.clone(), draft.clone(), threads, &args.weights, args.cache)
+        ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
     let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| {
-        provenance::facts(name, path, model, &interrupt, printer)
+        model_facts::facts(name, path, model, &interrupt, printer)
     };
     let ngram = NgramSettings::default();
     let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
@@ -79,8 +79,8 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
             _ => None,
         },
         gamma_max: args.gamma_max,
-        ngram_max: MAX_GAMMA,
-        gamma_limit: controllers::MAX_GAMMA,
+        ngram_max: LOOKUP_DEPTH,
+        gamma_limit: MAX_GAMMA,
         compression: target_model.compression().to_string(),
         draft_compression: of_draft(&|model| model.compression().to_string()),
         draft_head: of_draft(&|_| draft_head.to_string()),

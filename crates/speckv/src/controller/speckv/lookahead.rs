@@ -1,21 +1,20 @@
 //! What drafting on is worth: expected tokens against the price of their time.
 
-/// Most tokens that a step may draft.
-pub(super) const DEEPEST: usize = 32;
+use crate::controller::MAX_GAMMA;
 
 /// Prices of a step's time in tokens: seconds times the throughput that they could buy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prices {
     /// One draft token.
     pub draft: f64,
-    /// Verifying `k` draft tokens more than none, `[0..=DEEPEST]`.
-    pub verify: [f64; DEEPEST + 1],
+    /// Verifying `k` draft tokens more than none, `[0..=MAX_GAMMA]`.
+    pub verify: [f64; MAX_GAMMA + 1],
 }
 
 impl Prices {
     /// Price of verifying draft token `position` (from 1) besides those before it.
     pub fn marginal_verify(&self, position: usize) -> f64 {
-        self.verify[position.min(DEEPEST)] - self.verify[position.min(DEEPEST) - 1]
+        self.verify[position.min(MAX_GAMMA)] - self.verify[position.min(MAX_GAMMA) - 1]
     }
 
     /// Expected tokens less their price for the best number `m >= 1` of further draft tokens, at
@@ -36,7 +35,7 @@ impl Prices {
         budget: usize,
     ) -> f64 {
         let (mut best, mut tokens, mut more) = (f64::NEG_INFINITY, 0.0, survival * next);
-        for count in 1..=budget.min(DEEPEST - kept.min(DEEPEST)) {
+        for count in 1..=budget.min(MAX_GAMMA - kept.min(MAX_GAMMA)) {
             tokens += more;
             more *= sustained;
             let value = tokens
@@ -55,7 +54,7 @@ mod tests {
     #[test]
     fn the_best_depth_is_found_even_beyond_a_step_in_the_curve() {
         // Draft price 0.1; verification jumps by 0.8 at the first token and is flat after it.
-        let mut verify = [0.8; DEEPEST + 1];
+        let mut verify = [0.8; MAX_GAMMA + 1];
         verify[0] = 0.0;
         let prices = Prices { draft: 0.1, verify };
         assert!(
@@ -69,6 +68,6 @@ mod tests {
             "the jump is behind us"
         );
         assert_eq!(prices.ahead(0, 1.0, 0.9, 0.9, 0), f64::NEG_INFINITY);
-        assert!(prices.ahead(DEEPEST, 1.0, 1.0, 1.0, 9) == f64::NEG_INFINITY);
+        assert!(prices.ahead(MAX_GAMMA, 1.0, 1.0, 1.0, 9) == f64::NEG_INFINITY);
     }
 }

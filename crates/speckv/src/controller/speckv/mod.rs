@@ -22,9 +22,9 @@ mod lookahead;
 use std::sync::Arc;
 
 use ledger::Ledger;
-use lookahead::{DEEPEST, Prices};
+use lookahead::Prices;
 
-use super::{Controller, Plan, Situation, Verdict};
+use super::{Controller, MAX_GAMMA, Plan, Situation, Verdict};
 use crate::{
     cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
@@ -36,7 +36,7 @@ use crate::{
 ///
 /// | option | default | range | effect |
 /// |---|---|---|---|
-/// | `max_gamma` | 16 | 0 to 32 | most tokens per step |
+/// | `max_gamma` | 16 | 0 to 64 | most tokens per step |
 /// | `credit` | 5 | >= 0 | plain steps per source that may be lost on finding out that it is worthless; less where many sequences share a pass |
 /// | `allowance` | 0.015 | 0 to 1 | share of plain decoding's time that probing a worthless source may cost after that |
 /// | `window` | 48 | >= 1 | steps over which the throughput is averaged: shorter follows change, longer is steadier |
@@ -101,8 +101,8 @@ struct Step {
     predicted: f64,
     /// `S_i` of the newest position.
     survival: f64,
-    /// Sum of `S_1 ..= S_i`, `[0..=DEEPEST]`.
-    expected: [f64; DEEPEST + 1],
+    /// Sum of `S_1 ..= S_i`, `[0..=MAX_GAMMA]`.
+    expected: [f64; MAX_GAMMA + 1],
     judged: usize,
 }
 
@@ -151,7 +151,7 @@ impl Speckv {
         facts: SessionFacts,
         options: SpeckvOptions,
     ) -> Self {
-        let options = SpeckvOptions { max_gamma: options.max_gamma.min(DEEPEST), ..options };
+        let options = SpeckvOptions { max_gamma: options.max_gamma.min(MAX_GAMMA), ..options };
         Speckv {
             ledgers: Self::fresh_ledgers(&options),
             options,
@@ -167,7 +167,7 @@ impl Speckv {
                 probe: false,
                 pass: SharedPass::ALONE,
                 sustained: 0.0,
-                prices: Prices { draft: 0.0, verify: [0.0; DEEPEST + 1] },
+                prices: Prices { draft: 0.0, verify: [0.0; MAX_GAMMA + 1] },
                 throughput: 1.0,
                 catch_up_tokens: 0,
                 catch_up: 0.0,
@@ -175,7 +175,7 @@ impl Speckv {
                 catch_up_share: 0.0,
                 predicted: 0.0,
                 survival: 1.0,
-                expected: [0.0; DEEPEST + 1],
+                expected: [0.0; MAX_GAMMA + 1],
                 judged: 0,
             },
         }
@@ -220,7 +220,7 @@ impl Speckv {
             Source::Ngram => self.cost.ngram_seconds(),
         };
         let alone = self.cost.shared_plain_seconds(context, pass);
-        let mut verify = [0.0; DEEPEST + 1];
+        let mut verify = [0.0; MAX_GAMMA + 1];
         for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
             *price =
                 rate * (self.cost.shared_verify_seconds(count + 1, context, pass) - alone) / plain;
@@ -462,7 +462,7 @@ impl Controller for Speckv {
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
         let Some(newest) = signals.last() else { return Verdict::Continue };
         let position = signals.len();
-        if position > DEEPEST {
+        if position > MAX_GAMMA {
             return Verdict::Drop;
         }
         let judgement = self.online.push(newest);
@@ -503,14 +503,14 @@ impl Controller for Speckv {
         } else {
             let step = &self.step;
             let expected = if step.judged >= verified {
-                step.expected[verified.min(DEEPEST)]
+                step.expected[verified.min(MAX_GAMMA)]
             } else {
                 accepted as f64
             };
             // Expected and realised together: the former is steadier, the latter cannot be wrong.
             let gained = 0.5 * (expected + accepted as f64);
             let worked = (drafted as f64 * step.prices.draft
-                + step.prices.verify[verified.min(DEEPEST)])
+                + step.prices.verify[verified.min(MAX_GAMMA)])
                 / step.throughput;
             let value = gained - step.throughput * (worked + step.catch_up_share);
             let predicted = step.predicted;

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{pair::Pair, settings};
+use crate::{machine, pair::Pair};
 
 /// Costs measured for one subject say nothing about another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,9 @@ impl Subject {
         let target = pair.engine.target();
         let mark = |path: &Path| Mark::of(path).unwrap_or_default();
         Subject {
-            processor: processor(),
-            cores: settings::cores().get(),
+            processor: machine::processor()
+                .unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            cores: machine::cores().get(),
             instruction_set: target.isa().name().to_owned(),
             threads: target.threads(),
             program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
@@ -124,15 +125,6 @@ impl Mark {
 
 fn hex(digest: &[u8]) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The processor's name where the system tells it, else its architecture.
-fn processor() -> String {
-    let named = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
-    named.unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod support;
 use std::{fs, path::PathBuf, time::Duration};
 
 use sha2::{Digest, Sha256};
-use speckv_cli::{
+use speckv_local::{
     catalogue::{Entry, Licence, Source},
     download::{self, DownloadError, Event, Installed, Options},
     interrupt::Interrupt,

@@ -4,39 +4,14 @@ use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use speckv::token::Token;
-use speckv_cpu::model::{CacheType, CpuModel};
-use speckv_lab::run_folder::ModelFacts;
+use speckv_cpu::model::CacheType;
 
 use crate::{
-    controllers,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     machine,
-    printer::Printer,
-    progress::Unit,
+    report::{Reporter, Unit},
 };
-
-/// What a recording says of a model that was asked for as `name` and lies at `path`.
-///
-/// # Errors
-/// A file that cannot be read, or an interruption.
-pub fn facts(
-    name: &str,
-    path: &Path,
-    model: &CpuModel,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Outcome<ModelFacts> {
-    let (sha256, bytes) = checksum(path, interrupt, printer)?;
-    let compression = treatment(model.weight_type().name(), model.cache_type());
-    Ok(ModelFacts {
-        name: shown_name(name),
-        sha256,
-        bytes,
-        shape: controllers::shape(model),
-        compression,
-    })
-}
 
 /// What became of a model's weights, and how keys and values are stored where it is not half
 /// precision: both decide what the model says.
@@ -119,11 +94,15 @@ fn hexadecimal(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// A file that cannot be read, or an interruption.
-pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcome<(String, u64)> {
+pub fn checksum(
+    path: &Path,
+    interrupt: &Interrupt,
+    reporter: &dyn Reporter,
+) -> Outcome<(String, u64)> {
     let mut hasher = Sha256::new();
     let mut read = 0;
     if !path.is_dir() {
-        feed(&mut hasher, path, &mut read, interrupt, printer)?;
+        feed(&mut hasher, path, &mut read, interrupt, reporter)?;
         return Ok((hexadecimal(&hasher.finalize()), read));
     }
     let io = |error| Failure::io("read", path, &error);
@@ -135,7 +114,7 @@ pub fn checksum(path: &Path, interrupt: &Interrupt, printer: &Printer) -> Outcom
     for file in files {
         hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
         hasher.update([0]);
-        feed(&mut hasher, &file, &mut read, interrupt, printer)?;
+        feed(&mut hasher, &file, &mut read, interrupt, reporter)?;
     }
     Ok((hexadecimal(&hasher.finalize()), read))
 }
@@ -145,12 +124,12 @@ fn feed(
     path: &Path,
     sum: &mut u64,
     interrupt: &Interrupt,
-    printer: &Printer,
+    reporter: &dyn Reporter,
 ) -> Outcome<()> {
     let io = |error| Failure::io("read", path, &error);
     let mut file = File::open(path).map_err(io)?;
     let total = file.metadata().map_err(io)?.len();
-    let mut progress = printer.progress("checksum", Unit::Bytes, Duration::from_secs(2));
+    let mut progress = reporter.progress("checksum", Unit::Bytes, Duration::from_secs(2));
     let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
     loop {
         let count = file.read(&mut buffer).map_err(io)?;

@@ -21,9 +21,7 @@ use crate::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     pair::Pair,
-    printer::Printer,
-    progress::Unit,
-    settings::AnswerSettings,
+    report::{Reporter, Unit},
 };
 
 /// Where costs come from.
@@ -92,23 +90,6 @@ impl Costs {
     }
 }
 
-/// Costs for a controller that decides by them.
-///
-/// # Errors
-/// As [`costs`].
-pub fn for_controller(
-    settings: &AnswerSettings,
-    pair: &Pair,
-    interrupt: &Interrupt,
-    printer: &Printer,
-) -> Outcome<Option<Costs>> {
-    let wanted = settings
-        .controller
-        .needs_costs()
-        .then(|| costs(pair, settings.recalibrate, interrupt, printer));
-    wanted.transpose()
-}
-
 /// The pair's costs: those that were kept, or measured now and kept. What cannot be read or written
 /// is said and does not stop anything.
 ///
@@ -118,7 +99,7 @@ pub fn costs(
     pair: &Pair,
     measure_anew: bool,
     interrupt: &Interrupt,
-    printer: &Printer,
+    reporter: &dyn Reporter,
 ) -> Outcome<Costs> {
     let subject = Subject::of(pair);
     let folder = Folder::from_environment();
@@ -128,14 +109,14 @@ pub fn costs(
             Kept::Usable(model) => return Ok(Costs { model: *model, origin: Origin::Kept }),
             Kept::Absent => {}
             Kept::Unusable { path, why } => {
-                printer
+                reporter
                     .warning(&format!("{} is of no use ({why}) and is replaced", path.display()));
                 reason = "again";
             }
         }
     }
-    printer.note(&format!("measuring what passes cost on this machine, {reason} ..."));
-    let mut progress = printer.progress("measuring", Unit::Items, Duration::ZERO);
+    reporter.note(&format!("measuring what passes cost on this machine, {reason} ..."));
+    let mut progress = reporter.progress("measuring", Unit::Items, Duration::ZERO);
     let samples = measure::measure(
         &**pair.engine.target(),
         pair.draft.as_deref(),
@@ -159,7 +140,7 @@ pub fn costs(
     {
         Ok(model) => model,
         Err(error) => {
-            printer.warning(&format!(
+            reporter.warning(&format!(
                 "the measured times make no sense ({error}); they are learned while decoding"
             ));
             return Ok(Costs::guessed());
@@ -170,7 +151,7 @@ pub fn costs(
         |folder| folder.write(&subject, &model),
     );
     if let Err(why) = kept {
-        printer.note(&format!("the measured costs cannot be kept for the next time: {why}"));
+        reporter.note(&format!("the measured costs cannot be kept for the next time: {why}"));
     }
     Ok(Costs { model, origin: Origin::Measured })
 }

@@ -8,8 +8,7 @@ use crate::{
     download::{self, DownloadError, Event, Installed, Options},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    printer::Printer,
-    progress::Unit,
+    report::{Reporter, Unit},
     store::{State, Store},
     units,
 };
@@ -59,11 +58,16 @@ impl Shelf {
     ///
     /// # Errors
     /// If there is nothing at the path, or the pull fails.
-    pub fn file(&self, model: &str, interrupt: &Interrupt, printer: &Printer) -> Outcome<PathBuf> {
+    pub fn file(
+        &self,
+        model: &str,
+        interrupt: &Interrupt,
+        reporter: &dyn Reporter,
+    ) -> Outcome<PathBuf> {
         if let Some(entry) = self.catalogue.get(model) {
             return match self.store.state(entry) {
                 State::Ready => Ok(self.store.path(entry)),
-                _ => self.pull(entry, interrupt, printer).map(|installed| installed.path),
+                _ => self.pull(entry, interrupt, reporter).map(|installed| installed.path),
             };
         }
         let path = PathBuf::from(model);
@@ -87,10 +91,10 @@ impl Shelf {
         &self,
         entry: &Entry,
         interrupt: &Interrupt,
-        printer: &Printer,
+        reporter: &dyn Reporter,
     ) -> Outcome<Installed> {
         if entry.licence.restricted {
-            printer.warning(&format!(
+            reporter.warning(&format!(
                 "{} comes under the {}, which restrict its use: {}",
                 entry.title, entry.licence.name, entry.licence.url
             ));
@@ -98,7 +102,7 @@ impl Shelf {
         let present = matches!(self.store.state(entry), State::Ready | State::WrongSize(_));
         let patience = if present { Duration::from_secs(1) } else { Duration::ZERO };
         if !present {
-            printer.note(&format!(
+            reporter.note(&format!(
                 "{}: {}, {}, licence {}, to {}",
                 entry.name,
                 entry.title,
@@ -107,14 +111,14 @@ impl Shelf {
                 self.store.path(entry).display()
             ));
         }
-        let mut progress = printer.progress(&entry.name, Unit::Bytes, patience);
+        let mut progress = reporter.progress(&entry.name, Unit::Bytes, patience);
         let result = download::install(
             entry,
             &self.store,
             &self.options,
             interrupt,
             &mut |event| match event {
-                Event::Note(text) => progress.say(&text, printer),
+                Event::Note(text) => progress.suspend(&mut || reporter.note(&text)),
                 Event::At(bytes) => progress.at(bytes, entry.size),
             },
         );

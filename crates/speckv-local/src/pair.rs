@@ -24,19 +24,18 @@ use speckv_formats::{
     checkpoint::Checkpoint,
     compression::Compression,
     tokenizer::Tokenizer,
+    weights::WeightError,
 };
 
 use crate::{
-    args::{DraftChoice, DraftHead, DraftModel},
-    controllers::MAX_GAMMA,
     conversation::Scribe,
+    draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     memory::{self, Claim},
-    obtain::Shelf,
-    printer::Printer,
-    progress::Unit,
-    settings::PairSettings,
+    model_source::Shelf,
+    pair_settings::PairSettings,
+    report::{Reporter, Unit},
     units,
 };
 
@@ -113,7 +112,7 @@ pub fn model(
     context: usize,
     cut: bool,
     treatment: Treatment,
-    printer: &Printer,
+    reporter: &dyn Reporter,
 ) -> Outcome<Arc<CpuModel>> {
     let failure = |error: LoadError| {
         let hint = match &error {
@@ -122,7 +121,10 @@ pub fn model(
             LoadError::Config(_) => {
                 "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
             }
-            LoadError::Pack { source: PackError::Columns { .. } | PackError::Convert(_), .. } => {
+            LoadError::Weight(WeightError::Store {
+                source: PackError::Columns { .. } | PackError::Convert(_),
+                ..
+            }) => {
                 "another --compression (or --draft-compression) can hold these weights; asis always can".into()
             }
             _ => DAMAGED.into(),
@@ -137,7 +139,7 @@ pub fn model(
     options.cache_type = cache_type;
     options.context = Some(if cut { context.min(longest) } else { context });
     let mut progress =
-        printer.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
+        reporter.progress(&format!("loading {}", name(file)), Unit::Bytes, Duration::from_secs(2));
     let loaded = CpuModel::load(file, &options, &mut |at| progress.at(at.done, at.total));
     progress.finish();
     loaded.map(Arc::new).map_err(failure)
@@ -152,9 +154,9 @@ impl Pair {
         settings: &PairSettings,
         shelf: &Shelf,
         interrupt: &Interrupt,
-        printer: &Printer,
+        reporter: &dyn Reporter,
     ) -> Outcome<Self> {
-        Self::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
+        Self::load_with(settings, shelf, interrupt, reporter, |draft, vocab_size| {
             drafter(&settings.draft, draft, vocab_size)
         })
     }
@@ -168,15 +170,15 @@ impl Pair {
         settings: &PairSettings,
         shelf: &Shelf,
         interrupt: &Interrupt,
-        printer: &Printer,
+        reporter: &dyn Reporter,
         drafter: impl FnOnce(Option<Arc<CpuModel>>, usize) -> Box<dyn Drafter>,
     ) -> Outcome<Self> {
         // Cheap things first: a wrong draft is found out before gigabytes are read.
         let draft_compression = settings.draft_compression()?;
-        let target_path = shelf.file(&settings.target, interrupt, printer)?;
+        let target_path = shelf.file(&settings.target, interrupt, reporter)?;
         let target_file = open(&target_path)?;
         let draft_path = match settings.draft.model() {
-            Some(DraftModel::Named(draft)) => Some(shelf.file(draft, interrupt, printer)?),
+            Some(DraftModel::Named(draft)) => Some(shelf.file(draft, interrupt, reporter)?),
             Some(DraftModel::Itself(_)) => Some(target_path.clone()),
             None => None,
         };
@@ -197,7 +199,7 @@ impl Pair {
             (settings.context.unwrap_or(DEFAULT_CONTEXT), settings.context.is_none());
         let (compression, cache_type) = (settings.compression, settings.cache_type);
         let draft_cache =
-            draft_file.as_ref().map_or(cache_type, |file| draft_cache(file, cache_type, printer));
+            draft_file.as_ref().map_or(cache_type, |file| draft_cache(file, cache_type, reporter));
         if let Some(file) = &draft_file {
             let target =
                 Claim { file: &target_file, compression, context, cache_type, what: "target" };
@@ -211,7 +213,7 @@ impl Pair {
             memory::check(&[target, draft])?;
         }
         let treatment = Treatment { compression, head_gap: None, cache_type };
-        let target = model(&target_file, &pool, context, cut, treatment, printer)?;
+        let target = model(&target_file, &pool, context, cut, treatment, reporter)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
         let treatment = Treatment {
             compression: draft_compression,
@@ -225,17 +227,16 @@ impl Pair {
             (settings.draft.model(), &draft_file)
         {
             let bytes = packed_bytes(file, *compression);
-            printer.note(&format!(
+            reporter.note(&format!(
                 "the target's own copy in {compression} drafts: {} more of memory",
                 units::bytes(bytes)
             ));
         }
         let draft = draft_file
-            .map(|file| model(&file, &pool, target.context_length(), true, treatment, printer))
+            .map(|file| model(&file, &pool, target.context_length(), true, treatment, reporter))
             .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
-        let mut engine = Engine::new(target, drafter);
-        engine.set_max_gamma(MAX_GAMMA);
+        let engine = Engine::new(target, drafter);
         Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
     }
 
@@ -322,13 +323,13 @@ fn drafter(
 
 /// The type of the draft's cache: as asked for the target, unless the draft's heads cannot be
 /// stored so. It does not change the output.
-fn draft_cache(file: &Checkpoint, asked: CacheType, printer: &Printer) -> CacheType {
+fn draft_cache(file: &Checkpoint, asked: CacheType, reporter: &dyn Reporter) -> CacheType {
     // What is wrong with a blueprint is said where the model is loaded.
     let Ok(config) = file.config() else { return asked };
     if asked.takes(config.head_dim) {
         return asked;
     }
-    printer.note(&format!(
+    reporter.note(&format!(
         "the draft keeps its keys and values in f16: {asked} cannot hold heads of {}",
         config.head_dim
     ));

@@ -1,0 +1,30 @@
+//! A pair of models on this machine.
+//!
+//! Everything that the command line and the Python package share: models by name and how they are
+//! fetched ([`catalogue`], [`download`], [`store`], [`model_source`]), loading a target with its
+//! draft ([`pair`]), whether they fit in memory ([`memory`]), what their passes cost
+//! ([`calibration`]), controllers and predictor weights by name ([`controllers`],
+//! [`predictor_weights`]), and what a record says of files and machine ([`provenance`],
+//! [`machine`]). Nothing here reads arguments or prints: long work reports to a
+//! [`report::Reporter`], and errors are [`failure::Failure`]s with a hint.
+
+pub mod calibration;
+pub mod catalogue;
+pub mod controllers;
+pub mod conversation;
+pub mod cost_file;
+pub mod download;
+pub mod draft_choice;
+pub mod failure;
+pub mod interrupt;
+pub mod machine;
+pub mod memory;
+pub mod model_source;
+pub mod pair;
+pub mod pair_settings;
+pub mod paper_weights;
+pub mod predictor_weights;
+pub mod provenance;
+pub mod report;
+pub mod store;
+pub mod units;
