@@ -6,42 +6,23 @@ use crate::{
     signals::Signals,
 };
 
-mod adaptive_verification;
-mod chain;
-mod confidence;
+pub mod baselines;
+
 mod drafting;
-mod ema;
-mod entropy;
-mod expected_value;
-mod fixed;
 mod gamma;
-mod heuristic;
-mod off;
-mod paper;
 mod spec;
 mod speckv;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use adaptive_verification::AdaptiveVerification;
-pub use chain::Chain;
-pub use confidence::Confidence;
+pub use baselines::{
+    AdaptiveVerification, Chain, Confidence, Ema, Entropy, EntropyRule, ExpectedValue, Fixed,
+    Heuristic, Off, PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor,
+};
 pub use drafting::Drafting;
-pub use ema::Ema;
-pub use entropy::{Entropy, EntropyRule};
-pub use expected_value::ExpectedValue;
-pub use fixed::Fixed;
 pub use gamma::{GammaError, MAX_GAMMA, checked_gamma};
-pub use heuristic::Heuristic;
-pub use off::Off;
-pub use paper::{PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor};
 pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::{Speckv, SpeckvOptions};
-
-/// Who drafts for controllers that do not choose: the draft model where there is one, else look-up.
-fn default_source(situation: &Situation) -> Source {
-    if situation.has_model { Source::Model } else { Source::Ngram }
-}
 
 /// Decides how far a sequence drafts. One controller serves one sequence.
 ///
