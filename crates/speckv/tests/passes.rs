@@ -78,6 +78,7 @@ impl LanguageModel for Counting {
         feeds: &mut [Feed<'_, SimCache>],
         output: &mut Logits,
     ) -> Result<(), ModelError> {
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
         self.passes.fetch_add(1, Ordering::Relaxed);
         self.most.fetch_max(feeds.iter().map(|feed| feed.tokens.len()).sum(), Ordering::Relaxed);
         self.inner.forward(feeds, output)
