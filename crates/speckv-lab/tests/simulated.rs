@@ -45,6 +45,7 @@ fn cost(verify: &[f64], draft: f64, catch_up: f64) -> CostModel {
         draft: time(draft),
         verify: verify.collect(),
         catch_up: time(catch_up),
+        ..Samples::default()
     })
     .expect("positive times")
 }

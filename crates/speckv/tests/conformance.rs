@@ -7,7 +7,8 @@ use speckv::{
     conformance::{check_controller, check_drafter, check_model},
     controller::{Controller, Fixed, Off, Plan, Situation, Verdict},
     draft::{
-        Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot,
+        Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter,
+        Reading, Slot,
     },
     logits::Logits,
     model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
@@ -219,8 +220,8 @@ impl Drafter for Stubborn {
         self.0.close(slot);
     }
 
-    fn catch_up(&mut self, slot: Slot, tokens: &[speckv::token::Token]) -> Result<(), DraftError> {
-        self.0.catch_up(slot, tokens)
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        self.0.catch_up_all(readings)
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {

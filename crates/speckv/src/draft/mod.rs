@@ -4,12 +4,14 @@ mod both;
 mod model;
 mod ngram;
 mod none;
+mod reading;
 mod slots;
 
 pub use both::Both;
 pub use model::ModelDrafter;
 pub use ngram::{NgramDrafter, NgramSettings};
 pub use none::NoDrafter;
+pub use reading::{Reading, TargetRead};
 pub use slots::{Slot, Slots};
 
 use crate::{
@@ -67,7 +69,33 @@ pub trait Drafter: Send {
     /// # Errors
     /// The draft model's, with what was read so far kept.
     fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
-        let _ = (slot, tokens);
+        self.catch_up_all(&mut [Reading { slot, tokens }])
+    }
+
+    /// [`catch_up`](Drafter::catch_up) of several sequences, in common passes. The slots of
+    /// `readings` are unspecified afterwards.
+    ///
+    /// # Errors
+    /// The draft model's, with what was read so far kept.
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        let _ = readings;
+        Ok(())
+    }
+
+    /// Whether [`target_read`](Drafter::target_read) needs the target's hidden states. A target
+    /// that does not have them then fails in its first pass.
+    fn wants_hidden(&self) -> bool {
+        false
+    }
+
+    /// Is called after each pass of the target, for each sequence in it, with what the target has
+    /// read and keeps: the text and, if wanted, the hidden states of the positions of this pass.
+    /// Called before [`truncate`](Drafter::truncate) tells of rejections.
+    ///
+    /// # Errors
+    /// The drafter's; the step then fails and nothing of it is kept.
+    fn target_read(&mut self, slot: Slot, read: &mut TargetRead<'_>) -> Result<(), DraftError> {
+        let _ = (slot, read);
         Ok(())
     }
 

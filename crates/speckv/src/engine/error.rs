@@ -9,6 +9,12 @@ use crate::{
 /// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// A sequence was given to an engine that did not make it.
+    #[error("expected sequences of this engine, got one of another engine (sequence {sequence})")]
+    ForeignSequence {
+        /// Index in the slice of sequences.
+        sequence: usize,
+    },
     /// There is nothing to continue.
     #[error("expected a prompt of at least one token, got none")]
     EmptyPrompt,
