@@ -1,5 +1,6 @@
 //! Real language models on the CPU, behind [`speckv::model::LanguageModel`].
 
+pub mod checked;
 mod disjoint;
 pub mod kernels;
 pub mod matrix;
