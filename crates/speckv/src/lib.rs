@@ -10,6 +10,13 @@
 //! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without
 //! weights behind the same door.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod exponential;
 mod recycle;
 

@@ -7,6 +7,11 @@
 //! A template is a program that is not trusted. Its steps, the memory of its values, the length of
 //! its text and its recursion are limited, and every operation counts to the limits.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`render` prints the present date; `render_at` takes it"
+)]
+
 mod content;
 mod conversation;
 mod date;

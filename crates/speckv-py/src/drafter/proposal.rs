@@ -1,6 +1,8 @@
 //! One proposal for several sequences: each plans, the model catches up, and then they draft
 //! together, a token each per round.
 
+#![expect(clippy::disallowed_methods, reason = "what drafting costs is measured")]
+
 use std::time::{Duration, Instant};
 
 use speckv::{
