@@ -260,6 +260,11 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn learn(&mut self) {
         let pass = self.engine.last_pass();
         self.metrics.passed(&pass);
+        let failures = self.engine.draft_failures();
+        if self.metrics.draft_failed(failures.count) {
+            let why = failures.last.as_deref().unwrap_or_default();
+            tracing::warn!(why, "the draft model failed; an answer goes on without drafting");
+        }
         for round in self.engine.last_rounds() {
             self.cost.observe_round(round.rows, round.context, round.seconds);
         }
