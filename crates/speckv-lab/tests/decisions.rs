@@ -131,7 +131,7 @@ impl Digest {
         self.accepted += outcome.accepted;
         let numbers = [
             plan.gamma,
-            plan.source as usize,
+            plan.source.index(),
             record.drafted.len(),
             outcome.verified,
             outcome.accepted,
@@ -219,7 +219,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
         let record = stepper.finish(&ending, times).expect("a step");
         digest.add(record);
         context += accepted + 1;
-        let model = plan.source as usize == 0 && drafted > 0;
+        let model = plan.source.index() == 0 && drafted > 0;
         behind = if model { 0 } else { behind + accepted + 1 };
     }
     digest

@@ -25,6 +25,7 @@ pub mod record;
 pub mod sampling;
 pub mod signals;
 pub mod sim;
+pub mod source;
 pub mod step;
 pub mod token;
 pub mod verify;

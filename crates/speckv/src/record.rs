@@ -4,15 +4,7 @@ use std::time::Duration;
 
 use crate::{controller::Plan, signals::Signals, token::Token};
 
-/// Where a drafted token came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A draft model.
-    Model,
-    /// Look-up of earlier text in prompt and output.
-    Ngram,
-}
+pub use crate::source::Source;
 
 /// A proposed token as the record keeps it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,7 +136,7 @@ impl StepRecord {
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;
-        *step == 0 || (plan.source == Source::Model && plan.gamma > 0)
+        *step == 0 || (plan.source == Source::MODEL && plan.gamma > 0)
     }
 
     /// The plan went further than budget and context, and the draft went as far as these.

@@ -23,7 +23,7 @@ pub fn check_drafter(drafter: &mut dyn Drafter, vocab_size: usize) -> Result<(),
         SamplingSettings { temperature: 0.8, ..Default::default() },
         SamplingSettings { temperature: 1.3, top_k: 3, top_p: 0.9, ..Default::default() },
     ] {
-        for source in [Source::Model, Source::Ngram] {
+        for source in [Source::MODEL, Source::NGRAM] {
             let mut check = Check {
                 drafter,
                 source,
@@ -116,7 +116,7 @@ impl Check<'_> {
             valid && signals.margin >= 0.0 && signals.margin <= signals.confidence + 1e-6,
             || format!("{signals:?}"),
         )?;
-        ensure((signals.match_length > 0) == (ask.source == Source::Ngram), || {
+        ensure((signals.match_length > 0) == (ask.source == Source::NGRAM), || {
             format!("{:?} has {signals:?}", ask.source)
         })?;
         if !ask.chain.is_greedy() {
@@ -188,7 +188,7 @@ fn closed_slots_are_errors(drafter: &mut dyn Drafter) -> Result<(), String> {
     ensure(drafter.lookup(slot, &[0, 0, 0]).is_none(), || "a closed slot finds something".into())?;
     let mut chain = Chain::new(SamplingSettings::default()).map_err(|error| error.to_string())?;
     let mut distribution = Distribution::new();
-    let source = if drafter.has_model() { Source::Model } else { Source::Ngram };
+    let source = if drafter.has_model() { Source::MODEL } else { Source::NGRAM };
     let ask = Ask {
         slot,
         source,

@@ -23,6 +23,7 @@
 //! falls with load.
 
 use super::CostModel;
+use crate::source::Source;
 
 /// Who else is in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,18 @@ impl CostModel {
         let added = self.verify_seconds(others + rows.max(1) - 1, context)
             - self.verify_seconds(others, context);
         self.shared_plain_seconds(context, pass) + added
+    }
+
+    /// Seconds of one token of `source` that one sequence bears: those of
+    /// [`shared_draft_seconds`](Self::shared_draft_seconds) for the draft model, and for other
+    /// sources [`source_seconds`](Self::source_seconds), which nothing is shared of.
+    #[must_use]
+    pub fn shared_source_seconds(&self, source: Source, context: usize, pass: SharedPass) -> f64 {
+        if source == Source::MODEL {
+            self.shared_draft_seconds(context, pass)
+        } else {
+            self.source_seconds(source, context)
+        }
     }
 
     /// Seconds of a drafting round that one drafting sequence bears: `d(m) / m`.

@@ -45,7 +45,7 @@ pub trait Drafter: Send {
     /// Gives a slot back. Does nothing if it is not open.
     fn close(&mut self, slot: Slot);
 
-    /// Whether [`Source::Model`] can propose.
+    /// Whether [`Source::MODEL`] can propose.
     fn has_model(&self) -> bool {
         false
     }

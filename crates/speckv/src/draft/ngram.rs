@@ -203,7 +203,7 @@ impl Drafter for NgramDrafter {
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        for ask in asks.iter_mut().filter(|ask| ask.source == Source::Ngram) {
+        for ask in asks.iter_mut().filter(|ask| ask.source == Source::NGRAM) {
             ask.proposal = self.find(ask.slot, ask.tokens, ask.drafted)?.map(|place| {
                 let token = ask.tokens[place.next];
                 if !ask.chain.is_greedy() {

@@ -64,7 +64,7 @@ impl Round {
     /// The round of these asks, before it is made; `None` where fewer than two are for a draft
     /// model.
     pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
-        let of_model = || asks.iter().filter(|ask| ask.source == Source::Model);
+        let of_model = || asks.iter().filter(|ask| ask.source == Source::MODEL);
         let sequences = of_model().count();
         if sequences < 2 {
             return None;
