@@ -1,4 +1,5 @@
-//! What one step knew, did and cost, kept apart so that nobody learns from the future by accident.
+//! The record of a step, in three parts: known before, known while drafting, known after. Features
+//! are made of the first two only, so that they cannot use the outcome.
 
 use std::time::Duration;
 
@@ -129,10 +130,10 @@ impl StepRecord {
     }
 
     /// Whether its sequence counts as drafting with the model until its next step is decided: it
-    /// did so in this one, or would have if the draft had not been reading. Who begins counts, for
-    /// the first two steps: if all who begin together thought that they drafted alone, nobody
-    /// would, and in the first step many do not yet, so that nobody waits for the first token while
-    /// a draft reads.
+    /// did so in this one, or would have if the draft had not been reading. A sequence counts in its
+    /// first two steps too: sequences that begin together would otherwise each expect to draft
+    /// alone, and then none would draft. Many do not draft in their first step, so that the first
+    /// token does not wait for a draft that reads.
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;

@@ -2,7 +2,7 @@
 
 use super::{ensure, text};
 use crate::{
-    draft::{Ask, Drafter, Proposal, Slot},
+    draft::{Ask, Drafter, Proposal, READ_ALONG, Reading, Slot},
     record::Source,
     sampling::{Chain, Distribution, SamplingSettings},
     token::Token,
@@ -153,6 +153,23 @@ impl Check<'_> {
             "after truncation, in one round, the proposals are not those of a fresh slot".into()
         })?;
 
+        // Both read at once what they have missed.
+        let behind = [self.open()?, self.open()?];
+        let reading = |(&slot, tokens)| Reading { slot, tokens };
+        let mut readings: Vec<_> =
+            behind.iter().zip(texts.iter().map(Vec::as_slice)).map(reading).collect();
+        self.drafter.catch_up_all(&mut readings).map_err(|error| error.to_string())?;
+        for (slot, tokens) in behind.iter().zip(&texts) {
+            ensure(self.drafter.behind(*slot, tokens.len()) <= READ_ALONG, || {
+                "still behind after catching up with others".into()
+            })?;
+        }
+        let caught_up = self.draft(&behind, &mut texts)?;
+        ensure(caught_up == fresh, || {
+            "after catching up with others, the proposals are not those of a fresh slot".into()
+        })?;
+        behind.into_iter().for_each(|slot| self.drafter.close(slot));
+
         // Another text with a common beginning, then back.
         let common = some.len() / 2;
         let mut detour = [[&some[..common], others].concat()];
@@ -160,7 +177,7 @@ impl Check<'_> {
         let after_detour = self.draft(&slots[..1], &mut detour)?.remove(0);
         let clean = self.open()?;
         self.drafter.catch_up(clean, &detour[0]).map_err(|error| error.to_string())?;
-        ensure(self.drafter.behind(clean, detour[0].len()) <= 4, || {
+        ensure(self.drafter.behind(clean, detour[0].len()) <= READ_ALONG, || {
             "still behind after catching up".into()
         })?;
         let expected = self.draft(&[clean], &mut detour)?.remove(0);

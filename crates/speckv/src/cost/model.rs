@@ -428,7 +428,7 @@ impl CostModel {
     }
 }
 
-/// Look-up compares some ten places: microseconds, until [`CostModel::with_lookup`] says how many.
+/// Look-up compares some ten places: microseconds, until [`CostModel::with_lookup`] sets them.
 const NGRAM_SECONDS: f64 = 2e-6;
 
 #[cfg(test)]
