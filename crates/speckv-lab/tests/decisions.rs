@@ -83,6 +83,7 @@ fn cost(draft: f64, more: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 0.02 * draft }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("positive times")
 }
