@@ -242,7 +242,7 @@ fn plain_controllers_are_controllers() {
     for gamma in [0, 1, 4, 1000] {
         check_controller(&|| Box::new(Fixed::new(gamma))).unwrap();
     }
-    check_controller(&|| Box::new(Fixed::from_source(3, Source::Ngram))).unwrap();
+    check_controller(&|| Box::new(Fixed::from_source(3, Source::NGRAM))).unwrap();
 }
 
 /// Asks for everything, then drops or verifies by signals.

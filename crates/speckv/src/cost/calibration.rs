@@ -42,7 +42,7 @@ pub struct Samples {
 /// Why measurements make no cost model.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum CostError {
-    /// Nothing says what plain decoding costs.
+    /// No pass of a single row was measured.
     #[error("expected at least one measured pass of a single row, got none")]
     NoPlainDecoding,
     /// A time is zero, negative or not a number.

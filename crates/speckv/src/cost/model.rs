@@ -1,10 +1,12 @@
 //! The cost model: measured seconds with the corrections learned since.
 
+use std::collections::BTreeMap;
+
 use super::{
     Affine, CostError, MEASURED_ROWS, Online, Samples, calibration, growth::Growth,
     passes::PassClasses,
 };
-use crate::record::{Source, StepRecord};
+use crate::{record::StepRecord, source::Source};
 
 /// Seconds of everything that a step may do.
 ///
@@ -41,6 +43,9 @@ pub(super) struct Parts {
     /// ascending; empty where the curve goes on as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tail: Vec<(usize, f64)>,
+    /// Seconds per token of sources other than the draft model and n-gram look-up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<Source, f64>,
     /// Draft passes over several rows, as (rows, factor on a pass over one), both ascending; empty
     /// where none were measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,7 +65,8 @@ impl TryFrom<Parts> for CostModel {
         let times = parts.verify.iter().chain([&parts.draft]);
         let numbers = times
             .flat_map(|time| [time.seconds, time.per_context_token])
-            .chain([parts.catch_up_per_token, parts.ngram_per_token]);
+            .chain([parts.catch_up_per_token, parts.ngram_per_token])
+            .chain(parts.sources.values().copied());
         for got in numbers {
             if !(got.is_finite() && got >= 0.0) {
                 return Err(CostError::NotATime { got });
@@ -121,6 +127,7 @@ impl CostModel {
             ngram_per_token: NGRAM_SECONDS,
             online: Online::calibrated(),
             tail: fitted.tail,
+            sources: BTreeMap::new(),
             draft_rows: fitted.draft_rows,
             large: PassClasses::default(),
             rounds: PassClasses::default(),
@@ -133,11 +140,25 @@ impl CostModel {
     ///
     /// # Errors
     /// [`CostError::NotATime`] if that is negative or no number.
-    pub fn with_lookup(mut self, seconds: f64) -> Result<Self, CostError> {
-        if !(seconds.is_finite() && seconds >= 0.0) {
+    pub fn with_lookup(self, seconds: f64) -> Result<Self, CostError> {
+        self.with_source(Source::NGRAM, seconds)
+    }
+
+    /// The same model with seconds per token proposed by `source`.
+    ///
+    /// # Errors
+    /// [`CostError::NotATime`] if that is negative or no number, or not positive for the draft
+    /// model.
+    pub fn with_source(mut self, source: Source, seconds: f64) -> Result<Self, CostError> {
+        let is_model = source == Source::MODEL;
+        if !(seconds.is_finite() && seconds >= 0.0) || (is_model && seconds == 0.0) {
             return Err(CostError::NotATime { got: seconds });
         }
-        self.parts.ngram_per_token = seconds;
+        match source {
+            Source::MODEL => self.parts.draft = Affine { seconds, per_context_token: 0.0 },
+            Source::NGRAM => self.parts.ngram_per_token = seconds,
+            source => _ = self.parts.sources.insert(source, seconds),
+        }
         Ok(self)
     }
 
@@ -157,6 +178,7 @@ impl CostModel {
             ngram_per_token: NGRAM_SECONDS,
             online: Online::uncalibrated(),
             tail: Vec::new(),
+            sources: BTreeMap::new(),
             draft_rows: Vec::new(),
             large: PassClasses::default(),
             rounds: PassClasses::default(),
@@ -189,6 +211,19 @@ impl CostModel {
     #[must_use]
     pub fn draft_seconds(&self, context: usize) -> f64 {
         self.parts.draft.at(context) * self.draft_factor
+    }
+
+    /// Seconds of one token proposed by `source`. A source whose seconds are not known is taken to
+    /// cost what the draft model costs.
+    #[must_use]
+    pub fn source_seconds(&self, source: Source, context: usize) -> f64 {
+        match source {
+            Source::NGRAM => self.ngram_seconds(),
+            source => {
+                let known = self.parts.sources.get(&source).copied();
+                known.unwrap_or_else(|| self.draft_seconds(context))
+            }
+        }
     }
 
     /// Seconds of one token proposed by look-up.
@@ -358,7 +393,7 @@ impl CostModel {
         let (context, times) = (record.before.context, &record.times);
         let rows = record.outcome.verified + 1;
         let mut learned = false;
-        if record.before.plan.source == Source::Model && !record.drafted.is_empty() {
+        if record.before.plan.source == Source::MODEL && !record.drafted.is_empty() {
             let measured = times.draft.as_secs_f64() / record.drafted.len() as f64;
             learned |= self.parts.online.observe_draft(measured / self.draft_seconds(context));
             if record.before.draft_behind > 0 {
@@ -393,7 +428,7 @@ impl CostModel {
     }
 }
 
-/// Look-up compares some ten places: microseconds, until [`CostModel::with_lookup`] says how many.
+/// Look-up compares some ten places: microseconds, until [`CostModel::with_lookup`] sets them.
 const NGRAM_SECONDS: f64 = 2e-6;
 
 #[cfg(test)]

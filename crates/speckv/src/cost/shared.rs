@@ -1,35 +1,36 @@
-//! A pass that several sequences share, as one of them sees it.
+//! What one sequence pays for a pass that several sequences share.
 //!
 //! Let `t(n)` be the seconds of a target pass over `n` rows, and `b` the sequences that wait for
-//! the pass. It has `F` rows whatever anybody drafts (one for each sequence that decodes, and
-//! chunks of prompts), and `D` rows of others' drafts. Each sequence bears an equal share of a pass
-//! in which all `b` decode; the rows of a draft are borne by the one who drafts, in full, at the
-//! price that they have on top of all others: all `b` wait for them.
+//! the pass. Without this sequence's draft it has `F` rows (one for each sequence that decodes, and
+//! chunks of prompts) and `D` rows of the other sequences' drafts. Each sequence pays an equal share
+//! of a pass in which all `b` decode. The rows of a draft are paid in full by the sequence that
+//! drafts, at what they add to the rows of all others, because all `b` wait for them.
 //!
 //! ```text
 //! share of verifying k rows:  v(k) = t(b) / b  +  t(F + D + k - 1) - t(F + D)
 //! share of a drafting round:  d(m) / m  for m sequences drafting in the round
 //! ```
 //!
-//! What a prompt's rows take is in nobody's share: they have to be read once, however the answers
-//! are made, and a token more per step saves none of them. If they were shared, time would seem
-//! cheap while anybody reads, and all would draft too far just then.
+//! The rows of prompts are in no share: they have to be read once, however the answers are made,
+//! and a token more per step saves none of them. If they were shared, time would seem cheap during
+//! a read, and all sequences would draft too far.
 //!
-//! Where nobody reads, the shares add up to the length of the step where `t` is straight. So with
-//! the tokens that a sequence gets from a step divided by its shares as the price `L` of time,
-//! which is then the throughput of all together, drafting one token more pays exactly if it raises
-//! that throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k)
-//! = t(k)`. As `b` grows, `t(b) / b` falls and `t(F + D + k) - t(F + D + k - 1)` does not, so gamma
+//! In a pass without prompts the shares add up to the length of the step where `t` is straight. Let
+//! the price `L` of time be the tokens that a sequence gets from a step divided by its shares; that
+//! is the throughput of all together. Then one more draft token pays exactly if it raises that
+//! throughput: `S > L (v(k + 1) - v(k))`. A sequence alone has `b = F = 1`, `D = 0` and `v(k) =
+//! t(k)`. As `b` grows, `t(b) / b` falls and `t(F + D + k) - t(F + D + k - 1)` does not, so gamma
 //! falls with load.
 
 use super::CostModel;
+use crate::source::Source;
 
-/// Who else is in a pass.
+/// The other rows and sequences of a pass, as one sequence sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SharedPass {
     /// Sequences that wait for the pass, this one included: `b`.
     pub sequences: usize,
-    /// Rows of the pass whatever anybody drafts, this sequence's own row included: `F`.
+    /// Rows of the pass without drafts, this sequence's own row included: `F`.
     pub rows: usize,
     /// Rows of others' drafts: `D`. What they will draft in the step is not known yet; it is taken
     /// to be what they verified in the step before.
@@ -40,7 +41,7 @@ pub struct SharedPass {
 }
 
 impl SharedPass {
-    /// A pass of one's own.
+    /// A pass with one sequence.
     pub const ALONE: SharedPass =
         SharedPass { sequences: 1, rows: 1, drafted_beside: 0, drafting_beside: 0 };
 
@@ -57,7 +58,7 @@ impl SharedPass {
         }
     }
 
-    /// Whether nobody else is in it.
+    /// Whether no other sequence is in it.
     #[must_use]
     pub fn is_alone(self) -> bool {
         self.sequences <= 1 && self.rows <= 1 && self.drafted_beside == 0
@@ -71,14 +72,14 @@ impl Default for SharedPass {
 }
 
 impl CostModel {
-    /// Seconds of plain decoding that one sequence bears: `t(b) / b`.
+    /// Seconds of plain decoding that one sequence pays: `t(b) / b`.
     #[must_use]
     pub fn shared_plain_seconds(&self, context: usize, pass: SharedPass) -> f64 {
         let sequences = pass.sequences.max(1);
         self.verify_seconds(sequences, context) / sequences as f64
     }
 
-    /// Seconds of verifying `rows` rows (at least 1) that one sequence bears: `t(b) / b + t(F + D +
+    /// Seconds of verifying `rows` rows (at least 1) that one sequence pays: `t(b) / b + t(F + D +
     /// rows - 1) - t(F + D)`.
     #[must_use]
     pub fn shared_verify_seconds(&self, rows: usize, context: usize, pass: SharedPass) -> f64 {
@@ -88,7 +89,19 @@ impl CostModel {
         self.shared_plain_seconds(context, pass) + added
     }
 
-    /// Seconds of a drafting round that one drafting sequence bears: `d(m) / m`.
+    /// Seconds of one token of `source` that one sequence pays: those of
+    /// [`shared_draft_seconds`](Self::shared_draft_seconds) for the draft model, and for other
+    /// sources [`source_seconds`](Self::source_seconds), which nothing is shared of.
+    #[must_use]
+    pub fn shared_source_seconds(&self, source: Source, context: usize, pass: SharedPass) -> f64 {
+        if source == Source::MODEL {
+            self.shared_draft_seconds(context, pass)
+        } else {
+            self.source_seconds(source, context)
+        }
+    }
+
+    /// Seconds of a drafting round that one drafting sequence pays: `d(m) / m`.
     #[must_use]
     pub fn shared_draft_seconds(&self, context: usize, pass: SharedPass) -> f64 {
         let drafting = pass.drafting_beside + 1;

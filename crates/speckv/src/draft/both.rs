@@ -1,4 +1,4 @@
-//! Look-up and a draft model behind one door; the controller chooses between them per step.
+//! Look-up and a draft model as one drafter; the controller chooses between them per step.
 
 use super::{Ask, DraftError, Drafter, NgramDrafter, Reading, Slot, Slots, TargetRead};
 use crate::{controller::Lookup, token::Token};

@@ -30,8 +30,8 @@ use crate::{
 /// over a few tokens takes less time than two passes.
 pub const READ_ALONG: usize = 4;
 
-/// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know
-/// of each sequence in a slot.
+/// Proposes tokens for several sequences, one token each per round, and keeps the state of each
+/// sequence in a slot.
 ///
 /// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it,
 /// and `tokens` always means the whole list, the tokens drafted in this step included. A drafter
@@ -47,7 +47,7 @@ pub trait Drafter: Send {
     /// Gives a slot back. Does nothing if it is not open.
     fn close(&mut self, slot: Slot);
 
-    /// Whether [`Source::Model`] can propose.
+    /// Whether [`Source::MODEL`] can propose.
     fn has_model(&self) -> bool {
         false
     }
@@ -110,7 +110,7 @@ pub trait Drafter: Send {
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.
     ///
     /// # Errors
-    /// The draft model's; then nothing is proposed to anybody.
+    /// The draft model's; then no ask has a proposal.
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError>;
 
     /// Forgets everything read from position `len` on; does nothing if there is less.
@@ -122,7 +122,7 @@ pub trait Drafter: Send {
 pub struct Ask<'a> {
     /// The sequence.
     pub slot: Slot,
-    /// Who is asked.
+    /// The source that is asked.
     pub source: Source,
     /// The sequence's tokens, the drafted ones at the end, at least one.
     pub tokens: &'a [Token],
@@ -135,7 +135,7 @@ pub struct Ask<'a> {
     /// Out: the distribution q that the token was drawn from; certain of it where nothing was
     /// drawn. Not used where the chain is greedy.
     pub distribution: &'a mut Distribution,
-    /// Out: the proposal, or `None` if the source has nothing more to say.
+    /// Out: the proposal, or `None` if the source has none.
     pub proposal: Option<Proposal>,
 }
 

@@ -114,7 +114,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
     /// Takes the caches of the asks that the model can answer, and has them all read up to their
     /// last token in one pass.
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
-        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::Model) {
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::MODEL) {
             let mut cache =
                 self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
             cache.truncate(ask.tokens.len() - 1);

@@ -15,7 +15,7 @@ pub enum EngineError {
         /// Index in the slice of sequences.
         sequence: usize,
     },
-    /// There is nothing to continue.
+    /// The prompt has no token.
     #[error("expected a prompt of at least one token, got none")]
     EmptyPrompt,
     /// The text does not fit in the model's context.

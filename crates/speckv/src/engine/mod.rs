@@ -1,4 +1,4 @@
-//! The engine: steps sequences, reads the clock, keeps every cache a prefix of its token list.
+//! The engine: steps sequences, reads the clock, and keeps every cache a prefix of its token list.
 
 mod clock;
 mod error;

@@ -15,7 +15,7 @@ use crate::{
 /// hold up the others in the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Tokens for the target, in the same pass as everybody's verification. A sequence that has
+    /// Tokens for the target, in the same pass as the verification of all sequences. A sequence that has
     /// more to read reads so many and makes no token in this step.
     pub target: usize,
     /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly
@@ -64,7 +64,7 @@ impl Round {
     /// The round of these asks, before it is made; `None` where fewer than two are for a draft
     /// model.
     pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
-        let of_model = || asks.iter().filter(|ask| ask.source == Source::Model);
+        let of_model = || asks.iter().filter(|ask| ask.source == Source::MODEL);
         let sequences = of_model().count();
         if sequences < 2 {
             return None;

@@ -35,7 +35,7 @@ pub struct SequenceSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said an end token.
+    /// The model made an end token.
     Stop,
     /// The token budget is spent or the context is full.
     Length,

@@ -107,6 +107,7 @@ impl PassCurve {
             ngram_per_token: base.ngram_seconds(),
             online: Online::calibrated(),
             tail,
+            sources: base.parts().sources.clone(),
             draft_rows: base.parts().draft_rows.clone(),
             large: PassClasses::default(),
             rounds: base.parts().rounds.clone(),
