@@ -145,7 +145,7 @@ impl Drafter for GuardedDrafter {
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        let model = |ask: &Ask<'_>| ask.source == Source::Model;
+        let model = |ask: &Ask<'_>| ask.source == Source::MODEL;
         let failed = &self.failed;
         if !asks.iter().any(|ask| model(ask) && failed.contains(&ask.slot)) {
             self.slots.clear();
