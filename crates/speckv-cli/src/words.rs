@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use speckv::token::Token;
 use speckv_formats::{
-    chat_template::{self, ChatTemplate},
+    chat_template::{self, ChatTemplate, UserText},
     tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
 };
 use speckv_local::failure::chain;
@@ -65,9 +65,9 @@ impl Language for Words {
         conversation: &Conversation,
         most_bytes: usize,
     ) -> Result<Vec<Token>, LanguageError> {
-        let text = self
+        let prompt = self
             .template
-            .render_conversation(&chat_template::Conversation {
+            .prompt(&chat_template::Conversation {
                 messages: &conversation.messages,
                 variables: &conversation.variables,
                 ending: match conversation.ending {
@@ -77,10 +77,17 @@ impl Language for Words {
                 },
             })
             .map_err(|error| LanguageError::Template(chain(&error)))?;
-        if text.len() > most_bytes {
-            return Err(LanguageError::TooLong { bytes: text.len(), most: most_bytes });
+        let bytes = prompt.text().len();
+        if bytes > most_bytes {
+            return Err(LanguageError::TooLong { bytes, most: most_bytes });
         }
-        self.encode(&text, true, false)
+        let user_text = match conversation.special_in_text {
+            true => UserText::ParseSpecial,
+            false => UserText::Plain,
+        };
+        prompt
+            .encode(&self.tokenizer, user_text)
+            .map_err(|error| LanguageError::Encode(chain(&error)))
     }
 
     fn template_reads(&self, name: &str) -> bool {

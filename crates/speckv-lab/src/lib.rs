@@ -3,6 +3,13 @@
 //! Nothing here sees a tensor: a trace holds what the models said, and every question about
 //! controllers is answered from it.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 pub mod batch_table;
 pub mod columns;
 pub mod comparison;

@@ -45,6 +45,7 @@ pub struct Metrics {
     prompt_seconds: Counter<f64, AtomicU64>,
     predicted_seconds: Counter<f64, AtomicU64>,
     panics: Counter,
+    draft_failures: Counter,
     last_usage: AtomicU64,
 }
 
@@ -224,6 +225,12 @@ impl Metrics {
                 "Panics that were contained, in handlers and in steps; those that a retry made good are among them",
                 Counter::default(),
             ),
+            draft_failures: add(
+                r,
+                "draft_failures",
+                "Answers for which drafting ended since the draft model failed",
+                Counter::default(),
+            ),
             last_usage: AtomicU64::new(0),
             registry,
         }
@@ -338,6 +345,13 @@ impl Metrics {
     /// Something panicked, and the panic was contained.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// So many answers lost their draft so far; whether that is more than was known.
+    pub fn draft_failed(&self, count: u64) -> bool {
+        let known = self.draft_failures.get();
+        self.draft_failures.inc_by(count.saturating_sub(known));
+        count > known
     }
 }
 

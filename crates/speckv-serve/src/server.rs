@@ -1,5 +1,7 @@
 //! Connections: accepted up to a bound, closed where a peer stalls, ended gracefully.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::{
     convert::Infallible,
     future::Future,

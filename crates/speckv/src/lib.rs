@@ -10,6 +10,13 @@
 //! Model backends implement [`model::LanguageModel`]; [`sim`] has models without weights that
 //! implement it too.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod exponential;
 mod recycle;
 

@@ -1,5 +1,7 @@
 //! `speckv serve`: an OpenAI-compatible server.
 
+#![expect(clippy::disallowed_methods, reason = "SPECKV_LOG has a syntax of its own")]
+
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},

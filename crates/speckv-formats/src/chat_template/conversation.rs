@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::{ChatTemplate, TemplateError};
+use super::{ChatTemplate, Prompt, TemplateError};
 
 /// A conversation with all that a template may read of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Conversation<'a> {
     /// The messages: objects with `role`, `content` and what else there is.
     pub messages: &'a [Map<String, Value>],
-    /// Further variables, as `chat_template_kwargs` names them.
+    /// Further variables, as `chat_template_kwargs` names them, and `tools` and `documents`.
     pub variables: &'a Map<String, Value>,
     /// What follows the last message.
     pub ending: Ending,
@@ -30,37 +30,82 @@ pub enum Ending {
 }
 
 impl ChatTemplate {
-    /// The text for a conversation. Reads the clock if the template asks for the date.
+    /// The text for a conversation. [`Self::prompt`] also says which bytes came from it.
     ///
     /// # Errors
-    /// Those of [`Self::render`]; [`TemplateError::NothingToContinue`] if the text of the message
-    /// that is to be continued is not in what the template writes.
+    /// See [`Self::prompt`].
     pub fn render_conversation(
         &self,
         conversation: &Conversation<'_>,
     ) -> Result<String, TemplateError> {
-        let messages = conversation.messages.iter().map(minijinja::Value::from_serialize);
-        let generation = conversation.ending == Ending::NewMessage;
-        let variables = conversation.variables;
-        let mut text =
-            self.render_values(messages.collect(), variables, generation, SystemTime::now())?;
+        self.prompt(conversation).map(Prompt::into_text)
+    }
+
+    /// The text for a conversation, and which of its bytes came from the conversation. A template
+    /// that asks for the date is told the local time of this machine.
+    ///
+    /// # Errors
+    /// [`TemplateError::Raised`] if the template refuses the conversation,
+    /// [`TemplateError::Render`] if it fails, [`TemplateError::TooManySteps`],
+    /// [`TemplateError::TooMuchMemory`] or [`TemplateError::TooLong`] if it exceeds a limit,
+    /// [`TemplateError::NothingToContinue`] if the text of the message that is to be continued is
+    /// not in what the template writes.
+    pub fn prompt(&self, conversation: &Conversation<'_>) -> Result<Prompt, TemplateError> {
+        self.prompt_at(conversation, SystemTime::now())
+    }
+
+    /// As [`Self::prompt`], with the moment that `strftime_now` tells in local time.
+    ///
+    /// # Errors
+    /// See [`Self::prompt`].
+    pub fn prompt_at(
+        &self,
+        conversation: &Conversation<'_>,
+        now: SystemTime,
+    ) -> Result<Prompt, TemplateError> {
+        let tools = conversation.variables.get("tools").and_then(Value::as_array);
+        let has_tools = tools.is_some_and(|tools| !tools.is_empty());
+        let loaded = self.tool_use.as_ref().filter(|_| has_tools).unwrap_or(&self.default);
+        let mut prompt = Prompt::new(self.rendered(loaded, conversation, now)?);
         if conversation.ending == Ending::Continue {
-            let last = conversation.messages.last().and_then(|last| last.get("content")?.as_str());
-            let end = last.and_then(|last| end_of_last(&text, last));
-            text.truncate(end.ok_or(TemplateError::NothingToContinue)?);
+            let last = conversation.messages.last().and_then(|last| last.get("content"));
+            // Of a list of parts, the last text.
+            let last = last.and_then(|content| match content {
+                Value::Array(parts) => parts.iter().rev().find_map(|part| part["text"].as_str()),
+                content => content.as_str(),
+            });
+            let end = last.and_then(|last| end_of_last(prompt.text(), last));
+            prompt.truncate(end.ok_or(TemplateError::NothingToContinue)?);
         }
-        Ok(text)
+        Ok(prompt)
     }
 
     /// Whether the template's source has `name` as a word: whether it can read such a variable or a
     /// field of this name.
     pub fn reads(&self, name: &str) -> bool {
         let is_word = |character: char| character.is_alphanumeric() || character == '_';
-        self.source.match_indices(name).any(|(at, _)| {
-            let (before, after) = (&self.source[..at], &self.source[at + name.len()..]);
-            !before.ends_with(is_word) && !after.starts_with(is_word)
-        })
+        let has = |source: &str| {
+            source.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&source[..at], &source[at + name.len()..]);
+                !before.ends_with(is_word) && !after.starts_with(is_word)
+            })
+        };
+        std::iter::once(&self.default).chain(&self.tool_use).any(|loaded| has(&loaded.source))
     }
+}
+
+/// About how many bytes a value takes; bounds a rendering.
+pub(super) fn bytes(value: &Value) -> u64 {
+    8 + match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(bytes).sum(),
+        Value::Object(entries) => entries.iter().map(|(key, it)| entry_bytes(key, it)).sum(),
+        _ => 0,
+    }
+}
+
+pub(super) fn entry_bytes(key: &str, value: &Value) -> u64 {
+    key.len() as u64 + 32 + bytes(value)
 }
 
 /// Where the last occurrence of a message's text ends. Templates may trim it; then white space at
@@ -116,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_continued_message_has_no_end() {
-        let talk = |text: &str| json!([{"role": "user", "content": "The "}, {"role": "assistant", "content": text}]);
+        let message = |role: &str, text: &str| json!({"role": role, "content": text});
+        let talk = |text: &str| json!([message("user", "The "), message("assistant", text)]);
         let continued = |template: &str, text: &str| {
             rendered(template, talk(text), json!({}), Ending::Continue)
         };

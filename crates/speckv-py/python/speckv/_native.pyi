@@ -515,6 +515,9 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
+    @property
+    def draft_failures(self) -> int:
+        """Sequences for which drafting ended since the draft model failed, by logits with NaN for example. `propose` then gives a RuntimeWarning and no tokens for them."""
     def open(self, controller: Controller, tokens: Tokens | None = None, *, end_tokens: Sequence[int] = ...) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(

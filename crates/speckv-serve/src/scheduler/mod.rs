@@ -4,6 +4,8 @@
 //! are made in rounds, and one pass verifies them all and reads a chunk of the new prompts. What
 //! the pass costs each of them is in [`speckv::cost::SharedPass`].
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 mod admission;
 mod chunks;
 mod handle;
@@ -257,6 +259,11 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn learn(&mut self) {
         let pass = self.engine.last_pass();
         self.metrics.passed(&pass);
+        let failures = self.engine.draft_failures();
+        if self.metrics.draft_failed(failures.count) {
+            let why = failures.last.as_deref().unwrap_or_default();
+            tracing::warn!(why, "the draft model failed; an answer goes on without drafting");
+        }
         for round in self.engine.last_rounds() {
             self.cost.observe_round(round.rows, round.context, round.seconds);
         }
