@@ -1,5 +1,5 @@
-//! What a client is told when a request cannot be served: OpenAI's error object, with a next step
-//! in the message.
+//! Answers to requests that cannot be served: OpenAI's error object, with a next step in the
+//! message.
 
 use axum::{
     Json,
@@ -37,7 +37,7 @@ pub struct ErrorObject {
     pub kind: &'static str,
     /// The field that is wrong, as a path into the request.
     pub param: Option<String>,
-    /// A word for programs.
+    /// A name for programs.
     pub code: Option<&'static str>,
 }
 
@@ -270,7 +270,7 @@ impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Late => {
-                let message = "The request took longer than the server's time limit (--request-timeout); what was said so far is lost.";
+                let message = "The request took longer than the server's time limit (--request-timeout); the text so far is lost.";
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, SERVER, Some("timeout"), message)
             }
             Fault::Stopping => ApiError::unavailable("The server is stopping.", 10),

@@ -111,7 +111,7 @@ impl Metrics {
             kv_bytes: add(
                 r,
                 "kv_cache_bytes",
-                "Bytes of keys and values accounted for, resting sequences included",
+                "Bytes of keys and values accounted for, kept sequences included",
                 Gauge::default(),
             ),
             kv_limit: add(
@@ -130,7 +130,7 @@ impl Metrics {
             prefix_queries: add(
                 r,
                 "prefix_cache_queries",
-                "Tokens of prompts looked for among resting sequences",
+                "Tokens of prompts looked for among kept sequences",
                 Counter::default(),
             ),
             prefix_hits: add(

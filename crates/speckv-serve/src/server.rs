@@ -1,4 +1,4 @@
-//! Connections: accepted up to a bound, cut off where a peer stands still, ended gracefully.
+//! Connections: accepted up to a bound, closed where a peer stalls, ended gracefully.
 
 #![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
 
@@ -54,7 +54,7 @@ impl Default for Connections {
     }
 }
 
-/// How long to wait after a connection that could not be accepted; doubles while that goes on.
+/// How long to wait after a connection that could not be accepted; doubles with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -113,8 +113,8 @@ pub async fn serve(
     handle.stop(Instant::now() + bounds.grace);
     // The scheduler ends what runs when the grace is over; two seconds more to send the last
     // answers.
-    let patience = bounds.grace + Duration::from_secs(2);
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+    let limit = bounds.grace + Duration::from_secs(2);
+    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut off at the end of the grace");
     }
     Ok(())

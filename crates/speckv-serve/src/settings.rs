@@ -25,9 +25,9 @@ pub struct FileSettings {
     pub parse_special: Option<bool>,
     /// Target: a catalogue name or a path.
     pub model: Option<String>,
-    /// Who drafts.
+    /// What drafts.
     pub draft: Option<String>,
-    /// Who decides how far to draft.
+    /// What decides how far to draft.
     pub controller: Option<String>,
     /// The controller's length.
     pub gamma: Option<usize>,
@@ -103,7 +103,7 @@ pub const SETTINGS: [(&str, &str); 31] = [
     ("parse-special", "`true`: control tokens spelled out in messages are control tokens"),
     ("model", "target: a catalogue name or the path of a GGUF file"),
     ("draft", "a model, `none`, `ngram`, or MODEL+ngram"),
-    ("controller", "who decides how far to draft"),
+    ("controller", "what decides how far to draft"),
     ("gamma", "the controller's length, 1 to 64"),
     ("ctx", "tokens that prompt and answer may have together"),
     ("threads", "threads that compute"),

@@ -22,8 +22,9 @@ Three levels, each built on the one before:
 Every function is deterministic: the same calls in the same order give the same answers on every machine and in every process. The clock is read only
 for the seconds that `Drafter.propose` reports, and nothing learns from them unless they are handed back to `observe`.
 
-Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes longer than some 50 microseconds; objects may be
-shared between threads, calls on the same object take turns.
+Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes longer than some 50 microseconds, but not
+while an array of NumPy is read: another thread could write to it or resize it. Objects may be shared between threads, calls on the same object take
+turns.
 """
 
 import os

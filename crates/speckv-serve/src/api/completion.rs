@@ -63,7 +63,7 @@ pub struct CompletionRequest {
     /// Answer in server-sent events.
     #[serde(default)]
     pub stream: Option<bool>,
-    /// How a stream is told.
+    /// How a stream is written.
     #[serde(default)]
     pub stream_options: Option<StreamOptions>,
     /// Say how likely each token was, and so many alternatives, 0 to 20.

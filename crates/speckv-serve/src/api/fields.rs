@@ -91,7 +91,7 @@ pub fn check<'de, T: Deserialize<'de>>(bytes: &[u8]) -> Result<(), ApiError> {
     Err(unknown(&wrong))
 }
 
-/// What is said of an unknown field.
+/// The error for an unknown field.
 #[must_use]
 pub fn unknown(path: &str) -> ApiError {
     let message = format!(

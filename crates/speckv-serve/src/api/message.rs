@@ -20,7 +20,7 @@ pub struct Message {
     pub role: String,
     /// The text.
     pub content: Option<Content>,
-    /// Name of the author, or of the tool; what it does is for the model's template to say.
+    /// Name of the author, or of the tool. The model's template may read it.
     pub name: Option<String>,
     /// Tools that the assistant called. Refused where the model's template does not read them.
     #[schema(value_type = Option<Vec<Object>>)]

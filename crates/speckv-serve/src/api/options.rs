@@ -104,22 +104,22 @@ pub enum SpeculationField {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpeculationOptions {
-    /// Who decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help`
+    /// What decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help`
     /// lists all.
     #[serde(default)]
     pub controller: Option<String>,
     /// The controller's length, 1 to 64.
     #[serde(default, deserialize_with = "number::optional")]
     pub gamma: Option<u32>,
-    /// Who drafts: `model`, `ngram`, `both` or `none`.
+    /// What drafts: `model`, `ngram`, `both` or `none`.
     #[serde(default)]
     pub draft: Option<String>,
-    /// Chunks of a stream say where each token came from.
+    /// Chunks of a stream have the origin of each token.
     #[serde(default)]
     pub details: Option<bool>,
 }
 
-/// What the server can do, and does where a request says nothing.
+/// What the server can do, and does for requests that do not choose.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpeculationDefaults {
     /// The server's controller.
@@ -135,7 +135,7 @@ pub struct SpeculationDefaults {
 const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Off };
 
 impl SpeculationDefaults {
-    /// A request's speculation and whether its stream tells details.
+    /// A request's speculation, and whether its stream has details.
     ///
     /// # Errors
     /// An unknown controller, a gamma outside its range, a drafter that the server does not have.
@@ -348,7 +348,7 @@ pub fn alternatives(param: &str, count: u32) -> Result<usize, ApiError> {
 /// Most tokens of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// The request does not say.
+    /// The request gives no number.
     Default,
     /// As many as the context holds.
     Rest,

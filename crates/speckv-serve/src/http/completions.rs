@@ -29,7 +29,7 @@ use crate::{
     scheduler::Place,
 };
 
-/// Tokens of an answer where a request does not say: OpenAI's.
+/// Tokens of an answer where a request gives no number: OpenAI's.
 const DEFAULT_MAX_TOKENS: usize = 16;
 
 /// Continues a text.

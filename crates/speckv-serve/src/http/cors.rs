@@ -8,7 +8,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, AllowPrivateNetwork, CorsLayer
 /// Origins of web pages that may use the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origins {
-    /// None: the server says nothing about origins, and browsers keep other pages out.
+    /// None: the server sends no headers about origins, and browsers keep other pages out.
     #[default]
     None,
     /// These, as browsers send them: `https://example.com`, `http://localhost:5173`.

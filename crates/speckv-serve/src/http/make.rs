@@ -24,7 +24,7 @@ use crate::{
     scheduler::{Done, Event, Fault, Job, News, Place, Speculation, Spoken},
 };
 
-/// Who asks, and by which id.
+/// The client of a request, and the request's id.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// The request's id.

@@ -89,9 +89,9 @@ pub struct Info {
     pub vocab_size: usize,
     /// When the server started, in seconds since 1970.
     pub started: u64,
-    /// Speculation where a request says nothing.
+    /// Speculation of requests that do not choose.
     pub speculation: SpeculationDefaults,
-    /// Control tokens spelled out in messages are control tokens, where a request says nothing.
+    /// Control tokens spelled out in messages are control tokens, in requests that do not choose.
     pub parse_special: bool,
 }
 

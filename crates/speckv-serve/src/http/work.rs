@@ -49,7 +49,7 @@ impl Wanted {
     /// Continues only if the client is still there.
     ///
     /// # Errors
-    /// The client has left; the error reaches nobody.
+    /// The client has left; the error is not sent to anyone.
     pub fn check(&self) -> Result<(), ApiError> {
         if Arc::strong_count(&self.0) > 1 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! How answers begin: who leaves the queue, and with which sequence.
+//! The beginning of answers: which job leaves the queue, and with which sequence.
 
 use speckv::{
     controller::ControllerParts,
@@ -25,7 +25,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                     self.metrics.started(running.waited(), running.prompt_tokens, cached);
                     self.running.push(running);
                 }
-                // Somebody who ends makes room.
+                // An answer that ends makes room.
                 Err(Fault::Memory(_)) if !self.running.is_empty() => {
                     self.queue.push_front(client, job);
                     return;
@@ -39,8 +39,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// What a job needs to run. A panic on the way stays with the job: what may break without
-    /// touching the engine comes first, so that no sequence is lost with it.
+    /// What a job needs to run. A panic here ends only the job: what may fail without touching the
+    /// engine comes first, so that no sequence is lost with it.
     fn prepare(&mut self, job: &Job) -> Result<Prepared<M>, Fault> {
         let (settings, decoder) = contained(&self.metrics, || {
             (self.settings(job), self.language.decoder(job.continues, job.stops.clone()))
@@ -56,7 +56,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         Ok(Prepared { cached: sequence.read(), sequence, decoder })
     }
 
-    /// A sequence for a job: a new one, or one that rests.
+    /// A sequence for a job: a new one, or one that was kept.
     fn sequence(&mut self, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
         let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
         let rested = match (job.reuse, room) {

@@ -9,8 +9,8 @@ pub struct Pool<M: LanguageModel> {
     resting: Vec<(u64, Sequence<M>)>, // with the scope that may continue it
 }
 
-/// Least share of a resting text that must be common for it to be taken: what a template or a
-/// system prompt gives to everybody is no reason to lose somebody's long conversation.
+/// Least share of a kept text that must be common for it to be continued. A common template or
+/// system prompt is no reason to overwrite a long conversation of another client.
 const WORTH: f64 = 0.5;
 
 impl<M: LanguageModel> Default for Pool<M> {
@@ -20,13 +20,13 @@ impl<M: LanguageModel> Default for Pool<M> {
 }
 
 impl<M: LanguageModel> Pool<M> {
-    /// Sequences that rest.
+    /// Number of sequences that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.resting.len()
     }
 
-    /// Whether there is none.
+    /// Whether none is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.resting.is_empty()

@@ -1,7 +1,7 @@
-//! What was read once is not read twice: several answers to one prompt, or a system prompt that
+//! Prompts that begin alike are read once: several answers to one prompt, or a system prompt that
 //! many conversations begin with.
 //!
-//! A new sequence copies what another one, running or resting, has read of its beginning. One whose
+//! A new sequence copies what another one, running or kept, has read of its beginning. One whose
 //! beginning is just being read by another waits for that, and copies it then; the rows of the
 //! passes go to the one that reads.
 
@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether `readers[index]` waits: another one is ahead of it, still reads, and will have read at
-/// least half of what it lacks. Whoever is furthest ahead waits for nobody, so that somebody always
+/// least half of what it lacks. The sequence that is furthest ahead never waits, so that one always
 /// reads.
 pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
     let own = readers[index];
@@ -70,8 +70,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         contained(&self.metrics, || self.engine.copy_read(donor, sequence)).map(drop)
     }
 
-    /// Says who waits for another one's reading in the next step, and has those copy whose waiting
-    /// is over.
+    /// Decides which sequences wait for another one's reading in the next step. Those whose waiting
+    /// is over copy what was read.
     pub(super) fn share_reading(&mut self) {
         let waits: Vec<bool> = {
             let readers: Vec<Reader<'_>> = self.running.iter().map(Reader::of).collect();
