@@ -191,6 +191,15 @@ impl ChatTemplate {
         self.origin
     }
 
+    /// The text for messages up to where the assistant's turn begins, and which bytes came from
+    /// them.
+    ///
+    /// # Errors
+    /// See [`Self::prompt`].
+    pub fn prompt_of(&self, messages: &[Message]) -> Result<Prompt, TemplateError> {
+        self.prompt_for(messages, true, SystemTime::now())
+    }
+
     /// The text for messages; with `add_generation_prompt` it ends where the assistant's turn
     /// begins. [`Self::prompt`] also says which bytes came from the messages.
     ///
@@ -214,6 +223,15 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
+        self.prompt_for(messages, add_generation_prompt, now).map(Prompt::into_text)
+    }
+
+    fn prompt_for(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        now: SystemTime,
+    ) -> Result<Prompt, TemplateError> {
         let message = |Message { role, content }: &Message| {
             let fields = [("role", role), ("content", content)];
             fields.map(|(name, text)| (name.to_owned(), text.as_str().into())).into_iter().collect()
@@ -221,7 +239,7 @@ impl ChatTemplate {
         let messages: Vec<Map<String, Value>> = messages.iter().map(message).collect();
         let ending = if add_generation_prompt { Ending::NewMessage } else { Ending::Nothing };
         let conversation = Conversation { messages: &messages, variables: &Map::new(), ending };
-        self.prompt_at(&conversation, now).map(Prompt::into_text)
+        self.prompt_at(&conversation, now)
     }
 
     fn rendered(

@@ -29,6 +29,13 @@ pub struct Prompt {
     rendered: Rendered,
 }
 
+impl From<String> for Prompt {
+    /// A text of which nothing came from a conversation.
+    fn from(text: String) -> Self {
+        Self { rendered: Rendered { text, data: Vec::new() } }
+    }
+}
+
 impl Prompt {
     pub(super) fn new(rendered: Rendered) -> Self {
         Self { rendered }
