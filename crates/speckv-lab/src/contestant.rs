@@ -1,6 +1,7 @@
 //! A controller with who drafts for it.
 
-use speckv::controller::{Controller, ControllerKind, ControllerParts, ControllerSpec, Drafting};
+use speckv::controller::{Controller, Drafting};
+use speckv_local::controllers::{ControllerKind, ControllerParts, ControllerSpec};
 
 /// One setting that is measured or replayed.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +20,7 @@ impl Contestant {
     #[must_use]
     pub fn new(spec: ControllerSpec, drafting: Drafting, has_model: bool) -> Self {
         let is_off = !spec.chain && spec.kind == ControllerKind::Off;
-        let natural = Drafting::natural(&spec, has_model) == drafting || is_off;
+        let natural = spec.natural_drafting(has_model) == drafting || is_off;
         let name = if natural { spec.to_string() } else { format!("{spec}@{}", drafting.name()) };
         Contestant { spec, drafting, name }
     }
@@ -27,7 +28,7 @@ impl Contestant {
     /// A controller with everybody who may draft for it.
     #[must_use]
     pub fn natural(spec: ControllerSpec, has_model: bool) -> Self {
-        Contestant::new(spec, Drafting::natural(&spec, has_model), has_model)
+        Contestant::new(spec, spec.natural_drafting(has_model), has_model)
     }
 
     /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed

@@ -8,13 +8,14 @@ use std::{
 
 use pyo3::prelude::*;
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, Drafting, MAX_GAMMA, Situation, checked_gamma},
+    controller::{Drafting, MAX_GAMMA, Situation},
     cost,
     predictor::SessionFacts,
     record::{Drafted, Times},
     step::{Ending, Stepper},
     token::Token,
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 use speckv_local::{controllers::parse, paper_weights};
 
 use crate::{
@@ -103,8 +104,10 @@ impl Controller {
         paper_weights: Option<PathBuf>,
     ) -> PyResult<Self> {
         let parsed = self::spec(spec)?;
-        let gamma = gamma.map(checked_gamma).transpose().map_err(|error| {
-            Fault::argument(format!("gamma: {error}"), "speckv.Controller('off') drafts nothing")
+        let gamma = gamma.map(|gamma| parsed.checked_gamma(gamma)).transpose();
+        let gamma = gamma.map_err(|error| {
+            let hint = "leave gamma out, or choose another controller";
+            Fault::argument(format!("gamma: {error}"), hint)
         })?;
         let paper = paper_weights
             .map(|path| paper_weights::read(&path).map_err(|failure| Fault::of_file(&failure)))
@@ -128,7 +131,7 @@ impl Controller {
                 let message = format!("drafting: expected model, ngram or both, got {other:?}");
                 return Err(Fault::argument(
                     message,
-                    "leave it away for what is natural for the controller",
+                    "without drafting the controller has the sources that suit it",
                 )
                 .into());
             }

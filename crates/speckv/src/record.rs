@@ -1,4 +1,6 @@
-//! What one step knew, did and cost, kept apart so that nobody learns from the future by accident.
+//! The record of a step, in three parts: what was known before it, what was known while it drafted,
+//! and what was known after verification. Whoever learns from records takes the parts that were
+//! known at the time.
 
 use std::time::Duration;
 
@@ -73,6 +75,20 @@ pub struct Outcome {
 impl Outcome {
     /// Outcome of draft token `position` (from 0), or `None` where it was not seen: after the first
     /// rejection, beyond what was verified, or past an end token.
+    ///
+    /// ```
+    /// # use speckv::{controller::{Fixed, Situation}, record::{Drafted, Times}, signals::Signals};
+    /// # use speckv::step::{Ending, Stepper};
+    /// # let mut stepper = Stepper::new(Fixed::new(3));
+    /// # stepper.plan(&Situation::alone(9, 9))?;
+    /// # for token in 0..3 { stepper.judge(Drafted { token, signals: Signals::default() }, false)?; }
+    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None };
+    /// # let record = stepper.finish(&ending, Times::default())?;
+    /// // Three tokens verified, one accepted.
+    /// let labels = [0, 1, 2].map(|position| record.outcome.label(position));
+    /// assert_eq!(labels, [Some(true), Some(false), None]);
+    /// # Ok::<(), speckv::step::StepError>(())
+    /// ```
     #[must_use]
     pub fn label(&self, position: usize) -> Option<bool> {
         if self.ended && position >= self.produced {
@@ -120,8 +136,8 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// Whether budget, context or an end token, and not the controller or the target, decided how
-    /// far this step went: what would have come after was not seen. A clipped step whose draft the
+    /// Whether budget, context or an end token, and not the controller or the target, ended this
+    /// step: what would have come after was not seen. A clipped step whose draft the
     /// target rejected is not censored: the rejection would have come whatever followed.
     #[must_use]
     pub fn is_censored(&self) -> bool {
@@ -137,10 +153,10 @@ impl StepRecord {
     }
 
     /// Whether its sequence counts as drafting with the model until its next step is decided: it
-    /// did so in this one, or would have if the draft had not been reading. Who begins counts, for
-    /// the first two steps: if all who begin together thought that they drafted alone, nobody
-    /// would, and in the first step many do not yet, so that nobody waits for the first token while
-    /// a draft reads.
+    /// did so in this one, or would have if the draft had not been reading. A sequence counts in
+    /// its first two steps too. If all that begin together took themselves for the only one, none
+    /// of them would draft; and in the first step many do not yet, so that the first token does not
+    /// wait for a draft that reads.
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;

@@ -1,4 +1,4 @@
-//! What a predictor may know, as numbers: the same code in training, replay and live decoding.
+//! What a predictor may know, as numbers. Training, replay and decoding use the same code.
 //!
 //! A [`FeatureState`] is fed in the order of time: [`begin`](FeatureState::begin) a step,
 //! [`push`](FeatureState::push) each drafted position, [`observe`](FeatureState::observe) the
@@ -94,8 +94,17 @@ struct Running {
     evidence: f32,
 }
 
+/// Outcomes that the running acceptance and the surprise remember: the length of a paragraph.
 const SLOW_WINDOW: f32 = 32.0;
+/// Outcomes that the recent acceptance remembers: a step or two.
 const RECENT_WINDOW: f32 = 6.0;
+/// Acceptance per token before anything was seen: of the draft model, of look-up.
+const MODEL_PRIOR: f32 = 0.8;
+const LOOKUP_PRIOR: f32 = 0.6;
+/// Share of the evidence that is left after a step in which a source was not seen.
+const UNSEEN: f32 = 0.97;
+/// Outcomes below which a sequence counts as having just started.
+const FEW_OUTCOMES: f32 = 4.0;
 /// Outcomes that the prior acceptance is worth.
 const PRIOR_EVIDENCE: f32 = 4.0;
 
@@ -140,8 +149,8 @@ impl FeatureState {
     pub fn new(facts: SessionFacts) -> Self {
         FeatureState {
             facts,
-            model: Running::new(0.8),
-            ngram: Running::new(0.6),
+            model: Running::new(MODEL_PRIOR),
+            ngram: Running::new(LOOKUP_PRIOR),
             source: Source::Model,
             context: 0,
             positions: 0,
@@ -187,7 +196,7 @@ impl FeatureState {
         features[index::LOWEST_LOGIT] = self.lowest_logit;
         features[index::LOG_MATCH] = f32::from(signals.match_length).ln_1p();
         features[index::UNCERTAIN_START] =
-            f32::from(u8::from(self.positions == 1 && running.evidence < 4.0));
+            f32::from(u8::from(self.positions == 1 && running.evidence < FEW_OUTCOMES));
         features
     }
 
@@ -226,17 +235,17 @@ impl FeatureState {
         } else {
             2.0 * record.outcome.accepted as f32 / verified as f32 - 1.0
         };
-        // What was not looked at for long may have changed: the next outcomes shall count for more.
+        // What was not seen for long may have changed: the next outcomes count for more.
         let unseen = if verified == 0 {
             [true, true]
         } else {
             [record.before.plan.source == Source::Ngram, false]
         };
         if unseen[0] {
-            self.model.evidence *= 0.97;
+            self.model.evidence *= UNSEEN;
         }
         if unseen[1] {
-            self.ngram.evidence *= 0.97;
+            self.ngram.evidence *= UNSEEN;
         }
     }
 
