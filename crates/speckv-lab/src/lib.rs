@@ -1,7 +1,7 @@
 //! The SpecKV laboratory: workloads, traces, exact replay.
 //!
-//! Nothing here sees a tensor: a trace holds what the models said, and every question about
-//! controllers is answered from it.
+//! No module uses tensors: a trace holds what the models proposed, and replays of controllers need
+//! nothing else.
 
 pub mod batch_table;
 pub mod columns;

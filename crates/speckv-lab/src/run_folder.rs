@@ -1,6 +1,6 @@
 //! A folder of trace files that belong together: one per prompt, under one set of settings.
 //!
-//! Every file is written whole under another name and then renamed: whatever ends a recording, what
+//! Every file is written whole under another name and then renamed: if a recording is killed, what
 //! stands under a final name is complete, and the next run goes on with the prompts that are
 //! missing.
 

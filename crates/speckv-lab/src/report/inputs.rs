@@ -1,4 +1,4 @@
-//! What can be drawn.
+//! The inputs of a report.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! How pages and drawings look: light and dark by the reader's setting, colours of Okabe and Ito
+//! The style of pages and drawings: light and dark by the reader's setting, colours of Okabe and Ito
 //! (2008) that colour-blind readers can tell apart.
 
 /// Colours as variables.

@@ -1,4 +1,4 @@
-//! From Parquet's bytes to a recording, trusting nothing.
+//! From Parquet's bytes to a recording, with every value checked.
 
 use std::{
     fs,

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_pair_gets_its_weights_and_strangers_get_none() {
+    fn the_default_pair_gets_its_weights_and_other_pairs_get_none() {
         let (target, draft) = (shape(28, 1536), shape(24, 896));
         let shipped = Predictor::shipped(&target, Some(&draft)).expect("the weights parse");
         assert_ne!(*shipped, Predictor::prior(), "they were trained");
