@@ -69,7 +69,7 @@ impl Conditions {
     /// Names of what differs, with both values.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        crate::run_folder::differences(self, other)
+        crate::run::differences(self, other)
             .into_iter()
             .map(|(name, ours, theirs)| format!("{name}: {ours} and {theirs}"))
             .collect()

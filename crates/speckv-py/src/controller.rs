@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use speckv::{
     controller::{Drafting, MAX_GAMMA, Situation},
     cost,
-    predictor::SessionFacts,
     record::{Drafted, Times},
     step::{Ending, Stepper},
     token::Token,
@@ -22,7 +21,7 @@ use crate::{
     cost::CostModel,
     error::{Fault, Outcome},
     lock,
-    predictor::Predictor,
+    predictor::{Predictor, facts},
     record::StepRecord,
     signals::Signals,
     step::{Lookup, Plan, SharedPass, Verdict},
@@ -54,27 +53,6 @@ pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
             "0 means not measured",
         )
     })
-}
-
-/// What is the same over a sequence.
-///
-/// # Errors
-/// A number outside its range.
-pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
-    if !(temperature.is_finite() && temperature >= 0.0) {
-        return Err(Fault::argument(
-            format!("temperature: expected 0 or more, got {temperature}"),
-            "0 is greedy",
-        ));
-    }
-    if !(0.0..=1.0).contains(&compression) {
-        let message = format!("compression: expected 0 to 1, got {compression}");
-        return Err(Fault::argument(
-            message,
-            "bits per weight taken from 16, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4",
-        ));
-    }
-    Ok(SessionFacts { temperature, compression })
 }
 
 /// See `_native.pyi`.

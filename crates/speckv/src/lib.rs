@@ -19,6 +19,7 @@
 //! | [`engine`] | steps sequences: [`Engine`], [`Sequence`] |
 //! | [`record`] | what a step knew, did and took |
 //! | [`conformance`] | tests for implementations of the three traits |
+//! | [`gamma`] | the limit on gamma |
 //! | [`sim`] | models without weights, for tests and examples |
 //!
 //! # Generating
@@ -67,6 +68,7 @@ pub mod controller;
 pub mod cost;
 pub mod draft;
 pub mod engine;
+pub mod gamma;
 pub mod logits;
 pub mod model;
 pub mod predictor;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{controller::Plan, signals::Signals, token::Token};
+use crate::{signals::Signals, token::Token};
 
 /// Where a drafted token came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -14,6 +14,38 @@ pub enum Source {
     Model,
     /// Look-up of earlier text in prompt and output.
     Ngram,
+}
+
+/// A controller's decision before a step. The default is plain decoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Most tokens to draft; 0 is plain decoding.
+    pub gamma: usize,
+    /// The source that drafts.
+    pub source: Source,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan::OFF
+    }
+}
+
+impl Plan {
+    /// Plain decoding.
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
+
+    /// Up to `gamma` tokens from the draft model.
+    #[must_use]
+    pub fn model(gamma: usize) -> Self {
+        Plan { gamma, source: Source::Model }
+    }
+
+    /// Up to `gamma` tokens from n-gram look-up.
+    #[must_use]
+    pub fn ngram(gamma: usize) -> Self {
+        Plan { gamma, source: Source::Ngram }
+    }
 }
 
 /// A proposed token as the record keeps it.

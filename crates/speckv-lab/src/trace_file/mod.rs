@@ -15,7 +15,7 @@ pub use schema::{FORMAT, PROMPT_KEY, RUN_KEY, SCHEMA};
 use speckv::token::Token;
 pub use write::to_bytes;
 
-use crate::{recorder::Recording, run_folder::Run, workload::Split};
+use crate::{recorder::Recording, run::Run, workload::Split};
 
 /// What the metadata says of the prompt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -11,7 +11,7 @@ use parquet::{
 /// The format's number; a file of another one is refused.
 pub const FORMAT: u32 = 1;
 
-/// Key of the file's metadata that holds the recording's [`Run`](crate::run_folder::Run) as JSON.
+/// Key of the file's metadata that holds the recording's [`Run`](crate::run::Run) as JSON.
 pub const RUN_KEY: &str = "speckv.run";
 
 /// Key of the file's metadata that holds the prompt's facts as JSON.

@@ -5,14 +5,13 @@
 
 use crate::{
     cost::{CostModel, SharedPass},
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
 };
 
 pub mod baselines;
 
 mod drafting;
-mod gamma;
 mod speckv;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,8 +21,12 @@ pub use baselines::{
     Heuristic, Off, PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor,
 };
 pub use drafting::Drafting;
-pub use gamma::{GammaError, MAX_GAMMA, checked_gamma};
 pub use speckv::{Speckv, SpeckvOptions};
+
+pub use crate::{
+    gamma::{GammaError, MAX_GAMMA, checked_gamma},
+    record::Plan,
+};
 
 /// Decides how far a sequence drafts. One controller serves one sequence.
 ///
@@ -188,38 +191,6 @@ pub struct Lookup {
     pub available: usize,
     /// Distribution of the first token over all places found.
     pub signals: Signals,
-}
-
-/// A controller's decision before a step. The default is plain decoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// Most tokens to draft; 0 is plain decoding.
-    pub gamma: usize,
-    /// The source that drafts.
-    pub source: Source,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Plan::OFF
-    }
-}
-
-impl Plan {
-    /// Plain decoding.
-    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
-
-    /// Up to `gamma` tokens from the draft model.
-    #[must_use]
-    pub fn model(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Model }
-    }
-
-    /// Up to `gamma` tokens from n-gram look-up.
-    #[must_use]
-    pub fn ngram(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Ngram }
-    }
 }
 
 /// What to do after a position was drafted.

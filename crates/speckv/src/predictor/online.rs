@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
-    controller::MAX_GAMMA,
+    gamma::MAX_GAMMA,
     record::{Source, StepRecord},
     signals::Signals,
 };
