@@ -8,6 +8,7 @@ use crate::{
 /// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call,
 /// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// There is nothing to continue.
     #[error("expected a prompt of at least one token, got none")]
