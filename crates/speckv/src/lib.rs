@@ -13,6 +13,7 @@
 //! | [`step`] | the step's state machine: [`Stepper`] |
 //! | [`controller`] | decides how far to draft: the trait [`Controller`], the default one and its baselines |
 //! | [`draft`] | proposes tokens: the trait [`Drafter`], a draft model, look-up |
+//! | [`source`] | names of sources of drafts |
 //! | [`signals`], [`predictor`], [`cost`] | what a decision rests on |
 //! | [`sampling`], [`verify`] | the distributions of draft and target, and acceptance by rejection sampling |
 //! | [`model`] | the interface to model backends: the trait [`LanguageModel`] |
@@ -76,6 +77,7 @@ pub mod record;
 pub mod sampling;
 pub mod signals;
 pub mod sim;
+pub mod source;
 pub mod step;
 pub mod token;
 pub mod verify;

@@ -6,15 +6,7 @@ use std::time::Duration;
 
 use crate::{signals::Signals, token::Token};
 
-/// Where a drafted token came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A draft model.
-    Model,
-    /// Look-up of earlier text in prompt and output.
-    Ngram,
-}
+pub use crate::source::Source;
 
 /// A controller's decision before a step. The default is plain decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,18 +25,18 @@ impl Default for Plan {
 
 impl Plan {
     /// Plain decoding.
-    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::MODEL };
 
     /// Up to `gamma` tokens from the draft model.
     #[must_use]
     pub fn model(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Model }
+        Plan { gamma, source: Source::MODEL }
     }
 
     /// Up to `gamma` tokens from n-gram look-up.
     #[must_use]
     pub fn ngram(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Ngram }
+        Plan { gamma, source: Source::NGRAM }
     }
 }
 
@@ -185,14 +177,14 @@ impl StepRecord {
     }
 
     /// Whether its sequence counts as drafting with the model until its next step is decided: it
-    /// did so in this one, or would have if the draft had not been reading. A sequence counts in
-    /// its first two steps too. If all that begin together took themselves for the only one, none
-    /// of them would draft; and in the first step many do not yet, so that the first token does not
-    /// wait for a draft that reads.
+    /// did so in this one, or would have if the draft had not been reading. A sequence counts in its
+    /// first two steps too: sequences that begin together would otherwise each expect to draft
+    /// alone, and then none would draft. Many do not draft in their first step, so that the first
+    /// token does not wait for a draft that reads.
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;
-        *step == 0 || (plan.source == Source::Model && plan.gamma > 0)
+        *step == 0 || (plan.source == Source::MODEL && plan.gamma > 0)
     }
 
     /// The plan went further than budget and context, and the draft went as far as these.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
     gamma::MAX_GAMMA,
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
+    source::{PerSource, Source},
 };
 
 /// Probabilities at the newest drafted position.
@@ -33,7 +34,7 @@ const POSITIONS: usize = MAX_GAMMA;
 ///
 /// let prior = Arc::new(Predictor::prior());
 /// let mut online = OnlinePredictor::new(prior, SessionFacts::default());
-/// online.begin(Source::Model, 100);
+/// online.begin(Source::MODEL, 100);
 /// let sure = online.push(&Signals { confidence: 0.99, ..Signals::default() });
 /// let unsure = online.push(&Signals { confidence: 0.3, ..Signals::default() });
 /// assert!(sure.accept > 0.9 && unsure.accept < 0.6);
@@ -42,7 +43,7 @@ const POSITIONS: usize = MAX_GAMMA;
 pub struct OnlinePredictor {
     weights: Arc<Predictor>,
     state: FeatureState,
-    calibrators: [[Calibrator; 3]; 2], // [source, question]
+    calibrators: PerSource<[Calibrator; 3]>, // of each question
     first_score: f32,
     accept_scores: [f32; POSITIONS],
     next_scores: [f32; POSITIONS],
@@ -56,11 +57,13 @@ impl OnlinePredictor {
         OnlinePredictor {
             weights,
             state: FeatureState::new(facts),
-            calibrators: [[Calibrator::default(), Calibrator::damped(), Calibrator::damped()]; 2],
+            calibrators: PerSource::from_fn(|_| {
+                [Calibrator::default(), Calibrator::damped(), Calibrator::damped()]
+            }),
             first_score: 0.0,
             accept_scores: [0.0; POSITIONS],
             next_scores: [0.0; POSITIONS],
-            source: Source::Model,
+            source: Source::MODEL,
         }
     }
 
@@ -129,7 +132,7 @@ impl OnlinePredictor {
         for drafted in record.drafted.iter().skip(self.state.positions()) {
             let _ = self.push(&drafted.signals);
         }
-        let source = self.source as usize;
+        let source = self.source;
         let label = |position: usize| record.outcome.label(position);
         let mut learned = false;
         if !record.drafted.is_empty()
@@ -147,9 +150,9 @@ impl OnlinePredictor {
                     .observe(self.next_scores[position], next);
             }
         }
-        for other in [Source::Model, Source::Ngram] {
-            if !(learned && other == self.source) {
-                self.calibrators[other as usize].iter_mut().for_each(Calibrator::idle);
+        for (other, calibrators) in self.calibrators.iter_mut() {
+            if !(learned && other == source) {
+                calibrators.iter_mut().for_each(Calibrator::idle);
             }
         }
         self.state.observe(record);
@@ -167,6 +170,6 @@ impl OnlinePredictor {
     }
 
     fn calibrator(&self, source: Source, question: Question) -> &Calibrator {
-        &self.calibrators[source as usize][question as usize]
+        &self.calibrators[source][question as usize]
     }
 }
