@@ -1,5 +1,5 @@
-//! Drafting for an engine that only verifies: the first half of [`speckv::engine::Engine::step`],
-//! for sequences whose target is elsewhere.
+//! Drafting for other engines: the steps of sequences whose target another engine runs, through the
+//! [`Stepper`] that this project's engine uses.
 
 mod proposal;
 mod sequence;
@@ -172,7 +172,7 @@ impl Drafter {
             if sequences[..index].iter().any(|other| other.is(sequence)) {
                 return Err(Fault::argument(
                     "expected each sequence once, got one twice",
-                    "leave the second away",
+                    "give each sequence once",
                 )
                 .into());
             }
@@ -181,7 +181,8 @@ impl Drafter {
         let texts: Vec<&Mutex<Text>> =
             sequences.iter().map(|sequence| &*sequence.get().text).collect();
         let (proposals, failed) = py.detach(|| {
-            let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
+            // Held before any text is locked, so that two calls cannot wait for each other.
+            let mut inner = lock(&self.inner);
             let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
             let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
             let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
