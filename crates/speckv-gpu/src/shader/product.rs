@@ -1,0 +1,127 @@
+//! Kernels of products with weights.
+
+use super::{Shader, quantize};
+use crate::format::Format;
+
+/// Most rows of activations of one workgroup.
+pub const MAX_TILE: usize = 16;
+
+/// Bytes of workgroup memory for parts of sums: what every adapter has, less the results.
+const PART_BYTES: usize = 8 << 10;
+
+/// What happens to a product's results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Epilogue {
+    /// They are written.
+    Store,
+    /// They are added to what is there.
+    Add,
+    /// They are written through a soft cap.
+    Cap,
+    /// Gate and up become the next product's input in integers. `true` is SiLU, `false` GELU.
+    GluQuantized(bool),
+    /// The same in floats.
+    GluFloat(bool),
+}
+
+impl Epilogue {
+    /// Whether gate and up rows take turns in groups of 32.
+    #[must_use]
+    pub fn is_glu(self) -> bool {
+        matches!(self, Epilogue::GluQuantized(_) | Epilogue::GluFloat(_))
+    }
+}
+
+/// Slices that the columns of a matrix are shared among.
+///
+/// They decide the order of sums: the same for every number of rows, and for every device that
+/// takes as many threads in a workgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slices(usize);
+
+impl Slices {
+    /// For rows of `blocks` blocks of 32 columns on a device with at most `invocations` threads
+    /// per workgroup.
+    #[must_use]
+    pub fn new(blocks: usize, invocations: usize) -> Self {
+        let most = (invocations / 32).clamp(1, 32);
+        // The largest power of two that leaves no slice without a block and fits.
+        let fitting = blocks.min(most).max(1);
+        Slices(1 << fitting.ilog2())
+    }
+
+    /// Their number.
+    #[must_use]
+    pub fn count(self) -> usize {
+        self.0
+    }
+}
+
+/// A product kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Product {
+    /// Format of the weights.
+    pub format: Format,
+    /// Rows of activations of a workgroup, 1 to [`MAX_TILE`].
+    pub tile: usize,
+    /// Slices of the columns.
+    pub slices: Slices,
+    /// Groups of 32 rows of weights of a workgroup, 1 or 2; gate and up take 2.
+    pub groups: usize,
+    /// What happens to the results.
+    pub epilogue: Epilogue,
+    /// Whether a bias is added first.
+    pub bias: bool,
+}
+
+impl Product {
+    /// Groups of 32 rows of weights that a lane works on at once. A wide tile takes them one after
+    /// the other, so that its sums stay in registers: the bits are the same.
+    fn at_once(&self) -> usize {
+        if self.tile > 8 { 1 } else { self.groups }
+    }
+
+    /// The kernel.
+    #[must_use]
+    pub fn shader(&self) -> Shader {
+        let Product { tile, groups, epilogue, .. } = *self;
+        let slices = self.slices.count();
+        let at_once = self.at_once();
+        let round = (PART_BYTES / 128 / slices).clamp(1, at_once * tile);
+        let silu = matches!(epilogue, Epilogue::GluQuantized(true) | Epilogue::GluFloat(true));
+        let values = self.format.values(quantize("sums", "a * 32u", "inner"));
+        Shader::new(
+            "product",
+            values
+                .with("N", tile)
+                .with("ROWS", groups)
+                .with("AT_ONCE", at_once)
+                .with("TURNS", groups / at_once)
+                .with("SLICES", slices)
+                .with("ROUND", round)
+                .with("PARTS", round * slices * 32)
+                .with("SUMS", groups * tile * 32)
+                .when("STORE", !epilogue.is_glu())
+                .when("ADD", epilogue == Epilogue::Add)
+                .when("CAP", epilogue == Epilogue::Cap)
+                .when("GLU_QUANTIZED", matches!(epilogue, Epilogue::GluQuantized(_)))
+                .when("GLU_FLOAT", matches!(epilogue, Epilogue::GluFloat(_)))
+                .when("SILU", silu)
+                .when("BIAS", self.bias),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_a_power_of_two_that_leaves_none_without_a_block() {
+        for (blocks, invocations, expected) in
+            [(1, 1024, 1), (3, 1024, 2), (28, 1024, 16), (112, 1024, 32), (112, 256, 8), (5, 16, 1)]
+        {
+            assert_eq!(Slices::new(blocks, invocations).count(), expected, "{blocks} blocks");
+        }
+    }
+}
