@@ -24,6 +24,7 @@ use speckv_formats::{
     checkpoint::Checkpoint,
     compression::Compression,
     tokenizer::Tokenizer,
+    weights::WeightError,
 };
 
 use crate::{
@@ -121,7 +122,10 @@ pub fn model(
             LoadError::Config(_) => {
                 "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models that work".into()
             }
-            LoadError::Pack { source: PackError::Columns { .. } | PackError::Convert(_), .. } => {
+            LoadError::Weight(WeightError::Store {
+                source: PackError::Columns { .. } | PackError::Convert(_),
+                ..
+            }) => {
                 "another --compression (or --draft-compression) can hold these weights; asis always can".into()
             }
             _ => DAMAGED.into(),
