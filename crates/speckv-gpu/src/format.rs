@@ -90,10 +90,9 @@ impl Format {
             TensorType::Q4_1 => bits(4, 0, 1, ScaleKind::HalfMin, 0),
             TensorType::Q5_0 => bits(4, 1, 2, ScaleKind::Half, 16),
             TensorType::Q5_1 => bits(4, 1, 1, ScaleKind::HalfMin, 0),
-            TensorType::Iq4Nl => Format {
-                table: Some(iq4_nl::LEVELS),
-                ..bits(4, 0, 2, ScaleKind::Half, 0)
-            },
+            TensorType::Iq4Nl => {
+                Format { table: Some(iq4_nl::LEVELS), ..bits(4, 0, 2, ScaleKind::Half, 0) }
+            }
             TensorType::Q2K => bits(2, 0, 8, ScaleKind::Nibbles, 0),
             TensorType::Q3K => bits(2, 1, 8, ScaleKind::Bytes, 4),
             TensorType::Q4K => bits(4, 0, 8, ScaleKind::Six, 0),

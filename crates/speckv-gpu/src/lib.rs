@@ -8,4 +8,6 @@ pub mod device;
 pub mod error;
 pub mod format;
 pub mod matrix;
+pub mod model;
+pub mod self_test;
 pub mod shader;

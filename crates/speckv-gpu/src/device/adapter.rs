@@ -54,10 +54,8 @@ impl Adapter {
     pub fn all() -> Vec<Adapter> {
         let backends = wgpu::Backends::all();
         let found = super::wait::now(instance().enumerate_adapters(backends));
-        let mut adapters: Vec<Adapter> = found
-            .into_iter()
-            .map(|inner| Adapter { info: inner.get_info(), inner })
-            .collect();
+        let mut adapters: Vec<Adapter> =
+            found.into_iter().map(|inner| Adapter { info: inner.get_info(), inner }).collect();
         adapters.sort_by_key(|adapter| adapter.kind() as u8);
         adapters
     }

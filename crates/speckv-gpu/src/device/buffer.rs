@@ -192,14 +192,7 @@ impl Device {
 
 impl Recorder<'_> {
     /// Copies a part of a buffer to memory for the host.
-    pub fn copy_to_host(
-        &mut self,
-        from: &Buffer,
-        offset: u64,
-        to: &Reading,
-        at: u64,
-        bytes: u64,
-    ) {
+    pub fn copy_to_host(&mut self, from: &Buffer, offset: u64, to: &Reading, at: u64, bytes: u64) {
         self.encoder().copy_buffer_to_buffer(&from.inner, offset, &to.inner, at, bytes);
     }
 

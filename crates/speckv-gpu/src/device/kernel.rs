@@ -88,10 +88,11 @@ impl Kernel {
             let layout = device.device.create_bind_group_layout(&{
                 wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries }
             });
+            let layouts = [Some(&layout)];
             let pipeline_layout = device.device.create_pipeline_layout(&{
                 wgpu::PipelineLayoutDescriptor {
                     label: Some(name),
-                    bind_group_layouts: &[Some(&layout)],
+                    bind_group_layouts: &layouts,
                     immediate_size: 0,
                 }
             });
@@ -120,7 +121,11 @@ impl Kernel {
     ///
     /// # Panics
     /// If there are not as many as places.
-    pub fn bind(&self, device: &Device, buffers: &[(&Buffer, u64, u64)]) -> Result<Bindings, GpuError> {
+    pub fn bind(
+        &self,
+        device: &Device,
+        buffers: &[(&Buffer, u64, u64)],
+    ) -> Result<Bindings, GpuError> {
         assert_eq!(buffers.len(), self.uses.len(), "places of {}: {:?}", self.name, self.uses);
         let entries: Vec<wgpu::BindGroupEntry<'_>> = self
             .uses

@@ -21,7 +21,13 @@ pub use buffer::{Buffer, Reading};
 pub use kernel::{Bindings, Kernel};
 pub use recorder::Recorder;
 
-use crate::{error::GpuError, shader::Shader};
+use speckv_formats::quant::WeightType;
+
+use crate::{
+    error::GpuError,
+    self_test::FormatReport,
+    shader::{MAX_TILE, Shader},
+};
 
 /// How long a pass may take before its answer is given up.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -37,6 +43,7 @@ pub struct Device {
     limits: wgpu::Limits,
     failure: Arc<Mutex<Option<GpuError>>>,
     kernels: Mutex<BTreeMap<Shader, Arc<Kernel>>>,
+    reports: Mutex<BTreeMap<String, FormatReport>>,
 }
 
 impl Device {
@@ -52,9 +59,11 @@ impl Device {
             ("bytes of workgroup memory", u64::from(limits.max_compute_workgroup_storage_size), {
                 16 << 10
             }),
-            ("storage buffers per kernel", {
-                u64::from(limits.max_storage_buffers_per_shader_stage)
-            }, 8),
+            (
+                "storage buffers per kernel",
+                { u64::from(limits.max_storage_buffers_per_shader_stage) },
+                8,
+            ),
             ("bytes of a binding", limits.max_storage_buffer_binding_size, 128 << 20),
         ];
         for (what, got, least) in needs {
@@ -96,7 +105,8 @@ impl Device {
             queue,
             limits,
             failure,
-            kernels: Mutex::new(BTreeMap::new()),
+            kernels: Mutex::default(),
+            reports: Mutex::default(),
         }))
     }
 
@@ -116,6 +126,25 @@ impl Device {
     #[must_use]
     pub fn invocations(&self) -> usize {
         self.limits.max_compute_invocations_per_workgroup as usize
+    }
+
+    /// Takes what the self-test has found, now or in an earlier run, for the models loaded from now
+    /// on.
+    pub fn note(&self, report: FormatReport) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.insert(report.format.clone(), report);
+    }
+
+    /// What the self-test has found for a format.
+    #[must_use]
+    pub fn report(&self, weight_type: WeightType) -> Option<FormatReport> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.get(weight_type.name()).cloned()
+    }
+
+    /// Rows of the largest tile that products with this format may use.
+    pub(crate) fn largest_tile(&self, weight_type: WeightType) -> usize {
+        self.report(weight_type).map_or(MAX_TILE, |report| report.largest_tile)
     }
 
     /// The kernel of a shader, compiled the first time it is asked for.
@@ -162,18 +191,12 @@ impl Device {
     }
 
     /// Runs `work` and takes what the driver says against it.
-    fn scoped<T>(
-        &self,
-        what: &str,
-        bytes: u64,
-        work: impl FnOnce() -> T,
-    ) -> Result<T, GpuError> {
+    fn scoped<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T, GpuError> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let value = work();
-        let errors =
-            [internal, validation, memory].map(|scope| wait::now(scope.pop()));
+        let errors = [internal, validation, memory].map(|scope| wait::now(scope.pop()));
         match errors.into_iter().flatten().next() {
             Some(error) => Err(from_wgpu(what, bytes, &error)),
             None => Ok(value),

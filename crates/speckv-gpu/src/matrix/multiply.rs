@@ -7,7 +7,7 @@ use crate::{
     device::{Bindings, Buffer, Device, Kernel, Recorder},
     error::GpuError,
     format::{Format, GROUP},
-    shader::{Epilogue, MAX_TILE, Product, Slices},
+    shader::{Epilogue, MAX_TILE, Product, Slices, tile_for},
 };
 
 /// From so many rows on, a lane takes two rows of weights: fewer rows give too few workgroups.
@@ -66,6 +66,7 @@ pub struct Multiply {
     epilogue: Epilogue,
     bias: bool,
     rows: usize,
+    largest_tile: usize,
     parts: Vec<(Bindings, usize)>,
     kernels: [OnceLock<Arc<Kernel>>; MAX_TILE + 1],
 }
@@ -82,12 +83,28 @@ impl Multiply {
         input: &Input,
         output: Output<'_>,
     ) -> Result<Self, GpuError> {
+        let largest_tile = device.largest_tile(matrix.weight_type);
+        Ok(Multiply { largest_tile, ..Self::untested(device, entries, matrix, input, output)? })
+    }
+
+    /// As [`new`](Self::new), with tiles of every size, whatever the self-test has found.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn untested(
+        device: &Device,
+        entries: &Buffer,
+        matrix: &Matrix,
+        input: &Input,
+        output: Output<'_>,
+    ) -> Result<Self, GpuError> {
         let mut multiply = Multiply {
             format: matrix.format,
             slices: Slices::new(matrix.blocks(), device.invocations()),
             epilogue: output.epilogue,
             bias: output.bias.is_some(),
             rows: matrix.rows,
+            largest_tile: MAX_TILE,
             parts: Vec::new(),
             kernels: std::array::from_fn(|_| OnceLock::new()),
         };
@@ -124,8 +141,13 @@ impl Multiply {
     ///
     /// # Errors
     /// A kernel that the driver refuses to compile.
-    pub fn record(&self, recorder: &mut Recorder<'_>, entry: u32, n: usize) -> Result<(), GpuError> {
-        let tile = n.min(MAX_TILE);
+    pub fn record(
+        &self,
+        recorder: &mut Recorder<'_>,
+        entry: u32,
+        n: usize,
+    ) -> Result<(), GpuError> {
+        let tile = tile_for(n, self.largest_tile);
         let kernel = self.kernel(recorder.device(), tile)?;
         let groups = self.product(tile).groups;
         for (bindings, part_groups) in &self.parts {

@@ -9,7 +9,7 @@ mod product;
 mod template;
 
 pub use attention::{AttentionShape, CHUNK};
-pub use product::{Epilogue, MAX_TILE, Product, Slices};
+pub use product::{Epilogue, MAX_TILE, Product, Slices, TILES, tile_for};
 pub use template::{Values, expand};
 
 /// Logits that one workgroup reads for the signals.

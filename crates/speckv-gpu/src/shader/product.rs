@@ -6,6 +6,18 @@ use crate::format::Format;
 /// Most rows of activations of one workgroup.
 pub const MAX_TILE: usize = 16;
 
+/// Rows of activations that kernels are compiled for. A number between two of them takes the
+/// larger one, whose last rows are then computed twice and written once.
+pub const TILES: [usize; 10] = [1, 2, 3, 4, 5, 6, 8, 10, 12, MAX_TILE];
+
+/// The tile for `n` rows where tiles of more than `largest` rows are not to be used.
+#[must_use]
+pub fn tile_for(n: usize, largest: usize) -> usize {
+    let fitting = TILES.into_iter().filter(|&tile| tile <= largest.max(1));
+    let most = fitting.clone().next_back().unwrap_or(1);
+    fitting.into_iter().find(|&tile| tile >= n).unwrap_or(most)
+}
+
 /// Bytes of workgroup memory for parts of sums: what every adapter has, less the results.
 const PART_BYTES: usize = 8 << 10;
 
@@ -115,6 +127,20 @@ impl Product {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tile_is_the_smallest_that_takes_the_rows_and_never_too_large() {
+        for n in 1..=100 {
+            for largest in 0..=20 {
+                let tile = tile_for(n, largest);
+                assert!(TILES.contains(&tile) && tile <= largest.max(1), "{n} {largest}: {tile}");
+                let better = TILES.iter().any(|&t| t >= n && t < tile && t <= largest.max(1));
+                assert!(!better, "{n} {largest}: {tile}");
+            }
+        }
+        assert_eq!((tile_for(7, 16), tile_for(9, 16), tile_for(300, 16)), (8, 10, 16));
+        assert_eq!((tile_for(7, 7), tile_for(2, 1)), (6, 1));
+    }
 
     #[test]
     fn slices_are_a_power_of_two_that_leaves_none_without_a_block() {

@@ -22,8 +22,8 @@ struct Shape {
 @group(0) @binding(6) var<storage, read> values: array<u32>;
 // Per row, head and chunk: sums of weight * value, [{HEAD_DIM}], and the largest score and the sum
 // of the weights.
-@group(0) @binding(7) var<storage, read_write> partial: array<f32>;
-@group(0) @binding(8) var<storage, read_write> partial_sums: array<vec2<f32>>;
+@group(0) @binding(7) var<storage, read_write> pieces: array<f32>;
+@group(0) @binding(8) var<storage, read_write> piece_sums: array<vec2<f32>>;
 
 var<workgroup> queries: array<vec4<f32>, {QUERIES}>; // [LINES, HEAD_DIM / 4]
 var<workgroup> scores: array<f32, {SCORES}>;         // [LINES, CHUNK]
@@ -71,9 +71,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     //!end
     if (seen) {
         let slot = slot_of(row, position);
-        let from = (slot / 32u * shape.kv_heads + kv_head) * ({HEAD_DIM}u / 8u) * 32u + slot % 32u;
+        let source = (slot / 32u * shape.kv_heads + kv_head) * ({HEAD_DIM}u / 8u) * 32u + slot % 32u;
         for (var i = 0u; i < {HEAD_DIM}u / 8u; i += 1u) {
-            let k = keys[from + i * 32u];
+            let k = keys[source + i * 32u];
             let a = vec4<f32>(unpack2x16float(k.x), unpack2x16float(k.y));
             let b = vec4<f32>(unpack2x16float(k.z), unpack2x16float(k.w));
             //!for l LINES
@@ -118,7 +118,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     if (t == 0u) {
         //!for l LINES
         if (first + {l}u < shape.group) {
-            partial_sums[out + {l}u * span.chunks] = vec2<f32>(largest_{l}, room[{l}u * {CHUNK}u]);
+            piece_sums[out + {l}u * span.chunks] = vec2<f32>(largest_{l}, room[{l}u * {CHUNK}u]);
         }
         //!end
     }

@@ -14,8 +14,8 @@ struct Shape {
 
 @group(0) @binding(1) var<uniform> shape: Shape;
 @group(0) @binding(2) var<storage, read> rows: array<Row>;
-@group(0) @binding(3) var<storage, read> partial: array<f32>;
-@group(0) @binding(4) var<storage, read> partial_sums: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> pieces: array<f32>;
+@group(0) @binding(4) var<storage, read> piece_sums: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> exact: array<f32>;
 @group(0) @binding(6) var<storage, read_write> q: array<u32>;
 @group(0) @binding(7) var<storage, read_write> factors: array<vec4<u32>>;
@@ -34,16 +34,16 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     var value = 0.0;
     if (head < shape.heads) {
         let at = (number * shape.heads + head) * span.chunks;
-        var largest = partial_sums[at + first].x;
+        var largest = piece_sums[at + first].x;
         for (var c = first + 1u; c <= last; c += 1u) {
-            largest = max(largest, partial_sums[at + c].x);
+            largest = max(largest, piece_sums[at + c].x);
         }
         var weight = 0.0;
         for (var c = first; c <= last; c += 1u) {
-            let sums = partial_sums[at + c];
+            let sums = piece_sums[at + c];
             let factor = exponential(sums.x - largest);
             weight = fma(factor, sums.y, weight);
-            value = fma(factor, partial[(at + c) * {HEAD_DIM}u + column % {HEAD_DIM}u], value);
+            value = fma(factor, pieces[(at + c) * {HEAD_DIM}u + column % {HEAD_DIM}u], value);
         }
         value *= reciprocal(weight);
     }

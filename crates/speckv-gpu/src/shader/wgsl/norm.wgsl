@@ -36,16 +36,16 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     let row = span.first + wg.x;
     let width = shape.blocks * 32u;
     //!if PICKED
-    let from = picked[row] * width;
+    let source = picked[row] * width;
     //!else
-    let from = row * width;
+    let source = row * width;
     //!end
     var square = 0.0;
     for (var i = t; i < shape.columns; i += 256u) {
         //!if ADD
-        let value = delta[from + i];
+        let value = delta[source + i];
         //!else
-        let value = x[from + i];
+        let value = x[source + i];
         //!end
         square = fma(value, value, square);
     }
@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     let scale = 1.0 / sqrt(squares[0] / f32(shape.columns) + shape.epsilon);
     //!if ADD
     for (var i = t; i < shape.columns; i += 256u) {
-        x[from + i] += delta[from + i] * scale * weight[i];
+        x[source + i] += delta[source + i] * scale * weight[i];
     }
     //!else
     // Four columns per thread, eight threads per block.
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
         let i = first + 4u * t;
         var values = vec4<f32>(0.0);
         if (i < width) {
-            values = vec4<f32>(x[from + i], x[from + i + 1u], x[from + i + 2u], x[from + i + 3u])
+            values = vec4<f32>(x[source + i], x[source + i + 1u], x[source + i + 2u], x[source + i + 3u])
                 * scale
                 * vec4<f32>(weight[i], weight[i + 1u], weight[i + 2u], weight[i + 3u]);
         }

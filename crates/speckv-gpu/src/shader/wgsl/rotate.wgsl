@@ -34,12 +34,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     let row = span.first + wg.x;
     let which = wg.y;
     let is_value = which >= shape.heads + shape.kv_heads;
-    let from = row * shape.stride + which * {HEAD_DIM}u;
+    let source = row * shape.stride + which * {HEAD_DIM}u;
     for (var i = t; i < {HEAD_DIM}u; i += 64u) {
         //!if BIAS
-        head[i] = qkv[from + i] + bias[which * {HEAD_DIM}u + i];
+        head[i] = qkv[source + i] + bias[which * {HEAD_DIM}u + i];
         //!else
-        head[i] = qkv[from + i];
+        head[i] = qkv[source + i];
         //!end
     }
     workgroupBarrier();
@@ -82,7 +82,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     }
     if (which < shape.heads) {
         for (var i = t; i < {HEAD_DIM}u; i += 64u) {
-            qkv[from + i] = head[i];
+            qkv[source + i] = head[i];
         }
         return;
     }

@@ -48,10 +48,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     let row = span.first + wg.x;
     let begin = wg.y * {PART}u;
     let end = min(begin + {PART}u, shape.vocab);
-    let from = row * shape.stride;
+    let source = row * shape.stride;
     var best = Part(0xffffffffu, LEAST, LEAST, 0.0, 0.0, 0u, 0u, 0u);
     for (var i = begin + t; i < end; i += 256u) {
-        let x = logits[from + i];
+        let x = logits[source + i];
         if (is_broken(x)) {
             best.broken |= select(1u, 0u, bitcast<u32>(x) == 0xff800000u);
         } else if (x > best.largest || best.token == 0xffffffffu) {
@@ -74,7 +74,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     var weights = 0.0;
     var moments = 0.0;
     for (var i = begin + t; i < end; i += 256u) {
-        let x = logits[from + i];
+        let x = logits[source + i];
         if (!is_broken(x)) {
             let d = max(x - largest, -80.0);
             let weight = exponential(d);

@@ -2,7 +2,7 @@
         //!for l LINES
         if (first + {l}u < shape.group) {
             let to = (out + {l}u * span.chunks) * {HEAD_DIM}u + 2u * pair;
-            partial[to] = sum_{l}.x;
-            partial[to + 1u] = sum_{l}.y;
+            pieces[to] = sum_{l}.x;
+            pieces[to + 1u] = sum_{l}.y;
         }
         //!end
