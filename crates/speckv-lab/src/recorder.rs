@@ -81,6 +81,9 @@ pub struct Recorder<T: LanguageModel, D: LanguageModel> {
     distribution: Distribution,
 }
 
+/// Depth of look-up's chain in recordings: as deep as the default controller drafts.
+pub const LOOKUP_DEPTH: usize = 16;
+
 /// Tokens per pass over the prompt: how often the caller is asked whether to go on.
 const PREFILL_CHUNK: usize = 128;
 

@@ -85,7 +85,11 @@ pub struct Trace {
 
 /// Why a trace cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
+    /// The calls of a step came out of order: a fault of the replay.
+    #[error("the replay broke the order of a step")]
+    Step(#[from] speckv::step::StepError),
     /// Another number of positions than tokens.
     #[error("trace of {prompt_id}: expected {tokens} positions, one per token, got {positions}")]
     Positions {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, ControllerParts, ControllerSpec, Lookup, Plan, Situation},
+    controller::{Controller, ControllerParts, ControllerSpec, Lookup, MAX_GAMMA, Plan, Situation},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
@@ -117,7 +117,7 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
         prompt_tokens: prompt.len(),
         max_tokens: MAX_TOKENS,
         end_tokens: vec![END],
-        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 },
+        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA },
         tokens,
         positions,
     }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use speckv::{
     controller::{Controller, ControllerParts, ControllerSpec},
     cost::{CostModel, Samples, TimeSample, VerifySample},
-    predictor::{
-        Metrics, Predictor, Question, SessionFacts, sigmoid,
-        train::{Example, Kind, TrainOptions, examples, train},
-    },
+    predictor::{Metrics, Predictor, Question, SessionFacts, sigmoid},
     record::{Source, StepRecord},
 };
 use speckv_lab::{
@@ -17,6 +14,7 @@ use speckv_lab::{
     replay::{Summary, replay},
     synthetic::{self, Regime},
     trace::Trace,
+    training::{Example, Kind, TrainOptions, examples, train},
 };
 
 /// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the

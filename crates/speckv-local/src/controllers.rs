@@ -13,8 +13,7 @@ use crate::{
     predictor_weights::{Predictors, Weights},
 };
 
-/// Largest gamma.
-pub const MAX_GAMMA: usize = 64;
+pub use speckv::controller::MAX_GAMMA;
 
 /// The controller wherever somebody can draft.
 pub const DEFAULT: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Speckv };
@@ -30,9 +29,6 @@ pub fn parse(text: &str) -> Result<ControllerSpec, String> {
     let hint = format!("the controllers are {}, and chain+NAME", ControllerSpec::NAMES.join(", "));
     let spec: ControllerSpec = text.parse().map_err(|error| format!("{error}\nhint: {hint}"))?;
     match spec.kind {
-        ControllerKind::Fixed(Some(gamma)) if !(1..=MAX_GAMMA).contains(&gamma) => {
-            Err(format!("expected a gamma from 1 to {MAX_GAMMA}, got {gamma}\nhint: {hint}"))
-        }
         ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
         _ => Ok(spec),
     }

@@ -28,7 +28,6 @@ use speckv_formats::{
 };
 
 use crate::{
-    controllers::MAX_GAMMA,
     conversation::Scribe,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome, chain},
@@ -237,8 +236,7 @@ impl Pair {
             .map(|file| model(&file, &pool, target.context_length(), true, treatment, reporter))
             .transpose()?;
         let drafter = drafter(draft.clone(), target.vocab_size());
-        let mut engine = Engine::new(target, drafter);
-        engine.set_max_gamma(MAX_GAMMA);
+        let engine = Engine::new(target, drafter);
         Ok(Pair { engine, draft, tokenizer, target_path, draft_path, template })
     }
 

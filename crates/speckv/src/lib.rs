@@ -25,5 +25,6 @@ pub mod record;
 pub mod sampling;
 pub mod signals;
 pub mod sim;
+pub mod step;
 pub mod token;
 pub mod verify;

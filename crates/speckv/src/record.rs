@@ -52,8 +52,9 @@ pub enum Last {
     Accepted,
 }
 
-/// Known after verification.
+/// Known after verification. Built by [`Stepper::commit`](crate::step::Stepper::commit) alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Draft tokens that were verified; at most the number drafted.
     pub verified: usize,

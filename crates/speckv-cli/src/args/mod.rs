@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod export;
+mod generate;
 mod lab;
 mod perplexity;
 mod serve;
@@ -18,6 +19,7 @@ pub use common::{
     WeightOptions,
 };
 pub use export::{ExportArgs, Shares};
+pub use generate::{CompletionsArgs, ManArgs};
 pub use lab::{
     EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
 };
@@ -94,6 +96,10 @@ pub enum Command {
     Export(Box<ExportArgs>),
     /// Repeat the SpecKV paper on its public data, and audit it in tokens per second.
     Paper(PaperArgs),
+    /// Print a script that completes commands and options in a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command into a folder.
+    Man(ManArgs),
 }
 
 /// Arguments of `run`.

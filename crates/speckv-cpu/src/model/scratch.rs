@@ -24,7 +24,7 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub plan: Vec<Row>,
-    pub caches: Vec<Heads>,
+    pub caches: Vec<Heads<'static>>, // always empty: only its memory is used again
     pub tasks: Vec<AttentionTask>,
     pub x: Vec<f32>,         // [n, hidden], the residual stream
     pub normed: Vec<f32>,    // [n, hidden]
@@ -98,4 +98,11 @@ pub(super) fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
         buffer.resize(len, 0.0);
     }
     &mut buffer[..len]
+}
+
+/// The memory of a vector, for elements that differ in a lifetime only: such a vector is collected
+/// in place, without an allocation.
+pub(super) fn recycled<'a>(mut caches: Vec<Heads<'_>>) -> Vec<Heads<'a>> {
+    caches.clear();
+    caches.into_iter().map(|_| unreachable!("the vector is empty")).collect()
 }

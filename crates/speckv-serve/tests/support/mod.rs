@@ -268,7 +268,6 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
-        engine.set_max_gamma(64);
         let language: Arc<dyn Language> = Arc::new(Characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);

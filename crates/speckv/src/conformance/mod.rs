@@ -10,7 +10,7 @@ pub mod statistics;
 
 pub use controller::check_controller;
 pub use drafter::check_drafter;
-pub use model::check_model;
+pub use model::{check_foreign_cache, check_model};
 
 use crate::{
     model::{Feed, LanguageModel, PassOutput},

@@ -22,6 +22,10 @@ use crate::{
     token::Token,
 };
 
+/// Missed tokens that a draft model reads along with the first drafting pass of a step: one pass
+/// over a few tokens takes less time than two passes.
+pub const READ_ALONG: usize = 4;
+
 /// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know
 /// of each sequence in a slot.
 ///

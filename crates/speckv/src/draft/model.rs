@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
+use super::{Ask, DraftError, Drafter, Proposal, READ_ALONG, Slot, Slots};
 use crate::{
     model::{Best, Cache, Feed, LanguageModel, PassOutput},
     record::Source,
@@ -10,9 +10,6 @@ use crate::{
     token::Token,
 };
 
-/// Missed tokens that are read along with the first drafting pass: one pass over a few tokens costs
-/// less than two passes.
-const READ_ALONG: usize = 4;
 /// Tokens per pass when there is more to catch up on.
 const CHUNK: usize = 128;
 

@@ -1,6 +1,9 @@
 //! Why the engine could not go on.
 
-use crate::{draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError};
+use crate::{
+    draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError,
+    step::StepError,
+};
 
 /// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call,
 /// so the call may be repeated.
@@ -26,6 +29,9 @@ pub enum EngineError {
     /// The drafter failed.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// The step's calls came out of order: a fault of the engine.
+    #[error("the engine broke the order of a step")]
+    Step(#[from] StepError),
     /// The target's logits make no token.
     #[error(
         "the target model's logits make no token (sequence {sequence} of the step, position \

@@ -18,5 +18,5 @@ pub use likelihood::Likelihood;
 pub use prefill::Prefill;
 pub use reading::{Pass, ReadLimits};
 pub use sequence::{FinishReason, Sequence, SequenceSettings};
-pub use step::{Engine, MAX_GAMMA};
+pub use step::Engine;
 pub use totals::Totals;

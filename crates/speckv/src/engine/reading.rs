@@ -5,8 +5,8 @@ use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
     model::{Cache, LanguageModel},
-    record::StepRecord,
     sampling::{Chain, Randomness},
+    step::{Expected, LEAST_DRAFT_READING, Member, Stepper, shared_pass},
 };
 
 /// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not
@@ -17,7 +17,7 @@ pub struct ReadLimits {
     /// more to read reads so many and makes no token in this step.
     pub target: usize,
     /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly
-    /// in this step. At least 8.
+    /// in this step. At least [`LEAST_DRAFT_READING`].
     pub draft: usize,
 }
 
@@ -31,10 +31,6 @@ impl Default for ReadLimits {
         Self::NONE
     }
 }
-
-/// Fewest tokens that a draft model reads ahead: some drafters leave a few missed tokens to their
-/// first pass.
-pub(super) const LEAST_DRAFT_READING: usize = 8;
 
 /// The target's last pass.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -76,26 +72,19 @@ impl<M: LanguageModel> Sequence<M> {
 }
 
 impl<M: LanguageModel> Engine<M> {
-    /// What sequence `index` of the step shares its pass with.
+    /// The pass of the step, as sequence `index` sees it.
     pub(super) fn pass_of(sequences: &[&mut Sequence<M>], index: usize) -> SharedPass {
-        let mut pass = SharedPass { sequences: 0, rows: 0, drafted_beside: 0, drafting_beside: 0 };
-        for (other, sequence) in sequences.iter().enumerate() {
+        let members = sequences.iter().map(|sequence| {
             let step = &sequence.step;
             if step.active {
-                pass.sequences += 1;
-                pass.rows += 1 + sequence.unread();
-                if other != index {
-                    pass.drafted_beside += step.verified_before;
-                    pass.drafting_beside += usize::from(step.drafts);
-                }
-            } else if step.reading > 0 {
-                pass.sequences += 1;
-                pass.rows += step.reading;
-                // It has not begun yet, and who begins is taken to draft.
-                pass.drafting_beside += usize::from(other != index);
+                let rows = 1 + sequence.unread();
+                Some(Member { rows, expected: sequence.stepper.expected() })
+            } else {
+                let reads = step.reading > 0;
+                reads.then_some(Member { rows: step.reading, expected: Expected::READING })
             }
-        }
-        pass
+        });
+        shared_pass(members, index)
     }
 
     /// The target's last pass of a step.
@@ -118,14 +107,12 @@ impl<M: LanguageModel> Engine<M> {
         let randomness = Randomness::new(sampling.seed);
         let chain = Chain::new(sampling)?;
         sequence.set_tokens(&prompt)?;
-        (sequence.chain, sequence.randomness, sequence.controller) =
-            (chain, randomness, controller);
+        (sequence.chain, sequence.randomness) = (chain, randomness);
+        sequence.stepper = Stepper::new(controller);
         (sequence.end_tokens, sequence.max_tokens) = (end_tokens, max_tokens);
         sequence.limits = ReadLimits::NONE;
         sequence.likelihoods.set_wanted(None);
-        sequence.record = StepRecord::default();
         sequence.totals = Totals::default();
-        sequence.steps = 0;
         sequence.observing = std::time::Duration::ZERO;
         sequence.finish = None;
         sequence.check_room();

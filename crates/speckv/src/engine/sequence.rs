@@ -10,9 +10,9 @@ use crate::{
     controller::Controller,
     draft::Slot,
     model::{Cache, LanguageModel},
-    record::{Last, StepRecord},
+    record::{StepRecord, Times},
     sampling::{Chain, Distribution, Randomness, SamplingSettings},
-    signals::Signals,
+    step::Stepper,
     token::Token,
 };
 
@@ -53,14 +53,12 @@ pub struct Sequence<M: LanguageModel> {
     pub(super) draft_keeps: Option<usize>, // set when the text was changed: what the drafter read from here on is void
     pub(super) chain: Chain,
     pub(super) randomness: Randomness,
-    pub(super) controller: Box<dyn Controller>,
+    pub(super) stepper: Stepper,
     pub(super) end_tokens: Vec<Token>,
     pub(super) max_tokens: usize,
     pub(super) generated: usize, // since the text was last given from outside
     pub(super) context_length: usize,
     pub(super) finish: Option<FinishReason>,
-    pub(super) record: StepRecord,
-    pub(super) steps: usize, // done in all, whatever became of the totals
     pub(super) totals: Totals,
     pub(super) limits: ReadLimits,
     pub(super) likelihoods: Likelihoods,
@@ -73,18 +71,12 @@ pub struct Sequence<M: LanguageModel> {
 pub(super) struct StepState {
     pub active: bool,
     pub reading: usize, // tokens that it reads in this step, and nothing else
-    pub drafts: bool,   // with the model: in this step once it is decided, else in the one before
-    pub verified_before: usize, // draft tokens that the step before verified
     pub generated_before: usize,
     pub unread: usize,    // of the text before the step, read in its pass
     pub committed: usize, // tokens in the text before the step
-    pub budget: usize,    // tokens that it may still propose at most, in all
-    pub drafting: bool,
-    pub kept: usize,                      // draft tokens to verify
-    pub signals: Vec<Signals>,            // of each drafted token, [drafted]
+    pub times: Times,
     pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
     pub accepted: usize,
-    pub last: Last,
     pub last_token: Option<Token>,
     pub rest_was_empty: bool,
 }
@@ -111,7 +103,7 @@ impl<M: LanguageModel> Sequence<M> {
     /// The last step. Before the first step, an empty record.
     #[must_use]
     pub fn record(&self) -> &StepRecord {
-        &self.record
+        self.stepper.record()
     }
 
     /// How likely the target found the last step's tokens, one entry per token; empty unless
@@ -141,12 +133,12 @@ impl<M: LanguageModel> Sequence<M> {
     /// The controller.
     #[must_use]
     pub fn controller(&self) -> &dyn Controller {
-        self.controller.as_ref()
+        self.stepper.controller().as_ref()
     }
 
     /// Another controller from the next step on.
     pub fn set_controller(&mut self, controller: Box<dyn Controller>) {
-        self.controller = controller;
+        self.stepper.set_controller(controller);
     }
 
     /// The random numbers, to start them anew or to save them.
@@ -237,7 +229,7 @@ impl<M: LanguageModel> Sequence<M> {
     }
 
     fn start_anew(&mut self) {
-        self.controller.next_text();
+        self.stepper.next_text();
         self.generated = 0;
         self.finish = None;
         self.check_room();

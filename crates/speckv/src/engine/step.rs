@@ -7,17 +7,14 @@ use super::{
     likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
-    controller::Situation,
+    controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
     draft::{Ask, Drafter, Proposal},
     model::{Cache, Feed, LanguageModel, ModelError},
-    record::{Before, Source, StepRecord},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
+    step::Stepper,
 };
-
-/// Most tokens that a step drafts unless [`Engine::set_max_gamma`] says otherwise.
-pub const MAX_GAMMA: usize = 16;
 
 /// Tokens per pass when a step has to read ahead.
 const PREFILL_CHUNK: usize = 256;
@@ -30,7 +27,6 @@ pub struct Engine<M: LanguageModel> {
     pub(super) clock: Clock,
     pub(super) output: M::Output, // of the target's last pass
     pub(super) last_pass: Pass,
-    max_gamma: usize,
     asks: Vec<Ask<'static>>,             // empty between rounds
     proposals: Vec<Option<Proposal>>,    // [asks]
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
@@ -48,7 +44,6 @@ impl<M: LanguageModel> Engine<M> {
             drafter,
             clock: Clock::system(),
             last_pass: Pass::default(),
-            max_gamma: MAX_GAMMA,
             asks: Vec::new(),
             proposals: Vec::new(),
             feeds: Vec::new(),
@@ -60,11 +55,6 @@ impl<M: LanguageModel> Engine<M> {
     /// Another clock.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
-    }
-
-    /// The most tokens that a step may draft, whatever a controller asks for.
-    pub fn set_max_gamma(&mut self, max_gamma: usize) {
-        self.max_gamma = max_gamma;
     }
 
     /// The target.
@@ -99,14 +89,12 @@ impl<M: LanguageModel> Engine<M> {
             draft_keeps: None,
             chain,
             randomness,
-            controller,
+            stepper: Stepper::new(controller),
             end_tokens,
             max_tokens,
             generated: 0,
             context_length,
             finish: None,
-            record: StepRecord::default(),
-            steps: 0,
             totals: Totals::default(),
             limits: ReadLimits::NONE,
             likelihoods: Likelihoods::default(),
@@ -152,7 +140,7 @@ impl<M: LanguageModel> Engine<M> {
         if outcome.is_ok() {
             let total = self.clock.now() - start;
             for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-                sequence.observe(total, &self.clock);
+                sequence.observe(total, &self.clock)?;
             }
         }
         for sequence in sequences.iter_mut() {
@@ -186,7 +174,7 @@ impl<M: LanguageModel> Engine<M> {
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
-        let gamma_limit = (remaining - 1).min(self.max_gamma);
+        let gamma_limit = (remaining - 1).min(MAX_GAMMA);
         let draft_behind = self.drafter.behind(sequence.slot, context);
         let lookup = if gamma_limit > 0 {
             self.drafter.lookup(sequence.slot, &sequence.tokens)
@@ -197,20 +185,14 @@ impl<M: LanguageModel> Engine<M> {
         let situation =
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
-        let plan = sequence.controller.plan(&situation);
-        let mut now = self.clock.now();
-        sequence.record.times.controller += now - start;
-        sequence.record.before =
-            Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
-        sequence.step.budget = plan.gamma.min(gamma_limit);
-        sequence.step.drafting = sequence.step.budget > 0;
-        sequence.step.drafts = sequence.step.drafting && plan.source == Source::Model;
-        if sequence.step.drafts && draft_behind > 0 {
-            let left = draft_behind.saturating_sub(sequence.limits.draft);
-            self.drafter.catch_up(sequence.slot, &sequence.tokens[..context - left])?;
-            sequence.step.drafting = left == 0;
-            let start = std::mem::replace(&mut now, self.clock.now());
-            sequence.record.times.catch_up = now - start;
+        let _ = sequence.stepper.plan(&situation)?;
+        let now = self.clock.now();
+        sequence.step.times.controller += now - start;
+        let read = sequence.stepper.read_ahead(sequence.limits.draft);
+        if read > 0 {
+            let end = context - (draft_behind - read);
+            self.drafter.catch_up(sequence.slot, &sequence.tokens[..end])?;
+            sequence.step.times.catch_up = self.clock.now() - now;
         }
         Ok(())
     }
@@ -221,7 +203,7 @@ impl<M: LanguageModel> Engine<M> {
         asks.extend(
             sequences
                 .iter_mut()
-                .filter(|sequence| sequence.step.drafting)
+                .filter(|sequence| sequence.stepper.wants_more())
                 .map(|sequence| sequence.ask()),
         );
         if asks.is_empty() {
@@ -235,10 +217,10 @@ impl<M: LanguageModel> Engine<M> {
         self.proposals.extend(asks.iter().map(|ask| ask.proposal));
         self.asks = recycle(asks);
         outcome?;
-        let drafting = sequences.iter_mut().filter(|sequence| sequence.step.drafting);
+        let drafting = sequences.iter_mut().filter(|sequence| sequence.stepper.wants_more());
         for (sequence, proposal) in drafting.zip(&self.proposals) {
-            sequence.record.times.draft += elapsed;
-            sequence.take(*proposal, &self.clock);
+            sequence.step.times.draft += elapsed;
+            sequence.take(*proposal, &self.clock)?;
         }
         Ok(true)
     }
@@ -252,10 +234,11 @@ impl<M: LanguageModel> Engine<M> {
             .iter_mut()
             .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
         {
-            let Sequence { cache, tokens, step, .. } = &mut **sequence;
+            let Sequence { cache, tokens, step, stepper, .. } = &mut **sequence;
             let held = cache.len();
+            let kept = stepper.kept().len();
             let (end, rows) =
-                if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
+                if step.active { (tokens.len(), kept + 1) } else { (held + step.reading, 0) };
             step.unread = if step.active { step.committed - 1 - held } else { 0 };
             pass.sequences += 1;
             pass.context += held;
@@ -273,7 +256,7 @@ impl<M: LanguageModel> Engine<M> {
         self.feeds = recycle(feeds);
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            sequence.record.times.verify = elapsed;
+            sequence.step.times.verify = elapsed;
             // What was unread went along in the pass; the target has now read all but the token
             // that was just decided.
             sequence.totals.prompt_tokens += sequence.step.unread;
@@ -288,13 +271,13 @@ impl<M: LanguageModel> Engine<M> {
         Ok(())
     }
 
-    /// Finds out how much of each draft stays, and which token follows it.
+    /// Decides how much of each draft stays, and which token follows it.
     fn accept(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut first_row = 0;
         for (index, sequence) in
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
-            let rows = sequence.step.kept + 1;
+            let rows = sequence.stepper.kept().len() + 1;
             let (p, rest) = (&mut self.target_distribution, &mut self.rest);
             let accepted = if sequence.chain.is_greedy() {
                 sequence.accept_greedy(&mut self.output, first_row)
@@ -309,6 +292,7 @@ impl<M: LanguageModel> Engine<M> {
                 },
                 error => EngineError::Model(error),
             })?;
+            sequence.stepper.commit(&sequence.ending())?;
             first_row += rows;
         }
         Ok(())

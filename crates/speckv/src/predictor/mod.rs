@@ -8,7 +8,6 @@
 
 pub mod features;
 pub mod metrics;
-pub mod train;
 
 mod calibrator;
 mod head;

@@ -1,14 +1,15 @@
-//! A predictor at work on one sequence: features, heads and their online corrections together.
+//! A predictor on one sequence: features, heads and their online corrections together.
 
 use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
+    controller::MAX_GAMMA,
     record::{Source, StepRecord},
     signals::Signals,
 };
 
-/// What is thought of the newest drafted position.
+/// Probabilities at the newest drafted position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
     /// Probability that it is accepted, given that all before it are.
@@ -17,8 +18,8 @@ pub struct Judgement {
     pub next: f32,
 }
 
-/// Most positions of a step that are learned from.
-const POSITIONS: usize = 64;
+/// Most positions of a step that are learned from: all that a step may have.
+const POSITIONS: usize = MAX_GAMMA;
 
 /// [`Predictor`], [`FeatureState`] and six [`Calibrator`]s. Does not allocate after construction.
 #[derive(Debug, Clone)]
@@ -47,13 +48,44 @@ impl OnlinePredictor {
         }
     }
 
-    /// Begins a step and returns the probability that the first token of `source` would be
-    /// accepted.
+    /// Probability that the first token of `source` would be accepted in a step after `context`
+    /// tokens. Changes nothing.
+    #[must_use]
+    pub fn first(&self, source: Source, context: usize) -> f32 {
+        let score = self.first_score(&self.begun(source, context), source);
+        self.calibrator(source, Question::First).probability(score)
+    }
+
+    /// What [`push`](Self::push) would say of a step's first position, had `source` begun the step
+    /// after `context` tokens: for look-up, whose first signals are known before the step. Changes
+    /// nothing.
+    #[must_use]
+    pub fn preview(&self, source: Source, context: usize, signals: &Signals) -> Judgement {
+        let features = self.begun(source, context).push(signals);
+        let probability = |question| {
+            let score = self.weights.head(source, question).score(&features);
+            self.calibrator(source, question).probability(score)
+        };
+        Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
+    }
+
+    /// Begins a step that `source` drafts for; the probability of [`first`](Self::first).
     pub fn begin(&mut self, source: Source, context: usize) -> f32 {
         self.source = source;
-        self.state.begin(source, context);
-        self.first_score = self.weights.head(source, Question::First).score(&self.state.start());
-        self.calibrator(Question::First).probability(self.first_score)
+        self.state = self.begun(source, context);
+        self.first_score = self.first_score(&self.state, source);
+        self.calibrator(source, Question::First).probability(self.first_score)
+    }
+
+    /// The feature state at the beginning of a step.
+    fn begun(&self, source: Source, context: usize) -> FeatureState {
+        let mut state = self.state;
+        state.begin(source, context);
+        state
+    }
+
+    fn first_score(&self, state: &FeatureState, source: Source) -> f32 {
+        self.weights.head(source, Question::First).score(&state.start())
     }
 
     /// Takes the next drafted position in.
@@ -67,21 +99,9 @@ impl OnlinePredictor {
             self.next_scores[position] = next_score;
         }
         Judgement {
-            accept: self.calibrator(Question::Accept).probability(accept_score),
-            next: self.calibrator(Question::Next).probability(next_score),
+            accept: self.calibrator(self.source, Question::Accept).probability(accept_score),
+            next: self.calibrator(self.source, Question::Next).probability(next_score),
         }
-    }
-
-    /// What [`push`](Self::push) would say, without taking the position in: for look-up, whose
-    /// first signals are known before the step.
-    #[must_use]
-    pub fn preview(&self, signals: &Signals) -> Judgement {
-        let features = { self.state }.push(signals);
-        let probability = |question| {
-            self.calibrator(question)
-                .probability(self.weights.head(self.source, question).score(&features))
-        };
-        Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
     }
 
     /// Learns from a finished step. Positions that were drafted but not pushed are pushed first, so
@@ -130,7 +150,7 @@ impl OnlinePredictor {
         &self.state
     }
 
-    fn calibrator(&self, question: Question) -> &Calibrator {
-        &self.calibrators[self.source as usize][question as usize]
+    fn calibrator(&self, source: Source, question: Question) -> &Calibrator {
+        &self.calibrators[source as usize][question as usize]
     }
 }

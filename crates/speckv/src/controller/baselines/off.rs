@@ -1,6 +1,6 @@
 //! Plain decoding.
 
-use super::{Controller, Plan, Situation};
+use crate::controller::{Controller, Plan, Situation};
 
 /// Never drafts: plain decoding through the same step.
 #[derive(Debug, Clone, Copy, Default)]

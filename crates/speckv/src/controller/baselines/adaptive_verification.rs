@@ -1,7 +1,8 @@
 //! Verify only what pays, by calibrated confidence and measured cost: vLLM's adaptive verification.
 
-use super::{Controller, Plan, Situation, Verdict, default_source};
+use super::default_source;
 use crate::{
+    controller::{Controller, Plan, Situation, Verdict},
     cost::{CostModel, SharedPass},
     predictor::{Calibrator, logit},
     record::{Source, StepRecord},
@@ -98,10 +99,8 @@ impl Controller for AdaptiveVerification {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::testing::{cost, signals, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{cost, signals, situation};
 
     #[test]
     fn the_prefix_with_the_best_rate_is_kept() {

@@ -1,7 +1,10 @@
 //! Two more after a full success, one fewer after a failure: the Hugging Face heuristic.
 
-use super::{Controller, Plan, Situation, default_source};
-use crate::record::StepRecord;
+use super::default_source;
+use crate::{
+    controller::{Controller, Plan, Situation},
+    record::StepRecord,
+};
 
 /// `gamma + 2` when all drafted tokens were accepted, else `max(1, gamma - 1)`.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,8 @@ impl Controller for Heuristic {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     #[test]
     fn it_goes_up_by_two_and_down_by_one_but_not_below_one() {

@@ -1,7 +1,10 @@
 //! A constant gamma, as most engines have it.
 
-use super::{Controller, Plan, Situation, default_source};
-use crate::record::Source;
+use super::default_source;
+use crate::{
+    controller::{Controller, Plan, Situation},
+    record::Source,
+};
 
 /// Drafts the same number of tokens in every step.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,10 @@
 //! Tiers by the moving average of accepted tokens: SGLang's adaptive speculation.
 
-use super::{Controller, Plan, Situation, default_source};
-use crate::record::StepRecord;
+use super::default_source;
+use crate::{
+    controller::{Controller, Plan, Situation},
+    record::StepRecord,
+};
 
 /// Chooses among the tiers 1, 3 and 7: the average accepted length is tracked, and every five steps
 /// the tier moves towards `average + 1`, up when the average passes the tier, down only when it
@@ -62,7 +65,8 @@ impl Controller for Ema {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     #[test]
     fn full_success_climbs_and_failure_falls_after_the_warm_up() {

@@ -1,7 +1,10 @@
 //! The SpecKV paper's rule (Shukla 2026, arXiv 2605.02888), on the last step's signals.
 
-use super::{Controller, Plan, Situation, default_source};
-use crate::record::StepRecord;
+use super::default_source;
+use crate::{
+    controller::{Controller, Plan, Situation},
+    record::StepRecord,
+};
 
 /// Features of the paper's predictor: mean entropy (bits), mean confidence, greatest entropy, least
 /// confidence, compression (0 FP16, 1 INT8, 2 NF4), gamma.
@@ -133,10 +136,8 @@ impl Controller for Paper {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::testing::{record, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{record, situation};
 
     #[test]
     fn gamma_is_the_argmax_of_predicted_tokens_on_the_last_steps_signals() {

@@ -1,7 +1,8 @@
 //! Gamma by moving averages per depth and measured cost: Ollama's rule.
 
-use super::{Controller, Plan, Situation, default_source};
+use super::default_source;
 use crate::{
+    controller::{Controller, MAX_GAMMA, Plan, Situation},
     cost::{CostModel, SharedPass},
     record::{Source, StepRecord},
 };
@@ -13,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ExpectedValue {
     cost: CostModel,
-    acceptance: [f32; Self::GAMMA],
+    acceptance: [f32; MAX_GAMMA],
     gamma: usize,
     steps_off: u32,
     pass: SharedPass,
@@ -24,16 +25,16 @@ const PRIOR: f32 = 0.75;
 const PROBE_INTERVAL: u32 = 32;
 
 impl ExpectedValue {
-    /// Deepest draft.
+    /// Most tokens per step, unless another number is given.
     pub const GAMMA: usize = 16;
 
-    /// Drafts up to `gamma` tokens, at most [`Self::GAMMA`].
+    /// Drafts up to `gamma` tokens.
     #[must_use]
     pub fn new(cost: CostModel, gamma: usize) -> Self {
         ExpectedValue {
             cost,
-            acceptance: [PRIOR; Self::GAMMA],
-            gamma: gamma.min(Self::GAMMA),
+            acceptance: [PRIOR; MAX_GAMMA],
+            gamma: gamma.min(MAX_GAMMA),
             steps_off: 0,
             pass: SharedPass::ALONE,
         }
@@ -82,7 +83,7 @@ impl Controller for ExpectedValue {
     }
 
     fn observe(&mut self, record: &StepRecord) {
-        for depth in 0..record.drafted.len().min(Self::GAMMA) {
+        for depth in 0..record.drafted.len().min(MAX_GAMMA) {
             let Some(accepted) = record.outcome.label(depth) else { break };
             self.acceptance[depth] +=
                 RATE * (f32::from(u8::from(accepted)) - self.acceptance[depth]);
@@ -99,10 +100,8 @@ impl Controller for ExpectedValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::testing::{cost, record, situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::testing::{cost, record, situation};
 
     #[test]
     fn the_depth_is_the_argmax_worked_by_hand() {

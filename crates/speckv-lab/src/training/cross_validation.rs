@@ -1,51 +1,17 @@
-//! Fits the predictor to traces and says how good it is on prompts that it has not seen.
-//!
-//! Which positions a step begins at, and what it has seen before, depends on who decides; so
-//! examples are taken from replays of several controllers over each trace. Replays of one prompt
-//! always stay in one part of a split, and so do its recordings under other compressions or with
-//! another draft: their texts have most tokens in common.
+//! Chooses each head by its quality on prompts that it was not trained on.
 
 use std::collections::HashMap;
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    cost::CostModel,
-    predictor::{
-        Head, Metrics, Predictor, Question, SessionFacts, sigmoid,
-        train::{Example, FEWEST_EXAMPLES, Kind, TrainOptions, examples, train},
-    },
+    predictor::{Head, Metrics, Mlp, Predictor, Question, sigmoid},
     record::Source,
 };
 
-use crate::{
-    replay::replay,
-    trace::{Trace, TraceError},
-};
+use super::{Example, FEWEST_EXAMPLES, Kind, TrainOptions, train};
 
-/// Whose steps examples are taken from: shallow and deep drafts, from either source.
-pub const TEACHERS: [&str; 6] =
-    ["fixed:2", "fixed:4", "fixed:8", "chain+fixed:3", "chain+fixed:8", "speckv"];
-
-/// A head must lower the held-out log loss by this share to be taken in place of a simpler one.
+/// Share by which a head must lower the held-out log loss to be taken in place of a simpler one: a
+/// perceptron has twenty times the weights of a logistic head.
 const WORTH: f64 = 0.005;
-
-/// All examples of one prompt.
-///
-/// # Errors
-/// [`TraceError`] if the trace does not fit together.
-pub fn examples_of(
-    trace: &Trace,
-    facts: SessionFacts,
-    cost: &CostModel,
-) -> Result<Vec<Example>, TraceError> {
-    let parts = ControllerParts { cost: cost.clone(), facts, ..ControllerParts::default() };
-    let mut all = Vec::new();
-    for name in TEACHERS {
-        let Ok(spec) = name.parse::<ControllerSpec>() else { continue };
-        all.extend(examples(&replay(spec.build(&parts).as_mut(), trace, cost)?, facts));
-    }
-    Ok(all)
-}
 
 /// Examples of one prompt with what they are grouped by.
 #[derive(Debug, Clone, PartialEq)]
@@ -247,7 +213,7 @@ fn rounded(head: &Head) -> Head {
     let all = |weights: &[f32]| weights.iter().map(|&weight| digits(weight)).collect();
     match head {
         Head::Logistic { weights } => Head::Logistic { weights: all(weights) },
-        Head::Mlp(mlp) => Head::Mlp(speckv::predictor::Mlp {
+        Head::Mlp(mlp) => Head::Mlp(Mlp {
             hidden: all(&mlp.hidden),
             hidden_bias: all(&mlp.hidden_bias),
             output: all(&mlp.output),

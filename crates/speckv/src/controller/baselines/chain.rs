@@ -1,7 +1,7 @@
 //! Look-up first, the draft model where it finds nothing: a chain around any controller.
 
-use super::{Controller, Plan, Situation, Verdict};
 use crate::{
+    controller::{Controller, Plan, Situation, Verdict},
     cost::CostModel,
     record::{Source, StepRecord},
     signals::Signals,
@@ -70,10 +70,8 @@ impl Controller for Chain {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Fixed, Lookup, testing::situation},
-        *,
-    };
+    use super::*;
+    use crate::controller::{Lookup, baselines::Fixed, testing::situation};
 
     #[test]
     fn look_up_comes_first_and_the_inner_controller_takes_the_rest() {

@@ -1,7 +1,10 @@
 //! Stop where the draft is unsure: llama.cpp's `p_min`, Hugging Face's confidence threshold.
 
-use super::{Controller, Plan, Situation, Verdict, default_source};
-use crate::signals::Signals;
+use super::default_source;
+use crate::{
+    controller::{Controller, Plan, Situation, Verdict},
+    signals::Signals,
+};
 
 /// Drafts until the confidence (largest probability) falls below a threshold; that token is not
 /// verified.

@@ -1,6 +1,7 @@
 //! Stop where the draft's entropy says that acceptance is doubtful: SVIP and AdaEDL.
 
-use super::{Controller, Plan, Situation, Verdict, default_source};
+use super::default_source;
+use crate::controller::{Controller, Plan, Situation, Verdict};
 use crate::{record::StepRecord, signals::Signals};
 
 /// Which bound of acceptance by entropy.
@@ -96,7 +97,8 @@ impl Controller for Entropy {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::record, *};
+    use super::*;
+    use crate::controller::testing::record;
 
     fn at(entropy_bits: f32) -> [Signals; 1] {
         [Signals { entropy_bits, ..Signals::default() }]
