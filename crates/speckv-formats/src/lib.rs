@@ -8,6 +8,7 @@ pub mod convert;
 pub mod gguf;
 pub mod quant;
 pub mod requantize;
+pub mod synthetic;
 pub mod tiny;
 pub mod tokenizer;
 pub mod weights;

@@ -9,5 +9,6 @@ pub mod error;
 pub mod format;
 pub mod matrix;
 pub mod model;
+pub mod read_rate;
 pub mod self_test;
 pub mod shader;

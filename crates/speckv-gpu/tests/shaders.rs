@@ -45,6 +45,7 @@ fn others() -> Vec<Shader> {
         Shader::glu(true),
         Shader::glu(false),
         Shader::signals(),
+        Shader::read(),
     ];
     for head_dim in [16, 48, 64, 128, 256, 1024] {
         shaders.push(Shader::keep(head_dim));

@@ -19,7 +19,8 @@ const FIRST_SLOTS: usize = 512;
 const MOVES: usize = 256;
 
 /// Bytes of keys and values per position of a sequence, in half precision.
-pub(super) fn position_bytes(config: &Config) -> usize {
+#[must_use]
+pub fn position_bytes(config: &Config) -> usize {
     config.layers * 2 * slot_bytes(config) as usize
 }
 

@@ -21,7 +21,7 @@ use speckv_formats::{
     weights::{EMBEDDING, Layout},
 };
 
-pub use cache::KvCache;
+pub use cache::{KvCache, position_bytes};
 pub use load::{LoadError, LoadOptions, MemoryNeed, Progress, memory_need};
 pub use output::GpuOutput;
 
@@ -159,6 +159,12 @@ impl GpuModel {
     #[must_use]
     pub fn position_bytes(&self) -> usize {
         cache::position_bytes(&self.shared.config)
+    }
+
+    /// Bits per weight on the device, scales included.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        self.pass_bytes() as f64 * 8.0 / self.multiply_adds() as f64
     }
 
     /// What became of the weights when they were loaded.

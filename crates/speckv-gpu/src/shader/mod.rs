@@ -63,6 +63,12 @@ impl Shader {
         Shader::new("signals", Values::default().with("PART", SIGNAL_PART))
     }
 
+    /// Reads a buffer once.
+    #[must_use]
+    pub fn read() -> Self {
+        Shader::new("read", Values::default())
+    }
+
     /// Moves positions of a cache.
     #[must_use]
     pub fn keep(head_dim: usize) -> Self {
@@ -92,5 +98,5 @@ fn file(name: &str) -> &'static str {
         };
     }
     files!("attend" "cache" "floats" "gated" "glu" "integers" "keep" "merge" "norm" "numbers"
-        "product" "quantize" "rotate" "rows" "signals" "span" "store" "weigh")
+        "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh")
 }
