@@ -1,12 +1,18 @@
 //! Memory of a device.
 
-use std::sync::mpsc;
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
-use super::{Device, Recorder};
+use super::{Device, Recorder, TIME_LIMIT};
 use crate::error::GpuError;
 
 /// Bytes that are on their way to the device at most.
 const STAGING_BYTES: usize = 64 << 20;
+
+/// How long an answer is waited for before the device is asked again.
+const ANSWER_WAIT: Duration = Duration::from_millis(2);
 
 /// A piece of device memory; zero when it is made.
 #[derive(Debug, Clone)]
@@ -160,21 +166,29 @@ impl Device {
         });
         self.wait(Some(index))?;
         let refused = |reason: String| GpuError::Refused { what: "reading results".into(), reason };
-        match receiver.try_recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(refused(error.to_string())),
-            Err(_) => {
-                self.device.poll(wgpu::PollType::wait_indefinitely()).ok();
-                self.check()?;
-                let answer = receiver.try_recv().map_err(|_| refused("no answer".into()))?;
-                answer.map_err(|error| refused(error.to_string()))?;
-            }
-        }
+        self.answer_of(&receiver)?.map_err(|error| refused(error.to_string()))?;
         let view = slice.get_mapped_range().map_err(|error| refused(error.to_string()))?;
         let value = read(bytemuck::cast_slice(&view));
         drop(view);
         reading.inner.unmap();
         Ok(value)
+    }
+
+    /// The answer to a request for mapped memory. Where several threads wait on the device, another
+    /// one may be about to give it.
+    fn answer_of<T>(&self, receiver: &mpsc::Receiver<T>) -> Result<T, GpuError> {
+        let start = Instant::now();
+        while start.elapsed() < TIME_LIMIT {
+            match receiver.recv_timeout(ANSWER_WAIT) {
+                Ok(answer) => return Ok(answer),
+                Err(_) => {
+                    self.check()?;
+                    // What this says of the device comes out of the next check.
+                    let _ = self.device.poll(wgpu::PollType::Poll);
+                }
+            }
+        }
+        Err(GpuError::TimedOut { limit: TIME_LIMIT })
     }
 
     /// The words of a part of a buffer: for tests and for rows that a caller asks for.

@@ -172,6 +172,17 @@ impl Device {
         self.wait(Some(index))
     }
 
+    /// Submits recorded commands. They run before those that are submitted later.
+    ///
+    /// # Errors
+    /// A device that was lost before.
+    pub fn submit(&self, recorder: Recorder<'_>) -> Result<(), GpuError> {
+        let commands = recorder.finish();
+        self.check()?;
+        self.queue.submit([commands]);
+        Ok(())
+    }
+
     /// Waits for everything that was submitted.
     fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let poll = wgpu::PollType::Wait { submission_index, timeout: Some(TIME_LIMIT) };

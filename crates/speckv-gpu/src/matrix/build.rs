@@ -72,9 +72,10 @@ impl Matrix {
         let format = Format::of(weight_type);
         let packer = Packer { weight_type, format, blocks: columns.div_ceil(BLOCK) };
         let plane_words = format.group_words(packer.blocks);
-        let largest = plane_words.iter().max().copied().unwrap_or(0).max(1) as u64 * 4;
-        // An even number of groups, so that gate and up stay together.
-        let most = ((device.binding_limit() / largest) as usize / 2 * 2).max(2);
+        let group_bytes = plane_words.iter().sum::<usize>().max(1) as u64 * 4;
+        // An even number of groups, so that gate and up stay together; planes are aligned.
+        let room = device.binding_limit() - 4 * ALIGNMENT;
+        let most = ((room / group_bytes) as usize / 2 * 2).max(2);
         let groups = padded_groups(rows);
         let mut parts = Vec::new();
         for first in (0..groups).step_by(most) {

@@ -79,7 +79,7 @@ impl KvCache {
             return Ok(());
         }
         let most = self.shared.context.next_multiple_of(GROUP);
-        let slots = slots.max(2 * self.slots).max(FIRST_SLOTS).min(most);
+        let slots = slots.max(2 * self.slots).max(FIRST_SLOTS).next_multiple_of(GROUP).min(most);
         let bytes = slots as u64 * position_bytes(&self.shared.config) as u64;
         self.grow(slots).map_err(|error| match error {
             GpuError::OutOfMemory { .. } => ModelError::OutOfMemory { bytes },

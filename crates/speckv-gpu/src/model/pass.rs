@@ -15,6 +15,9 @@ use crate::{
     shader::CHUNK,
 };
 
+/// Layers that are submitted together: the device works on them while the next ones are recorded.
+const SUBMIT_LAYERS: usize = 8;
+
 /// No path: every position of the row is at the slot of its number.
 const NO_PATH: u32 = u32::MAX;
 
@@ -135,8 +138,7 @@ impl Shared {
         self.write_rows(rows, host);
         self.write_embeddings(rows, host)?;
         let parts = self.write_entries(rows, feeds);
-        let mut recorder = self.device.recorder();
-        self.record_layers(rows.len(), &parts, &mut recorder).map_err(failed)?;
+        let recorder = self.record_layers(rows.len(), &parts).map_err(failed)?;
         let wanted = |which: &dyn Fn(&Row) -> bool| -> Vec<u32> {
             (0u32..).zip(rows).filter(|(_, row)| which(row)).map(|(i, _)| i).collect()
         };
@@ -231,16 +233,17 @@ impl Shared {
         parts
     }
 
-    fn record_layers(
-        &self,
-        n: usize,
-        parts: &[FeedPart<'_>],
-        recorder: &mut Recorder<'_>,
-    ) -> Result<(), GpuError> {
+    /// Submits the layers, and records the last of them.
+    fn record_layers(&self, n: usize, parts: &[FeedPart<'_>]) -> Result<Recorder<'_>, GpuError> {
+        let mut recorder = self.device.recorder();
         for (number, layer) in self.layers.iter().enumerate() {
-            layer.record(number, recorder, &self.kernels, &self.sizes, n, parts)?;
+            if number > 0 && number.is_multiple_of(SUBMIT_LAYERS) {
+                let full = std::mem::replace(&mut recorder, self.device.recorder());
+                self.device.submit(full)?;
+            }
+            layer.record(number, &mut recorder, &self.kernels, &self.sizes, n, parts)?;
         }
-        Ok(())
+        Ok(recorder)
     }
 
     /// The norm before the head, of picked rows; their places in the page begin at `first`.
