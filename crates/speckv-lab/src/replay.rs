@@ -79,7 +79,7 @@ pub fn replay_counting(
         let record = stepper.commit(&Ending { accepted, token, verified: None })?;
         let times = times(cost, record);
         let record = stepper.observe(times)?;
-        if plan.source == Source::Model && !record.drafted.is_empty() {
+        if plan.source == Source::MODEL && !record.drafted.is_empty() {
             draft_read = (context + record.drafted.len() - 1).min(context + accepted);
         }
         done += record.outcome.produced;
@@ -92,11 +92,8 @@ pub fn replay_counting(
 fn times(cost: &CostModel, record: &StepRecord) -> Times {
     let StepRecord { before, outcome, .. } = record;
     let drafted = record.drafted.len();
-    let per_token = match before.plan.source {
-        Source::Model => cost.draft_seconds(before.context),
-        Source::Ngram => cost.ngram_seconds(),
-    };
-    let reads = before.plan.source == Source::Model && drafted > 0;
+    let per_token = cost.source_seconds(before.plan.source, before.context);
+    let reads = before.plan.source == Source::MODEL && drafted > 0;
     let catch_up = if reads { cost.catch_up_seconds(before.draft_behind) } else { 0.0 };
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),

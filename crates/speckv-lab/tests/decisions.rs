@@ -83,6 +83,7 @@ fn cost(draft: f64, more: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 0.02 * draft }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("positive times")
 }
@@ -131,7 +132,7 @@ impl Digest {
         self.accepted += outcome.accepted;
         let numbers = [
             plan.gamma,
-            plan.source as usize,
+            plan.source.index(),
             record.drafted.len(),
             outcome.verified,
             outcome.accepted,
@@ -219,7 +220,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
         let record = stepper.finish(&ending, times).expect("a step");
         digest.add(record);
         context += accepted + 1;
-        let model = plan.source as usize == 0 && drafted > 0;
+        let model = plan.source.index() == 0 && drafted > 0;
         behind = if model { 0 } else { behind + accepted + 1 };
     }
     digest

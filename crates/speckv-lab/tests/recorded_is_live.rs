@@ -138,7 +138,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
                     (record.before, record.drafted.clone(), record.outcome, record.tokens.clone())
                 };
                 assert_eq!(of(live), of(replayed), "{name}, {}", prompt.id);
-                drafted[live.before.plan.source as usize] += live.drafted.len();
+                drafted[live.before.plan.source.index()] += live.drafted.len();
                 accepted += live.outcome.accepted;
             }
             assert_eq!(live.len(), replayed.len(), "{name}, {}", prompt.id);

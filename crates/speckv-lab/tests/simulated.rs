@@ -45,6 +45,7 @@ fn cost(verify: &[f64], draft: f64, catch_up: f64) -> CostModel {
         draft: time(draft),
         verify: verify.collect(),
         catch_up: time(catch_up),
+        ..Samples::default()
     })
     .expect("positive times")
 }
@@ -234,7 +235,7 @@ fn nobody_passes_the_oracle() {
     let cost = cpu();
     let regimes = [Regime { lookup: (0.5, 0.9), ..Regime::calibrated(300, 2.0) }];
     for trace in traces(&regimes, 4) {
-        let least = oracle::least_seconds(&trace, &cost, &[Source::Model, Source::Ngram])
+        let least = oracle::least_seconds(&trace, &cost, &[Source::MODEL, Source::NGRAM])
             .expect("a good trace");
         for name in ["off", "fixed:2", "fixed:6", "speckv", "chain+fixed:2", "entropy:adaedl"] {
             let seconds = Summary::of(

@@ -50,7 +50,7 @@ fn perceptrons() -> Predictor {
             output: (0..HIDDEN).map(|i| (i as f32 - 7.0) / 20.0).collect(),
             output_bias: 1.5,
         };
-        predictor.set_head(Source::Model, question, Head::Mlp(mlp));
+        predictor.set_head(Source::MODEL, question, Head::Mlp(mlp));
     }
     predictor
 }

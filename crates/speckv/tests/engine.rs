@@ -130,6 +130,7 @@ fn a_gamma_up_to_the_limit_is_drafted_and_no_step_drafts_more() {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: 1e-6 }],
         verify: vec![VerifySample { rows: 1, context: 0, seconds: 1.0 }],
         catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 1e-8 }],
+        ..Samples::default()
     };
     let cost = CostModel::from_samples(&cheap).unwrap();
     let speckv = |max_gamma| {

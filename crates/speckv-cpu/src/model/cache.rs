@@ -1,6 +1,9 @@
 //! Keys and values of one sequence.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use half::slice::HalfFloatSliceExt;
 use speckv::model::{Cache, LastFeed, ModelError};
@@ -87,7 +90,7 @@ impl CacheShape {
     }
 
     /// Bytes of the keys, or values, of one head.
-    fn part(&self) -> usize {
+    pub(super) fn part(&self) -> usize {
         self.cache_type.bytes(self.capacity, self.head_dim)
     }
 
@@ -134,6 +137,8 @@ pub struct KvCache {
     /// Positions, ascending, of tokens that the model's output head leaves out elsewhere.
     rare: Vec<usize>,
     last: LastFeed,
+    /// Tokens of the last feed that are rare, by index, if it had branches.
+    rare_fed: Vec<usize>,
 }
 
 impl KvCache {
@@ -142,7 +147,8 @@ impl KvCache {
         let bytes = shape.bytes().ok_or(ModelError::OutOfMemory { bytes: u64::MAX })?;
         let memory =
             Memory::zeroed(bytes).map_err(|_| ModelError::OutOfMemory { bytes: bytes as u64 })?;
-        Ok(KvCache { memory, len: 0, model, shape, rare: Vec::new(), last: LastFeed::default() })
+        let (rare, rare_fed, last) = (Vec::new(), Vec::new(), LastFeed::default());
+        Ok(KvCache { memory, len: 0, model, shape, rare, last, rare_fed })
     }
 
     /// Refuses a cache that another model made.
@@ -165,19 +171,33 @@ impl KvCache {
         while self.rare.pop_if(|position| *position >= len).is_some() {}
     }
 
-    pub(super) fn grow(&mut self, tokens: usize) {
-        self.last.note(self.len, tokens, &[]);
-        self.len += tokens;
-        debug_assert!(self.len <= self.shape.capacity);
+    /// Takes in a feed that has been stored: its trunk becomes part of the text. `rare` are the
+    /// indices of its tokens that the model's output head leaves out elsewhere.
+    pub(super) fn grow(
+        &mut self,
+        tokens: usize,
+        trunk: usize,
+        parents: &[usize],
+        rare: impl Iterator<Item = usize>,
+    ) {
+        let start = self.len;
+        self.last.note(start, tokens, parents);
+        self.rare_fed.clear();
+        for index in rare {
+            if index < trunk {
+                self.rare.push(start + index);
+            }
+            if !parents.is_empty() {
+                self.rare_fed.push(index);
+            }
+        }
+        self.len += trunk;
+        debug_assert!(start + tokens <= self.shape.capacity);
     }
 
     /// The last position of a token that the output head leaves out elsewhere.
     pub(super) fn last_rare(&self) -> Option<usize> {
         self.rare.last().copied()
-    }
-
-    pub(super) fn note_rare(&mut self, position: usize) {
-        self.rare.push(position);
     }
 
     /// A layer's heads.
@@ -203,7 +223,19 @@ impl Cache for KvCache {
 
     fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
         self.last.check(path)?;
-        self.cut(self.last.start() + path.len());
+        let start = self.last.start();
+        // Where the path is that of the trunk, all is in place. No move overwrites what a later
+        // one reads: places only ascend, and none is before its position.
+        let trunk = path.iter().enumerate().take_while(|&(i, &token)| i == token).count();
+        let kept = trunk.min(self.len - start);
+        self.cut(start + kept);
+        for (position, &token) in (start + kept..).zip(&path[kept..]) {
+            self.shape.copy_position(self.memory.bytes_mut(), start + token, position);
+            if self.rare_fed.contains(&token) {
+                self.rare.push(position);
+            }
+        }
+        self.len = start + path.len();
         self.last.forget();
         Ok(())
     }
@@ -279,7 +311,19 @@ pub(super) struct Heads<'a> {
     pub shape: CacheShape,
 }
 
-impl Heads<'_> {
+impl<'a> Heads<'a> {
+    /// Bytes of the layer, for writing.
+    ///
+    /// # Panics
+    /// If `range` is not inside the layer.
+    ///
+    /// # Safety
+    /// No task uses the cache while the result is alive.
+    pub(super) unsafe fn bytes(&self, range: Range<usize>) -> &'a mut [u8] {
+        // SAFETY: the caller excludes other uses.
+        unsafe { self.bytes.get_mut(range) }
+    }
+
     /// Keys of a head, valid for as many bytes as a head's keys take.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ use crate::{
     pool::Pool,
 };
 
+mod branches;
 mod cache;
 mod pass;
 mod scratch;
@@ -190,6 +191,10 @@ impl LanguageModel for CpuModel {
 
     fn hidden_size(&self) -> Option<usize> {
         Some(self.config.hidden)
+    }
+
+    fn takes_branches(&self) -> bool {
+        true
     }
 
     fn new_cache(&self) -> Result<KvCache, ModelError> {

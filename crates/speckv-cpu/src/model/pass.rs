@@ -110,13 +110,15 @@ impl CpuModel {
         plan.clear();
         let (mut wanted, mut states) = (0, 0);
         for (number, feed) in feeds.iter().enumerate() {
-            let start = feed.cache.len();
-            let mut last_rare = feed.cache.last_rare();
+            let (start, first) = (feed.cache.len(), plan.len());
             for (i, &token) in feed.tokens.iter().enumerate() {
-                if gap.is_some_and(|gap| gap.contains(&token)) {
-                    last_rare = Some(start + i);
-                }
-                let far = last_rare.is_none_or(|last| start + i - last >= RARE_REACH);
+                let (position, rare_before) = match feed.parent(i).checked_sub(1) {
+                    Some(parent) => (plan[first + parent].position + 1, plan[first + parent].rare),
+                    None => (start, feed.cache.last_rare()),
+                };
+                let is_rare = gap.is_some_and(|gap| gap.contains(&token));
+                let rare = if is_rare { Some(position) } else { rare_before };
+                let far = rare.is_none_or(|last| position - last >= RARE_REACH);
                 let number_in = |last: usize, count: &mut usize| {
                     (i + last >= feed.tokens.len()).then(|| {
                         *count += 1;
@@ -126,7 +128,10 @@ impl CpuModel {
                 plan.push(Row {
                     feed: number,
                     token,
-                    position: start + i,
+                    start,
+                    position,
+                    place: start + i,
+                    rare,
                     logits: number_in(feed.rows, &mut wanted),
                     hidden: number_in(feed.hidden, &mut states),
                     gap: gap.is_some() && far,
@@ -140,12 +145,10 @@ impl CpuModel {
         scratch.plan = plan;
         result?;
         for feed in feeds {
-            let start = feed.cache.len();
-            if let Some(gap) = gap {
-                let rare = feed.tokens.iter().enumerate().filter(|(_, token)| gap.contains(token));
-                rare.for_each(|(i, _)| feed.cache.note_rare(start + i));
-            }
-            feed.cache.grow(feed.tokens.len());
+            let is_rare = |token: &u32| gap.is_some_and(|gap| gap.contains(token));
+            let rare = feed.tokens.iter().enumerate().filter(|(_, token)| is_rare(token));
+            let (count, trunk) = (feed.tokens.len(), feed.trunk());
+            feed.cache.grow(count, trunk, feed.parents, rare.map(|(index, _)| index));
         }
         Ok(())
     }
@@ -171,18 +174,7 @@ impl CpuModel {
             self.isa.scale(x, config.embedding_scale);
         }
         self.angles(rows, scratch);
-        scratch.tasks.clear();
-        let mut start = 0;
-        for part in rows.chunk_by(|a, b| a.feed == b.feed) {
-            AttentionTask::split(
-                &mut scratch.tasks,
-                start,
-                part.len(),
-                config.kv_heads,
-                config.group(),
-            );
-            start += part.len();
-        }
+        scratch.plan_attention(rows, feeds, config.kv_heads, config.group());
         for (number, layer) in self.weights.layers.iter().enumerate() {
             self.attend(number, layer, rows, feeds, scratch);
             self.feed_forward(layer, n, scratch);
@@ -282,7 +274,7 @@ impl CpuModel {
         let mut caches = recycled(std::mem::take(&mut scratch.caches));
         caches.extend(feeds.iter_mut().map(|feed| feed.cache.heads(number)));
         self.for_rows(n, &|row| {
-            // SAFETY: one task per row, and rows of one cache have different positions.
+            // SAFETY: one task per row, and rows of one cache have different places.
             unsafe {
                 let query = query.row(row, queries);
                 let (key, value) = (key.row(row, keys), value.row(row, keys));
@@ -309,7 +301,7 @@ impl CpuModel {
                 let cache = caches[rows[row].feed];
                 let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
                 for (head, (key, value)) in heads.enumerate() {
-                    cache.store(head, rows[row].position, key, value);
+                    cache.store(head, rows[row].place, key, value);
                 }
             }
         });
@@ -367,15 +359,15 @@ impl CpuModel {
         // One strip per thread: scores, then the queries and results of its task.
         let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
         let scores = DisjointMut::new(room(&mut scratch.scores, self.pool.threads() * strip));
-        let (tasks, query) = (&scratch.tasks, &scratch.query);
+        let query = &scratch.query;
         let scale = config.attention_scale;
         let window = config
             .sliding
             .as_ref()
             .filter(|_| config.slides(layer))
             .map_or(usize::MAX, |s| s.window);
-        self.pool.run(tasks.len(), &|task, thread| {
-            let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = tasks[task];
+        let read = |task: AttentionTask, thread: usize| {
+            let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = task;
             let lines = task_rows * heads;
             // SAFETY: no other task runs under this thread's number.
             let strip = unsafe { scores.row(thread, strip) };
@@ -422,7 +414,22 @@ impl CpuModel {
                 // head, as `pointer` checks.
                 unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, head_dim) };
             }
-        });
+        };
+        for round in &scratch.rounds {
+            let tasks = &scratch.tasks[round.tasks.clone()];
+            let runs = &scratch.runs[round.runs.clone()];
+            for run in runs {
+                let moves = &scratch.moves[run.moves.clone()];
+                // SAFETY: no section runs.
+                moves.iter().for_each(|&moved| unsafe { caches[run.feed].swap(moved) });
+            }
+            self.pool.run(tasks.len(), &|task, thread| read(tasks[task], thread));
+            for run in runs {
+                let moves = &scratch.moves[run.moves.clone()];
+                // SAFETY: no section runs.
+                moves.iter().rev().for_each(|&moved| unsafe { caches[run.feed].swap(moved) });
+            }
+        }
     }
 
     /// `x += W_down (activation(W_gate norm(x)) * W_up norm(x))`, with a post-norm as in attention.

@@ -1,6 +1,9 @@
 //! Room for one pass, kept from pass to pass so that a step allocates nothing.
 
-use super::cache::Heads;
+use super::{
+    branches::{Move, Round, Run},
+    cache::Heads,
+};
 use crate::kernels::{activation::Activations, attention::ATTENTION_ROWS};
 
 /// One position in a pass.
@@ -10,8 +13,14 @@ pub(super) struct Row {
     pub feed: usize,
     /// Its token.
     pub token: u32,
+    /// Positions that its cache held before the pass.
+    pub start: usize,
     /// Its position in the sequence.
     pub position: usize,
+    /// Where its keys and values are stored: its position, except in a branch.
+    pub place: usize,
+    /// The last position of its text with a token that the output head leaves out elsewhere.
+    pub rare: Option<usize>,
     /// Its row in the logits, if they are wanted.
     pub logits: Option<usize>,
     /// Its hidden state in the output, if that is wanted.
@@ -26,6 +35,9 @@ pub(super) struct Scratch {
     pub plan: Vec<Row>,
     pub caches: Vec<Heads<'static>>, // always empty: only its memory is used again
     pub tasks: Vec<AttentionTask>,
+    pub runs: Vec<Run>,
+    pub moves: Vec<Move>,
+    pub rounds: Vec<Round>,
     pub x: Vec<f32>,         // [n, hidden], the residual stream
     pub normed: Vec<f32>,    // [n, hidden]
     pub delta: Vec<f32>,     // [n, hidden]

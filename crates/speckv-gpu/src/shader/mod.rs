@@ -97,6 +97,6 @@ fn file(name: &str) -> &'static str {
             }
         };
     }
-    files!("attend" "cache" "floats" "gated" "glu" "integers" "keep" "merge" "norm" "numbers"
+    files!("attend" "cache" "floats" "gated" "glu" "half" "integers" "keep" "merge" "norm" "numbers"
         "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh")
 }

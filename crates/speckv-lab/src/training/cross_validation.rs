@@ -163,7 +163,7 @@ struct Outcomes {
 }
 
 fn heads() -> impl Iterator<Item = (Source, Question)> {
-    [Source::Model, Source::Ngram]
+    [Source::MODEL, Source::NGRAM]
         .into_iter()
         .flat_map(|source| Question::ALL.map(|question| (source, question)))
 }

@@ -58,7 +58,7 @@ pub fn train(
     options: &TrainOptions,
 ) -> Predictor {
     let mut predictor = start.clone();
-    for source in [Source::Model, Source::Ngram] {
+    for source in [Source::MODEL, Source::NGRAM] {
         for question in Question::ALL {
             let chosen: Vec<(Features, bool)> = examples
                 .iter()
@@ -88,7 +88,7 @@ mod tests {
         let examples: Vec<Example> = drawn(500, |_| 1.0)
             .into_iter()
             .map(|(features, accepted)| Example {
-                source: Source::Model,
+                source: Source::MODEL,
                 question: Question::Accept,
                 features,
                 accepted,

@@ -79,13 +79,18 @@ LEAST_DRAFT_READING: int
 
 @final
 class Source:
-    """Who drafts. Two values, compared with `==` or `is`."""
+    """A source of drafts, known by its name. Compared with `==`."""
 
     MODEL: ClassVar[Source]
+    """A draft model."""
     NGRAM: ClassVar[Source]
+    """N-gram look-up of earlier text."""
+    def __new__(cls, name: str) -> Source:
+        """The source of this name: `a` to `z`, digits and `_`. Raises `ValueError` for another name, or for more than 8 sources."""
+    @property
+    def name(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
-    def __int__(self) -> int: ...
     def __repr__(self) -> str: ...
 
 @final

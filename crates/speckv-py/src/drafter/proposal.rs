@@ -120,8 +120,8 @@ impl Inner {
             // Apart, so that each has its own time: a token of the model takes a thousand times as
             // long as one that was looked up.
             let mut proposals = vec![None; texts.len()];
-            let lookup = self.ask(Source::Ngram, texts, drafting, committed, &mut proposals)?;
-            let model = self.ask(Source::Model, texts, drafting, committed, &mut proposals)?;
+            let lookup = self.ask(Source::NGRAM, texts, drafting, committed, &mut proposals)?;
+            let model = self.ask(Source::MODEL, texts, drafting, committed, &mut proposals)?;
             let elapsed = start.elapsed();
             self.work.lookup += lookup.0;
             self.work.lookup_tokens += lookup.1;

@@ -219,6 +219,7 @@ fn costs(row: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 100, context: 0, seconds: 0.1 }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("good samples")
 }

@@ -1,7 +1,7 @@
 //! The tests that every model, every drafter and every controller must pass, for use in the tests
 //! of any crate.
 //!
-//! Each check returns the first broken truth in words.
+//! Each check returns the first rule that does not hold, in words.
 
 mod controller;
 mod drafter;

@@ -160,18 +160,18 @@ impl Default for Plan {
 
 impl Plan {
     /// Plain decoding.
-    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::MODEL };
 
     /// Up to `gamma` tokens from the draft model.
     #[must_use]
     pub fn model(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Model }
+        Plan { gamma, source: Source::MODEL }
     }
 
     /// Up to `gamma` tokens from n-gram look-up.
     #[must_use]
     pub fn ngram(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Ngram }
+        Plan { gamma, source: Source::NGRAM }
     }
 }
 

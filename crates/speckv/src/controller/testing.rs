@@ -99,6 +99,7 @@ pub(crate) fn cost(draft: f64, plain: f64, more: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 0.01 * draft }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("positive times")
 }

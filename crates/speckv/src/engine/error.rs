@@ -9,7 +9,13 @@ use crate::{
 /// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// There is nothing to continue.
+    /// A sequence was given to an engine that did not make it.
+    #[error("expected sequences of this engine, got one of another engine (sequence {sequence})")]
+    ForeignSequence {
+        /// Index in the slice of sequences.
+        sequence: usize,
+    },
+    /// The prompt has no token.
     #[error("expected a prompt of at least one token, got none")]
     EmptyPrompt,
     /// The text does not fit in the model's context.

@@ -38,7 +38,7 @@ impl<M: LanguageModel> Sequence<M> {
             self.step.distributions.push(Distribution::new());
         }
         Ask {
-            slot: self.slot,
+            slot: self.place.slot(),
             source: self.stepper.source(),
             tokens: &self.tokens,
             drafted,

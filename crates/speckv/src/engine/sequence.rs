@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     EngineError, ReadLimits, Totals,
+    home::Place,
     likelihood::{Likelihood, Likelihoods},
 };
 use crate::{
@@ -34,7 +35,7 @@ pub struct SequenceSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said an end token.
+    /// The model made an end token.
     Stop,
     /// The token budget is spent or the context is full.
     Length,
@@ -42,14 +43,14 @@ pub enum FinishReason {
 
 /// A text and all the state that belongs to it alone. Made by
 /// [`Engine::sequence`](super::Engine::sequence), grown by [`Engine::step`](super::Engine::step),
-/// given back with [`Engine::close`](super::Engine::close).
+/// given back with [`Engine::close`](super::Engine::close) or by dropping it.
 ///
 /// Its token list is the truth; the caches of target and draft hold prefixes of it. Prompt and
 /// output together never exceed the target's context.
 pub struct Sequence<M: LanguageModel> {
     pub(super) tokens: Vec<Token>, // the text; inside a step also the draft, from `committed` on
     pub(super) cache: M::Cache,
-    pub(super) slot: Slot,
+    pub(super) place: Place,
     pub(super) draft_keeps: Option<usize>, // set when the text was changed: what the drafter read from here on is void
     pub(super) chain: Chain,
     pub(super) randomness: Randomness,
@@ -72,7 +73,11 @@ pub(super) struct StepState {
     pub active: bool,
     pub reading: usize, // tokens that it reads in this step, and nothing else
     pub generated_before: usize,
-    pub unread: usize,    // of the text before the step, read in its pass
+    pub unread: usize, // of the text before the step, read in its pass
+    pub catches_up_to: Option<usize>, // end of the text that the draft reads before it drafts
+    pub ahead: usize,  // tokens that the target read of it in a pass before that
+    pub held: usize,   // positions in the cache before the target's pass
+    pub first_hidden: Option<usize>, // the first of its hidden states in the pass, if wanted
     pub committed: usize, // tokens in the text before the step
     pub times: Times,
     pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
@@ -82,6 +87,11 @@ pub(super) struct StepState {
 }
 
 impl<M: LanguageModel> Sequence<M> {
+    /// Its slot in the drafter.
+    pub(super) fn slot(&self) -> Slot {
+        self.place.slot()
+    }
+
     /// The text so far, prompt and output.
     #[must_use]
     pub fn tokens(&self) -> &[Token] {

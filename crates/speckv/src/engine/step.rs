@@ -1,23 +1,20 @@
 //! The step: decide -> draft -> verify -> accept -> commit -> observe.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Clock, EngineError, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals,
-    likelihood::Likelihoods, sequence::StepState,
+    Clock, EngineError, Generation, Pass, ReadLimits, Round, Sequence, SequenceSettings, Totals,
+    home::Home, likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
-    draft::{Ask, Drafter, Proposal},
+    draft::{Ask, Drafter, Proposal, Reading},
     model::{Cache, Feed, LanguageModel, ModelError},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
     step::Stepper,
 };
-
-/// Tokens per pass when a step has to read ahead.
-const PREFILL_CHUNK: usize = 256;
 
 /// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing
 /// once its buffers have grown.
@@ -25,13 +22,16 @@ pub struct Engine<M: LanguageModel> {
     pub(super) target: Arc<M>,
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
+    pub(super) home: Home,
     pub(super) output: M::Output, // of the target's last pass
     pub(super) last_pass: Pass,
-    asks: Vec<Ask<'static>>,             // empty between rounds
-    proposals: Vec<Option<Proposal>>,    // [asks]
-    feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
-    target_distribution: Distribution,   // p
-    rest: Distribution,                  // (p - q)+
+    asks: Vec<Ask<'static>>,                        // empty between rounds
+    proposals: Vec<Option<Proposal>>,               // [asks]
+    pub(super) feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
+    pub(super) readings: Vec<Reading<'static>>,     // empty between passes
+    pub(super) rounds: Vec<Round>,                  // of the last step
+    target_distribution: Distribution,              // p
+    rest: Distribution,                             // (p - q)+
 }
 
 impl<M: LanguageModel> Engine<M> {
@@ -43,10 +43,13 @@ impl<M: LanguageModel> Engine<M> {
             target,
             drafter,
             clock: Clock::system(),
+            home: Home::default(),
             last_pass: Pass::default(),
             asks: Vec::new(),
             proposals: Vec::new(),
             feeds: Vec::new(),
+            readings: Vec::new(),
+            rounds: Vec::new(),
             target_distribution: Distribution::new(),
             rest: Distribution::new(),
         }
@@ -63,8 +66,8 @@ impl<M: LanguageModel> Engine<M> {
         &self.target
     }
 
-    /// A new sequence. Give it back with [`close`](Engine::close): its place in the drafter stays
-    /// taken until then.
+    /// A new sequence of this engine. Its place in the drafter is free again after
+    /// [`close`](Engine::close), or after it is dropped and the engine is used the next time.
     ///
     /// # Errors
     /// No prompt, a prompt longer than the context, a setting outside its range, or no memory for
@@ -80,12 +83,13 @@ impl<M: LanguageModel> Engine<M> {
         }
         let randomness = Randomness::new(sampling.seed);
         let chain = Chain::new(sampling)?;
+        self.close_returned();
         let cache = self.target.new_cache()?;
-        let slot = self.drafter.open()?;
+        let place = self.home.place(self.drafter.open()?);
         let mut sequence = Sequence {
             tokens: prompt,
             cache,
-            slot,
+            place,
             draft_keeps: None,
             chain,
             randomness,
@@ -105,9 +109,25 @@ impl<M: LanguageModel> Engine<M> {
         Ok(sequence)
     }
 
-    /// Gives a sequence's place in the drafter back.
+    /// Gives a sequence's place in the drafter back at once.
     pub fn close(&mut self, sequence: Sequence<M>) {
-        self.drafter.close(sequence.slot);
+        drop(sequence);
+        self.close_returned();
+    }
+
+    /// Closes the slots of sequences that were dropped.
+    fn close_returned(&mut self) {
+        while let Some(slot) = self.home.returned() {
+            self.drafter.close(slot);
+        }
+    }
+
+    /// Refuses sequences that another engine made.
+    pub(super) fn check(&self, sequences: &[&mut Sequence<M>]) -> Result<(), EngineError> {
+        match sequences.iter().position(|sequence| !self.home.owns(&sequence.place)) {
+            Some(sequence) => Err(EngineError::ForeignSequence { sequence }),
+            None => Ok(()),
+        }
     }
 
     /// The tokens of a sequence, as an iterator.
@@ -120,9 +140,12 @@ impl<M: LanguageModel> Engine<M> {
     /// makes no token.
     ///
     /// # Errors
-    /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of
-    /// its tokens; random numbers drawn in the failed step stay drawn.
+    /// The target's or the drafter's, or a sequence of another engine. Then no sequence has moved,
+    /// and every cache is a prefix of its tokens; random numbers drawn in the failed step stay
+    /// drawn.
     pub fn step(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        self.check(sequences)?;
+        self.close_returned();
         let start = self.clock.now();
         for sequence in sequences.iter_mut() {
             sequence.begin();
@@ -135,7 +158,7 @@ impl<M: LanguageModel> Engine<M> {
                 sequence.roll_back();
             }
             let held = sequence.tokens.len() - 1;
-            self.drafter.truncate(sequence.slot, held);
+            self.drafter.truncate(sequence.slot(), held);
         }
         if outcome.is_ok() {
             let total = self.clock.now() - start;
@@ -151,33 +174,31 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Everything of a step that may fail.
     fn advance(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            if sequence.unread() > 0 && sequence.limits.target == usize::MAX {
-                let _ = self.prefill(sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
-            }
-        }
+        self.read_ahead(sequences)?;
         for index in 0..sequences.len() {
             if sequences[index].step.active {
                 let pass = Self::pass_of(sequences, index);
                 self.decide(&mut *sequences[index], pass)?;
             }
         }
+        self.catch_up(sequences)?;
+        self.rounds.clear();
         while self.draft(sequences)? {}
         self.verify(sequences)?;
         self.accept(sequences)
     }
 
-    /// Asks the controller, and lets the draft model catch up if it is to draft.
+    /// Asks the controller, and notes what the draft has to catch up on if it is to draft.
     fn decide(&mut self, sequence: &mut Sequence<M>, pass: SharedPass) -> Result<(), EngineError> {
         if let Some(len) = sequence.draft_keeps.take() {
-            self.drafter.truncate(sequence.slot, len);
+            self.drafter.truncate(sequence.slot(), len);
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
         let gamma_limit = (remaining - 1).min(MAX_GAMMA);
-        let draft_behind = self.drafter.behind(sequence.slot, context);
+        let draft_behind = self.drafter.behind(sequence.slot(), context);
         let lookup = if gamma_limit > 0 {
-            self.drafter.lookup(sequence.slot, &sequence.tokens)
+            self.drafter.lookup(sequence.slot(), &sequence.tokens)
         } else {
             None
         };
@@ -186,14 +207,9 @@ impl<M: LanguageModel> Engine<M> {
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
         let _ = sequence.stepper.plan(&situation)?;
-        let now = self.clock.now();
-        sequence.step.times.controller += now - start;
+        sequence.step.times.controller += self.clock.now() - start;
         let read = sequence.stepper.read_ahead(sequence.limits.draft);
-        if read > 0 {
-            let end = context - (draft_behind - read);
-            self.drafter.catch_up(sequence.slot, &sequence.tokens[..end])?;
-            sequence.step.times.catch_up = self.clock.now() - now;
-        }
+        sequence.step.catches_up_to = (read > 0).then(|| context - (draft_behind - read));
         Ok(())
     }
 
@@ -210,9 +226,11 @@ impl<M: LanguageModel> Engine<M> {
             self.asks = recycle(asks);
             return Ok(false);
         }
+        let round = Round::of(&asks, self.drafter.as_ref());
         let start = self.clock.now();
         let outcome = self.drafter.propose(&mut asks);
         let elapsed = self.clock.now() - start;
+        self.rounds.extend(round.map(|round| Round { seconds: elapsed.as_secs_f64(), ..round }));
         self.proposals.clear();
         self.proposals.extend(asks.iter().map(|ask| ask.proposal));
         self.asks = recycle(asks);
@@ -230,6 +248,7 @@ impl<M: LanguageModel> Engine<M> {
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
         let mut pass = Pass::default();
+        let (wants_hidden, mut hidden_rows) = (self.drafter.wants_hidden(), 0);
         for sequence in sequences
             .iter_mut()
             .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
@@ -244,7 +263,11 @@ impl<M: LanguageModel> Engine<M> {
             pass.context += held;
             pass.rows += end - held;
             pass.reading += step.unread + step.reading;
-            feeds.push(Feed::new(cache, &tokens[held..end], rows));
+            step.held = held;
+            step.first_hidden = wants_hidden.then_some(hidden_rows);
+            let hidden = if wants_hidden { end - held } else { 0 };
+            hidden_rows += hidden;
+            feeds.push(Feed::new(cache, &tokens[held..end], rows).with_hidden(hidden));
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() {
@@ -292,8 +315,13 @@ impl<M: LanguageModel> Engine<M> {
                 },
                 error => EngineError::Model(error),
             })?;
+            let read = sequence.step.committed + sequence.step.accepted;
+            self.tell_drafter(sequence, read)?;
             sequence.stepper.commit(&sequence.ending())?;
             first_row += rows;
+        }
+        for sequence in sequences.iter().filter(|sequence| sequence.step.reading > 0) {
+            self.tell_drafter(sequence, sequence.cache.len())?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
     controller::MAX_GAMMA,
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
+    source::{PerSource, Source},
 };
 
 /// Probabilities at the newest drafted position.
@@ -26,7 +27,7 @@ const POSITIONS: usize = MAX_GAMMA;
 pub struct OnlinePredictor {
     weights: Arc<Predictor>,
     state: FeatureState,
-    calibrators: [[Calibrator; 3]; 2], // [source, question]
+    calibrators: PerSource<[Calibrator; 3]>, // of each question
     first_score: f32,
     accept_scores: [f32; POSITIONS],
     next_scores: [f32; POSITIONS],
@@ -40,11 +41,13 @@ impl OnlinePredictor {
         OnlinePredictor {
             weights,
             state: FeatureState::new(facts),
-            calibrators: [[Calibrator::default(), Calibrator::damped(), Calibrator::damped()]; 2],
+            calibrators: PerSource::from_fn(|_| {
+                [Calibrator::default(), Calibrator::damped(), Calibrator::damped()]
+            }),
             first_score: 0.0,
             accept_scores: [0.0; POSITIONS],
             next_scores: [0.0; POSITIONS],
-            source: Source::Model,
+            source: Source::MODEL,
         }
     }
 
@@ -113,7 +116,7 @@ impl OnlinePredictor {
         for drafted in record.drafted.iter().skip(self.state.positions()) {
             let _ = self.push(&drafted.signals);
         }
-        let source = self.source as usize;
+        let source = self.source;
         let label = |position: usize| record.outcome.label(position);
         let mut learned = false;
         if !record.drafted.is_empty()
@@ -131,9 +134,9 @@ impl OnlinePredictor {
                     .observe(self.next_scores[position], next);
             }
         }
-        for other in [Source::Model, Source::Ngram] {
-            if !(learned && other == self.source) {
-                self.calibrators[other as usize].iter_mut().for_each(Calibrator::idle);
+        for (other, calibrators) in self.calibrators.iter_mut() {
+            if !(learned && other == source) {
+                calibrators.iter_mut().for_each(Calibrator::idle);
             }
         }
         self.state.observe(record);
@@ -151,6 +154,6 @@ impl OnlinePredictor {
     }
 
     fn calibrator(&self, source: Source, question: Question) -> &Calibrator {
-        &self.calibrators[source as usize][question as usize]
+        &self.calibrators[source][question as usize]
     }
 }

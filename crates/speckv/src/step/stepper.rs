@@ -162,7 +162,7 @@ impl<C: Controller> Stepper<C> {
     /// A draft that is at most [`READ_ALONG`] tokens behind reads them whatever the limit, along
     /// with its first token.
     pub fn read_ahead(&mut self, limit: usize) -> usize {
-        if self.phase != Phase::Drafting || self.source() != Source::Model {
+        if self.phase != Phase::Drafting || self.source() != Source::MODEL {
             return 0;
         }
         let behind = self.record.before.draft_behind;
@@ -194,7 +194,7 @@ impl<C: Controller> Stepper<C> {
 
     /// Whether the step under way drafts with the model, or would if the draft were not reading.
     fn drafts_with_model(&self) -> bool {
-        self.budget > 0 && self.source() == Source::Model
+        self.budget > 0 && self.source() == Source::MODEL
     }
 
     /// Takes a draft token, and asks the controller whether to keep it and whether to go on.

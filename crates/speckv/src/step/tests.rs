@@ -102,7 +102,7 @@ fn a_draft_that_has_more_to_read_than_the_limit_drafts_in_a_later_step() {
     assert_eq!(read(READ_ALONG, 0), (READ_ALONG, true), "read along with the first token");
     assert_eq!(read(100, 8), (8, false));
     assert_eq!(read(100, usize::MAX), (100, true));
-    let mut lookup = stepper(Fixed::from_source(3, Source::Ngram));
+    let mut lookup = stepper(Fixed::from_source(3, Source::NGRAM));
     let _ = lookup.plan(&Situation { draft_behind: 100, ..situation(8) }).expect("a plan");
     assert_eq!((lookup.read_ahead(8), lookup.wants_more()), (0, true), "the model does not draft");
 }

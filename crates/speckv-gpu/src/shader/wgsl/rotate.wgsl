@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     let slot = rows[row].slot;
     let kv_head = (which - shape.heads) % shape.kv_heads;
     for (var i = t; i < {HEAD_DIM}u / 2u; i += 64u) {
-        let word = pack2x16float(vec2<f32>(head[2u * i], head[2u * i + 1u]));
+        let word = half_of(head[2u * i]) | (half_of(head[2u * i + 1u]) << 16u);
         if (is_value) {
             values[(slot * shape.kv_heads + kv_head) * ({HEAD_DIM}u / 2u) + i] = word;
         } else {
@@ -98,3 +98,4 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     }
 }
 //!use cache
+//!use half

@@ -24,11 +24,11 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     let files: Vec<&TraceFile> = if unseen { held_out } else { input.files.iter().collect() };
     let facts = input.run.settings.facts();
     let (mut predicted, mut raw) = (Vec::new(), Vec::new());
-    let head = input.predictor.head(Source::Model, Question::Accept);
+    let head = input.predictor.head(Source::MODEL, Question::Accept);
     for file in &files {
         let records = replay(&mut Fixed::new(4), &file.recording.trace, &input.cost).ok()?;
         for example in examples(&records, facts) {
-            if example.source == Source::Model && example.question == Question::Accept {
+            if example.source == Source::MODEL && example.question == Question::Accept {
                 predicted.push((sigmoid(head.score(&example.features)), example.accepted));
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     controller::{Controller, Plan, Situation, Verdict},
     cost::{CostModel, SharedPass},
     predictor::{Calibrator, logit},
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
 };
 
@@ -56,10 +56,7 @@ impl Controller for AdaptiveVerification {
     fn plan(&mut self, situation: &Situation) -> Plan {
         let source = default_source(situation);
         (self.context, self.pass) = (situation.context, situation.pass);
-        self.draft_seconds = match source {
-            Source::Model => self.cost.shared_draft_seconds(self.context, self.pass),
-            Source::Ngram => self.cost.ngram_seconds(),
-        };
+        self.draft_seconds = self.cost.shared_source_seconds(source, self.context, self.pass);
         (self.survival, self.expected, self.seconds) =
             (1.0, 1.0, self.cost.shared_plain_seconds(self.context, self.pass));
         Plan { gamma: self.gamma, source }

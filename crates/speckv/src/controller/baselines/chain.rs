@@ -54,7 +54,7 @@ impl Controller for Chain {
     }
 
     fn observe(&mut self, record: &StepRecord) {
-        if record.before.plan.source == Source::Model {
+        if record.before.plan.source == Source::MODEL {
             self.inner.observe(record);
         }
     }

@@ -42,10 +42,7 @@ impl ExpectedValue {
 
     fn best(&self, situation: &Situation, source: Source) -> usize {
         let Situation { context, pass, .. } = *situation;
-        let draft = match source {
-            Source::Model => self.cost.shared_draft_seconds(context, pass),
-            Source::Ngram => self.cost.ngram_seconds(),
-        };
+        let draft = self.cost.shared_source_seconds(source, context, pass);
         let (mut survival, mut committed) = (1.0_f64, 1.0_f64);
         let (mut best, mut best_rate) = (0, 1.0 / self.cost.shared_plain_seconds(context, pass));
         for depth in 1..=self.gamma.min(situation.gamma_limit) {

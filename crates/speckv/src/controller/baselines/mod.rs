@@ -41,5 +41,5 @@ use crate::record::Source;
 /// The source of controllers that do not choose one: the draft model where there is one, else
 /// look-up.
 fn default_source(situation: &Situation) -> Source {
-    if situation.has_model { Source::Model } else { Source::Ngram }
+    if situation.has_model { Source::MODEL } else { Source::NGRAM }
 }

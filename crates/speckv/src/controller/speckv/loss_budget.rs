@@ -1,5 +1,7 @@
 //! What drafting has earned and lost so far: the guarantee that a worthless draft loses little.
 
+use crate::source::Source;
+
 /// Balance of one source, in plain decoding steps.
 ///
 /// Every token adds a small allowance; a step that drafted adds what it saved or takes what it lost
@@ -24,9 +26,11 @@ pub(super) struct LossBudget {
 // The constants below were chosen by simulation on synthetic traces of seeds below 100;
 // `tests/simulated.rs` of `speckv-lab` holds what they promise on seeds from 100 on.
 
-/// Acceptance after the first position before anything was seen, `[source]`: what the default
-/// pair's recordings show for the draft model, and a little more for look-up, whose finds run on.
-pub(super) const SUSTAINED_PRIOR: [f64; 2] = [0.8, 0.85];
+/// Acceptance after the first position before anything was seen: what the default pair's recordings
+/// show for the draft model, and a little more for look-up, whose finds run on.
+pub(super) fn sustained_prior(source: Source) -> f64 {
+    if source == Source::NGRAM { 0.85 } else { 0.8 }
+}
 /// Weight of a new outcome in `sustained`: a memory of 25 outcomes.
 const SUSTAINED_RATE: f64 = 0.04;
 /// Steps between the first and the second probe; each probe lengthens the interval by half.

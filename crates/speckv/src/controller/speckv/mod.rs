@@ -38,7 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 use catch_up::{CatchUp, Progress};
-use loss_budget::{LossBudget, SUSTAINED_PRIOR};
+use loss_budget::{LossBudget, sustained_prior};
 use offer::{Inputs, Offer};
 pub use options::SpeckvOptions;
 use prices::Prices;
@@ -49,8 +49,9 @@ use super::{Controller, MAX_GAMMA, Plan, Situation, Verdict};
 use crate::{
     cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
+    source::{PerSource, Source},
 };
 
 /// The default controller. Does not allocate after construction.
@@ -67,7 +68,7 @@ pub struct Speckv {
 /// What was learned of the text alone.
 #[derive(Debug, Clone, Copy)]
 struct Text {
-    budgets: [LossBudget; 2], // [source]
+    budgets: PerSource<LossBudget>,
     throughput: Throughput,
     steps: usize,
     produced: usize,
@@ -82,7 +83,7 @@ impl Text {
     fn new(options: &SpeckvOptions) -> Self {
         let budget = |sustained| LossBudget::new(options.credit, options.allowance, sustained);
         Text {
-            budgets: SUSTAINED_PRIOR.map(budget),
+            budgets: PerSource::from_fn(|source| budget(sustained_prior(source))),
             throughput: Throughput::UNKNOWN,
             steps: 0,
             produced: 0,
@@ -121,13 +122,14 @@ impl Speckv {
     /// Before a text's first step: shares what may be lost with the others of the pass, and guesses
     /// the throughput as that of the best constant depth.
     fn begin_text(&mut self, situation: &Situation) {
-        self.text.budgets.iter_mut().for_each(|budget| budget.share(situation.pass.sequences));
+        let sequences = situation.pass.sequences;
+        self.text.budgets.iter_mut().for_each(|(_, budget)| budget.share(sequences));
         let mut rate = 1.0;
         if situation.has_model {
-            let first = f64::from(self.online.first(Source::Model, situation.context));
-            let sustained = self.text.budgets[Source::Model as usize].sustained;
+            let first = f64::from(self.online.first(Source::MODEL, situation.context));
+            let sustained = self.text.budgets[Source::MODEL].sustained;
             let limit = self.options.max_gamma;
-            let prices = Prices::of(&self.cost, situation, Source::Model, 1.0, limit);
+            let prices = Prices::of(&self.cost, situation, Source::MODEL, 1.0, limit);
             rate = prices.best_constant_rate(first, sustained, limit);
         }
         self.text.throughput = Throughput::guess(rate);
@@ -161,7 +163,7 @@ impl Speckv {
     /// Begins a step that drafts.
     fn begin(&mut self, situation: &Situation, rate: f64, offer: &Offer, probe: bool) -> Plan {
         let Offer { source, limit, .. } = *offer;
-        let budget = &mut self.text.budgets[source as usize];
+        let budget = &mut self.text.budgets[source];
         let gamma = if probe { limit.min(PROBE_GAMMA) } else { limit };
         if probe {
             budget.probed();
@@ -179,13 +181,13 @@ impl Speckv {
         let (source, drafted) = (record.before.plan.source, record.drafted.len());
         let gain = step.gain(drafted, &record.outcome);
         let saved = record.outcome.accepted as f64 - gain.time;
-        let budget = &mut self.text.budgets[source as usize];
+        let budget = &mut self.text.budgets[source];
         budget.work(saved, record.outcome.produced, gain.value, step.predicted);
         for position in 1..drafted {
             let Some(accepted) = record.outcome.label(position) else { break };
             budget.learn_sustained(accepted);
         }
-        if source == Source::Model {
+        if source == Source::MODEL {
             self.text.unread_prompt = 0;
         }
         (gain.tokens, gain.time)
@@ -216,7 +218,7 @@ impl Controller for Speckv {
         if let Some(offer) = best {
             return self.begin(situation, rate, offer, false);
         }
-        let due = |offer: &&Offer| self.text.budgets[offer.source as usize].may_probe(offer.risk);
+        let due = |offer: &&Offer| self.text.budgets[offer.source].may_probe(offer.risk);
         match offers.iter().flatten().find(due) {
             Some(offer) => self.begin(situation, rate, offer, true),
             None => Plan::OFF,
@@ -237,9 +239,9 @@ impl Controller for Speckv {
         self.text.accepted += record.outcome.accepted;
         let worked = if record.drafted.is_empty() { None } else { self.step };
         let gained = worked.map(|step| self.learn(&step, record));
-        for source in [Source::Model, Source::Ngram] {
+        for source in [Source::MODEL, Source::NGRAM] {
             if gained.is_none() || source != record.before.plan.source {
-                self.text.budgets[source as usize].rest(produced);
+                self.text.budgets[source].rest(produced);
             }
         }
         let (tokens, time) = gained.unwrap_or((0.0, 0.0));

@@ -6,7 +6,12 @@ use super::{
     loss_budget::LossBudget,
     prices::{Prices, plain_seconds},
 };
-use crate::{controller::Situation, cost::CostModel, predictor::OnlinePredictor, record::Source};
+use crate::{
+    controller::Situation,
+    cost::CostModel,
+    predictor::OnlinePredictor,
+    source::{PerSource, Source},
+};
 
 /// A source's offer for the step. All values are in tokens unless they say otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +41,7 @@ pub(super) struct Inputs<'a> {
     pub options: &'a SpeckvOptions,
     pub cost: &'a CostModel,
     pub online: &'a OnlinePredictor,
-    pub budgets: &'a [LossBudget; 2], // [source]
+    pub budgets: &'a PerSource<LossBudget>,
     pub situation: &'a Situation,
     /// Tokens per plain step that time is priced at.
     pub rate: f64,
@@ -63,7 +68,7 @@ const LEAST_END: f64 = 0.1;
 impl Inputs<'_> {
     /// The draft model's offer; `None` where it cannot draft.
     pub(super) fn offer_model(&self) -> Option<Offer> {
-        let source = Source::Model;
+        let source = Source::MODEL;
         let limit = self.limit().min(UNPROVEN_GAMMA + self.accepted);
         if !self.situation.has_model || limit == 0 {
             return None;
@@ -75,7 +80,7 @@ impl Inputs<'_> {
             return None;
         }
         let situation = &if unread { lasting(self.situation) } else { *self.situation };
-        let budget = &self.budgets[source as usize];
+        let budget = &self.budgets[source];
         let first = f64::from(self.online.first(source, situation.context));
         let prices = Prices::of(self.cost, situation, source, self.rate, limit);
         let predicted = if unread {
@@ -106,13 +111,13 @@ impl Inputs<'_> {
     /// Look-up's offer; `None` where it found nothing. `model_drafts`: the draft model is at work
     /// in this text, and has to read later what look-up writes.
     pub(super) fn offer_lookup(&self, model_drafts: bool) -> Option<Offer> {
-        let source = Source::Ngram;
+        let source = Source::NGRAM;
         let lookup = self.situation.lookup?;
         let limit = self.limit().min(lookup.available);
         if limit == 0 {
             return None;
         }
-        let budget = &self.budgets[source as usize];
+        let budget = &self.budgets[source];
         let judgement = self.online.preview(source, self.situation.context, &lookup.signals);
         let first = f64::from(judgement.accept);
         let prices = Prices::of(self.cost, self.situation, source, self.rate, limit);

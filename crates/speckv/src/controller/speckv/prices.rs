@@ -34,10 +34,7 @@ impl Prices {
     ) -> Self {
         let plain = plain_seconds(cost, situation);
         let Situation { context, pass, .. } = *situation;
-        let draft = match source {
-            Source::Model => cost.shared_draft_seconds(context, pass),
-            Source::Ngram => cost.ngram_seconds(),
-        };
+        let draft = cost.shared_source_seconds(source, context, pass);
         let without_draft = cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; MAX_GAMMA + 1];
         for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {

@@ -84,7 +84,7 @@ fn look_up_drafts_where_it_is_worth_more_than_the_model() {
     let mut slow = controller(cost(0.9, 1.0, 0.05));
     assert_eq!(
         slow.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source,
-        Source::Ngram
+        Source::NGRAM
     );
     assert!(slow.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).gamma > 0);
     let mut steep = controller(cost(0.9, 1.0, 0.9));
@@ -93,7 +93,7 @@ fn look_up_drafts_where_it_is_worth_more_than_the_model() {
     let mut cheap = controller(cost(0.01, 1.0, 0.1));
     assert_eq!(
         cheap.plan(&Situation { lookup: found(1, 0.3), ..situation(16) }).source,
-        Source::Model
+        Source::MODEL
     );
 }
 
