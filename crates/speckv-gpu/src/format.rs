@@ -18,8 +18,6 @@
 
 use speckv_formats::quant::{TensorType, WeightType, iq4_nl, nf4};
 
-use crate::shader::Values;
-
 /// Rows of a group: lanes of a workgroup.
 pub const GROUP: usize = 32;
 /// Columns of a block.
@@ -152,53 +150,5 @@ impl Format {
     pub fn bytes(&self, rows: usize, columns: usize) -> u64 {
         let words: usize = self.group_words(columns.div_ceil(BLOCK)).iter().sum();
         rows.div_ceil(GROUP) as u64 * words as u64 * 4
-    }
-
-    /// The names that the product kernel's template takes from the format.
-    #[must_use]
-    pub fn values(&self, values: Values) -> Values {
-        let word = |i: usize| {
-            let bytes = |table: [i8; 16]| [0, 1, 2, 3].map(|j| table[4 * i + j] as u8);
-            self.table.map_or(0, |table| u32::from_le_bytes(bytes(table)))
-        };
-        let vector = |words: usize| match words {
-            1 => "u32".to_owned(),
-            _ => format!("vec{words}<u32>"),
-        };
-        let is = |kind: ScaleKind| self.scales == kind;
-        let integers = self.is_integer();
-        let by_16 = is(ScaleKind::Bytes) || is(ScaleKind::Nibbles);
-        values
-            .with("FORMAT", if integers { "integers" } else { "floats" })
-            .when("INTEGERS", integers)
-            .with("LOW_TYPE", vector(self.low_vector()))
-            .with("SCALE_TYPE", vector(self.scale_words().max(1)))
-            .with("HIGH_TYPE", vector(self.high_words.max(1)))
-            .with("UNIT_BLOCKS", self.unit_blocks)
-            .with("OFFSET", self.offset)
-            .with("HIGH_SHIFT", if self.low_words == 2 { 2 } else { 4 })
-            .with("TABLE0", word(0))
-            .with("TABLE1", word(1))
-            .with("TABLE2", word(2))
-            .with("TABLE3", word(3))
-            .when("TABLE", self.table.is_some())
-            .when("LOW2", self.low_words == 2)
-            .when("LOW4", self.low_words == 4)
-            .when("LOW8", self.low_words == 8)
-            .when("HIGH_BITS", self.high_words > 0)
-            .when("HIGH1", self.high_words == 1)
-            .when("HIGH2", self.high_words == 2)
-            .when("TOPS", self.top_words() > 0)
-            .when("SUB16", by_16)
-            .when("MIN16", is(ScaleKind::Nibbles))
-            .when("MIN32", is(ScaleKind::HalfMin) || is(ScaleKind::Six))
-            .when("SCALE_HALF", is(ScaleKind::Half))
-            .when("SCALE_HALF_MIN", is(ScaleKind::HalfMin))
-            .when("SCALE_SIX", is(ScaleKind::Six))
-            .when("SCALE_BYTES", is(ScaleKind::Bytes))
-            .when("SCALE_NIBBLES", is(ScaleKind::Nibbles))
-            .when("FLOAT32", self.low_words == 32)
-            .when("FLOAT16", !integers && self.name == TensorType::F16.name())
-            .when("BFLOAT16", !integers && self.name == TensorType::BF16.name())
     }
 }

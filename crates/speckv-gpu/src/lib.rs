@@ -10,5 +10,6 @@ pub mod format;
 pub mod matrix;
 pub mod model;
 pub mod read_rate;
+pub mod report;
 pub mod self_test;
 pub mod shader;

@@ -25,7 +25,7 @@ use speckv_formats::quant::WeightType;
 
 use crate::{
     error::GpuError,
-    self_test::FormatReport,
+    report::FormatReport,
     shader::{MAX_TILE, Shader},
 };
 

@@ -1,7 +1,9 @@
 //! Kernels of products with weights.
 
-use super::{Shader, quantize};
-use crate::format::Format;
+use speckv_formats::quant::TensorType;
+
+use super::{Shader, Values, quantize};
+use crate::format::{Format, ScaleKind};
 
 /// Most rows of activations of one workgroup.
 pub const MAX_TILE: usize = 16;
@@ -86,6 +88,53 @@ pub struct Product {
     pub bias: bool,
 }
 
+/// The names that the product kernel's template takes from the format.
+fn format_values(format: &Format, values: Values) -> Values {
+    let word = |i: usize| {
+        let bytes = |table: [i8; 16]| [0, 1, 2, 3].map(|j| table[4 * i + j] as u8);
+        format.table.map_or(0, |table| u32::from_le_bytes(bytes(table)))
+    };
+    let vector = |words: usize| match words {
+        1 => "u32".to_owned(),
+        _ => format!("vec{words}<u32>"),
+    };
+    let is = |kind: ScaleKind| format.scales == kind;
+    let integers = format.is_integer();
+    let by_16 = is(ScaleKind::Bytes) || is(ScaleKind::Nibbles);
+    values
+        .with("FORMAT", if integers { "integers" } else { "floats" })
+        .when("INTEGERS", integers)
+        .with("LOW_TYPE", vector(format.low_vector()))
+        .with("SCALE_TYPE", vector(format.scale_words().max(1)))
+        .with("HIGH_TYPE", vector(format.high_words.max(1)))
+        .with("UNIT_BLOCKS", format.unit_blocks)
+        .with("OFFSET", format.offset)
+        .with("HIGH_SHIFT", if format.low_words == 2 { 2 } else { 4 })
+        .with("TABLE0", word(0))
+        .with("TABLE1", word(1))
+        .with("TABLE2", word(2))
+        .with("TABLE3", word(3))
+        .when("TABLE", format.table.is_some())
+        .when("LOW2", format.low_words == 2)
+        .when("LOW4", format.low_words == 4)
+        .when("LOW8", format.low_words == 8)
+        .when("HIGH_BITS", format.high_words > 0)
+        .when("HIGH1", format.high_words == 1)
+        .when("HIGH2", format.high_words == 2)
+        .when("TOPS", format.top_words() > 0)
+        .when("SUB16", by_16)
+        .when("MIN16", is(ScaleKind::Nibbles))
+        .when("MIN32", is(ScaleKind::HalfMin) || is(ScaleKind::Six))
+        .when("SCALE_HALF", is(ScaleKind::Half))
+        .when("SCALE_HALF_MIN", is(ScaleKind::HalfMin))
+        .when("SCALE_SIX", is(ScaleKind::Six))
+        .when("SCALE_BYTES", is(ScaleKind::Bytes))
+        .when("SCALE_NIBBLES", is(ScaleKind::Nibbles))
+        .when("FLOAT32", format.low_words == 32)
+        .when("FLOAT16", !integers && format.name == TensorType::F16.name())
+        .when("BFLOAT16", !integers && format.name == TensorType::BF16.name())
+}
+
 impl Product {
     /// Groups of 32 rows of weights that a lane works on at once. A wide tile takes them one after
     /// the other, so that its sums stay in registers: the bits are the same.
@@ -101,7 +150,7 @@ impl Product {
         let at_once = self.at_once();
         let round = (PART_BYTES / 128 / slices).clamp(1, at_once * tile);
         let silu = matches!(epilogue, Epilogue::GluQuantized(true) | Epilogue::GluFloat(true));
-        let values = self.format.values(quantize("sums", "a * 32u", "inner"));
+        let values = format_values(&self.format, quantize("sums", "a * 32u", "inner"));
         Shader::new(
             "product",
             values
