@@ -142,6 +142,13 @@ impl Device {
         reports.get(weight_type.name()).cloned()
     }
 
+    /// What the self-test has found for all formats that it has run for.
+    #[must_use]
+    pub fn reports(&self) -> Vec<FormatReport> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.values().cloned().collect()
+    }
+
     /// Rows of the largest tile that products with this format may use.
     pub(crate) fn largest_tile(&self, weight_type: WeightType) -> usize {
         self.report(weight_type).map_or(MAX_TILE, |report| report.largest_tile)
