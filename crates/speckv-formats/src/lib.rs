@@ -15,6 +15,7 @@ pub mod gguf;
 mod jinja;
 pub mod quant;
 pub mod requantize;
+pub mod synthetic;
 pub mod tiny;
 pub mod tokenizer;
 pub mod weights;
