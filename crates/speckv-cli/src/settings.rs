@@ -146,7 +146,7 @@ pub fn resolve(
         ));
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
-    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let pair = PairSettings {
         context: models.ctx,
         ..pair_settings(target, draft, threads, &models.weights, models.cache)

@@ -7,9 +7,12 @@
 )]
 
 pub mod checked;
+pub mod cores;
 mod disjoint;
 pub mod kernels;
 pub mod matrix;
 pub mod memory;
 pub mod model;
 pub mod pool;
+#[cfg(target_os = "macos")]
+mod sysctl;

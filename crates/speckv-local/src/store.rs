@@ -28,12 +28,13 @@ pub enum State {
     WrongSize(u64),
 }
 
-/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`.
+/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
+    let in_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
     variable("XDG_CACHE_HOME")
         .filter(|path| path.is_absolute())
-        .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+        .or_else(|| variable("HOME").map(|home| home.join(in_home)))
         .or_else(|| variable("LOCALAPPDATA"))
 }
 

@@ -153,7 +153,7 @@ pub struct QuantizeArgs {
     /// Write over a file that is there.
     #[arg(long)]
     pub force: bool,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of text.
@@ -186,7 +186,7 @@ pub struct ScoreArgs {
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
     pub ids: Option<TokenList>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of text.

@@ -60,7 +60,8 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
 
-    let pool = pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores))?;
+    let pool =
+        pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads))?;
     let claim = |file, compression, kv: KvChoice, what| memory::Claim {
         file,
         compression,

@@ -52,7 +52,8 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let file = pair::open(&path)?;
     let tokenizer = pair::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
-    let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads =
+        args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::threads);
     let model = pair::model(
         &file,
         &pair::pool(threads)?,

@@ -40,7 +40,7 @@ pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<(
             .about(path.display())
     })?;
     let mut plan = plan(args, config.context_length)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let pool = pair::pool(threads)?;
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(

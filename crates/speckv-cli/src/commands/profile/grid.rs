@@ -31,7 +31,7 @@ use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
-    machine::cores,
+    machine::threads,
     model_source::Shelf,
     pair::Pair,
     pair_settings::PairSettings,
@@ -73,7 +73,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
     for &compression in &compressions {
-        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
         let weights = WeightOptions { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,

@@ -28,7 +28,7 @@ use speckv_local::{
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
-    machine::cores,
+    machine::threads,
     model_source::Shelf,
     pair::Pair,
     pair_settings::PairSettings,
@@ -56,7 +56,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
 
     let settings = PairSettings {
         context: args.ctx,
