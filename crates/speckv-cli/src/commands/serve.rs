@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use speckv::{controller::ControllerSpec, model::LanguageModel};
+use speckv::model::LanguageModel;
 use speckv_cpu::model::CpuModel;
+use speckv_local::controllers::ControllerSpec;
 use speckv_local::{
     calibration, controllers,
     draft_choice::DraftChoice,

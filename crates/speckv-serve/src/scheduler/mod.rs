@@ -34,12 +34,12 @@ pub use queue::FairQueue;
 pub(crate) use running::Delivered;
 use running::Running;
 use speckv::{
-    controller::ControllerParts,
     cost::CostModel,
     draft::DraftError,
     engine::{Engine, EngineError, ReadLimits, Sequence},
     model::{LanguageModel, ModelError},
 };
+use speckv_local::controllers::ControllerParts;
 
 use crate::{language::Language, metrics::Metrics};
 
