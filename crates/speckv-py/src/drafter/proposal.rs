@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
-    draft::{Ask, Proposal},
+    draft::{Ask, Drafter as Drafts, Proposal},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
