@@ -9,7 +9,7 @@ use speckv_gpu::{
     read_rate::read_rate,
     self_test::check_format,
 };
-use speckv_local::{failure::Outcome, units};
+use speckv_local::{failure::Outcome, report::Reporter, units};
 
 use crate::{args::DevicesArgs, printer::Printer};
 
