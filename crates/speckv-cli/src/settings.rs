@@ -2,11 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    cost::CostModel,
-    sampling::SamplingSettings,
-};
+use speckv::{cost::CostModel, sampling::SamplingSettings};
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 use speckv_local::{
     calibration::{self, Costs},
     catalogue::Catalogue,
@@ -127,23 +124,20 @@ pub fn resolve(
     let off = controller == controllers::OFF;
     if !off && draft == DraftChoice::None {
         return Err(Failure::usage(
-            format!("the controller {controller} needs somebody who drafts"),
-            "give --draft MODEL or --draft ngram, or leave --controller away",
+            format!("the controller {controller} needs a draft"),
+            "give --draft MODEL or --draft ngram, or leave --controller out",
         ));
     }
     if off && let Some(gamma) = models.gamma {
         return Err(Failure::usage(
             format!("--gamma {gamma} has no meaning where nothing is drafted"),
-            "give --draft MODEL or --draft ngram, or leave --gamma away",
+            "give --draft MODEL or --draft ngram, or leave --gamma out",
         ));
     }
-    if let (Some(gamma), Some(named)) = (models.gamma, controllers::gamma(&controller))
-        && gamma != named
-    {
-        return Err(Failure::usage(
-            format!("--gamma {gamma} contradicts --controller {controller}"),
-            "give one of the two",
-        ));
+    if let Some(gamma) = models.gamma {
+        controller.checked_gamma(gamma).map_err(|error| {
+            Failure::usage(error, "leave --gamma out, or choose another --controller")
+        })?;
     }
     draft = with_lookup(draft, &controller, models.no_lookup)?;
     let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
@@ -287,6 +281,8 @@ mod tests {
             "--model other.gguf --gamma 4",
             "--controller off --gamma 4",
             "--controller fixed-3 --gamma 4",
+            "--controller ema --gamma 4",
+            "--gamma 65",
             "--draft d.gguf+ngram --controller fixed",
             "--draft d.gguf+ngram --no-lookup",
             "--draft ngram --no-lookup",

@@ -1,8 +1,7 @@
 //! Options that several commands share.
 
+use speckv_local::controllers::ControllerSpec;
 use std::path::PathBuf;
-
-use speckv::controller::ControllerSpec;
 
 use speckv_formats::compression::Compression;
 use speckv_local::draft_choice::{DraftChoice, DraftHead};

@@ -2,8 +2,9 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use speckv::{controller::ControllerSpec, token::Token};
+use speckv::token::Token;
 use speckv_cpu::model::CacheType;
+use speckv_local::controllers::ControllerSpec;
 use speckv_local::controllers::{self, MAX_GAMMA};
 
 /// How keys and values are stored.

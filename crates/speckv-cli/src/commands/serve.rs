@@ -1,5 +1,7 @@
 //! `speckv serve`: an OpenAI-compatible server.
 
+#![expect(clippy::disallowed_methods, reason = "SPECKV_LOG has a syntax of its own")]
+
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
@@ -8,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use speckv::{controller::ControllerSpec, model::LanguageModel};
+use speckv::model::LanguageModel;
 use speckv_cpu::model::CpuModel;
+use speckv_local::controllers::ControllerSpec;
 use speckv_local::{
     calibration, controllers,
     draft_choice::DraftChoice,

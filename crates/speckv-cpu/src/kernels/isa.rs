@@ -1,5 +1,7 @@
 //! Instruction sets, and which of them this machine has.
 
+#![expect(clippy::disallowed_methods, reason = "the instruction set is chosen once per process")]
+
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,7 @@ pub mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-pub mod checked;
+mod cache_type;
 pub mod dense;
 pub mod format;
 mod isa;
@@ -39,9 +39,8 @@ use simd::{Portable, Simd};
 use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
 
+pub use cache_type::CacheType;
 pub use isa::{Isa, UnknownIsa};
-
-use crate::model::CacheType;
 
 /// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
 /// parts of 16 are 9 and 8.

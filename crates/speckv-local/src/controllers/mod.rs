@@ -1,7 +1,6 @@
 //! Controllers as the command line names them; the table itself is [`ControllerSpec`]'s.
 
 use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
     model::LanguageModel,
     predictor::{ModelShape, SessionFacts},
@@ -13,6 +12,9 @@ use crate::{
     predictor_weights::{Predictors, Weights},
 };
 
+mod spec;
+
+pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::controller::MAX_GAMMA;
 
 /// The controller wherever somebody can draft.
@@ -32,12 +34,6 @@ pub fn parse(text: &str) -> Result<ControllerSpec, String> {
         ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
         _ => Ok(spec),
     }
-}
-
-/// The gamma that came with the name.
-#[must_use]
-pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
-    if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
 /// What controllers of a pair are made of, and what the weights of the predictor of acceptance are
