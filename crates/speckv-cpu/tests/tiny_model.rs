@@ -30,7 +30,7 @@ fn load(file: &Arc<Gguf>, options: &LoadOptions) -> CpuModel {
     CpuModel::load(file, options, &mut |_| {}).unwrap()
 }
 
-/// Every family and head layout, with sizes that are no multiple of anything handy where the type
+/// Every family and head layout, with sizes that are multiples of no vector width where the type
 /// allows.
 fn shapes() -> Vec<Tiny> {
     let small = Tiny::default();
