@@ -1,10 +1,10 @@
 //! A folder that holds one grid: a file per prompt and compression while it is recorded, and all of
 //! it as one table at the end.
 //!
-//! `run.json` has the settings and the machine; `blocks/` has the parts, each written whole and renamed;
-//! `steps.csv` and `steps.parquet` are put together from the parts in one order, whatever the order
-//! in which they came. So a recording that was killed and begun again ends in the same files, times
-//! aside.
+//! `run.json` has the settings and the machine; `blocks/` has the parts, each written whole and
+//! renamed; `steps.csv` and `steps.parquet` are put together from the parts in one order, whatever
+//! the order in which they came. So a recording that was killed and begun again ends in the same
+//! files, times aside.
 
 use std::{
     fs, io,
