@@ -173,7 +173,7 @@ impl Drafter {
         let texts: Vec<&Mutex<Text>> =
             sequences.iter().map(|sequence| &*sequence.get().text).collect();
         Ok(py.detach(|| {
-            let mut inner = lock(&self.inner); // held before any text is locked, so that no two calls wait for each other
+            let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
             let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
             let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
             let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
