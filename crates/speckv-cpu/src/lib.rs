@@ -1,5 +1,12 @@
-//! Real language models on the CPU, behind [`speckv::model::LanguageModel`].
+#![doc = include_str!("../README.md")]
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
+pub mod checked;
 pub mod cores;
 mod disjoint;
 pub mod kernels;

@@ -19,6 +19,13 @@
 //! # Ok::<(), speckv_lab::trace::TraceError>(())
 //! ```
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 pub mod batch_table;
 pub mod columns;
 pub mod comparison;

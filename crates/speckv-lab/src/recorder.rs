@@ -6,6 +6,8 @@
 //! how its reading was split over passes: one pass more completes it. Only a disagreement costs a
 //! whole chain.
 
+#![expect(clippy::disallowed_methods, reason = "a recording measures what its passes cost")]
+
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use speckv::{

@@ -8,6 +8,13 @@
 //! [`machine`]). Nothing here reads arguments or prints: long work reports to a
 //! [`report::Reporter`], and errors are [`failure::Failure`]s with a hint.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 pub mod calibration;
 pub mod catalogue;
 pub mod controllers;

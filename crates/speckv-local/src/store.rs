@@ -1,5 +1,7 @@
 //! Where models lie on this machine.
 
+#![expect(clippy::disallowed_methods, reason = "the environment says where models and caches are")]
+
 use std::path::{Path, PathBuf};
 
 use crate::{

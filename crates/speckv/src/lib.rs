@@ -61,6 +61,13 @@
 //! - A source of drafts implements [`Drafter`]: see its documentation.
 //! - An engine that has models of its own drives a [`Stepper`].
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod exponential;
 mod recycle;
 

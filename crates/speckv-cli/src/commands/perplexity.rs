@@ -1,5 +1,7 @@
 //! `speckv perplexity`: how well a model predicts a text, and how far it is from a reference.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     path::Path,

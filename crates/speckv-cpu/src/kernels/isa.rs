@@ -1,5 +1,7 @@
 //! Instruction sets, and which of them this machine has.
 
+#![expect(clippy::disallowed_methods, reason = "the instruction set is chosen once per process")]
+
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +13,12 @@ use super::{STRIP, even};
 ///
 /// A value is the proof that the instructions may be executed: it comes from [`Isa::detect`],
 /// [`Isa::available`] or [`Isa::named`], which ask the processor, or is [`Isa::PORTABLE`].
+///
+/// ```
+/// use speckv_cpu::kernels::Isa;
+///
+/// assert!(Isa::available().contains(&Isa::detect()));
+/// ```
 ///
 /// ```compile_fail
 /// // No other code can make one.

@@ -17,7 +17,7 @@ pub mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-pub mod checked;
+mod cache_type;
 pub mod dense;
 pub mod format;
 mod isa;
@@ -39,9 +39,8 @@ use simd::{Portable, Simd};
 use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
 
+pub use cache_type::CacheType;
 pub use isa::{Isa, UnknownIsa};
-
-use crate::model::CacheType;
 
 /// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
 /// parts of 16 are 9 and 8.
@@ -111,13 +110,18 @@ macro_rules! versions {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+            pub(super) unsafe fn rms_norm(
+                x: &[f32],
+                weight: &[f32],
+                epsilon: f32,
+                out: &mut [f32],
+            ) {
                 rows::rms_norm(x, weight, epsilon, out);
             }
 
             $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts<'_>, row: usize) {
-                // SAFETY: passed on.
+                // SAFETY: the contract of this function is that of `rows`'s.
                 unsafe { rows::quantize(x, parts, row) }
             }
 
@@ -127,7 +131,12 @@ macro_rules! versions {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+            pub(super) unsafe fn glu(
+                activation: Activation,
+                gate: &[f32],
+                up: &[f32],
+                out: &mut [f32],
+            ) {
                 rows::glu(activation, gate, up, out);
             }
 
@@ -140,12 +149,17 @@ macro_rules! versions {
                 first: usize,
                 block: usize,
             ) {
-                // SAFETY: passed on.
+                // SAFETY: the contract of this function is that of `rows`'s.
                 unsafe { rows::glu_quantize(activation, gate, up, parts, first, block) }
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+            pub(super) unsafe fn rotate(
+                head: &mut [f32],
+                cos: &[f32],
+                sin: &[f32],
+                interleaved: bool,
+            ) {
                 rows::rotate(head, cos, sin, interleaved);
             }
 

@@ -11,59 +11,12 @@ use speckv_formats::config::Config;
 
 use crate::{
     disjoint::DisjointMut,
-    kernels::{attention::SCALE_LEN, simd::GROUP},
+    kernels::{CacheType, attention::SCALE_LEN, simd::GROUP},
     memory::Memory,
 };
 
 /// Most values per head that the kernels take.
 pub(super) const MAX_HEAD_DIM: usize = 1024;
-
-/// How keys and values are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum CacheType {
-    /// Half precision.
-    #[default]
-    F16,
-    /// Signed bytes with a half-precision scale per 32 values of a head: 17/32 of the memory.
-    Q8_0,
-}
-
-impl CacheType {
-    /// Name as users write it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            CacheType::F16 => "f16",
-            CacheType::Q8_0 => "q8_0",
-        }
-    }
-
-    /// Whether heads of so many values can be stored so.
-    #[must_use]
-    pub fn takes(self, head_dim: usize) -> bool {
-        self == CacheType::F16 || head_dim.is_multiple_of(SCALE_LEN)
-    }
-
-    /// Bytes of the keys, or values, of `positions` positions of one head.
-    fn bytes(self, positions: usize, head_dim: usize) -> usize {
-        match self {
-            CacheType::F16 => positions * head_dim * 2,
-            CacheType::Q8_0 => positions * (head_dim + head_dim / SCALE_LEN * 2),
-        }
-    }
-
-    /// Bytes of keys and values per position of a sequence.
-    #[must_use]
-    pub fn position_bytes(self, config: &Config) -> usize {
-        config.layers * config.kv_heads * 2 * self.bytes(1, config.head_dim)
-    }
-}
-
-impl std::fmt::Display for CacheType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What a cache is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -420,8 +373,9 @@ impl<'a> Heads<'a> {
 /// at 127. A value that is not finite, or beyond half precision, makes the scale not finite.
 fn quantized(x: &[f32; SCALE_LEN]) -> (u16, [i8; SCALE_LEN]) {
     let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
-    let broken = x.iter().fold(0f32, |sum, x| sum + x * 0.0); // NaN if one is no finite number, else 0
-    let scale = half::f16::from_f32(peak / 127.0 + broken);
+    // NaN if one value is not finite, else 0.
+    let not_finite = x.iter().fold(0f32, |sum, x| sum + x * 0.0);
+    let scale = half::f16::from_f32(peak / 127.0 + not_finite);
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
     (scale.to_bits(), x.map(|x| (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8))
 }
@@ -431,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_bytes_is_within_half_a_step_and_broken_numbers_stay_broken() {
+    fn a_block_of_bytes_is_within_half_a_step_and_values_that_are_not_finite_stay_so() {
         let x: [f32; SCALE_LEN] = std::array::from_fn(|i| (i as f32 * 0.83).sin() * 7.0);
         let (scale, bytes) = quantized(&x);
         let scale = half::f16::from_bits(scale).to_f32();

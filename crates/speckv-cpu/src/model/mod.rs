@@ -26,8 +26,9 @@ mod pass;
 mod scratch;
 mod weights;
 
+pub use crate::kernels::CacheType;
+pub use cache::KvCache;
 use cache::{CacheShape, ModelId};
-pub use cache::{CacheType, KvCache};
 pub use weights::{LoadError, LoadOptions, packed_bytes};
 
 use cache::MAX_HEAD_DIM;
@@ -42,7 +43,7 @@ pub struct CpuModel {
     isa: Isa,
     pool: Arc<Pool>,
     compression: Compression,
-    /// Room for one pass; passes of one model take turns.
+    /// Buffers of one pass; passes of one model run one after the other.
     scratch: Mutex<Scratch>,
     /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then
     /// of those that slide, if there are any.

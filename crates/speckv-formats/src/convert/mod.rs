@@ -24,17 +24,17 @@ use crate::{
 #[non_exhaustive]
 pub enum ConvertError {
     /// Something of the blueprint has no key.
-    #[error("{}: GGUF files of the {architecture} family cannot say {what}", folder.display())]
+    #[error("{}: GGUF has no metadata key of the {architecture} family for {what}", folder.display())]
     Blueprint {
         /// The folder.
         folder: PathBuf,
         /// Its family.
         architecture: String,
-        /// What they cannot say.
+        /// What has no key.
         what: String,
     },
     /// The tokenizer cuts or merges in a way that has no name.
-    #[error("{}: the tokenizer cannot be said in GGUF: {why}", folder.display())]
+    #[error("{}: the tokenizer has no equivalent in GGUF: {why}", folder.display())]
     Tokenizer {
         /// The folder.
         folder: PathBuf,
@@ -67,8 +67,6 @@ pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, Conv
     };
     let mut metadata = blueprint::keys(folder)?;
     metadata.extend(vocabulary::keys(folder)?);
-    if let Some(template) = crate::chat_template::source_in_folder(folder.path())? {
-        metadata.push(("tokenizer.chat_template".into(), template.into()));
-    }
+    metadata.extend(crate::chat_template::Sources::in_folder(folder.path())?.keys());
     Ok(metadata)
 }

@@ -1,12 +1,14 @@
 //! One proposal for several sequences: each decides, the draft model catches up, and then all draft
 //! together, one token each per round.
 
+#![expect(clippy::disallowed_methods, reason = "what drafting costs is measured")]
+
 use std::time::{Duration, Instant};
 
 use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
-    draft::{Ask, Proposal},
+    draft::{Ask, Drafter as Drafts, Proposal},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
@@ -31,12 +33,12 @@ impl Inner {
     pub(super) fn propose(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
         self.work = Work::default();
         for text in texts.iter() {
-            text.abandon(self.drafter.as_mut());
+            text.abandon(&mut self.drafter);
         }
         let outcome = self.draft(texts, round);
         if outcome.is_err() {
             for text in texts.iter_mut() {
-                text.abandon(self.drafter.as_mut());
+                text.abandon(&mut self.drafter);
             }
         }
         outcome
@@ -80,7 +82,7 @@ impl Inner {
         let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
         let draft_behind = self.drafter.behind(slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(slot, &text.tokens) } else { None };
-        let has_model = self.drafter.has_model();
+        let has_model = self.drafter.has_model_for(slot);
         let mut stepper = lock(&text.stepper);
         if let Some(costs) = round.costs {
             stepper.set_cost(costs);

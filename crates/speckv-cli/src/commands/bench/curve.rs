@@ -1,5 +1,7 @@
 //! `speckv bench --curve`: what passes cost.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     path::Path,

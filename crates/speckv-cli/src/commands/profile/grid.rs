@@ -1,5 +1,7 @@
 //! `speckv profile --grid DIR`: every gamma on every prompt, step by step.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,

@@ -1,5 +1,7 @@
 //! `speckv profile --trace DIR`: records what target, draft and look-up say at every position.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
