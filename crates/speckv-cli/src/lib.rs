@@ -8,6 +8,7 @@ pub mod args;
 pub mod commands;
 pub mod comparison;
 pub mod curve;
+pub mod device;
 pub mod identity_prompts;
 pub mod interrupt;
 pub mod model_facts;
@@ -16,11 +17,11 @@ pub mod printer;
 pub mod progress;
 pub mod prompt;
 pub mod row_curve;
+pub mod served_text;
 pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod table;
-pub mod words;
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -8,20 +8,25 @@ use speckv::{
     sampling::SamplingSettings,
 };
 use speckv_local::{
+    backend::LocalModel,
     calibration::{self, Costs},
     catalogue::Catalogue,
     controllers,
     draft_choice::DraftChoice,
+    drafting::Drafting,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     machine,
     pair::Pair,
-    pair_settings::PairSettings,
+    pair_settings::{DraftSearch, PairSettings},
     predictor_weights::Predictors,
     report::Reporter,
 };
 
-use crate::args::{CacheOptions, DraftWeightOptions, ModelOptions, SamplingOptions, WeightOptions};
+use crate::{
+    args::{CacheOptions, DraftWeightArgs, ModelOptions, SamplingOptions, WeightArgs},
+    printer::Printer,
+};
 
 /// Most tokens of an answer where the user gives no number.
 const DEFAULT_MAX_TOKENS: usize = 512;
@@ -54,10 +59,10 @@ impl AnswerSettings {
     ///
     /// # Errors
     /// Shipped weights of the predictor are asked for, and there are none for this pair.
-    pub fn parts(&self, pair: &Pair, costs: Option<&Costs>) -> Outcome<ControllerParts> {
+    pub fn parts(&self, pair: &Pair<impl LocalModel>, costs: Option<&Costs>) -> Outcome<ControllerParts> {
         let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
         let (parts, _) = controllers::parts(
-            pair.engine.target(),
+            &**pair.engine.target(),
             pair.draft.as_deref(),
             cost,
             self.sampling.temperature,
@@ -67,13 +72,31 @@ impl AnswerSettings {
         Ok(parts)
     }
 
+    /// Turns the controller off where nothing drafts.
+    ///
+    /// # Errors
+    /// If the user asked for another one: without look-up and without a model, it cannot act.
+    pub fn follow(&mut self, drafting: &Drafting, asked: bool) -> Outcome<()> {
+        if drafting.choice != DraftChoice::None || self.controller == controllers::OFF {
+            return Ok(());
+        }
+        if asked {
+            return Err(Failure::usage(
+                format!("the controller {} needs a draft, and no model is at hand", self.controller),
+                "omit --no-lookup, or give --draft MODEL",
+            ));
+        }
+        self.controller = controllers::OFF;
+        Ok(())
+    }
+
     /// Costs for a controller that decides by them; `None` for the others.
     ///
     /// # Errors
     /// As [`calibration::costs`].
     pub fn costs(
         &self,
-        pair: &Pair,
+        pair: &Pair<impl LocalModel>,
         interrupt: &Interrupt,
         reporter: &dyn Reporter,
     ) -> Outcome<Option<Costs>> {
@@ -90,14 +113,15 @@ pub fn pair_settings(
     target: String,
     draft: DraftChoice,
     threads: NonZeroUsize,
-    weights: &WeightOptions,
+    weights: &WeightArgs,
     cache: CacheOptions,
 ) -> PairSettings {
-    let &WeightOptions { compression, draft: DraftWeightOptions { draft_compression, draft_head } } =
+    let &WeightArgs { compression, draft: DraftWeightArgs { draft_compression, draft_head } } =
         weights;
     PairSettings {
         target,
         draft,
+        search: DraftSearch::Off,
         threads,
         context: None,
         compression,
@@ -116,25 +140,27 @@ pub fn resolve(
     sampling: &SamplingOptions,
     catalogue: &Catalogue,
 ) -> Outcome<(PairSettings, AnswerSettings)> {
-    let (target, mut draft) = PairSettings::models(
+    let (target, draft) = PairSettings::models(
         models.model.as_ref(),
         models.draft.as_ref(),
-        DraftChoice::None,
+        DraftChoice::Ngram,
         catalogue,
     );
+    // Neither the user nor the default pair names a draft.
+    let unnamed = models.draft.is_none() && draft == DraftChoice::Ngram;
     let default = if draft == DraftChoice::None { controllers::OFF } else { controllers::DEFAULT };
     let controller = models.controller.unwrap_or(default);
     let off = controller == controllers::OFF;
     if !off && draft == DraftChoice::None {
         return Err(Failure::usage(
-            format!("the controller {controller} needs somebody who drafts"),
-            "give --draft MODEL or --draft ngram, or leave --controller away",
+            format!("the controller {controller} needs a draft"),
+            "give --draft MODEL or --draft ngram, or omit --controller",
         ));
     }
     if off && let Some(gamma) = models.gamma {
         return Err(Failure::usage(
             format!("--gamma {gamma} has no meaning where nothing is drafted"),
-            "give --draft MODEL or --draft ngram, or leave --gamma away",
+            "give --draft MODEL or --draft ngram, or omit --gamma",
         ));
     }
     if let (Some(gamma), Some(named)) = (models.gamma, controllers::gamma(&controller))
@@ -145,10 +171,22 @@ pub fn resolve(
             "give one of the two",
         ));
     }
-    draft = with_lookup(draft, &controller, models.no_lookup)?;
-    let threads = models.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let looks_up = controller.may_look_up() && !models.no_lookup;
+    let search = match (unnamed && !off, looks_up) {
+        (false, _) => DraftSearch::Off,
+        (true, true) => DraftSearch::BesideLookup,
+        (true, false) => DraftSearch::Alone,
+    };
+    let draft = match search {
+        DraftSearch::Off => with_lookup(draft, &controller, models.no_lookup)?,
+        // Look-up is what remains where no model is found.
+        _ if models.no_lookup => DraftChoice::None,
+        _ => DraftChoice::Ngram,
+    };
+    let (threads, _) = threads(models.threads);
     let pair = PairSettings {
         context: models.ctx,
+        search,
         ..pair_settings(target, draft, threads, &models.weights, models.cache)
     };
     let answer = AnswerSettings {
@@ -179,6 +217,31 @@ pub fn resolve(
     Ok((pair, answer))
 }
 
+/// Threads to compute with, and a warning if more were asked for than there are cores: they would
+/// wait for each other.
+#[must_use]
+pub fn threads(asked: Option<usize>) -> (NonZeroUsize, Option<String>) {
+    let cores = machine::cores();
+    match asked.and_then(NonZeroUsize::new) {
+        None => (cores, None),
+        Some(asked) if asked > cores => {
+            let text = format!(
+                "--threads {asked} is more than the {cores} cores that this process may use; \
+                 {cores} threads compute"
+            );
+            (cores, Some(text))
+        }
+        Some(asked) => (asked, None),
+    }
+}
+
+/// Warns where more threads are asked for than there are cores.
+pub fn warn_of_threads(asked: Option<usize>, printer: &Printer) {
+    if let (_, Some(warning)) = threads(asked) {
+        printer.warning(&warning);
+    }
+}
+
 /// Adds look-up to the model, or leaves it out, as the controller can use it and the user wants it.
 fn with_lookup(
     draft: DraftChoice,
@@ -186,7 +249,7 @@ fn with_lookup(
     no_lookup: bool,
 ) -> Outcome<DraftChoice> {
     match draft {
-        // A draft that is never asked needs no memory.
+        // A draft that is never used needs no memory.
         _ if *controller == controllers::OFF => Ok(DraftChoice::None),
         DraftChoice::Both(_) | DraftChoice::Ngram if no_lookup => {
             Err(Failure::usage("--no-lookup contradicts --draft with ngram", "give one of the two"))
@@ -194,7 +257,8 @@ fn with_lookup(
         DraftChoice::Both(_) if !controller.may_look_up() => Err(Failure::usage(
             format!("the controller {controller} drafts with the model alone"),
             format!(
-                "--controller chain+{controller} looks up first; speckv, the default, chooses between the two"
+                "--controller chain+{controller} looks up first; speckv, the default, chooses \
+                 between the two"
             ),
         )),
         DraftChoice::Model(_) if no_lookup && controller.chain => Err(Failure::usage(
@@ -231,9 +295,36 @@ mod tests {
         let default = DraftChoice::Both(DraftModel::Named("qwen2.5-coder-0.5b".into()));
         assert_eq!(draft(""), default);
         assert_eq!(draft("--model qwen2.5-coder-1.5b"), default);
-        assert_eq!(draft("--model other.gguf"), DraftChoice::None);
+        assert_eq!(draft("--model other.gguf"), DraftChoice::Ngram);
         assert_eq!(draft("--model other.gguf --draft ngram"), DraftChoice::Ngram);
-        assert_eq!(draft("--controller off"), DraftChoice::None, "nobody would ask it");
+        assert_eq!(draft("--controller off"), DraftChoice::None, "it would not be used");
+    }
+
+    #[test]
+    fn a_draft_on_this_machine_is_looked_for_where_none_is_named() {
+        let search = |words| resolved(words).expect("resolves").0.search;
+        assert_eq!(search("--model other.gguf"), DraftSearch::BesideLookup);
+        assert_eq!(search("--model other.gguf --no-lookup"), DraftSearch::Alone);
+        assert_eq!(search("--model other.gguf --controller fixed"), DraftSearch::Alone);
+        for words in [
+            "",
+            "--model other.gguf --draft ngram",
+            "--model other.gguf --draft none",
+            "--model other.gguf --draft d.gguf",
+            "--model other.gguf --controller off",
+        ] {
+            assert_eq!(search(words), DraftSearch::Off, "{words}");
+        }
+    }
+
+    #[test]
+    fn more_threads_than_cores_are_cut_with_a_warning() {
+        let cores = machine::cores();
+        assert_eq!(threads(None), (cores, None));
+        assert_eq!(threads(Some(1)), (NonZeroUsize::MIN, None));
+        let (cut, warning) = threads(Some(1024));
+        assert_eq!(cut, cores);
+        assert!(warning.expect("a warning").starts_with("--threads 1024 is more than"));
     }
 
     #[test]
@@ -258,7 +349,7 @@ mod tests {
         assert_eq!(of(""), ("speckv".into(), None));
         assert_eq!(of("--gamma 7"), ("speckv".into(), Some(7)));
         assert_eq!(of("--controller fixed-9"), ("fixed:9".into(), None));
-        assert_eq!(of("--model other.gguf"), ("off".into(), None));
+        assert_eq!(of("--model other.gguf"), ("speckv".into(), None));
         assert_eq!(of("--model other.gguf --draft ngram"), ("speckv".into(), None));
         assert_eq!(of("--draft none"), ("off".into(), None));
     }
@@ -284,7 +375,6 @@ mod tests {
     fn contradictions_are_usage_errors() {
         for words in [
             "--draft none --controller fixed",
-            "--model other.gguf --gamma 4",
             "--controller off --gamma 4",
             "--controller fixed-3 --gamma 4",
             "--draft d.gguf+ngram --controller fixed",

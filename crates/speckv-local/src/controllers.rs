@@ -3,12 +3,10 @@
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
-    model::LanguageModel,
     predictor::{ModelShape, SessionFacts},
 };
-use speckv_cpu::model::CpuModel;
-
 use crate::{
+    backend::LocalModel,
     failure::Outcome,
     predictor_weights::{Predictors, Weights},
 };
@@ -50,15 +48,15 @@ pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
 /// # Errors
 /// There are no weights of the kind asked for.
 pub fn parts(
-    target: &CpuModel,
-    draft: Option<&CpuModel>,
+    target: &impl LocalModel,
+    draft: Option<&impl LocalModel>,
     cost: CostModel,
     temperature: f32,
     gamma: Option<usize>,
     predictors: &Predictors,
 ) -> Outcome<(ControllerParts, String)> {
     let Weights { predictor, name } =
-        predictors.acceptance.of(&shape(target), draft.map(shape).as_ref())?;
+        predictors.acceptance.of(&shape(target), draft.map(|draft| shape(draft)).as_ref())?;
     let parts = ControllerParts {
         gamma,
         cost,
@@ -71,7 +69,7 @@ pub fn parts(
 
 /// What a model is recognised by.
 #[must_use]
-pub fn shape(model: &CpuModel) -> ModelShape {
+pub fn shape(model: &impl LocalModel) -> ModelShape {
     let config = model.config();
     ModelShape {
         architecture: config.architecture.clone(),
@@ -83,7 +81,7 @@ pub fn shape(model: &CpuModel) -> ModelShape {
 
 /// Bits that the compression of most of the weights removed from 16, divided by 16.
 #[must_use]
-pub fn compression(model: &CpuModel) -> f32 {
+pub fn compression(model: &impl LocalModel) -> f32 {
     (1.0 - model.bits_per_weight() / 16.0).clamp(0.0, 1.0) as f32
 }
 

@@ -1,20 +1,22 @@
 //! A pair of models on this machine.
 //!
 //! Everything that the command line and the Python package share: models by name and how they are
-//! fetched ([`catalogue`], [`download`], [`store`], [`model_source`]), loading a target with its
-//! draft ([`pair`]), whether they fit in memory ([`memory`]), what their passes cost
-//! ([`calibration`]), controllers and predictor weights by name ([`controllers`],
-//! [`predictor_weights`]), and what a record says of files and machine ([`provenance`],
-//! [`machine`]). Nothing here reads arguments or prints: long work reports to a
+//! fetched ([`catalogue`], [`download`], [`store`], [`model_source`]), devices that run them
+//! ([`backend`]), loading a target with its draft ([`pair`]), whether they fit in memory
+//! ([`memory`]), what their passes cost ([`calibration`]), controllers and predictor weights by
+//! name ([`controllers`], [`predictor_weights`]), text to tokens and back ([`text`]), and what a
+//! record says of files and machine ([`provenance`], [`machine`]). Nothing here reads arguments or prints: long work reports to a
 //! [`report::Reporter`], and errors are [`failure::Failure`]s with a hint.
 
+pub mod backend;
 pub mod calibration;
 pub mod catalogue;
 pub mod controllers;
-pub mod conversation;
 pub mod cost_file;
 pub mod download;
 pub mod draft_choice;
+pub mod draft_search;
+pub mod drafting;
 pub mod failure;
 pub mod interrupt;
 pub mod machine;
@@ -27,4 +29,5 @@ pub mod predictor_weights;
 pub mod provenance;
 pub mod report;
 pub mod store;
+pub mod text;
 pub mod units;

@@ -15,7 +15,7 @@ use crate::{
 
 /// What a command needs to find models.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ModelSource {
     /// Models known by name.
     pub catalogue: Catalogue,
     /// Where they lie.
@@ -24,13 +24,13 @@ pub struct Shelf {
     pub options: Options,
 }
 
-impl Shelf {
+impl ModelSource {
     /// The built-in catalogue, the user's store, and sources as the environment says.
     ///
     /// # Errors
     /// If the environment names no place for models.
     pub fn from_environment() -> Outcome<Self> {
-        Ok(Shelf {
+        Ok(ModelSource {
             catalogue: Catalogue::builtin(),
             store: Store::from_environment()?,
             options: Options::from_environment(),

@@ -2,14 +2,26 @@
 
 use std::num::NonZeroUsize;
 
-use speckv_cpu::model::CacheType;
 use speckv_formats::compression::Compression;
 
 use crate::{
+    backend::CacheType,
     catalogue::Catalogue,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome},
 };
+
+/// Whether a draft is looked for on this machine, and how it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DraftSearch {
+    /// No: the draft is the one that the settings name.
+    #[default]
+    Off,
+    /// A model that is found drafts alone.
+    Alone,
+    /// A model that is found drafts beside look-up.
+    BesideLookup,
+}
 
 /// Which models run, and how.
 #[derive(Debug, Clone)]
@@ -18,6 +30,8 @@ pub struct PairSettings {
     pub target: String,
     /// What drafts.
     pub draft: DraftChoice,
+    /// Whether a model that is on this machine already and has the target's vocabulary drafts too.
+    pub search: DraftSearch,
     /// Threads that compute.
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.

@@ -7,7 +7,7 @@ use speckv_lab::workload::Split;
 use speckv_local::draft_choice::DraftChoice;
 
 use super::{
-    common::{CacheOptions, DraftWeightOptions, compression},
+    common::{CacheOptions, DraftWeightArgs, compression},
     values::{GammaList, gamma_list, threads, whole},
 };
 
@@ -23,7 +23,7 @@ pub struct BenchArgs {
     pub comparison: ComparisonOptions,
     /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else:
     /// a catalogue name or the path of a GGUF file
-    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightOptions"])]
+    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightArgs"])]
     pub curve: Option<String>,
     /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made
     /// for if that is less]
@@ -45,7 +45,7 @@ pub struct BenchArgs {
     pub compression: Vec<Compression>,
     /// What the draft's weights become.
     #[command(flatten)]
-    pub draft_weights: DraftWeightOptions,
+    pub draft_weights: DraftWeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,

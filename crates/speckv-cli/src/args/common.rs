@@ -41,7 +41,7 @@ pub struct ModelOptions {
     pub gamma: Option<usize>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// Threads that compute [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
@@ -79,20 +79,20 @@ pub struct CacheOptions {
 /// What becomes of the weights of target and draft when they are loaded.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
-pub struct WeightOptions {
+pub struct WeightArgs {
     /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer
     /// bits, fp16 and int8 keep the file's values
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,
     /// The draft's.
     #[command(flatten)]
-    pub draft: DraftWeightOptions,
+    pub draft: DraftWeightArgs,
 }
 
 /// What becomes of the draft's weights.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
-pub struct DraftWeightOptions {
+pub struct DraftWeightArgs {
     /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5
     /// bits; `--draft self:TYPE` says its own. The output stays the same [default: compact]
     #[arg(long, value_name = "TYPE", value_parser = compression)]

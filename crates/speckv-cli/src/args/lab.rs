@@ -9,7 +9,7 @@ use speckv_local::draft_choice::DraftChoice;
 
 use super::{
     bench::ComparisonOptions,
-    common::{CacheOptions, PredictorOptions, WeightOptions, compression},
+    common::{CacheOptions, PredictorOptions, WeightArgs, compression},
     values::{GammaList, gamma, grid_gammas, number, threads, whole},
 };
 
@@ -79,7 +79,7 @@ pub struct ProfileArgs {
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -196,7 +196,7 @@ pub struct EvaluateArgs {
     pub comparison: ComparisonOptions,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -210,7 +210,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "CacheOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]

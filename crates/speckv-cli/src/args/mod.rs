@@ -14,8 +14,8 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{
-    CacheOptions, DraftWeightOptions, ModelOptions, PredictorOptions, SamplingOptions,
-    WeightOptions,
+    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions,
+    WeightArgs,
 };
 pub use export::{ExportArgs, Shares};
 pub use lab::{
@@ -201,7 +201,7 @@ pub struct IdentityArgs {
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,

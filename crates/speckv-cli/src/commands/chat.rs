@@ -7,20 +7,22 @@ use speckv::{
     engine::{Sequence, SequenceSettings},
     model::LanguageModel,
 };
-use speckv_cpu::model::CpuModel;
 use speckv_local::{
+    backend::{Backend, LocalModel},
     calibration::Costs,
-    conversation::{Conversation, Scribe},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
+    pair_settings::PairSettings,
     report::Reporter,
+    text::{Conversation, PromptEncoder},
 };
 
 use crate::{
-    answer::{self, Finish, Voice},
+    answer::{self, Finish},
     args::ChatArgs,
+    device::{self, OnDevice},
     interrupt,
     printer::Printer,
     prompt,
@@ -70,32 +72,58 @@ impl<'a> Line<'a> {
 }
 
 pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
-    let (pair_settings, settings) =
-        settings::resolve(&args.models, &args.sampling, &shelf.catalogue)?;
+    let source = ModelSource::from_environment()?;
+    let (pair, settings) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
     if settings.raw {
         return Err(Failure::usage(
             "a chat needs the model's chat template",
-            "leave --raw away, or use `speckv run --raw`",
+            "omit --raw, or use `speckv run --raw`",
         ));
     }
+    settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
-    if interrupt.is_raised() {
-        return Err(Failure::interrupted(
-            "stopped while loading",
-            "start the chat again when there is time",
-        ));
+    let asked = args.models.controller.is_some();
+    device::run(&pair, Start { pair: &pair, settings, asked, source, interrupt, printer })
+}
+
+/// What a chat begins with.
+struct Start<'a> {
+    pair: &'a PairSettings,
+    settings: AnswerSettings,
+    asked: bool, // for a controller
+    source: ModelSource,
+    interrupt: Interrupt,
+    printer: &'a Printer,
+}
+
+impl OnDevice for Start<'_> {
+    type Output = ();
+
+    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+        let Start { pair, mut settings, asked, source, interrupt, printer } = self;
+        let pair = Pair::load(backend, pair, &source, &interrupt, printer)?;
+        if interrupt.is_raised() {
+            return Err(Failure::interrupted(
+                "stopped while loading",
+                "start the chat again when there is time",
+            ));
+        }
+        if let Some(warning) = pair.text.template_warning() {
+            printer.warning(warning);
+        }
+        settings.follow(&pair.drafting, asked)?;
+        let costs = settings.costs(&pair, &interrupt, printer)?;
+        talk(Chat::new(pair, settings, costs, interrupt, *printer))
     }
-    if let Some(warning) = pair.template_warning() {
-        printer.warning(warning);
-    }
-    let costs = settings.costs(&pair, &interrupt, printer)?;
+}
+
+fn talk<M: LocalModel>(mut chat: Chat<M>) -> Outcome<()> {
+    let printer = chat.printer;
     let mut input = Input::new();
+    printer.note(&chat.pair.drafting.to_string());
     if input.is_interactive() {
         printer.note("/help lists what else can be typed; Ctrl-C stops an answer, Ctrl-D leaves");
     }
-    let mut chat = Chat::new(pair, settings, costs, interrupt, *printer);
     while let Some(text) = input.line(&chat.interrupt)? {
         match Line::read(&text) {
             Line::Nothing => {}
@@ -119,20 +147,20 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     Ok(())
 }
 
-struct Chat {
-    pair: Pair,
+struct Chat<M: LocalModel> {
+    pair: Pair<M>,
     settings: AnswerSettings,
     costs: Option<Costs>,
     interrupt: Interrupt,
     printer: Printer,
     conversation: Conversation,
-    sequence: Option<Sequence<CpuModel>>,
+    sequence: Option<Sequence<M>>,
     total: Stats,
 }
 
-impl Chat {
+impl<M: LocalModel> Chat<M> {
     fn new(
-        pair: Pair,
+        pair: Pair<M>,
         settings: AnswerSettings,
         costs: Option<Costs>,
         interrupt: Interrupt,
@@ -162,7 +190,7 @@ impl Chat {
 
     /// One turn: the user's words, the model's answer. If it fails, it did not happen.
     fn say(&mut self, said: &str) -> Outcome<()> {
-        let prompt = self.conversation.prompt(said, &self.pair)?;
+        let prompt = self.conversation.prompt(said, &self.pair.text)?;
         let tokens = &prompt.tokens;
         let context = self.pair.engine.target().context_length();
         if tokens.len() >= context {
@@ -187,7 +215,7 @@ impl Chat {
                 let settings = SequenceSettings {
                     prompt: tokens.clone(),
                     sampling: self.settings.sampling.clone(),
-                    end_tokens: self.pair.tokenizer.end_tokens().to_vec(),
+                    end_tokens: self.pair.text.end_tokens().to_vec(),
                     max_tokens: self.settings.max_tokens,
                     controller: self.settings.controller.build(&parts),
                 };
@@ -198,14 +226,14 @@ impl Chat {
             }
         };
         let mut stop = self.settings.stop.clone();
-        stop.extend(self.pair.stop_strings());
-        let voice = Voice { tokenizer: &self.pair.tokenizer, stop, continues: false };
+        stop.extend(self.pair.text.stop_strings());
+        let decoder = self.pair.text.decoder(false, stop);
         let printer = self.printer;
         self.interrupt.clear();
         let given = answer::give(
             &mut self.pair.engine,
             &mut sequence,
-            voice,
+            decoder,
             &self.interrupt,
             &printer,
             &mut |text| printer.data(text),
@@ -234,9 +262,9 @@ impl Chat {
         stats.lines().iter().for_each(|line| printer.aside(line));
         self.total.add(&stats);
         let by_stop_string = answer.finish == Finish::Stop
-            && !answer.tokens.last().is_some_and(|&last| self.pair.is_end(last));
+            && !answer.tokens.last().is_some_and(|&last| self.pair.text.is_end(last));
         let spoken = (!by_stop_string).then_some(answer.tokens.as_slice());
-        self.conversation.answered(said, prompt, &answer.text, spoken, &self.pair);
+        self.conversation.answered(said, prompt, &answer.text, spoken, &self.pair.text);
         Ok(())
     }
 }

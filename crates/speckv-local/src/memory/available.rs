@@ -21,7 +21,8 @@ const VERSION_1: Names = Names {
 
 /// Bytes that this process can get without swapping: the least of what Linux estimates for the
 /// machine and what each control group has left. `None` where nothing says so.
-pub(super) fn available() -> Option<u64> {
+#[must_use]
+pub fn available() -> Option<u64> {
     available_in(Path::new("/"))
 }
 

@@ -20,14 +20,15 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
+    backend::CpuBackend,
     calibration, controllers,
-    conversation::Conversation,
+    text::Conversation,
     cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
     machine::cores,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
     provenance,
@@ -38,12 +39,12 @@ use speckv_local::{
 use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment()?;
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
         DraftChoice::Ngram,
-        &shelf.catalogue,
+        &source.catalogue,
     );
     if draft == DraftChoice::None {
         return Err(Failure::usage(
@@ -61,7 +62,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
-    let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+    let pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| {
         model_facts::facts(name, path, model, &interrupt, printer)
@@ -87,7 +88,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         ngram: Settings::ngram_knobs(&ngram),
         max_tokens: args.max_tokens,
         threads: threads.get(),
-        target_compression: controllers::compression(&target_model),
+        target_compression: controllers::compression(&*target_model),
     };
     let resumed = RunFolder::resume(trace, &settings).map_err(|error| folder_failure(&error))?;
     let mut folder = match resumed {
@@ -181,14 +182,14 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 }
 
 fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<PromptFacts> {
-    let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+    let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
     Ok(PromptFacts {
         id: prompt.id.clone(),
         task: prompt.task.clone(),
         split: prompt.split,
         tokens,
         max_tokens,
-        end_tokens: pair.tokenizer.end_tokens().to_vec(),
+        end_tokens: pair.text.tokenizer().end_tokens().to_vec(),
     })
 }
 

@@ -21,7 +21,7 @@ struct Known {
 }
 
 /// What a conversation needs of a model.
-pub trait Scribe {
+pub trait PromptEncoder {
     /// The text of a conversation, up to where the assistant's turn begins.
     ///
     /// # Errors
@@ -61,19 +61,19 @@ impl Conversation {
     /// [`answered`](Self::answered) makes it a turn.
     ///
     /// # Errors
-    /// Those of the scribe.
-    pub fn prompt(&self, said: &str, scribe: &impl Scribe) -> Outcome<Prompt> {
+    /// Those of the encoder.
+    pub fn prompt(&self, said: &str, encoder: &impl PromptEncoder) -> Outcome<Prompt> {
         let mut messages = self.messages.clone();
         messages.push(Message::new("user", said));
-        let text = scribe.render(&messages)?;
+        let text = encoder.render(&messages)?;
         // A template may trim or leave out what was said before; then all is cut into tokens anew.
         let tokens = match self
             .known
             .as_ref()
             .and_then(|known| Some((known, text.strip_prefix(&known.text)?)))
         {
-            Some((known, rest)) => [known.tokens.as_slice(), &scribe.encode(rest)?].concat(),
-            None => scribe.encode(&text)?,
+            Some((known, rest)) => [known.tokens.as_slice(), &encoder.encode(rest)?].concat(),
+            None => encoder.encode(&text)?,
         };
         Ok(Prompt { text, tokens })
     }
@@ -86,7 +86,7 @@ impl Conversation {
         prompt: Prompt,
         text: &str,
         tokens: Option<&[Token]>,
-        scribe: &impl Scribe,
+        encoder: &impl PromptEncoder,
     ) {
         self.messages.push(Message::new("user", said));
         self.messages.push(Message::new("assistant", text));
@@ -94,7 +94,7 @@ impl Conversation {
             // The template writes the end of the turn itself.
             let spoken = tokens
                 .split_last()
-                .filter(|(last, _)| scribe.is_end(**last))
+                .filter(|(last, _)| encoder.is_end(**last))
                 .map_or(tokens, |(_, rest)| rest);
             Known { text: prompt.text + text, tokens: [prompt.tokens.as_slice(), spoken].concat() }
         });
@@ -108,7 +108,7 @@ mod tests {
     /// Characters are tokens; 1000 is another spelling of "ab", and '|' ends turns.
     struct Characters;
 
-    impl Scribe for Characters {
+    impl PromptEncoder for Characters {
         fn render(&self, messages: &[Message]) -> Outcome<String> {
             let turns = messages
                 .iter()
