@@ -33,7 +33,7 @@ class LlamaServer:
         self.command += ["-t", threads, "-tb", threads, "-c", context, "-np", "1", "--cache-ram", "0", "--no-webui", "--offline"]
 
     def __enter__(self):
-        for _ in range(3):  # somebody else may take the port between our look and the server's
+        for _ in range(3):  # another process may take the port before the server does
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]

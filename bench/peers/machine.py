@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-# Runnable tasks, on average over the last minute, above which somebody else computes.
+# Runnable tasks, on average over the last minute, above which another process is computing.
 QUIET_LOAD = 0.7
 
 
@@ -43,7 +43,7 @@ def llama_build(program):
 
 
 class Quiet:
-    """Looks before each turn, while nothing of ours runs, whether somebody else computes."""
+    """Checks before each turn, while the benchmark runs nothing, whether other processes compute."""
 
     def __init__(self, say, load=os.getloadavg, busy_cores=None):
         self.say, self.load, self.busy_cores = say, load, busy_cores or busy_cores_for_a_second
@@ -55,7 +55,7 @@ class Quiet:
         busy = load > QUIET_LOAD and (cores is None or cores > QUIET_LOAD)
         if busy:
             seen = "" if cores is None else f" and {cores:.1f} cores are busy"
-            self.say(f"WARNING: the load average is {load:.2f}{seen} before {turn}, while nothing of ours runs: somebody else computes, and the numbers of this turn are not to be trusted")
+            self.say(f"WARNING: the load average is {load:.2f}{seen} before {turn}, while the benchmark runs nothing: another process is computing, and the numbers of this turn are not to be trusted")
         return {"load_before": round(load, 2), "busy_cores_before": None if cores is None else round(cores, 2), "busy": busy}
 
 

@@ -59,7 +59,11 @@ impl AnswerSettings {
     ///
     /// # Errors
     /// Shipped weights of the predictor are asked for, and there are none for this pair.
-    pub fn parts(&self, pair: &Pair<impl LocalModel>, costs: Option<&Costs>) -> Outcome<ControllerParts> {
+    pub fn parts(
+        &self,
+        pair: &Pair<impl LocalModel>,
+        costs: Option<&Costs>,
+    ) -> Outcome<ControllerParts> {
         let cost = costs.map_or_else(CostModel::uncalibrated, |costs| costs.model.clone());
         let (parts, _) = controllers::parts(
             &**pair.engine.target(),
@@ -82,7 +86,10 @@ impl AnswerSettings {
         }
         if asked {
             return Err(Failure::usage(
-                format!("the controller {} needs a draft, and no model is at hand", self.controller),
+                format!(
+                    "the controller {} needs a draft, and no model is at hand",
+                    self.controller
+                ),
                 "omit --no-lookup, or give --draft MODEL",
             ));
         }

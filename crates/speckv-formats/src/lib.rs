@@ -10,3 +10,4 @@ pub mod quant;
 pub mod requantize;
 pub mod tiny;
 pub mod tokenizer;
+pub mod weights;

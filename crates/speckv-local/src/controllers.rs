@@ -1,14 +1,14 @@
 //! Controllers as the command line names them; the table itself is [`ControllerSpec`]'s.
 
-use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
-    cost::CostModel,
-    predictor::{ModelShape, SessionFacts},
-};
 use crate::{
     backend::LocalModel,
     failure::Outcome,
     predictor_weights::{Predictors, Weights},
+};
+use speckv::{
+    controller::{ControllerKind, ControllerParts, ControllerSpec},
+    cost::CostModel,
+    predictor::{ModelShape, SessionFacts},
 };
 
 /// Largest gamma.

@@ -82,9 +82,7 @@ fn neighbours(target: &Path) -> Vec<(String, PathBuf)> {
         .take(MOST_FILES)
         .collect();
     paths.sort();
-    let name = |path: &PathBuf| {
-        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    };
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     paths.into_iter().map(|path| (name(&path), path)).collect()
 }
 

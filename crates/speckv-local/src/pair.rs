@@ -174,7 +174,9 @@ impl PairFiles {
         let longest = self.config.context_length;
         match asked {
             Some(asked) if asked > longest => Err(Failure::usage(
-                format!("--ctx {asked} is more than the {longest} tokens that the model was made for"),
+                format!(
+                    "--ctx {asked} is more than the {longest} tokens that the model was made for"
+                ),
                 format!("give at most --ctx {longest}"),
             )),
             Some(asked) => Ok(asked),

@@ -14,8 +14,7 @@ pub use bench::{BenchArgs, ComparisonOptions};
 use clap::{Parser, Subcommand};
 use common::compression;
 pub use common::{
-    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions,
-    WeightArgs,
+    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
 };
 pub use export::{ExportArgs, Shares};
 pub use lab::{

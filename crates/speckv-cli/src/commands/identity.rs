@@ -14,7 +14,6 @@ use speckv::{
 use speckv_local::{
     backend::CpuBackend,
     controllers,
-    text::Conversation,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -23,6 +22,7 @@ use speckv_local::{
     pair_settings::PairSettings,
     predictor_weights::Predictors,
     report::{Reporter, Unit},
+    text::Conversation,
 };
 
 use crate::{answer, args::IdentityArgs, identity_prompts, interrupt, printer::Printer, settings};
@@ -86,7 +86,8 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             &args.weights,
             args.cache,
         );
-        let mut pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+        let mut pair =
+            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
         let bar = progress
             .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in identity_prompts::TEXTS.iter().take(args.prompts).enumerate() {

@@ -43,7 +43,8 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = ModelSource::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path =
+        ModelSource::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
     if args.json {

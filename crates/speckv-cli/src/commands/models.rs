@@ -1,7 +1,9 @@
 //! `speckv models`: the catalogue, and what is here of it.
 
 use serde_json::json;
-use speckv_local::{failure::Outcome, model_source::ModelSource, report::Reporter, store::State, units};
+use speckv_local::{
+    failure::Outcome, model_source::ModelSource, report::Reporter, store::State, units,
+};
 
 use crate::{args::ModelsArgs, printer::Printer};
 

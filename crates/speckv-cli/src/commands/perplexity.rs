@@ -43,7 +43,8 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
             "give --reference MODEL, or --reference-compression TYPE",
         ));
     }
-    let reference_path = reference.map(|name| source.file(name, &interrupt, printer)).transpose()?;
+    let reference_path =
+        reference.map(|name| source.file(name, &interrupt, printer)).transpose()?;
     let target_file = pair::open(&target_path)?;
     let reference_file = reference_path.as_deref().map(pair::open).transpose()?;
     let tokenizer = text::tokenizer(&target_file)?;
@@ -73,7 +74,8 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let reference = reference_file.as_ref().map(|file| {
         need(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference")
     });
-    let needs: Vec<memory::MemoryNeed<'_>> = [Some(target), reference].into_iter().flatten().collect();
+    let needs: Vec<memory::MemoryNeed<'_>> =
+        [Some(target), reference].into_iter().flatten().collect();
     memory::check(&backend, &needs)?; // both before either is read
     let load = |memory::MemoryNeed { file, compression, context, cache_type, .. }| {
         let weights = WeightOptions { compression, head_gap: None, cache_type };

@@ -7,8 +7,11 @@ use crate::{args::PullArgs, interrupt, printer::Printer};
 
 pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment()?;
-    let names =
-        if args.names.is_empty() { source.catalogue.default_pair().as_slice() } else { &args.names };
+    let names = if args.names.is_empty() {
+        source.catalogue.default_pair().as_slice()
+    } else {
+        &args.names
+    };
     // All names are checked before the first byte is fetched.
     let entries = names.iter().map(|name| source.entry(name)).collect::<Outcome<Vec<_>>>()?;
     let interrupt = interrupt::install();

@@ -132,8 +132,8 @@ impl Serve<'_> {
         let settings = &self.settings;
         let target = Arc::clone(pair.engine.target());
         let parts = self.answers.parts(&pair, costs.as_ref())?;
-        let sequence_bytes = target.sequence_bytes()
-            + pair.draft.as_ref().map_or(0, |draft| draft.sequence_bytes());
+        let sequence_bytes =
+            target.sequence_bytes() + pair.draft.as_ref().map_or(0, |draft| draft.sequence_bytes());
         let room = settings.room(sequence_bytes)?;
         let choice = &pair.drafting.choice;
         let info = Info {
@@ -215,9 +215,8 @@ impl OnDevice for Serve<'_> {
             ..Connections::default()
         };
         let handle = app.handle.clone();
-        let listener = self.listener.try_clone().map_err(|error| {
-            cannot_listen(&self.settings, &error)
-        })?;
+        let listener =
+            self.listener.try_clone().map_err(|error| cannot_listen(&self.settings, &error))?;
         serve(listener, Arc::new(app), handle, bounds, &self.interrupt, || {
             // The one line on standard output: programs that start a server read it.
             self.printer.data(&format!("http://{address}\n"))

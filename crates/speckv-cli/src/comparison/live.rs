@@ -23,7 +23,6 @@ use super::{
 use speckv_local::{
     backend::CpuBackend,
     calibration, controllers,
-    text::Conversation,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -33,6 +32,7 @@ use speckv_local::{
     predictor_weights::Predictors,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
 };
 
 use crate::{answer, args::ComparisonOptions, printer::Printer};
@@ -221,8 +221,9 @@ fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outco
     for task in workload.tasks().into_iter().filter(|task| wanted(task)) {
         let prompts = workload.select(options.split, Some(task));
         for prompt in prompts.take(options.prompts_per_task.unwrap_or(usize::MAX)) {
-            let tokens =
-                Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
+            let tokens = Conversation::new(prompt.system.as_deref())
+                .prompt(&prompt.prompt, &pair.text)?
+                .tokens;
             let (needed, context) =
                 (tokens.len() + options.max_tokens, pair.engine.target().context_length());
             if needed > context {

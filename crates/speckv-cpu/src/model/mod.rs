@@ -11,6 +11,7 @@ use speckv_formats::{
     compression::Compression,
     config::{Config, ConfigError},
     quant::WeightType,
+    weights::Progress,
 };
 
 use crate::{
@@ -25,7 +26,7 @@ mod scratch;
 mod weights;
 
 pub use cache::{CacheType, KvCache};
-pub use weights::{LoadError, LoadOptions, Progress, packed_bytes};
+pub use weights::{LoadError, LoadOptions, packed_bytes};
 
 use cache::MAX_HEAD_DIM;
 use scratch::Scratch;

@@ -10,6 +10,7 @@ use speckv_cpu::{
 };
 use speckv_formats::{
     checkpoint::Checkpoint, compression::Compression, config::Config, quant::WeightType,
+    weights::WeightError,
 };
 
 use super::{Backend, LocalModel, WeightOptions};
@@ -100,11 +101,12 @@ fn load_failure(error: &LoadError) -> Failure {
              work"
                 .into()
         }
-        LoadError::Pack { source: PackError::Columns { .. } | PackError::Convert(_), .. } => {
-            "another --compression (or --draft-compression) can represent these weights; asis \
+        LoadError::Weight(WeightError::Store {
+            source: PackError::Columns { .. } | PackError::Convert(_),
+            ..
+        }) => "another --compression (or --draft-compression) can represent these weights; asis \
              always can"
-                .into()
-        }
+            .into(),
         _ => DAMAGED.into(),
     };
     Failure::new(chain(error), hint)

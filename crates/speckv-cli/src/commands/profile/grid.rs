@@ -25,7 +25,6 @@ use speckv_lab::{
 use super::choose;
 use speckv_local::{
     backend::CpuBackend,
-    text::Conversation,
     draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -36,6 +35,7 @@ use speckv_local::{
     pair_settings::PairSettings,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
     units,
 };
 
@@ -78,7 +78,8 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
             context: args.ctx,
             ..settings::pair_settings(target.clone(), draft.clone(), threads, &weights, args.cache)
         };
-        let mut pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+        let mut pair =
+            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
         let mut here = match folder.take() {
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,

@@ -21,9 +21,7 @@ use speckv_lab::{
 use super::choose;
 use speckv_local::{
     backend::CpuBackend,
-    calibration, controllers,
-    text::Conversation,
-    cost_file,
+    calibration, controllers, cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
@@ -33,6 +31,7 @@ use speckv_local::{
     pair_settings::PairSettings,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
     units,
 };
 
@@ -182,7 +181,8 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 }
 
 fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<PromptFacts> {
-    let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
+    let tokens =
+        Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
     Ok(PromptFacts {
         id: prompt.id.clone(),
         task: prompt.task.clone(),

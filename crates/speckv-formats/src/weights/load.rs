@@ -1,0 +1,194 @@
+//! Reading a model's weights into a backend.
+
+use super::{Embedding, Layer, Layout, MatrixSlot, Projection, VectorSlot, Weights};
+use crate::{
+    checkpoint::{Checkpoint, Stored},
+    compression::Compression,
+    quant::{QuantError, Rows, WeightType},
+};
+
+/// A backend's side of loading: stores the weights as its kernels need them.
+pub trait WeightSink {
+    /// A stored matrix.
+    type Matrix;
+    /// A stored vector.
+    type Vector;
+    /// Why a tensor cannot be stored.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Stores the matrix of `slot`, [rows, columns], with weights of the type `to`. `tensor` has
+    /// the shape [columns, rows]; [`Rows`] reads it row by row, in its own type or another.
+    ///
+    /// # Errors
+    /// The backend's: memory that is refused, a type or a value that it cannot hold.
+    fn matrix(
+        &mut self,
+        slot: &MatrixSlot,
+        tensor: &Stored<'_>,
+        to: WeightType,
+    ) -> Result<Self::Matrix, Self::Error>;
+
+    /// Stores the vector of `slot`, [len], whose offset has been added.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn vector(&mut self, slot: &VectorSlot, values: Vec<f32>) -> Result<Self::Vector, Self::Error>;
+}
+
+/// Why a tensor cannot be loaded; `E` is the backend's reason.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightError<E: std::error::Error + 'static> {
+    /// The backend cannot store it.
+    #[error("the tensor {name} cannot be used")]
+    Store {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: E,
+    },
+    /// A vector could not be decoded.
+    #[error("the tensor {name} cannot be decoded")]
+    Decode {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: QuantError,
+    },
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes to read.
+    pub total: u64,
+}
+
+impl Layout {
+    /// Gives every tensor to `sink`: matrices as `compression` says, vectors as floats with their
+    /// offset. Pages of the file are released after use, so that the loaded copy alone takes
+    /// memory.
+    ///
+    /// # Errors
+    /// See [`WeightError`].
+    pub fn load<S: WeightSink>(
+        &self,
+        compression: Compression,
+        sink: &mut S,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Weights<S::Matrix, S::Vector>, WeightError<S::Error>> {
+        let total = self.bytes_read();
+        let mut loader = Loader { file: &self.file, compression, sink, progress, done: 0, total };
+        Ok(Weights {
+            head: loader.matrix(&self.head)?,
+            layers: self
+                .layers
+                .iter()
+                .map(|slots| loader.layer(slots))
+                .collect::<Result<_, _>>()?,
+            output_norm: loader.vector(&self.output_norm)?,
+            rope_factors: self.rope_factors.as_ref().map(|slot| loader.values(slot)).transpose()?,
+            embedding: Embedding::new(self.file.clone(), self.embedding.rows),
+        })
+    }
+
+    fn bytes_read(&self) -> u64 {
+        let matrices = self.matrices().map(|slot| slot.name.as_str());
+        let names = matrices.chain(self.vectors().map(|slot| slot.name.as_str()));
+        names.filter_map(|name| self.file.stored(name)).map(|tensor| tensor.byte_len() as u64).sum()
+    }
+}
+
+/// Reads tensors, hands them on and counts bytes.
+struct Loader<'a, S> {
+    file: &'a Checkpoint,
+    compression: Compression,
+    sink: &'a mut S,
+    progress: &'a mut dyn FnMut(Progress),
+    done: u64,
+    total: u64,
+}
+
+type Loaded<T, S> = Result<T, WeightError<<S as WeightSink>::Error>>;
+
+impl<'a, S: WeightSink> Loader<'a, S> {
+    fn stored(&self, name: &str) -> Stored<'a> {
+        self.file.stored(name).expect("the layout has found the tensor in this file")
+    }
+
+    fn finish(&mut self, name: &str) {
+        let tensor = self.stored(name);
+        let bytes = tensor.byte_len() as u64;
+        self.file.release(&tensor);
+        self.done += bytes;
+        (self.progress)(Progress { done: self.done, total: self.total });
+    }
+
+    fn matrix(&mut self, slot: &MatrixSlot) -> Loaded<S::Matrix, S> {
+        let tensor = self.stored(&slot.name);
+        let to = self.compression.of(tensor.weight_type(), slot.role);
+        let matrix = self
+            .sink
+            .matrix(slot, &tensor, to)
+            .map_err(|source| WeightError::Store { name: self.file.spelled(&slot.name), source })?;
+        self.finish(&slot.name);
+        Ok(matrix)
+    }
+
+    /// The floats of a vector, its offset added.
+    fn values(&mut self, slot: &VectorSlot) -> Loaded<Vec<f32>, S> {
+        let mut values = vec![0.0; slot.len];
+        self.stored(&slot.name).read(0, &mut values).map_err(|source| WeightError::Decode {
+            name: self.file.spelled(&slot.name),
+            source,
+        })?;
+        if slot.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += slot.offset);
+        }
+        self.finish(&slot.name);
+        Ok(values)
+    }
+
+    fn vector(&mut self, slot: &VectorSlot) -> Loaded<S::Vector, S> {
+        let values = self.values(slot)?;
+        self.sink
+            .vector(slot, values)
+            .map_err(|source| WeightError::Store { name: self.file.spelled(&slot.name), source })
+    }
+
+    fn optional(&mut self, slot: Option<&VectorSlot>) -> Loaded<Option<S::Vector>, S> {
+        slot.map(|slot| self.vector(slot)).transpose()
+    }
+
+    fn projection(
+        &mut self,
+        slots: &Projection<MatrixSlot, VectorSlot>,
+    ) -> Loaded<Projection<S::Matrix, S::Vector>, S> {
+        Ok(Projection {
+            matrix: self.matrix(&slots.matrix)?,
+            bias: self.optional(slots.bias.as_ref())?,
+        })
+    }
+
+    fn layer(
+        &mut self,
+        slots: &Layer<MatrixSlot, VectorSlot>,
+    ) -> Loaded<Layer<S::Matrix, S::Vector>, S> {
+        Ok(Layer {
+            attention_norm: self.vector(&slots.attention_norm)?,
+            query: self.projection(&slots.query)?,
+            key: self.projection(&slots.key)?,
+            value: self.projection(&slots.value)?,
+            output: self.projection(&slots.output)?,
+            query_norm: self.optional(slots.query_norm.as_ref())?,
+            key_norm: self.optional(slots.key_norm.as_ref())?,
+            attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
+            feed_forward_post_norm: self.optional(slots.feed_forward_post_norm.as_ref())?,
+            feed_forward_norm: self.vector(&slots.feed_forward_norm)?,
+            gate: self.matrix(&slots.gate)?,
+            up: self.matrix(&slots.up)?,
+            down: self.matrix(&slots.down)?,
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The weights of a transformer: which tensors a model has, and what a backend makes of them.
+//!
+//! A [`Layout`] says where everything is, by tensor name and shape, without reading a weight:
+//! biases, norm offsets, tied output heads and layers beyond the model's end are settled there.
+//! [`Layout::load`] then hands each tensor to the backend's [`WeightSink`], which stores it as its
+//! kernels need it, and returns the same structure with the backend's types.
+//!
+//! ```text
+//! Checkpoint + Config -> Layout -> load(WeightSink) -> Weights<Matrix, Vector>
+//! ```
+
+mod embedding;
+mod layout;
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub use embedding::{EMBEDDING, Embedding};
+pub use layout::{Layout, LayoutError, MatrixSlot, VectorSlot};
+pub use load::{Progress, WeightError, WeightSink};
+
+/// All weights of a model, with matrices of type `M` and vectors of type `V`.
+#[derive(Debug)]
+pub struct Weights<M, V> {
+    /// Token embeddings, [vocab, hidden].
+    pub embedding: Embedding,
+    /// Layers, first to last.
+    pub layers: Vec<Layer<M, V>>,
+    /// Weights of the norm before the output head, [hidden].
+    pub output_norm: V,
+    /// Output head, [vocab, hidden].
+    pub head: M,
+    /// Factor that divides each rotary pair's angle, if the file has one: [rope.dim / 2].
+    pub rope_factors: Option<Vec<f32>>,
+}
+
+/// One layer. Norms that the family does not have are absent.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the names of a transformer's parts; shapes stand beside them")]
+pub struct Layer<M, V> {
+    pub attention_norm: V,                 // [hidden]
+    pub query: Projection<M, V>,           // [heads * head_dim, hidden]
+    pub key: Projection<M, V>,             // [kv_heads * head_dim, hidden]
+    pub value: Projection<M, V>,           // [kv_heads * head_dim, hidden]
+    pub output: Projection<M, V>,          // [hidden, heads * head_dim]
+    pub query_norm: Option<V>,             // [head_dim]
+    pub key_norm: Option<V>,               // [head_dim]
+    pub attention_post_norm: Option<V>,    // [hidden]
+    pub feed_forward_post_norm: Option<V>, // [hidden]
+    pub feed_forward_norm: V,              // [hidden]
+    pub gate: M,                           // [feed_forward, hidden]
+    pub up: M,                             // [feed_forward, hidden]
+    pub down: M,                           // [hidden, feed_forward]
+}
+
+/// A matrix with an optional bias.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Projection<M, V> {
+    /// The matrix, [rows, columns].
+    pub matrix: M,
+    /// The bias, [rows]; absent where the file has none.
+    pub bias: Option<V>,
+}
+
+impl<M, V> Layer<M, V> {
+    /// The layer's matrices, in the order in which a pass reads them.
+    pub fn matrices(&self) -> [&M; 7] {
+        let Layer { query, key, value, output, gate, up, down, .. } = self;
+        [&query.matrix, &key.matrix, &value.matrix, &output.matrix, gate, up, down]
+    }
+
+    /// The layer's vectors: norms and biases.
+    pub fn vectors(&self) -> impl Iterator<Item = &V> {
+        let projections = [&self.query, &self.key, &self.value, &self.output];
+        let norms = [
+            Some(&self.attention_norm),
+            self.query_norm.as_ref(),
+            self.key_norm.as_ref(),
+            self.attention_post_norm.as_ref(),
+            Some(&self.feed_forward_norm),
+            self.feed_forward_post_norm.as_ref(),
+        ];
+        projections
+            .into_iter()
+            .filter_map(|part| part.bias.as_ref())
+            .chain(norms.into_iter().flatten())
+    }
+}
