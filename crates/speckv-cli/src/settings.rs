@@ -17,6 +17,7 @@ use speckv_local::{
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     machine,
+    model_name::ModelName,
     pair::Pair,
     pair_settings::{DraftSearch, PairSettings},
     predictor_weights::Predictors,
@@ -117,7 +118,7 @@ impl AnswerSettings {
 /// The settings of target and draft with their weights as the options say.
 #[must_use]
 pub fn pair_settings(
-    target: String,
+    target: ModelName,
     draft: DraftChoice,
     threads: NonZeroUsize,
     weights: &WeightArgs,

@@ -4,6 +4,7 @@ use crate::{
     backend::LocalModel,
     failure::Outcome,
     predictor_weights::{Predictors, Weights},
+    suggest,
 };
 use speckv::{
     controller::{ControllerKind, ControllerParts, ControllerSpec},
@@ -25,7 +26,12 @@ pub const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerK
 /// # Errors
 /// No such name, or a parameter outside its range.
 pub fn parse(text: &str) -> Result<ControllerSpec, String> {
-    let hint = format!("the controllers are {}, and chain+NAME", ControllerSpec::NAMES.join(", "));
+    let name = text.rsplit('+').next().unwrap_or(text).split([':', '-']).next().unwrap_or(text);
+    let meant = suggest::closest(name, ControllerSpec::NAMES);
+    let meant = meant.filter(|_| text.parse::<ControllerSpec>().is_err() && !name.is_empty());
+    let meant = meant.map_or(String::new(), |meant| format!("did you mean {meant}? "));
+    let list = ControllerSpec::NAMES.join(", ");
+    let hint = format!("{meant}the controllers are {list}, and chain+NAME");
     let spec: ControllerSpec = text.parse().map_err(|error| format!("{error}\nhint: {hint}"))?;
     match spec.kind {
         ControllerKind::Fixed(Some(gamma)) if !(1..=MAX_GAMMA).contains(&gamma) => {

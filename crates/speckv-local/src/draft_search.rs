@@ -38,12 +38,11 @@ pub fn find(
     text: &ModelText,
     source: &ModelSource,
 ) -> Option<FoundDraft> {
-    let installed = source
-        .catalogue
-        .entries()
-        .iter()
-        .filter(|entry| source.store.state(entry) == State::Ready)
-        .map(|entry| (entry.name.clone(), source.store.path(entry)));
+    let entries = source.catalogue.entries();
+    let installed = source.store.iter().flat_map(|store| {
+        let ready = entries.iter().filter(|entry| store.state(entry) == State::Ready);
+        ready.map(|entry| (entry.name.clone(), store.path(entry)))
+    });
     let mut candidates: Vec<(u64, String, PathBuf)> = installed
         .chain(neighbours(target_path))
         .filter(|(_, path)| !same_file(path, target_path))
@@ -135,7 +134,7 @@ mod tests {
             let text = ModelText::of(&file).expect("a vocabulary");
             let source = ModelSource {
                 catalogue: Catalogue::builtin(),
-                store: Store::new(self.folder.path().join("store")),
+                store: Some(Store::new(self.folder.path().join("store"))),
                 options: Options::default(),
             };
             find(&file, &path, &text, &source).map(|draft| draft.name)

@@ -79,7 +79,7 @@ impl fmt::Display for Drafting {
 /// A model's name without its folder.
 fn short(model: &DraftModel) -> String {
     match model {
-        DraftModel::Named(name) => crate::provenance::shown_name(name),
+        DraftModel::Named(name) => crate::provenance::shown_name(&name.to_string()),
         itself => itself.to_string(),
     }
 }

@@ -9,7 +9,6 @@ use std::{
 use speckv::{
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
     engine::Engine,
-    model::LanguageModel,
 };
 use speckv_cpu::model::CpuModel;
 use speckv_formats::{checkpoint::Checkpoint, config::Config, tokenizer::Tokenizer};
@@ -24,6 +23,7 @@ use crate::{
     interrupt::Interrupt,
     memory::{self, MemoryNeed},
     model_source::ModelSource,
+    other_content,
     pair_settings::{DraftSearch, PairSettings},
     report::{Reporter, Unit},
     text::{ModelText, file_name, tokenizer},
@@ -54,7 +54,10 @@ pub struct Pair<M: LocalModel = CpuModel> {
 /// # Errors
 /// No file, no GGUF or Hugging Face folder, or one that is damaged or holds an unsupported type.
 pub fn open(path: &Path) -> Outcome<Checkpoint> {
-    Checkpoint::open(path).map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))
+    Checkpoint::open(path).map_err(|error| {
+        other_content::named(path)
+            .unwrap_or_else(|| Failure::from_error(&error, error.hint(), DAMAGED))
+    })
 }
 
 /// The configuration of a model that this program can run.
@@ -62,6 +65,7 @@ pub fn open(path: &Path) -> Outcome<Checkpoint> {
 /// # Errors
 /// Another architecture, or parameters that are missing or out of range.
 pub fn check_config(file: &Checkpoint) -> Outcome<Config> {
+    other_content::refuse_embeddings(file)?;
     file.config().map_err(|error| {
         let hint = "`speckv inspect MODEL` shows what the file holds; `speckv models` lists models \
                     that work";
@@ -155,7 +159,7 @@ impl PairFiles {
         self.drafting.origin = DraftOrigin::NothingFound;
         let found = draft_search::find(&self.target, &self.target_path, &self.text, source);
         let Some(FoundDraft { name, path, file }) = found else { return };
-        let model = DraftModel::Named(name);
+        let model = DraftModel::Named(name.into());
         self.drafting = Drafting {
             choice: match search {
                 DraftSearch::BesideLookup => DraftChoice::Both(model),

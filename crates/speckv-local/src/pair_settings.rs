@@ -9,6 +9,7 @@ use crate::{
     catalogue::Catalogue,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome},
+    model_name::ModelName,
 };
 
 /// Whether a draft is looked for on this machine, and how it is used.
@@ -27,7 +28,7 @@ pub enum DraftSearch {
 #[derive(Debug, Clone)]
 pub struct PairSettings {
     /// Target: catalogue name or path.
-    pub target: String,
+    pub target: ModelName,
     /// What drafts.
     pub draft: DraftChoice,
     /// Whether a model that is on this machine already and has the target's vocabulary drafts too.
@@ -66,16 +67,16 @@ impl PairSettings {
     /// Target and draft by the options; the default draft comes only with the default target.
     #[must_use]
     pub fn models(
-        model: Option<&String>,
+        model: Option<&ModelName>,
         draft: Option<&DraftChoice>,
         fallback: DraftChoice,
         catalogue: &Catalogue,
-    ) -> (String, DraftChoice) {
+    ) -> (ModelName, DraftChoice) {
         let [default_target, default_draft] = catalogue.default_pair();
-        let target = model.unwrap_or(default_target).clone();
+        let target = model.cloned().unwrap_or_else(|| default_target.as_str().into());
         let draft = draft.cloned().unwrap_or_else(|| {
-            if target == *default_target {
-                DraftChoice::Model(DraftModel::Named(default_draft.clone()))
+            if target == **default_target {
+                DraftChoice::Model(DraftModel::Named(default_draft.as_str().into()))
             } else {
                 fallback
             }

@@ -36,7 +36,7 @@ pub fn shown_name(name: &str) -> String {
 #[must_use]
 pub fn command() -> Vec<String> {
     std::iter::once("speckv".to_owned())
-        .chain(std::env::args().skip(1).map(|argument| told(&argument)))
+        .chain(std::env::args_os().skip(1).map(|argument| told(&argument.to_string_lossy())))
         .collect()
 }
 

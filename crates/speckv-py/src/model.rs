@@ -159,7 +159,7 @@ impl CpuModel {
             }
         };
         let of_model = |failure| Fault::of_model(&failure);
-        let source = ModelSource::from_environment().map_err(of_model)?;
+        let source = ModelSource::from_environment();
         let path = source.file(name, &Interrupt::new(), &Warnings).map_err(of_model)?;
         let file = pair::open(&path).map_err(of_model)?;
         pair::check_config(&file).map_err(of_model)?;

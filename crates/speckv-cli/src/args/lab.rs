@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
-use speckv_local::draft_choice::DraftChoice;
+use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
     bench::ComparisonOptions,
     common::{CacheOptions, PredictorOptions, WeightArgs, compression},
-    values::{GammaList, gamma, grid_gammas, number, threads, whole},
+    values::{GammaList, draft, gamma, grid_gammas, number, threads, whole},
 };
 
 /// Which prompts of a workload.
@@ -71,11 +71,11 @@ pub struct ProfileArgs {
     pub seed: u64,
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
     /// or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else
     /// ngram]
-    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram", value_parser = draft())]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]

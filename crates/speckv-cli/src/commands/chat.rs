@@ -3,10 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use rustyline::{DefaultEditor, error::ReadlineError};
-use speckv::{
-    engine::{Sequence, SequenceSettings},
-    model::LanguageModel,
-};
+use speckv::engine::{Sequence, SequenceSettings};
 use speckv_local::{
     backend::{Backend, LocalModel},
     calibration::Costs,
@@ -72,7 +69,7 @@ impl<'a> Line<'a> {
 }
 
 pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (pair, settings) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
     if settings.raw {
         return Err(Failure::usage(

@@ -40,7 +40,7 @@ struct Mismatch {
 }
 
 pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),

@@ -8,14 +8,15 @@ use speckv_local::{
 use crate::{args::ModelsArgs, printer::Printer};
 
 pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
+    let store = source.store()?;
     if args.json {
         let models: Vec<_> = source
             .catalogue
             .entries()
             .iter()
             .map(|entry| {
-                let (state, bytes) = match source.store.state(entry) {
+                let (state, bytes) = match store.state(entry) {
                     State::Absent => ("absent", 0),
                     State::Partial(bytes) => ("partial", bytes),
                     State::Ready => ("ready", entry.size),
@@ -31,12 +32,12 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
                     "sources": entry.sources.iter().map(speckv_local::catalogue::Source::describe).collect::<Vec<_>>(),
                     "state": state,
                     "bytes_here": bytes,
-                    "path": source.store.path(entry),
+                    "path": store.path(entry).display().to_string(),
                 })
             })
             .collect();
         return printer.json(&json!({
-            "folder": source.store.folder(),
+            "folder": store.folder(),
             "default_target": source.catalogue.default_pair()[0],
             "default_draft": source.catalogue.default_pair()[1],
             "models": models,
@@ -44,7 +45,7 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
     }
     let header = ["NAME", "SIZE", "LICENCE", "HERE", "WHAT FOR"].map(str::to_owned);
     let rows = source.catalogue.entries().iter().map(|entry| {
-        let here = match source.store.state(entry) {
+        let here = match store.state(entry) {
             State::Absent => "no".into(),
             State::Partial(bytes) => format!("{} %", bytes * 100 / entry.size.max(1)),
             State::Ready => "yes".into(),
@@ -69,6 +70,6 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
         text.push('\n');
     }
     printer.data(&text)?;
-    printer.note(&format!("models lie in {}", source.store.folder().display()));
+    printer.note(&format!("models are in {}", store.folder().display()));
     Ok(())
 }

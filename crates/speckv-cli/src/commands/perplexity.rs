@@ -12,6 +12,7 @@ use speckv_local::{
     backend::{CpuBackend, WeightOptions},
     failure::{Failure, Outcome, chain},
     machine, memory,
+    model_name::ModelName,
     model_source::ModelSource,
     pair,
     report::{Reporter, Unit},
@@ -31,9 +32,10 @@ const WINDOW: usize = 512;
 
 pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let text = prompt::file_or_stdin(&args.text)?;
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let interrupt = interrupt::install();
-    let name = args.model.as_ref().unwrap_or(&source.catalogue.default_pair()[0]);
+    let default = ModelName::from(source.catalogue.default_pair()[0].as_str());
+    let name = args.model.as_ref().unwrap_or(&default);
     let target_path = source.file(name, &interrupt, printer)?;
     let reference =
         args.reference.as_ref().or(args.reference_compression.is_some().then_some(name));

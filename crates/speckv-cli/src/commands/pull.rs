@@ -6,7 +6,7 @@ use speckv_local::{failure::Outcome, model_source::ModelSource, report::Reporter
 use crate::{args::PullArgs, interrupt, printer::Printer};
 
 pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let names = if args.names.is_empty() {
         source.catalogue.default_pair().as_slice()
     } else {
@@ -21,7 +21,7 @@ pub(super) fn run(args: &PullArgs, printer: &Printer) -> Outcome<()> {
         if args.json {
             report.push(json!({
                 "name": entry.name,
-                "path": installed.path,
+                "path": installed.path.display().to_string(),
                 "size": entry.size,
                 "sha256": entry.sha256,
                 "licence": entry.licence.name,

@@ -17,7 +17,7 @@ use crate::{args::QuantizeArgs, interrupt, printer::Printer};
 
 pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
-    let path = ModelSource::from_environment()?.file(&args.model, &interrupt, printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt, printer)?;
     let output = &args.output;
     if output.is_dir() {
         return Err(Failure::usage(

@@ -1,7 +1,7 @@
 //! `speckv run`: one prompt, one answer.
 
 use serde_json::json;
-use speckv::{engine::SequenceSettings, model::LanguageModel};
+use speckv::engine::SequenceSettings;
 use speckv_local::{
     backend::Backend,
     failure::{Failure, Outcome},
@@ -25,9 +25,9 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (pair, answer) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
-    let text = prompt::read(&args.prompt)?;
+    let text = prompt::read(&args.prompt, printer)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
     device::run(&pair, Run { args, pair: &pair, answer, text, source, interrupt, printer })

@@ -49,8 +49,7 @@ struct Expected {
 
 pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let ids = args.ids.as_ref().map(|ids| ids.0.as_slice()).unwrap_or_default();
-    let path =
-        ModelSource::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let tokenizer = text::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;

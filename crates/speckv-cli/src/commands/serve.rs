@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use speckv::{controller::ControllerSpec, model::LanguageModel};
+use speckv::controller::ControllerSpec;
 use speckv_local::{
     backend::{Backend, LocalModel},
     calibration, controllers,
@@ -58,7 +58,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let printer = if json { &silent } else { printer };
     // Before gigabytes are read: a port that is taken is known at once.
     let listener = listen(&settings)?;
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (no_lookup, asked) = (models.no_lookup, models.controller.take());
     // Requests choose among controllers, so the draft does not depend on one of them.
     let (mut pair_settings, answers) =
@@ -137,7 +137,7 @@ impl Serve<'_> {
         let room = settings.room(sequence_bytes)?;
         let choice = &pair.drafting.choice;
         let info = Info {
-            model: settings.alias.clone().unwrap_or_else(|| name(&self.pair.target)),
+            model: settings.alias.clone().unwrap_or_else(|| name(&self.pair.target.to_string())),
             draft: pair.drafting.name(),
             context: target.context_length(),
             vocab_size: target.vocab_size(),

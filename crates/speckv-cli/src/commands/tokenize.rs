@@ -12,8 +12,7 @@ use speckv_local::{
 use crate::{args::TokenizeArgs, interrupt, printer::Printer, prompt};
 
 pub(super) fn run(args: &TokenizeArgs, printer: &Printer) -> Outcome<()> {
-    let path =
-        ModelSource::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let tokenizer = text::tokenizer(&file)?;
     match (&args.ids, &args.text) {

@@ -26,6 +26,7 @@ use speckv_local::{
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
+    model_name::ModelName,
     model_source::ModelSource,
     pair::{Pair, PairFiles},
     pair_settings::PairSettings,
@@ -40,7 +41,7 @@ use crate::{answer, args::ComparisonOptions, printer::Printer};
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {
     /// Target: catalogue name or path.
-    pub target: String,
+    pub target: ModelName,
     /// Who drafts.
     pub draft: DraftChoice,
     /// Who takes part; the first decodes plainly.

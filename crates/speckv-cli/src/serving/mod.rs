@@ -207,10 +207,7 @@ mod tests {
             (settings.port, settings.queue, settings.log_format),
             (9001, 3, LogFormat::Json)
         );
-        assert_eq!(
-            (models.model.as_deref(), models.draft),
-            (Some("m.gguf"), Some(DraftChoice::Ngram))
-        );
+        assert_eq!((models.model, models.draft), (Some("m.gguf".into()), Some(DraftChoice::Ngram)));
         assert_eq!((settings.host.as_str(), settings.max_body), ("127.0.0.1", 4 << 20));
     }
 

@@ -17,7 +17,6 @@ pub struct Piece {
 }
 
 /// The text of one answer.
-#[derive(Debug)]
 pub struct TextDecoder {
     stream: StreamDecoder<Arc<Tokenizer>>,
     stops: StopStrings,
@@ -61,7 +60,6 @@ impl TextDecoder {
 }
 
 /// The pieces of text of an iterator of tokens; see [`text_of`].
-#[derive(Debug)]
 pub struct TextOf<'a, I> {
     tokens: I,
     decoder: &'a mut TextDecoder,

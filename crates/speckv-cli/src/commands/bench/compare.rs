@@ -35,7 +35,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         ..
     } = args;
     let json = *json;
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let several = compressions.len() > 1;
     let contest = Contest::new(options, several, &source)?;
     let interrupt = interrupt::install();

@@ -13,6 +13,7 @@ use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
+    model_name::ModelName,
     model_source::ModelSource,
     pair, provenance,
     report::{Reporter, Unit},
@@ -31,9 +32,9 @@ const ROUNDS: usize = 9;
 /// Timed loads; one before them, untimed, makes sure that the system holds the file in memory.
 const LOADS: usize = 3;
 
-pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
+pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
-    let path = ModelSource::from_environment()?.file(model, &interrupt, printer)?;
+    let path = ModelSource::from_environment().file(model, &interrupt, printer)?;
     let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds")
             .about(path.display())

@@ -48,7 +48,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
@@ -138,7 +138,11 @@ fn open(
         version: Settings::version(),
         target: ModelFacts {
             compression: provenance::weights_name("by row", asked.cache_type),
-            ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
+            ..facts(
+                &asked.target.to_string(),
+                &pair.target_path,
+                &Arc::clone(pair.engine.target()),
+            )?
         },
         draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),

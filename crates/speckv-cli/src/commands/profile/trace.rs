@@ -38,7 +38,7 @@ use speckv_local::{
 use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
-    let source = ModelSource::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
@@ -73,7 +73,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let settings = Settings {
         format: FORMAT,
         version: Settings::version(),
-        target: facts(&target, &pair.target_path, &target_model)?,
+        target: facts(&target.to_string(), &pair.target_path, &target_model)?,
         draft: match (draft.model(), &pair.draft_path, &pair.draft) {
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
