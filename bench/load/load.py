@@ -155,7 +155,7 @@ def main():
         print(text, file=sys.stderr, flush=True)
 
     try:
-        prompts = workload.load(ROOT / "workloads", options.prompts_per_task)
+        prompts = workload.load(ROOT / "crates/speckv-lab/workloads", options.prompts_per_task)
         with contextlib.ExitStack() as stack:
             servers = start(stack, options, binaries, say)
             blocks = measure(options, prompts, servers, say, lambda *so_far: write(options, binaries, servers, *so_far))

@@ -27,7 +27,7 @@ def parse_arguments(arguments=None):
     parser.add_argument("--model", required=True, help="target, a GGUF file")
     parser.add_argument("--draft", required=True, help="draft, a GGUF file")
     parser.add_argument("--output", type=Path, help="JSON file for all samples and the summary")
-    parser.add_argument("--workloads", type=Path, default=ROOT / "workloads", help="folder of prompts [%(default)s]")
+    parser.add_argument("--workloads", type=Path, default=ROOT / "crates/speckv-lab/workloads", help="folder of prompts [%(default)s]")
     parser.add_argument("--tasks", help="only these tasks, such as code,math")
     parser.add_argument("--prompts-per-task", type=int, default=2, metavar="K", help="of the test split [%(default)s]")
     parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="of an answer [%(default)s]")

@@ -123,6 +123,9 @@ pub fn engine_failure(error: &EngineError) -> Failure {
             message,
             "the weights are damaged or wrongly converted: fetch the model file again",
         ),
+        EngineError::Step(_) | EngineError::ForeignSequence { .. } => {
+            Failure::new(message, "this is a fault of speckv, not of your input: please report it")
+        }
     }
 }
 

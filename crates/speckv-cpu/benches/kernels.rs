@@ -47,21 +47,15 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
     Pool::new(threads).expect("threads")
 });
 
-static ISA: LazyLock<Isa> = LazyLock::new(|| {
-    let asked = std::env::var("SPECKV_ISA").ok();
-    let named = asked.map(|name| {
-        let found = Isa::available().iter().find(|isa| isa.name() == name);
-        *found.unwrap_or_else(|| panic!("this machine has no instruction set {name:?}"))
-    });
-    named.unwrap_or_else(Isa::detect)
-});
+static ISA: LazyLock<Isa> =
+    LazyLock::new(|| Isa::from_environment().unwrap_or_else(|error| panic!("{error}")));
 
 fn main() {
     eprintln!("{} threads, {}", POOL.threads(), *ISA);
     divan::main();
 }
 
-/// Values in -1..1 without a pattern that a kernel could profit from.
+/// Values in -1..1 that do not repeat.
 fn activations(count: usize) -> Vec<f32> {
     (0..count).map(|i| (i as f32 * 0.7131).sin() * (i as f32 * 0.0137).cos()).collect()
 }
@@ -120,7 +114,7 @@ fn product(bencher: Bencher, case: &Case) {
         .counter(ItemsCount::new(case.n * ROWS * COLUMNS))
         .bench_local(|| {
             next = (next + 1) % set.len();
-            let input = Input { quantized: &quantized, exact: &exact, first: 0 };
+            let input = Input::new(&quantized, &exact);
             checked::product(black_box(&set[next]), &POOL, *ISA, input, &mut out);
             black_box(&out);
         });

@@ -1,8 +1,8 @@
 //! Threads for kernels: few, long-lived, awake while a step runs.
 //!
-//! A pass over the weights is some 150 short parallel sections with next to nothing between them,
-//! so waking a thread by the kernel each time would cost more than many sections. Workers spin for
-//! a moment after each section before they park.
+//! A pass over the weights is some 150 short parallel sections with little serial work between
+//! them. Waking a thread by the operating system each time would cost more than many sections, so
+//! workers spin for a moment after each section before they park.
 
 use std::{
     num::NonZeroUsize,
@@ -17,9 +17,8 @@ use std::{
 /// between two sections of a pass.
 const SPINS: u32 = 2_500;
 
-/// Turns of the spin loop before the caller, waiting for the last tasks, offers its core to whoever
-/// else wants it. On a machine with more runnable threads than cores the thread that is waited for
-/// may be one of those.
+/// Turns of the spin loop before the caller, waiting for the last tasks, yields its core. On a
+/// machine with more runnable threads than cores, a worker may be waiting for that core.
 const SPINS_OF_CALLER: u32 = 500;
 
 /// A section's work: called with the number of each task, in any order, by any thread, and with the
@@ -84,8 +83,8 @@ impl Pool {
 
     /// Calls `work(task, thread)` once for every task below `tasks` and returns when all are done;
     /// no two calls at a time have the same `thread`, which is below [`threads`](Self::threads).
-    /// Tasks are handed out one by one, so a thread that the system takes away holds up the others
-    /// for one task at most.
+    /// Tasks are handed out one by one, so a thread that the system suspends delays the others by
+    /// one task at most.
     ///
     /// # Panics
     /// If a task panicked.
@@ -105,6 +104,8 @@ impl Pool {
         let work: &'static Work =
             unsafe { std::mem::transmute::<&(dyn Fn(usize, usize) + Sync), &'static Work>(work) };
         *shared.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
+        // If the caller's own share of an earlier section panicked, the flag was not read.
+        shared.panicked.store(false, Ordering::Relaxed);
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
         shared.busy.store(self.workers.len(), Ordering::Relaxed);
@@ -113,8 +114,10 @@ impl Pool {
         let finish = Finish(shared);
         share(shared, work, 0);
         drop(finish);
+        // Read before the next caller's section may change it.
+        let panicked = shared.panicked.load(Ordering::Relaxed);
         drop(turn);
-        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a kernel task panicked");
+        assert!(!panicked, "a task panicked on another thread of the pool");
     }
 }
 
@@ -137,7 +140,7 @@ impl Drop for Pool {
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
         self.handles.iter().for_each(Thread::unpark);
         for worker in self.workers.drain(..) {
-            // A worker catches its tasks' panics; there is nothing to learn from a failed join.
+            // A worker catches the panics of its tasks, so that joining cannot fail.
             let _ = worker.join();
         }
     }
@@ -155,7 +158,7 @@ fn share(shared: &Shared, work: &Work, thread: usize) {
     }
 }
 
-/// A worker's life.
+/// A worker: runs its share of each section until the pool is dropped.
 fn serve(shared: &Shared, thread: usize) {
     let mut seen = 0;
     loop {
@@ -223,6 +226,45 @@ mod tests {
             assert_eq!(sum.load(Ordering::Relaxed), 4950);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn panics_on_several_threads_fail_their_own_section_only() {
+        let pool = pool(3);
+        for _ in 0..50 {
+            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                // Every thread panics in its first task, the caller too.
+                pool.run(3, &|_, thread| {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    panic!("thread {thread}");
+                });
+            }));
+            assert!(failed.is_err());
+            let sum = AtomicUsize::new(0);
+            pool.run(10, &|task, _| {
+                sum.fetch_add(task, Ordering::Relaxed);
+            });
+            assert_eq!(sum.load(Ordering::Relaxed), 45);
+        }
+    }
+
+    #[test]
+    fn callers_on_several_threads_take_turns_and_get_their_own_panics() {
+        let pool = pool(2);
+        std::thread::scope(|scope| {
+            for caller in 0..4 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..100 {
+                        let bad = (caller + round) % 5 == 0;
+                        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                            pool.run(8, &|task, _| assert!(!(bad && task == 7), "task seven"));
+                        }));
+                        assert_eq!(run.is_err(), bad, "caller {caller}, round {round}");
+                    }
+                });
+            }
+        });
     }
 
     #[test]

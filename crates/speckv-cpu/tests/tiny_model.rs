@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use reference::Reference;
 use speckv::{
-    conformance::check_model,
+    conformance::{check_foreign_cache, check_model},
     logits::Logits,
     model::{Cache, Feed, LanguageModel, ModelError},
 };
@@ -142,6 +142,28 @@ fn every_model_conforms() {
 }
 
 /// Heads of 32 and 64 values: what a cache of bytes can hold.
+#[test]
+fn a_cache_of_another_model_is_refused() {
+    let tiny = Tiny { context_length: 64, head_dim: Some(32), ..Tiny::default() };
+    let model = load(&file(&tiny), &options(2));
+    let others = [
+        Tiny { layers: tiny.layers + 1, ..tiny.clone() },
+        Tiny { layers: tiny.layers - 1, ..tiny.clone() },
+        Tiny { kv_heads: 1, ..tiny.clone() },
+        Tiny { head_dim: Some(48), ..tiny.clone() },
+        Tiny { context_length: 32, ..tiny.clone() },
+        Tiny { context_length: 128, ..tiny.clone() },
+        tiny.clone(), // the same file, loaded again
+    ];
+    for other in others {
+        let loaded = load(&file(&other), &options(1));
+        check_foreign_cache(&model, &loaded).unwrap_or_else(|broken| panic!("{other:?}: {broken}"));
+        check_foreign_cache(&loaded, &model).unwrap_or_else(|broken| panic!("{other:?}: {broken}"));
+    }
+    let bytes = LoadOptions { cache_type: CacheType::Q8_0, ..options(1) };
+    check_foreign_cache(&model, &load(&file(&tiny), &bytes)).unwrap();
+}
+
 fn byte_cache_shapes() -> [Tiny; 3] {
     let small = Tiny { tensor_type: TensorType::F32, sharpness: 1.5, ..Tiny::default() };
     [
@@ -233,7 +255,7 @@ fn threads_and_instruction_sets_change_no_bit() {
             let rows = logits(&model, &tokens);
             rows.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
-        let expected = run(1, Isa::Portable);
+        let expected = run(1, Isa::PORTABLE);
         for &isa in Isa::available() {
             for threads in [1, 2, 3] {
                 assert!(

@@ -338,7 +338,7 @@ mod tests {
         let traces: Vec<_> =
             (0..4).map(|seed| trace(&[Regime::calibrated(300, 0.8)], seed)).collect();
         let acceptance =
-            Acceptance::of_traces(&traces, Source::Model, 6).expect("traces that fit together");
+            Acceptance::of_traces(&traces, Source::MODEL, 6).expect("traces that fit together");
         let cost = CostModel::uncalibrated();
         for gamma in [1, 2, 6] {
             let (mut steps, mut verified, mut tokens) = (0, 0, 0);
@@ -357,7 +357,7 @@ mod tests {
             );
         }
         assert_eq!(
-            Acceptance::of_traces(&traces, Source::Ngram, 2).err(),
+            Acceptance::of_traces(&traces, Source::NGRAM, 2).err(),
             Some(TableError::NoProposals)
         );
     }

@@ -81,6 +81,9 @@ pub struct Recorder<T: LanguageModel, D: LanguageModel> {
     distribution: Distribution,
 }
 
+/// Depth of look-up's chain in recordings: as deep as the default controller drafts.
+pub const LOOKUP_DEPTH: usize = 16;
+
 /// Tokens per pass over the prompt: how often the caller is asked whether to go on.
 const PREFILL_CHUNK: usize = 128;
 
@@ -208,7 +211,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
                 while chain.len() < depth && !ends(task, chain.last().map(|(drafted, _)| drafted)) {
                     let start = Instant::now();
                     let (chosen, distribution) = (&mut self.greedy, &mut self.distribution);
-                    let ask = (slot, Source::Model, chain.len());
+                    let ask = (slot, Source::MODEL, chain.len());
                     let Some(drafted) = propose(&mut drafter, ask, &text, chosen, distribution)?
                     else {
                         break;
@@ -247,7 +250,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             let context = text.len();
             let mut drafted: Vec<Drafted> = Vec::new();
             while lookup.is_some() && drafted.len() < depth && !ends(task, drafted.last()) {
-                let ask = (slot, Source::Ngram, drafted.len());
+                let ask = (slot, Source::NGRAM, drafted.len());
                 let next =
                     propose(&mut self.ngram, ask, &text, &mut self.greedy, &mut self.distribution)?;
                 let Some(next) = next else { break };

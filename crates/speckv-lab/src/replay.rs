@@ -1,22 +1,23 @@
-//! Any controller over a trace, token for token, in modelled time.
+//! Replays a controller over a trace: exact steps, modelled times.
 
 use std::time::Duration;
 
 use speckv::{
-    controller::{Controller, Situation, Verdict},
-    cost::{CostModel, SharedPass},
-    record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
-    signals::Signals,
+    controller::{Controller, Situation},
+    cost::CostModel,
+    record::{Source, StepRecord, Times},
+    step::{Ending, Stepper},
 };
 
 use crate::trace::{Trace, TraceError};
 
-/// Replays a controller over a trace: the very steps that it would take live with these costs.
+/// Replays a controller over a trace: the steps that it would take live with these costs, through
+/// the [`Stepper`] that the engine uses.
 ///
 /// The draft's cache is followed as the engine keeps it: every step feeds one token, a rejected
-/// draft is forgotten, and what the draft has not read is `draft_behind`, read at the price of
-/// catching up when it drafts again. A plan that goes deeper than the recording is cut there: see
-/// [`replay_counting`].
+/// draft is forgotten, and what the draft has not read is `draft_behind`, whose reading takes the
+/// cost model's time when the model drafts again. A plan that goes deeper than the recording is cut
+/// there: see [`replay_counting`].
 ///
 /// # Errors
 /// [`TraceError`] if the trace does not fit together.
@@ -40,90 +41,64 @@ pub fn replay_counting(
     cost: &CostModel,
 ) -> Result<(Vec<StepRecord>, usize), TraceError> {
     trace.check()?;
-    let mut cut_steps = 0;
+    let mut stepper = Stepper::new(controller);
     let has_model = trace.has_model();
     let mut records = Vec::new();
-    let mut signals: Vec<Signals> = Vec::new();
+    let mut cut_steps = 0;
     // Output tokens; positions in the draft's cache: the prompt is read before decoding begins, as
     // in `speckv bench`.
     let (mut done, mut draft_read) = (0, trace.prompt_tokens - 1);
     while done < trace.tokens.len() {
         let context = trace.prompt_tokens + done;
-        let gamma_limit = (trace.max_tokens - done - 1).min(trace.depths.gamma_limit);
-        let draft_behind = if has_model { (context - 1).saturating_sub(draft_read) } else { 0 };
         let here = &trace.positions[done];
-        let lookup = here.ngram.as_ref().map(|(lookup, _)| *lookup);
-        let plan = controller.plan(&Situation {
-            context,
-            gamma_limit,
+        let plan = stepper.plan(&Situation {
+            gamma_limit: (trace.max_tokens - done - 1).min(trace.depths.gamma_limit),
             remaining: trace.max_tokens - done,
-            draft_behind,
+            draft_behind: if has_model { (context - 1).saturating_sub(draft_read) } else { 0 },
             has_model,
-            lookup,
-            pass: SharedPass::ALONE,
-        });
-        let before = Before { step: records.len(), context, draft_behind, gamma_limit, plan };
-
-        let mut drafted: Vec<Drafted> = Vec::new();
-        let (mut verified, mut agreed) = (0, 0);
-        if let Some(proposal) = here.proposal(plan.source) {
-            agreed = proposal.agreed;
-            signals.clear();
-            let budget = plan.gamma.min(gamma_limit);
-            let mut wants_more = budget > 0;
-            for next in proposal.drafted.iter().take(budget) {
-                drafted.push(*next);
-                signals.push(next.signals);
-                let verdict = controller.judge(&signals);
-                verified += usize::from(verdict != Verdict::Drop);
-                wants_more =
-                    verdict == Verdict::Continue && !trace.end_tokens.contains(&next.token);
-                if !wants_more {
-                    break;
-                }
-            }
-            // A chain that is shorter than the recording's depth ended by itself.
-            cut_steps += usize::from(
-                wants_more
-                    && drafted.len() < budget
-                    && drafted.len() >= trace.depths.of(plan.source),
-            );
+            lookup: here.ngram.as_ref().map(|(lookup, _)| *lookup),
+            ..Situation::alone(context, 0)
+        })?;
+        let _ = stepper.read_ahead(usize::MAX);
+        let proposal = here.proposal(plan.source);
+        let mut proposed = proposal.map_or(&[][..], |proposal| &proposal.drafted).iter();
+        while stepper.wants_more() {
+            let Some(next) = proposed.next() else {
+                // A chain that is shorter than the recording's depth ended by itself.
+                let depth = trace.depths.of(plan.source);
+                let drafted = stepper.record().drafted.len();
+                cut_steps += usize::from(proposal.is_some() && drafted >= depth);
+                stepper.exhausted();
+                break;
+            };
+            stepper.judge(*next, trace.end_tokens.contains(&next.token))?;
         }
-        let accepted = agreed.min(verified);
-        let left = trace.tokens.len() - done;
-        let produced = (accepted + 1).min(left);
-        let ended = produced <= accepted; // the end token itself was accepted
-        let last = match verified {
-            0 => Last::Plain,
-            _ if ended => Last::Accepted,
-            _ if accepted == verified => Last::Bonus,
-            _ => Last::Recovered,
-        };
-        let times = times(cost, &before, drafted.len(), verified);
-        if plan.source == Source::Model && !drafted.is_empty() {
-            draft_read = (context + drafted.len() - 1).min(context + accepted);
+        let accepted = proposal.map_or(0, |proposal| proposal.agreed).min(stepper.kept().len());
+        // None where the last accepted token ended the text.
+        let token = trace.tokens.get(done + accepted).copied();
+        let record = stepper.commit(&Ending { accepted, token, verified: None })?;
+        let times = times(cost, record);
+        let record = stepper.observe(times)?;
+        if plan.source == Source::MODEL && !record.drafted.is_empty() {
+            draft_read = (context + record.drafted.len() - 1).min(context + accepted);
         }
-        let tokens = trace.tokens[done..done + produced].to_vec();
-        let outcome = Outcome { verified, accepted, last, produced, ended };
-        let record = StepRecord { before, drafted, outcome, times, tokens };
-        controller.observe(&record);
-        records.push(record);
-        done += produced;
+        done += record.outcome.produced;
+        records.push(record.clone());
     }
     Ok((records, cut_steps))
 }
 
-fn times(cost: &CostModel, before: &Before, drafted: usize, verified: usize) -> Times {
-    let per_token = match before.plan.source {
-        Source::Model => cost.draft_seconds(before.context),
-        Source::Ngram => cost.ngram_seconds(),
-    };
-    let reads = before.plan.source == Source::Model && drafted > 0;
+/// What a step takes by the cost model.
+fn times(cost: &CostModel, record: &StepRecord) -> Times {
+    let StepRecord { before, outcome, .. } = record;
+    let drafted = record.drafted.len();
+    let per_token = cost.source_seconds(before.plan.source, before.context);
+    let reads = before.plan.source == Source::MODEL && drafted > 0;
     let catch_up = if reads { cost.catch_up_seconds(before.draft_behind) } else { 0.0 };
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),
         Duration::from_secs_f64(per_token * drafted as f64),
-        Duration::from_secs_f64(cost.verify_seconds(verified + 1, before.context)),
+        Duration::from_secs_f64(cost.verify_seconds(outcome.verified + 1, before.context)),
     );
     Times { catch_up, draft, verify, controller: Duration::ZERO, total: catch_up + draft + verify }
 }

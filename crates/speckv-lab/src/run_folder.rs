@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use speckv::{cost::CostModel, draft::NgramSettings, engine::MAX_GAMMA, predictor::SessionFacts};
+use speckv::{cost::CostModel, draft::NgramSettings, predictor::SessionFacts};
 
 use crate::{
     recorder::Recording,
@@ -73,9 +73,9 @@ pub struct Settings {
     pub target_compression: f32,
 }
 
-/// What replays took for the limit before recordings named it.
+/// The limit that replays took before recordings named it.
 fn library_limit() -> usize {
-    MAX_GAMMA
+    16
 }
 
 /// What recordings have for settings that they did not name.

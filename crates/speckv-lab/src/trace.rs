@@ -23,12 +23,13 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// Depth of a source's chains.
+    /// Depth of a source's chains; 0 for one that traces do not record.
     #[must_use]
     pub fn of(&self, source: Source) -> usize {
         match source {
-            Source::Model => self.gamma_max,
-            Source::Ngram => self.ngram_max,
+            Source::MODEL => self.gamma_max,
+            Source::NGRAM => self.ngram_max,
+            _ => 0,
         }
     }
 }
@@ -52,12 +53,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// What a source proposes here.
+    /// What a source proposes here; `None` for one that traces do not record.
     #[must_use]
     pub fn proposal(&self, source: Source) -> Option<&Proposal> {
         match source {
-            Source::Model => Some(&self.model).filter(|proposal| !proposal.drafted.is_empty()),
-            Source::Ngram => self.ngram.as_ref().map(|(_, proposal)| proposal),
+            Source::MODEL => Some(&self.model).filter(|proposal| !proposal.drafted.is_empty()),
+            Source::NGRAM => self.ngram.as_ref().map(|(_, proposal)| proposal),
+            _ => None,
         }
     }
 }
@@ -85,7 +87,11 @@ pub struct Trace {
 
 /// Why a trace cannot be replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
+    /// The calls of a step came out of order: a fault of the replay.
+    #[error("the replay broke the order of a step")]
+    Step(#[from] speckv::step::StepError),
     /// Another number of positions than tokens.
     #[error("trace of {prompt_id}: expected {tokens} positions, one per token, got {positions}")]
     Positions {
@@ -126,7 +132,7 @@ impl Trace {
     /// Whether a draft model was recorded.
     #[must_use]
     pub fn has_model(&self) -> bool {
-        self.positions.iter().any(|position| position.proposal(Source::Model).is_some())
+        self.positions.iter().any(|position| position.proposal(Source::MODEL).is_some())
     }
 
     /// Checks that the parts fit together: one position per token, agreements as the tokens
@@ -151,7 +157,7 @@ impl Trace {
             });
         }
         for (position, proposals) in self.positions.iter().enumerate() {
-            for proposal in [Source::Model, Source::Ngram]
+            for proposal in [Source::MODEL, Source::NGRAM]
                 .into_iter()
                 .filter_map(|source| proposals.proposal(source))
             {

@@ -63,11 +63,11 @@ pub struct Workload {
 
 /// Name and text of the files that are compiled in.
 const BUILTIN: [(&str, &str); 5] = [
-    ("code.jsonl", include_str!("../../../workloads/code.jsonl")),
-    ("math.jsonl", include_str!("../../../workloads/math.jsonl")),
-    ("chat.jsonl", include_str!("../../../workloads/chat.jsonl")),
-    ("summarization.jsonl", include_str!("../../../workloads/summarization.jsonl")),
-    ("editing.jsonl", include_str!("../../../workloads/editing.jsonl")),
+    ("code.jsonl", include_str!("../workloads/code.jsonl")),
+    ("math.jsonl", include_str!("../workloads/math.jsonl")),
+    ("chat.jsonl", include_str!("../workloads/chat.jsonl")),
+    ("summarization.jsonl", include_str!("../workloads/summarization.jsonl")),
+    ("editing.jsonl", include_str!("../workloads/editing.jsonl")),
 ];
 
 impl Workload {
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_folder_reads_the_same_as_the_compiled_in_files() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workloads");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("workloads");
         let mut read = Workload::from_dir(folder).expect("the folder is well-formed").prompts;
         let mut built_in = builtin().prompts;
         read.sort_by(|a, b| a.id.cmp(&b.id));

@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc};
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
+    controller::{ControllerParts, ControllerSpec, MAX_GAMMA},
     cost::CostModel,
     draft::{Both, ModelDrafter, NgramDrafter, NgramSettings},
     engine::{Clock, Engine, SequenceSettings, VirtualTime},
@@ -76,7 +76,7 @@ fn live(
 #[test]
 fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     let (target, draft) = models();
-    let depths = Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 };
+    let depths = Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA };
     let mut recorder = Recorder::new(
         Arc::clone(&target),
         Some(Arc::clone(&draft)),
@@ -138,7 +138,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
                     (record.before, record.drafted.clone(), record.outcome, record.tokens.clone())
                 };
                 assert_eq!(of(live), of(replayed), "{name}, {}", prompt.id);
-                drafted[live.before.plan.source as usize] += live.drafted.len();
+                drafted[live.before.plan.source.index()] += live.drafted.len();
                 accepted += live.outcome.accepted;
             }
             assert_eq!(live.len(), replayed.len(), "{name}, {}", prompt.id);

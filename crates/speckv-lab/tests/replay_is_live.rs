@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, ControllerParts, ControllerSpec, Lookup, Plan, Situation},
+    controller::{Controller, ControllerParts, ControllerSpec, Lookup, MAX_GAMMA, Plan, Situation},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
@@ -106,8 +106,8 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
     let positions = (0..tokens.len())
         .map(|done| {
             let text = [prompt, &tokens[..done]].concat();
-            let (_, model) = proposal(seed, &text, &tokens[done..], Source::Model);
-            let (lookup, ngram) = proposal(seed, &text, &tokens[done..], Source::Ngram);
+            let (_, model) = proposal(seed, &text, &tokens[done..], Source::MODEL);
+            let (lookup, ngram) = proposal(seed, &text, &tokens[done..], Source::NGRAM);
             Position { model, ngram: lookup.map(|lookup| (lookup, ngram)) }
         })
         .collect();
@@ -117,7 +117,7 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
         prompt_tokens: prompt.len(),
         max_tokens: MAX_TOKENS,
         end_tokens: vec![END],
-        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: 16 },
+        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA },
         tokens,
         positions,
     }
@@ -158,7 +158,7 @@ fn a_replayed_controller_takes_its_live_steps() {
                 assert_eq!(live.outcome, replayed.outcome, "{name}, model {seed}, step {step}");
                 assert_eq!(live.tokens, replayed.tokens, "{name}, model {seed}, step {step}");
                 if name == "speckv" {
-                    drafted_from[live.before.plan.source as usize] += live.drafted.len();
+                    drafted_from[live.before.plan.source.index()] += live.drafted.len();
                 }
             }
             assert_eq!(live.len(), replayed.len(), "{name}, model {seed}");

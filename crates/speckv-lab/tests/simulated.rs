@@ -6,10 +6,7 @@ use std::sync::Arc;
 use speckv::{
     controller::{Controller, ControllerParts, ControllerSpec},
     cost::{CostModel, Samples, TimeSample, VerifySample},
-    predictor::{
-        Metrics, Predictor, Question, SessionFacts, sigmoid,
-        train::{Example, Kind, TrainOptions, examples, train},
-    },
+    predictor::{Metrics, Predictor, Question, SessionFacts, sigmoid},
     record::{Source, StepRecord},
 };
 use speckv_lab::{
@@ -17,6 +14,7 @@ use speckv_lab::{
     replay::{Summary, replay},
     synthetic::{self, Regime},
     trace::Trace,
+    training::{Example, Kind, TrainOptions, examples, train},
 };
 
 /// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the
@@ -47,6 +45,7 @@ fn cost(verify: &[f64], draft: f64, catch_up: f64) -> CostModel {
         draft: time(draft),
         verify: verify.collect(),
         catch_up: time(catch_up),
+        ..Samples::default()
     })
     .expect("positive times")
 }
@@ -236,7 +235,7 @@ fn nobody_passes_the_oracle() {
     let cost = cpu();
     let regimes = [Regime { lookup: (0.5, 0.9), ..Regime::calibrated(300, 2.0) }];
     for trace in traces(&regimes, 4) {
-        let least = oracle::least_seconds(&trace, &cost, &[Source::Model, Source::Ngram])
+        let least = oracle::least_seconds(&trace, &cost, &[Source::MODEL, Source::NGRAM])
             .expect("a good trace");
         for name in ["off", "fixed:2", "fixed:6", "speckv", "chain+fixed:2", "entropy:adaedl"] {
             let seconds = Summary::of(

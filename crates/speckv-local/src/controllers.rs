@@ -12,8 +12,7 @@ use speckv::{
     predictor::{ModelShape, SessionFacts},
 };
 
-/// Largest gamma.
-pub const MAX_GAMMA: usize = 64;
+pub use speckv::controller::MAX_GAMMA;
 
 /// The controller wherever somebody can draft.
 pub const DEFAULT: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Speckv };
@@ -34,9 +33,6 @@ pub fn parse(text: &str) -> Result<ControllerSpec, String> {
     let hint = format!("{meant}the controllers are {list}, and chain+NAME");
     let spec: ControllerSpec = text.parse().map_err(|error| format!("{error}\nhint: {hint}"))?;
     match spec.kind {
-        ControllerKind::Fixed(Some(gamma)) if !(1..=MAX_GAMMA).contains(&gamma) => {
-            Err(format!("expected a gamma from 1 to {MAX_GAMMA}, got {gamma}\nhint: {hint}"))
-        }
         ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
         _ => Ok(spec),
     }

@@ -61,6 +61,7 @@ pub fn parse(text: &str) -> Outcome<CostModel> {
             .map(|(index, &ms)| VerifySample { rows: index + 1, context: 0, seconds: seconds(ms) })
             .collect(),
         catch_up: one(curve.catch_up_ms),
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).map_err(|error| Failure::new(chain(&error), HINT))
 }

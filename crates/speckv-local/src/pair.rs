@@ -15,7 +15,6 @@ use speckv_formats::{checkpoint::Checkpoint, config::Config, tokenizer::Tokenize
 
 use crate::{
     backend::{Backend, CacheType, LocalModel, WeightOptions},
-    controllers::MAX_GAMMA,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     draft_search::{self, FoundDraft},
     drafting::{DraftOrigin, Drafting},
@@ -293,8 +292,7 @@ impl<M: LocalModel> Pair<M> {
             .map(|file| load_model(backend, &file, context, true, &weights, reporter))
             .transpose()?;
         let drafter = drafter(&drafting.choice, draft.clone(), target.vocab_size());
-        let mut engine = Engine::new(target, drafter);
-        engine.set_max_gamma(MAX_GAMMA);
+        let engine = Engine::new(target, drafter);
         Ok(Pair { engine, draft, text, drafting, target_path, draft_path })
     }
 }

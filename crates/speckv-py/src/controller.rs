@@ -8,16 +8,14 @@ use std::{
 
 use pyo3::prelude::*;
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, Drafting, Ending, Situation, Stepper},
+    controller::{ControllerParts, ControllerSpec, Drafting, MAX_GAMMA, Situation, checked_gamma},
     cost,
     predictor::SessionFacts,
     record::{Drafted, Times},
+    step::{Ending, Stepper},
     token::Token,
 };
-use speckv_local::{
-    controllers::{MAX_GAMMA, parse},
-    paper_weights,
-};
+use speckv_local::{controllers::parse, paper_weights};
 
 use crate::{
     cost::CostModel,
@@ -105,10 +103,9 @@ impl Controller {
         paper_weights: Option<PathBuf>,
     ) -> PyResult<Self> {
         let parsed = self::spec(spec)?;
-        if let Some(gamma) = gamma.filter(|gamma| *gamma > MAX_GAMMA) {
-            let message = format!("gamma: expected at most {MAX_GAMMA}, got {gamma}");
-            return Err(Fault::argument(message, "a longer draft never pays").into());
-        }
+        let gamma = gamma.map(checked_gamma).transpose().map_err(|error| {
+            Fault::argument(format!("gamma: {error}"), "speckv.Controller('off') drafts nothing")
+        })?;
         let paper = paper_weights
             .map(|path| paper_weights::read(&path).map_err(|failure| Fault::of_file(&failure)))
             .transpose()?;
@@ -149,7 +146,7 @@ impl Controller {
         self.with(py, |stepper| stepper.steps())
     }
 
-    #[pyo3(signature = (context, *, gamma_limit = 16, remaining = None, has_model = false, draft_behind = 0, lookup = None, shared = None))]
+    #[pyo3(signature = (context, *, gamma_limit = MAX_GAMMA, remaining = None, has_model = false, draft_behind = 0, lookup = None, shared = None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn plan(
         &self,
@@ -172,6 +169,11 @@ impl Controller {
             pass: shared.map_or(cost::SharedPass::ALONE, |shared| shared.0),
         };
         Ok(Plan(self.with(py, |stepper| stepper.plan(&situation)).map_err(Fault::from)?))
+    }
+
+    #[pyo3(signature = (limit = None))]
+    fn read_ahead(&self, py: Python<'_>, limit: Option<usize>) -> usize {
+        self.with(py, |stepper| stepper.read_ahead(limit.unwrap_or(usize::MAX)))
     }
 
     #[getter]
@@ -224,10 +226,9 @@ impl Controller {
         let sum = catch_up + draft + verify;
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
-        let ending = Ending { accepted, token, verified, times };
-        Ok(StepRecord(
-            self.with(py, |stepper| stepper.observe(&ending).cloned()).map_err(Fault::from)?,
-        ))
+        let ending = Ending { accepted, token, verified };
+        let record = self.with(py, |stepper| stepper.finish(&ending, times).cloned());
+        Ok(StepRecord(record.map_err(Fault::from)?))
     }
 
     fn abandon(&self, py: Python<'_>) {

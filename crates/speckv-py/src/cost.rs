@@ -60,6 +60,7 @@ impl CostModel {
             verify: verify_seconds.into_iter().enumerate().map(pass).collect(),
             draft: one(draft_seconds).into_iter().collect(),
             catch_up: one(catch_up_seconds).into_iter().collect(),
+            ..Samples::default()
         };
         Ok(CostModel::of(cost::CostModel::from_samples(&samples).map_err(fault)?))
     }
@@ -82,8 +83,12 @@ impl CostModel {
             context,
             seconds,
         });
-        let samples =
-            Samples { verify: passes.collect(), draft: times(draft), catch_up: times(catch_up) };
+        let samples = Samples {
+            verify: passes.collect(),
+            draft: times(draft),
+            catch_up: times(catch_up),
+            ..Samples::default()
+        };
         Ok(CostModel::of(cost::CostModel::from_samples(&samples).map_err(fault)?))
     }
 

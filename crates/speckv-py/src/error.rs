@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use pyo3::{prelude::*, types::PyType};
-use speckv::{controller::StepError, model::ModelError};
+use speckv::{model::ModelError, step::StepError};
 use speckv_lab::run_folder::RunFolderError;
 use speckv_local::failure::{Failure, chain};
 
@@ -68,6 +68,7 @@ impl From<StepError> for Fault {
             StepError::WantsNoMore { .. } => {
                 Fault::order(error, "ask wants_more before each draft token")
             }
+            _ => Fault::order(error, "plan(), judge() and observe() are called in this order"),
         }
     }
 }
@@ -82,6 +83,7 @@ impl From<ModelError> for Fault {
             ModelError::ContextFull { .. } => {
                 "give a longer context to CpuModel.load, or truncate the cache"
             }
+            ModelError::ForeignCache { .. } => "take caches from new_cache() of the same model",
             ModelError::OutOfMemory { .. } => {
                 "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
             }

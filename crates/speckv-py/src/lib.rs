@@ -51,6 +51,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("MAX_GAMMA", speckv::controller::MAX_GAMMA)?;
+        module.add("LEAST_DRAFT_READING", speckv::step::LEAST_DRAFT_READING)
     }
 }

@@ -109,7 +109,7 @@ impl NgramText {
             tokens.extend_from_slice(&drafted);
             let ask = Ask {
                 slot: *slot,
-                source: Source::Ngram,
+                source: Source::NGRAM,
                 tokens,
                 drafted: drafted.len(),
                 chain,

@@ -1,37 +1,51 @@
 //! What is decided in a step, as small immutable values.
 
 use pyo3::prelude::*;
-use speckv::cost;
+use speckv::{cost, source};
 
-use crate::signals::Signals;
+use crate::{error::Fault, signals::Signals};
 
 /// See `_native.pyi`.
 #[pyclass(frozen, eq, hash, from_py_object)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A draft model.
-    #[pyo3(name = "MODEL")]
-    Model,
-    /// Look-up.
-    #[pyo3(name = "NGRAM")]
-    Ngram,
-}
+pub struct Source(pub source::Source);
 
-impl From<speckv::record::Source> for Source {
-    fn from(source: speckv::record::Source) -> Self {
-        match source {
-            speckv::record::Source::Model => Source::Model,
-            speckv::record::Source::Ngram => Source::Ngram,
+#[pymethods]
+impl Source {
+    #[classattr]
+    const MODEL: Source = Source(source::Source::MODEL);
+    #[classattr]
+    const NGRAM: Source = Source(source::Source::NGRAM);
+
+    #[new]
+    fn new(name: &str) -> PyResult<Self> {
+        let named = source::Source::named(name);
+        Ok(Source(named.map_err(|error| Fault::argument(error, "\"suffix\" would be a name"))?))
+    }
+
+    #[getter]
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn __repr__(&self) -> String {
+        match self.0 {
+            source::Source::MODEL => "Source.MODEL".into(),
+            source::Source::NGRAM => "Source.NGRAM".into(),
+            other => format!("Source('{other}')"),
         }
     }
 }
 
-impl From<Source> for speckv::record::Source {
+impl From<source::Source> for Source {
+    fn from(source: source::Source) -> Self {
+        Source(source)
+    }
+}
+
+impl From<Source> for source::Source {
     fn from(source: Source) -> Self {
-        match source {
-            Source::Model => speckv::record::Source::Model,
-            Source::Ngram => speckv::record::Source::Ngram,
-        }
+        source.0
     }
 }
 
@@ -78,11 +92,7 @@ impl Plan {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "Plan(gamma={}, source=Source.{})",
-            self.0.gamma,
-            format!("{:?}", self.0.source).to_uppercase()
-        )
+        format!("Plan(gamma={}, source={})", self.0.gamma, Source(self.0.source).__repr__())
     }
 }
 

@@ -5,12 +5,13 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use divan::Bencher;
 use speckv::{
-    controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
-    cost::{CostModel, SharedPass},
+    controller::{Controller, Situation, Speckv, SpeckvOptions},
+    cost::CostModel,
     predictor::{ModelShape, Predictor, SessionFacts},
-    record::{Before, Drafted, Last, Outcome, StepRecord, Times},
+    record::{Drafted, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     signals::{self, Signals},
+    step::{Ending, Stepper},
 };
 
 /// The vocabulary of the default pair.
@@ -79,97 +80,94 @@ fn controller(weights: Arc<Predictor>) -> Speckv {
     )
 }
 
-/// A step under way: plans, and judges each of up to 16 positions.
-#[derive(Default)]
+/// Steps of the default controller on signals that repeat.
 struct Walk {
+    stepper: Stepper<Speckv>,
     step: usize,
-    signals: Vec<Signals>,
-    record: StepRecord,
 }
 
 impl Walk {
-    fn decide(&mut self, controller: &mut Speckv) {
+    fn new(controller: Speckv) -> Self {
+        Walk { stepper: Stepper::new(controller), step: 0 }
+    }
+
+    /// Plans, and judges each of up to 16 positions.
+    fn decide(&mut self) {
         self.step += 1;
-        let (step, record) = (self.step, &mut self.record);
-        let context = 100 + step % 1000;
-        let situation = Situation {
-            context,
-            gamma_limit: 16,
-            remaining: 1 << 20,
-            draft_behind: 1,
-            has_model: true,
-            lookup: None,
-            pass: SharedPass::ALONE,
-        };
-        let plan = controller.plan(black_box(&situation));
-        record.before = Before { step, context, draft_behind: 1, gamma_limit: 16, plan };
-        record.drafted.clear();
-        self.signals.clear();
-        let mut verified = 0;
-        for position in 0..plan.gamma {
-            let confidence = [0.97, 0.9, 0.99, 0.6][(step + position) % 4];
-            let newest = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            self.signals.push(newest);
-            record.drafted.push(Drafted { token: 1, signals: newest });
-            let verdict = controller.judge(black_box(&self.signals));
-            verified += usize::from(verdict != Verdict::Drop);
-            if verdict != Verdict::Continue {
-                break;
-            }
+        let situation =
+            Situation { draft_behind: 1, ..Situation::alone(100 + self.step % 1000, 16) };
+        self.stepper.plan(black_box(&situation)).expect("no step is under way");
+        let mut position = 0;
+        while self.stepper.wants_more() {
+            let confidence = [0.97, 0.9, 0.99, 0.6][(self.step + position) % 4];
+            let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
+            self.stepper.judge(black_box(Drafted { token: 1, signals }), false).expect("in order");
+            position += 1;
         }
-        let accepted = if step.is_multiple_of(5) { verified / 2 } else { verified };
-        let last = if accepted == verified { Last::Bonus } else { Last::Recovered };
-        record.outcome = Outcome { verified, accepted, last, produced: accepted + 1, ended: false };
-        // Times near what the cost model expects, so that it has something to learn.
+    }
+
+    /// Ends the step with times near what the cost model expects, so that it has something to
+    /// learn.
+    fn finish(&mut self) {
+        let verified = self.stepper.kept().len();
+        let accepted = if self.step.is_multiple_of(5) { verified / 2 } else { verified };
         let millis = |count: usize, each: u64| Duration::from_micros(count as u64 * each);
+        let drafted = self.stepper.record().drafted.len();
         let (draft, verify) =
-            (millis(record.drafted.len(), 17_000), millis(1, 50_000) + millis(verified, 6_300));
-        record.times =
-            Times { draft, verify, total: draft + verify + millis(1, 100), ..Times::default() };
+            (millis(drafted, 17_000), millis(1, 50_000) + millis(verified, 6_300));
+        let total = draft + verify + millis(1, 100);
+        let ending = Ending { accepted, token: Some(1), verified: None };
+        self.stepper.commit(&ending).expect("an outcome");
+        self.stepper.observe(Times { draft, verify, total, ..Times::default() }).expect("a step");
+    }
+
+    /// After the first step with three drafted tokens. Each step is observed: a draft that has
+    /// proved nothing stays short.
+    fn three_drafted() -> Self {
+        let mut walk = Walk::new(shipped());
+        while walk.stepper.record().drafted.len() < 3 {
+            walk.decide();
+            walk.finish();
+        }
+        walk
     }
 }
 
 /// What a step waits for: plan, and a judgement per position.
 #[divan::bench]
 fn speckv_decision(bencher: Bencher) {
-    let (mut controller, mut walk) = three_drafted();
-    bencher.bench_local(|| walk.decide(&mut controller));
+    let mut walk = Walk::three_drafted();
+    bencher.bench_local(|| {
+        walk.decide();
+        walk.stepper.abandon();
+    });
 }
 
-/// A controller after its first step with three drafted tokens. Each step is observed: a draft that
-/// has proved nothing stays short.
-fn three_drafted() -> (Speckv, Walk) {
-    let (mut controller, mut walk) = (shipped(), Walk::default());
-    while walk.record.drafted.len() < 3 {
-        walk.decide(&mut controller);
-        controller.observe(&walk.record);
-    }
-    (controller, walk)
-}
-
-/// Learning from a step: predictor, ledgers, costs.
+/// Learning from a step: predictor, balances, costs.
 #[divan::bench]
 fn speckv_observe(bencher: Bencher) {
-    let (mut controller, walk) = three_drafted();
-    bencher.bench_local(|| controller.observe(black_box(&walk.record)));
+    let walk = Walk::three_drafted();
+    let mut controller = walk.stepper.controller().clone();
+    bencher.bench_local(|| controller.observe(black_box(walk.stepper.record())));
 }
 
 /// The cost model's part of it.
 #[divan::bench]
 fn cost_observe(bencher: Bencher) {
-    let ((_, walk), mut cost) = (three_drafted(), CostModel::uncalibrated());
-    bencher.bench_local(|| cost.observe(black_box(&walk.record)));
+    let (walk, mut cost) = (Walk::three_drafted(), CostModel::uncalibrated());
+    bencher.bench_local(|| cost.observe(black_box(walk.stepper.record())));
 }
 
 /// One whole step of the controller, by the weights of a pair that was trained for and by the
 /// prior.
 #[divan::bench(args = ["shipped", "prior"])]
 fn speckv_step(bencher: Bencher, weights: &str) {
-    let mut controller =
-        if weights == "shipped" { shipped() } else { controller(Arc::new(Predictor::prior())) };
-    let mut walk = Walk { signals: Vec::with_capacity(32), ..Walk::default() };
+    let mut walk = Walk::new(match weights {
+        "shipped" => shipped(),
+        _ => controller(Arc::new(Predictor::prior())),
+    });
     bencher.bench_local(|| {
-        walk.decide(&mut controller);
-        controller.observe(black_box(&walk.record));
+        walk.decide();
+        walk.finish();
     });
 }

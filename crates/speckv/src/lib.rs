@@ -7,8 +7,8 @@
 //! decide ([`controller`]) -> draft ([`draft`], reading [`signals`]) -> verify and accept
 //! ([`verify`]) -> commit ([`engine`]) -> observe ([`record`]).
 //!
-//! The heavy world comes in through one door, [`model::LanguageModel`]; [`sim`] has models without
-//! weights behind the same door.
+//! Model backends implement [`model::LanguageModel`]; [`sim`] has models without weights that
+//! implement it too.
 
 mod exponential;
 mod recycle;
@@ -25,5 +25,7 @@ pub mod record;
 pub mod sampling;
 pub mod signals;
 pub mod sim;
+pub mod source;
+pub mod step;
 pub mod token;
 pub mod verify;

@@ -1,18 +1,11 @@
-//! What one step knew, did and cost, kept apart so that nobody learns from the future by accident.
+//! The record of a step, in three parts: known before, known while drafting, known after. Features
+//! are made of the first two only, so that they cannot use the outcome.
 
 use std::time::Duration;
 
 use crate::{controller::Plan, signals::Signals, token::Token};
 
-/// Where a drafted token came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A draft model.
-    Model,
-    /// Look-up of earlier text in prompt and output.
-    Ngram,
-}
+pub use crate::source::Source;
 
 /// A proposed token as the record keeps it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,8 +45,9 @@ pub enum Last {
     Accepted,
 }
 
-/// Known after verification.
+/// Known after verification. Built by [`Stepper::commit`](crate::step::Stepper::commit) alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Draft tokens that were verified; at most the number drafted.
     pub verified: usize,
@@ -136,14 +130,14 @@ impl StepRecord {
     }
 
     /// Whether its sequence counts as drafting with the model until its next step is decided: it
-    /// did so in this one, or would have if the draft had not been reading. Who begins counts, for
-    /// the first two steps: if all who begin together thought that they drafted alone, nobody
-    /// would, and in the first step many do not yet, so that nobody waits for the first token while
-    /// a draft reads.
+    /// did so in this one, or would have if the draft had not been reading. A sequence counts in its
+    /// first two steps too: sequences that begin together would otherwise each expect to draft
+    /// alone, and then none would draft. Many do not draft in their first step, so that the first
+    /// token does not wait for a draft that reads.
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;
-        *step == 0 || (plan.source == Source::Model && plan.gamma > 0)
+        *step == 0 || (plan.source == Source::MODEL && plan.gamma > 0)
     }
 
     /// The plan went further than budget and context, and the draft went as far as these.

@@ -1,4 +1,4 @@
-//! What a distribution says about itself, read in one pass over the logits.
+//! Signals of a distribution: entropy, confidence and margin, from one pass over the logits.
 
 use crate::{
     exponential::{SMALLEST, exp_from_smallest},

@@ -41,8 +41,8 @@ impl Default for SimSettings {
 /// How a simulated draft differs from its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Difference {
-    /// After a share `1 - agreement` of all texts, chosen at random, the draft says something
-    /// unrelated, with half the sharpness; after the others it has the target's very logits.
+    /// After a share `1 - agreement` of all texts, chosen at random, the draft has
+    /// unrelated logits of half the sharpness; after the others it has the target's logits.
     Share {
         /// From 0 (unrelated) to 1 (the same model).
         agreement: f64,

@@ -7,7 +7,8 @@ use speckv::{
     conformance::{check_controller, check_drafter, check_model},
     controller::{Controller, Fixed, Off, Plan, Situation, Verdict},
     draft::{
-        Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot,
+        Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter,
+        Reading, Slot,
     },
     logits::Logits,
     model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
@@ -219,8 +220,8 @@ impl Drafter for Stubborn {
         self.0.close(slot);
     }
 
-    fn catch_up(&mut self, slot: Slot, tokens: &[speckv::token::Token]) -> Result<(), DraftError> {
-        self.0.catch_up(slot, tokens)
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        self.0.catch_up_all(readings)
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
@@ -241,7 +242,7 @@ fn plain_controllers_are_controllers() {
     for gamma in [0, 1, 4, 1000] {
         check_controller(&|| Box::new(Fixed::new(gamma))).unwrap();
     }
-    check_controller(&|| Box::new(Fixed::from_source(3, Source::Ngram))).unwrap();
+    check_controller(&|| Box::new(Fixed::from_source(3, Source::NGRAM))).unwrap();
 }
 
 /// Asks for everything, then drops or verifies by signals.

@@ -1,4 +1,4 @@
-//! A decision of the speckv controller allocates nothing and is quick.
+//! A decision of the default controller allocates nothing.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -8,11 +8,12 @@ use std::{
 };
 
 use speckv::{
-    controller::{Controller, Situation, Speckv, SpeckvOptions, Verdict},
-    cost::{CostModel, SharedPass},
+    controller::{Situation, Speckv, SpeckvOptions},
+    cost::CostModel,
     predictor::{FEATURES, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts},
-    record::{Before, Drafted, Last, Outcome, Source, StepRecord, Times},
+    record::{Drafted, Source, Times},
     signals::Signals,
+    step::{Ending, Stepper},
 };
 
 thread_local! {
@@ -26,12 +27,12 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the arguments are this function's own, whose contract is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the arguments are this function's own, whose contract is the system allocator's.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -39,7 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The prior with perceptrons in place of its model heads: the dearest predictor there is.
+/// The prior with perceptrons in place of its model heads: the most expensive predictor there is.
 fn perceptrons() -> Predictor {
     let mut predictor = Predictor::prior();
     for question in Question::ALL {
@@ -49,51 +50,29 @@ fn perceptrons() -> Predictor {
             output: (0..HIDDEN).map(|i| (i as f32 - 7.0) / 20.0).collect(),
             output_bias: 1.5,
         };
-        predictor.set_head(Source::Model, question, Head::Mlp(mlp));
+        predictor.set_head(Source::MODEL, question, Head::Mlp(mlp));
     }
     predictor
 }
 
 /// Runs steps of drafting and observing; returns decisions (plans, judgements and observations).
-fn decide(
-    controller: &mut Speckv,
-    record: &mut StepRecord,
-    signals: &mut Vec<Signals>,
-    steps: usize,
-) -> usize {
+fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
     let mut decisions = 0;
     for step in 0..steps {
-        let situation = Situation {
-            context: 100 + step,
-            gamma_limit: 16,
-            remaining: 1 << 20,
-            draft_behind: 1,
-            has_model: true,
-            lookup: None,
-            pass: SharedPass::ALONE,
-        };
-        let plan = black_box(controller.plan(black_box(&situation)));
-        record.before =
-            Before { step, context: situation.context, draft_behind: 1, gamma_limit: 16, plan };
-        record.drafted.clear();
-        signals.clear();
-        let mut verified = 0;
-        for position in 0..plan.gamma {
+        let situation = Situation { draft_behind: 1, ..Situation::alone(100 + step, 16) };
+        let _ = black_box(stepper.plan(black_box(&situation))).expect("no step is under way");
+        let mut position = 0;
+        while stepper.wants_more() {
             let confidence = [0.97, 0.9, 0.99, 0.6][(step + position) % 4];
-            let newest = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            signals.push(newest);
-            record.drafted.push(Drafted { token: 1, signals: newest });
-            let verdict = black_box(controller.judge(black_box(signals)));
-            verified += usize::from(verdict != Verdict::Drop);
+            let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
+            let _ = stepper.judge(Drafted { token: 1, signals }, false).expect("it wants more");
+            position += 1;
             decisions += 1;
-            if verdict != Verdict::Continue {
-                break;
-            }
         }
-        let accepted = if step % 5 == 0 { verified / 2 } else { verified };
-        let last = if accepted == verified { Last::Bonus } else { Last::Recovered };
-        record.outcome = Outcome { verified, accepted, last, produced: accepted + 1, ended: false };
-        controller.observe(black_box(record));
+        let kept = stepper.kept().len();
+        let accepted = if step % 5 == 0 { kept / 2 } else { kept };
+        let ending = Ending { accepted, token: Some(1), verified: None };
+        let _ = black_box(stepper.finish(&ending, Times::default())).expect("a step");
         decisions += 2;
     }
     decisions
@@ -109,20 +88,12 @@ fn controller() -> Speckv {
     )
 }
 
-fn buffers() -> (StepRecord, Vec<Signals>) {
-    let record = StepRecord {
-        drafted: Vec::with_capacity(32),
-        times: Times::default(),
-        ..StepRecord::default()
-    };
-    (record, Vec::with_capacity(32))
-}
-
 #[test]
 fn a_decision_allocates_nothing() {
-    let (mut controller, (mut record, mut signals)) = (controller(), buffers());
+    let mut stepper = Stepper::new(controller());
+    decide(&mut stepper, 500); // the buffers of the step grow to the longest draft
     let before = COUNT.get();
-    let decisions = decide(&mut controller, &mut record, &mut signals, 500);
+    let decisions = decide(&mut stepper, 500);
     assert_eq!(COUNT.get() - before, 0);
     assert!(decisions > 1500, "{decisions}: it drafted");
 }

@@ -11,11 +11,17 @@ use std::{
 
 use speckv::{
     conformance::decode_plainly,
-    controller::{Controller, Fixed, Off, Plan, Situation, Verdict},
+    controller::{
+        Controller, Fixed, MAX_GAMMA, Off, Plan, Situation, Speckv, SpeckvOptions, Verdict,
+    },
+    cost::{CostModel, Samples, TimeSample, VerifySample},
     draft::{Drafter, ModelDrafter, NgramDrafter, NoDrafter},
-    engine::{Clock, Engine, EngineError, FinishReason, Prefill, Sequence, SequenceSettings},
+    engine::{
+        Clock, Engine, EngineError, FinishReason, Prefill, Sequence, SequenceSettings, VirtualTime,
+    },
     logits::Logits,
     model::{Feed, LanguageModel, ModelError},
+    predictor::{Predictor, SessionFacts},
     record::{Last, StepRecord},
     sampling::SamplingSettings,
     signals::Signals,
@@ -107,7 +113,7 @@ fn a_budget_is_met_exactly() {
             assert_eq!(sequence.generated(), max_tokens, "gamma {gamma}");
             assert_eq!(sequence.finish_reason(), Some(FinishReason::Length));
             for record in records {
-                assert!(record.drafted.len() <= record.before.gamma_limit.min(16));
+                assert!(record.drafted.len() <= record.before.gamma_limit);
                 let clipped = gamma > record.before.gamma_limit;
                 assert_eq!(record.is_clipped(), clipped, "{record:?}");
                 let rejected = record.outcome.accepted < record.outcome.verified;
@@ -115,6 +121,35 @@ fn a_budget_is_met_exactly() {
             }
         }
     }
+}
+
+#[test]
+fn a_gamma_up_to_the_limit_is_drafted_and_no_step_drafts_more() {
+    let target = sim(4096);
+    let cheap = Samples {
+        draft: vec![TimeSample { tokens: 1, context: 0, seconds: 1e-6 }],
+        verify: vec![VerifySample { rows: 1, context: 0, seconds: 1.0 }],
+        catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 1e-8 }],
+        ..Samples::default()
+    };
+    let cost = CostModel::from_samples(&cheap).unwrap();
+    let speckv = |max_gamma| {
+        let options = SpeckvOptions { max_gamma, ..SpeckvOptions::default() };
+        Speckv::new(cost.clone(), Arc::new(Predictor::prior()), SessionFacts::default(), options)
+    };
+    let longest = |controller: Box<dyn Controller>| {
+        let mut engine = engine(&target);
+        engine.set_clock(Clock::Virtual(VirtualTime::new()));
+        let settings = SequenceSettings { controller, ..settings(2_000, vec![], Off) };
+        let mut sequence = engine.sequence(settings).unwrap();
+        let records = finish(&mut engine, &mut sequence);
+        records.iter().map(|record| record.drafted.len()).max().unwrap()
+    };
+    for gamma in [1, 16, 17, 33, 40, MAX_GAMMA] {
+        assert_eq!(longest(Box::new(Fixed::new(gamma))), gamma);
+        assert_eq!(longest(Box::new(speckv(gamma))), gamma, "the default controller");
+    }
+    assert_eq!(longest(Box::new(Fixed::new(1_000))), MAX_GAMMA);
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Controller for Whim {
     }
 
     fn plan(&mut self, _: &Situation) -> Plan {
-        let source = if self.0.uniform() < 0.5 { Source::Model } else { Source::Ngram };
+        let source = if self.0.uniform() < 0.5 { Source::MODEL } else { Source::NGRAM };
         Plan { gamma: (self.0.uniform() * 20.0) as usize, source }
     }
 

@@ -34,6 +34,7 @@ fn costs(row: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 100, context: 0, seconds: 0.1 }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("good samples")
 }
@@ -224,6 +225,7 @@ fn ratio_with_prompts(clients: usize, answer: usize, agreement: f64) -> f64 {
             .map(|rows| VerifySample { rows, context: 0, seconds: line(TARGET, rows) })
             .collect(),
         catch_up: vec![TimeSample { tokens: 32, context: 0, seconds: line(DRAFT, 32) }],
+        ..Samples::default()
     };
     let costs = CostModel::from_samples(&samples).expect("good samples");
     let own = serve_prompts(clients, answer, agreement, &|| {

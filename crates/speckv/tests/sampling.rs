@@ -103,7 +103,7 @@ impl Controller for BySignals {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        Plan { gamma: 4, source: if situation.has_model { Source::Model } else { Source::Ngram } }
+        Plan { gamma: 4, source: if situation.has_model { Source::MODEL } else { Source::NGRAM } }
     }
 
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
@@ -151,7 +151,7 @@ fn with_look_up_samples_have_the_targets_distribution() {
                     NgramDrafter::default(),
                     ModelDrafter::new(Arc::new(target.draft(Difference::Opposed)), 5),
                 )),
-                Box::new(Fixed::from_source(2, Source::Ngram)),
+                Box::new(Fixed::from_source(2, Source::NGRAM)),
             ),
         ];
         for (drafter, controller) in drafters {

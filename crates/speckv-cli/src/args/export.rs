@@ -25,8 +25,8 @@ impl std::str::FromStr for Shares {
 
 fn source(text: &str) -> Result<Source, String> {
     match text {
-        "model" => Ok(Source::Model),
-        "ngram" => Ok(Source::Ngram),
+        "model" => Ok(Source::MODEL),
+        "ngram" => Ok(Source::NGRAM),
         _ => Err(format!(
             "expected model or ngram, got {text:?}\nhint: who drafts in the engine that the table is for"
         )),

@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod export;
+mod generate;
 mod lab;
 mod perplexity;
 mod serve;
@@ -20,6 +21,7 @@ pub use common::{
     CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
 };
 pub use export::{ExportArgs, Shares};
+pub use generate::{CompletionsArgs, ManArgs};
 pub use lab::{
     EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
 };
@@ -95,6 +97,10 @@ pub enum Command {
     Export(Box<ExportArgs>),
     /// Repeat the SpecKV paper on its public data, and audit it in tokens per second.
     Paper(PaperArgs),
+    /// Print a script that completes commands and options in a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command into a folder.
+    Man(ManArgs),
 }
 
 /// Arguments of `run`.

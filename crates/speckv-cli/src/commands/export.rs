@@ -43,7 +43,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Outcome<()> {
             "tensorrt_llm": tables.tensorrt_llm(),
             "batch_sizes": choices,
             "context": profile.context,
-            "source": if profile.source == Source::Model { "model" } else { "ngram" },
+            "source": profile.source,
             "measured_rows": measured,
         }));
     }
@@ -68,7 +68,7 @@ impl Profile {
     fn read(args: &ExportArgs) -> Outcome<Self> {
         let recorded = args.trace.as_deref().map(Recorded::read).transpose()?;
         let has_model = recorded.as_ref().is_none_or(|recorded| recorded.has_model);
-        let source = args.source.unwrap_or(if has_model { Source::Model } else { Source::Ngram });
+        let source = args.source.unwrap_or(if has_model { Source::MODEL } else { Source::NGRAM });
         let acceptance = match (&recorded, &args.acceptance) {
             (Some(recorded), _) => {
                 let gamma_max = args
@@ -106,12 +106,12 @@ impl Profile {
         };
         let times = target.row_times(args.curve.as_deref())?;
         let draft = match (source, &args.draft_curve) {
-            (Source::Ngram, _) => None,
-            (Source::Model, Some(path)) => {
+            (Source::NGRAM, _) => None,
+            (_, Some(path)) => {
                 let curve = Curves::read(path)?.at(Some(context)).0;
                 Some(curve.row_times(Some(path))?)
             }
-            (Source::Model, None) => {
+            (_, None) => {
                 let one = target.draft_ms.or(own.map(|cost| 1e3 * cost.draft_seconds(context))).ok_or_else(|| {
                     Failure::usage(
                         "nothing says what a draft token costs",

@@ -2,10 +2,12 @@
 
 mod bench;
 mod chat;
+mod completions;
 mod evaluate;
 mod export;
 mod identity;
 mod inspect;
+mod man;
 mod models;
 mod paper;
 mod perplexity;
@@ -49,5 +51,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Report(args) => report::run(&args, printer),
         Command::Export(args) => export::run(&args, printer),
         Command::Paper(args) => paper::run(&args, printer),
+        Command::Completions(args) => completions::run(&args, printer),
+        Command::Man(args) => man::run(&args, printer),
     }
 }

@@ -3,14 +3,11 @@
 use std::collections::HashSet;
 
 use serde_json::json;
-use speckv::{
-    cost::CostModel,
-    predictor::{Predictor, train::TrainOptions},
-};
+use speckv::{cost::CostModel, predictor::Predictor};
 use speckv_lab::{
     run_folder::{RunFolder, Settings},
     trace_file::TraceFile,
-    training::{HeadReport, PromptExamples, Quality, examples_of, fit, judge},
+    training::{HeadReport, PromptExamples, Quality, TrainOptions, examples_of, fit, judge},
     workload::Split,
 };
 

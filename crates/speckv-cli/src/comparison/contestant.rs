@@ -151,7 +151,7 @@ mod tests {
             let contestant = parse(text, true).expect(text);
             contestant.build(&ControllerParts::default()).plan(&situation)
         };
-        assert_eq!(plan("chain+fixed:3").source, Source::Ngram);
+        assert_eq!(plan("chain+fixed:3").source, Source::NGRAM);
         assert_eq!(plan("chain+fixed:3@model"), Plan::model(3));
         assert_eq!(plan("fixed:3@ngram"), Plan::ngram(3));
         assert_eq!(plan("fixed:3"), Plan::model(3));

@@ -1,18 +1,24 @@
 //! Activations as the integer kernels read them.
 
+use crate::disjoint::DisjointMut;
+
 /// Rows of activations in signed 8 bits with a scale per block of 32 columns: `x ~ scale * q`,
 /// `scale = max |x| / 127`.
 ///
 /// All rows of a pass are quantized once, before the products; a row's numbers depend on that row
-/// alone.
+/// alone. The three parts always have the lengths that rows and columns give: kernels rely on it,
+/// so that only this module changes them.
+///
+/// ```compile_fail
+/// let mut activations = speckv_cpu::kernels::activation::Activations::default();
+/// activations.scales.clear();
+/// ```
 #[derive(Debug, Default)]
 pub struct Activations {
-    /// Quantized values, [rows, columns].
-    pub q: Vec<i8>,
-    /// What each block's integers stand for, [rows, columns / 32].
-    pub scales: Vec<BlockScale>,
-    /// Sums of each block's integers, [rows, columns / 32].
-    pub sums: Vec<BlockSums>,
+    q: Vec<i8>,              // [rows, columns]
+    scales: Vec<BlockScale>, // [rows, columns / 32]
+    sums: Vec<BlockSums>,    // [rows, columns / 32]
+    rows: usize,
     columns: usize,
 }
 
@@ -41,12 +47,22 @@ pub struct BlockSums {
 impl Activations {
     /// Makes room for `rows` rows of `columns` values, a multiple of 32. Allocates only when more
     /// is needed than ever before.
+    ///
+    /// # Panics
+    /// If `columns` is no multiple of 32, or so many values have no address.
     pub fn reshape(&mut self, rows: usize, columns: usize) {
         assert!(columns.is_multiple_of(32), "{columns} columns are not whole blocks of 32");
-        self.columns = columns;
-        self.q.resize(rows * columns, 0);
-        self.scales.resize(rows * columns / 32, BlockScale::default());
-        self.sums.resize(rows * columns / 32, BlockSums::default());
+        let values = rows.checked_mul(columns).expect("rows * columns is below 2^64");
+        self.q.resize(values, 0);
+        self.scales.resize(values / 32, BlockScale::default());
+        self.sums.resize(values / 32, BlockSums::default());
+        (self.rows, self.columns) = (rows, columns);
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Columns per row.
@@ -55,43 +71,57 @@ impl Activations {
         self.columns
     }
 
-    /// Pointers to the parts, for tasks that write different rows or blocks at the same time.
-    pub(crate) fn parts(&mut self) -> ActivationParts {
+    /// Quantized values, [rows, columns].
+    #[must_use]
+    pub fn q(&self) -> &[i8] {
+        &self.q
+    }
+
+    /// What each block's integers stand for, [rows, columns / 32].
+    #[must_use]
+    pub fn scales(&self) -> &[BlockScale] {
+        &self.scales
+    }
+
+    /// Sums of each block's integers, [rows, columns / 32].
+    #[must_use]
+    pub fn sums(&self) -> &[BlockSums] {
+        &self.sums
+    }
+
+    /// The parts, for tasks that write different rows or blocks at the same time.
+    pub(crate) fn parts(&mut self) -> ActivationParts<'_> {
         ActivationParts {
-            q: self.q.as_mut_ptr(),
-            scales: self.scales.as_mut_ptr(),
-            sums: self.sums.as_mut_ptr(),
+            q: DisjointMut::new(&mut self.q),
+            scales: DisjointMut::new(&mut self.scales),
+            sums: DisjointMut::new(&mut self.sums),
             columns: self.columns,
         }
     }
 }
 
-/// The parts of [`Activations`] as pointers; see there for shapes.
+/// The parts of [`Activations`]; see there for shapes.
 #[derive(Clone, Copy)]
-pub(crate) struct ActivationParts {
-    pub q: *mut i8,
-    pub scales: *mut BlockScale,
-    pub sums: *mut BlockSums,
-    pub columns: usize,
+pub(crate) struct ActivationParts<'a> {
+    q: DisjointMut<'a, i8>,
+    scales: DisjointMut<'a, BlockScale>,
+    sums: DisjointMut<'a, BlockSums>,
+    columns: usize,
 }
 
-// SAFETY: tasks of one pass write disjoint rows or blocks, and read only after a pass over all of
-// them has ended.
-unsafe impl Send for ActivationParts {}
-// SAFETY: as above.
-unsafe impl Sync for ActivationParts {}
-
-impl ActivationParts {
+impl ActivationParts<'_> {
     /// Quantizes block `block` of row `row`.
     ///
+    /// # Panics
+    /// If there is no such block.
+    ///
     /// # Safety
-    /// `row` and `block` are inside the shape that the parts were made for, and nobody else touches
-    /// that block.
+    /// No other task uses that block while this runs.
     #[inline(always)]
     pub(crate) unsafe fn quantize_block(&self, row: usize, block: usize, x: &[f32; 32]) {
-        // Lanes keep their maximum apart, so that this turns into vector code; the maximum of a set
-        // has no order. It does not see NaN, which therefore goes its own way into the scale:
-        // broken numbers must come out as broken, not as zeros.
+        // One maximum per lane, so that this turns into vector code; the maximum of a set has no
+        // order. It does not see NaN, which reaches the scale through `poison`: a row with a value
+        // that is not finite must not come out as zeros.
         let mut lanes = [0f32; 16];
         let mut poison = [0f32; 16];
         for half in 0..2 {
@@ -132,13 +162,21 @@ impl ActivationParts {
             }
         }
         let sum = sums[0] + sums[1];
-        let at = row * (self.columns / 32) + block;
-        // SAFETY: the caller promises that the block is inside and its own.
+        let blocks = self.columns / 32;
+        assert!(block < blocks, "block {block} of {blocks}");
+        let at = row * blocks + block;
+        let scaled_halves = sums.map(|sum| scale * sum as f32);
+        let (q_to, scale_to, sums_to) = (
+            self.q.pointer(32 * at..32 * at + 32),
+            self.scales.pointer(at..at + 1),
+            self.sums.pointer(at..at + 1),
+        );
+        // SAFETY: the pointers are valid for a block, as `pointer` checks, and no other task uses
+        // it by this function's contract.
         unsafe {
-            self.q.add(32 * at).cast::<[i8; 32]>().write_unaligned(q);
-            self.scales.add(at).write(BlockScale { scale, scaled_sum: scale * sum as f32 });
-            let scaled_halves = sums.map(|sum| scale * sum as f32);
-            self.sums.add(at).write(BlockSums { halves: sums, scaled_halves });
+            q_to.cast::<[i8; 32]>().write(q);
+            scale_to.write(BlockScale { scale, scaled_sum: scale * sum as f32 });
+            sums_to.write(BlockSums { halves: sums, scaled_halves });
         }
     }
 }

@@ -86,7 +86,7 @@ pub struct HalfCache;
 impl CacheFormat for HalfCache {
     #[inline(always)]
     unsafe fn scores<S: Simd, const N: usize>(args: &AttentionArgs, group: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `args` hold the whole head by this function's contract.
         unsafe {
             dense_tile::<S, F16, N>(&DenseArgs {
                 weights: args.keys.add(2 * group * GROUP * args.head_dim),
@@ -116,7 +116,7 @@ impl CacheFormat for HalfCache {
         column: usize,
         _scale: f32,
     ) -> S::F {
-        // SAFETY: the caller's promise.
+        // SAFETY: `args` hold the whole head by this function's contract.
         unsafe { S::load_f16(args.values.cast::<u16>().add(position * args.head_dim + column)) }
     }
 }
@@ -135,7 +135,7 @@ impl CacheFormat for ByteCache {
     unsafe fn scores<S: Simd, const N: usize>(args: &AttentionArgs, group: usize) {
         let AttentionArgs { head_dim, capacity, .. } = *args;
         let blocks = head_dim / SCALE_LEN;
-        // SAFETY: the caller's promise.
+        // SAFETY: `args` hold the whole head by this function's contract.
         unsafe {
             let keys = args.keys.cast::<i8>().add(group * GROUP * head_dim);
             let scales =
@@ -177,8 +177,8 @@ impl CacheFormat for ByteCache {
         column: usize,
         scales: &mut [f32; POSITIONS],
     ) {
-        // SAFETY: the caller's promise; the capacity is a multiple of 16, so whole vectors lie
-        // inside.
+        // SAFETY: `args` hold the whole head; the capacity is a multiple of 16, so that whole
+        // vectors lie inside.
         unsafe {
             let from = args.values.add(args.capacity * args.head_dim).cast::<u16>();
             let from = from.add(column / SCALE_LEN * args.capacity + first);
@@ -196,12 +196,22 @@ impl CacheFormat for ByteCache {
         scale: f32,
     ) -> S::F {
         // The product is exact: 11 significant bits times 8.
-        // SAFETY: the caller's promise.
+        // SAFETY: `args` hold the whole head by this function's contract.
         unsafe {
             let bytes = S::load_i8(args.values.cast::<i8>().add(position * args.head_dim + column));
             S::mul(bytes, S::splat(scale))
         }
     }
+}
+
+/// The weight of a position in a row's result.
+///
+/// # Safety
+/// As [`attention`]; `row` and `position` are inside the scores.
+#[inline(always)]
+unsafe fn weight<S: Simd>(args: &AttentionArgs, row: usize, position: usize) -> S::F {
+    // SAFETY: the scores have that row and position by this function's contract.
+    unsafe { S::splat(*args.scores.add(row * args.score_stride + position)) }
 }
 
 /// `out = softmax(scale * q K^T) V` over each query's visible positions. Vaswani et al. 2017, arXiv
@@ -212,7 +222,7 @@ impl CacheFormat for ByteCache {
 #[inline(always)]
 pub unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &AttentionArgs) {
     let AttentionArgs { head_dim, score_stride, .. } = *args;
-    // SAFETY: all pointers stay inside the arrays that the caller promises.
+    // SAFETY: all pointers stay inside the arrays that `args` describe.
     unsafe {
         let visible: [usize; N] = std::array::from_fn(|row| *args.visible.add(row));
         let from: [usize; N] = std::array::from_fn(|row| *args.from.add(row));
@@ -223,26 +233,49 @@ pub unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &Attentio
         }
         for (row, (&from, &visible)) in from.iter().zip(&visible).enumerate() {
             let scores = std::slice::from_raw_parts_mut(args.scores.add(row * score_stride), most);
-            // A row's sums begin at its own group of 16, whatever the others see; what it does not
-            // see weighs nothing.
+            // A row's softmax begins at its own group of 16, whatever the others see; positions of
+            // that group that it does not see get weight 0.
             let start = from / GROUP * GROUP;
             scores[start..from].fill(f32::NEG_INFINITY);
             rows::softmax(&mut scores[start..], visible - start, args.scale);
             scores[least..from].fill(0.0);
         }
         std::slice::from_raw_parts_mut(args.out, N * head_dim).fill(0.0);
+        // Positions that all rows see, and before and after them those that some see.
+        let common_start = from.iter().copied().fold(least, usize::max);
+        let common_end = visible.iter().copied().fold(most, usize::min).max(common_start);
         let mut scales = [1f32; POSITIONS];
         for first in (least..most).step_by(POSITIONS) {
             let end = usize::min(first + POSITIONS, most);
+            let common = common_start.clamp(first, end)..common_end.clamp(first, end);
             for column in (0..head_dim).step_by(S::LANES) {
                 C::value_scales::<S>(args, first, end, column, &mut scales);
                 let mut sums: [S::F; N] =
                     std::array::from_fn(|row| S::load(args.out.add(row * head_dim + column)));
-                for position in first..end {
+                // A row's sum has the positions that the row sees and no others: a value elsewhere
+                // may be infinite, and 0 times infinity is no number.
+                let sees =
+                    |position: usize, row: usize| from[row] <= position && position < visible[row];
+                for position in first..common.start {
                     let value = C::values::<S>(args, position, column, scales[position - first]);
                     for row in 0..N {
-                        let weight = S::splat(*args.scores.add(row * score_stride + position));
-                        sums[row] = S::fma(weight, value, sums[row]);
+                        if sees(position, row) {
+                            sums[row] = S::fma(weight::<S>(args, row, position), value, sums[row]);
+                        }
+                    }
+                }
+                for position in common.clone() {
+                    let value = C::values::<S>(args, position, column, scales[position - first]);
+                    for row in 0..N {
+                        sums[row] = S::fma(weight::<S>(args, row, position), value, sums[row]);
+                    }
+                }
+                for position in common.end..end {
+                    let value = C::values::<S>(args, position, column, scales[position - first]);
+                    for row in 0..N {
+                        if sees(position, row) {
+                            sums[row] = S::fma(weight::<S>(args, row, position), value, sums[row]);
+                        }
                     }
                 }
                 for row in 0..N {

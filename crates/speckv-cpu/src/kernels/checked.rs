@@ -1,5 +1,5 @@
-//! Kernels behind checks of every length: for benchmarks, and for whoever has no promises to make.
-//! The model calls the kernels themselves.
+//! Kernels behind checks of every length, as safe functions: for benchmarks and tests. The model
+//! calls the kernels themselves.
 
 use super::{
     Isa,
@@ -13,17 +13,12 @@ use crate::{
     pool::Pool,
 };
 
-fn check(isa: Isa) {
-    assert!(Isa::available().contains(&isa), "this machine has no {isa}");
-}
-
 /// `out[a][r] = sum over k of w[r][k] x[a][k]` on all of the pool's threads: `out` is [n,
 /// matrix.rows()], n is what its length says.
 ///
 /// # Panics
-/// If `out` is not whole rows, `input` has fewer than n of them, or the machine lacks `isa`.
+/// If `out` is not whole rows, or `input` has fewer than n of them.
 pub fn product(matrix: &Matrix, pool: &Pool, isa: Isa, input: Input<'_>, out: &mut [f32]) {
-    check(isa);
     let n = out.len() / matrix.rows();
     assert_eq!(out.len(), n * matrix.rows(), "the output is not whole rows of {}", matrix.rows());
     let out = Output::new(out, matrix.rows());
@@ -31,7 +26,7 @@ pub fn product(matrix: &Matrix, pool: &Pool, isa: Isa, input: Input<'_>, out: &m
     let size = matrix.groups().div_ceil(8 * pool.threads()).max(1);
     pool.run(matrix.groups().div_ceil(size), &|task, _| {
         let groups = task * size..matrix.groups().min((task + 1) * size);
-        // SAFETY: `out` has n rows, tasks have different groups, and the machine has `isa`.
+        // SAFETY: tasks have different groups.
         unsafe { matrix.multiply(isa, groups, input, n, out) };
     });
 }
@@ -39,15 +34,14 @@ pub fn product(matrix: &Matrix, pool: &Pool, isa: Isa, input: Input<'_>, out: &m
 /// Rows of `x`, [n, columns], as the integer kernels read them: see [`Activations`].
 ///
 /// # Panics
-/// If `columns` is no multiple of 32, `x` is not whole rows, or the machine lacks `isa`.
+/// If `columns` is no multiple of 32, or `x` is not whole rows.
 pub fn quantize(isa: Isa, x: &[f32], columns: usize, out: &mut Activations) {
-    check(isa);
     out.reshape(x.len() / columns, columns);
     let rows = x.chunks_exact(columns);
     assert!(rows.remainder().is_empty(), "{} values are not whole rows of {columns}", x.len());
     let parts = out.parts();
     for (row, x) in rows.enumerate() {
-        // SAFETY: the row is inside, and rows come one at a time.
+        // SAFETY: rows come one at a time.
         unsafe { isa.quantize(x, parts, row) };
     }
 }
@@ -55,9 +49,8 @@ pub fn quantize(isa: Isa, x: &[f32], columns: usize, out: &mut Activations) {
 /// `out = x / sqrt(mean(x^2) + epsilon) * weight`, all of one length.
 ///
 /// # Panics
-/// If lengths differ, or the machine lacks `isa`.
+/// If lengths differ.
 pub fn rms_norm(isa: Isa, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-    check(isa);
     assert!(x.len() == weight.len() && x.len() == out.len(), "lengths differ");
     isa.rms_norm(x, weight, epsilon, out);
 }
@@ -77,8 +70,7 @@ pub struct HeadCache<'a> {
 /// sees `visible[i]` positions. `scores` is room that grows as needed.
 ///
 /// # Panics
-/// If a length does not fit, nothing is visible, more is visible than the cache holds, or the
-/// machine lacks `isa`.
+/// If a length does not fit, nothing is visible, or more is visible than the cache holds.
 pub fn attention(
     isa: Isa,
     cache: HeadCache<'_>,
@@ -88,7 +80,6 @@ pub fn attention(
     scores: &mut Vec<f32>,
     out: &mut [f32],
 ) {
-    check(isa);
     let HeadCache { keys, values, head_dim } = cache;
     assert!(head_dim > 0 && head_dim.is_multiple_of(GROUP), "a head of {head_dim} values");
     let n = visible.len();
@@ -120,8 +111,7 @@ pub fn attention(
             score_stride: stride,
             out: out[row * head_dim..].as_mut_ptr(),
         };
-        // SAFETY: all arrays hold `count` rows and `stride` positions, and the machine has `isa`,
-        // as asserted above.
+        // SAFETY: all arrays hold `count` rows and `stride` positions, as asserted above.
         unsafe { isa.attention_kernel(CacheType::F16, count)(&args) };
         row += count;
     }
@@ -182,7 +172,7 @@ mod tests {
     #[should_panic(expected = "positions are not in the cache")]
     fn attention_beyond_the_cache_is_refused() {
         let cache = HeadCache { keys: &[0; 512], values: &[0; 512], head_dim: 32 };
-        attention(Isa::Portable, cache, &[0.0; 32], &[17], 1.0, &mut Vec::new(), &mut [0.0; 32]);
+        attention(Isa::PORTABLE, cache, &[0.0; 32], &[17], 1.0, &mut Vec::new(), &mut [0.0; 32]);
     }
 
     #[test]
@@ -192,9 +182,12 @@ mod tests {
         let mut activations = Activations::default();
         quantize(Isa::detect(), &x, 64, &mut activations);
         for (i, &x) in x.iter().enumerate() {
-            let got = activations.scales[i / 32].scale * f32::from(activations.q[i]);
+            let got = activations.scales()[i / 32].scale * f32::from(activations.q()[i]);
             // Half a step of a block's scale.
-            assert!((got - x).abs() <= 0.5001 * activations.scales[i / 32].scale, "{got} for {x}");
+            assert!(
+                (got - x).abs() <= 0.5001 * activations.scales()[i / 32].scale,
+                "{got} for {x}"
+            );
         }
     }
 }

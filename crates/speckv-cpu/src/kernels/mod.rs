@@ -1,12 +1,13 @@
 //! Kernels: the same arithmetic for every instruction set, compiled once for each and chosen at run
 //! time.
+//!
+//! Safe functions here cannot reach instructions that the machine lacks: they take an [`Isa`], and
+//! only detection makes one.
 
 #![allow(
     clippy::needless_range_loop,
     reason = "lanes, rows and blocks are coordinates: the same index reads several arrays"
 )]
-
-use std::fmt;
 
 pub mod activation;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +20,7 @@ mod avx512;
 pub mod checked;
 pub mod dense;
 pub mod format;
+mod isa;
 mod prefetch;
 pub(crate) mod rows;
 pub mod simd;
@@ -28,9 +30,12 @@ use activation::ActivationParts;
 use attention::{AttentionArgs, CacheFormat};
 use dense::{DenseArgs, Element};
 use format::Format;
+use isa::Set;
 use simd::Portable;
 use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
+
+pub use isa::{Isa, UnknownIsa};
 
 use crate::model::CacheType;
 
@@ -43,107 +48,6 @@ const fn even(rows: usize, most: usize) -> usize {
 
 /// Most rows of activations of one call of a product kernel.
 pub(crate) const STRIP: usize = 64;
-
-/// An instruction set that kernels are compiled for. All give the same results, bit for bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// Whatever the compiler makes of plain Rust.
-    Portable,
-    /// x86-64 with AVX2, FMA and F16C.
-    Avx2,
-    /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
-    Avx512,
-    /// x86-64 with AMX (tiles of 8-bit integers), besides the above.
-    Amx,
-}
-
-impl Isa {
-    /// The best one that this machine has.
-    #[must_use]
-    pub fn detect() -> Self {
-        *Self::available().last().unwrap_or(&Isa::Portable)
-    }
-
-    /// All that this machine has, best last.
-    #[must_use]
-    pub fn available() -> &'static [Isa] {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            let avx512 = avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512vnni");
-            match (avx2, avx512) {
-                (_, true) if amx::is_available() => {
-                    &[Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Amx]
-                }
-                (_, true) => &[Isa::Portable, Isa::Avx2, Isa::Avx512],
-                (true, _) => &[Isa::Portable, Isa::Avx2],
-                _ => &[Isa::Portable],
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        &[Isa::Portable]
-    }
-
-    /// Name as `SPECKV_ISA` spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::Portable => "portable",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-            Isa::Amx => "amx",
-        }
-    }
-
-    /// Rows of activations that the next tile takes out of `rows`: as many as have registers, in
-    /// tiles of even size.
-    #[inline]
-    pub(crate) fn tile_rows(self, rows: usize) -> usize {
-        let most = match self {
-            Isa::Avx512 | Isa::Amx => 12,
-            Isa::Avx2 | Isa::Portable => 4,
-        };
-        even(rows, most)
-    }
-
-    /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit
-    /// takes whole strips.
-    #[inline]
-    pub(crate) fn strip_rows(self, rows: usize) -> usize {
-        if self.has_unit_for(rows.min(STRIP)) { rows.min(STRIP) } else { self.tile_rows(rows) }
-    }
-}
-
-impl Isa {
-    /// Groups of 16 rows of weights that one call of a product kernel takes for so many rows of
-    /// activations.
-    #[inline]
-    pub(crate) fn groups_at_once(self, rows: usize) -> usize {
-        // Laying out the tile registers and filling the pipeline is shared by a few groups.
-        if self.has_unit_for(rows.min(STRIP)) { 4 } else { 1 }
-    }
-
-    /// Whether the matrix unit takes so many rows of activations.
-    #[inline]
-    fn has_unit_for(self, rows: usize) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self == Isa::Amx && amx::pays(rows);
-        #[cfg(not(target_arch = "x86_64"))]
-        return false;
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Compiles generic kernels for one instruction set.
 macro_rules! versions {
@@ -196,7 +100,7 @@ macro_rules! versions {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts, row: usize) {
+            pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts<'_>, row: usize) {
                 // SAFETY: passed on.
                 unsafe { rows::quantize(x, parts, row) }
             }
@@ -216,7 +120,7 @@ macro_rules! versions {
                 activation: Activation,
                 gate: &[f32],
                 up: &[f32],
-                parts: ActivationParts,
+                parts: ActivationParts<'_>,
                 first: usize,
                 block: usize,
             ) {
@@ -268,12 +172,12 @@ versions!(with_nothing, Portable, , [1 2 3 4]);
 /// Calls a function of the version for `$isa`.
 macro_rules! dispatch {
     ($isa:expr, $function:ident $(::<$generic:ty>)? ($($argument:expr),*)) => {
-        match $isa {
+        match $isa.set() {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => with_avx512::$function $(::<$generic>)? ($($argument),*),
+            Set::Avx512 | Set::Amx => with_avx512::$function $(::<$generic>)? ($($argument),*),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
-            _ => with_nothing::$function $(::<$generic>)? ($($argument),*),
+            Set::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
+            Set::Portable => with_nothing::$function $(::<$generic>)? ($($argument),*),
         }
     };
 }
@@ -308,16 +212,16 @@ impl Isa {
 
     /// See [`rows::rms_norm`].
     pub(crate) fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
-        // SAFETY: an `Isa` other than portable exists only where it was detected.
+        // SAFETY: an `Isa` exists only where its instructions were detected.
         unsafe { dispatch!(self, rms_norm(x, weight, epsilon, out)) }
     }
 
     /// See [`rows::quantize`].
     ///
     /// # Safety
-    /// Nobody else touches the row.
-    pub(crate) unsafe fn quantize(self, x: &[f32], parts: ActivationParts, row: usize) {
-        // SAFETY: as above, and the caller's promise.
+    /// No other task uses the row.
+    pub(crate) unsafe fn quantize(self, x: &[f32], parts: ActivationParts<'_>, row: usize) {
+        // SAFETY: as above; the row or block is this task's alone by this function's contract.
         unsafe { dispatch!(self, quantize(x, parts, row)) }
     }
 
@@ -336,17 +240,17 @@ impl Isa {
     /// See [`rows::glu_quantize`].
     ///
     /// # Safety
-    /// Nobody else touches that block of those rows.
+    /// No other task uses that block of those rows.
     pub(crate) unsafe fn glu_quantize(
         self,
         activation: Activation,
         gate: &[f32],
         up: &[f32],
-        parts: ActivationParts,
+        parts: ActivationParts<'_>,
         first: usize,
         block: usize,
     ) {
-        // SAFETY: as above, and the caller's promise.
+        // SAFETY: as above; the row or block is this task's alone by this function's contract.
         unsafe { dispatch!(self, glu_quantize(activation, gate, up, parts, first, block)) }
     }
 

@@ -61,9 +61,9 @@ pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
 /// # Safety
 /// As [`ActivationParts::quantize_block`], for every block of the row.
 #[inline(always)]
-pub(crate) unsafe fn quantize(x: &[f32], parts: ActivationParts, row: usize) {
+pub(crate) unsafe fn quantize(x: &[f32], parts: ActivationParts<'_>, row: usize) {
     for (block, x) in x.as_chunks::<32>().0.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: the block is this task's alone by this function's contract.
         unsafe { parts.quantize_block(row, block, x) };
     }
 }
@@ -120,7 +120,7 @@ pub(crate) unsafe fn glu_quantize(
     activation: Activation,
     gate: &[f32],
     up: &[f32],
-    parts: ActivationParts,
+    parts: ActivationParts<'_>,
     first: usize,
     block: usize,
 ) {
@@ -128,7 +128,7 @@ pub(crate) unsafe fn glu_quantize(
     for (row, (gate, up)) in rows.enumerate() {
         let mut inner = [0f32; 32];
         glu(activation, gate, up, &mut inner);
-        // SAFETY: the caller's promise.
+        // SAFETY: the block is this task's alone by this function's contract.
         unsafe { parts.quantize_block(first + row, block, &inner) };
     }
 }

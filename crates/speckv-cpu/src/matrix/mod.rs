@@ -5,6 +5,7 @@ use std::ops::Range;
 use speckv_formats::quant::{TensorType, WeightType};
 
 use crate::{
+    disjoint::DisjointMut,
     kernels::{
         Isa, STRIP,
         activation::Activations,
@@ -42,40 +43,75 @@ pub struct Matrix {
 /// were, for float weights.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
-    /// Quantized rows.
-    pub quantized: &'a Activations,
-    /// Exact rows, [rows, columns].
-    pub exact: &'a [f32],
-    /// The row that counts as the first.
-    pub first: usize,
+    quantized: &'a Activations,
+    exact: &'a [f32], // [rows, columns]
+    first: usize,
 }
 
-/// A destination that tasks write disjoint columns of.
+impl<'a> Input<'a> {
+    /// Quantized rows, and exact rows [rows, columns]; only those that the weights need must be
+    /// there.
+    #[must_use]
+    pub fn new(quantized: &'a Activations, exact: &'a [f32]) -> Self {
+        Input { quantized, exact, first: 0 }
+    }
+
+    /// The same rows, counted from row `first` on.
+    #[must_use]
+    pub fn from_row(self, first: usize) -> Self {
+        Input { first, ..self }
+    }
+
+    /// Asserts that `n` rows of `columns` values are there for the kernels of a matrix.
+    fn check(&self, quantized: bool, n: usize, columns: usize) {
+        let end = self.first.checked_add(n).expect("a row number below 2^64");
+        let rows = if quantized {
+            let got = self.quantized.columns();
+            assert!(got == columns, "expected activations of {columns} columns, got {got}");
+            self.quantized.rows()
+        } else {
+            self.exact.len().checked_div(columns).unwrap_or(end)
+        };
+        assert!(end <= rows, "expected activations up to row {end}, got {rows} rows");
+    }
+}
+
+/// A matrix [rows, stride] that tasks write different columns of.
 #[derive(Clone, Copy)]
-pub struct Output {
-    start: *mut f32,
+pub(crate) struct Output<'a> {
+    values: DisjointMut<'a, f32>,
     stride: usize,
+    /// The product's column that the matrix begins with.
+    first: usize,
 }
 
-// SAFETY: tasks write disjoint columns, and nobody reads before all have ended.
-unsafe impl Send for Output {}
-// SAFETY: as above.
-unsafe impl Sync for Output {}
-
-impl Output {
+impl<'a> Output<'a> {
     /// The matrix `values`, [rows, stride].
-    pub fn new(values: &mut [f32], stride: usize) -> Self {
-        Output { start: values.as_mut_ptr(), stride }
+    pub(crate) fn new(values: &'a mut [f32], stride: usize) -> Self {
+        Output::window(values, stride, 0)
     }
 
-    /// A small matrix [rows, stride] that stands for the columns from `first` on.
-    pub(crate) fn window(values: &mut [f32], stride: usize, first: usize) -> Self {
-        Output { start: values.as_mut_ptr().wrapping_sub(first), stride }
+    /// The matrix `values`, [rows, stride], which holds the columns from `first` on of a wider one.
+    pub(crate) fn window(values: &'a mut [f32], stride: usize, first: usize) -> Self {
+        Output { values: DisjointMut::new(values), stride, first }
     }
 
-    /// Where `row`, `column` lies, if it is inside.
-    pub(crate) fn at(&self, row: usize, column: usize) -> *mut f32 {
-        self.start.wrapping_add(row * self.stride + column)
+    /// A pointer to the first of `columns` in row `rows.start`; those columns of all `rows` are
+    /// inside, `stride` values apart.
+    ///
+    /// # Panics
+    /// If they are not.
+    #[inline]
+    pub(crate) fn pointer(&self, rows: Range<usize>, columns: Range<usize>) -> *mut f32 {
+        let start = columns.start.wrapping_sub(self.first);
+        let end = columns.end.wrapping_sub(self.first);
+        assert!(
+            start <= end && end <= self.stride && rows.start < rows.end,
+            "columns {start}..{end} of {}, rows {rows:?}",
+            self.stride
+        );
+        let last = (rows.end - 1).checked_mul(self.stride).expect("a row of the matrix");
+        self.values.pointer(rows.start * self.stride + start..last + end)
     }
 }
 
@@ -124,36 +160,31 @@ impl Matrix {
     /// Columns `16 * groups.start..` of the product of `input`'s first `n` rows, written to `out`'s
     /// same columns.
     ///
-    /// # Safety
-    /// `out` has `n` rows of at least `self.rows()` columns, and nobody else touches those of
-    /// `groups`. `isa` is one that [`Isa::available`] lists.
-    ///
     /// # Panics
-    /// If `input` does not have `n` rows of `self.columns()` values.
+    /// If `input` does not have `n` rows of `self.columns()` values, `out` not `n` rows of these
+    /// columns, or the matrix not so many groups.
+    ///
+    /// # Safety
+    /// No other task uses the columns of `groups` in `out`'s first `n` rows while this runs.
     pub(crate) unsafe fn multiply(
         &self,
         isa: Isa,
         groups: Range<usize>,
         input: Input<'_>,
         n: usize,
-        out: Output,
+        out: Output<'_>,
     ) {
-        let needed = (input.first + n) * self.columns;
-        if self.is_quantized() {
-            assert!(input.quantized.columns() == self.columns && input.quantized.q.len() >= needed);
-        } else {
-            assert!(input.exact.len() >= needed);
-        }
+        input.check(self.is_quantized(), n, self.columns);
         let quantized = self.is_quantized();
         let mut group = groups.start;
         while group < groups.end {
-            // Weights go by once: a few groups meet all rows before the next ones come.
+            // Weights are read once: a few groups are multiplied with all rows before the next ones.
             let end = groups.end.min(group + if quantized { isa.groups_at_once(n) } else { 1 });
             let mut row = 0;
             while row < n {
                 let rows = if quantized { isa.strip_rows(n - row) } else { isa.tile_rows(n - row) };
-                // SAFETY: groups lie inside the matrix, rows inside `input` (asserted) and `out`
-                // (the caller's promise).
+                // SAFETY: the rows are inside `input`, as checked; no other task uses these columns
+                // of `out` by this function's contract.
                 unsafe { self.strip(isa, group..end, input, (row, rows), out) };
                 row += rows;
             }
@@ -164,7 +195,7 @@ impl Matrix {
     /// `rows` rows of the product from row `row` on.
     ///
     /// # Safety
-    /// As [`multiply`](Self::multiply).
+    /// As [`multiply`](Self::multiply), which has checked `input`.
     #[inline]
     unsafe fn strip(
         &self,
@@ -172,24 +203,19 @@ impl Matrix {
         groups: Range<usize>,
         input: Input<'_>,
         (row, rows): (usize, usize),
-        out: Output,
+        out: Output<'_>,
     ) {
         let x = input.first + row..input.first + row + rows;
         let at_once = if self.is_quantized() { isa.groups_at_once(rows) } else { 1 };
         let whole = groups.end.min(self.rows / GROUP);
         let mut group = groups.start;
-        // SAFETY: the caller's promise.
+        // SAFETY: `pointer` checks that the tiles lie inside `out`; no other task uses them, by
+        // this function's contract.
         unsafe {
             while group < whole {
                 let end = whole.min(group + at_once);
-                self.tile(
-                    isa,
-                    group..end,
-                    input,
-                    x.clone(),
-                    out.at(row, group * GROUP),
-                    out.stride,
-                );
+                let to = out.pointer(row..row + rows, group * GROUP..end * GROUP);
+                self.tile(isa, group..end, input, x.clone(), to, out.stride);
                 group = end;
             }
             if group < groups.end {
@@ -197,17 +223,19 @@ impl Matrix {
                 self.tile(isa, group..groups.end, input, x, strip.as_mut_ptr().cast(), GROUP);
                 let rest = self.rows - group * GROUP;
                 for (a, strip) in strip[..rows].iter().enumerate() {
-                    std::ptr::copy_nonoverlapping(
-                        strip.as_ptr(),
-                        out.at(row + a, group * GROUP),
-                        rest,
-                    );
+                    let columns = group * GROUP..self.rows;
+                    let to = out.pointer(row + a..row + a + 1, columns);
+                    std::ptr::copy_nonoverlapping(strip.as_ptr(), to, rest);
                 }
             }
         }
     }
 
     /// One tile: whole groups with rows `rows` of the activations.
+    ///
+    /// # Safety
+    /// `input` has `rows`, and `out` is valid for as many rows of the groups' columns, which no
+    /// other task uses.
     #[inline]
     unsafe fn tile(
         &self,
@@ -224,61 +252,65 @@ impl Matrix {
             [groups.start * self.group_bytes..groups.end * self.group_bytes]
             .as_ptr();
         let (row, tile_rows) = (rows.start, rows.len());
-        // SAFETY: see `multiply`; a kernel reads its groups and `tile_rows` rows.
-        unsafe {
-            if self.is_quantized() {
+        match self.kernel(isa, tile_rows) {
+            Kernel::Integer(kernel) => {
                 let x = input.quantized;
+                let blocks = columns / 32;
                 let args = TileArgs {
                     rows: tile_rows,
                     groups: groups.len(),
                     group_bytes: self.group_bytes,
                     weights,
                     columns,
-                    q: x.q.as_ptr().add(row * columns),
-                    scales: x.scales.as_ptr().add(row * columns / 32),
-                    sums: x.sums.as_ptr().add(row * columns / 32),
+                    q: x.q()[row * columns..].as_ptr(),
+                    scales: x.scales()[row * blocks..].as_ptr(),
+                    sums: x.sums()[row * blocks..].as_ptr(),
                     out,
                     out_stride,
                 };
-                let kernel = match self.weight_type {
-                    WeightType::File(TensorType::Q4_0) => {
-                        isa.tile_kernel::<format::Q4_0>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Q4_1) => {
-                        isa.tile_kernel::<format::Q4_1>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Q5_0) => {
-                        isa.tile_kernel::<format::Q5_0>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Q5_1) => {
-                        isa.tile_kernel::<format::Q5_1>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Q8_0) => {
-                        isa.tile_kernel::<format::Q8_0>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Iq4Nl) => {
-                        isa.tile_kernel::<format::Iq4Nl>(tile_rows)
-                    }
-                    WeightType::File(TensorType::Q2K) => isa.tile_kernel::<format::Q2K>(tile_rows),
-                    WeightType::File(TensorType::Q3K) => isa.tile_kernel::<format::Q3K>(tile_rows),
-                    WeightType::File(TensorType::Q4K) => isa.tile_kernel::<format::Q4K>(tile_rows),
-                    WeightType::File(TensorType::Q5K) => isa.tile_kernel::<format::Q5K>(tile_rows),
-                    WeightType::Nf4 => isa.tile_kernel::<format::Nf4>(tile_rows),
-                    WeightType::File(_) => isa.tile_kernel::<format::Q6K>(tile_rows),
-                };
-                kernel(&args);
-            } else {
-                let x = input.exact.as_ptr().add(row * columns);
+                // SAFETY: the slice of weights holds the groups, `input` has `tile_rows` rows from
+                // `row` on, and `out` is valid by this function's contract.
+                unsafe { kernel(&args) }
+            }
+            Kernel::Float(kernel) => {
+                let x = input.exact[row * columns..].as_ptr();
                 let args = DenseArgs { weights, columns, x, x_stride: columns, out, out_stride };
-                let kernel = match self.weight_type {
-                    WeightType::File(TensorType::F16) => isa.dense_kernel::<dense::F16>(tile_rows),
-                    WeightType::File(TensorType::BF16) => {
-                        isa.dense_kernel::<dense::Bf16>(tile_rows)
-                    }
-                    _ => isa.dense_kernel::<dense::F32>(tile_rows),
-                };
-                kernel(&args);
+                // SAFETY: as above.
+                unsafe { kernel(&args) }
             }
         }
     }
+
+    /// The kernel for the weights' type and so many rows of activations.
+    #[inline]
+    fn kernel(&self, isa: Isa, rows: usize) -> Kernel {
+        let tensor_type = match self.weight_type {
+            WeightType::Nf4 => return Kernel::Integer(isa.tile_kernel::<format::Nf4>(rows)),
+            WeightType::File(tensor_type) => tensor_type,
+        };
+        match tensor_type {
+            TensorType::F32 => Kernel::Float(isa.dense_kernel::<dense::F32>(rows)),
+            TensorType::F16 => Kernel::Float(isa.dense_kernel::<dense::F16>(rows)),
+            TensorType::BF16 => Kernel::Float(isa.dense_kernel::<dense::Bf16>(rows)),
+            TensorType::Q4_0 => Kernel::Integer(isa.tile_kernel::<format::Q4_0>(rows)),
+            TensorType::Q4_1 => Kernel::Integer(isa.tile_kernel::<format::Q4_1>(rows)),
+            TensorType::Q5_0 => Kernel::Integer(isa.tile_kernel::<format::Q5_0>(rows)),
+            TensorType::Q5_1 => Kernel::Integer(isa.tile_kernel::<format::Q5_1>(rows)),
+            TensorType::Q8_0 => Kernel::Integer(isa.tile_kernel::<format::Q8_0>(rows)),
+            TensorType::Iq4Nl => Kernel::Integer(isa.tile_kernel::<format::Iq4Nl>(rows)),
+            TensorType::Q2K => Kernel::Integer(isa.tile_kernel::<format::Q2K>(rows)),
+            TensorType::Q3K => Kernel::Integer(isa.tile_kernel::<format::Q3K>(rows)),
+            TensorType::Q4K => Kernel::Integer(isa.tile_kernel::<format::Q4K>(rows)),
+            TensorType::Q5K => Kernel::Integer(isa.tile_kernel::<format::Q5K>(rows)),
+            TensorType::Q6K => Kernel::Integer(isa.tile_kernel::<format::Q6K>(rows)),
+        }
+    }
+}
+
+/// The product kernel of a weight type.
+enum Kernel {
+    /// With quantized activations.
+    Integer(unsafe fn(&TileArgs)),
+    /// With exact activations.
+    Float(unsafe fn(&DenseArgs)),
 }

@@ -9,6 +9,7 @@ use speckv_formats::quant::{
 
 use super::{Matrix, group::group_bytes};
 use crate::{
+    disjoint::DisjointMut,
     kernels::{
         Isa,
         format::{self, Format},
@@ -255,26 +256,6 @@ fn pack_floats<'a>(row: impl Fn(usize) -> Option<&'a [u8]>, size: usize, out: &m
     }
 }
 
-/// The packed groups, for tasks that write different ones.
-#[derive(Clone, Copy)]
-struct Groups {
-    start: *mut u8,
-    bytes: usize,
-}
-// SAFETY: each group is written by one task.
-unsafe impl Send for Groups {}
-// SAFETY: as above.
-unsafe impl Sync for Groups {}
-
-impl Groups {
-    /// # Safety
-    /// The group is inside the memory, which outlives the use, and nobody else touches it.
-    unsafe fn get<'a>(self, group: usize) -> &'a mut [u8] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(group * self.bytes), self.bytes) }
-    }
-}
-
 /// Packs one group whose rows' bytes are those of `weight_type`.
 fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]>, out: &mut [u8]) {
     let tensor_type = match weight_type {
@@ -339,13 +320,13 @@ impl Matrix {
         let bytes = rows.div_ceil(GROUP) * group_bytes;
         let mut memory =
             Memory::zeroed(bytes).map_err(|source| PackError::Memory { bytes, source })?;
-        let groups = Groups { start: memory.bytes_mut().as_mut_ptr(), bytes: group_bytes };
+        let groups = DisjointMut::new(memory.bytes_mut());
         let failure = Mutex::new(None);
         let isa = Isa::detect();
         let encode = |values: &[f32], to, out: &mut Vec<u8>| encode(values, to, isa, out);
         pool.run(rows.div_ceil(GROUP), &|group, _| {
-            // SAFETY: the memory has this group, and this task alone writes it.
-            let out = unsafe { groups.get(group) };
+            // SAFETY: each task has another group.
+            let out = unsafe { groups.row(group, group_bytes) };
             let number = |i: usize| {
                 let row = group * GROUP + i;
                 (row < rows).then(|| only.map_or(row, |only| only[row] as usize))

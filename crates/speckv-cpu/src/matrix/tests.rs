@@ -56,16 +56,16 @@ fn case(tensor_type: TensorType) -> Case {
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
     let matrix = Matrix::pack(&file.tensor("w").unwrap(), None, None, &pool).unwrap();
     let exact = activations(0.3);
-    let quantized = quantized(Isa::Portable, &exact);
+    let quantized = quantized(Isa::PORTABLE, &exact);
     Case { file, matrix, exact, quantized }
 }
 
 impl Case {
     fn product(&self, isa: Isa, first: usize, n: usize) -> Vec<f32> {
         let mut out = vec![f32::NAN; n * ROWS];
-        let input = Input { quantized: &self.quantized, exact: &self.exact, first };
+        let input = Input::new(&self.quantized, &self.exact).from_row(first);
         let output = Output::new(&mut out, ROWS);
-        // SAFETY: `out` has n rows of ROWS columns, and `isa` is available.
+        // SAFETY: one task.
         unsafe { self.matrix.multiply(isa, 0..self.matrix.groups(), input, n, output) };
         out
     }
@@ -81,15 +81,15 @@ fn products_are_near_the_exact_ones_of_the_decoded_weights() {
         let case = case(tensor_type);
         let mut weights = vec![0.0; ROWS * COLUMNS];
         dequantize(tensor_type, case.file.tensor("w").unwrap().bytes, &mut weights).unwrap();
-        let got = case.product(Isa::Portable, 0, MOST);
+        let got = case.product(Isa::PORTABLE, 0, MOST);
         for a in 0..MOST {
             // What the integer kernels are given: the activations after rounding. The remaining
             // error is float addition's.
             let x: Vec<f64> = (0..COLUMNS)
                 .map(|k| match case.matrix.is_quantized() {
                     true => {
-                        let scale = case.quantized.scales[a * COLUMNS / 32 + k / 32].scale;
-                        f64::from(case.quantized.q[a * COLUMNS + k]) * f64::from(scale)
+                        let scale = case.quantized.scales()[a * COLUMNS / 32 + k / 32].scale;
+                        f64::from(case.quantized.q()[a * COLUMNS + k]) * f64::from(scale)
                     }
                     false => f64::from(case.exact[a * COLUMNS + k]),
                 })
@@ -112,7 +112,7 @@ fn products_are_near_the_exact_ones_of_the_decoded_weights() {
 fn every_instruction_set_gives_the_portable_bits() {
     for tensor_type in TensorType::ALL {
         let case = case(tensor_type);
-        let expected = bits(&case.product(Isa::Portable, 0, MOST));
+        let expected = bits(&case.product(Isa::PORTABLE, 0, MOST));
         for &isa in Isa::available() {
             assert_eq!(
                 bits(&case.product(isa, 0, MOST)),
@@ -129,7 +129,7 @@ fn a_row_has_the_same_bits_in_every_batch() {
     for tensor_type in TensorType::ALL {
         let case = case(tensor_type);
         let alone: Vec<Vec<u32>> =
-            (0..MOST).map(|a| bits(&case.product(Isa::Portable, a, 1))).collect();
+            (0..MOST).map(|a| bits(&case.product(Isa::PORTABLE, a, 1))).collect();
         for &isa in Isa::available() {
             for n in (1..=26).chain([33, 48, 63, 64, 65, MOST]) {
                 for first in [0, MOST - n] {
@@ -151,18 +151,18 @@ fn a_row_has_the_same_bits_in_every_batch() {
 #[test]
 fn quantized_activations_are_the_same_on_every_instruction_set_and_near_the_exact_ones() {
     let exact = activations(1.7);
-    let expected = quantized(Isa::Portable, &exact);
+    let expected = quantized(Isa::PORTABLE, &exact);
     for &isa in Isa::available() {
         let got = quantized(isa, &exact);
-        assert_eq!(got.q, expected.q);
-        assert_eq!(got.scales, expected.scales);
-        assert_eq!(got.sums, expected.sums);
+        assert_eq!(got.q(), expected.q());
+        assert_eq!(got.scales(), expected.scales());
+        assert_eq!(got.sums(), expected.sums());
     }
     for (i, x) in exact.iter().enumerate() {
-        let scale = expected.scales[i / 32].scale;
-        let error = (f32::from(expected.q[i]) * scale - x).abs();
+        let scale = expected.scales()[i / 32].scale;
+        let error = (f32::from(expected.q()[i]) * scale - x).abs();
         assert!(error <= 0.5001 * scale, "value {i}: error {error} at scale {scale}");
-        assert!(expected.q[i] > -128);
+        assert!(expected.q()[i] > -128);
     }
 }
 
@@ -172,12 +172,12 @@ fn packing_some_rows_gives_their_products() {
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
     let only = [36, 0, 17, 17, 5];
     let part = Matrix::pack(&case.file.tensor("w").unwrap(), Some(&only), None, &pool).unwrap();
-    let whole = case.product(Isa::Portable, 0, 1);
+    let whole = case.product(Isa::PORTABLE, 0, 1);
     let mut out = vec![0.0; only.len()];
-    let input = Input { quantized: &case.quantized, exact: &case.exact, first: 0 };
-    // SAFETY: one row of as many columns as the matrix has rows.
+    let input = Input::new(&case.quantized, &case.exact);
+    // SAFETY: one task.
     unsafe {
-        part.multiply(Isa::Portable, 0..part.groups(), input, 1, Output::new(&mut out, only.len()))
+        part.multiply(Isa::PORTABLE, 0..part.groups(), input, 1, Output::new(&mut out, only.len()))
     };
     assert_eq!(out, only.map(|row| whole[row as usize]));
 }
@@ -227,7 +227,7 @@ fn converted(file: Gguf, to: WeightType) -> Result<Case, PackError> {
     let pool = Pool::new(NonZeroUsize::MIN).unwrap();
     let matrix = Matrix::pack(&file.tensor("w").unwrap(), None, Some(to), &pool)?;
     let exact = activations(0.3);
-    let quantized = quantized(Isa::Portable, &exact);
+    let quantized = quantized(Isa::PORTABLE, &exact);
     Ok(Case { file, matrix, exact, quantized })
 }
 
@@ -245,7 +245,7 @@ fn converting_at_load_is_packing_what_quantize_gives() {
             converted(stored, tensor_type.into()).unwrap(),
         );
         assert_eq!(at_load.matrix.weight_type(), tensor_type.into());
-        let product = |case: &Case| bits(&case.product(Isa::Portable, 0, MOST));
+        let product = |case: &Case| bits(&case.product(Isa::PORTABLE, 0, MOST));
         assert_eq!(product(&at_load), product(&stored), "{tensor_type}");
     }
 }
@@ -256,12 +256,12 @@ fn nf4_products_have_the_portable_bits_in_every_batch_and_are_near_those_of_the_
     let case = converted(file, WeightType::Nf4).unwrap();
     let values: Vec<f32> =
         weights.as_chunks().0.iter().flat_map(|block| nf4::quantize(block).values()).collect();
-    let expected = case.product(Isa::Portable, 0, MOST);
+    let expected = case.product(Isa::PORTABLE, 0, MOST);
     for a in 0..MOST {
         for r in 0..ROWS {
             let terms = (0..COLUMNS).map(|k| {
-                let scale = case.quantized.scales[a * COLUMNS / 32 + k / 32].scale;
-                let x = f64::from(case.quantized.q[a * COLUMNS + k]) * f64::from(scale);
+                let scale = case.quantized.scales()[a * COLUMNS / 32 + k / 32].scale;
+                let x = f64::from(case.quantized.q()[a * COLUMNS + k]) * f64::from(scale);
                 (f64::from(values[r * COLUMNS + k]) * x, x.abs())
             });
             // Levels are rounded to 1/127 of the block's largest magnitude, here at most 0.25, and

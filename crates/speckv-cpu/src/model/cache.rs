@@ -1,10 +1,16 @@
 //! Keys and values of one sequence.
 
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
 use half::slice::HalfFloatSliceExt;
 use speckv::model::{Cache, LastFeed, ModelError};
 use speckv_formats::config::Config;
 
 use crate::{
+    disjoint::DisjointMut,
     kernels::{attention::SCALE_LEN, simd::GROUP},
     memory::Memory,
 };
@@ -59,6 +65,64 @@ impl std::fmt::Display for CacheType {
     }
 }
 
+/// What a cache is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CacheShape {
+    pub layers: usize,
+    pub kv_heads: usize,
+    /// Values per head, a multiple of 16.
+    pub head_dim: usize,
+    /// Positions, a multiple of 16.
+    pub capacity: usize,
+    pub cache_type: CacheType,
+}
+
+impl CacheShape {
+    /// The shape for `context` positions of a model.
+    pub(super) fn new(config: &Config, cache_type: CacheType, context: usize) -> Self {
+        CacheShape {
+            layers: config.layers,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            capacity: context.next_multiple_of(GROUP),
+            cache_type,
+        }
+    }
+
+    /// Bytes of the keys, or values, of one head.
+    pub(super) fn part(&self) -> usize {
+        self.cache_type.bytes(self.capacity, self.head_dim)
+    }
+
+    /// Bytes of all keys and values, if they can be counted.
+    fn bytes(&self) -> Option<usize> {
+        (2 * self.layers).checked_mul(self.kv_heads)?.checked_mul(self.part())
+    }
+}
+
+impl std::fmt::Display for CacheShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let CacheShape { layers, kv_heads, head_dim, capacity, cache_type } = self;
+        write!(
+            f,
+            "{layers} layers of {kv_heads} heads of {head_dim} values, \
+             {capacity} positions in {cache_type}"
+        )
+    }
+}
+
+/// Identifies the model that made a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ModelId(u64);
+
+impl ModelId {
+    /// One that no other model of this process has.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        ModelId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Keys and values of one sequence. Memory is taken as positions fill up, not at the start.
 ///
 /// Per layer and key-value head: keys, 16 positions interleaved so that scores are products of 16
@@ -68,43 +132,37 @@ impl std::fmt::Display for CacheType {
 pub struct KvCache {
     memory: Memory,
     len: usize,
-    capacity: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    cache_type: CacheType,
+    model: ModelId,
+    shape: CacheShape,
     /// Positions, ascending, of tokens that the model's output head leaves out elsewhere.
     rare: Vec<usize>,
     last: LastFeed,
+    /// Tokens of the last feed that are rare, by index, if it had branches.
+    rare_fed: Vec<usize>,
 }
 
 impl KvCache {
-    /// An empty cache for `context` positions.
-    pub(super) fn new(
-        config: &Config,
-        cache_type: CacheType,
-        context: usize,
-    ) -> Result<Self, ModelError> {
-        let capacity = context.next_multiple_of(GROUP);
-        let bytes = capacity as u64 * cache_type.position_bytes(config) as u64;
-        let too_much = |_| ModelError::OutOfMemory { bytes };
+    /// An empty cache of this shape for a model.
+    pub(super) fn new(model: ModelId, shape: CacheShape) -> Result<Self, ModelError> {
+        let bytes = shape.bytes().ok_or(ModelError::OutOfMemory { bytes: u64::MAX })?;
         let memory =
-            Memory::zeroed(usize::try_from(bytes).map_err(|_| ModelError::OutOfMemory { bytes })?);
-        Ok(KvCache {
-            memory: memory.map_err(too_much)?,
-            len: 0,
-            capacity,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            cache_type,
-            rare: Vec::new(),
-            last: LastFeed::default(),
-        })
+            Memory::zeroed(bytes).map_err(|_| ModelError::OutOfMemory { bytes: bytes as u64 })?;
+        let (rare, rare_fed, last) = (Vec::new(), Vec::new(), LastFeed::default());
+        Ok(KvCache { memory, len: 0, model, shape, rare, last, rare_fed })
+    }
+
+    /// Refuses a cache that another model made.
+    pub(super) fn check(&self, model: ModelId, shape: &CacheShape) -> Result<(), ModelError> {
+        if self.model == model && self.shape == *shape {
+            return Ok(());
+        }
+        Err(ModelError::ForeignCache { expected: shape.to_string(), got: self.shape.to_string() })
     }
 
     /// How keys and values are stored.
     #[must_use]
     pub fn cache_type(&self) -> CacheType {
-        self.cache_type
+        self.shape.cache_type
     }
 
     /// Forgets positions from `len` on.
@@ -113,10 +171,28 @@ impl KvCache {
         while self.rare.pop_if(|position| *position >= len).is_some() {}
     }
 
-    pub(super) fn grow(&mut self, tokens: usize) {
-        self.last.note(self.len, tokens, &[]);
-        self.len += tokens;
-        debug_assert!(self.len <= self.capacity);
+    /// Takes in a feed that has been stored: its trunk becomes part of the text. `rare` are the
+    /// indices of its tokens that the model's output head leaves out elsewhere.
+    pub(super) fn grow(
+        &mut self,
+        tokens: usize,
+        trunk: usize,
+        parents: &[usize],
+        rare: impl Iterator<Item = usize>,
+    ) {
+        let start = self.len;
+        self.last.note(start, tokens, parents);
+        self.rare_fed.clear();
+        for index in rare {
+            if index < trunk {
+                self.rare.push(start + index);
+            }
+            if !parents.is_empty() {
+                self.rare_fed.push(index);
+            }
+        }
+        self.len += trunk;
+        debug_assert!(start + tokens <= self.shape.capacity);
     }
 
     /// The last position of a token that the output head leaves out elsewhere.
@@ -124,22 +200,14 @@ impl KvCache {
         self.rare.last().copied()
     }
 
-    pub(super) fn note_rare(&mut self, position: usize) {
-        self.rare.push(position);
-    }
-
-    /// Where a layer's heads lie.
-    pub(super) fn heads(&mut self, layer: usize) -> Heads {
-        let part = self.cache_type.bytes(self.capacity, self.head_dim);
-        let bytes = 2 * part * self.kv_heads;
-        let start = self.memory.bytes_mut()[layer * bytes..(layer + 1) * bytes].as_mut_ptr();
-        Heads {
-            start,
-            part,
-            capacity: self.capacity,
-            head_dim: self.head_dim,
-            cache_type: self.cache_type,
-        }
+    /// A layer's heads.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub(super) fn heads(&mut self, layer: usize) -> Heads<'_> {
+        let bytes = 2 * self.shape.part() * self.shape.kv_heads;
+        let layer = &mut self.memory.bytes_mut()[layer * bytes..(layer + 1) * bytes];
+        Heads { bytes: DisjointMut::new(layer), shape: self.shape }
     }
 }
 
@@ -155,22 +223,32 @@ impl Cache for KvCache {
 
     fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
         self.last.check(path)?;
-        self.cut(self.last.start() + path.len());
+        let start = self.last.start();
+        // Where the path is that of the trunk, all is in place. No move overwrites what a later
+        // one reads: places only ascend, and none is before its position.
+        let trunk = path.iter().enumerate().take_while(|&(i, &token)| i == token).count();
+        let kept = trunk.min(self.len - start);
+        self.cut(start + kept);
+        for (position, &token) in (start + kept..).zip(&path[kept..]) {
+            self.shape.copy_position(self.memory.bytes_mut(), start + token, position);
+            if self.rare_fed.contains(&token) {
+                self.rare.push(position);
+            }
+        }
+        self.len = start + path.len();
         self.last.forget();
         Ok(())
     }
 
     fn copy_from(&mut self, other: &Self, len: usize) -> bool {
-        let shape =
-            |cache: &KvCache| (cache.capacity, cache.kv_heads, cache.head_dim, cache.cache_type);
-        if len > other.len || shape(self) != shape(other) || self.memory.len() != other.memory.len()
-        {
+        if len > other.len || self.check(other.model, &other.shape).is_err() {
             return false;
         }
-        let part = self.cache_type.bytes(self.capacity, self.head_dim); // keys or values of one head
-        let (capacity, blocks) = (self.capacity, self.head_dim / SCALE_LEN);
+        let CacheShape { capacity, head_dim, cache_type, .. } = self.shape;
+        let part = self.shape.part(); // keys or values of one head
+        let blocks = head_dim / SCALE_LEN;
         let grouped = len.next_multiple_of(GROUP);
-        let filled = grouped * self.head_dim;
+        let filled = grouped * head_dim;
         let parts = self
             .memory
             .bytes_mut()
@@ -180,15 +258,16 @@ impl Cache for KvCache {
             let mut copy = |start: usize, bytes: usize| {
                 to[start..start + bytes].copy_from_slice(&from[start..start + bytes]);
             };
-            match self.cache_type {
+            match cache_type {
                 CacheType::F16 => copy(0, 2 * filled),
                 CacheType::Q8_0 => {
                     copy(0, filled);
-                    let scales = capacity * self.head_dim;
+                    let scales = capacity * head_dim;
                     if index.is_multiple_of(2) {
                         copy(scales, 2 * grouped * blocks); // of keys: by groups of positions
                     } else {
-                        (0..blocks).for_each(|block| copy(scales + 2 * block * capacity, 2 * len)); // of values: by blocks
+                        // of values: by blocks
+                        (0..blocks).for_each(|block| copy(scales + 2 * block * capacity, 2 * len));
                     }
                 }
             }
@@ -201,17 +280,18 @@ impl Cache for KvCache {
     }
 
     fn pretend(&mut self, len: usize) -> bool {
-        if len > self.capacity {
+        let CacheShape { capacity, head_dim, cache_type, .. } = self.shape;
+        if len > capacity {
             return false;
         }
         // Memory must really be there: untouched pages all are the same page of zeros, and a pass
         // would read it from the cache. The byte makes halves of about 0.065, and with such a scale
         // values of about 3.
-        let part = self.cache_type.bytes(self.capacity, self.head_dim); // keys or values of one head
-        let filled = len.next_multiple_of(GROUP) * self.head_dim;
-        let (filled, scales) = match self.cache_type {
+        let part = self.shape.part(); // keys or values of one head
+        let filled = len.next_multiple_of(GROUP) * head_dim;
+        let (filled, scales) = match cache_type {
             CacheType::F16 => (2 * filled, part),
-            CacheType::Q8_0 => (filled, self.capacity * self.head_dim),
+            CacheType::Q8_0 => (filled, capacity * head_dim),
         };
         for part in self.memory.bytes_mut().chunks_exact_mut(part) {
             part[..filled].fill(0x2c);
@@ -226,79 +306,91 @@ impl Cache for KvCache {
 /// One layer's keys and values, for tasks that write different positions or read different heads at
 /// the same time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heads {
-    start: *mut u8,
-    /// Bytes of the keys, or values, of one head.
-    part: usize,
-    pub capacity: usize,
-    head_dim: usize,
-    pub cache_type: CacheType,
+pub(super) struct Heads<'a> {
+    bytes: DisjointMut<'a, u8>,
+    pub shape: CacheShape,
 }
 
-// SAFETY: tasks write disjoint positions, and read only after a section of writes has ended.
-unsafe impl Send for Heads {}
-// SAFETY: as above.
-unsafe impl Sync for Heads {}
-
-impl Heads {
-    /// Keys of a head.
+impl<'a> Heads<'a> {
+    /// Bytes of the layer, for writing.
+    ///
+    /// # Panics
+    /// If `range` is not inside the layer.
     ///
     /// # Safety
-    /// `head` is one of the model's, and the cache is alive.
-    pub(super) unsafe fn keys(&self, head: usize) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        unsafe { self.start.add(2 * head * self.part) }
+    /// No task uses the cache while the result is alive.
+    pub(super) unsafe fn bytes(&self, range: Range<usize>) -> &'a mut [u8] {
+        // SAFETY: the caller excludes other uses.
+        unsafe { self.bytes.get_mut(range) }
     }
 
-    /// Values of a head.
+    /// Keys of a head, valid for as many bytes as a head's keys take.
     ///
-    /// # Safety
-    /// As [`keys`](Self::keys).
-    pub(super) unsafe fn values(&self, head: usize) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        unsafe { self.start.add((2 * head + 1) * self.part) }
+    /// # Panics
+    /// If there is no such head.
+    pub(super) fn keys(&self, head: usize) -> *mut u8 {
+        let part = self.shape.part();
+        self.bytes.pointer(2 * head * part..(2 * head + 1) * part)
+    }
+
+    /// Values of a head, valid for as many bytes as a head's values take.
+    ///
+    /// # Panics
+    /// If there is no such head.
+    pub(super) fn values(&self, head: usize) -> *mut u8 {
+        let part = self.shape.part();
+        self.bytes.pointer((2 * head + 1) * part..2 * (head + 1) * part)
     }
 
     /// Stores a key and a value, `[head_dim]` each, at `position`.
     ///
+    /// # Panics
+    /// If there is no such head or position, or a length is another.
+    ///
     /// # Safety
-    /// As [`keys`](Self::keys); `position` is below the capacity and nobody else touches it.
+    /// No other task uses that position of the head while this runs.
     pub(super) unsafe fn store(&self, head: usize, position: usize, key: &[f32], value: &[f32]) {
-        // SAFETY: the caller's promise.
+        let CacheShape { capacity, head_dim, cache_type, .. } = self.shape;
+        assert!(position < capacity, "position {position} of {capacity}");
+        assert!(key.len() == head_dim && value.len() == head_dim, "a head has {head_dim} values");
+        // SAFETY: lengths and position are checked; no other task uses the position.
         unsafe {
-            match self.cache_type {
+            match cache_type {
                 CacheType::F16 => self.store_halves(head, position, key, value),
                 CacheType::Q8_0 => self.store_bytes(head, position, key, value),
             }
         }
     }
 
+    /// See [`store`](Self::store), which has checked everything but the head.
     unsafe fn store_halves(&self, head: usize, position: usize, key: &[f32], value: &[f32]) {
+        let head_dim = self.shape.head_dim;
         let mut halves = [half::f16::ZERO; MAX_HEAD_DIM];
-        let halves = &mut halves[..self.head_dim];
-        // SAFETY: the caller's promise.
+        let halves = &mut halves[..head_dim];
+        let (keys, values) = (self.keys(head).cast::<u16>(), self.values(head).cast::<u16>());
+        // SAFETY: both pointers are valid for `capacity * head_dim` halves, of which these are the
+        // ones at `position`.
         unsafe {
             halves.convert_from_f32_slice(key);
-            let keys = self
-                .keys(head)
-                .cast::<u16>()
-                .add(position / GROUP * GROUP * self.head_dim + position % GROUP);
+            let keys = keys.add(position / GROUP * GROUP * head_dim + position % GROUP);
             for (i, x) in halves.iter().enumerate() {
                 keys.add(i * GROUP).write(x.to_bits());
             }
             halves.convert_from_f32_slice(value);
-            let values = self.values(head).cast::<u16>().add(position * self.head_dim);
-            std::ptr::copy_nonoverlapping(halves.as_ptr().cast(), values, self.head_dim);
+            let values = values.add(position * head_dim);
+            std::ptr::copy_nonoverlapping(halves.as_ptr().cast(), values, head_dim);
         }
     }
 
+    /// See [`store`](Self::store), which has checked everything but the head.
     unsafe fn store_bytes(&self, head: usize, position: usize, key: &[f32], value: &[f32]) {
-        let (head_dim, capacity) = (self.head_dim, self.capacity);
+        let CacheShape { head_dim, capacity, .. } = self.shape;
         let blocks = head_dim / SCALE_LEN;
         let (group, lane) = (position / GROUP, position % GROUP);
-        // SAFETY: the caller's promise.
+        let (keys, values) = (self.keys(head), self.values(head));
+        // SAFETY: both pointers are valid for `capacity * head_dim` bytes and as many scales as
+        // blocks of them, of which these are the ones at `position`.
         unsafe {
-            let (keys, values) = (self.keys(head), self.values(head));
             let key_scales =
                 keys.add(capacity * head_dim).cast::<u16>().add(group * GROUP * blocks + lane);
             let value_scales = values.add(capacity * head_dim).cast::<u16>().add(position);
@@ -325,7 +417,7 @@ impl Heads {
 }
 
 /// The scale, in half precision, and the bytes nearest to `x / scale`; the largest magnitude is
-/// at 127. What is no number, or beyond half precision, comes back as such through the scale.
+/// at 127. A value that is not finite, or beyond half precision, makes the scale not finite.
 fn quantized(x: &[f32; SCALE_LEN]) -> (u16, [i8; SCALE_LEN]) {
     let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
     let broken = x.iter().fold(0f32, |sum, x| sum + x * 0.0); // NaN if one is no finite number, else 0

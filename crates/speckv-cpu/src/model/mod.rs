@@ -20,11 +20,13 @@ use crate::{
     pool::Pool,
 };
 
+mod branches;
 mod cache;
 mod pass;
 mod scratch;
 mod weights;
 
+use cache::{CacheShape, ModelId};
 pub use cache::{CacheType, KvCache};
 pub use weights::{LoadError, LoadOptions, packed_bytes};
 
@@ -45,7 +47,9 @@ pub struct CpuModel {
     /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then
     /// of those that slide, if there are any.
     rope_frequencies: Vec<Vec<f64>>,
-    cache_type: CacheType,
+    id: ModelId,
+    /// The shape of this model's caches.
+    cache: CacheShape,
 }
 
 impl CpuModel {
@@ -72,13 +76,8 @@ impl CpuModel {
                 head_dim: config.head_dim,
             });
         }
+        let isa = options.isa.map_or_else(Isa::from_environment, Ok)?;
         let weights = Weights::load(file, &config, options, progress)?;
-        let available = Isa::available();
-        let from_environment = || {
-            let name = std::env::var("SPECKV_ISA").ok()?;
-            available.iter().copied().find(|isa| isa.name() == name)
-        };
-        let isa = options.isa.filter(|isa| available.contains(isa)).or_else(from_environment);
         let ropes = std::iter::once(&config.rope)
             .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
         let rope_frequencies =
@@ -86,12 +85,13 @@ impl CpuModel {
         Ok(CpuModel {
             weights,
             context,
-            isa: isa.unwrap_or_else(Isa::detect),
+            isa,
             pool: Arc::clone(&options.pool),
             compression: options.compression,
             scratch: Mutex::new(Scratch::default()),
             rope_frequencies,
-            cache_type: options.cache_type,
+            id: ModelId::new(),
+            cache: CacheShape::new(&config, options.cache_type, context),
             config,
         })
     }
@@ -124,13 +124,13 @@ impl CpuModel {
     /// Bytes of keys and values per position.
     #[must_use]
     pub fn position_bytes(&self) -> usize {
-        self.cache_type.position_bytes(&self.config)
+        self.cache.cache_type.position_bytes(&self.config)
     }
 
     /// How keys and values are stored.
     #[must_use]
     pub fn cache_type(&self) -> CacheType {
-        self.cache_type
+        self.cache.cache_type
     }
 
     /// The type that most of the weights have in memory.
@@ -193,8 +193,12 @@ impl LanguageModel for CpuModel {
         Some(self.config.hidden)
     }
 
+    fn takes_branches(&self) -> bool {
+        true
+    }
+
     fn new_cache(&self) -> Result<KvCache, ModelError> {
-        KvCache::new(&self.config, self.cache_type, self.context)
+        KvCache::new(self.id, self.cache)
     }
 
     fn new_output(&self) -> Logits {
@@ -206,7 +210,10 @@ impl LanguageModel for CpuModel {
         feeds: &mut [Feed<'_, KvCache>],
         logits: &mut Logits,
     ) -> Result<(), ModelError> {
-        feeds.iter().try_for_each(|feed| feed.check(self))?;
+        feeds.iter().try_for_each(|feed| {
+            feed.cache.check(self.id, &self.cache)?;
+            feed.check(self)
+        })?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         self.pass(feeds, logits, &mut scratch)
     }

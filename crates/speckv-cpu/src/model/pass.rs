@@ -10,10 +10,11 @@ use speckv::{
 use super::{
     Config, CpuModel, KvCache,
     cache::Heads,
-    scratch::{Angles, AttentionTask, Row, Scratch, room},
+    scratch::{Angles, AttentionTask, Row, Scratch, recycled, room},
     weights::{Layer, Projection},
 };
 use crate::{
+    disjoint::DisjointMut,
     kernels::{
         STRIP,
         attention::{ATTENTION_ROWS, AttentionArgs},
@@ -45,31 +46,6 @@ const TASK_GROUPS: usize = 16;
 /// text in another script has more of them.
 const RARE_REACH: usize = 256;
 
-/// A mutable buffer that tasks write disjoint rows of.
-#[derive(Clone, Copy)]
-struct Rows {
-    start: *mut f32,
-    width: usize,
-}
-
-// SAFETY: every use gives each row to one task.
-unsafe impl Send for Rows {}
-// SAFETY: as above.
-unsafe impl Sync for Rows {}
-
-impl Rows {
-    fn new(values: &mut [f32], width: usize) -> Self {
-        Rows { start: values.as_mut_ptr(), width }
-    }
-
-    /// # Safety
-    /// `row` is inside the buffer, which outlives the use, and nobody else touches the row.
-    unsafe fn get<'a>(self, row: usize) -> &'a mut [f32] {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.width), self.width) }
-    }
-}
-
 impl CpuModel {
     /// Runs `work` for every row, on all threads if there are enough rows.
     fn for_rows(&self, n: usize, work: &(dyn Fn(usize) + Sync)) {
@@ -81,7 +57,7 @@ impl CpuModel {
         &self,
         input: Input<'_>,
         n: usize,
-        products: [(&Matrix, Output); COUNT],
+        products: [(&Matrix, Output<'_>); COUNT],
     ) {
         self.multiply_groups(
             input,
@@ -95,7 +71,7 @@ impl CpuModel {
         &self,
         input: Input<'_>,
         n: usize,
-        products: &[(&Matrix, Range<usize>, Output)],
+        products: &[(&Matrix, Range<usize>, Output<'_>)],
     ) {
         let total: usize = products.iter().map(|(_, groups, _)| groups.len()).sum();
         let tasks = self.tasks(total, TASK_GROUPS);
@@ -106,8 +82,7 @@ impl CpuModel {
                 wanted = wanted.start - here.start..wanted.end - here.end;
                 let groups = groups.start + here.start..groups.start + here.end;
                 if !groups.is_empty() {
-                    // SAFETY: each task has its own groups; the buffers have n rows of the matrix's
-                    // width.
+                    // SAFETY: each task has other groups, and each product another output.
                     unsafe { matrix.multiply(self.isa, groups, input, n, *out) };
                 }
             }
@@ -135,13 +110,15 @@ impl CpuModel {
         plan.clear();
         let (mut wanted, mut states) = (0, 0);
         for (number, feed) in feeds.iter().enumerate() {
-            let start = feed.cache.len();
-            let mut last_rare = feed.cache.last_rare();
+            let (start, first) = (feed.cache.len(), plan.len());
             for (i, &token) in feed.tokens.iter().enumerate() {
-                if gap.is_some_and(|gap| gap.contains(&token)) {
-                    last_rare = Some(start + i);
-                }
-                let far = last_rare.is_none_or(|last| start + i - last >= RARE_REACH);
+                let (position, rare_before) = match feed.parent(i).checked_sub(1) {
+                    Some(parent) => (plan[first + parent].position + 1, plan[first + parent].rare),
+                    None => (start, feed.cache.last_rare()),
+                };
+                let is_rare = gap.is_some_and(|gap| gap.contains(&token));
+                let rare = if is_rare { Some(position) } else { rare_before };
+                let far = rare.is_none_or(|last| position - last >= RARE_REACH);
                 let number_in = |last: usize, count: &mut usize| {
                     (i + last >= feed.tokens.len()).then(|| {
                         *count += 1;
@@ -151,7 +128,10 @@ impl CpuModel {
                 plan.push(Row {
                     feed: number,
                     token,
-                    position: start + i,
+                    start,
+                    position,
+                    place: start + i,
+                    rare,
                     logits: number_in(feed.rows, &mut wanted),
                     hidden: number_in(feed.hidden, &mut states),
                     gap: gap.is_some() && far,
@@ -165,12 +145,10 @@ impl CpuModel {
         scratch.plan = plan;
         result?;
         for feed in feeds {
-            let start = feed.cache.len();
-            if let Some(gap) = gap {
-                let rare = feed.tokens.iter().enumerate().filter(|(_, token)| gap.contains(token));
-                rare.for_each(|(i, _)| feed.cache.note_rare(start + i));
-            }
-            feed.cache.grow(feed.tokens.len());
+            let is_rare = |token: &u32| gap.is_some_and(|gap| gap.contains(token));
+            let rare = feed.tokens.iter().enumerate().filter(|(_, token)| is_rare(token));
+            let (count, trunk) = (feed.tokens.len(), feed.trunk());
+            feed.cache.grow(count, trunk, feed.parents, rare.map(|(index, _)| index));
         }
         Ok(())
     }
@@ -196,18 +174,7 @@ impl CpuModel {
             self.isa.scale(x, config.embedding_scale);
         }
         self.angles(rows, scratch);
-        scratch.tasks.clear();
-        let mut start = 0;
-        for part in rows.chunk_by(|a, b| a.feed == b.feed) {
-            AttentionTask::split(
-                &mut scratch.tasks,
-                start,
-                part.len(),
-                config.kv_heads,
-                config.group(),
-            );
-            start += part.len();
-        }
+        scratch.plan_attention(rows, feeds, config.kv_heads, config.group());
         for (number, layer) in self.weights.layers.iter().enumerate() {
             self.attend(number, layer, rows, feeds, scratch);
             self.feed_forward(layer, n, scratch);
@@ -247,7 +214,7 @@ impl CpuModel {
     /// `normed = rms_norm(x)`, and its quantized form.
     fn norm(&self, weight: &[f32], n: usize, scratch: &mut Scratch) {
         let hidden = self.config.hidden;
-        let normed = Rows::new(room(&mut scratch.normed, n * hidden), hidden);
+        let normed = DisjointMut::new(room(&mut scratch.normed, n * hidden));
         let quantize = hidden.is_multiple_of(32);
         if quantize {
             scratch.wide.reshape(n, hidden);
@@ -256,7 +223,7 @@ impl CpuModel {
         let x = &scratch.x;
         self.for_rows(n, &|row| {
             // SAFETY: one task per row.
-            let normed = unsafe { normed.get(row) };
+            let normed = unsafe { normed.row(row, hidden) };
             self.isa.rms_norm(
                 &x[row * hidden..(row + 1) * hidden],
                 weight,
@@ -283,7 +250,7 @@ impl CpuModel {
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (queries, keys) = (config.heads * head_dim, config.kv_heads * head_dim);
         self.norm(&layer.attention_norm, n, scratch);
-        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let input = Input::new(&scratch.wide, &scratch.normed);
         let query = room(&mut scratch.query, n * queries);
         let key = room(&mut scratch.key, n * keys);
         let value = room(&mut scratch.value, n * keys);
@@ -299,19 +266,18 @@ impl CpuModel {
 
         // Biases, norms, rotation, and keys and values into the caches.
         let (query, key, value) =
-            (Rows::new(query, queries), Rows::new(key, keys), Rows::new(value, keys));
+            (DisjointMut::new(query), DisjointMut::new(key), DisjointMut::new(value));
         let rope = usize::from(config.slides(number));
         let Angles { cos, sin } = &scratch.angles[rope];
         let pairs = self.rope_frequencies[rope].len();
         let interleaved = config.rope.interleaved;
-        let mut caches = std::mem::take(&mut scratch.caches);
-        caches.clear();
+        let mut caches = recycled(std::mem::take(&mut scratch.caches));
         caches.extend(feeds.iter_mut().map(|feed| feed.cache.heads(number)));
         self.for_rows(n, &|row| {
-            // SAFETY: one task per row, and rows of one cache have different positions, all below
-            // its capacity.
+            // SAFETY: one task per row, and rows of one cache have different places.
             unsafe {
-                let (query, key, value) = (query.get(row), key.get(row), value.get(row));
+                let query = query.row(row, queries);
+                let (key, value) = (key.row(row, keys), value.row(row, keys));
                 for (values, projection) in [
                     (&mut *query, &layer.query),
                     (&mut *key, &layer.key),
@@ -335,13 +301,13 @@ impl CpuModel {
                 let cache = caches[rows[row].feed];
                 let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
                 for (head, (key, value)) in heads.enumerate() {
-                    cache.store(head, rows[row].position, key, value);
+                    cache.store(head, rows[row].place, key, value);
                 }
             }
         });
 
         self.read_caches(number, rows, &caches, scratch);
-        scratch.caches = caches;
+        scratch.caches = recycled(caches);
         if queries.is_multiple_of(32) {
             scratch.attn.reshape(n, queries);
             let parts = scratch.attn.parts();
@@ -353,7 +319,7 @@ impl CpuModel {
                 };
             });
         }
-        let input = Input { quantized: &scratch.attn, exact: &scratch.attended, first: 0 };
+        let input = Input::new(&scratch.attn, &scratch.attended);
         let delta = room(&mut scratch.delta, n * hidden);
         self.multiply(input, n, [(&layer.output.matrix, Output::new(delta, hidden))]);
         if layer.output.bias.is_some() {
@@ -367,10 +333,11 @@ impl CpuModel {
         let hidden = self.config.hidden;
         let delta = &mut scratch.delta[..n * hidden];
         if let Some(norm) = norm {
-            let delta = Rows::new(delta, hidden);
+            let delta = DisjointMut::new(delta);
             self.for_rows(n, &|row| {
                 // SAFETY: one task per row.
-                self.isa.rms_norm_in_place(unsafe { delta.get(row) }, norm, self.config.epsilon);
+                let delta = unsafe { delta.row(row, hidden) };
+                self.isa.rms_norm_in_place(delta, norm, self.config.epsilon);
             });
         }
         self.isa.add(&mut scratch.x[..n * hidden], delta);
@@ -383,7 +350,7 @@ impl CpuModel {
     }
 
     /// Attention of every row over its cache: `attended`, [n, heads * head_dim].
-    fn read_caches(&self, layer: usize, rows: &[Row], caches: &[Heads], scratch: &mut Scratch) {
+    fn read_caches(&self, layer: usize, rows: &[Row], caches: &[Heads<'_>], scratch: &mut Scratch) {
         let config = &self.config;
         let (n, head_dim, width) = (rows.len(), config.head_dim, config.heads * config.head_dim);
         let positions =
@@ -391,19 +358,19 @@ impl CpuModel {
         let attended = Output::new(room(&mut scratch.attended, n * width), width);
         // One strip per thread: scores, then the queries and results of its task.
         let strip = ATTENTION_ROWS * (positions + 2 * head_dim);
-        let scores = Rows::new(room(&mut scratch.scores, self.pool.threads() * strip), strip);
-        let (tasks, query) = (&scratch.tasks, &scratch.query);
+        let scores = DisjointMut::new(room(&mut scratch.scores, self.pool.threads() * strip));
+        let query = &scratch.query;
         let scale = config.attention_scale;
         let window = config
             .sliding
             .as_ref()
             .filter(|_| config.slides(layer))
             .map_or(usize::MAX, |s| s.window);
-        self.pool.run(tasks.len(), &|task, thread| {
-            let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = tasks[task];
+        let read = |task: AttentionTask, thread: usize| {
+            let AttentionTask { row: first, rows: task_rows, kv_head, head, heads } = task;
             let lines = task_rows * heads;
             // SAFETY: no other task runs under this thread's number.
-            let strip = unsafe { scores.get(thread) };
+            let strip = unsafe { scores.row(thread, strip) };
             let (scores, rest) = strip.split_at_mut(ATTENTION_ROWS * positions);
             let (queries, out) = rest.split_at_mut(ATTENTION_ROWS * head_dim);
             let (mut from, mut visible) = ([0usize; ATTENTION_ROWS], [0usize; ATTENTION_ROWS]);
@@ -418,13 +385,13 @@ impl CpuModel {
             let mut line = 0;
             while line < lines {
                 let count = self.isa.tile_rows(lines - line);
-                // SAFETY: the cache holds every visible position of the head; strip and query hold
-                // `lines` rows.
+                // SAFETY: the cache's capacity exceeds every visible position; strip and query hold
+                // `lines` rows; nothing is written to the cache during this section.
                 unsafe {
                     let args = AttentionArgs {
                         keys: cache.keys(kv_head),
                         values: cache.values(kv_head),
-                        capacity: cache.capacity,
+                        capacity: cache.shape.capacity,
                         head_dim,
                         queries: queries.as_ptr().add(line * head_dim),
                         from: from.as_ptr().add(line),
@@ -434,31 +401,42 @@ impl CpuModel {
                         score_stride: positions,
                         out: out.as_mut_ptr().add(line * head_dim),
                     };
-                    self.isa.attention_kernel(cache.cache_type, count)(&args);
+                    self.isa.attention_kernel(cache.shape.cache_type, count)(&args);
                 }
                 line += count;
             }
             for line in 0..lines {
                 let (row, head) = (first + line / heads, head + line % heads);
                 let from = &out[line * head_dim..(line + 1) * head_dim];
-                // SAFETY: each task has its own rows and heads of `attended`; only this head's
-                // values are touched.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(
-                        from.as_ptr(),
-                        attended.at(row, head * head_dim),
-                        head_dim,
-                    )
-                };
+                let columns = head * head_dim..(head + 1) * head_dim;
+                let to = attended.pointer(row..row + 1, columns);
+                // SAFETY: each task has its own rows and heads of `attended`; `to` is valid for one
+                // head, as `pointer` checks.
+                unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, head_dim) };
             }
-        });
+        };
+        for round in &scratch.rounds {
+            let tasks = &scratch.tasks[round.tasks.clone()];
+            let runs = &scratch.runs[round.runs.clone()];
+            for run in runs {
+                let moves = &scratch.moves[run.moves.clone()];
+                // SAFETY: no section runs.
+                moves.iter().for_each(|&moved| unsafe { caches[run.feed].swap(moved) });
+            }
+            self.pool.run(tasks.len(), &|task, thread| read(tasks[task], thread));
+            for run in runs {
+                let moves = &scratch.moves[run.moves.clone()];
+                // SAFETY: no section runs.
+                moves.iter().rev().for_each(|&moved| unsafe { caches[run.feed].swap(moved) });
+            }
+        }
     }
 
     /// `x += W_down (activation(W_gate norm(x)) * W_up norm(x))`, with a post-norm as in attention.
     fn feed_forward(&self, layer: &Layer, n: usize, scratch: &mut Scratch) {
         let Config { hidden, feed_forward: width, activation, .. } = self.config;
         self.norm(&layer.feed_forward_norm, n, scratch);
-        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let input = Input::new(&scratch.wide, &scratch.normed);
         let quantize = layer.down.is_quantized();
         if quantize {
             scratch.inner.reshape(n, width);
@@ -477,13 +455,12 @@ impl CpuModel {
                 let groups = 2 * block..2 * block + columns.div_ceil(16);
                 for first in (0..n).step_by(STRIP) {
                     let rows = STRIP.min(n - first);
-                    let input = Input { first, ..input };
+                    let input = input.from_row(first);
                     let (gate_out, up_out) = (
                         Output::window(&mut gate, 32, 32 * block),
                         Output::window(&mut up, 32, 32 * block),
                     );
-                    // SAFETY: `gate` and `up` have room for a strip of 32 columns, seen from column
-                    // 32 * block on.
+                    // SAFETY: `gate` and `up` belong to this task alone.
                     unsafe {
                         layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
                         layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
@@ -498,14 +475,16 @@ impl CpuModel {
                         let mut inner = [0f32; 32];
                         let strip = 32 * row..32 * row + 32;
                         self.isa.glu(activation, &gate[strip.clone()], &up[strip], &mut inner);
-                        let to = gated.at(first + row, 32 * block);
-                        // SAFETY: the columns belong to this task alone.
+                        let (row, start) = (first + row, 32 * block);
+                        let to = gated.pointer(row..row + 1, start..start + columns);
+                        // SAFETY: the columns belong to this task alone, and `to` is valid for
+                        // them.
                         unsafe { std::ptr::copy_nonoverlapping(inner.as_ptr(), to, columns) };
                     }
                 }
             }
         });
-        let input = Input { quantized: &scratch.inner, exact: &scratch.gated, first: 0 };
+        let input = Input::new(&scratch.inner, &scratch.gated);
         let delta = room(&mut scratch.delta, n * hidden);
         self.multiply(input, n, [(&layer.down, Output::new(delta, hidden))]);
         self.add_to_stream(layer.feed_forward_post_norm.as_deref(), n, scratch);
@@ -522,7 +501,7 @@ impl CpuModel {
             count += 1;
         }
         self.norm(&self.weights.output_norm, count, scratch);
-        let input = Input { quantized: &scratch.wide, exact: &scratch.normed, first: 0 };
+        let input = Input::new(&scratch.wide, &scratch.normed);
         let vocab_size = self.weights.embedding.vocab_size;
         let values = logits.rows_mut(first, count);
         let out = Output::new(values, vocab_size);

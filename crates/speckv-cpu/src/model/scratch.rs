@@ -1,6 +1,9 @@
 //! Room for one pass, kept from pass to pass so that a step allocates nothing.
 
-use super::cache::Heads;
+use super::{
+    branches::{Move, Round, Run},
+    cache::Heads,
+};
 use crate::kernels::{activation::Activations, attention::ATTENTION_ROWS};
 
 /// One position in a pass.
@@ -10,8 +13,14 @@ pub(super) struct Row {
     pub feed: usize,
     /// Its token.
     pub token: u32,
+    /// Positions that its cache held before the pass.
+    pub start: usize,
     /// Its position in the sequence.
     pub position: usize,
+    /// Where its keys and values are stored: its position, except in a branch.
+    pub place: usize,
+    /// The last position of its text with a token that the output head leaves out elsewhere.
+    pub rare: Option<usize>,
     /// Its row in the logits, if they are wanted.
     pub logits: Option<usize>,
     /// Its hidden state in the output, if that is wanted.
@@ -24,8 +33,11 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub plan: Vec<Row>,
-    pub caches: Vec<Heads>,
+    pub caches: Vec<Heads<'static>>, // always empty: only its memory is used again
     pub tasks: Vec<AttentionTask>,
+    pub runs: Vec<Run>,
+    pub moves: Vec<Move>,
+    pub rounds: Vec<Round>,
     pub x: Vec<f32>,         // [n, hidden], the residual stream
     pub normed: Vec<f32>,    // [n, hidden]
     pub delta: Vec<f32>,     // [n, hidden]
@@ -98,4 +110,11 @@ pub(super) fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
         buffer.resize(len, 0.0);
     }
     &mut buffer[..len]
+}
+
+/// The memory of a vector, for elements that differ in a lifetime only: such a vector is collected
+/// in place, without an allocation.
+pub(super) fn recycled<'a>(mut caches: Vec<Heads<'_>>) -> Vec<Heads<'a>> {
+    caches.clear();
+    caches.into_iter().map(|_| unreachable!("the vector is empty")).collect()
 }

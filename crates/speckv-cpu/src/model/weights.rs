@@ -15,7 +15,7 @@ use speckv_formats::{
 
 use super::cache::CacheType;
 use crate::{
-    kernels::{Isa, simd::GROUP},
+    kernels::{Isa, UnknownIsa, simd::GROUP},
     matrix::{Matrix, PackError, bits_per_element},
     pool::Pool,
 };
@@ -66,6 +66,9 @@ pub enum LoadError {
         /// Values per head.
         head_dim: usize,
     },
+    /// `SPECKV_ISA` names an instruction set that this machine does not have.
+    #[error(transparent)]
+    Isa(#[from] UnknownIsa),
     /// More context was asked for than the model was made for.
     #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
     Context {

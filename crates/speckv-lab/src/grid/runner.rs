@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
+    controller::{Controller, Fixed, Off},
     engine::{Engine, EngineError, SequenceSettings},
     model::LanguageModel,
     sampling::SamplingSettings,
@@ -50,10 +50,8 @@ pub fn run_block<M: LanguageModel, P: FnMut(Token) -> String>(
     pieces: &mut dyn FnMut() -> P,
     go_on: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Option<Block>, EngineError> {
-    let controller = |gamma: usize| {
-        let kind =
-            if gamma == 0 { ControllerKind::Off } else { ControllerKind::Fixed(Some(gamma)) };
-        ControllerSpec { chain: false, kind }.build(&ControllerParts::default())
+    let controller = |gamma: usize| -> Box<dyn Controller> {
+        if gamma == 0 { Box::new(Off) } else { Box::new(Fixed::new(gamma)) }
     };
     let mut sequence = engine.sequence(SequenceSettings {
         prompt: task.prompt.to_vec(),

@@ -32,7 +32,7 @@ pub fn seconds_per_token(clock: &Clock) -> Option<f64> {
             let (chain, distribution) = (&mut chain, &mut distribution);
             let ask = Ask {
                 slot,
-                source: Source::Ngram,
+                source: Source::NGRAM,
                 tokens: &tokens,
                 drafted,
                 chain,

@@ -16,6 +16,9 @@ const ROWS: [usize; 7] = [1, 2, 3, 5, 8, 12, 17];
 /// long, and few.
 const CROWD_ROWS: [usize; 3] = [24, 32, 48];
 const CROWD_ROUNDS: usize = 2;
+/// Row counts of draft passes, as rounds of so many sequences have them, timed at the near context
+/// and in the first rounds only.
+const ROUND_ROWS: [usize; 4] = [2, 4, 8, 16];
 /// Row counts timed at the far context too: how time grows with context changes little from one to
 /// the next.
 const FAR_ROWS: [usize; 3] = [1, 5, 17];
@@ -50,11 +53,23 @@ pub enum MeasureError {
 enum Item {
     Verify { far: bool, rows: usize },
     Draft { far: bool },
+    Round { rows: usize },
     CatchUp,
 }
 
-/// Times target passes of 1 to 17 rows and of a few more as crowds have them, single draft tokens
-/// and the draft's reading: each at least once, from the longest to the shortest, then again from
+impl Item {
+    /// Whether it is timed in the first rounds only.
+    fn is_of_crowds(self) -> bool {
+        match self {
+            Item::Verify { rows, .. } => rows > MEASURED_ROWS,
+            Item::Round { .. } => true,
+            Item::Draft { .. } | Item::CatchUp => false,
+        }
+    }
+}
+
+/// Times target passes of 1 to 17 rows and of a few more as crowds have them, single draft tokens,
+/// rounds of a few sequences, and the draft's reading: each at least once, from the longest to the shortest, then again from
 /// the shortest on while the budget of 1.5 seconds lasts, in rounds that go forwards and backwards
 /// in turn, so that a drift of the machine falls on all alike. A pair whose single round takes
 /// longer than that is timed once, and again only where a time contradicts the others. `at(done,
@@ -71,8 +86,8 @@ pub fn measure<M: LanguageModel, D: LanguageModel>(
     clock: &Clock,
     at: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Samples, MeasureError> {
-    let mut target = Subject::new(target)?;
-    let mut draft = draft.map(Subject::new).transpose()?;
+    let mut target = Subject::new(target, false)?;
+    let mut draft = draft.map(|draft| Subject::new(draft, true)).transpose()?;
     let items = items(&target, draft.as_ref());
     let mut samples = Samples::default();
     for item in [Item::Verify { far: false, rows: 1 }, Item::Draft { far: false }] {
@@ -88,9 +103,7 @@ pub fn measure<M: LanguageModel, D: LanguageModel>(
             if round > 0 && before - began + took[index] > BUDGET {
                 continue; // a shorter one may still fit
             }
-            if round >= CROWD_ROUNDS
-                && matches!(items[index], Item::Verify { rows, .. } if rows > MEASURED_ROWS)
-            {
+            if round >= CROWD_ROUNDS && items[index].is_of_crowds() {
                 continue;
             }
             if !at(done as u64, estimate(done, items.len(), before - began)) {
@@ -152,12 +165,15 @@ fn sample<M: LanguageModel, D: LanguageModel>(
     let context = match item {
         Item::Verify { far, .. } => target.context(far),
         Item::Draft { far } => draft_context(far),
-        Item::CatchUp => draft_context(false),
+        Item::Round { .. } | Item::CatchUp => draft_context(false),
     };
     let Some(seconds) = time(item, target, draft, clock)? else { return Ok(()) };
     match item {
         Item::Verify { rows, .. } => samples.verify.push(VerifySample { rows, context, seconds }),
         Item::Draft { .. } => samples.draft.push(TimeSample { tokens: DRAFTED, context, seconds }),
+        Item::Round { rows } => {
+            samples.draft_passes.push(VerifySample { rows, context, seconds });
+        }
         Item::CatchUp => samples.catch_up.push(TimeSample { tokens: READ, context, seconds }),
     }
     Ok(())
@@ -180,8 +196,12 @@ fn items<M: LanguageModel, D: LanguageModel>(
     }
     let crowd = CROWD_ROWS.into_iter().filter(|&rows| rows <= target.room(false));
     items.extend(crowd.map(|rows| Item::Verify { far: false, rows }));
-    if draft.is_some_and(|draft| READ <= draft.room(false)) {
-        items.push(Item::CatchUp);
+    if let Some(draft) = draft {
+        let rounds = ROUND_ROWS.into_iter().filter(|&rows| rows <= draft.room(false));
+        items.extend(rounds.map(|rows| Item::Round { rows }));
+        if READ <= draft.room(false) {
+            items.push(Item::CatchUp);
+        }
     }
     items
 }
@@ -198,6 +218,7 @@ fn time<M: LanguageModel, D: LanguageModel>(
         (Item::Draft { far }, Some(draft)) => {
             (0..DRAFTED).map(|_| draft.pass(far, 1, 1, clock)).sum::<Result<_, _>>().map(Some)
         }
+        (Item::Round { rows }, Some(draft)) => draft.pass(false, rows, rows, clock).map(Some),
         (Item::CatchUp, Some(draft)) => draft.pass(false, READ, 0, clock).map(Some),
         (_, None) => Ok(None),
     }
@@ -210,10 +231,11 @@ struct Subject<'a, M: LanguageModel> {
     far: Option<(usize, M::Cache)>,
     output: M::Output,
     next: usize,
+    drafts: bool,
 }
 
 impl<'a, M: LanguageModel> Subject<'a, M> {
-    fn new(model: &'a M) -> Result<Self, ModelError> {
+    fn new(model: &'a M, drafts: bool) -> Result<Self, ModelError> {
         let length = model.context_length();
         let near = NEAR.min(length / 4);
         let far = FAR.min(length.saturating_sub(MEASURED_ROWS));
@@ -223,6 +245,7 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
             far: None,
             output: model.new_output(),
             next: 0,
+            drafts,
         };
         if !subject.near.1.pretend(near) && near > 0 {
             let tokens = subject.tokens(near);
@@ -258,7 +281,8 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
         tokens
     }
 
-    /// Seconds of a pass over `count` tokens; a draft token's include the reading of its signals.
+    /// Seconds of a pass over `count` tokens; those of a draft and of a single row include the
+    /// reading of the rows.
     fn pass(
         &mut self,
         far: bool,
@@ -270,9 +294,10 @@ impl<'a, M: LanguageModel> Subject<'a, M> {
         let (context, cache) = self.far.as_mut().filter(|_| far).unwrap_or(&mut self.near);
         let start = clock.now();
         self.model.forward(&mut [Feed::new(&mut *cache, &tokens, rows)], &mut self.output)?;
-        if rows == 1 {
+        let read = if self.drafts || rows == 1 { rows } else { 0 };
+        for row in 0..read {
             // Made-up positions may give logits of any kind; only the time counts.
-            let _ = std::hint::black_box(self.output.best(0, self.model.vocab_size()));
+            let _ = std::hint::black_box(self.output.best(row, self.model.vocab_size()));
         }
         let seconds = (clock.now() - start).as_secs_f64();
         cache.truncate(*context);
@@ -322,6 +347,10 @@ mod tests {
             }
         }
         assert!((model.draft_seconds(500) - 0.0095).abs() < 1e-9);
+        for rows in [2, 3, 16, 24] {
+            let expected = 0.009 + 0.0005 * rows as f64;
+            assert!((model.draft_round_seconds(rows, 64) / expected - 1.0).abs() < 1e-6, "{rows}");
+        }
         assert!((model.catch_up_seconds(READ) - 0.025).abs() < 1e-9);
     }
 

@@ -71,15 +71,26 @@ def read_signals_rows(logits: NDArray[np.float32]) -> list[tuple[int, Signals]]:
 
 # ------------------------------------------------------------------------------------------------------------------ decisions
 
+MAX_GAMMA: int
+"""Most tokens that a step may draft, whatever asks for them."""
+
+LEAST_DRAFT_READING: int
+"""Fewest tokens that a limit on the draft model's reading may allow per step."""
+
 @final
 class Source:
-    """Who drafts. Two values, compared with `==` or `is`."""
+    """A source of drafts, known by its name. Compared with `==`."""
 
     MODEL: ClassVar[Source]
+    """A draft model."""
     NGRAM: ClassVar[Source]
+    """N-gram look-up of earlier text."""
+    def __new__(cls, name: str) -> Source:
+        """The source of this name: `a` to `z`, digits and `_`. Raises `ValueError` for another name, or for more than 8 sources."""
+    @property
+    def name(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
-    def __int__(self) -> int: ...
     def __repr__(self) -> str: ...
 
 @final
@@ -225,7 +236,7 @@ class Controller:
         self,
         context: int,
         *,
-        gamma_limit: int = 16,
+        gamma_limit: int = ...,
         remaining: int | None = None,
         has_model: bool = False,
         draft_behind: int = 0,
@@ -234,15 +245,23 @@ class Controller:
     ) -> Plan:
         """Begins a step on a sequence of `context` tokens.
 
-        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens that may still be produced). `remaining`: tokens that
-        the answer may still have, None if nobody knows: a draft reads a long prompt only where enough of them are left. `has_model`: whether
-        there is a draft model. `draft_behind`: tokens that it would have to read first, beyond the one that every step feeds. `lookup`: what look-up
-        offers. `shared`: who else is in the target's pass; None is nobody.
+        `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens
+        that may still be produced); by default, and at most, MAX_GAMMA. `remaining`: tokens that
+        the answer may still have, None where that is not known: a draft reads a long prompt only
+        where enough of them are left. `has_model`: whether there is a draft model. `draft_behind`:
+        tokens that it would have to read first, beyond the one that every step feeds. `lookup`:
+        what look-up offers. `shared`: the other sequences of the target's pass; None: there are
+        none.
 
         Raises `OrderError` if a step is under way: `observe` or `abandon` ends it."""
+    def read_ahead(self, limit: int | None = None) -> int:
+        """Tokens that the draft model reads before it drafts in the step under way, at most `limit`.
+
+        0 where it does not draft, or reads the few that it missed along with its first token. Where
+        `limit` leaves some unread, the step drafts nothing and the next one reads on."""
     @property
     def wants_more(self) -> bool:
-        """Whether the step under way wants one more drafted token from its source."""
+        """Whether the step under way takes one more drafted token from its source."""
     def judge(self, token: int, signals: Signals, *, ends: bool = False) -> Verdict:
         """Takes the next drafted token in, judged by its distribution alone. `ends`: the token ends the text, so nothing after it is drafted.
 
@@ -510,10 +529,10 @@ class Drafter:
         """Plans and drafts the next step of each sequence, one pass of the draft model per round for all that still draft. Returns the tokens to verify, one
         list per sequence; an empty one is plain decoding. Each sequence then awaits `observe` (or `abandon`).
 
-        `gamma_limits`: most tokens to draft, for all or each; None is 16. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
+        `gamma_limits`: most tokens to draft, for all or each; None is MAX_GAMMA. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
         `rows`: rows of the target's coming pass whatever is drafted here; by default one per sequence. `waiting`: sequences that wait for that pass; by default
         these. With those two a controller sees the load and drafts less under it. `read_limit`: most tokens that the draft model reads in this call to catch up, over all
-        sequences, at least 16; a sequence that is not caught up then has no draft in this step and reads on in the next. None has no limit.
+        sequences, at least LEAST_DRAFT_READING; a sequence that is not caught up then has no draft in this step and reads on in the next. None has no limit.
 
         A sequence with an earlier step still under way abandons it. Nothing is proposed for an empty text. On an error no sequence has a step under way."""
     @property

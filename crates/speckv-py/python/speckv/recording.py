@@ -48,7 +48,7 @@ def prompts_of(files: Iterable[str | Path], tokenizer: Any, *, split: str = "all
                 entry = json.loads(line)
                 text, name, task, part = entry["prompt"], entry["id"], entry["task"], entry["split"]
             except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise FileError(f"{file}:{number}: no prompt: {error!r}", "workloads/README.md describes the format") from error
+                raise FileError(f"{file}:{number}: no prompt: {error!r}", "crates/speckv-lab/workloads/README.md describes the format") from error
             if split not in ("all", part) or (limit is not None and taken >= limit):
                 continue
             messages = [{"role": "system", "content": entry["system"]}] if entry.get("system") else []

@@ -46,12 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Generation", "Speculation", "generate", "measure_costs"]
 
-READ_ALONG = 4
-"""Missed tokens that the draft reads in its first drafting pass; more are read in a pass of their own, whose time counts as catching up."""
-
-MAX_GAMMA = 64
-"""Most tokens that a step drafts."""
-
 
 def _torch() -> Any:
     try:
@@ -256,8 +250,8 @@ class Speculation:
         began = time.perf_counter()
         committed = len(self.tokens)
         try:
-            plan, behind = self._plan()
-            catch_up_seconds = self._catch_up(plan, behind)
+            plan = self._plan()
+            catch_up_seconds = self._catch_up()
             drafting = time.perf_counter()
             q = self._draft(plan)
             draft_seconds = time.perf_counter() - drafting
@@ -290,14 +284,14 @@ class Speculation:
             total_seconds=time.perf_counter() - began,
         )
 
-    def _plan(self) -> tuple[Plan, int]:
+    def _plan(self) -> Plan:
         context = len(self.tokens)
         behind = 0 if self.draft is None else max(context - 1 - self.draft.length, 0)
-        limit = min(self._room() - 1, MAX_GAMMA)
+        limit = self._room() - 1
         if self.draft is not None:
             limit = min(limit, max(self.draft.most - context, 0))
         lookup = self.ngram.lookup() if self.ngram is not None and limit > 0 else None
-        plan = self.controller.plan(
+        return self.controller.plan(
             context,
             gamma_limit=limit,
             remaining=self._room(),
@@ -305,10 +299,9 @@ class Speculation:
             draft_behind=behind,
             lookup=lookup,
         )
-        return plan, behind
 
-    def _catch_up(self, plan: Plan, behind: int) -> float:
-        if plan.gamma == 0 or plan.source != Source.MODEL or self.draft is None or behind <= READ_ALONG:
+    def _catch_up(self) -> float:
+        if self.controller.read_ahead() == 0 or self.draft is None:
             return 0.0
         began = time.perf_counter()
         self.draft.read(self.tokens[self.draft.length : -1], 0)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from . import ArgumentError, Controller, CpuModel, Drafter, Error, FileError, ModelShape, PassCurve, Predictor
+from ._native import LEAST_DRAFT_READING, MAX_GAMMA
 from ._vllm_drafts import Draft, Drafts
 from ._vllm_rows import Request, Row, match_rows, outcome
 
@@ -84,7 +85,7 @@ class Settings:
             if not optional and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
                 raise ArgumentError(f"speckv.{name}: expected {fields[name]}, got {value!r}", "see speckv.vllm.Settings")
         settings = Settings(**given)
-        for name, least in (("caches", 0), ("read_limit", 16)):
+        for name, least in (("caches", 0), ("read_limit", LEAST_DRAFT_READING)):
             if getattr(settings, name) < least:
                 raise ArgumentError(f"speckv.{name}: expected at least {least}, got {getattr(settings, name)}", "see speckv.vllm.Settings")
         return settings
@@ -96,6 +97,11 @@ class Proposer:
     def __init__(self, vllm_config: Any) -> None:
         self.settings = Settings.of(vllm_config)
         self.cap = int(vllm_config.speculative_config.num_speculative_tokens)
+        if self.cap > MAX_GAMMA:
+            raise ArgumentError(
+                f"num_speculative_tokens: expected a gamma from 1 to {MAX_GAMMA}, got {self.cap}",
+                "16 is as far as the default controller drafts",
+            )
         self.ranks = Ranks(vllm_config.parallel_config.tensor_parallel_size, self.cap)
         self._record = Recorder(self.settings.record, self.ranks.rank)
         self._engine = Engine.of(vllm_config, self.settings) if self.ranks.decides else None

@@ -7,7 +7,7 @@ mod work;
 
 use std::sync::{Arc, Mutex};
 
-use proposal::{LEAST_READ, Round};
+use proposal::Round;
 pub use sequence::DraftSequence;
 use sequence::Text;
 pub use work::DraftWork;
@@ -15,11 +15,11 @@ use work::Work;
 
 use pyo3::prelude::*;
 use speckv::{
-    controller::Stepper,
     draft::{Both, Drafter as Drafts, ModelDrafter, NgramDrafter, NoDrafter},
     model::LanguageModel,
     record::Times,
     sampling::{Chain, Distribution},
+    step::{LEAST_DRAFT_READING, Stepper},
     token::Token,
 };
 
@@ -125,15 +125,7 @@ impl Drafter {
                 Ok::<_, speckv::draft::DraftError>(slot)
             })
             .map_err(Fault::from)?;
-        let text = Text {
-            slot: Some(slot),
-            stepper,
-            tokens,
-            end_tokens,
-            verified_before: 0,
-            drafts: true, // who begins counts
-            times: Times::default(),
-        };
+        let text = Text { slot: Some(slot), stepper, tokens, end_tokens, times: Times::default() };
         Ok(DraftSequence {
             inner: Arc::clone(&self.inner),
             text: Arc::new(Mutex::new(text)),
@@ -155,9 +147,10 @@ impl Drafter {
     ) -> PyResult<Vec<Vec<Token>>> {
         let limits = limits(gamma_limits, sequences.len())?;
         let read_limit = read_limit.unwrap_or(usize::MAX);
-        if read_limit < LEAST_READ {
-            let message =
-                format!("read_limit: expected at least {LEAST_READ} tokens, got {read_limit}");
+        if read_limit < LEAST_DRAFT_READING {
+            let message = format!(
+                "read_limit: expected at least {LEAST_DRAFT_READING} tokens, got {read_limit}"
+            );
             return Err(Fault::argument(message, "None reads whatever was missed at once").into());
         }
         for (index, sequence) in sequences.iter().enumerate() {
@@ -198,7 +191,7 @@ impl Drafter {
 
 /// One limit for all, or one for each.
 fn limits(limits: Option<&Bound<'_, PyAny>>, count: usize) -> PyResult<Vec<usize>> {
-    let Some(limits) = limits else { return Ok(vec![speckv::engine::MAX_GAMMA; count]) };
+    let Some(limits) = limits else { return Ok(vec![speckv::controller::MAX_GAMMA; count]) };
     if let Ok(limit) = limits.extract::<usize>() {
         return Ok(vec![limit; count]);
     }

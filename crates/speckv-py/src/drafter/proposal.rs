@@ -4,26 +4,19 @@
 use std::time::{Duration, Instant};
 
 use speckv::{
-    controller::Situation,
+    controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
     draft::{Ask, Proposal},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
+    step::{Member, shared_pass},
 };
-use speckv_local::controllers::MAX_GAMMA;
 
 use super::{Inner, Text, Work};
 use crate::{
     error::{Fault, Outcome},
     lock,
 };
-
-/// A draft that is no further behind reads the rest along with its first token (see
-/// `speckv::draft::ModelDrafter`), whatever the limit on reading.
-const READ_ALONG: usize = 4;
-/// Fewest tokens that a limit on reading may be: a pass over a few costs nearly what one over many
-/// does.
-pub(super) const LEAST_READ: usize = 16;
 
 /// What is the same for all sequences of a proposal.
 pub(super) struct Round<'a> {
@@ -50,10 +43,20 @@ impl Inner {
     }
 
     fn draft(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
+        let expected = |text: &Text| lock(&text.stepper).expected();
+        let mut members: Vec<Option<Member>> =
+            texts.iter().map(|text| Some(Member { rows: 1, expected: expected(text) })).collect();
         let mut drafting = Vec::with_capacity(texts.len());
         for index in 0..texts.len() {
-            let pass = pass_of(texts, index, round);
+            let pass = shared_pass(members.iter().copied(), index);
+            // What the target's engine says of its pass counts more than what is proposed here.
+            let pass = SharedPass {
+                sequences: round.waiting.unwrap_or(pass.sequences).max(1),
+                rows: round.rows.unwrap_or(pass.rows).max(1),
+                ..pass
+            };
             drafting.push(self.decide(&mut *texts[index], index, round, pass)?);
+            members[index] = Some(Member { rows: 1, expected: expected(texts[index]) });
         }
         let committed: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         let outcome = self.rounds(texts, &mut drafting, &committed);
@@ -87,28 +90,22 @@ impl Inner {
         let remaining = usize::MAX;
         let situation =
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
-        let plan = stepper.plan(&situation)?;
+        stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
-        let drafts = plan.gamma > 0 && plan.source == Source::Model;
-        text.drafts = drafts;
-        if drafts && draft_behind > READ_ALONG {
-            let left = draft_behind
-                .saturating_sub(round.read_limit.saturating_sub(self.work.catch_up_tokens));
+        let read = stepper.read_ahead(round.read_limit.saturating_sub(self.work.catch_up_tokens));
+        if read > 0 {
             let start = Instant::now();
-            self.drafter.catch_up(slot, &text.tokens[..context - left])?;
+            self.drafter.catch_up(slot, &text.tokens[..context - (draft_behind - read)])?;
+            // Fewer where the drafter leaves the last ones to its first token.
             let read = draft_behind - self.drafter.behind(slot, context);
             if read > 0 {
                 text.times.catch_up = start.elapsed();
                 self.work.catch_up += text.times.catch_up;
                 self.work.catch_up_tokens += read;
             }
-            if left > 0 {
-                stepper.exhausted();
-                return Ok(false);
-            }
         }
-        Ok(plan.gamma > 0)
+        Ok(stepper.wants_more())
     }
 
     /// A token for each text that still drafts, until none does.
@@ -123,8 +120,8 @@ impl Inner {
             // Apart, so that each has its own time: a token of the model takes a thousand times as
             // long as one that was looked up.
             let mut proposals = vec![None; texts.len()];
-            let lookup = self.ask(Source::Ngram, texts, drafting, committed, &mut proposals)?;
-            let model = self.ask(Source::Model, texts, drafting, committed, &mut proposals)?;
+            let lookup = self.ask(Source::NGRAM, texts, drafting, committed, &mut proposals)?;
+            let model = self.ask(Source::MODEL, texts, drafting, committed, &mut proposals)?;
             let elapsed = start.elapsed();
             self.work.lookup += lookup.0;
             self.work.lookup_tokens += lookup.1;
@@ -209,17 +206,5 @@ impl Inner {
             proposals[index] = ask.proposal;
         }
         Ok((elapsed, asks.iter().filter(|ask| ask.proposal.is_some()).count()))
-    }
-}
-
-/// What one of these texts shares its pass with, as the engine counts it.
-fn pass_of(texts: &[&mut Text], index: usize, round: &Round<'_>) -> SharedPass {
-    let others =
-        || texts.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, text)| text);
-    SharedPass {
-        sequences: round.waiting.unwrap_or(texts.len()).max(1),
-        rows: round.rows.unwrap_or(texts.len()).max(1),
-        drafted_beside: others().map(|text| text.verified_before).sum(),
-        drafting_beside: others().filter(|text| text.drafts).count(),
     }
 }

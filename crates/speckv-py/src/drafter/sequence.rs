@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use speckv::{
-    controller::Ending,
     draft::{Drafter as Drafts, Slot},
     record::Times,
+    step::Ending,
     token::Token,
 };
 
@@ -26,8 +26,6 @@ pub(super) struct Text {
     pub(super) stepper: Shared,
     pub(super) tokens: Vec<Token>, // committed ones; inside `propose` the kept draft behind them
     pub(super) end_tokens: Vec<Token>,
-    pub(super) verified_before: usize,
-    pub(super) drafts: bool, // with the model: in the step under way, else as its record expects
     pub(super) times: Times,
 }
 
@@ -138,11 +136,9 @@ impl DraftSequence {
             let total = drafting.catch_up + drafting.draft + verify;
             let times = Times { verify, total, ..drafting };
             let mut stepper = lock(&text.stepper);
-            let record = stepper.observe(&Ending { accepted, token, verified, times })?.clone();
+            let record = stepper.finish(&Ending { accepted, token, verified }, times)?.clone();
             drop(stepper);
             text.tokens.extend_from_slice(&record.tokens);
-            text.verified_before = record.outcome.verified;
-            text.drafts = record.expects_drafting();
             let held = text.tokens.len() - 1;
             inner.drafter.truncate(text.slot()?, held);
             Ok(StepRecord(record))

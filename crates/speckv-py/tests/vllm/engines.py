@@ -101,7 +101,7 @@ def tiny_qwen2(folder, vocab_size=64):
 
 def workload(tokenizer, tasks, per_task, longest):
     """Prompts of the repository's test split as token ids, chat template applied: the first ones of each task that are not too long."""
-    root = HERE.parents[3] / "workloads"
+    root = HERE.parents[3] / "crates/speckv-lab/workloads"
     prompts = []
     for task in tasks:
         lines = [json.loads(line) for line in (root / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -262,7 +262,7 @@ class Config:
         ({"threads": "two"}, "threads"),
         ({"lookup": 1}, "lookup"),
         ({"controller": "best"}, "best"),
-        ({"read_limit": 3}, "at least 16"),
+        ({"read_limit": 3}, "at least 8"),
         ({"caches": -1}, "at least 0"),
         ("ngram", "settings by their names"),
         (None, None),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use speckv::{
-    controller::{ControllerKind, ControllerSpec, Drafting},
+    controller::{ControllerKind, ControllerSpec, Drafting, checked_gamma},
     sampling::SamplingSettings,
 };
 use utoipa::ToSchema;
@@ -24,8 +24,6 @@ const MOST_STOPS: usize = 16;
 const LONGEST_STOP: usize = 1024;
 /// Most answers to one request.
 pub const MOST_CHOICES: usize = 16;
-/// Largest gamma.
-pub const MOST_GAMMA: usize = 64;
 /// Most alternatives per token.
 pub const MOST_LOGPROBS: usize = 20;
 
@@ -138,21 +136,12 @@ impl SpeculationDefaults {
             })?,
             None => self.controller,
         };
-        let within = |gamma: usize| (1..=MOST_GAMMA).contains(&gamma);
-        if let ControllerKind::Fixed(Some(gamma)) = controller.kind
-            && !within(gamma)
-        {
-            let message = format!("Expected a gamma from 1 to {MOST_GAMMA}, got {gamma}.");
-            return Err(ApiError::field("speculation.controller", message));
-        }
-        let gamma = match options.gamma.map(|gamma| gamma as usize) {
-            Some(gamma) if !within(gamma) => {
-                let message = format!(
-                    "Expected a gamma from 1 to {MOST_GAMMA}, got {gamma}; controller \"off\" drafts nothing."
-                );
+        let gamma = match options.gamma.map(|gamma| checked_gamma(gamma as usize)) {
+            Some(Err(error)) => {
+                let message = format!("Wrong gamma: {error}; controller \"off\" drafts nothing.");
                 return Err(ApiError::field("speculation.gamma", message));
             }
-            Some(gamma) => Some(gamma),
+            Some(Ok(gamma)) => Some(gamma),
             // The server's gamma belongs to the server's controller.
             None => self.gamma.filter(|_| options.controller.is_none()),
         };
@@ -358,6 +347,8 @@ mod tests {
         assert_eq!(param(&everything, "\"fast\""), "speculation.controller");
         assert_eq!(param(&everything, "\"fixed:65\""), "speculation.controller");
         assert_eq!(param(&everything, "{\"gamma\": 0}"), "speculation.gamma");
+        assert_eq!(param(&everything, "{\"gamma\": 65}"), "speculation.gamma");
+        assert_eq!(param(&everything, "\"fixed:65\""), "speculation.controller");
         assert_eq!(param(&everything, "{\"draft\": \"self\"}"), "speculation.draft");
         let lookup = SpeculationDefaults { has_model: false, ..defaults() };
         assert_eq!(param(&lookup, "{\"draft\": \"model\"}"), "speculation.draft");

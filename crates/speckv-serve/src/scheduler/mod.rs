@@ -258,6 +258,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn learn(&mut self) {
         let pass = self.engine.last_pass();
         self.metrics.passed(&pass);
+        for round in self.engine.last_rounds() {
+            self.cost.observe_round(round.rows, round.context, round.seconds);
+        }
         if pass.reading > 0 || pass.rows == 0 {
             return; // rows that are only read have no logits and cost less
         }

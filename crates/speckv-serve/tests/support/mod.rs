@@ -219,6 +219,7 @@ fn costs(row: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: (8.0 + 0.2 * row) / 1000.0 }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 100, context: 0, seconds: 0.1 }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("good samples")
 }
@@ -268,7 +269,6 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
-        engine.set_max_gamma(64);
         let language: Arc<dyn Language> = Arc::new(Characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);

@@ -2,7 +2,7 @@
 
 use super::{ensure, text};
 use crate::{
-    draft::{Ask, Drafter, Proposal, Slot},
+    draft::{Ask, Drafter, Proposal, READ_ALONG, Reading, Slot},
     record::Source,
     sampling::{Chain, Distribution, SamplingSettings},
     token::Token,
@@ -23,7 +23,7 @@ pub fn check_drafter(drafter: &mut dyn Drafter, vocab_size: usize) -> Result<(),
         SamplingSettings { temperature: 0.8, ..Default::default() },
         SamplingSettings { temperature: 1.3, top_k: 3, top_p: 0.9, ..Default::default() },
     ] {
-        for source in [Source::Model, Source::Ngram] {
+        for source in [Source::MODEL, Source::NGRAM] {
             let mut check = Check {
                 drafter,
                 source,
@@ -116,7 +116,7 @@ impl Check<'_> {
             valid && signals.margin >= 0.0 && signals.margin <= signals.confidence + 1e-6,
             || format!("{signals:?}"),
         )?;
-        ensure((signals.match_length > 0) == (ask.source == Source::Ngram), || {
+        ensure((signals.match_length > 0) == (ask.source == Source::NGRAM), || {
             format!("{:?} has {signals:?}", ask.source)
         })?;
         if !ask.chain.is_greedy() {
@@ -153,6 +153,23 @@ impl Check<'_> {
             "after truncation, in one round, the proposals are not those of a fresh slot".into()
         })?;
 
+        // Both read at once what they have missed.
+        let behind = [self.open()?, self.open()?];
+        let reading = |(&slot, tokens)| Reading { slot, tokens };
+        let mut readings: Vec<_> =
+            behind.iter().zip(texts.iter().map(Vec::as_slice)).map(reading).collect();
+        self.drafter.catch_up_all(&mut readings).map_err(|error| error.to_string())?;
+        for (slot, tokens) in behind.iter().zip(&texts) {
+            ensure(self.drafter.behind(*slot, tokens.len()) <= READ_ALONG, || {
+                "still behind after catching up with others".into()
+            })?;
+        }
+        let caught_up = self.draft(&behind, &mut texts)?;
+        ensure(caught_up == fresh, || {
+            "after catching up with others, the proposals are not those of a fresh slot".into()
+        })?;
+        behind.into_iter().for_each(|slot| self.drafter.close(slot));
+
         // Another text with a common beginning, then back.
         let common = some.len() / 2;
         let mut detour = [[&some[..common], others].concat()];
@@ -160,7 +177,7 @@ impl Check<'_> {
         let after_detour = self.draft(&slots[..1], &mut detour)?.remove(0);
         let clean = self.open()?;
         self.drafter.catch_up(clean, &detour[0]).map_err(|error| error.to_string())?;
-        ensure(self.drafter.behind(clean, detour[0].len()) <= 4, || {
+        ensure(self.drafter.behind(clean, detour[0].len()) <= READ_ALONG, || {
             "still behind after catching up".into()
         })?;
         let expected = self.draft(&[clean], &mut detour)?.remove(0);
@@ -188,7 +205,7 @@ fn closed_slots_are_errors(drafter: &mut dyn Drafter) -> Result<(), String> {
     ensure(drafter.lookup(slot, &[0, 0, 0]).is_none(), || "a closed slot finds something".into())?;
     let mut chain = Chain::new(SamplingSettings::default()).map_err(|error| error.to_string())?;
     let mut distribution = Distribution::new();
-    let source = if drafter.has_model() { Source::Model } else { Source::Ngram };
+    let source = if drafter.has_model() { Source::MODEL } else { Source::NGRAM };
     let ask = Ask {
         slot,
         source,

@@ -1,7 +1,7 @@
 //! The tests that every model, every drafter and every controller must pass, for use in the tests
 //! of any crate.
 //!
-//! Each check returns the first broken truth in words.
+//! Each check returns the first rule that does not hold, in words.
 
 mod controller;
 mod drafter;
@@ -10,7 +10,7 @@ pub mod statistics;
 
 pub use controller::check_controller;
 pub use drafter::check_drafter;
-pub use model::check_model;
+pub use model::{check_foreign_cache, check_model};
 
 use crate::{
     model::{Feed, LanguageModel, PassOutput},

@@ -2,8 +2,8 @@
 
 /// Counts of outcomes against their exact probabilities.
 ///
-/// The test rejects at a significance of one in a million, so that a suite of hundreds of tests
-/// with fixed seeds can be trusted when it says no.
+/// The test rejects at a significance of one in a million, so that a rejection in a suite of
+/// hundreds of tests with fixed seeds means a fault.
 #[derive(Debug, Clone)]
 pub struct GoodnessOfFit {
     expected: Vec<f64>, // [cells], sum 1

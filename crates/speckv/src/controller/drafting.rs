@@ -96,8 +96,8 @@ mod tests {
         let source = |drafting: Drafting| {
             drafting.restrict(Box::new(Fixed::new(3))).plan(&situation(9)).source
         };
-        assert_eq!(source(Drafting::Ngram), Source::Ngram);
-        assert_eq!(source(Drafting::Model), Source::Model);
-        assert_eq!(source(Drafting::Both), Source::Model);
+        assert_eq!(source(Drafting::Ngram), Source::NGRAM);
+        assert_eq!(source(Drafting::Model), Source::MODEL);
+        assert_eq!(source(Drafting::Both), Source::MODEL);
     }
 }

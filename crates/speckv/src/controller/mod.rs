@@ -6,42 +6,23 @@ use crate::{
     signals::Signals,
 };
 
-mod adaptive_verification;
-mod chain;
-mod confidence;
+pub mod baselines;
+
 mod drafting;
-mod ema;
-mod entropy;
-mod expected_value;
-mod fixed;
-mod heuristic;
-mod off;
-mod paper;
+mod gamma;
 mod spec;
 mod speckv;
-mod stepper;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use adaptive_verification::AdaptiveVerification;
-pub use chain::Chain;
-pub use confidence::Confidence;
+pub use baselines::{
+    AdaptiveVerification, Chain, Confidence, Ema, Entropy, EntropyRule, ExpectedValue, Fixed,
+    Heuristic, Off, PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor,
+};
 pub use drafting::Drafting;
-pub use ema::Ema;
-pub use entropy::{Entropy, EntropyRule};
-pub use expected_value::ExpectedValue;
-pub use fixed::Fixed;
-pub use heuristic::Heuristic;
-pub use off::Off;
-pub use paper::{PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor};
+pub use gamma::{GammaError, MAX_GAMMA, checked_gamma};
 pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::{Speckv, SpeckvOptions};
-pub use stepper::{Ending, StepError, Stepper};
-
-/// Who drafts for controllers that do not choose: the draft model where there is one, else look-up.
-fn default_source(situation: &Situation) -> Source {
-    if situation.has_model { Source::Model } else { Source::Ngram }
-}
 
 /// Decides how far a sequence drafts. One controller serves one sequence.
 ///
@@ -79,6 +60,40 @@ pub trait Controller: Send {
     }
 }
 
+/// Writes that a pointer to a controller is one: every method is passed on.
+macro_rules! pass_on {
+    ($pointer:ty) => {
+        impl<C: Controller + ?Sized> Controller for $pointer {
+            fn name(&self) -> String {
+                (**self).name()
+            }
+
+            fn plan(&mut self, situation: &Situation) -> Plan {
+                (**self).plan(situation)
+            }
+
+            fn judge(&mut self, signals: &[Signals]) -> Verdict {
+                (**self).judge(signals)
+            }
+
+            fn observe(&mut self, record: &StepRecord) {
+                (**self).observe(record);
+            }
+
+            fn next_text(&mut self) {
+                (**self).next_text();
+            }
+
+            fn set_cost(&mut self, cost: &CostModel) {
+                (**self).set_cost(cost);
+            }
+        }
+    };
+}
+
+pass_on!(Box<C>);
+pass_on!(&mut C);
+
 /// What is known before a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Situation {
@@ -97,6 +112,24 @@ pub struct Situation {
     pub lookup: Option<Lookup>,
     /// Who else is in the target's pass.
     pub pass: SharedPass,
+}
+
+impl Situation {
+    /// A sequence of `context` tokens that is alone in the target's pass, has a draft model that
+    /// has read all of it, and may draft up to `gamma_limit` tokens of an answer without an end in
+    /// sight.
+    #[must_use]
+    pub fn alone(context: usize, gamma_limit: usize) -> Self {
+        Situation {
+            context,
+            gamma_limit,
+            remaining: usize::MAX,
+            draft_behind: 0,
+            has_model: true,
+            lookup: None,
+            pass: SharedPass::ALONE,
+        }
+    }
 }
 
 /// What n-gram look-up could offer for the next tokens, known for free before drafting.
@@ -127,18 +160,18 @@ impl Default for Plan {
 
 impl Plan {
     /// Plain decoding.
-    pub const OFF: Plan = Plan { gamma: 0, source: Source::Model };
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::MODEL };
 
     /// Up to `gamma` tokens from the draft model.
     #[must_use]
     pub fn model(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Model }
+        Plan { gamma, source: Source::MODEL }
     }
 
     /// Up to `gamma` tokens from n-gram look-up.
     #[must_use]
     pub fn ngram(gamma: usize) -> Self {
-        Plan { gamma, source: Source::Ngram }
+        Plan { gamma, source: Source::NGRAM }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{
     AdaptiveVerification, Chain, Confidence, Controller, Ema, Entropy, EntropyRule, ExpectedValue,
-    Fixed, Heuristic, Off, Paper, PaperPredictor, Speckv, SpeckvOptions,
+    Fixed, Heuristic, MAX_GAMMA, Off, Paper, PaperPredictor, Speckv, SpeckvOptions, checked_gamma,
 };
 use crate::{
     cost::CostModel,
@@ -178,6 +178,10 @@ impl fmt::Display for ControllerSpec {
     }
 }
 
+/// What `fixed` takes.
+const GAMMA_RANGE: &str = "a gamma from 1 to 64";
+const _: () = assert!(MAX_GAMMA == 64, "GAMMA_RANGE says so");
+
 /// Why a text names no controller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -222,7 +226,8 @@ impl FromStr for ControllerSpec {
             ("off", None) => ControllerKind::Off,
             ("fixed", None) => ControllerKind::Fixed(None),
             ("fixed", Some(gamma)) => {
-                ControllerKind::Fixed(Some(gamma.parse().map_err(|_| bad("a number of tokens"))?))
+                let gamma = gamma.parse().ok().and_then(|gamma| checked_gamma(gamma).ok());
+                ControllerKind::Fixed(Some(gamma.ok_or_else(|| bad(GAMMA_RANGE))?))
             }
             ("confidence", None) => ControllerKind::Confidence(None),
             ("confidence", Some(threshold)) => ControllerKind::Confidence(Some(
@@ -286,7 +291,9 @@ mod tests {
     fn errors_say_expected_and_got() {
         for (text, message) in [
             ("fast", "expected one of off, fixed, confidence"),
-            ("fixed:x", "expected a number of tokens after \"fixed:\", got \"x\""),
+            ("fixed:x", "expected a gamma from 1 to 64 after \"fixed:\", got \"x\""),
+            ("fixed:0", "expected a gamma from 1 to 64 after \"fixed:\", got \"0\""),
+            ("fixed:65", "expected a gamma from 1 to 64 after \"fixed:\", got \"65\""),
             ("confidence:2", "expected a threshold from 0 to 1"),
             ("ema:3", "expected nothing after \"ema:\", got \"3\""),
             ("entropy:foo", "svip, svip:THRESHOLD or adaedl"),

@@ -1,8 +1,14 @@
 //! What the unit tests of controllers share: situations, records and costs with round numbers.
 
-use super::{Plan, Situation};
+use std::sync::Arc;
+
+use super::{
+    AdaptiveVerification, Chain, Confidence, Controller, Ema, Entropy, EntropyRule, ExpectedValue,
+    Fixed, Heuristic, Off, Paper, PaperPredictor, Plan, Situation, Speckv, SpeckvOptions,
+};
 use crate::{
     cost::{CostModel, Samples, SharedPass, TimeSample, VerifySample},
+    predictor::{Predictor, SessionFacts},
     record::{Before, Drafted, Last, Outcome, StepRecord, Times},
     signals::Signals,
 };
@@ -45,6 +51,30 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
     }
 }
 
+/// One of each controller, with the defaults that it has.
+pub(crate) fn every_controller() -> Vec<Box<dyn Controller>> {
+    let cost = CostModel::uncalibrated;
+    let speckv = || {
+        let predictor = Arc::new(Predictor::prior());
+        Speckv::new(cost(), predictor, SessionFacts::default(), SpeckvOptions::default())
+    };
+    let svip = EntropyRule::Svip { threshold: Entropy::SVIP_THRESHOLD };
+    vec![
+        Box::new(Off),
+        Box::new(Fixed::new(4)),
+        Box::new(Confidence::new(Confidence::THRESHOLD, Confidence::GAMMA)),
+        Box::new(Heuristic::new(Heuristic::GAMMA)),
+        Box::new(Entropy::new(svip, Entropy::GAMMA)),
+        Box::new(Entropy::new(EntropyRule::AdaEdl, Entropy::GAMMA)),
+        Box::new(Ema::default()),
+        Box::new(ExpectedValue::new(cost(), ExpectedValue::GAMMA)),
+        Box::new(AdaptiveVerification::new(cost(), AdaptiveVerification::GAMMA)),
+        Box::new(Paper::new(PaperPredictor::default(), 0)),
+        Box::new(speckv()),
+        Box::new(Chain::new(Box::new(speckv()))),
+    ]
+}
+
 pub(crate) fn situation(gamma_limit: usize) -> Situation {
     Situation {
         context: 0,
@@ -69,6 +99,7 @@ pub(crate) fn cost(draft: f64, plain: f64, more: f64) -> CostModel {
         draft: vec![TimeSample { tokens: 1, context: 0, seconds: draft }],
         verify: verify.collect(),
         catch_up: vec![TimeSample { tokens: 1, context: 0, seconds: 0.01 * draft }],
+        ..Samples::default()
     };
     CostModel::from_samples(&samples).expect("positive times")
 }

@@ -30,6 +30,9 @@ pub struct VerifySample {
 pub struct Samples {
     /// Drafting, token by token.
     pub draft: Vec<TimeSample>,
+    /// Draft passes over several rows, the reading of their signals included: what a round takes in
+    /// which as many sequences draft.
+    pub draft_passes: Vec<VerifySample>,
     /// Target passes; at least one of a single row.
     pub verify: Vec<VerifySample>,
     /// The draft reading many tokens at once.
@@ -39,7 +42,7 @@ pub struct Samples {
 /// Why measurements make no cost model.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum CostError {
-    /// Nothing says what plain decoding costs.
+    /// No pass of a single row was measured.
     #[error("expected at least one measured pass of a single row, got none")]
     NoPlainDecoding,
     /// A time is zero, negative or not a number.
@@ -63,12 +66,15 @@ pub(super) struct Fitted {
     pub verify: [Affine; MEASURED_ROWS],
     /// Passes of more rows, (rows, seconds at an empty context), both ascending.
     pub tail: Vec<(usize, f64)>,
+    /// Draft passes of several rows, (rows, factor on one row), both ascending.
+    pub draft_rows: Vec<(usize, f64)>,
     pub catch_up_per_token: f64,
 }
 
 pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     let per_token = |sample: &TimeSample| sample.seconds / sample.tokens.max(1) as f64;
-    let seconds = samples.verify.iter().map(|sample| sample.seconds);
+    let passes = samples.verify.iter().chain(&samples.draft_passes);
+    let seconds = passes.map(|sample| sample.seconds);
     let mut all =
         seconds.chain(samples.draft.iter().chain(&samples.catch_up).map(|sample| sample.seconds));
     if let Some(got) = all.find(|seconds| !(seconds.is_finite() && *seconds > 0.0)) {
@@ -89,7 +95,30 @@ pub(super) fn fit(samples: &Samples) -> Result<Fitted, CostError> {
     } else {
         typical(&mut reading).min(draft.seconds)
     };
-    Ok(Fitted { draft, verify, tail, catch_up_per_token })
+    let draft_rows = fit_draft_rows(&samples.draft_passes, draft);
+    Ok(Fitted { draft, verify, tail, draft_rows, catch_up_per_token })
+}
+
+/// How draft passes grow with their rows, relative to one row: medians, none below the one before.
+fn fit_draft_rows(samples: &[VerifySample], one: Affine) -> Vec<(usize, f64)> {
+    let mut before = 1.0_f64;
+    let mut point = |rows: usize| {
+        let of = samples.iter().filter(|sample| sample.rows == rows);
+        let mut factors: Vec<f64> =
+            of.map(|sample| sample.seconds / one.at(sample.context)).collect();
+        before = before.max(typical(&mut factors));
+        (rows, before)
+    };
+    row_counts(samples, 1).into_iter().map(&mut point).collect()
+}
+
+/// The different row counts above `most`, ascending.
+fn row_counts(samples: &[VerifySample], most: usize) -> Vec<usize> {
+    let mut rows: Vec<usize> =
+        samples.iter().map(|sample| sample.rows).filter(|&rows| rows > most).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostError> {
@@ -117,10 +146,6 @@ fn fit_verify(samples: &[VerifySample]) -> Result<[Affine; MEASURED_ROWS], CostE
 /// What passes of more than [`MEASURED_ROWS`] rows take longer than those of so many, `longest`:
 /// medians, none below the one before. Context weighs on them as on `longest`.
 fn fit_tail(samples: &[VerifySample], longest: Affine) -> Vec<(usize, f64)> {
-    let mut rows: Vec<usize> =
-        samples.iter().map(|sample| sample.rows).filter(|&rows| rows > MEASURED_ROWS).collect();
-    rows.sort_unstable();
-    rows.dedup();
     let mut before = longest.seconds;
     let mut point = |rows: usize| {
         let of = samples.iter().filter(|sample| sample.rows == rows);
@@ -129,7 +154,7 @@ fn fit_tail(samples: &[VerifySample], longest: Affine) -> Vec<(usize, f64)> {
         before = before.max(longest.seconds + typical(&mut more));
         (rows, before)
     };
-    rows.into_iter().map(&mut point).collect()
+    row_counts(samples, MEASURED_ROWS).into_iter().map(&mut point).collect()
 }
 
 /// Row counts measured at one context length take their slope from those measured at several.

@@ -115,6 +115,13 @@ impl Online {
         true
     }
 
+    /// A pass of a known size: what it took more or less than expected is the machine's.
+    pub(super) fn observe_machine(&mut self, ratio: f64) -> bool {
+        let Some(error) = self.clamped(ratio) else { return false };
+        let _ = self.move_machine(error);
+        true
+    }
+
     pub(super) fn observe_overhead(&mut self, seconds: f64, plain_seconds: f64) {
         // A stall outside both models is not overhead of the next step.
         let seconds = seconds.min(2.0 * self.overhead_seconds + 0.01 * plain_seconds);

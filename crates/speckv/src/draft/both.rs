@@ -1,6 +1,6 @@
-//! Look-up and a draft model behind one door; the controller chooses between them per step.
+//! Look-up and a draft model as one drafter; the controller chooses between them per step.
 
-use super::{Ask, DraftError, Drafter, NgramDrafter, Slot, Slots};
+use super::{Ask, DraftError, Drafter, NgramDrafter, Reading, Slot, Slots, TargetRead};
 use crate::{controller::Lookup, token::Token};
 
 /// An n-gram drafter and another drafter; each answers the asks of its own source.
@@ -57,9 +57,20 @@ impl<D: Drafter> Drafter for Both<D> {
         self.ngram.lookup(pair.ngram, tokens)
     }
 
-    fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
-        let pair = *self.slots.get_mut(slot)?;
-        self.other.catch_up(pair.other, tokens)
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        for reading in readings.iter_mut() {
+            reading.slot = self.slots.get_mut(reading.slot)?.other;
+        }
+        self.other.catch_up_all(readings)
+    }
+
+    fn wants_hidden(&self) -> bool {
+        self.other.wants_hidden()
+    }
+
+    fn target_read(&mut self, slot: Slot, read: &mut TargetRead<'_>) -> Result<(), DraftError> {
+        let other = self.slots.get_mut(slot)?.other;
+        self.other.target_read(other, read)
     }
 
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {

@@ -4,12 +4,14 @@ mod both;
 mod model;
 mod ngram;
 mod none;
+mod reading;
 mod slots;
 
 pub use both::Both;
 pub use model::ModelDrafter;
 pub use ngram::{NgramDrafter, NgramSettings};
 pub use none::NoDrafter;
+pub use reading::{Reading, TargetRead};
 pub use slots::{Slot, Slots};
 
 use crate::{
@@ -22,8 +24,12 @@ use crate::{
     token::Token,
 };
 
-/// Proposes tokens for several sequences, one token each per round, and keeps what it needs to know
-/// of each sequence in a slot.
+/// Missed tokens that a draft model reads along with the first drafting pass of a step: one pass
+/// over a few tokens takes less time than two passes.
+pub const READ_ALONG: usize = 4;
+
+/// Proposes tokens for several sequences, one token each per round, and keeps the state of each
+/// sequence in a slot.
 ///
 /// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it,
 /// and `tokens` always means the whole list, the tokens drafted in this step included. A drafter
@@ -39,7 +45,7 @@ pub trait Drafter: Send {
     /// Gives a slot back. Does nothing if it is not open.
     fn close(&mut self, slot: Slot);
 
-    /// Whether [`Source::Model`] can propose.
+    /// Whether [`Source::MODEL`] can propose.
     fn has_model(&self) -> bool {
         false
     }
@@ -63,7 +69,33 @@ pub trait Drafter: Send {
     /// # Errors
     /// The draft model's, with what was read so far kept.
     fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
-        let _ = (slot, tokens);
+        self.catch_up_all(&mut [Reading { slot, tokens }])
+    }
+
+    /// [`catch_up`](Drafter::catch_up) of several sequences, in common passes. The slots of
+    /// `readings` are unspecified afterwards.
+    ///
+    /// # Errors
+    /// The draft model's, with what was read so far kept.
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        let _ = readings;
+        Ok(())
+    }
+
+    /// Whether [`target_read`](Drafter::target_read) needs the target's hidden states. A target
+    /// that does not have them then fails in its first pass.
+    fn wants_hidden(&self) -> bool {
+        false
+    }
+
+    /// Is called after each pass of the target, for each sequence in it, with what the target has
+    /// read and keeps: the text and, if wanted, the hidden states of the positions of this pass.
+    /// Called before [`truncate`](Drafter::truncate) tells of rejections.
+    ///
+    /// # Errors
+    /// The drafter's; the step then fails and nothing of it is kept.
+    fn target_read(&mut self, slot: Slot, read: &mut TargetRead<'_>) -> Result<(), DraftError> {
+        let _ = (slot, read);
         Ok(())
     }
 
@@ -76,7 +108,7 @@ pub trait Drafter: Send {
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.
     ///
     /// # Errors
-    /// The draft model's; then nothing is proposed to anybody.
+    /// The draft model's; then no ask has a proposal.
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError>;
 
     /// Forgets everything read from position `len` on; does nothing if there is less.
@@ -88,7 +120,7 @@ pub trait Drafter: Send {
 pub struct Ask<'a> {
     /// The sequence.
     pub slot: Slot,
-    /// Who is asked.
+    /// The source that is asked.
     pub source: Source,
     /// The sequence's tokens, the drafted ones at the end, at least one.
     pub tokens: &'a [Token],
@@ -101,7 +133,7 @@ pub struct Ask<'a> {
     /// Out: the distribution q that the token was drawn from; certain of it where nothing was
     /// drawn. Not used where the chain is greedy.
     pub distribution: &'a mut Distribution,
-    /// Out: the proposal, or `None` if the source has nothing more to say.
+    /// Out: the proposal, or `None` if the source has none.
     pub proposal: Option<Proposal>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
+use super::{Ask, DraftError, Drafter, Proposal, READ_ALONG, Reading, Slot, Slots};
 use crate::{
     model::{Best, Cache, Feed, LanguageModel, PassOutput},
     record::Source,
@@ -10,9 +10,6 @@ use crate::{
     token::Token,
 };
 
-/// Missed tokens that are read along with the first drafting pass: one pass over a few tokens costs
-/// less than two passes.
-const READ_ALONG: usize = 4;
 /// Tokens per pass when there is more to catch up on.
 const CHUNK: usize = 128;
 
@@ -20,7 +17,7 @@ const CHUNK: usize = 128;
 ///
 /// Up to four missed tokens (one is usual: after full acceptance the draft has not read its own
 /// last token) are read along with the first drafting pass of a step; more are read by
-/// [`catch_up`](Drafter::catch_up), 128 per pass.
+/// [`catch_up_all`](Drafter::catch_up_all), 128 per pass of all sequences together.
 #[derive(Debug)]
 pub struct ModelDrafter<M: LanguageModel> {
     model: Arc<M>,
@@ -72,10 +69,52 @@ impl<M: LanguageModel> ModelDrafter<M> {
         }
     }
 
+    /// Takes the caches of the texts that have more to read than goes along with drafting.
+    fn take_out(&mut self, readings: &[Reading<'_>]) -> Result<(), DraftError> {
+        for (index, Reading { slot, tokens }) in readings.iter().enumerate() {
+            let Some(end) = tokens.len().checked_sub(1) else { continue };
+            let mut cache = self.slots.get_mut(*slot)?.take().ok_or(DraftError::Slot(*slot))?;
+            cache.truncate(end);
+            let held = cache.len();
+            if end - held > READ_ALONG && self.can_read(tokens, held) {
+                self.away.push((index, *slot, cache));
+            } else if let Ok(place) = self.slots.get_mut(*slot) {
+                *place = Some(cache);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all texts whose caches are away, but the last token of each, [`CHUNK`] tokens of all of
+    /// them per pass.
+    fn read_all(&mut self, readings: &[Reading<'_>]) -> Result<(), DraftError> {
+        loop {
+            let mut feeds = recycle(std::mem::take(&mut self.feeds));
+            let mut room = CHUNK;
+            for (index, _, cache) in &mut self.away {
+                let ahead = &readings[*index].tokens[cache.len()..];
+                let count = room.min(ahead.len() - 1);
+                if count > 0 {
+                    room -= count;
+                    feeds.push(Feed::new(cache, &ahead[..count], 0));
+                }
+            }
+            let outcome = match feeds.is_empty() {
+                true => None,
+                false => Some(self.model.forward(&mut feeds, &mut self.output)),
+            };
+            self.feeds = recycle(feeds);
+            match outcome {
+                None => return Ok(()),
+                Some(outcome) => outcome?,
+            }
+        }
+    }
+
     /// Takes the caches of the asks that the model can answer, and has them all read up to their
     /// last token in one pass.
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
-        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::Model) {
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::MODEL) {
             let mut cache =
                 self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
             cache.truncate(ask.tokens.len() - 1);
@@ -140,19 +179,10 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
         len.saturating_sub(held + 1)
     }
 
-    fn catch_up(&mut self, slot: Slot, tokens: &[Token]) -> Result<(), DraftError> {
-        let cache = self.slots.get_mut(slot)?.as_mut().ok_or(DraftError::Slot(slot))?;
-        let Some(end) = tokens.len().checked_sub(1) else { return Ok(()) };
-        cache.truncate(end);
-        let held = cache.len();
-        if end - held <= READ_ALONG || !self.can_read(tokens, held) {
-            return Ok(());
-        }
-        let cache = self.slots.get_mut(slot)?.as_mut().ok_or(DraftError::Slot(slot))?;
-        for chunk in tokens[held..end].chunks(CHUNK) {
-            self.model.forward(&mut [Feed::new(cache, chunk, 0)], &mut self.output)?;
-        }
-        Ok(())
+    fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
+        let outcome = self.take_out(readings).and_then(|()| self.read_all(readings));
+        self.put_back();
+        outcome
     }
 
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {

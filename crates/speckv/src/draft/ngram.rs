@@ -1,16 +1,16 @@
-//! Look-up of earlier text: what followed the last time that these tokens stood here?
+//! N-gram look-up: proposes what followed an earlier occurrence of the last tokens.
 
 use std::collections::HashMap;
 
 use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
 use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 
-/// The knobs of n-gram look-up.
+/// Settings of n-gram look-up.
 ///
 /// | name | default | range | effect | when it misleads |
 /// |---|---|---|---|---|
 /// | `min_match` | 2 | 1 to `max_match` | fewest tokens at the end of the text that must stand elsewhere too | at 1 every frequent token "matches" |
-/// | `max_match` | 8 | `min_match` to 64 | most tokens compared; among places with as many, the latest counts as the best | a long match leaves one place, whose signals then say "certain" |
+/// | `max_match` | 8 | `min_match` to 64 | most tokens compared; among places with as many, the latest counts as the best | a long match leaves one place, whose confidence is then 1 |
 /// | `max_places` | 256 | at least 1 | places compared per look-up, latest first | in long texts of few different tokens, older places are not seen |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NgramSettings {
@@ -203,7 +203,7 @@ impl Drafter for NgramDrafter {
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        for ask in asks.iter_mut().filter(|ask| ask.source == Source::Ngram) {
+        for ask in asks.iter_mut().filter(|ask| ask.source == Source::NGRAM) {
             ask.proposal = self.find(ask.slot, ask.tokens, ask.drafted)?.map(|place| {
                 let token = ask.tokens[place.next];
                 if !ask.chain.is_greedy() {

@@ -13,8 +13,9 @@ use std::{
 pub enum Clock {
     /// The machine's monotonic clock, from when the engine was made.
     System(Instant),
-    /// Time that passes only when somebody says so: simulated models advance it by what a pass
-    /// would cost, so that controllers can be tested against any cost, exactly and without waiting.
+    /// Simulated time, which only [`VirtualTime::advance`] moves: simulated models advance it by
+    /// what a pass would cost, so that controllers can be tested against any cost, exactly and
+    /// without waiting.
     Virtual(VirtualTime),
 }
 

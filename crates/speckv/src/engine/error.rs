@@ -1,12 +1,21 @@
 //! Why the engine could not go on.
 
-use crate::{draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError};
+use crate::{
+    draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError,
+    step::StepError,
+};
 
 /// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call,
 /// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// There is nothing to continue.
+    /// A sequence was given to an engine that did not make it.
+    #[error("expected sequences of this engine, got one of another engine (sequence {sequence})")]
+    ForeignSequence {
+        /// Index in the slice of sequences.
+        sequence: usize,
+    },
+    /// The prompt has no token.
     #[error("expected a prompt of at least one token, got none")]
     EmptyPrompt,
     /// The text does not fit in the model's context.
@@ -26,6 +35,9 @@ pub enum EngineError {
     /// The drafter failed.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// The step's calls came out of order: a fault of the engine.
+    #[error("the engine broke the order of a step")]
+    Step(#[from] StepError),
     /// The target's logits make no token.
     #[error(
         "the target model's logits make no token (sequence {sequence} of the step, position \

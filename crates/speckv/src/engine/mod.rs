@@ -1,8 +1,9 @@
-//! The engine: steps sequences, reads the clock, keeps every cache a prefix of its token list.
+//! The engine: steps sequences, reads the clock, and keeps every cache a prefix of its token list.
 
 mod clock;
 mod error;
 mod generation;
+mod home;
 mod likelihood;
 mod phases;
 mod prefill;
@@ -16,7 +17,7 @@ pub use error::EngineError;
 pub use generation::Generation;
 pub use likelihood::Likelihood;
 pub use prefill::Prefill;
-pub use reading::{Pass, ReadLimits};
+pub use reading::{Pass, ReadLimits, Round};
 pub use sequence::{FinishReason, Sequence, SequenceSettings};
-pub use step::{Engine, MAX_GAMMA};
+pub use step::Engine;
 pub use totals::Totals;

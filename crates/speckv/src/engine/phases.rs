@@ -7,9 +7,9 @@ use crate::{
     controller::Verdict,
     draft::{Ask, Proposal},
     model::{Cache, LanguageModel, ModelError, PassOutput},
-    record::{Drafted, Last, Outcome, Times},
+    record::{Drafted, Times},
     sampling::Distribution,
-    token::Token,
+    step::{Ending, StepError},
     verify::{Verified, verify},
 };
 
@@ -22,32 +22,24 @@ impl<M: LanguageModel> Sequence<M> {
         if !step.active {
             return;
         }
-        step.drafts = self.record.expects_drafting();
-        step.verified_before = self.record.outcome.verified;
         step.generated_before = self.generated;
         step.unread = 0;
         step.committed = self.tokens.len();
-        step.drafting = false;
-        step.kept = 0;
-        step.signals.clear();
         step.accepted = 0;
-        step.last = Last::Plain;
         step.last_token = None;
         step.rest_was_empty = false;
+        step.times = Times { controller: self.observing, ..Times::default() };
         self.likelihoods.begin();
-        self.record.drafted.clear();
-        self.record.tokens.clear();
-        self.record.times = Times { controller: self.observing, ..Times::default() };
     }
 
     pub(super) fn ask(&mut self) -> Ask<'_> {
-        let drafted = self.step.signals.len();
+        let drafted = self.stepper.record().drafted.len();
         if self.step.distributions.len() <= drafted {
             self.step.distributions.push(Distribution::new());
         }
         Ask {
-            slot: self.slot,
-            source: self.record.before.plan.source,
+            slot: self.place.slot(),
+            source: self.stepper.source(),
             tokens: &self.tokens,
             drafted,
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
@@ -58,27 +50,26 @@ impl<M: LanguageModel> Sequence<M> {
     }
 
     /// Takes a proposal in, and asks the controller whether to keep it and whether to go on.
-    pub(super) fn take(&mut self, proposal: Option<Proposal>, clock: &Clock) {
+    ///
+    /// # Errors
+    /// The sequence does not draft.
+    pub(super) fn take(
+        &mut self,
+        proposal: Option<Proposal>,
+        clock: &Clock,
+    ) -> Result<(), StepError> {
         let Some(Proposal { token, signals }) = proposal else {
-            self.step.drafting = false;
-            return;
+            self.stepper.exhausted();
+            return Ok(());
         };
-        self.record.drafted.push(Drafted { token, signals });
-        self.step.signals.push(signals);
+        let ends = self.ends_with(token);
         let start = clock.now();
-        let verdict = self.controller.judge(&self.step.signals);
-        self.record.times.controller += clock.now() - start;
-        if verdict == Verdict::Drop {
-            self.step.drafting = false;
-            return;
+        let verdict = self.stepper.judge(Drafted { token, signals }, ends)?;
+        self.step.times.controller += clock.now() - start;
+        if verdict != Verdict::Drop {
+            self.tokens.push(token);
         }
-        self.tokens.push(token);
-        self.step.kept += 1;
-        // Nothing after an end token can be kept. This looks at the drawn token, but only at what
-        // would not be seen anyway.
-        self.step.drafting = verdict == Verdict::Continue
-            && self.step.kept < self.step.budget
-            && !self.ends_with(token);
+        Ok(())
     }
 
     pub(super) fn accept_greedy(
@@ -86,8 +77,9 @@ impl<M: LanguageModel> Sequence<M> {
         output: &mut M::Output,
         first_row: usize,
     ) -> Result<(), ModelError> {
+        let kept = self.stepper.kept().len();
         let vocab_size = output.vocab_size();
-        for position in 0..=self.step.kept {
+        for position in 0..=kept {
             let (end, row) = (self.step.committed + position, first_row + position);
             let token = if self.chain.has_penalty() {
                 self.chain
@@ -97,8 +89,8 @@ impl<M: LanguageModel> Sequence<M> {
                 output.likeliest(row, vocab_size)?
             };
             self.likelihoods.decided(token, output, row)?;
-            if position == self.step.kept || token != self.tokens[end] {
-                self.follow_with(token);
+            if position == kept || token != self.tokens[end] {
+                self.step.last_token = Some(token);
                 return Ok(());
             }
             self.step.accepted += 1;
@@ -116,15 +108,16 @@ impl<M: LanguageModel> Sequence<M> {
         p: &mut Distribution,
         rest: &mut Distribution,
     ) -> Result<(), ModelError> {
-        for position in 0..=self.step.kept {
+        let kept = self.stepper.kept().len();
+        for position in 0..=kept {
             let (end, row) = (self.step.committed + position, first_row + position);
             self.chain
                 .fill(output.logits(row)?, &self.tokens[..end], p)
                 .map_err(|source| ModelError::Logits { row, source })?;
-            if position == self.step.kept {
+            if position == kept {
                 let token = p.draw(self.randomness.uniform());
                 self.likelihoods.decided(token, output, row)?;
-                self.follow_with(token);
+                self.step.last_token = Some(token);
                 return Ok(());
             }
             let drafted = self.tokens[end];
@@ -137,7 +130,7 @@ impl<M: LanguageModel> Sequence<M> {
                 Verified::Recovered { token, rest_was_empty } => {
                     self.likelihoods.decided(token, output, row)?;
                     self.step.rest_was_empty = rest_was_empty;
-                    self.follow_with(token);
+                    self.step.last_token = Some(token);
                     return Ok(());
                 }
             }
@@ -148,29 +141,19 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
-    /// The token after the accepted ones.
-    fn follow_with(&mut self, token: Token) {
-        self.step.last_token = Some(token);
-        self.step.last = match (self.step.kept, self.step.accepted) {
-            (0, _) => Last::Plain,
-            (kept, accepted) if accepted == kept => Last::Bonus,
-            _ => Last::Recovered,
-        };
+    /// How the target's pass ended the step.
+    pub(super) fn ending(&self) -> Ending {
+        let StepState { accepted, last_token, .. } = self.step;
+        Ending { accepted, token: last_token, verified: None }
     }
 
     /// Makes the accepted draft and the token after it part of the text.
     pub(super) fn commit(&mut self) {
-        let StepState { committed, accepted, kept, last, last_token, rest_was_empty, .. } =
-            self.step;
+        let StepState { committed, accepted, last_token, rest_was_empty, .. } = self.step;
         self.tokens.truncate(committed + accepted);
         self.tokens.extend(last_token);
         self.cache.truncate(self.tokens.len() - 1);
-        let produced = self.tokens.len() - committed;
-        self.record.tokens.extend_from_slice(&self.tokens[committed..]);
-        let ended = last_token.is_none();
-        let last = if ended { Last::Accepted } else { last };
-        self.record.outcome = Outcome { verified: kept, accepted, last, produced, ended };
-        self.generated += produced;
+        self.generated += self.tokens.len() - committed;
         self.totals.empty_rests += usize::from(rest_was_empty);
         if self.ends_with(self.tokens[self.tokens.len() - 1]) {
             self.finish = Some(FinishReason::Stop);
@@ -186,16 +169,19 @@ impl<M: LanguageModel> Sequence<M> {
         self.generated = self.step.generated_before;
         self.finish = None;
         self.likelihoods.begin();
-        self.record.drafted.clear();
+        self.stepper.abandon();
     }
 
     /// Closes the record and lets the controller learn from it.
-    pub(super) fn observe(&mut self, elapsed: Duration, clock: &Clock) {
-        self.record.times.total = elapsed + self.observing;
-        self.totals.add(&self.record);
-        self.steps += 1;
+    ///
+    /// # Errors
+    /// The step was not committed.
+    pub(super) fn observe(&mut self, elapsed: Duration, clock: &Clock) -> Result<(), StepError> {
+        self.step.times.total = elapsed + self.observing;
         let start = clock.now();
-        self.controller.observe(&self.record);
+        let record = self.stepper.observe(self.step.times)?;
         self.observing = clock.now() - start;
+        self.totals.add(record);
+        Ok(())
     }
 }

@@ -4,20 +4,22 @@
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
+    draft::{Ask, Drafter},
     model::{Cache, LanguageModel},
-    record::StepRecord,
+    record::Source,
     sampling::{Chain, Randomness},
+    step::{Expected, LEAST_DRAFT_READING, Member, Stepper, shared_pass},
 };
 
 /// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not
 /// hold up the others in the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Tokens for the target, in the same pass as everybody's verification. A sequence that has
+    /// Tokens for the target, in the same pass as the verification of all sequences. A sequence that has
     /// more to read reads so many and makes no token in this step.
     pub target: usize,
     /// Tokens for the draft model. A sequence whose draft has more to catch up on decodes plainly
-    /// in this step. At least 8.
+    /// in this step. At least [`LEAST_DRAFT_READING`].
     pub draft: usize,
 }
 
@@ -32,10 +34,6 @@ impl Default for ReadLimits {
     }
 }
 
-/// Fewest tokens that a draft model reads ahead: some drafters leave a few missed tokens to their
-/// first pass.
-pub(super) const LEAST_DRAFT_READING: usize = 8;
-
 /// The target's last pass.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pass {
@@ -49,6 +47,33 @@ pub struct Pass {
     pub context: usize,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// A drafting round of several sequences.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    /// Rows that the draft model read: one for each sequence, and what one had missed.
+    pub rows: usize,
+    /// Mean tokens of the sequences before it.
+    pub context: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Round {
+    /// The round of these asks, before it is made; `None` where fewer than two are for a draft
+    /// model.
+    pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
+        let of_model = || asks.iter().filter(|ask| ask.source == Source::MODEL);
+        let sequences = of_model().count();
+        if sequences < 2 {
+            return None;
+        }
+        let len = |ask: &Ask<'_>| ask.tokens.len();
+        let rows = of_model().map(|ask| 1 + drafter.behind(ask.slot, len(ask))).sum();
+        let context = of_model().map(len).sum::<usize>() / sequences;
+        Some(Round { rows, context, seconds: 0.0 })
+    }
 }
 
 impl<M: LanguageModel> Sequence<M> {
@@ -76,32 +101,31 @@ impl<M: LanguageModel> Sequence<M> {
 }
 
 impl<M: LanguageModel> Engine<M> {
-    /// What sequence `index` of the step shares its pass with.
+    /// The pass of the step, as sequence `index` sees it.
     pub(super) fn pass_of(sequences: &[&mut Sequence<M>], index: usize) -> SharedPass {
-        let mut pass = SharedPass { sequences: 0, rows: 0, drafted_beside: 0, drafting_beside: 0 };
-        for (other, sequence) in sequences.iter().enumerate() {
+        let members = sequences.iter().map(|sequence| {
             let step = &sequence.step;
             if step.active {
-                pass.sequences += 1;
-                pass.rows += 1 + sequence.unread();
-                if other != index {
-                    pass.drafted_beside += step.verified_before;
-                    pass.drafting_beside += usize::from(step.drafts);
-                }
-            } else if step.reading > 0 {
-                pass.sequences += 1;
-                pass.rows += step.reading;
-                // It has not begun yet, and who begins is taken to draft.
-                pass.drafting_beside += usize::from(other != index);
+                let rows = 1 + sequence.unread();
+                Some(Member { rows, expected: sequence.stepper.expected() })
+            } else {
+                let reads = step.reading > 0;
+                reads.then_some(Member { rows: step.reading, expected: Expected::READING })
             }
-        }
-        pass
+        });
+        shared_pass(members, index)
     }
 
     /// The target's last pass of a step.
     #[must_use]
     pub fn last_pass(&self) -> Pass {
         self.last_pass
+    }
+
+    /// The drafting rounds of the last step in which a draft model drafted for several sequences.
+    #[must_use]
+    pub fn last_rounds(&self) -> &[Round] {
+        &self.rounds
     }
 
     /// Makes a sequence a new one that keeps its memory and what was read of the common beginning
@@ -114,18 +138,17 @@ impl<M: LanguageModel> Engine<M> {
         sequence: &mut Sequence<M>,
         settings: SequenceSettings,
     ) -> Result<usize, EngineError> {
+        self.check(&[&mut *sequence])?;
         let SequenceSettings { prompt, sampling, end_tokens, max_tokens, controller } = settings;
         let randomness = Randomness::new(sampling.seed);
         let chain = Chain::new(sampling)?;
         sequence.set_tokens(&prompt)?;
-        (sequence.chain, sequence.randomness, sequence.controller) =
-            (chain, randomness, controller);
+        (sequence.chain, sequence.randomness) = (chain, randomness);
+        sequence.stepper = Stepper::new(controller);
         (sequence.end_tokens, sequence.max_tokens) = (end_tokens, max_tokens);
         sequence.limits = ReadLimits::NONE;
         sequence.likelihoods.set_wanted(None);
-        sequence.record = StepRecord::default();
         sequence.totals = Totals::default();
-        sequence.steps = 0;
         sequence.observing = std::time::Duration::ZERO;
         sequence.finish = None;
         sequence.check_room();
@@ -137,12 +160,13 @@ impl<M: LanguageModel> Engine<M> {
     /// the target need not read; it is as before where the model's caches cannot be copied.
     pub fn copy_read(&mut self, from: &Sequence<M>, to: &mut Sequence<M>) -> usize {
         let common = from.read_of(&to.tokens).min(to.tokens.len() - 1);
-        if common > to.cache.len() && to.cache.copy_from(&from.cache, common) {
+        let ours = self.home.owns(&from.place) && self.home.owns(&to.place);
+        if ours && common > to.cache.len() && to.cache.copy_from(&from.cache, common) {
             if let Some(len) = to.draft_keeps.take() {
-                self.drafter.truncate(to.slot, len);
+                self.drafter.truncate(to.slot(), len);
             }
             let draft = from.draft_keeps.map_or(common, |keeps| keeps.min(common));
-            self.drafter.copy(from.slot, to.slot, draft);
+            self.drafter.copy(from.slot(), to.slot(), draft);
         }
         to.cache.len()
     }
@@ -153,10 +177,10 @@ impl<M: LanguageModel> Engine<M> {
     pub fn recover(&mut self, sequences: &mut [&mut Sequence<M>]) {
         for sequence in sequences.iter_mut() {
             sequence.step.reading = 0;
-            if std::mem::take(&mut sequence.step.active) {
+            if std::mem::take(&mut sequence.step.active) && self.home.owns(&sequence.place) {
                 sequence.roll_back();
                 let held = sequence.tokens.len() - 1;
-                self.drafter.truncate(sequence.slot, held);
+                self.drafter.truncate(sequence.slot(), held);
             }
         }
     }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::{
     EngineError, ReadLimits, Totals,
+    home::Place,
     likelihood::{Likelihood, Likelihoods},
 };
 use crate::{
     controller::Controller,
     draft::Slot,
     model::{Cache, LanguageModel},
-    record::{Last, StepRecord},
+    record::{StepRecord, Times},
     sampling::{Chain, Distribution, Randomness, SamplingSettings},
-    signals::Signals,
+    step::Stepper,
     token::Token,
 };
 
@@ -34,7 +35,7 @@ pub struct SequenceSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said an end token.
+    /// The model made an end token.
     Stop,
     /// The token budget is spent or the context is full.
     Length,
@@ -42,25 +43,23 @@ pub enum FinishReason {
 
 /// A text and all the state that belongs to it alone. Made by
 /// [`Engine::sequence`](super::Engine::sequence), grown by [`Engine::step`](super::Engine::step),
-/// given back with [`Engine::close`](super::Engine::close).
+/// given back with [`Engine::close`](super::Engine::close) or by dropping it.
 ///
 /// Its token list is the truth; the caches of target and draft hold prefixes of it. Prompt and
 /// output together never exceed the target's context.
 pub struct Sequence<M: LanguageModel> {
     pub(super) tokens: Vec<Token>, // the text; inside a step also the draft, from `committed` on
     pub(super) cache: M::Cache,
-    pub(super) slot: Slot,
+    pub(super) place: Place,
     pub(super) draft_keeps: Option<usize>, // set when the text was changed: what the drafter read from here on is void
     pub(super) chain: Chain,
     pub(super) randomness: Randomness,
-    pub(super) controller: Box<dyn Controller>,
+    pub(super) stepper: Stepper,
     pub(super) end_tokens: Vec<Token>,
     pub(super) max_tokens: usize,
     pub(super) generated: usize, // since the text was last given from outside
     pub(super) context_length: usize,
     pub(super) finish: Option<FinishReason>,
-    pub(super) record: StepRecord,
-    pub(super) steps: usize, // done in all, whatever became of the totals
     pub(super) totals: Totals,
     pub(super) limits: ReadLimits,
     pub(super) likelihoods: Likelihoods,
@@ -73,23 +72,26 @@ pub struct Sequence<M: LanguageModel> {
 pub(super) struct StepState {
     pub active: bool,
     pub reading: usize, // tokens that it reads in this step, and nothing else
-    pub drafts: bool,   // with the model: in this step once it is decided, else in the one before
-    pub verified_before: usize, // draft tokens that the step before verified
     pub generated_before: usize,
-    pub unread: usize,    // of the text before the step, read in its pass
+    pub unread: usize, // of the text before the step, read in its pass
+    pub catches_up_to: Option<usize>, // end of the text that the draft reads before it drafts
+    pub ahead: usize,  // tokens that the target read of it in a pass before that
+    pub held: usize,   // positions in the cache before the target's pass
+    pub first_hidden: Option<usize>, // the first of its hidden states in the pass, if wanted
     pub committed: usize, // tokens in the text before the step
-    pub budget: usize,    // tokens that it may still propose at most, in all
-    pub drafting: bool,
-    pub kept: usize,                      // draft tokens to verify
-    pub signals: Vec<Signals>,            // of each drafted token, [drafted]
+    pub times: Times,
     pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
     pub accepted: usize,
-    pub last: Last,
     pub last_token: Option<Token>,
     pub rest_was_empty: bool,
 }
 
 impl<M: LanguageModel> Sequence<M> {
+    /// Its slot in the drafter.
+    pub(super) fn slot(&self) -> Slot {
+        self.place.slot()
+    }
+
     /// The text so far, prompt and output.
     #[must_use]
     pub fn tokens(&self) -> &[Token] {
@@ -111,7 +113,7 @@ impl<M: LanguageModel> Sequence<M> {
     /// The last step. Before the first step, an empty record.
     #[must_use]
     pub fn record(&self) -> &StepRecord {
-        &self.record
+        self.stepper.record()
     }
 
     /// How likely the target found the last step's tokens, one entry per token; empty unless
@@ -141,12 +143,12 @@ impl<M: LanguageModel> Sequence<M> {
     /// The controller.
     #[must_use]
     pub fn controller(&self) -> &dyn Controller {
-        self.controller.as_ref()
+        self.stepper.controller().as_ref()
     }
 
     /// Another controller from the next step on.
     pub fn set_controller(&mut self, controller: Box<dyn Controller>) {
-        self.controller = controller;
+        self.stepper.set_controller(controller);
     }
 
     /// The random numbers, to start them anew or to save them.
@@ -237,7 +239,7 @@ impl<M: LanguageModel> Sequence<M> {
     }
 
     fn start_anew(&mut self) {
-        self.controller.next_text();
+        self.stepper.next_text();
         self.generated = 0;
         self.finish = None;
         self.check_room();

@@ -1,26 +1,20 @@
 //! The step: decide -> draft -> verify -> accept -> commit -> observe.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Clock, EngineError, Generation, Pass, ReadLimits, Sequence, SequenceSettings, Totals,
-    likelihood::Likelihoods, sequence::StepState,
+    Clock, EngineError, Generation, Pass, ReadLimits, Round, Sequence, SequenceSettings, Totals,
+    home::Home, likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
-    controller::Situation,
+    controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
-    draft::{Ask, Drafter, Proposal},
+    draft::{Ask, Drafter, Proposal, Reading},
     model::{Cache, Feed, LanguageModel, ModelError},
-    record::{Before, Source, StepRecord},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
+    step::Stepper,
 };
-
-/// Most tokens that a step drafts unless [`Engine::set_max_gamma`] says otherwise.
-pub const MAX_GAMMA: usize = 16;
-
-/// Tokens per pass when a step has to read ahead.
-const PREFILL_CHUNK: usize = 256;
 
 /// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing
 /// once its buffers have grown.
@@ -28,14 +22,16 @@ pub struct Engine<M: LanguageModel> {
     pub(super) target: Arc<M>,
     pub(super) drafter: Box<dyn Drafter>,
     pub(super) clock: Clock,
+    pub(super) home: Home,
     pub(super) output: M::Output, // of the target's last pass
     pub(super) last_pass: Pass,
-    max_gamma: usize,
-    asks: Vec<Ask<'static>>,             // empty between rounds
-    proposals: Vec<Option<Proposal>>,    // [asks]
-    feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
-    target_distribution: Distribution,   // p
-    rest: Distribution,                  // (p - q)+
+    asks: Vec<Ask<'static>>,                        // empty between rounds
+    proposals: Vec<Option<Proposal>>,               // [asks]
+    pub(super) feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
+    pub(super) readings: Vec<Reading<'static>>,     // empty between passes
+    pub(super) rounds: Vec<Round>,                  // of the last step
+    target_distribution: Distribution,              // p
+    rest: Distribution,                             // (p - q)+
 }
 
 impl<M: LanguageModel> Engine<M> {
@@ -47,11 +43,13 @@ impl<M: LanguageModel> Engine<M> {
             target,
             drafter,
             clock: Clock::system(),
+            home: Home::default(),
             last_pass: Pass::default(),
-            max_gamma: MAX_GAMMA,
             asks: Vec::new(),
             proposals: Vec::new(),
             feeds: Vec::new(),
+            readings: Vec::new(),
+            rounds: Vec::new(),
             target_distribution: Distribution::new(),
             rest: Distribution::new(),
         }
@@ -62,19 +60,14 @@ impl<M: LanguageModel> Engine<M> {
         self.clock = clock;
     }
 
-    /// The most tokens that a step may draft, whatever a controller asks for.
-    pub fn set_max_gamma(&mut self, max_gamma: usize) {
-        self.max_gamma = max_gamma;
-    }
-
     /// The target.
     #[must_use]
     pub fn target(&self) -> &Arc<M> {
         &self.target
     }
 
-    /// A new sequence. Give it back with [`close`](Engine::close): its place in the drafter stays
-    /// taken until then.
+    /// A new sequence of this engine. Its place in the drafter is free again after
+    /// [`close`](Engine::close), or after it is dropped and the engine is used the next time.
     ///
     /// # Errors
     /// No prompt, a prompt longer than the context, a setting outside its range, or no memory for
@@ -90,23 +83,22 @@ impl<M: LanguageModel> Engine<M> {
         }
         let randomness = Randomness::new(sampling.seed);
         let chain = Chain::new(sampling)?;
+        self.close_returned();
         let cache = self.target.new_cache()?;
-        let slot = self.drafter.open()?;
+        let place = self.home.place(self.drafter.open()?);
         let mut sequence = Sequence {
             tokens: prompt,
             cache,
-            slot,
+            place,
             draft_keeps: None,
             chain,
             randomness,
-            controller,
+            stepper: Stepper::new(controller),
             end_tokens,
             max_tokens,
             generated: 0,
             context_length,
             finish: None,
-            record: StepRecord::default(),
-            steps: 0,
             totals: Totals::default(),
             limits: ReadLimits::NONE,
             likelihoods: Likelihoods::default(),
@@ -117,9 +109,25 @@ impl<M: LanguageModel> Engine<M> {
         Ok(sequence)
     }
 
-    /// Gives a sequence's place in the drafter back.
+    /// Gives a sequence's place in the drafter back at once.
     pub fn close(&mut self, sequence: Sequence<M>) {
-        self.drafter.close(sequence.slot);
+        drop(sequence);
+        self.close_returned();
+    }
+
+    /// Closes the slots of sequences that were dropped.
+    fn close_returned(&mut self) {
+        while let Some(slot) = self.home.returned() {
+            self.drafter.close(slot);
+        }
+    }
+
+    /// Refuses sequences that another engine made.
+    pub(super) fn check(&self, sequences: &[&mut Sequence<M>]) -> Result<(), EngineError> {
+        match sequences.iter().position(|sequence| !self.home.owns(&sequence.place)) {
+            Some(sequence) => Err(EngineError::ForeignSequence { sequence }),
+            None => Ok(()),
+        }
     }
 
     /// The tokens of a sequence, as an iterator.
@@ -132,9 +140,12 @@ impl<M: LanguageModel> Engine<M> {
     /// makes no token.
     ///
     /// # Errors
-    /// The target's or the drafter's. Then no sequence has moved, and every cache is a prefix of
-    /// its tokens; random numbers drawn in the failed step stay drawn.
+    /// The target's or the drafter's, or a sequence of another engine. Then no sequence has moved,
+    /// and every cache is a prefix of its tokens; random numbers drawn in the failed step stay
+    /// drawn.
     pub fn step(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        self.check(sequences)?;
+        self.close_returned();
         let start = self.clock.now();
         for sequence in sequences.iter_mut() {
             sequence.begin();
@@ -147,12 +158,12 @@ impl<M: LanguageModel> Engine<M> {
                 sequence.roll_back();
             }
             let held = sequence.tokens.len() - 1;
-            self.drafter.truncate(sequence.slot, held);
+            self.drafter.truncate(sequence.slot(), held);
         }
         if outcome.is_ok() {
             let total = self.clock.now() - start;
             for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-                sequence.observe(total, &self.clock);
+                sequence.observe(total, &self.clock)?;
             }
         }
         for sequence in sequences.iter_mut() {
@@ -163,33 +174,31 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Everything of a step that may fail.
     fn advance(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
-        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            if sequence.unread() > 0 && sequence.limits.target == usize::MAX {
-                let _ = self.prefill(sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
-            }
-        }
+        self.read_ahead(sequences)?;
         for index in 0..sequences.len() {
             if sequences[index].step.active {
                 let pass = Self::pass_of(sequences, index);
                 self.decide(&mut *sequences[index], pass)?;
             }
         }
+        self.catch_up(sequences)?;
+        self.rounds.clear();
         while self.draft(sequences)? {}
         self.verify(sequences)?;
         self.accept(sequences)
     }
 
-    /// Asks the controller, and lets the draft model catch up if it is to draft.
+    /// Asks the controller, and notes what the draft has to catch up on if it is to draft.
     fn decide(&mut self, sequence: &mut Sequence<M>, pass: SharedPass) -> Result<(), EngineError> {
         if let Some(len) = sequence.draft_keeps.take() {
-            self.drafter.truncate(sequence.slot, len);
+            self.drafter.truncate(sequence.slot(), len);
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
-        let gamma_limit = (remaining - 1).min(self.max_gamma);
-        let draft_behind = self.drafter.behind(sequence.slot, context);
+        let gamma_limit = (remaining - 1).min(MAX_GAMMA);
+        let draft_behind = self.drafter.behind(sequence.slot(), context);
         let lookup = if gamma_limit > 0 {
-            self.drafter.lookup(sequence.slot, &sequence.tokens)
+            self.drafter.lookup(sequence.slot(), &sequence.tokens)
         } else {
             None
         };
@@ -197,21 +206,10 @@ impl<M: LanguageModel> Engine<M> {
         let situation =
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
-        let plan = sequence.controller.plan(&situation);
-        let mut now = self.clock.now();
-        sequence.record.times.controller += now - start;
-        sequence.record.before =
-            Before { step: sequence.steps, context, draft_behind, gamma_limit, plan };
-        sequence.step.budget = plan.gamma.min(gamma_limit);
-        sequence.step.drafting = sequence.step.budget > 0;
-        sequence.step.drafts = sequence.step.drafting && plan.source == Source::Model;
-        if sequence.step.drafts && draft_behind > 0 {
-            let left = draft_behind.saturating_sub(sequence.limits.draft);
-            self.drafter.catch_up(sequence.slot, &sequence.tokens[..context - left])?;
-            sequence.step.drafting = left == 0;
-            let start = std::mem::replace(&mut now, self.clock.now());
-            sequence.record.times.catch_up = now - start;
-        }
+        let _ = sequence.stepper.plan(&situation)?;
+        sequence.step.times.controller += self.clock.now() - start;
+        let read = sequence.stepper.read_ahead(sequence.limits.draft);
+        sequence.step.catches_up_to = (read > 0).then(|| context - (draft_behind - read));
         Ok(())
     }
 
@@ -221,24 +219,26 @@ impl<M: LanguageModel> Engine<M> {
         asks.extend(
             sequences
                 .iter_mut()
-                .filter(|sequence| sequence.step.drafting)
+                .filter(|sequence| sequence.stepper.wants_more())
                 .map(|sequence| sequence.ask()),
         );
         if asks.is_empty() {
             self.asks = recycle(asks);
             return Ok(false);
         }
+        let round = Round::of(&asks, self.drafter.as_ref());
         let start = self.clock.now();
         let outcome = self.drafter.propose(&mut asks);
         let elapsed = self.clock.now() - start;
+        self.rounds.extend(round.map(|round| Round { seconds: elapsed.as_secs_f64(), ..round }));
         self.proposals.clear();
         self.proposals.extend(asks.iter().map(|ask| ask.proposal));
         self.asks = recycle(asks);
         outcome?;
-        let drafting = sequences.iter_mut().filter(|sequence| sequence.step.drafting);
+        let drafting = sequences.iter_mut().filter(|sequence| sequence.stepper.wants_more());
         for (sequence, proposal) in drafting.zip(&self.proposals) {
-            sequence.record.times.draft += elapsed;
-            sequence.take(*proposal, &self.clock);
+            sequence.step.times.draft += elapsed;
+            sequence.take(*proposal, &self.clock)?;
         }
         Ok(true)
     }
@@ -248,20 +248,26 @@ impl<M: LanguageModel> Engine<M> {
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
         let mut pass = Pass::default();
+        let (wants_hidden, mut hidden_rows) = (self.drafter.wants_hidden(), 0);
         for sequence in sequences
             .iter_mut()
             .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
         {
-            let Sequence { cache, tokens, step, .. } = &mut **sequence;
+            let Sequence { cache, tokens, step, stepper, .. } = &mut **sequence;
             let held = cache.len();
+            let kept = stepper.kept().len();
             let (end, rows) =
-                if step.active { (tokens.len(), step.kept + 1) } else { (held + step.reading, 0) };
+                if step.active { (tokens.len(), kept + 1) } else { (held + step.reading, 0) };
             step.unread = if step.active { step.committed - 1 - held } else { 0 };
             pass.sequences += 1;
             pass.context += held;
             pass.rows += end - held;
             pass.reading += step.unread + step.reading;
-            feeds.push(Feed::new(cache, &tokens[held..end], rows));
+            step.held = held;
+            step.first_hidden = wants_hidden.then_some(hidden_rows);
+            let hidden = if wants_hidden { end - held } else { 0 };
+            hidden_rows += hidden;
+            feeds.push(Feed::new(cache, &tokens[held..end], rows).with_hidden(hidden));
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() {
@@ -273,7 +279,7 @@ impl<M: LanguageModel> Engine<M> {
         self.feeds = recycle(feeds);
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            sequence.record.times.verify = elapsed;
+            sequence.step.times.verify = elapsed;
             // What was unread went along in the pass; the target has now read all but the token
             // that was just decided.
             sequence.totals.prompt_tokens += sequence.step.unread;
@@ -288,13 +294,13 @@ impl<M: LanguageModel> Engine<M> {
         Ok(())
     }
 
-    /// Finds out how much of each draft stays, and which token follows it.
+    /// Decides how much of each draft stays, and which token follows it.
     fn accept(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         let mut first_row = 0;
         for (index, sequence) in
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
-            let rows = sequence.step.kept + 1;
+            let rows = sequence.stepper.kept().len() + 1;
             let (p, rest) = (&mut self.target_distribution, &mut self.rest);
             let accepted = if sequence.chain.is_greedy() {
                 sequence.accept_greedy(&mut self.output, first_row)
@@ -309,7 +315,13 @@ impl<M: LanguageModel> Engine<M> {
                 },
                 error => EngineError::Model(error),
             })?;
+            let read = sequence.step.committed + sequence.step.accepted;
+            self.tell_drafter(sequence, read)?;
+            sequence.stepper.commit(&sequence.ending())?;
             first_row += rows;
+        }
+        for sequence in sequences.iter().filter(|sequence| sequence.step.reading > 0) {
+            self.tell_drafter(sequence, sequence.cache.len())?;
         }
         Ok(())
     }

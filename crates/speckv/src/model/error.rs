@@ -76,6 +76,14 @@ pub enum ModelError {
         /// What was asked for.
         what: &'static str,
     },
+    /// The cache was made by another model.
+    #[error("expected a cache of this model ({expected}), got one of another model ({got})")]
+    ForeignCache {
+        /// What this model's caches are like.
+        expected: String,
+        /// What the cache is like.
+        got: String,
+    },
     /// The state of a sequence does not fit in memory.
     #[error("a cache of {bytes} bytes does not fit in memory")]
     OutOfMemory {

@@ -6,8 +6,9 @@
 
 use super::logit;
 use crate::{
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
+    source::{PerSource, Source},
 };
 
 /// Number of features.
@@ -125,8 +126,7 @@ impl Running {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FeatureState {
     facts: SessionFacts,
-    model: Running,
-    ngram: Running,
+    running: PerSource<Running>,
     source: Source,
     context: usize,
     positions: usize,
@@ -140,9 +140,10 @@ impl FeatureState {
     pub fn new(facts: SessionFacts) -> Self {
         FeatureState {
             facts,
-            model: Running::new(0.8),
-            ngram: Running::new(0.6),
-            source: Source::Model,
+            running: PerSource::from_fn(|source| {
+                Running::new(if source == Source::NGRAM { 0.6 } else { 0.8 })
+            }),
+            source: Source::MODEL,
             context: 0,
             positions: 0,
             sum_logit: 0.0,
@@ -200,18 +201,13 @@ impl FeatureState {
     /// Running acceptance per token of a source in this sequence, in [0, 1].
     #[must_use]
     pub fn running_acceptance(&self, source: Source) -> f32 {
-        match source {
-            Source::Model => self.model.slow,
-            Source::Ngram => self.ngram.slow,
-        }
+        self.running[source].slow
     }
 
     /// Learns from a finished step: only outcomes that were seen.
     pub fn observe(&mut self, record: &StepRecord) {
-        let running = match record.before.plan.source {
-            Source::Model => &mut self.model,
-            Source::Ngram => &mut self.ngram,
-        };
+        let source = record.before.plan.source;
+        let running = &mut self.running[source];
         for (position, drafted) in record.drafted.iter().enumerate() {
             match record.outcome.label(position) {
                 Some(accepted) => {
@@ -226,25 +222,17 @@ impl FeatureState {
         } else {
             2.0 * record.outcome.accepted as f32 / verified as f32 - 1.0
         };
-        // What was not looked at for long may have changed: the next outcomes shall count for more.
-        let unseen = if verified == 0 {
-            [true, true]
-        } else {
-            [record.before.plan.source == Source::Ngram, false]
-        };
-        if unseen[0] {
-            self.model.evidence *= 0.97;
-        }
-        if unseen[1] {
-            self.ngram.evidence *= 0.97;
+        // What was not seen for long may have changed: the next outcomes count for more. Look-up
+        // finds nothing in many texts, and keeps its evidence while others draft.
+        for (other, running) in self.running.iter_mut() {
+            if verified == 0 || (other != source && other != Source::NGRAM) {
+                running.evidence *= 0.97;
+            }
         }
     }
 
     fn running(&self) -> &Running {
-        match self.source {
-            Source::Model => &self.model,
-            Source::Ngram => &self.ngram,
-        }
+        &self.running[self.source]
     }
 
     fn history(&self) -> Features {
@@ -307,7 +295,7 @@ mod tests {
     #[test]
     fn features_are_what_their_names_say() {
         let mut state = FeatureState::new(SessionFacts { temperature: 0.7, compression: 0.75 });
-        state.begin(Source::Model, 256);
+        state.begin(Source::MODEL, 256);
         let _ = state.push(&signals(0.9));
         let features = state.push(&signals(0.5));
         let close = |at: usize, expected: f32| {
@@ -336,20 +324,23 @@ mod tests {
     fn only_seen_outcomes_are_learned() {
         let mut clipped = FeatureState::new(SessionFacts::default());
         let mut whole = clipped;
-        clipped.observe(&record(Source::Model, &[0.9, 0.8], 1));
-        whole.observe(&record(Source::Model, &[0.9, 0.8, 0.7, 0.1], 1)); // two more after the rejection: not seen
-        assert_eq!(clipped.model.slow, whole.model.slow);
-        assert_eq!(clipped.model.surprise, whole.model.surprise);
+        clipped.observe(&record(Source::MODEL, &[0.9, 0.8], 1));
+        whole.observe(&record(Source::MODEL, &[0.9, 0.8, 0.7, 0.1], 1)); // two more after the rejection: not seen
+        let of_model = |state: &FeatureState| {
+            let Running { slow, surprise, .. } = state.running[Source::MODEL];
+            (slow, surprise)
+        };
+        assert_eq!(of_model(&clipped), of_model(&whole));
         // prior 0.8 worth 4; outcomes 1 and 0: 0.8 + 0.2/5 = 0.84; 0.84 - 0.84/6 = 0.7
-        assert!((clipped.running_acceptance(Source::Model) - 0.7).abs() < 1e-6);
-        assert_eq!(clipped.running_acceptance(Source::Ngram), 0.6);
+        assert!((clipped.running_acceptance(Source::MODEL) - 0.7).abs() < 1e-6);
+        assert_eq!(clipped.running_acceptance(Source::NGRAM), 0.6);
     }
 
     #[test]
     fn broken_signals_make_finite_features() {
         let mut state =
             FeatureState::new(SessionFacts { temperature: f32::NAN, compression: f32::INFINITY });
-        state.begin(Source::Ngram, usize::MAX);
+        state.begin(Source::NGRAM, usize::MAX);
         let broken = Signals {
             entropy_bits: f32::NAN,
             confidence: f32::NAN,

@@ -8,7 +8,6 @@
 
 pub mod features;
 pub mod metrics;
-pub mod train;
 
 mod calibrator;
 mod head;
@@ -22,7 +21,9 @@ pub use metrics::Metrics;
 pub use online::{Judgement, OnlinePredictor};
 pub use shipped::ModelShape;
 
-use crate::record::Source;
+use std::collections::BTreeMap;
+
+use crate::source::Source;
 
 /// What a head is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -68,6 +69,9 @@ pub struct Predictor {
     pub model: Heads,
     /// Heads for n-gram look-up.
     pub ngram: Heads,
+    /// Heads for other sources.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<Source, Heads>,
 }
 
 /// Why a file is no predictor.
@@ -103,6 +107,7 @@ impl Predictor {
             origin: None,
             model,
             ngram,
+            others: BTreeMap::new(),
         }
     }
 
@@ -150,7 +155,8 @@ impl Predictor {
             let expected = FEATURE_NAMES.iter().map(|&name| name.into()).collect();
             return Err(PredictorError::OtherFeatures { expected, got: predictor.features });
         }
-        for source in [Source::Model, Source::Ngram] {
+        let others = predictor.others.keys().copied();
+        for source in [Source::MODEL, Source::NGRAM].into_iter().chain(others) {
             for question in Question::ALL {
                 if !predictor.head(source, question).is_valid() {
                     return Err(PredictorError::BadWeights { question });
@@ -168,12 +174,13 @@ impl Predictor {
         Ok(serde_json::to_string_pretty(self)?)
     }
 
-    /// The head for a source and a question.
+    /// The head for a source and a question. A source without heads of its own has those of the
+    /// draft model.
     #[must_use]
     pub fn head(&self, source: Source, question: Question) -> &Head {
         let heads = match source {
-            Source::Model => &self.model,
-            Source::Ngram => &self.ngram,
+            Source::NGRAM => &self.ngram,
+            source => self.others.get(&source).unwrap_or(&self.model),
         };
         match question {
             Question::Accept => &heads.accept,
@@ -185,8 +192,9 @@ impl Predictor {
     /// Replaces the head for a source and a question.
     pub fn set_head(&mut self, source: Source, question: Question, head: Head) {
         let heads = match source {
-            Source::Model => &mut self.model,
-            Source::Ngram => &mut self.ngram,
+            Source::MODEL => &mut self.model,
+            Source::NGRAM => &mut self.ngram,
+            source => self.others.entry(source).or_insert_with(|| self.model.clone()),
         };
         match question {
             Question::Accept => heads.accept = head,
@@ -216,14 +224,14 @@ mod tests {
 
     fn accept_at(confidence: f32) -> f32 {
         let mut state = FeatureState::new(SessionFacts::default());
-        state.begin(Source::Model, 100);
+        state.begin(Source::MODEL, 100);
         let features = state.push(&Signals {
             confidence,
             entropy_bits: 1.0,
             margin: confidence / 2.0,
             match_length: 0,
         });
-        sigmoid(Predictor::prior().head(Source::Model, Question::Accept).score(&features))
+        sigmoid(Predictor::prior().head(Source::MODEL, Question::Accept).score(&features))
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! A predictor at work on one sequence: features, heads and their online corrections together.
+//! A predictor on one sequence: features, heads and their online corrections together.
 
 use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
-    record::{Source, StepRecord},
+    controller::MAX_GAMMA,
+    record::StepRecord,
     signals::Signals,
+    source::{PerSource, Source},
 };
 
-/// What is thought of the newest drafted position.
+/// Probabilities at the newest drafted position.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
     /// Probability that it is accepted, given that all before it are.
@@ -17,15 +19,15 @@ pub struct Judgement {
     pub next: f32,
 }
 
-/// Most positions of a step that are learned from.
-const POSITIONS: usize = 64;
+/// Most positions of a step that are learned from: all that a step may have.
+const POSITIONS: usize = MAX_GAMMA;
 
 /// [`Predictor`], [`FeatureState`] and six [`Calibrator`]s. Does not allocate after construction.
 #[derive(Debug, Clone)]
 pub struct OnlinePredictor {
     weights: Arc<Predictor>,
     state: FeatureState,
-    calibrators: [[Calibrator; 3]; 2], // [source, question]
+    calibrators: PerSource<[Calibrator; 3]>, // of each question
     first_score: f32,
     accept_scores: [f32; POSITIONS],
     next_scores: [f32; POSITIONS],
@@ -39,21 +41,54 @@ impl OnlinePredictor {
         OnlinePredictor {
             weights,
             state: FeatureState::new(facts),
-            calibrators: [[Calibrator::default(), Calibrator::damped(), Calibrator::damped()]; 2],
+            calibrators: PerSource::from_fn(|_| {
+                [Calibrator::default(), Calibrator::damped(), Calibrator::damped()]
+            }),
             first_score: 0.0,
             accept_scores: [0.0; POSITIONS],
             next_scores: [0.0; POSITIONS],
-            source: Source::Model,
+            source: Source::MODEL,
         }
     }
 
-    /// Begins a step and returns the probability that the first token of `source` would be
-    /// accepted.
+    /// Probability that the first token of `source` would be accepted in a step after `context`
+    /// tokens. Changes nothing.
+    #[must_use]
+    pub fn first(&self, source: Source, context: usize) -> f32 {
+        let score = self.first_score(&self.begun(source, context), source);
+        self.calibrator(source, Question::First).probability(score)
+    }
+
+    /// What [`push`](Self::push) would say of a step's first position, had `source` begun the step
+    /// after `context` tokens: for look-up, whose first signals are known before the step. Changes
+    /// nothing.
+    #[must_use]
+    pub fn preview(&self, source: Source, context: usize, signals: &Signals) -> Judgement {
+        let features = self.begun(source, context).push(signals);
+        let probability = |question| {
+            let score = self.weights.head(source, question).score(&features);
+            self.calibrator(source, question).probability(score)
+        };
+        Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
+    }
+
+    /// Begins a step that `source` drafts for; the probability of [`first`](Self::first).
     pub fn begin(&mut self, source: Source, context: usize) -> f32 {
         self.source = source;
-        self.state.begin(source, context);
-        self.first_score = self.weights.head(source, Question::First).score(&self.state.start());
-        self.calibrator(Question::First).probability(self.first_score)
+        self.state = self.begun(source, context);
+        self.first_score = self.first_score(&self.state, source);
+        self.calibrator(source, Question::First).probability(self.first_score)
+    }
+
+    /// The feature state at the beginning of a step.
+    fn begun(&self, source: Source, context: usize) -> FeatureState {
+        let mut state = self.state;
+        state.begin(source, context);
+        state
+    }
+
+    fn first_score(&self, state: &FeatureState, source: Source) -> f32 {
+        self.weights.head(source, Question::First).score(&state.start())
     }
 
     /// Takes the next drafted position in.
@@ -67,21 +102,9 @@ impl OnlinePredictor {
             self.next_scores[position] = next_score;
         }
         Judgement {
-            accept: self.calibrator(Question::Accept).probability(accept_score),
-            next: self.calibrator(Question::Next).probability(next_score),
+            accept: self.calibrator(self.source, Question::Accept).probability(accept_score),
+            next: self.calibrator(self.source, Question::Next).probability(next_score),
         }
-    }
-
-    /// What [`push`](Self::push) would say, without taking the position in: for look-up, whose
-    /// first signals are known before the step.
-    #[must_use]
-    pub fn preview(&self, signals: &Signals) -> Judgement {
-        let features = { self.state }.push(signals);
-        let probability = |question| {
-            self.calibrator(question)
-                .probability(self.weights.head(self.source, question).score(&features))
-        };
-        Judgement { accept: probability(Question::Accept), next: probability(Question::Next) }
     }
 
     /// Learns from a finished step. Positions that were drafted but not pushed are pushed first, so
@@ -93,7 +116,7 @@ impl OnlinePredictor {
         for drafted in record.drafted.iter().skip(self.state.positions()) {
             let _ = self.push(&drafted.signals);
         }
-        let source = self.source as usize;
+        let source = self.source;
         let label = |position: usize| record.outcome.label(position);
         let mut learned = false;
         if !record.drafted.is_empty()
@@ -111,9 +134,9 @@ impl OnlinePredictor {
                     .observe(self.next_scores[position], next);
             }
         }
-        for other in [Source::Model, Source::Ngram] {
-            if !(learned && other == self.source) {
-                self.calibrators[other as usize].iter_mut().for_each(Calibrator::idle);
+        for (other, calibrators) in self.calibrators.iter_mut() {
+            if !(learned && other == source) {
+                calibrators.iter_mut().for_each(Calibrator::idle);
             }
         }
         self.state.observe(record);
@@ -130,7 +153,7 @@ impl OnlinePredictor {
         &self.state
     }
 
-    fn calibrator(&self, question: Question) -> &Calibrator {
-        &self.calibrators[self.source as usize][question as usize]
+    fn calibrator(&self, source: Source, question: Question) -> &Calibrator {
+        &self.calibrators[source][question as usize]
     }
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use serde_json::json;
-use speckv::{draft::NgramSettings, engine::MAX_GAMMA};
+use speckv::{controller::MAX_GAMMA, draft::NgramSettings};
 use speckv_cpu::model::CpuModel;
 use speckv_lab::{
-    recorder::{Recorder, RecordingError, Task},
+    recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
     trace_file::{FORMAT, PromptFacts},
     workload::Prompt,
@@ -79,8 +79,8 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
             _ => None,
         },
         gamma_max: args.gamma_max,
-        ngram_max: MAX_GAMMA,
-        gamma_limit: controllers::MAX_GAMMA,
+        ngram_max: LOOKUP_DEPTH,
+        gamma_limit: MAX_GAMMA,
         compression: target_model.compression().to_string(),
         draft_compression: of_draft(&|model| model.compression().to_string()),
         draft_head: of_draft(&|_| draft_head.to_string()),

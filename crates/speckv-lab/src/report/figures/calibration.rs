@@ -1,8 +1,8 @@
 //! Predicted against observed probability of acceptance.
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    predictor::{Metrics, Question, sigmoid, train::examples},
+    controller::Fixed,
+    predictor::{Metrics, Question, sigmoid},
     record::Source,
 };
 
@@ -11,9 +11,11 @@ use super::super::{
     inputs::TraceInput,
     plot::{Axis, Plot, Points, number},
 };
-use crate::{replay::replay, statistics::wilson, trace_file::TraceFile, workload::Split};
+use crate::{
+    replay::replay, statistics::wilson, trace_file::TraceFile, training::examples, workload::Split,
+};
 
-pub(super) const TITLE: &str = "Calibration: does it happen as often as predicted?";
+pub(super) const TITLE: &str = "Calibration: predicted and observed acceptance";
 
 pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     let held_out: Vec<&TraceFile> =
@@ -21,15 +23,12 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     let unseen = !held_out.is_empty();
     let files: Vec<&TraceFile> = if unseen { held_out } else { input.files.iter().collect() };
     let facts = input.run.settings.facts();
-    let spec: ControllerSpec = "fixed:4".parse().ok()?;
-    let parts = ControllerParts { cost: input.cost.clone(), facts, ..ControllerParts::default() };
     let (mut predicted, mut raw) = (Vec::new(), Vec::new());
-    let head = input.predictor.head(Source::Model, Question::Accept);
+    let head = input.predictor.head(Source::MODEL, Question::Accept);
     for file in &files {
-        let records =
-            replay(spec.build(&parts).as_mut(), &file.recording.trace, &input.cost).ok()?;
+        let records = replay(&mut Fixed::new(4), &file.recording.trace, &input.cost).ok()?;
         for example in examples(&records, facts) {
-            if example.source == Source::Model && example.question == Question::Accept {
+            if example.source == Source::MODEL && example.question == Question::Accept {
                 predicted.push((sigmoid(head.score(&example.features)), example.accepted));
             }
         }

@@ -2,7 +2,10 @@
 
 mod branches;
 mod caches;
+mod foreign;
 mod outputs;
+
+pub use foreign::check_foreign_cache;
 
 use super::{ensure, text};
 use crate::{

@@ -1,4 +1,4 @@
-use super::*;
+use super::{offer::UNPROVEN_GAMMA, *};
 use crate::controller::{
     Lookup,
     testing::{cost, record, signals, situation},
@@ -29,7 +29,7 @@ fn drafted(controller: &mut Speckv, situation: &Situation, confidence: f32) -> (
 }
 
 #[test]
-fn a_draft_as_dear_as_the_target_is_left_off() {
+fn a_draft_as_slow_as_the_target_is_not_used() {
     let mut controller = controller(cost(1.0, 1.0, 0.3));
     assert_eq!(controller.plan(&situation(16)), Plan::OFF);
 }
@@ -80,20 +80,20 @@ fn look_up_drafts_where_it_is_worth_more_than_the_model() {
         first.match_length = match_length;
         Some(Lookup { match_length: match_length.into(), available: 12, signals: first })
     };
-    // A dear model: long matches are taken, a hopeless one is not.
-    let mut dear = controller(cost(0.9, 1.0, 0.05));
+    // A slow model: long matches are taken, a hopeless one is not.
+    let mut slow = controller(cost(0.9, 1.0, 0.05));
     assert_eq!(
-        dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source,
-        Source::Ngram
+        slow.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).source,
+        Source::NGRAM
     );
-    assert!(dear.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).gamma > 0);
+    assert!(slow.plan(&Situation { lookup: found(9, 1.0), ..situation(16) }).gamma > 0);
     let mut steep = controller(cost(0.9, 1.0, 0.9));
     assert_eq!(steep.plan(&Situation { lookup: found(1, 0.2), ..situation(16) }), Plan::OFF);
-    // A nearly free and good model keeps short matches waiting.
+    // A good model that takes nearly no time is preferred to short matches.
     let mut cheap = controller(cost(0.01, 1.0, 0.1));
     assert_eq!(
         cheap.plan(&Situation { lookup: found(1, 0.3), ..situation(16) }).source,
-        Source::Model
+        Source::MODEL
     );
 }
 
@@ -112,8 +112,8 @@ fn a_long_absence_has_its_price() {
         let _ = controller.plan(&situation(99)); // the first step: nothing to read
         controller.observe(&record(&[], 0));
         let situation = Situation { draft_behind: behind, ..situation(99) };
-        controller.price_catch_up(&situation);
-        controller.offer_model(&situation, 1.2).expect("there is a model").value
+        let [_, model] = controller.offers(&situation, 1.2);
+        model.expect("there is a model").value
     };
     assert!(
         value(0) > value(50) && value(50) > value(500),
@@ -226,8 +226,29 @@ fn another_text_keeps_the_costs_and_forgets_the_text() {
         UNPROVEN_GAMMA,
         "unproven in this text"
     );
-    let _ =
-        controller.plan(&Situation { draft_behind: 100_000, context: 100_001, ..situation(999) });
-    assert_eq!(controller.step.catch_up, 0.0, "a new turn is a prompt");
-    assert!(controller.step.prompt > 100.0);
+    let turn = Situation { draft_behind: 100_000, context: 100_001, ..situation(999) };
+    let _ = controller.plan(&turn);
+    let reading = controller.catch_up(&turn);
+    assert_eq!(reading.text, 0.0, "a new turn is a prompt");
+    assert!(reading.prompt > 100.0);
+}
+
+#[test]
+fn a_plan_changes_nothing_but_the_step_and_the_intervals_of_probes() {
+    // Offers are values: what is asked of them any number of times does not show in the next one.
+    let mut controller = controller(cost(0.2, 1.0, 0.05));
+    let lookup = Lookup { match_length: 4, available: 12, signals: signals(0.9) };
+    for accepted in [3, 0, 2, 3] {
+        let _ = controller.plan(&situation(16));
+        controller.observe(&record(&[0.9; 3], accepted));
+    }
+    let here = Situation { lookup: Some(lookup), draft_behind: 3, ..situation(16) };
+    let values = |controller: &Speckv| {
+        controller.offers(&here, 1.3).map(|offer| offer.map(|offer| (offer.value, offer.risk)))
+    };
+    let once = values(&controller);
+    assert_eq!(once, values(&controller));
+    let online = format!("{:?}", controller.online);
+    let _ = controller.offers(&here, 1.3);
+    assert_eq!(online, format!("{:?}", controller.online));
 }

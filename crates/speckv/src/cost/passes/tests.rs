@@ -1,4 +1,4 @@
-use super::*;
+use super::{classes::class_of, *};
 use crate::cost::SharedPass;
 
 fn curve(passes: impl IntoIterator<Item = (usize, f64)>) -> PassCurve {

@@ -1,0 +1,330 @@
+//! The state machine of a sequence's steps.
+
+use super::{Expected, StepError};
+use crate::{
+    controller::{Controller, Plan, Situation, Verdict},
+    cost::CostModel,
+    draft::READ_ALONG,
+    record::{Drafted, Last, Outcome, Source, StepRecord, Times},
+    signals::Signals,
+    token::Token,
+};
+
+/// A controller with the state of its step: what was planned, drafted, kept and accepted.
+///
+/// The calls of a step, in order:
+///
+/// 1. [`plan`](Self::plan): the controller decides how far to draft, and with which source.
+/// 2. [`read_ahead`](Self::read_ahead): how much of the text the draft model reads first.
+/// 3. [`judge`](Self::judge) for each drafted token, as long as it [`wants_more`](Self::wants_more);
+///    [`exhausted`](Self::exhausted) where the source has nothing more to propose.
+/// 4. The target verifies [`kept`](Self::kept).
+/// 5. [`commit`](Self::commit): the outcome.
+/// 6. [`observe`](Self::observe): the times, from which the controller learns.
+///
+/// [`finish`](Self::finish) is the last two in one call. [`abandon`](Self::abandon) takes a step
+/// back at any point.
+///
+/// ```
+/// use speckv::{
+///     controller::{Fixed, Situation},
+///     record::{Drafted, Last, Times},
+///     signals::Signals,
+///     step::{Ending, Stepper},
+/// };
+///
+/// let mut stepper = Stepper::new(Box::new(Fixed::new(2)));
+/// let plan = stepper.plan(&Situation::alone(100, 8))?;
+/// assert_eq!(plan.gamma, 2);
+/// for token in [11, 12] {
+///     assert!(stepper.wants_more());
+///     stepper.judge(Drafted { token, signals: Signals::default() }, false)?;
+/// }
+/// assert!(!stepper.wants_more());
+/// // The target keeps the first token and has another one, 13, in place of the second.
+/// let ending = Ending { accepted: 1, token: Some(13), ..Ending::default() };
+/// let record = stepper.finish(&ending, Times::default())?;
+/// assert_eq!(record.tokens, [11, 13]);
+/// assert_eq!(record.outcome.last, Last::Recovered);
+/// # Ok::<(), speckv::step::StepError>(())
+/// ```
+pub struct Stepper<C: Controller = Box<dyn Controller>> {
+    controller: C,
+    record: StepRecord,
+    signals: Vec<Signals>, // of each drafted token, [drafted]
+    kept: usize,
+    budget: usize, // most tokens that this step drafts
+    phase: Phase,
+    steps: usize,
+    last: Expected, // of the last step that was observed
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No step is under way.
+    Idle,
+    /// The step takes draft tokens.
+    Drafting,
+    /// The step takes no further draft token and waits for its outcome.
+    Drafted,
+    /// The outcome is known and the times are not.
+    Committed,
+}
+
+/// How a step ended, as the target's pass showed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ending {
+    /// Draft tokens accepted.
+    pub accepted: usize,
+    /// The token after them; `None` where the last accepted one ended the text.
+    pub token: Option<Token>,
+    /// Draft tokens that the target verified, where those are fewer than were kept.
+    pub verified: Option<usize>,
+}
+
+impl<C: Controller> Stepper<C> {
+    /// A controller before its first step.
+    #[must_use]
+    pub fn new(controller: C) -> Self {
+        Stepper {
+            controller,
+            record: StepRecord::default(),
+            signals: Vec::new(),
+            kept: 0,
+            budget: 0,
+            phase: Phase::Idle,
+            steps: 0,
+            last: Expected { verifies: 0, drafts: true },
+        }
+    }
+
+    /// The controller.
+    #[must_use]
+    pub fn controller(&self) -> &C {
+        &self.controller
+    }
+
+    /// Another controller from the next step on. Forgets the step under way.
+    pub fn set_controller(&mut self, controller: C) {
+        self.abandon();
+        self.controller = controller;
+    }
+
+    /// Lends the controller to a program that drives its steps itself, such as a replay. Forgets
+    /// the step under way.
+    pub fn lend<T>(&mut self, body: impl FnOnce(&mut C) -> T) -> T {
+        self.abandon();
+        body(&mut self.controller)
+    }
+
+    /// Steps observed.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Whether a step was planned and has not ended.
+    #[must_use]
+    pub fn under_way(&self) -> bool {
+        self.phase != Phase::Idle
+    }
+
+    /// What other sequences expect of this one.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        let drafts = if self.under_way() { self.drafts_with_model() } else { self.last.drafts };
+        Expected { drafts, ..self.last }
+    }
+
+    /// Decides: begins a step. The returned plan's gamma is within the situation's limit.
+    ///
+    /// # Errors
+    /// [`StepError::UnderWay`].
+    pub fn plan(&mut self, situation: &Situation) -> Result<Plan, StepError> {
+        if self.under_way() {
+            return Err(StepError::UnderWay);
+        }
+        let plan = self.controller.plan(situation);
+        let Situation { context, gamma_limit, draft_behind, .. } = *situation;
+        self.clear();
+        let before = &mut self.record.before;
+        (before.step, before.context, before.draft_behind) = (self.steps, context, draft_behind);
+        (before.gamma_limit, before.plan) = (gamma_limit, plan);
+        self.budget = plan.gamma.min(gamma_limit);
+        self.phase = if self.budget > 0 { Phase::Drafting } else { Phase::Drafted };
+        Ok(Plan { gamma: self.budget, ..plan })
+    }
+
+    /// Tokens of the text that the draft model reads before it drafts in this step, from where it
+    /// stands, at most `limit`. Where that leaves some unread, the step drafts nothing and the
+    /// draft model reads on in the next one.
+    ///
+    /// A draft that is at most [`READ_ALONG`] tokens behind reads them whatever the limit, along
+    /// with its first token.
+    pub fn read_ahead(&mut self, limit: usize) -> usize {
+        if self.phase != Phase::Drafting || self.source() != Source::MODEL {
+            return 0;
+        }
+        let behind = self.record.before.draft_behind;
+        let now = if behind <= READ_ALONG { behind } else { behind.min(limit) };
+        if now < behind {
+            self.exhausted();
+        }
+        now
+    }
+
+    /// Whether the step takes one more draft token.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        self.phase == Phase::Drafting
+    }
+
+    /// The source has nothing more to propose in this step.
+    pub fn exhausted(&mut self) {
+        if self.phase == Phase::Drafting {
+            self.phase = Phase::Drafted;
+        }
+    }
+
+    /// The source that drafts in the step under way.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.record.before.plan.source
+    }
+
+    /// Whether the step under way drafts with the model, or would if the draft were not reading.
+    fn drafts_with_model(&self) -> bool {
+        self.budget > 0 && self.source() == Source::MODEL
+    }
+
+    /// Takes a draft token, and asks the controller whether to keep it and whether to go on.
+    /// `ends`: it ends the text, so that nothing after it can be kept. That looks at the drawn
+    /// token, but only at tokens that nobody would see.
+    ///
+    /// # Errors
+    /// [`StepError::NotUnderWay`], [`StepError::WantsNoMore`].
+    pub fn judge(&mut self, drafted: Drafted, ends: bool) -> Result<Verdict, StepError> {
+        match self.phase {
+            Phase::Idle => return Err(StepError::NotUnderWay),
+            Phase::Drafted | Phase::Committed => {
+                return Err(StepError::WantsNoMore { drafted: self.record.drafted.len() });
+            }
+            Phase::Drafting => {}
+        }
+        self.record.drafted.push(drafted);
+        self.signals.push(drafted.signals);
+        let verdict = self.controller.judge(&self.signals);
+        self.kept += usize::from(verdict != Verdict::Drop);
+        if verdict != Verdict::Continue || self.kept >= self.budget || ends {
+            self.phase = Phase::Drafted;
+        }
+        Ok(verdict)
+    }
+
+    /// Draft tokens to verify.
+    #[must_use]
+    pub fn kept(&self) -> &[Drafted] {
+        &self.record.drafted[..self.kept]
+    }
+
+    /// Ends the drafting of the step with what the target made of it.
+    ///
+    /// # Errors
+    /// [`StepError::NotUnderWay`], [`StepError::Committed`], [`StepError::Counts`],
+    /// [`StepError::NothingProduced`].
+    pub fn commit(&mut self, ending: &Ending) -> Result<&StepRecord, StepError> {
+        match self.phase {
+            Phase::Idle => return Err(StepError::NotUnderWay),
+            Phase::Committed => return Err(StepError::Committed),
+            Phase::Drafting | Phase::Drafted => {}
+        }
+        let Ending { accepted, token, .. } = *ending;
+        let (kept, verified) = (self.kept, ending.verified.unwrap_or(self.kept));
+        if accepted > verified || verified > kept {
+            return Err(StepError::Counts { kept, verified, accepted });
+        }
+        let ended = token.is_none();
+        if ended && accepted == 0 {
+            return Err(StepError::NothingProduced);
+        }
+        let last = match verified {
+            0 => Last::Plain,
+            _ if ended => Last::Accepted,
+            _ if accepted == verified => Last::Bonus,
+            _ => Last::Recovered,
+        };
+        let StepRecord { drafted, tokens, outcome, .. } = &mut self.record;
+        tokens.extend(drafted[..accepted].iter().map(|drafted| drafted.token));
+        tokens.extend(token);
+        *outcome = Outcome { verified, accepted, last, produced: tokens.len(), ended };
+        self.phase = Phase::Committed;
+        Ok(&self.record)
+    }
+
+    /// Closes a committed step and lets the controller learn from it. Times of 0 teach nothing.
+    ///
+    /// # Errors
+    /// [`StepError::NotUnderWay`], [`StepError::NotCommitted`].
+    pub fn observe(&mut self, times: Times) -> Result<&StepRecord, StepError> {
+        match self.phase {
+            Phase::Idle => return Err(StepError::NotUnderWay),
+            Phase::Drafting | Phase::Drafted => return Err(StepError::NotCommitted),
+            Phase::Committed => {}
+        }
+        self.record.times = times;
+        self.phase = Phase::Idle;
+        self.steps += 1;
+        self.last = Expected {
+            verifies: self.record.outcome.verified,
+            drafts: self.record.expects_drafting(),
+        };
+        self.controller.observe(&self.record);
+        Ok(&self.record)
+    }
+
+    /// [`commit`](Self::commit) and [`observe`](Self::observe).
+    ///
+    /// # Errors
+    /// As these.
+    pub fn finish(&mut self, ending: &Ending, times: Times) -> Result<&StepRecord, StepError> {
+        self.commit(ending)?;
+        self.observe(times)
+    }
+
+    /// The step that ended last, or the one under way as far as it got.
+    #[must_use]
+    pub fn record(&self) -> &StepRecord {
+        &self.record
+    }
+
+    /// Forgets the step under way; does nothing where there is none. The controller is not told:
+    /// its next plan begins the step again.
+    pub fn abandon(&mut self) {
+        if self.under_way() {
+            self.clear();
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// The text was changed by its owner: the next turn of a chat, or another prompt. Forgets the
+    /// step under way.
+    pub fn next_text(&mut self) {
+        self.abandon();
+        self.controller.next_text();
+    }
+
+    /// Decides by these costs from the next step on.
+    pub fn set_cost(&mut self, cost: &CostModel) {
+        self.controller.set_cost(cost);
+    }
+
+    /// Empties the record and keeps its memory.
+    fn clear(&mut self) {
+        let StepRecord { before, drafted, outcome, times, tokens } = &mut self.record;
+        (*before, *outcome, *times) = Default::default();
+        drafted.clear();
+        tokens.clear();
+        self.signals.clear();
+        (self.kept, self.budget) = (0, 0);
+    }
+}
