@@ -21,6 +21,7 @@ use speckv_local::{
     controllers,
     interrupt::Interrupt,
     machine,
+    model_name::ModelName,
     model_source::ModelSource,
     pair,
     report::{Progress, Reporter, Silent, Unit},
@@ -129,7 +130,7 @@ impl CpuModel {
     }
 
     fn load_from(
-        name: &str,
+        name: &ModelName,
         compression: &str,
         context: Option<usize>,
         threads: Option<usize>,
@@ -238,7 +239,7 @@ impl CpuModel {
         kv_type: &str,
         draft_head: Option<usize>,
     ) -> PyResult<Self> {
-        let name = model.to_string_lossy().into_owned();
+        let name = ModelName::from(model.as_path());
         Ok(py.detach(|| {
             Self::load_from(&name, compression, context, threads, kv_type, draft_head)
         })?)
