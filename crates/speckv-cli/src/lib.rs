@@ -16,12 +16,14 @@ pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod reference;
 pub mod row_curve;
 pub mod served_text;
 pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod table;
+pub mod terminal_text;
 
 use std::{
     panic::{self, AssertUnwindSafe},

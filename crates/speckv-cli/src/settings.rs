@@ -22,6 +22,7 @@ use speckv_local::{
     pair_settings::{DraftSearch, PairSettings},
     predictor_weights::Predictors,
     report::Reporter,
+    suggest,
 };
 
 use crate::{
@@ -55,7 +56,73 @@ pub struct AnswerSettings {
     pub raw: bool,
 }
 
+/// Settings that can change during a chat.
+const CHANGEABLE: [&str; 7] =
+    ["temperature", "top-k", "top-p", "min-p", "repetition-penalty", "seed", "max-tokens"];
+
 impl AnswerSettings {
+    /// The settings that can change during a chat, in a line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let values = CHANGEABLE.map(|name| format!("{name} {}", self.value(name)));
+        values.join(", ")
+    }
+
+    fn value(&self, name: &str) -> String {
+        let sampling = &self.sampling;
+        match name {
+            "temperature" => sampling.temperature.to_string(),
+            "top-k" => sampling.top_k.to_string(),
+            "top-p" => sampling.top_p.to_string(),
+            "min-p" => sampling.min_p.to_string(),
+            "repetition-penalty" => sampling.repetition_penalty.to_string(),
+            "seed" => sampling.seed.to_string(),
+            _ => self.max_tokens.to_string(),
+        }
+    }
+
+    /// Changes a setting by its option's name and gives its new value in words.
+    ///
+    /// # Errors
+    /// No such setting, or a value outside its range; nothing has changed then.
+    pub fn set(&mut self, name: &str, value: &str) -> Outcome<String> {
+        if !CHANGEABLE.contains(&name) {
+            let list = CHANGEABLE.join(", ");
+            let hint = suggest::closest(name, CHANGEABLE).map_or_else(
+                || format!("the settings are {list}"),
+                |meant| format!("did you mean {meant}? The settings are {list}"),
+            );
+            return Err(Failure::usage(format!("there is no setting {name:?}"), hint));
+        }
+        if value.is_empty() {
+            return Ok(format!("{name} is {}", self.value(name)));
+        }
+        fn number<T: std::str::FromStr>(name: &str, value: &str) -> Outcome<T> {
+            value.parse().map_err(|_| {
+                Failure::usage(
+                    format!("{name}: expected a number, got {value:?}"),
+                    format!("/set {name} shows the value in use"),
+                )
+            })
+        }
+        let mut sampling = self.sampling.clone();
+        let mut max_tokens = self.max_tokens;
+        match name {
+            "temperature" => sampling.temperature = number(name, value)?,
+            "top-k" => sampling.top_k = number(name, value)?,
+            "top-p" => sampling.top_p = number(name, value)?,
+            "min-p" => sampling.min_p = number(name, value)?,
+            "repetition-penalty" => sampling.repetition_penalty = number(name, value)?,
+            "seed" => sampling.seed = number(name, value)?,
+            _ => max_tokens = number::<NonZeroUsize>(name, value)?.get(),
+        }
+        sampling.check().map_err(|error| {
+            Failure::usage(error, "`speckv chat --help` shows every option and its range")
+        })?;
+        (self.sampling, self.max_tokens) = (sampling, max_tokens);
+        Ok(format!("{name} is {}", self.value(name)))
+    }
+
     /// What the controller is made of.
     ///
     /// # Errors
@@ -323,6 +390,24 @@ mod tests {
         ] {
             assert_eq!(search(words), DraftSearch::Off, "{words}");
         }
+    }
+
+    #[test]
+    fn settings_of_a_chat_change_by_name_and_keep_their_ranges() {
+        let (_, mut answer) = resolved("").expect("resolves");
+        assert_eq!(answer.set("temperature", "0.7").expect("set"), "temperature is 0.7");
+        assert_eq!(answer.set("max-tokens", "12").expect("set"), "max-tokens is 12");
+        assert!(answer.shown().starts_with("temperature 0.7, top-k 0, "), "{}", answer.shown());
+        for (name, value, word) in [
+            ("temprature", "1", "did you mean temperature?"),
+            ("temperature", "hot", "shows the value"),
+            ("top-p", "7", "range"),
+            ("max-tokens", "0", "shows the value"),
+        ] {
+            let failure = answer.set(name, value).expect_err(name);
+            assert!(failure.hint().contains(word), "{failure:?}");
+        }
+        assert_eq!(answer.set("temperature", "").expect("shown"), "temperature is 0.7");
     }
 
     #[test]

@@ -47,7 +47,10 @@ fn json_is_one_object_with_the_promised_fields() {
     let keys = |json: &serde_json::Value| -> Vec<String> {
         json.as_object().expect("an object").keys().cloned().collect()
     };
-    assert_eq!(keys(&json), ["text", "tokens", "prompt_tokens", "finish_reason", "draft", "stats"]);
+    assert_eq!(
+        keys(&json),
+        ["text", "tokens", "prompt_tokens", "finish_reason", "draft", "stats", "energy"]
+    );
     assert_eq!(
         keys(&json["stats"]),
         [

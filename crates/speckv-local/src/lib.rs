@@ -17,6 +17,7 @@ pub mod download;
 pub mod draft_choice;
 pub mod draft_search;
 pub mod drafting;
+pub mod energy;
 pub mod failure;
 pub mod interrupt;
 pub mod machine;

@@ -115,6 +115,10 @@ pub struct RunArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingOptions,
+    /// Measure joules per token with the machine's own counters; the idle machine is measured for a
+    /// second first and subtracted.
+    #[arg(long)]
+    pub energy: bool,
     /// Print one JSON object at the end in place of text.
     #[arg(long)]
     pub json: bool,

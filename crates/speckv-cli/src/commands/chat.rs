@@ -1,6 +1,9 @@
 //! `speckv chat`: a conversation in one sequence, so that every turn reads only what is new.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::{
+    io::{self, BufRead, IsTerminal},
+    path::PathBuf,
+};
 
 use rustyline::{DefaultEditor, error::ReadlineError};
 use speckv::engine::{Sequence, SequenceSettings};
@@ -12,7 +15,9 @@ use speckv_local::{
     model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
+    provenance,
     report::Reporter,
+    store,
     text::{Conversation, PromptEncoder},
 };
 
@@ -21,18 +26,20 @@ use crate::{
     args::ChatArgs,
     device::{self, OnDevice},
     interrupt,
-    printer::Printer,
+    printer::{Printer, colour_allowed},
     prompt,
     settings::{self, AnswerSettings},
     stats::Stats,
+    terminal_text::TerminalText,
 };
 
 const HELP: &str = "\
 /help          this list
 /reset         forget the conversation, keep the instructions
 /system TEXT   new instructions, and a new conversation
-/stats         what the whole chat has cost
-/exit          leave; so does Ctrl-D, or Ctrl-C at the prompt
+/set           show the settings; /set temperature 0.7 changes one
+/stats         speed and acceptance of the whole chat
+/bye           leave; so do /exit, Ctrl-D, and Ctrl-C at the prompt
 Ctrl-C while an answer comes stops it and keeps the chat.";
 
 /// What a typed line asks for.
@@ -42,6 +49,7 @@ enum Line<'a> {
     Help,
     Reset,
     System(&'a str),
+    Set(&'a str),
     Stats,
     Exit,
     Unknown(&'a str),
@@ -57,8 +65,9 @@ impl<'a> Line<'a> {
             "/help" | "/?" => Line::Help,
             "/reset" => Line::Reset,
             "/system" => Line::System(rest.trim()),
+            "/set" => Line::Set(rest.trim()),
             "/stats" => Line::Stats,
-            "/exit" | "/quit" => Line::Exit,
+            "/bye" | "/exit" | "/quit" => Line::Exit,
             // A path or a comment may begin with a slash, a command is one word.
             word if word.starts_with('/') && word[1..].chars().all(char::is_alphabetic) => {
                 Line::Unknown(word)
@@ -117,7 +126,11 @@ impl OnDevice for Start<'_> {
 fn talk<M: LocalModel>(mut chat: Chat<M>) -> Outcome<()> {
     let printer = chat.printer;
     let mut input = Input::new();
+    printer.note(&chat.banner());
     printer.note(&chat.pair.drafting.to_string());
+    if input.is_person() {
+        chat.width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    }
     if input.is_interactive() {
         printer.note("/help lists what else can be typed; Ctrl-C stops an answer, Ctrl-D leaves");
     }
@@ -127,6 +140,10 @@ fn talk<M: LocalModel>(mut chat: Chat<M>) -> Outcome<()> {
             Line::Help => printer.note(HELP),
             Line::Reset => chat.reset(),
             Line::System(text) => chat.instruct(text),
+            Line::Set(text) => match chat.set(text) {
+                Ok(shown) => printer.note(&shown),
+                Err(failure) => printer.failure(&failure),
+            },
             Line::Stats => chat.total.lines().iter().for_each(|line| printer.note(line)),
             Line::Exit => break,
             Line::Unknown(word) => {
@@ -153,6 +170,8 @@ struct Chat<M: LocalModel> {
     conversation: Conversation,
     sequence: Option<Sequence<M>>,
     total: Stats,
+    /// Columns of the terminal that answers are shown on.
+    width: Option<usize>,
 }
 
 impl<M: LocalModel> Chat<M> {
@@ -173,7 +192,32 @@ impl<M: LocalModel> Chat<M> {
             conversation,
             sequence: None,
             total: Stats::default(),
+            width: None,
         }
+    }
+
+    /// Model, controller and context in a line.
+    fn banner(&self) -> String {
+        format!(
+            "{}, controller {}, context {} tokens",
+            provenance::shown_name(&self.pair.target_path.display().to_string()),
+            self.settings.controller,
+            self.pair.engine.target().context_length()
+        )
+    }
+
+    /// Changes a setting, or shows all.
+    fn set(&mut self, text: &str) -> Outcome<String> {
+        let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        if name.is_empty() {
+            return Ok(self.settings.shown());
+        }
+        let shown = self.settings.set(name, value.trim())?;
+        // Sampling belongs to a sequence: the next answer reads the conversation again.
+        if let Some(sequence) = self.sequence.take() {
+            self.pair.engine.close(sequence);
+        }
+        Ok(shown)
     }
 
     fn reset(&mut self) {
@@ -227,14 +271,21 @@ impl<M: LocalModel> Chat<M> {
         let decoder = self.pair.text.decoder(false, stop);
         let printer = self.printer;
         self.interrupt.clear();
+        let mut shown = self.width.map(|width| TerminalText::new(width, colour_allowed()));
         let given = answer::give(
             &mut self.pair.engine,
             &mut sequence,
             decoder,
             &self.interrupt,
             &printer,
-            &mut |text| printer.data(text),
+            &mut |text| match &mut shown {
+                Some(terminal) => printer.data(&terminal.push(text)),
+                None => printer.data(text),
+            },
         );
+        if let Some(terminal) = &mut shown {
+            printer.data(&terminal.finish())?;
+        }
         let full = sequence.tokens().len() >= context;
         let costs = self.costs.as_ref().map(Costs::view);
         let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
@@ -266,6 +317,11 @@ impl<M: LocalModel> Chat<M> {
     }
 }
 
+/// File of the lines typed in earlier chats; `None` if no variable names a cache folder.
+fn history() -> Option<PathBuf> {
+    store::cache_folder().map(|folder| folder.join("speckv").join("chat_history"))
+}
+
 /// Where lines come from: an editor where a person types, plain lines elsewhere.
 enum Input {
     Editor(Box<DefaultEditor>),
@@ -276,9 +332,19 @@ impl Input {
     fn new() -> Self {
         let person = io::stdin().is_terminal() && io::stdout().is_terminal();
         match DefaultEditor::new() {
-            Ok(editor) if person => Input::Editor(Box::new(editor)),
+            Ok(mut editor) if person => {
+                if let Some(path) = history() {
+                    let _ = editor.load_history(&path); // absent at first
+                }
+                Input::Editor(Box::new(editor))
+            }
             _ => Input::Lines(0),
         }
+    }
+
+    /// Whether a person types and reads on a terminal.
+    fn is_person(&self) -> bool {
+        matches!(self, Input::Editor(_))
     }
 
     fn is_interactive(&self) -> bool {
@@ -291,8 +357,12 @@ impl Input {
         match self {
             Input::Editor(editor) => match editor.readline("> ") {
                 Ok(line) => {
-                    // History is a comfort; a line that it refuses is still said.
+                    // A line that the history refuses is still sent.
                     let _ = editor.add_history_entry(&line);
+                    if let Some(path) = history() {
+                        let _ = path.parent().map(std::fs::create_dir_all);
+                        let _ = editor.save_history(&path);
+                    }
                     Ok(Some(line))
                 }
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
@@ -332,8 +402,10 @@ mod tests {
             (" /reset ", Line::Reset),
             ("/system Be brief.", Line::System("Be brief.")),
             ("/system", Line::System("")),
+            ("/set temperature 0.7", Line::Set("temperature 0.7")),
             ("/stats", Line::Stats),
             ("/exit", Line::Exit),
+            ("/bye", Line::Exit),
             ("/rest", Line::Unknown("/rest")),
             ("/etc/passwd is a file", Line::Say("/etc/passwd is a file")),
             ("// why two slashes?", Line::Say("// why two slashes?")),

@@ -1,9 +1,12 @@
 //! `speckv run`: one prompt, one answer.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
 use speckv_local::{
     backend::Backend,
+    energy::{Energy, EnergyCounter, EnergyMeter, NoCounter},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     model_source::ModelSource,
@@ -23,6 +26,9 @@ use crate::{
     settings::{self, AnswerSettings},
     stats::Stats,
 };
+
+/// Time that the idle machine is measured.
+const IDLE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
@@ -81,6 +87,9 @@ impl OnDevice for Run<'_> {
         printer.note(&pair.drafting.to_string());
         let costs = settings.costs(&pair, &interrupt, printer)?;
         let parts = settings.parts(&pair, costs.as_ref())?;
+        let meter = args
+            .energy
+            .then(|| EnergyCounter::open().and_then(|counter| EnergyMeter::start(counter, IDLE)));
         let mut sequence = pair
             .engine
             .sequence(SequenceSettings {
@@ -96,6 +105,7 @@ impl OnDevice for Run<'_> {
         let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
         let answer =
             answer::give(&mut pair.engine, &mut sequence, decoder, &interrupt, printer, &mut say)?;
+        let energy = meter.map(|meter| meter.and_then(EnergyMeter::finish));
         let costs = costs.map(|costs| costs.view());
         let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
         if args.json {
@@ -106,6 +116,7 @@ impl OnDevice for Run<'_> {
                 "finish_reason": answer.finish,
                 "draft": pair.drafting.name(),
                 "stats": stats.report(),
+                "energy": energy.map(|energy| energy_json(&energy, answer.tokens.len())),
             }))?;
         } else {
             printer.data("\n")?;
@@ -124,6 +135,9 @@ impl OnDevice for Run<'_> {
                 Finish::Stop | Finish::Interrupted => {}
             }
             stats.lines().iter().for_each(|line| printer.aside(line));
+            if let Some(energy) = &energy {
+                printer.aside(&energy_line(energy, answer.tokens.len()));
+            }
         }
         match answer.finish {
             Finish::Interrupted => Err(Failure::interrupted(
@@ -132,5 +146,48 @@ impl OnDevice for Run<'_> {
             )),
             Finish::Stop | Finish::Length => Ok(()),
         }
+    }
+}
+
+/// Joules per token in a line, or why there are none.
+fn energy_line(energy: &Result<Energy, NoCounter>, tokens: usize) -> String {
+    match energy {
+        Ok(energy) => format!(
+            "energy: {:.2} J per token, prompt and idle subtraction of {:.1} W included ({})",
+            energy.net_joules() / tokens.max(1) as f64,
+            energy.idle_watts,
+            energy.source
+        ),
+        Err(reason) => format!("energy: not measured: {reason}"),
+    }
+}
+
+fn energy_json(energy: &Result<Energy, NoCounter>, tokens: usize) -> Value {
+    match energy {
+        Ok(energy) => json!({
+            "joules_per_token": energy.net_joules() / tokens.max(1) as f64,
+            "joules": energy.joules,
+            "idle_watts": energy.idle_watts,
+            "seconds": energy.seconds,
+            "source": energy.source,
+        }),
+        Err(reason) => json!({ "absent": reason.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn energy_is_per_token_above_idle_or_its_absence_is_stated() {
+        let energy =
+            Energy { joules: 50.0, idle_watts: 10.0, seconds: 2.0, source: "a counter".into() };
+        let line = energy_line(&Ok(energy.clone()), 15);
+        assert!(line.starts_with("energy: 2.00 J per token") && line.contains("a counter"));
+        assert_eq!(energy_json(&Ok(energy), 15)["joules_per_token"], 2.0);
+        let absent = NoCounter::Absent("/sys/class/powercap".into());
+        assert!(energy_line(&Err(absent.clone()), 1).starts_with("energy: not measured: "));
+        assert!(energy_json(&Err(absent), 1)["absent"].is_string());
     }
 }
