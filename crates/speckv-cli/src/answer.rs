@@ -123,7 +123,7 @@ pub fn engine_failure(error: &EngineError) -> Failure {
             message,
             "the weights are damaged or wrongly converted: fetch the model file again",
         ),
-        EngineError::Step(_) | EngineError::ForeignSequence { .. } => {
+        _ => {
             Failure::new(message, "this is a fault of speckv, not of your input: please report it")
         }
     }

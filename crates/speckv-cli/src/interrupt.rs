@@ -1,5 +1,7 @@
 //! Ctrl-C: the first asks the work to stop, the second ends the process.
 
+#![expect(clippy::disallowed_methods, reason = "a second Ctrl-C ends the process at once")]
+
 use speckv_local::interrupt::Interrupt;
 
 /// Exit status of a process ended by Ctrl-C.

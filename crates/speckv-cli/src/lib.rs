@@ -3,6 +3,13 @@
 //! The road of every invocation: typed [`args`] -> resolved settings -> one function per command in
 //! [`commands`] -> a [`printer::Printer`] for what it says and an exit status for how it ended.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 pub mod answer;
 pub mod args;
 pub mod commands;

@@ -1,5 +1,10 @@
 //! The only place that writes: data to standard output, talk to standard error.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "NO_COLOR and TERM say whether output may be coloured"
+)]
+
 use std::{
     io::{self, IsTerminal, Write},
     time::Duration,

@@ -1,6 +1,8 @@
 //! Progress of long work on standard error: a bar on a terminal, a plain line every few seconds
 //! elsewhere.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -2,11 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use speckv::{
-    controller::{ControllerParts, ControllerSpec},
-    cost::CostModel,
-    sampling::SamplingSettings,
-};
+use speckv::{cost::CostModel, sampling::SamplingSettings};
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 use speckv_local::{
     backend::LocalModel,
     calibration::{self, Costs},
@@ -238,13 +235,10 @@ pub fn resolve(
             "give --draft MODEL or --draft ngram, or omit --gamma",
         ));
     }
-    if let (Some(gamma), Some(named)) = (models.gamma, controllers::gamma(&controller))
-        && gamma != named
-    {
-        return Err(Failure::usage(
-            format!("--gamma {gamma} contradicts --controller {controller}"),
-            "give one of the two",
-        ));
+    if let Some(gamma) = models.gamma {
+        controller.checked_gamma(gamma).map_err(|error| {
+            Failure::usage(error, "leave --gamma out, or choose another --controller")
+        })?;
     }
     let looks_up = controller.may_look_up() && !models.no_lookup;
     let search = match (unnamed && !off, looks_up) {
@@ -298,7 +292,7 @@ pub fn resolve(
 pub fn threads(asked: Option<usize>) -> (NonZeroUsize, Option<String>) {
     let cores = machine::cores();
     match asked.and_then(NonZeroUsize::new) {
-        None => (cores, None),
+        None => (machine::threads(), None),
         Some(asked) if asked > cores => {
             let text = format!(
                 "--threads {asked} is more than the {cores} cores that this process may use; \
@@ -413,7 +407,7 @@ mod tests {
     #[test]
     fn more_threads_than_cores_are_cut_with_a_warning() {
         let cores = machine::cores();
-        assert_eq!(threads(None), (cores, None));
+        assert_eq!(threads(None), (machine::threads(), None));
         assert_eq!(threads(Some(1)), (NonZeroUsize::MIN, None));
         let (cut, warning) = threads(Some(1024));
         assert_eq!(cut, cores);
@@ -470,6 +464,8 @@ mod tests {
             "--draft none --controller fixed",
             "--controller off --gamma 4",
             "--controller fixed-3 --gamma 4",
+            "--controller ema --gamma 4",
+            "--gamma 65",
             "--draft d.gguf+ngram --controller fixed",
             "--draft d.gguf+ngram --no-lookup",
             "--draft ngram --no-lookup",

@@ -17,11 +17,8 @@ use divan::{
     counter::{BytesCount, ItemsCount},
 };
 use speckv_cpu::{
-    kernels::{
-        Isa,
-        activation::Activations,
-        checked::{self, HeadCache},
-    },
+    checked::{self, HeadCache},
+    kernels::{Isa, activation::Activations},
     matrix::{Input, Matrix},
     pool::Pool,
 };

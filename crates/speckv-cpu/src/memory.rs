@@ -19,8 +19,8 @@ impl Memory {
             return Ok(Memory { map: None });
         }
         let map = MmapOptions::new().len(len).map_anon()?;
-        // Streaming through 4 KiB pages spends a part of its time on address translation. A system
-        // without huge pages says no, and nothing is lost.
+        // Reading through 4 KiB pages spends a part of its time on address translation. A system
+        // without huge pages refuses, which changes nothing else.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Memory { map: Some(map) })
@@ -48,6 +48,15 @@ impl Memory {
     pub fn is_empty(&self) -> bool {
         self.map.is_none()
     }
+}
+
+/// Bytes that macOS can give before it is short of memory: the share that it states as free, of all
+/// memory. `None` if it does not say.
+#[cfg(target_os = "macos")]
+#[must_use]
+pub fn available() -> Option<u64> {
+    let percent = crate::sysctl::number(c"kern.memorystatus_level")?.min(100);
+    Some(crate::sysctl::number(c"hw.memsize")? / 100 * percent)
 }
 
 /// From now on, all threads of the process allocate from one heap, where the C library is glibc;

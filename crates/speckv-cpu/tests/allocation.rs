@@ -11,10 +11,12 @@ use std::{
 };
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec},
+    controller::{Speckv, SpeckvOptions},
+    cost::CostModel,
     draft::{Both, ModelDrafter, NgramDrafter, NgramSettings},
     engine::{Clock, Engine, SequenceSettings, VirtualTime},
     model::LanguageModel,
+    predictor::{Predictor, SessionFacts},
     sampling::SamplingSettings,
 };
 use speckv_cpu::{
@@ -75,13 +77,15 @@ fn runs(temperature: f32) -> (Vec<usize>, usize) {
     );
     let mut engine = Engine::new(target, Box::new(drafter));
     // A clock that stands still leaves costs at their defaults, by which drafting pays; a draft as
-    // slow as its target would soon be left alone.
+    // slow as its target would soon be turned off.
     engine.set_clock(Clock::Virtual(VirtualTime::default()));
     let prompt: Vec<u32> = (0..60).map(|i| i * 7 % 20).collect();
-    let spec: ControllerSpec = "speckv".parse().unwrap();
+    let prior = Arc::new(Predictor::prior());
+    let (facts, options) = (SessionFacts::default(), SpeckvOptions::default());
+    let controller = Speckv::new(CostModel::uncalibrated(), prior, facts, options);
     let mut sequence = engine
         .sequence(SequenceSettings {
-            controller: spec.build(&ControllerParts::default()),
+            controller: Box::new(controller),
             prompt: prompt.clone(),
             sampling: SamplingSettings { temperature, seed: 5, ..SamplingSettings::default() },
             end_tokens: vec![],

@@ -13,7 +13,8 @@ use speckv::{
     model::{Feed, LanguageModel, ModelError},
 };
 use speckv_cpu::{
-    kernels::{Isa, activation::Activations, checked},
+    checked,
+    kernels::{Isa, activation::Activations},
     matrix::{Input, Matrix},
     model::{CpuModel, LoadError, LoadOptions},
     pool::Pool,

@@ -1,4 +1,10 @@
 #![doc = include_str!("../README.md")]
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 pub mod chat_template;
 pub mod checkpoint;
@@ -8,6 +14,7 @@ pub mod convert;
 pub mod gguf;
 pub mod quant;
 pub mod requantize;
+pub mod synthetic;
 pub mod tiny;
 pub mod tokenizer;
 pub mod weights;

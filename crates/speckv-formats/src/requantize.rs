@@ -19,7 +19,7 @@ pub enum RequantizeError {
     /// Reading or writing a file.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// A folder that has something that the file format cannot say.
+    /// A folder with something that GGUF has no key for.
     #[error(transparent)]
     Folder(#[from] ConvertError),
     /// A weight that the type cannot hold.
@@ -30,7 +30,7 @@ pub enum RequantizeError {
         /// Why.
         source: QuantError,
     },
-    /// `progress` said no.
+    /// `progress` returned false.
     #[error("stopped")]
     Stopped,
 }

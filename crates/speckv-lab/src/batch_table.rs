@@ -1,4 +1,4 @@
-//! The best fixed gamma for every number of requests that share a pass.
+//! The best fixed gamma for each number of requests in a pass.
 //!
 //! Let `t(n)` be the seconds of a target pass over `n` rows, `d(n)` of a draft pass. When each of
 //! `b` requests drafts up to `g` tokens, a step

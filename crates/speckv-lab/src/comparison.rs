@@ -1,13 +1,10 @@
-//! Controllers side by side over recorded traces, in modelled time.
+//! Replays several controllers over recorded traces and sums up their steps and modelled times.
 //!
 //! Steps, drafted and accepted tokens are exact: they are what the controller would have done.
 //! Seconds are modelled by the cost model, and every number made of them says so in its name.
 
-use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
-    cost::CostModel,
-    record::Source,
-};
+use speckv::{cost::CostModel, record::Source};
+use speckv_local::controllers::{ControllerKind, ControllerParts, ControllerSpec};
 
 use crate::{
     contestant::Contestant,

@@ -1,13 +1,14 @@
-//! A controller with who drafts for it.
+//! A controller with the sources that draft for it.
 
-use speckv::controller::{Controller, ControllerKind, ControllerParts, ControllerSpec, Drafting};
+use speckv::controller::{Controller, Drafting};
+use speckv_local::controllers::{ControllerKind, ControllerParts, ControllerSpec};
 
 /// One setting that is measured or replayed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contestant {
     /// Which controller.
     pub spec: ControllerSpec,
-    /// Who drafts for it.
+    /// The sources that draft for it.
     pub drafting: Drafting,
     /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its
     /// natural one.
@@ -15,19 +16,19 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// A controller and who drafts for it.
+    /// A controller and the sources that draft for it.
     #[must_use]
     pub fn new(spec: ControllerSpec, drafting: Drafting, has_model: bool) -> Self {
         let is_off = !spec.chain && spec.kind == ControllerKind::Off;
-        let natural = Drafting::natural(&spec, has_model) == drafting || is_off;
+        let natural = spec.natural_drafting(has_model) == drafting || is_off;
         let name = if natural { spec.to_string() } else { format!("{spec}@{}", drafting.name()) };
         Contestant { spec, drafting, name }
     }
 
-    /// A controller with everybody who may draft for it.
+    /// A controller with all sources that it may draft with.
     #[must_use]
     pub fn natural(spec: ControllerSpec, has_model: bool) -> Self {
-        Contestant::new(spec, Drafting::natural(&spec, has_model), has_model)
+        Contestant::new(spec, spec.natural_drafting(has_model), has_model)
     }
 
     /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed
@@ -39,14 +40,14 @@ impl Contestant {
             && !self.name.contains('@')
     }
 
-    /// Whether it is somebody else's rule.
+    /// Whether it is the rule of another engine or paper.
     #[must_use]
     pub fn is_rival(&self) -> bool {
         use ControllerKind::{Fixed, Off, Speckv};
         self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv)
     }
 
-    /// A fresh controller that sees what this contestant may see.
+    /// A fresh controller that is shown what this contestant may see.
     #[must_use]
     pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
         self.drafting.restrict(self.spec.build(parts))

@@ -1,4 +1,4 @@
-//! Controllers against each other, prompt by prompt: how much faster, and how sure.
+//! Controllers against each other, prompt by prompt: ratios of speed with intervals and tests.
 //!
 //! Every comparison is paired: both sides answered the same prompt in the same block of one run, so
 //! that what the prompt and the hour of the machine do to speed cancels. The unit is the prompt;
@@ -45,20 +45,20 @@ pub struct Conditions {
     pub draft: Option<File>,
     /// What became of its weights.
     pub draft_compression: Option<String>,
-    /// Tokens that the draft's output head covers, or `whole`; none where nobody said.
+    /// Tokens that the draft's output head covers, or `whole`; none where it is not recorded.
     #[serde(default)]
     pub draft_head: Option<String>,
     /// The draft was spoiled on purpose.
     #[serde(default)]
     pub spoiled_draft: bool,
-    /// The draft read each prompt on the clock of whoever drafted with it.
+    /// The draft's reading of each prompt counted as time of the controllers that drafted with it.
     #[serde(default)]
     pub cold_draft: bool,
     /// Weights of the predictor of acceptance: `shipped`, `prior`, or a file's name; none where
-    /// nobody said.
+    /// it is not recorded.
     #[serde(default)]
     pub predictor: Option<String>,
-    /// Tokens that prompt and answer could have together; none where nobody said.
+    /// Tokens that prompt and answer could have together; none where it is not recorded.
     #[serde(default)]
     pub ctx: Option<usize>,
     /// Most tokens of an answer.
@@ -69,21 +69,21 @@ impl Conditions {
     /// Names of what differs, with both values.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        crate::run_folder::differences(self, other)
+        crate::run::differences(self, other)
             .into_iter()
             .map(|(name, ours, theirs)| format!("{name}: {ours} and {theirs}"))
             .collect()
     }
 }
 
-/// A prompt that everybody answered.
+/// A prompt that all controllers answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptId {
     /// Its id.
     pub id: String,
     /// Its task.
     pub task: String,
-    /// Digits that change with its tokens, chat template included; empty where nobody said.
+    /// Digits that change with its tokens, chat template included; empty where it is not recorded.
     #[serde(default)]
     pub digest: String,
 }

@@ -1,4 +1,4 @@
-//! The least time that any controller could need, knowing every agreement beforehand.
+//! The least time of any controller that knows every agreement beforehand.
 
 use speckv::{cost::CostModel, record::Source};
 

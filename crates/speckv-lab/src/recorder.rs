@@ -1,10 +1,12 @@
 //! Makes traces: the target's greedy text, and what every source would have proposed before each of
 //! its tokens.
 //!
-//! The draft is asked with the very drafters that decode live. Where its first token is the text's
+//! The draft is asked with the drafters that decode live. Where its first token is the text's
 //! own, its next chain is the old one without that token, since a model's logits do not depend on
 //! how its reading was split over passes: one pass more completes it. Only a disagreement costs a
 //! whole chain.
+
+#![expect(clippy::disallowed_methods, reason = "a recording measures what its passes cost")]
 
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
@@ -36,10 +38,10 @@ pub struct Task<'a> {
     pub end_tokens: &'a [Token],
 }
 
-/// A trace with what its making took.
+/// A trace with the seconds of its recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// What was said.
+    /// What the models proposed.
     pub trace: Trace,
     /// Seconds of the plain decoding step that made each token, `[tokens]`.
     pub plain_seconds: Vec<f64>,

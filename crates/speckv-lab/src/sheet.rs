@@ -1,4 +1,4 @@
-//! A strict reader of comma-separated files: whatever is wrong is named by file and line.
+//! A strict reader of comma-separated files: errors name the file and the line.
 
 use std::{
     fs,

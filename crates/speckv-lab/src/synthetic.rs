@@ -3,7 +3,7 @@
 //! Every position of the text has a probability that the draft agrees there, `p = sigmoid(level +
 //! wander)`, where `wander` is a slow autoregressive walk (text has easy and hard stretches).
 //! Whether it agrees is drawn once per position, so that a proposal that starts anywhere before it
-//! meets the same fate. The draft's confidence is `sigmoid(trust * logit(p) + bias + noise)`.
+//! has the same outcome. The draft's confidence is `sigmoid(trust * logit(p) + bias + noise)`.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -24,7 +24,7 @@ pub struct Regime {
     pub wander: f32,
     /// How much of the truth the confidence shows: 1 is calibrated, 0 nothing.
     pub trust: f32,
-    /// What the confidence adds to the truth, in logits: above 0 it boasts.
+    /// What the confidence adds to the truth, in logits: above 0 it is overconfident.
     pub bias: f32,
     /// Standard deviation of the confidence's own noise, in logits.
     pub noise: f32,
@@ -78,7 +78,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
             for depth in 0..DEPTH {
                 let (regime, mut p, agrees, _) = truth[(start + depth).min(truth.len() - 1)];
                 if !on_path {
-                    p = sigmoid(regime.level - 1.0 + regime.wander * random.normal()); // its own words: it is less sure of them
+                    p = sigmoid(regime.level - 1.0 + regime.wander * random.normal()); // its own text: it is less sure of it
                 }
                 on_path &= agrees && start + depth < truth.len();
                 model.agreed += usize::from(on_path);

@@ -1,8 +1,8 @@
-//! What the models said at every position of one greedy output.
+//! What the models proposed at every position of one greedy output.
 //!
-//! Under greedy decoding the target's text does not depend on how far anybody drafted. A trace that
+//! Under greedy decoding the target's text does not depend on how far a step drafts. A trace that
 //! holds, for every position, what each source would have proposed from there and how much of it
-//! the target agrees with, answers every what-if exactly.
+//! the target agrees with, shows exactly what any controller would have done.
 
 use speckv::{
     controller::Lookup,

@@ -1,4 +1,4 @@
-//! Prompt sets: what is measured, and which part of it may be learned from.
+//! Prompt sets, with their split into training and test prompts.
 
 use std::{
     collections::HashMap,

@@ -14,7 +14,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use speckv::{
-    controller::{Controller, ControllerParts, ControllerSpec, Drafting, Lookup, Situation},
+    controller::{Controller, Drafting, Lookup, Situation},
     cost::{CostModel, Samples, SharedPass, TimeSample, VerifySample},
     predictor::SessionFacts,
     record::{Drafted, StepRecord, Times},
@@ -27,6 +27,7 @@ use speckv_lab::{
     synthetic::{self, Regime},
     trace::Trace,
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 /// Controllers by name, `NAME@ngram` restricted to look-up, `NAME^N` with a gamma of N.
 const CONTROLLERS: [&str; 21] = [

@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc};
 
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, MAX_GAMMA},
+    controller::MAX_GAMMA,
     cost::CostModel,
     draft::{Both, ModelDrafter, NgramDrafter, NgramSettings},
     engine::{Clock, Engine, SequenceSettings, VirtualTime},
@@ -24,6 +24,7 @@ use speckv_lab::{
     trace_file::PromptFacts,
     workload::Split,
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 mod common;
 

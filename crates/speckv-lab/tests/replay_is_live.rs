@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, ControllerParts, ControllerSpec, Lookup, MAX_GAMMA, Plan, Situation},
+    controller::{Controller, Lookup, MAX_GAMMA, Plan, Situation},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
@@ -15,6 +15,7 @@ use speckv_lab::{
     replay::replay_counting,
     trace::{Depths, Position, Proposal, Trace},
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 const VOCAB: usize = 24;
 const END: u32 = 5;

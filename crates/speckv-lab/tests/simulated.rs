@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, ControllerParts, ControllerSpec},
+    controller::Controller,
     cost::{CostModel, Samples, TimeSample, VerifySample},
     predictor::{Metrics, Predictor, Question, SessionFacts, sigmoid},
     record::{Source, StepRecord},
@@ -16,6 +16,7 @@ use speckv_lab::{
     trace::Trace,
     training::{Example, Kind, TrainOptions, examples, train},
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 /// Two CPU cores: the second kernel prototype's verification curve, a draft of a third of the
 /// target's size.

@@ -4,6 +4,8 @@
 //! and AMD). Reading them often needs root. Where there are none, or they cannot be read, the
 //! reason is a value ([`NoCounter`]), so that a report can state it.
 
+#![expect(clippy::disallowed_methods, reason = "power is energy by the clock")]
+
 use std::{
     fs, io,
     path::{Path, PathBuf},

@@ -5,8 +5,16 @@
 //! ([`backend`]), loading a target with its draft ([`pair`]), whether they fit in memory
 //! ([`memory`]), what their passes cost ([`calibration`]), controllers and predictor weights by
 //! name ([`controllers`], [`predictor_weights`]), text to tokens and back ([`text`]), and what a
-//! record says of files and machine ([`provenance`], [`machine`]). Nothing here reads arguments or prints: long work reports to a
-//! [`report::Reporter`], and errors are [`failure::Failure`]s with a hint.
+//! record says of files and machine ([`provenance`], [`machine`]). Nothing here reads arguments or
+//! prints: long work reports to a [`report::Reporter`], and errors are [`failure::Failure`]s with a
+//! hint.
+
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 pub mod backend;
 pub mod calibration;

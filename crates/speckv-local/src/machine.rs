@@ -8,6 +8,12 @@ pub fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Threads for models where none are asked for: see [`speckv_cpu::cores::default_threads`].
+#[must_use]
+pub fn threads() -> NonZeroUsize {
+    speckv_cpu::cores::default_threads()
+}
+
 /// Processor, cores, operating system and architecture, in one line.
 #[must_use]
 pub fn describe() -> String {

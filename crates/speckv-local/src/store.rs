@@ -1,5 +1,7 @@
 //! Where models lie on this machine.
 
+#![expect(clippy::disallowed_methods, reason = "the environment says where models and caches are")]
+
 use std::path::{Path, PathBuf};
 
 use crate::catalogue::Entry;
@@ -23,13 +25,14 @@ pub enum State {
     WrongSize(u64),
 }
 
-/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`. Without `HOME` the system's list of
-/// users tells the home folder.
+/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`. Without
+/// `HOME` the system's list of users tells the home folder.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
+    let in_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
     variable("XDG_CACHE_HOME")
         .filter(|path| path.is_absolute())
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .or_else(|| std::env::home_dir().map(|home| home.join(in_home)))
         .or_else(|| variable("LOCALAPPDATA"))
 }
 

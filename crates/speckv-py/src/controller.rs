@@ -8,20 +8,20 @@ use std::{
 
 use pyo3::prelude::*;
 use speckv::{
-    controller::{ControllerParts, ControllerSpec, Drafting, MAX_GAMMA, Situation, checked_gamma},
+    controller::{Drafting, MAX_GAMMA, Situation},
     cost,
-    predictor::SessionFacts,
     record::{Drafted, Times},
     step::{Ending, Stepper},
     token::Token,
 };
+use speckv_local::controllers::{ControllerParts, ControllerSpec};
 use speckv_local::{controllers::parse, paper_weights};
 
 use crate::{
     cost::CostModel,
     error::{Fault, Outcome},
     lock,
-    predictor::Predictor,
+    predictor::{Predictor, facts},
     record::StepRecord,
     signals::Signals,
     step::{Lookup, Plan, SharedPass, Verdict},
@@ -55,27 +55,6 @@ pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
     })
 }
 
-/// What is the same over a sequence.
-///
-/// # Errors
-/// A number outside its range.
-pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
-    if !(temperature.is_finite() && temperature >= 0.0) {
-        return Err(Fault::argument(
-            format!("temperature: expected 0 or more, got {temperature}"),
-            "0 is greedy",
-        ));
-    }
-    if !(0.0..=1.0).contains(&compression) {
-        let message = format!("compression: expected 0 to 1, got {compression}");
-        return Err(Fault::argument(
-            message,
-            "bits per weight taken from 16, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4",
-        ));
-    }
-    Ok(SessionFacts { temperature, compression })
-}
-
 /// See `_native.pyi`.
 #[pyfunction]
 pub fn controllers() -> Vec<(&'static str, &'static str, &'static str)> {
@@ -103,8 +82,10 @@ impl Controller {
         paper_weights: Option<PathBuf>,
     ) -> PyResult<Self> {
         let parsed = self::spec(spec)?;
-        let gamma = gamma.map(checked_gamma).transpose().map_err(|error| {
-            Fault::argument(format!("gamma: {error}"), "speckv.Controller('off') drafts nothing")
+        let gamma = gamma.map(|gamma| parsed.checked_gamma(gamma)).transpose();
+        let gamma = gamma.map_err(|error| {
+            let hint = "leave gamma out, or choose another controller";
+            Fault::argument(format!("gamma: {error}"), hint)
         })?;
         let paper = paper_weights
             .map(|path| paper_weights::read(&path).map_err(|failure| Fault::of_file(&failure)))
@@ -128,7 +109,7 @@ impl Controller {
                 let message = format!("drafting: expected model, ngram or both, got {other:?}");
                 return Err(Fault::argument(
                     message,
-                    "leave it away for what is natural for the controller",
+                    "without drafting the controller has the sources that suit it",
                 )
                 .into());
             }

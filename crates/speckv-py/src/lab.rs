@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use pyo3::prelude::*;
-use speckv::{controller::ControllerParts, cost, predictor, token::Token};
+use speckv::{cost, predictor, token::Token};
 use speckv_lab::{
     comparison::compare,
     contestant::Contestant,
@@ -12,6 +12,7 @@ use speckv_lab::{
     trace,
     workload::Split,
 };
+use speckv_local::controllers::ControllerParts;
 use speckv_local::failure::chain;
 
 use crate::{

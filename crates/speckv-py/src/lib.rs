@@ -1,6 +1,13 @@
 //! The Python module `speckv._native`: a thin layer over the other crates. What each function
 //! promises is written where Python looks for it, in `python/speckv/_native.pyi`.
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod controller;
 mod cost;
 mod drafter;

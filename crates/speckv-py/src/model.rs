@@ -150,7 +150,7 @@ impl CpuModel {
             }
         };
         let threads = match threads.map(NonZeroUsize::new) {
-            None => machine::cores(),
+            None => machine::threads(),
             Some(Some(threads)) => threads,
             Some(None) => {
                 return Err(Fault::argument(

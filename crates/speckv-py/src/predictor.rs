@@ -3,12 +3,37 @@
 use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
-use speckv::predictor::{self, FEATURE_NAMES};
+use speckv::predictor::{self, FEATURE_NAMES, SessionFacts};
 
 use crate::{
-    controller::facts, error::Fault, json, lock, record::StepRecord, signals::Signals, step::Source,
+    error::{Fault, Outcome},
+    json, lock,
+    record::StepRecord,
+    signals::Signals,
+    step::Source,
 };
 use speckv_local::failure::chain;
+
+/// What is the same over a sequence.
+///
+/// # Errors
+/// A number outside its range.
+pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return Err(Fault::argument(
+            format!("temperature: expected 0 or more, got {temperature}"),
+            "0 is greedy",
+        ));
+    }
+    if !(0.0..=1.0).contains(&compression) {
+        let message = format!("compression: expected 0 to 1, got {compression}");
+        return Err(Fault::argument(
+            message,
+            "bits per weight taken from 16, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4",
+        ));
+    }
+    Ok(SessionFacts { temperature, compression })
+}
 
 /// See `_native.pyi`.
 #[pyclass(frozen, eq)]

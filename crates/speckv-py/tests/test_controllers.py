@@ -201,6 +201,27 @@ def test_options_outside_their_range_are_named(options):
         Controller(**options)
 
 
+@pytest.mark.parametrize(("spec", "gamma"), [("ema", 4), ("paper", 4), ("off", 4), ("fixed:3", 4), ("speckv", 0)])
+def test_a_gamma_that_a_controller_cannot_have_is_refused(spec, gamma):
+    with pytest.raises(speckv.ArgumentError, match="gamma"):
+        Controller(spec, gamma=gamma)
+
+
+@pytest.mark.parametrize("gamma", [1, 17, 40, 64])
+def test_a_gamma_up_to_the_limit_is_drafted(gamma):
+    controller = Controller("fixed", gamma=gamma)
+    assert controller.plan(100, has_model=True).gamma == gamma
+
+
+def test_a_draft_far_behind_reads_in_parts_and_a_near_one_with_its_first_token():
+    controller = Controller("fixed:3")
+    controller.plan(500, has_model=True, draft_behind=400)
+    assert (controller.read_ahead(64), controller.wants_more) == (64, False)
+    controller.abandon()
+    controller.plan(500, has_model=True, draft_behind=2)
+    assert (controller.read_ahead(64), controller.wants_more) == (0, True)
+
+
 def test_a_used_controller_is_not_replayed_and_missing_weights_are_a_file_error(tmp_path):
     trace = Trace.synthetic(20)
     controller = Controller("fixed:2")

@@ -7,6 +7,13 @@
 //! This crate sees no tensor: a model is any [`speckv::model::LanguageModel`], its words are a
 //! [`language::Language`].
 
+#![warn(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 pub mod api;
 pub mod error;
 pub mod http;

@@ -1,5 +1,7 @@
 //! Connections: accepted up to a bound, cut off where a peer stands still, ended gracefully.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::{
     convert::Infallible,
     future::Future,

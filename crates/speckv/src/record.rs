@@ -1,11 +1,44 @@
-//! The record of a step, in three parts: known before, known while drafting, known after. Features
-//! are made of the first two only, so that they cannot use the outcome.
+//! The record of a step, in three parts: what was known before it, what was known while it drafted,
+//! and what was known after verification. Whoever learns from records takes the parts that were
+//! known at the time.
 
 use std::time::Duration;
 
-use crate::{controller::Plan, signals::Signals, token::Token};
+use crate::{signals::Signals, token::Token};
 
 pub use crate::source::Source;
+
+/// A controller's decision before a step. The default is plain decoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Most tokens to draft; 0 is plain decoding.
+    pub gamma: usize,
+    /// The source that drafts.
+    pub source: Source,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan::OFF
+    }
+}
+
+impl Plan {
+    /// Plain decoding.
+    pub const OFF: Plan = Plan { gamma: 0, source: Source::MODEL };
+
+    /// Up to `gamma` tokens from the draft model.
+    #[must_use]
+    pub fn model(gamma: usize) -> Self {
+        Plan { gamma, source: Source::MODEL }
+    }
+
+    /// Up to `gamma` tokens from n-gram look-up.
+    #[must_use]
+    pub fn ngram(gamma: usize) -> Self {
+        Plan { gamma, source: Source::NGRAM }
+    }
+}
 
 /// A proposed token as the record keeps it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +99,20 @@ pub struct Outcome {
 impl Outcome {
     /// Outcome of draft token `position` (from 0), or `None` where it was not seen: after the first
     /// rejection, beyond what was verified, or past an end token.
+    ///
+    /// ```
+    /// # use speckv::{controller::{Fixed, Situation}, record::{Drafted, Times}, signals::Signals};
+    /// # use speckv::step::{Ending, Stepper};
+    /// # let mut stepper = Stepper::new(Fixed::new(3));
+    /// # stepper.plan(&Situation::alone(9, 9))?;
+    /// # for token in 0..3 { stepper.judge(Drafted { token, signals: Signals::default() }, false)?; }
+    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None };
+    /// # let record = stepper.finish(&ending, Times::default())?;
+    /// // Three tokens verified, one accepted.
+    /// let labels = [0, 1, 2].map(|position| record.outcome.label(position));
+    /// assert_eq!(labels, [Some(true), Some(false), None]);
+    /// # Ok::<(), speckv::step::StepError>(())
+    /// ```
     #[must_use]
     pub fn label(&self, position: usize) -> Option<bool> {
         if self.ended && position >= self.produced {
@@ -113,8 +160,8 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// Whether budget, context or an end token, and not the controller or the target, decided how
-    /// far this step went: what would have come after was not seen. A clipped step whose draft the
+    /// Whether budget, context or an end token, and not the controller or the target, ended this
+    /// step: what would have come after was not seen. A clipped step whose draft the
     /// target rejected is not censored: the rejection would have come whatever followed.
     #[must_use]
     pub fn is_censored(&self) -> bool {

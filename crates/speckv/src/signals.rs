@@ -1,4 +1,4 @@
-//! Signals of a distribution: entropy, confidence and margin, from one pass over the logits.
+//! Entropy, confidence and margin of a distribution, read in one pass over its logits.
 
 use crate::{
     exponential::{SMALLEST, exp_from_smallest},
@@ -35,6 +35,18 @@ const LANES: usize = 16;
 /// / Z, margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are
 /// rescaled when it grows. A logit of minus infinity is probability 0 and adds nothing. Relative
 /// error about 1e-6.
+///
+/// ```
+/// use speckv::signals;
+///
+/// let logits = [0.5_f32, 0.25, 0.25].map(f32::ln);
+/// let (token, signals) = signals::read(&logits)?;
+/// assert_eq!(token, 0);
+/// assert!((signals.entropy_bits - 1.5).abs() < 1e-5);
+/// assert!((signals.confidence - 0.5).abs() < 1e-5);
+/// assert!((signals.margin - 0.25).abs() < 1e-5);
+/// # Ok::<(), speckv::logits::LogitsError>(())
+/// ```
 ///
 /// # Errors
 /// No logits, a NaN, plus infinity, or nothing but minus infinity.

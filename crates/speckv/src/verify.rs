@@ -34,8 +34,17 @@ pub enum Verified {
 /// Whether a draft token with target probability `p` and draft probability `q` is kept, with `u`
 /// uniform in [0, 1).
 ///
-/// u q < p is u < min(1, p / q) without the division: a token of p = 0 is never kept, and one that
-/// the draft could not have drawn (q = 0, impossible by construction) is kept where p > 0.
+/// u q < p is u < min(1, p / q) without the division: a token of target probability 0 is never kept,
+/// and one that the draft could not have drawn (q = 0, impossible by construction) is kept where
+/// its target probability is not 0.
+///
+/// ```
+/// use speckv::verify::is_accepted;
+///
+/// // p / q = 0.5: accepted for u below 0.5.
+/// assert!(is_accepted(0.2, 0.4, 0.49));
+/// assert!(!is_accepted(0.2, 0.4, 0.51));
+/// ```
 #[must_use]
 pub fn is_accepted(p: f32, q: f32, u: f64) -> bool {
     u * f64::from(q) < f64::from(p)

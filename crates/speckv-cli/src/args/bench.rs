@@ -53,7 +53,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N",
         value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take longer"))]
     pub rounds: Option<usize>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of tables

@@ -1,5 +1,6 @@
 //! Options that several commands share.
 
+use speckv_local::controllers::ControllerSpec;
 use std::path::PathBuf;
 
 use speckv::controller::ControllerSpec;
@@ -46,7 +47,7 @@ pub struct ModelOptions {
     /// What the weights become.
     #[command(flatten)]
     pub weights: WeightArgs,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made

@@ -106,7 +106,7 @@ pub struct ProfileArgs {
     /// if that is less]
     #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it"))]
     pub ctx: Option<usize>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Costs of the pair to keep with a trace, a file as `replay --cost` takes it [default:
@@ -206,7 +206,7 @@ pub struct EvaluateArgs {
     /// Rounds: everybody answers everything once in each, in a new order [default: 1]
     #[arg(long, value_name = "N", value_parser = whole(1..=1000_usize, "more rounds make each prompt's speed surer; more prompts make the intervals narrower"))]
     pub rounds: Option<usize>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.

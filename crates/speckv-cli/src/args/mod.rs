@@ -55,6 +55,9 @@ pub enum Command {
     Pull(PullArgs),
     /// List the models known by name and what is here of them.
     Models(ModelsArgs),
+    /// List the GPUs of this machine.
+    #[cfg(feature = "gpu")]
+    Devices(DevicesArgs),
     /// Answer one prompt.
     #[command(after_help = controllers::help())]
     Run(RunArgs),
@@ -158,7 +161,7 @@ pub struct QuantizeArgs {
     /// Write over a file that is there.
     #[arg(long)]
     pub force: bool,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of text.
@@ -191,7 +194,7 @@ pub struct ScoreArgs {
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
     pub ids: Option<TokenList>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of text.
@@ -252,6 +255,18 @@ pub struct PullArgs {
 /// Arguments of `models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `devices`.
+#[cfg(feature = "gpu")]
+#[derive(Debug, clap::Args)]
+pub struct DevicesArgs {
+    /// Also open each device, measure its read rate, and compare products bit for bit.
+    #[arg(long)]
+    pub test: bool,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,

@@ -44,7 +44,7 @@ pub struct PerplexityArgs {
     /// Read only the first N tokens of the text [default: all]
     #[arg(long, value_name = "N", value_parser = whole(2..=1_000_000_000_usize, "a few thousand tokens give a first impression"))]
     pub tokens: Option<usize>,
-    /// Threads that compute [default: the number of cores]
+    /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
     /// Print one JSON object in place of text.

@@ -3,10 +3,10 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use speckv::{controller::ControllerSpec, token::Token};
+use speckv::token::Token;
 use speckv_cpu::model::CacheType;
 use speckv_local::{
-    controllers::{self, MAX_GAMMA},
+    controllers::{self, ControllerSpec, MAX_GAMMA},
     draft_choice::DraftChoice,
 };
 

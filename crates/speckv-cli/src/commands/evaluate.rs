@@ -49,7 +49,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let settings = PairSettings {
         context: args.comparison.ctx,
         ..settings::pair_settings(

@@ -4,13 +4,10 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
 use speckv::{
-    controller::{Controller, ControllerKind, ControllerSpec},
-    cost::CostModel,
-    engine::SequenceSettings,
-    model::LanguageModel,
-    sampling::SamplingSettings,
-    token::Token,
+    controller::Controller, cost::CostModel, engine::SequenceSettings, model::LanguageModel,
+    sampling::SamplingSettings, token::Token,
 };
+use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use speckv_local::{
     backend::CpuBackend,
     controllers,

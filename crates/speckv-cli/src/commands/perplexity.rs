@@ -1,5 +1,7 @@
 //! `speckv perplexity`: how well a model predicts a text, and how far it is from a reference.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     path::Path,
@@ -63,7 +65,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
 
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let backend = CpuBackend::new(threads)?;
     let need = |file, compression, kv: KvChoice, what| memory::MemoryNeed {
         file,

@@ -32,7 +32,7 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let source = pair::open(&path)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     // Under its own name the file appears only when it is whole; its source may be the file that it
     // replaces.
     let mut part = output.clone().into_os_string();

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use serde_json::json;
-use speckv::{controller::ControllerParts, cost::CostModel};
+use speckv::cost::CostModel;
 use speckv_lab::{
     comparison::{Comparison, Group, Row, compare},
     run_folder::{Run, RunFolder},
     trace::Trace,
 };
+use speckv_local::controllers::ControllerParts;
 
 use super::profile::folder_failure;
 use speckv_local::{

@@ -53,7 +53,8 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let file = pair::open(&path)?;
     let tokenizer = text::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
-    let threads = args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads =
+        args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::threads);
     let backend = CpuBackend::new(threads)?;
     let weights = WeightOptions::default();
     let model = pair::load_model(&backend, &file, ids.len(), false, &weights, printer)?;

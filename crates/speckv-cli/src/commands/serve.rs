@@ -1,5 +1,7 @@
 //! `speckv serve`: an OpenAI-compatible server.
 
+#![expect(clippy::disallowed_methods, reason = "SPECKV_LOG has a syntax of its own")]
+
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
@@ -9,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use speckv::controller::ControllerSpec;
 use speckv_local::{
     backend::{Backend, LocalModel},
-    calibration, controllers,
+    calibration,
+    controllers::{self, ControllerSpec},
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,

@@ -1,8 +1,9 @@
 //! Contestants by the names that users type.
 
-use speckv::controller::{ControllerKind, ControllerSpec, Drafting};
+use speckv::controller::Drafting;
 use speckv_lab::contestant::Contestant;
 use speckv_local::controllers;
+use speckv_local::controllers::{ControllerKind, ControllerParts, ControllerSpec};
 
 /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
 ///
@@ -13,7 +14,7 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
         text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));
     let spec = controllers::parse(name)?;
     let drafting = match drafting {
-        None => Drafting::natural(&spec, has_model),
+        None => spec.natural_drafting(has_model),
         Some("model") => Drafting::Model,
         Some("ngram") => Drafting::Ngram,
         Some("both") => Drafting::Both,
@@ -96,7 +97,7 @@ pub fn default_names(has_model: bool) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use speckv::{
-        controller::{ControllerParts, Lookup, Plan, Situation},
+        controller::{Lookup, Plan, Situation},
         cost::SharedPass,
         record::Source,
         signals::Signals,

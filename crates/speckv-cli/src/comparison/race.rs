@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 
 use speckv::{
-    controller::ControllerParts,
     engine::{Clock, Engine, EngineError, Sequence, SequenceSettings},
     model::LanguageModel,
     sampling::{Randomness, SamplingSettings},
     token::Token,
 };
+use speckv_local::controllers::ControllerParts;
 
 use super::{Contestant, Sample, sample::HEAD_TOKENS, statistics::Cell};
 

@@ -1,5 +1,7 @@
 //! Reading the clock around passes.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::time::Instant;
 
 use speckv::model::{Cache, Feed, LanguageModel, ModelError};

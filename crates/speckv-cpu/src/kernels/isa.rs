@@ -1,5 +1,7 @@
 //! Instruction sets, and which of them this machine has.
 
+#![expect(clippy::disallowed_methods, reason = "the instruction set is chosen once per process")]
+
 use std::{fmt, str::FromStr, sync::OnceLock};
 
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +35,15 @@ pub(super) enum Set {
     /// x86-64 with AMX (tiles of 8-bit integers), besides the above.
     #[cfg(target_arch = "x86_64")]
     Amx,
+    /// AArch64, whose every processor has NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// AArch64 with FEAT_DotProd (`sdot`), besides the above.
+    #[cfg(target_arch = "aarch64")]
+    DotProd,
+    /// AArch64 with FEAT_I8MM (`smmla`), besides the above.
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
 }
 
 /// The name is not that of an instruction set that this machine has.
@@ -71,7 +82,18 @@ fn detected() -> Vec<Set> {
 }
 
 /// As above.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detected() -> Vec<Set> {
+    let dot_products = std::arch::is_aarch64_feature_detected!("dotprod");
+    let matrix_products = dot_products && std::arch::is_aarch64_feature_detected!("i8mm");
+    let mut sets = vec![Set::Portable, Set::Neon];
+    sets.extend(dot_products.then_some(Set::DotProd));
+    sets.extend(matrix_products.then_some(Set::I8mm));
+    sets
+}
+
+/// As above.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detected() -> Vec<Set> {
     vec![Set::Portable]
 }
@@ -124,6 +146,12 @@ impl Isa {
             Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Set::Amx => "amx",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Set::DotProd => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Set::I8mm => "i8mm",
         }
     }
 
@@ -142,6 +170,8 @@ impl Isa {
             Set::Avx512 | Set::Amx => 12,
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => 4,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon | Set::DotProd | Set::I8mm => 8,
             Set::Portable => 4,
         };
         even(rows, most)

@@ -17,10 +17,12 @@ pub mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-pub mod checked;
+mod cache_type;
 pub mod dense;
 pub mod format;
 mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod prefetch;
 pub(crate) mod rows;
 pub mod simd;
@@ -31,13 +33,14 @@ use attention::{AttentionArgs, CacheFormat};
 use dense::{DenseArgs, Element};
 use format::Format;
 use isa::Set;
-use simd::Portable;
+#[cfg(target_arch = "aarch64")]
+use neon::{Base, DotProd, MatMul, Neon};
+use simd::{Portable, Simd};
 use speckv_formats::{config::Activation, quant::iq4_nl};
 use tile::TileArgs;
 
+pub use cache_type::CacheType;
 pub use isa::{Isa, UnknownIsa};
-
-use crate::model::CacheType;
 
 /// The first of as few parts of `rows` as have at most `most` rows each, of even size: 17 rows in
 /// parts of 16 are 9 and 8.
@@ -49,47 +52,59 @@ const fn even(rows: usize, most: usize) -> usize {
 /// Most rows of activations of one call of a product kernel.
 pub(crate) const STRIP: usize = 64;
 
-/// Compiles generic kernels for one instruction set.
-macro_rules! versions {
-    ($module:ident, $simd:ty, $($features:literal)?, [$($n:literal)*]) => {
+/// Compiles the product of packed weights for one instruction set: with these vectors for so many
+/// rows of activations.
+macro_rules! tiles {
+    ($module:ident, $($features:literal)?, [$($simd:ty: $($n:literal)*),*]) => {
         mod $module {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn tile<F: Format, const N: usize>(args: &TileArgs) {
-                // SAFETY: passed on; the attribute gives the instruction set.
-                unsafe { tile::tile::<$simd, F, N>(args) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn dense<E: Element, const N: usize>(args: &DenseArgs) {
-                // SAFETY: as above.
-                unsafe { dense::dense_tile::<$simd, E, N>(args) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn attention<C: CacheFormat, const N: usize>(args: &AttentionArgs) {
-                // SAFETY: as above.
-                unsafe { attention::attention::<$simd, C, N>(args) }
+            unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
+                // SAFETY: the attribute gives the instruction set; the caller has the arguments.
+                unsafe { tile::tile::<S, F, N>(args) }
             }
 
             pub(super) fn tile_kernel<F: Format>(rows: usize) -> unsafe fn(&TileArgs) {
                 match rows {
-                    $($n => tile::<F, $n>,)*
+                    $($($n => tile::<$simd, F, $n>,)*)*
                     _ => unreachable!("no tile of {rows} rows"),
                 }
+            }
+        }
+    };
+}
+
+/// Compiles all other kernels for one instruction set, likewise.
+macro_rules! versions {
+    ($module:ident, $($features:literal)?, [$($simd:ty: $($n:literal)*),*]) => {
+        mod $module {
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn dense<S: Simd, E: Element, const N: usize>(args: &DenseArgs) {
+                // SAFETY: the attribute gives the instruction set; the caller has the arguments.
+                unsafe { dense::dense_tile::<S, E, N>(args) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &AttentionArgs) {
+                // SAFETY: as above.
+                unsafe { attention::attention::<S, C, N>(args) }
             }
 
             pub(super) fn dense_kernel<E: Element>(rows: usize) -> unsafe fn(&DenseArgs) {
                 match rows {
-                    $($n => dense::<E, $n>,)*
+                    $($($n => dense::<$simd, E, $n>,)*)*
                     _ => unreachable!("no tile of {rows} rows"),
                 }
             }
 
-            pub(super) fn attention_kernel<C: CacheFormat>(rows: usize) -> unsafe fn(&AttentionArgs) {
+            pub(super) fn attention_kernel<C: CacheFormat>(
+                rows: usize,
+            ) -> unsafe fn(&AttentionArgs) {
                 match rows {
-                    $($n => attention::<C, $n>,)*
+                    $($($n => attention::<$simd, C, $n>,)*)*
                     _ => unreachable!("no attention of {rows} rows"),
                 }
             }
@@ -159,15 +174,44 @@ macro_rules! versions {
 }
 
 #[cfg(target_arch = "x86_64")]
-versions!(with_avx512, avx512::Avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c", [1 2 3 4 5 6 7 8 9 10 11 12]);
+tiles!(tiles_avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
+    [avx512::Avx512: 1 2 3 4 5 6 7 8 9 10 11 12]);
 #[cfg(target_arch = "x86_64")]
-versions!(with_avx2, avx2::Avx2, "avx2,fma,f16c", [1 2 3 4]);
+versions!(with_avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
+    [avx512::Avx512: 1 2 3 4 5 6 7 8 9 10 11 12]);
 #[cfg(target_arch = "x86_64")]
-versions!(with_nothing, Portable, "sse2", [1 2 3 4]);
+tiles!(tiles_avx2, "avx2,fma,f16c", [avx2::Avx2: 1 2 3 4]);
+#[cfg(target_arch = "x86_64")]
+versions!(with_avx2, "avx2,fma,f16c", [avx2::Avx2: 1 2 3 4]);
+
+// With V vectors for N rows of activations, V * N sums are kept, at most eight: as many registers
+// again hold totals, and the other sixteen weights and activations.
 #[cfg(target_arch = "aarch64")]
-versions!(with_nothing, Portable, "neon", [1 2 3 4]);
+tiles!(tiles_neon, "neon",
+    [Neon<Base, 4>: 1 2, Neon<Base, 2>: 3 4, Neon<Base, 1>: 5 6 7 8]);
+#[cfg(target_arch = "aarch64")]
+versions!(with_neon, "neon",
+    [Neon<Base, 4>: 1 2, Neon<Base, 2>: 3 4, Neon<Base, 1>: 5 6 7 8]);
+#[cfg(target_arch = "aarch64")]
+tiles!(tiles_dotprod, "neon,dotprod",
+    [Neon<DotProd, 4>: 1 2, Neon<DotProd, 2>: 3 4, Neon<DotProd, 1>: 5 6 7 8]);
+// One row has no second one to be multiplied with.
+#[cfg(target_arch = "aarch64")]
+tiles!(tiles_i8mm, "neon,dotprod,i8mm",
+    [Neon<DotProd, 4>: 1, Neon<MatMul, 4>: 2, Neon<MatMul, 2>: 3 4, Neon<MatMul, 1>: 5 6 7 8]);
+
+#[cfg(target_arch = "x86_64")]
+tiles!(tiles_portable, "sse2", [Portable: 1 2 3 4]);
+#[cfg(target_arch = "x86_64")]
+versions!(with_portable, "sse2", [Portable: 1 2 3 4]);
+#[cfg(target_arch = "aarch64")]
+tiles!(tiles_portable, "neon", [Portable: 1 2 3 4]);
+#[cfg(target_arch = "aarch64")]
+versions!(with_portable, "neon", [Portable: 1 2 3 4]);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-versions!(with_nothing, Portable, , [1 2 3 4]);
+tiles!(tiles_portable, , [Portable: 1 2 3 4]);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+versions!(with_portable, , [Portable: 1 2 3 4]);
 
 /// Calls a function of the version for `$isa`.
 macro_rules! dispatch {
@@ -177,7 +221,12 @@ macro_rules! dispatch {
             Set::Avx512 | Set::Amx => with_avx512::$function $(::<$generic>)? ($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
-            Set::Portable => with_nothing::$function $(::<$generic>)? ($($argument),*),
+            // The extensions have products of bytes only.
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon | Set::DotProd | Set::I8mm => {
+                with_neon::$function $(::<$generic>)? ($($argument),*)
+            }
+            Set::Portable => with_portable::$function $(::<$generic>)? ($($argument),*),
         }
     };
 }
@@ -190,7 +239,19 @@ impl Isa {
         if self.has_unit_for(rows) {
             return amx::tile::<F>;
         }
-        dispatch!(self, tile_kernel::<F>(rows))
+        match self.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Amx => tiles_avx512::tile_kernel::<F>(rows),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => tiles_avx2::tile_kernel::<F>(rows),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => tiles_neon::tile_kernel::<F>(rows),
+            #[cfg(target_arch = "aarch64")]
+            Set::DotProd => tiles_dotprod::tile_kernel::<F>(rows),
+            #[cfg(target_arch = "aarch64")]
+            Set::I8mm => tiles_i8mm::tile_kernel::<F>(rows),
+            Set::Portable => tiles_portable::tile_kernel::<F>(rows),
+        }
     }
 
     /// The product kernel for float weights.

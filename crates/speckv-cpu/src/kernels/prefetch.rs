@@ -28,7 +28,16 @@ fn ask(line: *const u8) {
         // SAFETY: a prefetch touches no memory that the program sees, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a prefetch touches no memory that the program sees, whatever the address.
+    unsafe {
+        std::arch::asm!(
+            "prfm pldl2keep, [{line}]",
+            line = in(reg) line,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = line;
 }
 

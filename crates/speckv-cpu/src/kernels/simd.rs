@@ -59,6 +59,28 @@ pub trait Simd: Copy {
     /// `acc + sum over 4 quads of w . a`, per lane: w are unsigned bytes below `2^bits`, a the 16
     /// signed bytes at `a` (4 per quad, the same for every lane, none of them -128).
     unsafe fn dot4(bits: u32, acc: Self::I, w: [Self::B; 4], a: *const i8) -> Self::I;
+
+    /// Whether [`dot4_pair`](Self::dot4_pair) takes two rows of activations at once. Without it, the
+    /// methods below are not called.
+    const PAIRS: bool = false;
+    /// Quads as [`dot4_pair`](Self::dot4_pair) takes them.
+    unsafe fn pair_quads(_bits: u32, w: [Self::B; 4]) -> [Self::B; 4] {
+        w
+    }
+    /// The start of the sums of two rows of activations, before [`split_pair`](Self::split_pair);
+    /// as [`seed`](Self::seed).
+    unsafe fn seed_pair(bits: u32, sums: [i32; 2], offset: i32) -> [Self::I; 2] {
+        // SAFETY: the caller has the instruction set.
+        sums.map(|sum| unsafe { Self::seed(bits, sum, offset) })
+    }
+    /// As [`dot4`](Self::dot4) for two rows of activations; sums are not yet split.
+    unsafe fn dot4_pair(acc: [Self::I; 2], _w: [Self::B; 4], _a: [*const i8; 2]) -> [Self::I; 2] {
+        acc
+    }
+    /// The sums of each of the two rows of activations.
+    unsafe fn split_pair(acc: [Self::I; 2]) -> [Self::I; 2] {
+        acc
+    }
 }
 
 /// Plain Rust; what every other instruction set is tested against.

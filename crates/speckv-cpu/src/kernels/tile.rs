@@ -134,6 +134,98 @@ pub(super) unsafe fn unpack<S: Simd, F: Format>(
     }
 }
 
+/// Integer sums of N rows of activations with a vector of rows of weights.
+#[derive(Clone, Copy)]
+struct Sums<S: Simd, const N: usize> {
+    /// One per row; where rows are taken in pairs, those of a pair are not split yet.
+    rows: [S::I; N],
+    /// The second of the pair that an odd last row makes with itself.
+    spare: S::I,
+}
+
+impl<S: Simd, const N: usize> Sums<S, N> {
+    /// Starts; see [`Simd::seed`].
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    #[inline(always)]
+    unsafe fn start(bits: u32, sums: [i32; N], offset: i32) -> Self {
+        // SAFETY: the instruction set is there.
+        unsafe {
+            let mut start = Sums {
+                rows: std::array::from_fn(|a| S::seed(bits, sums[a], offset)),
+                spare: S::seed(bits, 0, 0),
+            };
+            if S::PAIRS {
+                for a in (0..N).step_by(2) {
+                    let second = usize::min(a + 1, N - 1);
+                    let pair = S::seed_pair(bits, [sums[a], sums[second]], offset);
+                    start = start.with(a, pair);
+                }
+            }
+            start
+        }
+    }
+
+    /// The pair whose first row is `a`.
+    #[inline(always)]
+    fn pair(&self, a: usize) -> [S::I; 2] {
+        [self.rows[a], if a + 1 < N { self.rows[a + 1] } else { self.spare }]
+    }
+
+    /// With another pair at `a`.
+    #[inline(always)]
+    fn with(mut self, a: usize, [first, second]: [S::I; 2]) -> Self {
+        self.rows[a] = first;
+        if a + 1 < N {
+            self.rows[a + 1] = second;
+        } else {
+            self.spare = second;
+        }
+        self
+    }
+
+    /// Adds 16 columns: the quads of the weights, and activations at `q`, rows `columns` apart.
+    ///
+    /// # Safety
+    /// The instruction set is there, and 16 columns of N rows are readable at `q`.
+    #[inline(always)]
+    unsafe fn add(self, bits: u32, quads: [S::B; 4], q: *const i8, columns: usize) -> Self {
+        let mut sums = self;
+        // SAFETY: the instruction set is there, and the rows are readable.
+        unsafe {
+            if S::PAIRS {
+                for a in (0..N).step_by(2) {
+                    let second = usize::min(a + 1, N - 1);
+                    let x = [q.add(a * columns), q.add(second * columns)];
+                    sums = sums.with(a, S::dot4_pair(sums.pair(a), quads, x));
+                }
+            } else {
+                for a in 0..N {
+                    sums.rows[a] = S::dot4(bits, sums.rows[a], quads, q.add(a * columns));
+                }
+            }
+        }
+        sums
+    }
+
+    /// One sum per row.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    #[inline(always)]
+    unsafe fn end(self) -> [S::I; N] {
+        let mut sums = self;
+        if S::PAIRS {
+            for a in (0..N).step_by(2) {
+                // SAFETY: the instruction set is there.
+                sums = sums.with(a, unsafe { S::split_pair(sums.pair(a)) });
+            }
+        }
+        sums.rows
+    }
+}
+
 /// Computes one tile.
 ///
 /// # Safety
@@ -168,41 +260,37 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     let block = first + inner;
                     let packed = quants.add(inner * F::BLOCK_BYTES);
                     prefetch(packed, F::BLOCK_BYTES);
-                    let mut sums: [S::I; N] = std::array::from_fn(|a| {
+                    // The block's known sums, of which weights with an offset need their share.
+                    let known = |a: usize| (*args.sums.add(a * blocks + block)).halves;
+                    let mut sums = Sums::<S, N>::start(
+                        F::BITS,
                         if F::SUB == 32 && F::OFFSET != 0 {
-                            let [first, second] = (*args.sums.add(a * blocks + block)).halves;
-                            S::seed(F::BITS, first + second, F::OFFSET)
+                            std::array::from_fn(|a| known(a).iter().sum())
                         } else {
-                            S::seed(F::BITS, 0, 0)
-                        }
-                    });
+                            [0; N]
+                        },
+                        F::OFFSET,
+                    );
                     for half in 0..2 {
                         let quads = unpack::<S, F>(packed, half, 4 * lane);
-                        let column = 32 * block + 16 * half;
+                        let quads = if S::PAIRS { S::pair_quads(F::BITS, quads) } else { quads };
+                        let q = args.q.add(32 * block + 16 * half);
                         if F::SUB == 32 {
-                            for a in 0..N {
-                                sums[a] = S::dot4(
-                                    F::BITS,
-                                    sums[a],
-                                    quads,
-                                    args.q.add(a * columns + column),
-                                );
-                            }
+                            sums = sums.add(F::BITS, quads, q, columns);
                         } else {
                             let weight_scale = scale(2 * inner + half);
+                            let start = if F::OFFSET != 0 {
+                                std::array::from_fn(|a| known(a)[half])
+                            } else {
+                                [0; N]
+                            };
+                            let sums = Sums::<S, N>::start(F::BITS, start, F::OFFSET)
+                                .add(F::BITS, quads, q, columns)
+                                .end();
                             for a in 0..N {
-                                let at = a * blocks + block;
-                                let start = if F::OFFSET != 0 {
-                                    (*args.sums.add(at)).halves[half]
-                                } else {
-                                    0
-                                };
-                                let sum = S::seed(F::BITS, start, F::OFFSET);
-                                let sum =
-                                    S::dot4(F::BITS, sum, quads, args.q.add(a * columns + column));
                                 let scaled = S::mul(
-                                    S::to_float(sum),
-                                    S::splat((*args.scales.add(at)).scale),
+                                    S::to_float(sums[a]),
+                                    S::splat((*args.scales.add(a * blocks + block)).scale),
                                 );
                                 total[a] = S::fma(scaled, weight_scale, total[a]);
                             }
@@ -219,6 +307,7 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     }
                     if F::SUB == 32 {
                         let weight_scale = scale(inner);
+                        let sums = sums.end();
                         for a in 0..N {
                             let scaled = S::mul(
                                 S::to_float(sums[a]),

@@ -12,10 +12,10 @@ use speckv::model::Feed;
 
 use super::{
     KvCache,
-    cache::{CacheShape, CacheType, Heads},
+    cache::{CacheShape, Heads},
     scratch::{AttentionTask, Row, Scratch},
 };
-use crate::kernels::{attention::SCALE_LEN, simd::GROUP};
+use crate::kernels::{CacheType, attention::SCALE_LEN, simd::GROUP};
 
 /// A token of a branch that is not stored at its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,8 +26,9 @@ mod pass;
 mod scratch;
 mod weights;
 
+pub use crate::kernels::CacheType;
+pub use cache::KvCache;
 use cache::{CacheShape, ModelId};
-pub use cache::{CacheType, KvCache};
 pub use weights::{LoadError, LoadOptions, packed_bytes};
 
 use cache::MAX_HEAD_DIM;

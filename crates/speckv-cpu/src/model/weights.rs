@@ -13,9 +13,8 @@ use speckv_formats::{
     },
 };
 
-use super::cache::CacheType;
 use crate::{
-    kernels::{Isa, UnknownIsa, simd::GROUP},
+    kernels::{CacheType, Isa, UnknownIsa, simd::GROUP},
     matrix::{Matrix, PackError, bits_per_element},
     pool::Pool,
 };

@@ -61,7 +61,7 @@ pub enum CheckpointError {
         /// What is.
         got: String,
     },
-    /// A safetensors file whose header lies.
+    /// A safetensors file whose header is wrong.
     #[error("{}: {problem}", path.display())]
     Header {
         /// The file.
@@ -84,7 +84,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// The next step for whoever meets this error.
+    /// What a user can do next.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {

@@ -12,7 +12,7 @@
 //! M.quant_state.bitsandbytes__nf4     U8, JSON: quant_type, blocksize, shape, nested_blocksize, nested_offset (or ..._fp4)
 //! ```
 //!
-//! Everything is foreign: nothing is believed that the lengths of the tensors do not bear out.
+//! Files are untrusted: every size is checked against the lengths of the tensors before use.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -146,7 +146,7 @@ impl Assembly<'_> {
     /// A companion that has to be there, and have `count` elements of a type.
     fn part(&self, end: &'static str, dtype: &str, count: usize) -> Result<Span, CheckpointError> {
         let Some((shard, entry)) = self.parts.companions.get(end) else {
-            // Some other part is there, or nobody would have asked.
+            // Some other part is there: otherwise the matrix would not have been found.
             let shard = self
                 .parts
                 .matrix

@@ -1,8 +1,8 @@
 //! Where a model comes from: one GGUF file, or a folder in the layout of the Hugging Face
 //! libraries.
 //!
-//! Both answer the same questions ([`Checkpoint`]), so that loading is one road. Tensors go by
-//! their GGUF names and shapes, `blk.0.attn_q.weight` and `[in, out]`; [`Folder`] translates.
+//! [`Checkpoint`] covers both, so that a loader is written once. Tensors have their GGUF names and
+//! shapes, `blk.0.attn_q.weight` and `[in, out]`; [`Folder`] translates.
 
 mod error;
 mod folder;

@@ -24,17 +24,17 @@ use crate::{
 #[non_exhaustive]
 pub enum ConvertError {
     /// Something of the blueprint has no key.
-    #[error("{}: GGUF files of the {architecture} family cannot say {what}", folder.display())]
+    #[error("{}: GGUF has no metadata key of the {architecture} family for {what}", folder.display())]
     Blueprint {
         /// The folder.
         folder: PathBuf,
         /// Its family.
         architecture: String,
-        /// What they cannot say.
+        /// What has no key.
         what: String,
     },
     /// The tokenizer cuts or merges in a way that has no name.
-    #[error("{}: the tokenizer cannot be said in GGUF: {why}", folder.display())]
+    #[error("{}: the tokenizer has no equivalent in GGUF: {why}", folder.display())]
     Tokenizer {
         /// The folder.
         folder: PathBuf,

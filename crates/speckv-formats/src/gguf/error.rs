@@ -161,7 +161,7 @@ pub enum GgufError {
     },
     /// Two tensors share bytes.
     #[error(
-        "expected tensors apart, got `{first}` and `{second}` sharing the byte at offset {offset}"
+        "expected tensors that do not overlap, got `{first}` and `{second}` sharing the byte at offset {offset}"
     )]
     Overlap {
         /// The tensor that begins earlier.

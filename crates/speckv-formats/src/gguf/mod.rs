@@ -12,9 +12,9 @@
 //! tensor data          each tensor at its offset from here, a multiple of the alignment
 //! ```
 //!
-//! A file is foreign and may lie. Reading checks every count, length and offset before use, never
-//! reserves memory on the word of the file, and refuses duplicate names and overlapping tensors, so
-//! that what a later room allocates per tensor stays bounded by the size of the file.
+//! Files are untrusted. Reading checks every count, length and offset before use, reserves no
+//! memory for a count that the file cannot hold, and refuses duplicate names and overlapping
+//! tensors. What a reader allocates per tensor is thus bounded by the size of the file.
 
 mod cursor;
 mod error;

@@ -35,6 +35,10 @@ impl Source {
         // file; as with every mapped file, another process that truncates or rewrites it meanwhile
         // breaks the promise, which the documentation of `Gguf::open` says.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
+        // macOS reads little ahead in a mapped file unless told that it is read in order. Advice
+        // only: a refusal changes nothing else.
+        #[cfg(target_os = "macos")]
+        let _ = map.advise(memmap2::Advice::Sequential);
         Ok(Self::Map(map))
     }
 

@@ -17,9 +17,9 @@ pub(super) fn round(value: f32) -> f32 {
     float::f16_to_f32(float::f32_to_f16(value))
 }
 
-/// The nearest half float that is not smaller in magnitude, up to the largest. As the unit of small
-/// integers, one that is rounded down would make the largest of them overflow, which tells where
-/// half floats are coarse: below 6e-5.
+/// The nearest half float that is not smaller in magnitude, up to the largest. A scale that is
+/// rounded down would make the largest integer overflow. This matters where half floats are coarse:
+/// below 6e-5.
 pub(super) fn round_away(value: f32) -> f32 {
     let bits = half::f16::from_f32(value).to_bits();
     let rounded = half::f16::from_bits(bits);

@@ -3,7 +3,7 @@
 //!
 //! Given the integers, the best scale is a least-squares fit; given the scale, the best integers
 //! are the nearest. Both are alternated once from several starts that clip the largest values more
-//! or less, and the best outcome stays. There is no claim to the optimum.
+//! or less, and the best outcome stays. The result need not be the optimum.
 
 use super::halves;
 

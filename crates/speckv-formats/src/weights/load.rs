@@ -35,6 +35,9 @@ pub trait WeightSink {
     fn vector(&mut self, slot: &VectorSlot, values: Vec<f32>) -> Result<Self::Vector, Self::Error>;
 }
 
+/// The weights of a model as a sink stores them.
+pub type WeightsOf<S> = Weights<<S as WeightSink>::Matrix, <S as WeightSink>::Vector>;
+
 /// Why a tensor cannot be loaded; `E` is the backend's reason.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightError<E: std::error::Error + 'static> {
@@ -77,7 +80,7 @@ impl Layout {
         compression: Compression,
         sink: &mut S,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Weights<S::Matrix, S::Vector>, WeightError<S::Error>> {
+    ) -> Result<WeightsOf<S>, WeightError<S::Error>> {
         let total = self.bytes_read();
         let mut loader = Loader { file: &self.file, compression, sink, progress, done: 0, total };
         Ok(Weights {

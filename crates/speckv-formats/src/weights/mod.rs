@@ -17,7 +17,7 @@ mod tests;
 
 pub use embedding::{EMBEDDING, Embedding};
 pub use layout::{Layout, LayoutError, MatrixSlot, VectorSlot};
-pub use load::{Progress, WeightError, WeightSink};
+pub use load::{Progress, WeightError, WeightSink, WeightsOf};
 
 /// All weights of a model, with matrices of type `M` and vectors of type `V`.
 #[derive(Debug)]

@@ -13,9 +13,8 @@ use std::{
 
 use super::{Block, StepRow, parquet_rows::read_parquet, table_file};
 use crate::{
-    run_folder::{
-        ModelFacts, Origin, RUN_FILE, RunFolderError, differences, unknown, write_run, write_whole,
-    },
+    run::{ModelFacts, Origin, differences, unknown},
+    run_folder::{RUN_FILE, RunFolderError, write_run, write_whole},
     sheet::SheetError,
 };
 

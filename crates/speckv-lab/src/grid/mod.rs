@@ -1,5 +1,4 @@
-//! The paper's grid on a pair of one's own: tasks x prompts x gamma x compression, one record per
-//! step.
+//! The paper's grid for any pair: tasks x prompts x gamma x compression, one record per step.
 //!
 //! [`step_row`] is a record · [`columns`] turns records into columns, from which both CSV and
 //! Parquet are written, so that the two cannot differ · [`table_file`] writes and reads them,

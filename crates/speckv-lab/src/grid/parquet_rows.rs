@@ -1,4 +1,5 @@
-//! Records back from Parquet: its cells become those of a CSV file, so that one reader judges both.
+//! Reads records from Parquet: its cells become those of a CSV file, so that one reader checks
+//! both.
 
 use std::{
     panic::{self, AssertUnwindSafe},

@@ -1,8 +1,8 @@
-//! One step as the laboratory keeps it: the paper's columns first, then what they leave out.
+//! One step as a row: the paper's columns first, then this project's.
 
 use speckv::record::{Last, StepRecord};
 
-/// A step with where it belongs.
+/// A step with its compression, gamma, task and prompt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepRow {
     /// How the target is stored: `fp16`, `int8`, `nf4`, `asis` for its file as it is, or a type
@@ -34,10 +34,10 @@ pub struct StepRow {
     pub verified: usize,
     /// What made the last token: `plain`, `recovered`, `bonus` or `accepted`.
     pub last: String,
-    /// Budget, context or an end token cut the step, whatever the target said of it: no statistic
+    /// Budget, context or an end token cut the step, whether or not it was accepted: no statistic
     /// of lengths may use it.
     pub censored: bool,
-    /// Seconds that the draft read what it had missed.
+    /// Seconds of the draft reading tokens that it had missed.
     pub catch_up_seconds: f64,
     /// Seconds of drafting.
     pub draft_seconds: f64,
@@ -61,7 +61,7 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    /// Puts a record's numbers into a row that knows where it belongs.
+    /// Puts a record's numbers into a row that has compression, gamma, task and prompt.
     #[must_use]
     pub fn with(self, record: &StepRecord, pieces: Vec<String>) -> Self {
         let signals = || record.drafted.iter().map(|drafted| drafted.signals);

@@ -1,4 +1,4 @@
-//! What the paper's files hold, checked value by value and against each other.
+//! The paper's files, checked value by value and against each other.
 
 use std::{
     fmt,

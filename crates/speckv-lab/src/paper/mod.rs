@@ -1,5 +1,5 @@
-//! The SpecKV paper (Shukla 2026, arXiv 2605.02888) again, from its public data, and then what the
-//! same data says in seconds.
+//! The tables of the SpecKV paper (Shukla 2026, arXiv 2605.02888) from its public data, and an
+//! audit of the same data in seconds.
 //!
 //! The road: [`crate::sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`]
 //! says who may be learned from -> [`models`] fit -> [`policies`] forecast as the paper does ->

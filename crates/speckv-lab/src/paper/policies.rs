@@ -1,4 +1,4 @@
-//! The paper's policies and its way of forecasting what they make.
+//! The paper's policies and its forecasts of their tokens per step.
 
 use serde::Serialize;
 

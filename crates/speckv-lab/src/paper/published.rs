@@ -1,4 +1,4 @@
-//! What the paper says, as far as the folder has it.
+//! The published numbers, as far as the folder has them.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Which rows are learned from and which are judged by.
+//! The split into training and test rows.
 
 use crate::statistics::MersenneTwister;
 

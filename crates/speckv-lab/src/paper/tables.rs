@@ -1,4 +1,4 @@
-//! The paper's tables 1 to 3, its intervals and its test, made again.
+//! The paper's tables 1 to 3, its intervals and its test, computed from its data.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What can be drawn.
+//! The inputs of a report.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use speckv::{cost::CostModel, predictor::Predictor};
 use crate::{
     evaluation::{Evaluation, FORMAT, File, Side},
     grid::{GridRun, StepRow},
-    run_folder::Run,
+    run::Run,
     statistics::throughput::{Ratio, ratio, throughput},
     trace_file::TraceFile,
 };

@@ -1,5 +1,4 @@
-//! Recordings and measurements as figures, and the figures as one HTML file that needs nothing
-//! else.
+//! Recordings and measurements as figures, and the figures as one HTML file without external parts.
 //!
 //! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure ·
 //! [`origins`] says whether it belongs together · [`findings`] says in words what the numbers say,

@@ -1,7 +1,7 @@
 //! Whether the parts of a report belong together.
 
 use super::Inputs;
-use crate::run_folder::{ModelFacts, Origin};
+use crate::run::{ModelFacts, Origin};
 
 /// What one input was measured on, as far as it says.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::{
     style,
     svg::escaped,
 };
-use crate::run_folder::{ModelFacts, Origin};
+use crate::run::{ModelFacts, Origin};
 
 /// The page: findings, figures, what is left out, and where the numbers come from.
 #[must_use]

@@ -1,5 +1,5 @@
-//! How pages and drawings look: light and dark by the reader's setting, colours of Okabe and Ito
-//! (2008) that colour-blind readers can tell apart.
+//! The style of pages and drawings: light and dark by the reader's setting, colours of Okabe and
+//! Ito (2008) that colour-blind readers can tell apart.
 
 /// Colours as variables.
 pub const COLOURS: &str = ":root{--paper:#fdfdfb;--ink:#1d1f21;--soft:#5c6166;--rule:#dcdcd6;--panel:#ffffff;\

@@ -1,4 +1,4 @@
-//! How well a score ranks, with an interval over groups.
+//! Area under the ROC curve of a score, with an interval over groups.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! How large is a paired difference, apart from how sure it is?
+//! Sizes of paired differences.
 
 use super::{mean, median, sample_deviation, wilcoxon::SignedRank};
 

@@ -1,4 +1,4 @@
-//! A value and how sure it is, or that nobody can say.
+//! A value with its interval, or the reason why there is none.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! How sure is a difference? Pure arithmetic: random numbers come in as a stream, and nothing here
-//! knows what the numbers mean.
+//! Intervals and tests for differences. Pure arithmetic: random numbers come in as a stream, and
+//! nothing here depends on what the numbers mean.
 
 mod area;
 mod bootstrap;

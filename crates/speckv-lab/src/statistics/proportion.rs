@@ -3,7 +3,7 @@
 use super::Interval;
 
 /// `successes / count` with Wilson's 95% score interval (1927), which stays within [0, 1] and is
-/// honest for few counts; `None` for none.
+/// which keeps its coverage for few counts; `None` without counts.
 #[must_use]
 pub fn wilson(successes: usize, count: usize) -> Option<Interval> {
     (count > 0 && successes <= count)

@@ -1,4 +1,4 @@
-//! Throughputs, their ratios, and how sure they are.
+//! Throughputs and their ratios, with intervals.
 
 use serde::{Deserialize, Serialize};
 use speckv::{engine::Totals, sampling::Randomness};

@@ -1,4 +1,4 @@
-//! Wilcoxon's signed-rank test (1945): are paired differences placed symmetrically about zero?
+//! Wilcoxon's signed-rank test (1945) of whether paired differences are symmetric about zero.
 
 use serde::Serialize;
 

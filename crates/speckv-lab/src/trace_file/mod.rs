@@ -1,6 +1,6 @@
 //! One recording as one Parquet file.
 //!
-//! One row per token that somebody said: the target's own (source `target`), the draft model's
+//! One row per token: the target's own (source `target`), the draft model's
 //! chain (`model`) and look-up's (`ngram`). The facts of the run and of the prompt stand in the
 //! file's metadata, so that a file explains itself wherever it goes.
 
@@ -15,7 +15,7 @@ pub use schema::{FORMAT, PROMPT_KEY, RUN_KEY, SCHEMA};
 use speckv::token::Token;
 pub use write::to_bytes;
 
-use crate::{recorder::Recording, run_folder::Run, workload::Split};
+use crate::{recorder::Recording, run::Run, workload::Split};
 
 /// What the metadata says of the prompt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

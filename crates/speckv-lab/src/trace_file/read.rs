@@ -1,4 +1,4 @@
-//! From Parquet's bytes to a recording, trusting nothing.
+//! From Parquet's bytes to a recording, with every value checked.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use speckv::{controller::Lookup, record::Drafted, signals::Signals};
 use super::{PROMPT_KEY, PromptFacts, RUN_KEY, TraceFile, TraceFileError, schema};
 use crate::{
     recorder::Recording,
-    run_folder::Run,
+    run::Run,
     trace::{Depths, Position, Proposal, Trace},
 };
 

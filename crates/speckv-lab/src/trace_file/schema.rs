@@ -11,13 +11,13 @@ use parquet::{
 /// The format's number; a file of another one is refused.
 pub const FORMAT: u32 = 1;
 
-/// Key of the file's metadata that holds the recording's [`Run`](crate::run_folder::Run) as JSON.
+/// Key of the file's metadata that holds the recording's [`Run`](crate::run::Run) as JSON.
 pub const RUN_KEY: &str = "speckv.run";
 
 /// Key of the file's metadata that holds the prompt's facts as JSON.
 pub const PROMPT_KEY: &str = "speckv.prompt";
 
-/// The schema in Parquet's own language: one row per token that somebody said.
+/// The schema in Parquet's own language: one row per token of target, draft model or look-up.
 pub const SCHEMA: &str = "message speckv_trace {
     REQUIRED BYTE_ARRAY prompt_id (UTF8);
     REQUIRED BYTE_ARRAY task (UTF8);

@@ -1,5 +1,10 @@
 //! One file over HTTP, continued by byte ranges.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a transfer without progress is given up after a time"
+)]
+
 use std::{
     io::Read,
     sync::mpsc::{self, RecvTimeoutError, SyncSender},

@@ -1,6 +1,8 @@
 //! How much memory this process can still get: what the machine has left, and what its control
 //! groups allow.
 
+#![cfg_attr(target_os = "macos", allow(dead_code, reason = "the files are those of Linux"))]
+
 use std::{fs, path::Path};
 
 /// The files of a control group, and what its `memory.stat` calls pages of files, which the system
@@ -20,9 +22,13 @@ const VERSION_1: Names = Names {
 };
 
 /// Bytes that this process can get without swapping: the least of what Linux estimates for the
-/// machine and what each control group has left. `None` where nothing says so.
+/// machine and what each control group has left; on macOS what the system states as free. `None`
+/// where nothing says so.
 #[must_use]
 pub fn available() -> Option<u64> {
+    #[cfg(target_os = "macos")]
+    return speckv_cpu::memory::available();
+    #[cfg(not(target_os = "macos"))]
     available_in(Path::new("/"))
 }
 

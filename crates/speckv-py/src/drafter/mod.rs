@@ -1,5 +1,5 @@
-//! Drafting for an engine that only verifies: the first half of [`speckv::engine::Engine::step`],
-//! for sequences whose target is elsewhere.
+//! Drafting for other engines: the steps of sequences whose target another engine runs, through the
+//! [`Stepper`] that this project's engine uses.
 
 mod proposal;
 mod sequence;
@@ -164,7 +164,7 @@ impl Drafter {
             if sequences[..index].iter().any(|other| other.is(sequence)) {
                 return Err(Fault::argument(
                     "expected each sequence once, got one twice",
-                    "leave the second away",
+                    "give each sequence once",
                 )
                 .into());
             }

@@ -1,4 +1,4 @@
-//! A text that is drafted for.
+//! One sequence of a drafter: its text and its step.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,10 @@
-//! What a proposal took.
+//! Seconds and tokens of a proposal.
 
 use std::time::Duration;
 
 use pyo3::prelude::*;
 
-/// What the last proposal took, by who did it.
+/// Seconds and tokens of the last proposal, by source.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Work {
     pub(super) catch_up: Duration,

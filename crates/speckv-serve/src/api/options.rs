@@ -1,10 +1,8 @@
 //! What chat and completion requests share: sampling, ends, speculation.
 
 use serde::Deserialize;
-use speckv::{
-    controller::{ControllerKind, ControllerSpec, Drafting, checked_gamma},
-    sampling::SamplingSettings,
-};
+use speckv::{controller::Drafting, sampling::SamplingSettings};
+use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use utoipa::ToSchema;
 
 use crate::{error::ApiError, scheduler::Speculation};
@@ -136,7 +134,7 @@ impl SpeculationDefaults {
             })?,
             None => self.controller,
         };
-        let gamma = match options.gamma.map(|gamma| checked_gamma(gamma as usize)) {
+        let gamma = match options.gamma.map(|gamma| controller.checked_gamma(gamma as usize)) {
             Some(Err(error)) => {
                 let message = format!("Wrong gamma: {error}; controller \"off\" drafts nothing.");
                 return Err(ApiError::field("speculation.gamma", message));
@@ -164,7 +162,7 @@ impl SpeculationDefaults {
                 self.check(wanted)?;
                 wanted
             }
-            None if self.has_lookup => Drafting::natural(&controller, self.has_model),
+            None if self.has_lookup => controller.natural_drafting(self.has_model),
             None => Drafting::Model,
         };
         if controller.kind != ControllerKind::Off && !self.has_model && !self.has_lookup {
@@ -347,7 +345,9 @@ mod tests {
         assert_eq!(param(&everything, "\"fast\""), "speculation.controller");
         assert_eq!(param(&everything, "\"fixed:65\""), "speculation.controller");
         assert_eq!(param(&everything, "{\"gamma\": 0}"), "speculation.gamma");
-        assert_eq!(param(&everything, "{\"gamma\": 65}"), "speculation.gamma");
+        for wrong in ["{\"gamma\": 65}", "{\"gamma\": 4, \"controller\": \"ema\"}"] {
+            assert_eq!(param(&everything, wrong), "speculation.gamma");
+        }
         assert_eq!(param(&everything, "\"fixed:65\""), "speculation.controller");
         assert_eq!(param(&everything, "{\"draft\": \"self\"}"), "speculation.draft");
         let lookup = SpeculationDefaults { has_model: false, ..defaults() };

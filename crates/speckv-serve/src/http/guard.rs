@@ -1,5 +1,7 @@
 //! Around every handler: request ids, keys, hosts, logs, and panics that stay where they are.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     panic::AssertUnwindSafe,

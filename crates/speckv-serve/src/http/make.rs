@@ -1,5 +1,7 @@
 //! From a checked request to jobs, and their events.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::{
     collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},

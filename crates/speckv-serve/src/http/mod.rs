@@ -1,5 +1,7 @@
 //! Routes and what they share.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 mod body;
 mod chat;
 mod completions;

@@ -1,5 +1,6 @@
 //! Models, tokens, health, metrics, the OpenAPI document, the page.
 
+use speckv_local::controllers::ControllerSpec;
 use std::sync::Arc;
 
 use axum::{
@@ -8,7 +9,6 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
-use speckv::controller::ControllerSpec;
 
 use super::{App, body, make};
 use crate::{

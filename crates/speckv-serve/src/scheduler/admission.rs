@@ -1,11 +1,11 @@
 //! How answers begin: who leaves the queue, and with which sequence.
 
 use speckv::{
-    controller::ControllerParts,
     engine::{Sequence, SequenceSettings},
     model::LanguageModel,
     predictor::SessionFacts,
 };
+use speckv_local::controllers::ControllerParts;
 
 use super::{
     Scheduler, contained, guarded,

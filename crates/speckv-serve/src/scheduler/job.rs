@@ -6,12 +6,13 @@ use std::{
 };
 
 use speckv::{
-    controller::{ControllerSpec, Drafting},
+    controller::Drafting,
     engine::FinishReason,
     record::{Last, Source},
     sampling::SamplingSettings,
     token::Token,
 };
+use speckv_local::controllers::ControllerSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::handle::Place;

@@ -4,6 +4,8 @@
 //! are made in rounds, and one pass verifies them all and reads a chunk of the new prompts. What
 //! the pass costs each of them is in [`speckv::cost::SharedPass`].
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 mod admission;
 mod chunks;
 mod handle;
@@ -32,12 +34,12 @@ pub use queue::FairQueue;
 pub(crate) use running::Delivered;
 use running::Running;
 use speckv::{
-    controller::ControllerParts,
     cost::CostModel,
     draft::DraftError,
     engine::{Engine, EngineError, ReadLimits, Sequence},
     model::{LanguageModel, ModelError},
 };
+use speckv_local::controllers::ControllerParts;
 
 use crate::{language::Language, metrics::Metrics};
 

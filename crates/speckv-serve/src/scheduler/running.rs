@@ -1,5 +1,7 @@
 //! An answer in the making.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},

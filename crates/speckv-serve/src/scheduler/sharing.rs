@@ -5,6 +5,8 @@
 //! beginning is just being read by another waits for that, and copies it then; the rows of the
 //! passes go to the one that reads.
 
+#![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
+
 use std::time::Instant;
 
 use speckv::{engine::Sequence, model::LanguageModel, token::Token};

@@ -17,7 +17,6 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use speckv::{
-    controller::ControllerParts,
     cost::{CostModel, Samples, TimeSample, VerifySample},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{Clock, Engine},
@@ -26,6 +25,7 @@ use speckv::{
     sim::{Difference, SimCache, SimCost, SimModel, SimSettings},
     token::Token,
 };
+use speckv_local::controllers::ControllerParts;
 use speckv_serve::{
     api::options::SpeculationDefaults,
     http::{App, Info, Limits, router},

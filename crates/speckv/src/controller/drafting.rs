@@ -1,9 +1,9 @@
-//! Who drafts for a controller, where an engine has more than one source.
+//! Which sources a controller may draft with, where an engine has more than one.
 
-use super::{Controller, ControllerSpec, Plan, Situation, Verdict};
+use super::{Controller, Plan, Situation, Verdict};
 use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 
-/// Who drafts.
+/// The sources that a controller may draft with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Drafting {
@@ -16,17 +16,6 @@ pub enum Drafting {
 }
 
 impl Drafting {
-    /// What a controller drafts with unless told otherwise: the model where there is one, and
-    /// look-up too where it can choose.
-    #[must_use]
-    pub fn natural(spec: &ControllerSpec, has_model: bool) -> Self {
-        match (has_model, spec.may_look_up()) {
-            (false, _) => Drafting::Ngram,
-            (true, false) => Drafting::Model,
-            (true, true) => Drafting::Both,
-        }
-    }
-
     /// Its name: `model`, `ngram`, `both`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -37,8 +26,8 @@ impl Drafting {
         }
     }
 
-    /// A controller that is not shown the other source, so that one engine with both serves
-    /// everybody.
+    /// A controller that is shown these sources only, so that one engine with both serves every
+    /// choice.
     #[must_use]
     pub fn restrict(self, inner: Box<dyn Controller>) -> Box<dyn Controller> {
         match self {

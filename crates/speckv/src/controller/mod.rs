@@ -1,16 +1,17 @@
 //! Controllers decide, step by step, how far to draft.
+//!
+//! [`Speckv`] is the default one; [`baselines`] has those that it is compared with. A controller of
+//! one's own implements [`Controller`], and [`crate::conformance::check_controller`] tests it.
 
 use crate::{
     cost::{CostModel, SharedPass},
-    record::{Source, StepRecord},
+    record::StepRecord,
     signals::Signals,
 };
 
 pub mod baselines;
 
 mod drafting;
-mod gamma;
-mod spec;
 mod speckv;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,9 +21,12 @@ pub use baselines::{
     Heuristic, Off, PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor,
 };
 pub use drafting::Drafting;
-pub use gamma::{GammaError, MAX_GAMMA, checked_gamma};
-pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::{Speckv, SpeckvOptions};
+
+pub use crate::{
+    gamma::{GammaError, MAX_GAMMA, checked_gamma},
+    record::Plan,
+};
 
 /// Decides how far a sequence drafts. One controller serves one sequence.
 ///
@@ -30,15 +34,62 @@ pub use speckv::{Speckv, SpeckvOptions};
 /// position before it sees the next. Under sampling that is what keeps the output distribution the
 /// target's: whether a draft token is verified may depend on the distribution that it was drawn
 /// from, not on the draw.
+///
+/// The calls of a step come in this order, driven by a [`Stepper`](crate::step::Stepper):
+/// [`plan`](Controller::plan) once; [`judge`](Controller::judge) after each drafted token, until a
+/// verdict other than [`Verdict::Continue`] or the plan's gamma; [`observe`](Controller::observe)
+/// once, after verification. A step whose pass failed has no `observe`: the next call is another
+/// `plan`. All methods are called on one thread at a time, and should take microseconds and not
+/// allocate: they run between the passes of every step.
+///
+/// A controller that drafts until a token is unsure, and no further than it got last time and one
+/// more:
+///
+/// ```
+/// use speckv::{
+///     conformance::check_controller,
+///     controller::{Controller, Plan, Situation, Verdict},
+///     record::StepRecord,
+///     signals::Signals,
+/// };
+///
+/// struct OneMore {
+///     reached: usize,
+/// }
+///
+/// impl Controller for OneMore {
+///     fn name(&self) -> String {
+///         "one-more".into()
+///     }
+///
+///     fn plan(&mut self, situation: &Situation) -> Plan {
+///         if situation.has_model { Plan::model(self.reached + 1) } else { Plan::OFF }
+///     }
+///
+///     fn judge(&mut self, signals: &[Signals]) -> Verdict {
+///         match signals.last() {
+///             Some(newest) if newest.confidence < 0.5 => Verdict::Drop,
+///             _ => Verdict::Continue,
+///         }
+///     }
+///
+///     fn observe(&mut self, record: &StepRecord) {
+///         self.reached = record.outcome.accepted;
+///     }
+/// }
+///
+/// check_controller(&|| Box::new(OneMore { reached: 0 }))?;
+/// # Ok::<(), String>(())
+/// ```
 pub trait Controller: Send {
-    /// Name as the command line spells it, with its parameters: `fixed-4`.
+    /// Name with its parameters, for tables and records: `fixed-4`.
     fn name(&self) -> String;
 
-    /// Decides before a step. The engine clips `gamma` to [`Situation::gamma_limit`].
+    /// Decides before a step. A gamma above [`Situation::gamma_limit`] is brought down to it.
     fn plan(&mut self, situation: &Situation) -> Plan;
 
     /// Judges the newest drafted position, the last of `signals`; the positions before it are all
-    /// kept.
+    /// kept. By default drafting goes on to the plan's gamma.
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
         let _ = signals;
         Verdict::Continue
@@ -49,12 +100,11 @@ pub trait Controller: Send {
         let _ = record;
     }
 
-    /// The text was changed from outside: the next turn of a chat, or another prompt. What was
+    /// The text was changed by its owner: the next turn of a chat, or another prompt. What was
     /// learned of models and machine stays true, what was learned of the text may not.
     fn next_text(&mut self) {}
 
-    /// Decides by these costs from the next step on: for engines that measure their passes
-    /// themselves.
+    /// Decides by these costs from the next step on: for engines that measure their own passes.
     fn set_cost(&mut self, cost: &CostModel) {
         let _ = cost;
     }
@@ -110,7 +160,7 @@ pub struct Situation {
     pub has_model: bool,
     /// What n-gram look-up could offer, if it found something.
     pub lookup: Option<Lookup>,
-    /// Who else is in the target's pass.
+    /// The other sequences of the target's pass.
     pub pass: SharedPass,
 }
 
@@ -141,38 +191,6 @@ pub struct Lookup {
     pub available: usize,
     /// Distribution of the first token over all places found.
     pub signals: Signals,
-}
-
-/// A controller's decision before a step. The default is plain decoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// Most tokens to draft; 0 is plain decoding.
-    pub gamma: usize,
-    /// Who drafts.
-    pub source: Source,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Plan::OFF
-    }
-}
-
-impl Plan {
-    /// Plain decoding.
-    pub const OFF: Plan = Plan { gamma: 0, source: Source::MODEL };
-
-    /// Up to `gamma` tokens from the draft model.
-    #[must_use]
-    pub fn model(gamma: usize) -> Self {
-        Plan { gamma, source: Source::MODEL }
-    }
-
-    /// Up to `gamma` tokens from n-gram look-up.
-    #[must_use]
-    pub fn ngram(gamma: usize) -> Self {
-        Plan { gamma, source: Source::NGRAM }
-    }
 }
 
 /// What to do after a position was drafted.

@@ -33,8 +33,61 @@ pub const READ_ALONG: usize = 4;
 ///
 /// The engine's token list is the truth: what a drafter has read of a sequence is a prefix of it,
 /// and `tokens` always means the whole list, the tokens drafted in this step included. A drafter
-/// reads on from where it stands, and [`truncate`](Drafter::truncate) is all that it hears of
-/// rejections.
+/// reads on from where it stands, and [`truncate`](Drafter::truncate) tells it of rejections.
+///
+/// The calls of a step come in this order: [`behind`](Drafter::behind) and
+/// [`lookup`](Drafter::lookup) before the decision; [`catch_up`](Drafter::catch_up) where the model
+/// is to draft and has missed more than [`READ_ALONG`] tokens; [`propose`](Drafter::propose) once
+/// per round, for all sequences that still draft; [`truncate`](Drafter::truncate) after
+/// verification, to all but the last token of the text.
+/// [`check_drafter`](crate::conformance::check_drafter) tests an implementation.
+///
+/// Under sampling a drafter that draws its token leaves the distribution q that it drew from in
+/// [`Ask::distribution`]; one that does not draw leaves a distribution that is certain of the
+/// token. The output distribution is the target's for any q that is told truthfully.
+///
+/// A drafter that expects the last token again:
+///
+/// ```
+/// use speckv::{
+///     draft::{Ask, DraftError, Drafter, Proposal, Slot, Slots},
+///     record::Source,
+///     signals::Signals,
+/// };
+///
+/// #[derive(Default)]
+/// struct Again {
+///     slots: Slots<()>, // nothing is kept per sequence
+/// }
+///
+/// impl Drafter for Again {
+///     fn open(&mut self) -> Result<Slot, DraftError> {
+///         Ok(self.slots.open(()))
+///     }
+///
+///     fn close(&mut self, slot: Slot) {
+///         self.slots.close(slot);
+///     }
+///
+///     fn has_model(&self) -> bool {
+///         true
+///     }
+///
+///     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+///         for ask in asks.iter_mut().filter(|ask| ask.source == Source::MODEL) {
+///             let Some(&token) = ask.tokens.last() else { continue };
+///             if !ask.chain.is_greedy() {
+///                 ask.distribution.set_certain(token);
+///             }
+///             let signals = Signals { confidence: 0.5, ..Signals::default() };
+///             ask.proposal = Some(Proposal { token, signals });
+///         }
+///         Ok(())
+///     }
+///
+///     fn truncate(&mut self, _: Slot, _: usize) {}
+/// }
+/// ```
 pub trait Drafter: Send {
     /// A slot for a new sequence, with nothing read.
     ///
@@ -63,8 +116,9 @@ pub trait Drafter: Send {
         None
     }
 
-    /// Reads what a draft model has missed of `tokens`, the last one excepted. A few missed tokens
-    /// may be left to the first [`propose`](Drafter::propose), which reads them in the same pass.
+    /// Reads what a draft model has missed of `tokens`, the last one excepted. Up to [`READ_ALONG`]
+    /// missed tokens may be left to the first [`propose`](Drafter::propose), which reads them in
+    /// the same pass.
     ///
     /// # Errors
     /// The draft model's, with what was read so far kept.
@@ -133,7 +187,7 @@ pub struct Ask<'a> {
     /// Out: the distribution q that the token was drawn from; certain of it where nothing was
     /// drawn. Not used where the chain is greedy.
     pub distribution: &'a mut Distribution,
-    /// Out: the proposal, or `None` if the source has none.
+    /// Out: the proposal, or `None` where the source has none.
     pub proposal: Option<Proposal>,
 }
 

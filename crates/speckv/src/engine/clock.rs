@@ -1,5 +1,7 @@
 //! The engine's clock: the machine's, or a simulated one.
 
+#![expect(clippy::disallowed_methods, reason = "the one clock of the library")]
+
 use std::{
     sync::{
         Arc,

@@ -8,6 +8,7 @@ use crate::{
 /// Failure of a step, or of making a sequence. Tokens and caches are as they were before the call,
 /// so the call may be repeated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// A sequence was given to an engine that did not make it.
     #[error("expected sequences of this engine, got one of another engine (sequence {sequence})")]

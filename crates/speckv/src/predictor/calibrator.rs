@@ -1,4 +1,4 @@
-//! Online correction of a score: intercept and slope, damped by how sure we are of them.
+//! Online correction of a score: intercept and slope, each moved as far as its variance allows.
 
 use super::sigmoid;
 
@@ -8,8 +8,19 @@ use super::sigmoid;
 /// With `x = (1, score)`, `g = p (1 - p)` and covariance `P` of (intercept, slope), an outcome `y`
 /// moves them by `P x (y - p) / (1 + g x'Px)` and shrinks `P` by `g (Px)(Px)' / (1 + g x'Px)`; a
 /// little process noise keeps it able to follow change. It starts from the identity with standard
-/// deviations of 1 (intercept) and 0.3 (slope), which makes a wrong pair calibrated within a
-/// hundred outcomes and leaves a right one nearly alone.
+/// deviations of 1 (intercept) and 0.3 (slope): a wrong pair is calibrated within a hundred
+/// outcomes, and a right one hardly moves.
+///
+/// ```
+/// use speckv::predictor::Calibrator;
+///
+/// let mut calibrator = Calibrator::default();
+/// assert_eq!(calibrator.probability(0.0), 0.5);
+/// for _ in 0..50 {
+///     calibrator.observe(0.0, true);
+/// }
+/// assert!(calibrator.probability(0.0) > 0.9);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibrator {
     intercept: f32,
@@ -17,12 +28,24 @@ pub struct Calibrator {
     covariance: [f32; 3], // intercept^2, intercept * slope, slope^2
 }
 
+/// Variances of the start: standard deviations of 1 and 0.3.
 const VARIANCE: [f32; 3] = [1.0, 0.0, 0.09];
+/// Variances of [`Calibrator::damped`]: standard deviations of 0.3 and 0.3.
 const DAMPED_VARIANCE: [f32; 3] = [0.1, 0.0, 0.09];
 /// Process noise per outcome: the filter's memory is some hundred outcomes.
 const NOISE: [f32; 2] = [2e-3, 1e-4];
 /// Process noise per step without an outcome.
 const IDLE_NOISE: [f32; 2] = [4e-3, 1e-4];
+/// Largest change of the logit by one outcome: a token of confidence 0.9999 that is rejected must
+/// not outweigh all others.
+const LARGEST_STEP: f32 = 1.5;
+/// Bounds of intercept and slope: a logit of 8 is a probability of 0.9997, and a slope that changed
+/// its sign would turn sure tokens into unsure ones.
+const LARGEST_INTERCEPT: f32 = 8.0;
+const LEAST_SLOPE: f32 = 0.1;
+const LARGEST_SLOPE: f32 = 3.0;
+/// Least curvature `p (1 - p)`, so that a certain outcome still shrinks the covariance.
+const LEAST_CURVATURE: f32 = 1e-4;
 
 impl Default for Calibrator {
     fn default() -> Self {
@@ -51,24 +74,23 @@ impl Calibrator {
             return;
         }
         let p = self.probability(score);
-        let g = (p * (1.0 - p)).max(1e-4);
+        let g = (p * (1.0 - p)).max(LEAST_CURVATURE);
         let [a, b, c] = self.covariance;
         let (px0, px1) = (a + b * score, b + c * score); // P x
         let spread = px0 + px1 * score; // x' P x
         let gain = 1.0 / (1.0 + g * spread);
         let error = f32::from(u8::from(accepted)) - p;
-        // One outcome moves the logit by at most 1.5: a token of confidence 0.9999 that fails must
-        // not overturn everything.
         let step = (gain * error * spread).abs().max(1e-12);
-        let gain_on_mean = gain * (1.5 / step).min(1.0);
-        self.intercept = (self.intercept + px0 * error * gain_on_mean).clamp(-8.0, 8.0);
-        self.slope = (self.slope + px1 * error * gain_on_mean).clamp(0.1, 3.0);
+        let gain_on_mean = gain * (LARGEST_STEP / step).min(1.0);
+        self.intercept = (self.intercept + px0 * error * gain_on_mean)
+            .clamp(-LARGEST_INTERCEPT, LARGEST_INTERCEPT);
+        self.slope = (self.slope + px1 * error * gain_on_mean).clamp(LEAST_SLOPE, LARGEST_SLOPE);
         self.covariance =
             [a - g * gain * px0 * px0, b - g * gain * px0 * px1, c - g * gain * px1 * px1];
         self.widen(NOISE);
     }
 
-    /// A step passed without an outcome: what was learned gets a little less sure.
+    /// A step passed without an outcome: the variance of what was learned grows.
     pub fn idle(&mut self) {
         self.widen(IDLE_NOISE);
     }

@@ -1,4 +1,4 @@
-//! What a predictor may know, as numbers: the same code in training, replay and live decoding.
+//! What a predictor may know, as numbers. Training, replay and decoding use the same code.
 //!
 //! A [`FeatureState`] is fed in the order of time: [`begin`](FeatureState::begin) a step,
 //! [`push`](FeatureState::push) each drafted position, [`observe`](FeatureState::observe) the
@@ -95,8 +95,17 @@ struct Running {
     evidence: f32,
 }
 
+/// Outcomes that the running acceptance and the surprise remember: the length of a paragraph.
 const SLOW_WINDOW: f32 = 32.0;
+/// Outcomes that the recent acceptance remembers: a step or two.
 const RECENT_WINDOW: f32 = 6.0;
+/// Acceptance per token before anything was seen: of the draft model, of look-up.
+const MODEL_PRIOR: f32 = 0.8;
+const LOOKUP_PRIOR: f32 = 0.6;
+/// Share of the evidence that is left after a step in which a source was not seen.
+const UNSEEN: f32 = 0.97;
+/// Outcomes below which a sequence counts as having just started.
+const FEW_OUTCOMES: f32 = 4.0;
 /// Outcomes that the prior acceptance is worth.
 const PRIOR_EVIDENCE: f32 = 4.0;
 
@@ -141,7 +150,7 @@ impl FeatureState {
         FeatureState {
             facts,
             running: PerSource::from_fn(|source| {
-                Running::new(if source == Source::NGRAM { 0.6 } else { 0.8 })
+                Running::new(if source == Source::NGRAM { LOOKUP_PRIOR } else { MODEL_PRIOR })
             }),
             source: Source::MODEL,
             context: 0,
@@ -188,7 +197,7 @@ impl FeatureState {
         features[index::LOWEST_LOGIT] = self.lowest_logit;
         features[index::LOG_MATCH] = f32::from(signals.match_length).ln_1p();
         features[index::UNCERTAIN_START] =
-            f32::from(u8::from(self.positions == 1 && running.evidence < 4.0));
+            f32::from(u8::from(self.positions == 1 && running.evidence < FEW_OUTCOMES));
         features
     }
 
@@ -226,7 +235,7 @@ impl FeatureState {
         // finds nothing in many texts, and keeps its evidence while others draft.
         for (other, running) in self.running.iter_mut() {
             if verified == 0 || (other != source && other != Source::NGRAM) {
-                running.evidence *= 0.97;
+                running.evidence *= UNSEEN;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How good predicted probabilities are.
+//! Quality of predicted probabilities: calibration, Brier score, log loss, area under the curve.
 
 /// Quality of probabilities against outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

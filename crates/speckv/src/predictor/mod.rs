@@ -1,10 +1,11 @@
 //! Signals -> probability that a draft token is accepted.
 //!
-//! Six questions, each with a head of its own: for the draft model and for n-gram look-up, is this
-//! token accepted given that the ones before it were ([`Question::Accept`]), would the next one be
+//! For the draft model and for n-gram look-up, three heads answer a question each: is this token
+//! accepted given that the ones before it were ([`Question::Accept`]), would the next one be
 //! ([`Question::Next`]), and, before anything was drafted, would the first one be
-//! ([`Question::First`])? Heads are trained offline ([`train`]) or start from [`Predictor::prior`],
-//! and [`OnlinePredictor`] corrects them while decoding. The same [`features`] are used everywhere.
+//! ([`Question::First`])? Heads are trained offline (by `speckv-lab`) or start from
+//! [`Predictor::prior`], and [`OnlinePredictor`] corrects them while decoding. Training, replay and
+//! decoding use the same [`features`].
 
 pub mod features;
 pub mod metrics;
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 
 use crate::source::Source;
 
-/// What a head is asked.
+/// The question that a head answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
@@ -74,8 +75,9 @@ pub struct Predictor {
     pub others: BTreeMap<Source, Heads>,
 }
 
-/// Why a file is no predictor.
+/// Why a text was refused as a predictor.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PredictorError {
     /// Not JSON, or not of this shape.
     #[error("not a predictor: {0}")]
@@ -90,7 +92,8 @@ pub enum PredictorError {
     },
     /// A weight is infinite or not a number, or a layer has another size.
     #[error(
-        "expected finite weights for {FEATURES} features and {HIDDEN} units, got something else in the {question:?} head"
+        "expected finite weights for {FEATURES} features and {HIDDEN} units in the {question:?} \
+         head"
     )]
     BadWeights {
         /// The head.
@@ -111,12 +114,20 @@ impl Predictor {
         }
     }
 
-    /// A sane start without any training: acceptance rises with the logit of the confidence and
-    /// with the acceptance seen so far.
+    /// Weights without any training: acceptance rises with the logit of the confidence and with the
+    /// acceptance seen so far.
     ///
-    /// How sure: the model's slope on the logit, about three quarters, is what instruct models of
-    /// 0.5 to 3 billion parameters show when they draft for a larger one of their family;
-    /// everything else is a guess that the online correction is there to replace.
+    /// The model's slope on the logit, about three quarters, is what instruct models of 0.5 to 3
+    /// billion parameters show when they draft for a larger one of their family. Everything else is
+    /// a guess that the online correction replaces.
+    ///
+    /// ```
+    /// use speckv::predictor::Predictor;
+    ///
+    /// let prior = Predictor::prior();
+    /// assert_eq!(Predictor::from_json(&prior.to_json()?)?, prior);
+    /// # Ok::<(), speckv::predictor::PredictorError>(())
+    /// ```
     #[must_use]
     pub fn prior() -> Self {
         let head = |weights: &[(usize, f32)]| {

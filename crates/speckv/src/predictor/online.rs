@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
-    controller::MAX_GAMMA,
+    gamma::MAX_GAMMA,
     record::StepRecord,
     signals::Signals,
     source::{PerSource, Source},
@@ -23,6 +23,22 @@ pub struct Judgement {
 const POSITIONS: usize = MAX_GAMMA;
 
 /// [`Predictor`], [`FeatureState`] and six [`Calibrator`]s. Does not allocate after construction.
+///
+/// ```
+/// use std::sync::Arc;
+/// use speckv::{
+///     predictor::{OnlinePredictor, Predictor, SessionFacts},
+///     record::Source,
+///     signals::Signals,
+/// };
+///
+/// let prior = Arc::new(Predictor::prior());
+/// let mut online = OnlinePredictor::new(prior, SessionFacts::default());
+/// online.begin(Source::MODEL, 100);
+/// let sure = online.push(&Signals { confidence: 0.99, ..Signals::default() });
+/// let unsure = online.push(&Signals { confidence: 0.3, ..Signals::default() });
+/// assert!(sure.accept > 0.9 && unsure.accept < 0.6);
+/// ```
 #[derive(Debug, Clone)]
 pub struct OnlinePredictor {
     weights: Arc<Predictor>,

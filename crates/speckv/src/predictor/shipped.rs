@@ -1,14 +1,13 @@
-//! Weights that come with this crate, and the pair of models that they were trained for.
+//! Weights that this crate contains, and the pair of models that they were trained for.
 
 use std::sync::{Arc, OnceLock};
 
 use super::Predictor;
 
-/// What a model is recognised by: facts of its blueprint that stand in its file, whatever the file
-/// is called.
+/// Facts of a model's blueprint by which weights for it are found, whatever its file is called.
 ///
-/// Fine-tunes and other compressions of the same model share it. That is meant: their drafts err in
-/// the same places, and the online correction takes care of the rest.
+/// Fine-tunes and other compressions of the same model have the same shape, and get the same
+/// weights: their drafts err in the same places, and the online correction does the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ModelShape {
     /// Architecture as its file names it: `qwen2`.
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_pair_gets_its_weights_and_strangers_get_none() {
+    fn the_default_pair_gets_its_weights_and_other_pairs_get_none() {
         let (target, draft) = (shape(28, 1536), shape(24, 896));
         let shipped = Predictor::shipped(&target, Some(&draft)).expect("the weights parse");
         assert_ne!(*shipped, Predictor::prior(), "they were trained");

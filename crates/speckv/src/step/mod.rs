@@ -1,8 +1,7 @@
 //! The step protocol: decide, draft, judge, verify, accept, commit, observe.
 //!
 //! [`Stepper`] is the state machine of one sequence's steps. It owns the controller and builds the
-//! [`StepRecord`](crate::record::StepRecord); whoever drives it has the models. Three programs
-//! drive it: [`Engine`](crate::engine::Engine), the exact replay of `speckv-lab`, and the Python
+//! [`StepRecord`](crate::record::StepRecord); its caller has the models. Three programs drive it: [`Engine`](crate::engine::Engine), the exact replay of `speckv-lab`, and the Python
 //! package, whose targets are verified by other engines.
 //!
 //! An [`Outcome`](crate::record::Outcome) cannot be built outside of this crate, so there is no

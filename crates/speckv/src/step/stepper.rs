@@ -199,7 +199,7 @@ impl<C: Controller> Stepper<C> {
 
     /// Takes a draft token, and asks the controller whether to keep it and whether to go on.
     /// `ends`: it ends the text, so that nothing after it can be kept. That looks at the drawn
-    /// token, but only at tokens that nobody would see.
+    /// token, but only to leave out tokens that would not be seen.
     ///
     /// # Errors
     /// [`StepError::NotUnderWay`], [`StepError::WantsNoMore`].

@@ -39,7 +39,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let several = compressions.len() > 1;
     let contest = Contest::new(options, several, &source)?;
     let interrupt = interrupt::install();
-    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let mut reports = Vec::new();
     for &compression in compressions {
         let weights = WeightArgs { compression, draft: draft_weights.clone() };

@@ -1,5 +1,7 @@
 //! `speckv bench --curve`: what passes cost.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     path::Path,
@@ -40,7 +42,7 @@ pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Out
             .about(path.display())
     })?;
     let mut plan = plan(args, config.context_length)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let backend = CpuBackend::new(threads)?;
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(

@@ -1,5 +1,7 @@
 //! `speckv paper`: the paper's tables again, and what its data says in seconds.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 mod audit;
 mod tables;
 

@@ -1,5 +1,7 @@
 //! `speckv profile --grid DIR`: every gamma on every prompt, step by step.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
@@ -29,7 +31,6 @@ use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
-    machine::cores,
     model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
@@ -72,7 +73,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
     for &compression in &compressions {
-        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
         let weights = WeightArgs { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,

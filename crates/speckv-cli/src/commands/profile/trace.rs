@@ -1,5 +1,7 @@
 //! `speckv profile --trace DIR`: records what target, draft and look-up say at every position.
 
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
+
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
@@ -25,7 +27,6 @@ use speckv_local::{
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
-    machine::cores,
     model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
@@ -54,7 +55,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(cores);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
 
     let settings = PairSettings {
         context: args.ctx,

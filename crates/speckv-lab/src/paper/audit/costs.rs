@@ -1,4 +1,4 @@
-//! What a step took.
+//! Seconds of a step, by compression and gamma.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! What the paper's own data says when it is asked in seconds, by models that did not see the
-//! answers, and by what was observed.
+//! The paper's own data evaluated in seconds, with models that were trained without the test
+//! prompts, and by what was observed.
 //!
 //! [`costs`]: what a step took · [`unseen`]: models that never saw a row's prompt · [`speeds`]: the policies in tokens per second, forecast and observed
 //! kept apart · [`bias`]: forecast against observation, and how far a seed moves the forecast.

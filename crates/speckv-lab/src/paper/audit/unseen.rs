@@ -1,9 +1,9 @@
-//! Models that never saw a row's prompt.
+//! Models that were trained without the prompts that they are tested on.
 //!
 //! The paper splits *rows*. Under greedy decoding the same prompt under another gamma or
 //! compression passes through nearly the same text, so a row's neighbours are in the training set,
 //! and a forest that grows until its leaves are pure can look them up. Holding out whole prompts
-//! asks the question that matters: what of a text that nobody has seen?
+//! measures what the predictor does on new texts.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What a pass over n tokens takes.
+//! Seconds of a pass over n tokens.
 
 use super::super::{
     Content, Figure, Panel,

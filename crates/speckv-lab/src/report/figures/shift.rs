@@ -1,4 +1,4 @@
-//! Which gamma is fastest, and which others cannot be told from it.
+//! The fastest gamma, and the others that do not differ from it significantly.
 
 use super::{
     super::{

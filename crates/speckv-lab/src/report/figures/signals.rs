@@ -1,4 +1,4 @@
-//! What the draft's signals say about acceptance, token by token.
+//! Acceptance against the draft's signals, token by token.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the controller gains.
+//! The gains of the controllers.
 
 use super::{
     super::{

@@ -1,4 +1,4 @@
-//! Which gamma is best, and where.
+//! The best gamma by compression and task.
 
 use super::{
     super::{
@@ -99,7 +99,7 @@ fn by_task(grid: &Grid) -> Option<String> {
     })
 }
 
-/// What whoever maximises tokens per step would have chosen.
+/// The gamma that a rule that maximises tokens per step would have chosen.
 fn longest(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
     let length = |compression: &str, gamma: usize| {
         throughput(&grid.by_prompt(compression, gamma, None, |sums: &Sums| {

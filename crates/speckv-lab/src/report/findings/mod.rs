@@ -1,5 +1,5 @@
-//! What the numbers say, in plain words and with intervals. Every word of judgement follows from an
-//! interval: nothing is said that the data at hand could not deny.
+//! Findings in words, with intervals. Every judgement follows from an interval: a report claims
+//! nothing that its data could not have refuted.
 
 mod controllers;
 mod gammas;

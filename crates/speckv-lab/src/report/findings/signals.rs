@@ -1,4 +1,4 @@
-//! What the draft's signals predict.
+//! How well the draft's signals predict acceptance.
 
 use super::{
     super::figures::{

@@ -1,4 +1,4 @@
-//! Verify only what pays, by calibrated confidence and measured cost: vLLM's adaptive verification.
+//! vLLM's adaptive verification: calibrated confidence against measured cost.
 
 use super::default_source;
 use crate::{
@@ -68,8 +68,7 @@ impl Controller for AdaptiveVerification {
         let count = signals.len();
         let seconds = count as f64 * self.draft_seconds
             + self.cost.shared_verify_seconds(count + 1, self.context, self.pass);
-        // The first token is drafted whatever comes (there is no off): its drafting is sunk in both
-        // rates.
+        // The first token is always drafted (the rule has no off), so its drafting is in both rates.
         let before = if count == 1 { self.seconds + self.draft_seconds } else { self.seconds };
         if (self.expected + self.survival) / seconds <= self.expected / before {
             return Verdict::Drop;

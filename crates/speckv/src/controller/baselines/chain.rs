@@ -1,4 +1,4 @@
-//! Look-up first, the draft model where it finds nothing: a chain around any controller.
+//! Look-up first, and another controller where it finds nothing.
 
 use crate::{
     controller::{Controller, Plan, Situation, Verdict},

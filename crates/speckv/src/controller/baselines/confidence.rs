@@ -1,4 +1,4 @@
-//! Stop where the draft is unsure: llama.cpp's `p_min`, Hugging Face's confidence threshold.
+//! Stops below a confidence: llama.cpp's `p_min`, Hugging Face's confidence threshold.
 
 use super::default_source;
 use crate::{

@@ -20,9 +20,13 @@ pub struct Ema {
 /// target as `round(average) + 1`; that a tier is left half a token before it is this project's
 /// reading of that.
 const TIERS: [usize; 3] = [1, 3, 7];
+/// Weight of a new step in the average.
 const RATE: f32 = 0.2;
+/// Steps before the first change of tier.
 const WARM_UP: u32 = 10;
+/// Steps between changes.
 const INTERVAL: u32 = 5;
+/// How far below a tier the average has to be before it is left downwards.
 const DOWN_HYSTERESIS: f32 = 0.25;
 
 impl Default for Ema {

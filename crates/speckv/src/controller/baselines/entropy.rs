@@ -1,4 +1,4 @@
-//! Stop where the draft's entropy says that acceptance is doubtful: SVIP and AdaEDL.
+//! Stops where a bound by the draft's entropy makes acceptance unlikely: SVIP and AdaEDL.
 
 use super::default_source;
 use crate::controller::{Controller, Plan, Situation, Verdict};

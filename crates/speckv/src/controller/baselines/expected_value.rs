@@ -20,8 +20,11 @@ pub struct ExpectedValue {
     pass: SharedPass,
 }
 
+/// Weight of a new outcome in a depth's average: this project's choice.
 const RATE: f32 = 0.05;
+/// Acceptance of each depth before anything was seen: this project's choice.
 const PRIOR: f32 = 0.75;
+/// Plain steps between probes: this project's choice, so that it can come back.
 const PROBE_INTERVAL: u32 = 32;
 
 impl ExpectedValue {

@@ -1,4 +1,4 @@
-//! Two more after a full success, one fewer after a failure: the Hugging Face heuristic.
+//! Hugging Face's heuristic: two tokens more after full acceptance, one fewer after a rejection.
 
 use super::default_source;
 use crate::{
@@ -13,7 +13,7 @@ pub struct Heuristic {
 }
 
 impl Heuristic {
-    /// Where it starts.
+    /// Gamma of the first step.
     pub const GAMMA: usize = 5;
 
     /// Starts at `gamma`.
@@ -68,7 +68,7 @@ mod tests {
         controller.observe(&clipped);
         assert_eq!(
             controller.gamma, 12,
-            "nobody knows whether the other four would have been accepted"
+            "whether the other four would have been accepted is not known"
         );
         for expected in [11, 10, 9] {
             let mut clipped = record(&[0.9; 8], 3);

@@ -35,8 +35,7 @@ const LEAST_HORIZON: usize = 32;
 /// Tokens that a step makes while the draft model works, as the divisor that turns expected tokens
 /// into steps that share the price of reading generated text.
 const TOKENS_PER_STEP: f64 = 3.0;
-/// Missed tokens that every step may leave, whoever drafts: reading them is a price of that step
-/// alone.
+/// Missed tokens that any step may leave: reading them is a price of that step alone.
 const USUAL_MISSED: usize = 2;
 /// Tokens that other drafting sequences are taken to verify per step, where what they do now says
 /// nothing about what they will do.

@@ -174,21 +174,23 @@ impl Speckv {
         self.online.begin(source, situation.context);
         Plan { gamma, source }
     }
+}
 
+impl Text {
     /// Learns from a step that drafted; the tokens gained and the plain steps' worth of time lost
     /// against plain decoding.
     fn learn(&mut self, step: &Step, record: &StepRecord) -> (f64, f64) {
         let (source, drafted) = (record.before.plan.source, record.drafted.len());
         let gain = step.gain(drafted, &record.outcome);
         let saved = record.outcome.accepted as f64 - gain.time;
-        let budget = &mut self.text.budgets[source];
+        let budget = &mut self.budgets[source];
         budget.work(saved, record.outcome.produced, gain.value, step.predicted);
         for position in 1..drafted {
             let Some(accepted) = record.outcome.label(position) else { break };
             budget.learn_sustained(accepted);
         }
         if source == Source::MODEL {
-            self.text.unread_prompt = 0;
+            self.unread_prompt = 0;
         }
         (gain.tokens, gain.time)
     }
@@ -237,8 +239,8 @@ impl Controller for Speckv {
         self.text.steps += 1;
         self.text.produced += produced;
         self.text.accepted += record.outcome.accepted;
-        let worked = if record.drafted.is_empty() { None } else { self.step };
-        let gained = worked.map(|step| self.learn(&step, record));
+        let worked = self.step.as_ref().filter(|_| !record.drafted.is_empty());
+        let gained = worked.map(|step| self.text.learn(step, record));
         for source in [Source::MODEL, Source::NGRAM] {
             if gained.is_none() || source != record.before.plan.source {
                 self.text.budgets[source].rest(produced);

@@ -133,7 +133,7 @@ impl Inputs<'_> {
         Some(Offer { source, limit, prices, catch_up, predicted, value, risk, allowed })
     }
 
-    /// Most tokens of a step, whoever drafts.
+    /// Most tokens of a step from any source.
     fn limit(&self) -> usize {
         self.options.max_gamma.min(self.situation.gamma_limit)
     }

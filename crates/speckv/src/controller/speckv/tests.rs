@@ -183,7 +183,7 @@ fn a_chunk_of_anothers_prompt_does_not_make_reading_look_cheap() {
     assert_eq!(
         (plan(4), plan(260)),
         (Plan::OFF, Plan::OFF),
-        "20 plain steps of everybody for 64 tokens of one"
+        "20 plain steps of all for 64 tokens of one"
     );
 }
 

@@ -1,15 +1,14 @@
 //! Kernels behind checks of every length, as safe functions: for benchmarks and tests. The model
 //! calls the kernels themselves.
 
-use super::{
-    Isa,
-    activation::Activations,
-    attention::{ATTENTION_ROWS, AttentionArgs},
-    simd::GROUP,
-};
 use crate::{
+    kernels::{
+        CacheType, Isa,
+        activation::Activations,
+        attention::{ATTENTION_ROWS, AttentionArgs},
+        simd::GROUP,
+    },
     matrix::{Input, Matrix, Output},
-    model::CacheType,
     pool::Pool,
 };
 

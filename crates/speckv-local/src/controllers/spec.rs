@@ -1,12 +1,13 @@
-//! From the command line's name of a controller to the controller.
+//! Controllers by name.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{
-    AdaptiveVerification, Chain, Confidence, Controller, Ema, Entropy, EntropyRule, ExpectedValue,
-    Fixed, Heuristic, MAX_GAMMA, Off, Paper, PaperPredictor, Speckv, SpeckvOptions, checked_gamma,
-};
-use crate::{
+use speckv::{
+    controller::{
+        AdaptiveVerification, Chain, Confidence, Controller, Drafting, Ema, Entropy, EntropyRule,
+        ExpectedValue, Fixed, GammaError, Heuristic, MAX_GAMMA, Off, Paper, PaperPredictor, Speckv,
+        SpeckvOptions, checked_gamma,
+    },
     cost::CostModel,
     predictor::{Predictor, SessionFacts},
 };
@@ -108,6 +109,34 @@ impl ControllerSpec {
         self.chain || self.kind == ControllerKind::Speckv
     }
 
+    /// The sources that it drafts with unless told otherwise: the model where there is one, and
+    /// look-up too where it can choose.
+    #[must_use]
+    pub fn natural_drafting(&self, has_model: bool) -> Drafting {
+        match (has_model, self.may_look_up()) {
+            (false, _) => Drafting::Ngram,
+            (true, false) => Drafting::Model,
+            (true, true) => Drafting::Both,
+        }
+    }
+
+    /// `gamma`, where this controller can have it.
+    ///
+    /// # Errors
+    /// A gamma outside of 1 to [`MAX_GAMMA`]; any gamma for plain decoding and for rules that have
+    /// gammas of their own; another one than the controller's name says.
+    pub fn checked_gamma(&self, gamma: usize) -> Result<usize, SpecError> {
+        match self.kind {
+            ControllerKind::Off | ControllerKind::Ema | ControllerKind::Paper => {
+                Err(SpecError::NoGamma { controller: self.to_string(), got: gamma })
+            }
+            ControllerKind::Fixed(Some(named)) if named != gamma => {
+                Err(SpecError::OtherGamma { controller: self.to_string(), got: gamma })
+            }
+            _ => Ok(checked_gamma(gamma)?),
+        }
+    }
+
     /// A fresh controller for one sequence.
     #[must_use]
     pub fn build(&self, parts: &ControllerParts) -> Box<dyn Controller> {
@@ -182,9 +211,29 @@ impl fmt::Display for ControllerSpec {
 const GAMMA_RANGE: &str = "a gamma from 1 to 64";
 const _: () = assert!(MAX_GAMMA == 64, "GAMMA_RANGE says so");
 
-/// Why a text names no controller.
+/// Why a text names no controller, or a gamma does not fit one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
+    /// A gamma outside its range.
+    #[error(transparent)]
+    Gamma(#[from] GammaError),
+    /// The controller has no gamma to set.
+    #[error("controller {controller} has no gamma to set, got {got}")]
+    NoGamma {
+        /// The controller.
+        controller: String,
+        /// The gamma.
+        got: usize,
+    },
+    /// The controller's name says another gamma.
+    #[error("gamma {got} contradicts controller {controller}")]
+    OtherGamma {
+        /// The controller.
+        controller: String,
+        /// The gamma.
+        got: usize,
+    },
     /// No controller has this name.
     #[error("expected one of {}, or chain+ before one of them, got \"{got}\"", ControllerSpec::NAMES.join(", "))]
     UnknownName {
@@ -285,6 +334,23 @@ mod tests {
             "fixed-9"
         );
         assert_eq!("fixed-3".parse::<ControllerSpec>().expect("known").to_string(), "fixed:3");
+    }
+
+    #[test]
+    fn a_gamma_is_done_or_refused() {
+        let spec = |text: &str| text.parse::<ControllerSpec>().expect(text);
+        for text in ControllerSpec::NAMES {
+            let (spec, has_none) = (spec(text), ["off", "ema", "paper"].contains(&text));
+            for gamma in [1, 16, 17, 33, 40, MAX_GAMMA] {
+                assert_eq!(spec.checked_gamma(gamma).ok(), (!has_none).then_some(gamma), "{text}");
+            }
+            assert!(spec.checked_gamma(0).is_err() && spec.checked_gamma(65).is_err(), "{text}");
+        }
+        let message = |text: &str, gamma| spec(text).checked_gamma(gamma).unwrap_err().to_string();
+        assert_eq!(message("speckv", 65), "expected a gamma from 1 to 64, got 65");
+        assert_eq!(message("ema", 4), "controller ema has no gamma to set, got 4");
+        assert_eq!(message("fixed:3", 4), "gamma 4 contradicts controller fixed:3");
+        assert_eq!(spec("fixed:3").checked_gamma(3), Ok(3));
     }
 
     #[test]

@@ -7,11 +7,13 @@ use crate::{
     suggest,
 };
 use speckv::{
-    controller::{ControllerKind, ControllerParts, ControllerSpec},
     cost::CostModel,
     predictor::{ModelShape, SessionFacts},
 };
 
+mod spec;
+
+pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::controller::MAX_GAMMA;
 
 /// The controller wherever somebody can draft.
@@ -36,12 +38,6 @@ pub fn parse(text: &str) -> Result<ControllerSpec, String> {
         ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
         _ => Ok(spec),
     }
-}
-
-/// The gamma that came with the name.
-#[must_use]
-pub fn gamma(spec: &ControllerSpec) -> Option<usize> {
-    if let ControllerKind::Fixed(gamma) = spec.kind { gamma } else { None }
 }
 
 /// What controllers of a pair are made of, and what the weights of the predictor of acceptance are
