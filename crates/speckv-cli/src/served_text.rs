@@ -1,19 +1,38 @@
 //! A model's text layer behind the server's interface.
 
 use speckv::token::Token;
-use speckv_formats::chat_template::Message;
+use speckv_formats::chat_template::{self, UserText};
 use speckv_local::{
     failure::chain,
     text::{ModelText, Piece, TextDecoder},
 };
-use speckv_serve::language::{Decoder, Language, LanguageError, Said, Turn};
+use speckv_serve::language::{Conversation, Decoder, Ending, Language, LanguageError, Said};
 
 /// [`ModelText`] as the server's [`Language`].
-pub struct ServedText(pub ModelText);
+pub struct ServedText {
+    text: ModelText,
+    longest_token: usize,
+}
+
+/// How many times as long as its tokens a text can be: Unicode's normal form C makes three
+/// characters of a Hangul syllable one.
+const NORMALIZED: usize = 3;
+
+impl ServedText {
+    /// Of a model.
+    #[must_use]
+    pub fn new(text: ModelText) -> Self {
+        let tokenizer = text.tokenizer();
+        let tokens = 0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
+        let longest = tokens.filter_map(|token| Some(tokenizer.piece(token)?.len())).max();
+        let longest_token = NORMALIZED * longest.unwrap_or(1);
+        ServedText { text, longest_token }
+    }
+}
 
 impl Language for ServedText {
     fn vocab_size(&self) -> usize {
-        self.0.tokenizer().vocab_size()
+        self.text.tokenizer().vocab_size()
     }
 
     fn encode(
@@ -22,41 +41,69 @@ impl Language for ServedText {
         special: bool,
         add_special: bool,
     ) -> Result<Vec<Token>, LanguageError> {
-        self.0
+        self.text
             .tokenizer()
             .encode(text, special, add_special)
             .map_err(|error| LanguageError::Encode(chain(&error)))
     }
 
     fn decode(&self, tokens: &[Token]) -> String {
-        self.0.tokenizer().decode(tokens, false)
+        self.text.tokenizer().decode(tokens, false)
     }
 
     fn bytes(&self, token: Token) -> Vec<u8> {
-        self.0.tokenizer().piece(token).unwrap_or_default().to_vec()
+        self.text.tokenizer().piece(token).unwrap_or_default().to_vec()
     }
 
-    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
-        let messages: Vec<Message> = turns
-            .iter()
-            .map(|turn| Message::new(turn.role.as_str(), turn.content.as_str()))
-            .collect();
-        self.0
+    fn longest_token(&self) -> usize {
+        self.longest_token
+    }
+
+    fn prompt(
+        &self,
+        conversation: &Conversation,
+        most_bytes: usize,
+    ) -> Result<Vec<Token>, LanguageError> {
+        let prompt = self
+            .text
             .template()
-            .render(&messages, true)
-            .map_err(|error| LanguageError::Template(chain(&error)))
+            .prompt(&chat_template::Conversation {
+                messages: &conversation.messages,
+                variables: &conversation.variables,
+                ending: match conversation.ending {
+                    Ending::NewMessage => chat_template::Ending::NewMessage,
+                    Ending::Nothing => chat_template::Ending::Nothing,
+                    Ending::Continue => chat_template::Ending::Continue,
+                },
+            })
+            .map_err(|error| LanguageError::Template(chain(&error)))?;
+        let bytes = prompt.text().len();
+        if bytes > most_bytes {
+            return Err(LanguageError::TooLong { bytes, most: most_bytes });
+        }
+        let user_text = match conversation.special_in_text {
+            true => UserText::ParseSpecial,
+            false => UserText::Plain,
+        };
+        prompt
+            .encode(self.text.tokenizer(), user_text)
+            .map_err(|error| LanguageError::Encode(chain(&error)))
+    }
+
+    fn template_reads(&self, name: &str) -> bool {
+        self.text.template().reads(name)
     }
 
     fn end_tokens(&self) -> &[Token] {
-        self.0.end_tokens()
+        self.text.end_tokens()
     }
 
     fn stop_strings(&self) -> Vec<String> {
-        self.0.stop_strings()
+        self.text.stop_strings()
     }
 
     fn decoder(&self, continues: bool, stops: Vec<String>) -> Box<dyn Decoder> {
-        Box::new(Streaming(self.0.decoder(continues, stops)))
+        Box::new(Streaming(self.text.decoder(continues, stops)))
     }
 }
 
@@ -90,11 +137,18 @@ mod tests {
             Gguf::from_bytes(Tiny::default().to_bytes().expect("a tiny model")).expect("a file");
         let tokenizer = Tokenizer::from_gguf(file.metadata()).expect("a tokenizer");
         let template = ChatTemplate::from_gguf(file.metadata(), &tokenizer).expect("a template");
-        let served = ServedText(ModelText::new(tokenizer, template));
-        let turns = [Turn { role: "user".into(), content: "hi".into() }];
-        assert_eq!(
-            served.render(&turns).expect("text"),
-            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-        );
+        let served = ServedText::new(ModelText::new(tokenizer, template));
+        let message = serde_json::json!({"role": "user", "content": "hi"});
+        let conversation = Conversation {
+            messages: vec![message.as_object().cloned().expect("an object")],
+            ..Default::default()
+        };
+        let text = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n";
+        let tokens = served.encode(text, true, false).expect("tokens");
+        assert_eq!(served.prompt(&conversation, 1000), Ok(tokens));
+        assert!(matches!(
+            served.prompt(&conversation, text.len() - 1),
+            Err(LanguageError::TooLong { .. })
+        ));
     }
 }

@@ -12,6 +12,7 @@ pub mod compression;
 pub mod config;
 pub mod convert;
 pub mod gguf;
+mod jinja;
 pub mod quant;
 pub mod requantize;
 pub mod synthetic;

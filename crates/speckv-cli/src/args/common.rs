@@ -3,8 +3,6 @@
 use speckv_local::controllers::ControllerSpec;
 use std::path::PathBuf;
 
-use speckv::controller::ControllerSpec;
-
 use speckv_formats::{compression::Compression, quant::TensorType};
 use speckv_local::{
     controllers,

@@ -115,6 +115,7 @@ impl OnDevice for Run<'_> {
                 "prompt_tokens": prompt_tokens,
                 "finish_reason": answer.finish,
                 "draft": pair.drafting.name(),
+                "draft_failures": pair.engine.draft_failures().count,
                 "stats": stats.report(),
                 "energy": energy.map(|energy| energy_json(&energy, answer.tokens.len())),
             }))?;

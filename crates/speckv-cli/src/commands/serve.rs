@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     path::Path,
     sync::Arc,
     thread::JoinHandle,
@@ -26,7 +26,7 @@ use speckv_local::{
 };
 use speckv_serve::{
     api::options::SpeculationDefaults,
-    http::{self, App, Info, Limits},
+    http::{self, App, Info, Limits, Origins},
     language::Language,
     metrics::Metrics,
     scheduler::{self, Handle, Rules},
@@ -59,7 +59,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let silent = Printer::from_environment(true);
     let printer = if json { &silent } else { printer };
     // Before gigabytes are read: a port that is taken is known at once.
-    let listener = listen(&settings)?;
+    let listeners = listen(&settings)?;
     let source = ModelSource::from_environment();
     let (no_lookup, asked) = (models.no_lookup, models.controller.take());
     // Requests choose among controllers, so the draft does not depend on one of them.
@@ -83,7 +83,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         answers,
         asked,
         gamma: models.gamma,
-        listener,
+        listeners,
         source,
         interrupt,
         printer,
@@ -100,7 +100,7 @@ struct Serve<'a> {
     /// The controller that the user asks for.
     asked: Option<ControllerSpec>,
     gamma: Option<usize>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     source: ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
@@ -150,6 +150,7 @@ impl Serve<'_> {
                 has_model: pair.draft.is_some(),
                 has_lookup: matches!(choice, DraftChoice::Ngram | DraftChoice::Both(_)),
             },
+            parse_special: settings.parse_special,
         };
         let rules = Rules {
             most_running: room.running,
@@ -166,7 +167,7 @@ impl Serve<'_> {
             settings.queue
         ));
         let Pair { engine, text, .. } = pair;
-        let language: Arc<dyn Language> = Arc::new(ServedText(text));
+        let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(settings.queue);
         let thread = scheduler::start(
@@ -182,9 +183,13 @@ impl Serve<'_> {
             Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
         })?;
         let address =
-            self.listener.local_addr().map_err(|error| cannot_listen(settings, &error))?;
+            self.listeners[0].local_addr().map_err(|error| cannot_listen(settings, &error))?;
         let limits = Limits {
-            localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty(),
+            localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
+                || !settings.hosts.is_empty(),
+            hosts: settings.hosts.clone(),
+            origins: settings.origins.clone(),
+            share_across_keys: settings.share_across_keys,
             api_keys: settings.api_keys.clone(),
             max_body: settings.max_body,
             request_timeout: settings.request_timeout,
@@ -195,31 +200,37 @@ impl Serve<'_> {
                 "other machines can use this server without a key; --api-key asks for one",
             );
         }
-        Ok((App { language, handle, metrics, info, limits }, thread))
+        if limits.origins == Origins::Any && limits.api_keys.is_empty() {
+            self.warning(
+                "every web page that a browser here opens can use this server; --api-key asks for \
+                 a key",
+            );
+        }
+        Ok((App::new(language, handle, metrics, info, limits), thread))
     }
 }
 
 impl OnDevice for Serve<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend>(mut self, backend: &B) -> Outcome<()> {
         let pair = Pair::load(backend, self.pair, &self.source, &self.interrupt, self.printer)?;
         if let Some(text) = pair.text.template_warning() {
             self.warning(text);
         }
         self.note(&pair.drafting.to_string());
         let (app, thread) = self.schedule(pair)?;
-        let address =
-            self.listener.local_addr().map_err(|error| cannot_listen(&self.settings, &error))?;
+        let address = self.listeners[0]
+            .local_addr()
+            .map_err(|error| cannot_listen(&self.settings, &error))?;
         let bounds = Connections {
             most: self.settings.connections,
             grace: self.settings.stop_timeout,
             ..Connections::default()
         };
         let handle = app.handle.clone();
-        let listener =
-            self.listener.try_clone().map_err(|error| cannot_listen(&self.settings, &error))?;
-        serve(listener, Arc::new(app), handle, bounds, &self.interrupt, || {
+        let listeners = std::mem::take(&mut self.listeners);
+        serve(listeners, Arc::new(app), handle, bounds, &self.interrupt, || {
             // The one line on standard output: programs that start a server read it.
             self.printer.data(&format!("http://{address}\n"))
         })?;
@@ -232,7 +243,7 @@ impl OnDevice for Serve<'_> {
 }
 
 fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     app: Arc<App>,
     handle: Handle,
     bounds: Connections,
@@ -253,9 +264,10 @@ fn serve(
         .build()
         .map_err(failed)?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(failed)?;
         ready()?;
-        server::serve(listener, http::router(app), handle, bounds, stopped(interrupt))
+        server::serve(listeners, http::router(app), handle, bounds, stopped(interrupt))
             .await
             .map_err(failed)
     });
@@ -285,13 +297,51 @@ async fn stopped(interrupt: &Interrupt) {
     keyboard.await;
 }
 
-fn listen(settings: &ServeSettings) -> Outcome<TcpListener> {
+/// The addresses that the server listens on; the first one is announced.
+fn listen(settings: &ServeSettings) -> Outcome<Vec<TcpListener>> {
     let failure = |error: io::Error| cannot_listen(settings, &error);
-    let addresses: Vec<SocketAddr> =
-        (settings.host.as_str(), settings.port).to_socket_addrs().map_err(failure)?.collect();
-    let listener = TcpListener::bind(addresses.as_slice()).map_err(failure)?;
-    listener.set_nonblocking(true).map_err(failure)?;
-    Ok(listener)
+    let listeners = match &settings.host {
+        Some(host) => {
+            let addresses = (host.as_str(), settings.port).to_socket_addrs().map_err(failure)?;
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            vec![TcpListener::bind(addresses.as_slice()).map_err(failure)?]
+        }
+        None => listen_on_loopback(settings.port).map_err(failure)?,
+    };
+    for listener in &listeners {
+        listener.set_nonblocking(true).map_err(failure)?;
+    }
+    Ok(listeners)
+}
+
+/// Free ports that are tried before one family has to do.
+const TRIES: usize = 8;
+
+/// Listens on 127.0.0.1 and [::1] with one port: clients that look up `localhost` try either first.
+/// A machine that has only one of the families gets that.
+fn listen_on_loopback(port: u16) -> io::Result<Vec<TcpListener>> {
+    let first = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(first) => first,
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            return Ok(vec![TcpListener::bind((Ipv6Addr::LOCALHOST, port))?]);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut first = first;
+    for _ in 0..TRIES {
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, first.local_addr()?.port())) {
+            Ok(second) => return Ok(vec![first, second]),
+            // A free port of one family may be taken in the other.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if port != 0 {
+                    return Err(error);
+                }
+                first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            }
+            Err(_) => break, // no IPv6 here
+        }
+    }
+    Ok(vec![first])
 }
 
 fn cannot_listen(settings: &ServeSettings, error: &io::Error) -> Failure {
@@ -302,7 +352,8 @@ fn cannot_listen(settings: &ServeSettings, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; give a --port above",
         _ => "give an address of this machine with --host, such as 127.0.0.1 or 0.0.0.0",
     };
-    Failure::new(format!("cannot listen on {}:{}: {error}", settings.host, settings.port), hint)
+    let host = settings.host.as_deref().unwrap_or("localhost");
+    Failure::new(format!("cannot listen on {host}, port {}: {error}", settings.port), hint)
 }
 
 /// The controller of requests that name none.

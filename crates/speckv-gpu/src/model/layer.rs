@@ -137,10 +137,11 @@ impl Binder<'_> {
                 };
                 (vec![self.multiply(matrix, &buffers.wide, output)?], None)
             }
-            GateUp::Apart(gate, up) => {
+            GateUp::Apart([(gate, gate_bias), (up, up_bias)]) => {
                 let out = &buffers.gate_up;
-                let gate = self.multiply(gate, &buffers.wide, plain(out, 0, 2 * width))?;
-                let up = self.multiply(up, &buffers.wide, plain(out, width, 2 * width))?;
+                let output = |first, bias| Output { bias, ..plain(out, first, 2 * width) };
+                let gate = self.multiply(gate, &buffers.wide, output(0, gate_bias.as_ref()))?;
+                let up = self.multiply(up, &buffers.wide, output(width, up_bias.as_ref()))?;
                 let kernel = self.device.kernel(&Shader::glu(silu))?;
                 let shape = self.device.uniform("shape", &[self.sizes.inner_blocks as u32])?;
                 let Input { q, factors, exact } = &buffers.inner;
@@ -166,7 +167,12 @@ impl Binder<'_> {
             feed_forward_norm: self.norm(&layer.feed_forward_norm, &buffers.wide)?,
             gate_up,
             glu,
-            down: self.to_stream(&layer.down, &buffers.inner, None, post_norms.1)?,
+            down: self.to_stream(
+                &layer.down,
+                &buffers.inner,
+                layer.down_bias.as_ref(),
+                post_norms.1,
+            )?,
             feed_forward_post_norm: self.add_norm(layer.feed_forward_post_norm.as_ref())?,
             rotate: self.device.kernel(&rotate)?,
             qkv_bias: layer.qkv_bias.clone(),

@@ -5,7 +5,7 @@ use speckv_formats::{
     compression::Compression,
     config::Config,
     quant::{self, QuantError, Rows, WeightType},
-    weights::{self, Layout, MatrixSlot, VectorSlot},
+    weights::{self, Layout, MatrixSlot, Projection, VectorSlot},
 };
 
 use super::load::{LoadError, Progress};
@@ -44,6 +44,7 @@ pub(super) struct Layer {
     pub feed_forward_norm: Buffer,
     pub gate_up: GateUp,
     pub down: Matrix,
+    pub down_bias: Option<Buffer>,
     pub feed_forward_post_norm: Option<Buffer>,
 }
 
@@ -52,8 +53,8 @@ pub(super) struct Layer {
 pub(super) enum GateUp {
     /// Of one type: groups of 32 rows of each in turn.
     Joined(Matrix),
-    /// Of two types.
-    Apart(Matrix, Matrix),
+    /// Of two types, or with biases.
+    Apart([(Matrix, Option<Buffer>); 2]),
 }
 
 /// Appends row `row` of a tensor in the type `to`.
@@ -177,10 +178,23 @@ impl<'a> Loader<'a> {
         Ok(matrices)
     }
 
-    fn gate_up(&mut self, gate: &MatrixSlot, up: &MatrixSlot) -> Result<GateUp, LoadError> {
-        if self.weight_type(gate) != self.weight_type(up) {
-            return Ok(GateUp::Apart(self.matrix(gate)?, self.matrix(up)?));
+    fn biased(
+        &mut self,
+        slots: &Projection<MatrixSlot, VectorSlot>,
+    ) -> Result<(Matrix, Option<Buffer>), LoadError> {
+        Ok((self.matrix(&slots.matrix)?, self.optional(slots.bias.as_ref())?))
+    }
+
+    fn gate_up(
+        &mut self,
+        gate: &Projection<MatrixSlot, VectorSlot>,
+        up: &Projection<MatrixSlot, VectorSlot>,
+    ) -> Result<GateUp, LoadError> {
+        let biased = gate.bias.is_some() || up.bias.is_some();
+        if biased || self.weight_type(&gate.matrix) != self.weight_type(&up.matrix) {
+            return Ok(GateUp::Apart([self.biased(gate)?, self.biased(up)?]));
         }
+        let (gate, up) = (&gate.matrix, &up.matrix);
         let width = gate.rows;
         let matrix = self.joined(&[gate, up], joined_rows(width), &|row| {
             let (group, lane) = (row / GROUP, row % GROUP);
@@ -218,7 +232,8 @@ impl<'a> Loader<'a> {
             attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
             feed_forward_norm: self.vector(&slots.feed_forward_norm)?,
             gate_up: self.gate_up(&slots.gate, &slots.up)?,
-            down: self.matrix(&slots.down)?,
+            down: self.matrix(&slots.down.matrix)?,
+            down_bias: self.optional(slots.down.bias.as_ref())?,
             feed_forward_post_norm: self.optional(slots.feed_forward_post_norm.as_ref())?,
         })
     }
@@ -260,7 +275,7 @@ impl Weights {
         let layers = self.layers.iter().flat_map(|layer| {
             let gate_up = match &layer.gate_up {
                 GateUp::Joined(matrix) => vec![matrix],
-                GateUp::Apart(gate, up) => vec![gate, up],
+                GateUp::Apart([(gate, _), (up, _)]) => vec![gate, up],
             };
             let qkv = layer.qkv.iter().map(|(matrix, _)| matrix);
             qkv.chain([&layer.output]).chain(gate_up).chain([&layer.down])

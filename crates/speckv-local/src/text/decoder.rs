@@ -103,10 +103,7 @@ where
 mod tests {
     use speckv_formats::{chat_template::ChatTemplate, gguf::Gguf, tiny::Tiny};
 
-    use super::{
-        super::{ModelText, PromptEncoder},
-        *,
-    };
+    use super::{super::ModelText, *};
 
     fn text() -> ModelText {
         let file =
@@ -116,10 +113,14 @@ mod tests {
         ModelText::new(tokenizer, template)
     }
 
+    fn encoded(text: &ModelText, content: &str) -> Vec<Token> {
+        text.tokenizer().encode(content, true, false).expect("tokens")
+    }
+
     #[test]
     fn streamed_text_is_the_decoded_text_up_to_a_stop_string() {
         let text = text();
-        let tokens = text.encode("naïve – the cat").expect("tokens");
+        let tokens = encoded(&text, "naïve – the cat");
         let said = |stops: &[&str]| {
             let mut decoder =
                 text.decoder(true, stops.iter().map(|&stop| stop.to_owned()).collect());
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn what_is_held_back_is_counted_in_characters() {
         let text = text();
-        let tokens = text.encode("über cat").expect("tokens");
+        let tokens = encoded(&text, "über cat");
         let mut decoder = text.decoder(true, vec!["über cats".into()]);
         let held: Vec<usize> = tokens.iter().map(|&token| decoder.push(token).held).collect();
         assert_eq!(held.last(), Some(&"über cat".chars().count()));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use speckv::token::Token;
 use speckv_formats::{
-    chat_template::{ChatTemplate, Message, Origin},
+    chat_template::{self, ChatTemplate, Message, Origin, UserText},
     checkpoint::Checkpoint,
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, TokenizerError},
 };
 
 use super::{PromptEncoder, TextDecoder};
@@ -57,7 +57,7 @@ impl ModelText {
     /// # Errors
     /// If the vocabulary cannot represent the text.
     pub fn raw(&self, text: &str) -> Outcome<Vec<Token>> {
-        self.tokens(text, true)
+        self.tokenizer.encode(text, true, true).map_err(|error| unencodable(&error))
     }
 
     /// Texts that end a turn of a model without tokens for that.
@@ -92,21 +92,16 @@ impl ModelText {
     pub fn decoder(&self, continues: bool, stops: Vec<String>) -> TextDecoder {
         TextDecoder::new(Arc::clone(&self.tokenizer), continues, stops)
     }
+}
 
-    fn tokens(&self, text: &str, add_special: bool) -> Outcome<Vec<Token>> {
-        self.tokenizer.encode(text, true, add_special).map_err(|error| {
-            Failure::from_error(
-                &error,
-                error.hint(),
-                "change the text to what the vocabulary can represent",
-            )
-        })
-    }
+/// A text that the vocabulary cannot represent.
+fn unencodable(error: &TokenizerError) -> Failure {
+    Failure::from_error(error, error.hint(), "change the text to what the vocabulary can represent")
 }
 
 impl PromptEncoder for ModelText {
-    fn render(&self, messages: &[Message]) -> Outcome<String> {
-        self.template.render(messages, true).map_err(|error| {
+    fn render(&self, messages: &[Message]) -> Outcome<chat_template::Prompt> {
+        self.template.prompt_of(messages).map_err(|error| {
             Failure::from_error(
                 &error,
                 error.hint(),
@@ -115,8 +110,10 @@ impl PromptEncoder for ModelText {
         })
     }
 
-    fn encode(&self, text: &str) -> Outcome<Vec<Token>> {
-        self.tokens(text, false)
+    fn encode(&self, prompt: &chat_template::Prompt, from: usize) -> Outcome<Vec<Token>> {
+        prompt
+            .encode_from(from, &self.tokenizer, UserText::Plain)
+            .map_err(|error| unencodable(&error))
     }
 
     fn is_end(&self, token: Token) -> bool {

@@ -55,7 +55,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
 
     let settings = PairSettings {
         context: args.ctx,
