@@ -70,6 +70,7 @@ pub fn give<M: LanguageModel>(
     say: &mut dyn FnMut(&str) -> Outcome<()>,
 ) -> Outcome<Answer> {
     let mut answer = Answer { text: String::new(), tokens: Vec::new(), finish: Finish::Length };
+    let failures = engine.draft_failures().count;
     if read_prompt(engine, sequence, interrupt, printer)?.is_break() {
         return Ok(Answer { finish: Finish::Interrupted, ..answer });
     }
@@ -110,7 +111,16 @@ pub fn give<M: LanguageModel>(
             say(&stops.finish(), &mut answer)?;
         }
     }
+    warn_of_draft_failure(engine, failures, printer);
     Ok(answer)
+}
+
+/// Says that an answer lost its draft, if there is a failure beyond the first `known` ones.
+fn warn_of_draft_failure<M: LanguageModel>(engine: &Engine<M>, known: u64, printer: &Printer) {
+    let failures = engine.draft_failures();
+    if let Some(why) = failures.last.as_ref().filter(|_| failures.count > known) {
+        printer.warning(&format!("drafting ended, the answer went on without it: {why}"));
+    }
 }
 
 fn read_prompt<M: LanguageModel>(

@@ -4,23 +4,31 @@ use std::sync::Arc;
 
 use speckv::token::Token;
 use speckv_formats::{
-    chat_template::{ChatTemplate, Message},
+    chat_template::{self, ChatTemplate, UserText},
     tokenizer::{Passed, StopStrings, StreamDecoder, Tokenizer},
 };
 use speckv_local::failure::chain;
-use speckv_serve::language::{Decoder, Language, LanguageError, Said, Turn};
+use speckv_serve::language::{Conversation, Decoder, Ending, Language, LanguageError, Said};
 
 /// Tokenizer and template of one model.
 pub struct Words {
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
+    longest_token: usize,
 }
+
+/// How many times as long as its tokens a text can be: Unicode's normal form C makes three
+/// characters of a Hangul syllable one.
+const NORMALIZED: usize = 3;
 
 impl Words {
     /// Of a model.
     #[must_use]
     pub fn new(tokenizer: Tokenizer, template: ChatTemplate) -> Self {
-        Words { tokenizer: Arc::new(tokenizer), template }
+        let tokens = 0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
+        let longest = tokens.filter_map(|token| Some(tokenizer.piece(token)?.len())).max();
+        let longest_token = NORMALIZED * longest.unwrap_or(1);
+        Words { tokenizer: Arc::new(tokenizer), template, longest_token }
     }
 }
 
@@ -48,14 +56,42 @@ impl Language for Words {
         self.tokenizer.piece(token).unwrap_or_default().to_vec()
     }
 
-    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
-        let messages: Vec<Message> = turns
-            .iter()
-            .map(|turn| Message::new(turn.role.as_str(), turn.content.as_str()))
-            .collect();
-        self.template
-            .render(&messages, true)
-            .map_err(|error| LanguageError::Template(chain(&error)))
+    fn longest_token(&self) -> usize {
+        self.longest_token
+    }
+
+    fn prompt(
+        &self,
+        conversation: &Conversation,
+        most_bytes: usize,
+    ) -> Result<Vec<Token>, LanguageError> {
+        let prompt = self
+            .template
+            .prompt(&chat_template::Conversation {
+                messages: &conversation.messages,
+                variables: &conversation.variables,
+                ending: match conversation.ending {
+                    Ending::NewMessage => chat_template::Ending::NewMessage,
+                    Ending::Nothing => chat_template::Ending::Nothing,
+                    Ending::Continue => chat_template::Ending::Continue,
+                },
+            })
+            .map_err(|error| LanguageError::Template(chain(&error)))?;
+        let bytes = prompt.text().len();
+        if bytes > most_bytes {
+            return Err(LanguageError::TooLong { bytes, most: most_bytes });
+        }
+        let user_text = match conversation.special_in_text {
+            true => UserText::ParseSpecial,
+            false => UserText::Plain,
+        };
+        prompt
+            .encode(&self.tokenizer, user_text)
+            .map_err(|error| LanguageError::Encode(chain(&error)))
+    }
+
+    fn template_reads(&self, name: &str) -> bool {
+        self.template.reads(name)
     }
 
     fn end_tokens(&self) -> &[Token] {
@@ -151,10 +187,18 @@ mod tests {
 
     #[test]
     fn conversations_are_rendered_by_the_models_template() {
-        let turns = [Turn { role: "user".into(), content: "hi".into() }];
-        assert_eq!(
-            words().render(&turns).expect("text"),
-            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-        );
+        let words = words();
+        let message = serde_json::json!({"role": "user", "content": "hi"});
+        let conversation = Conversation {
+            messages: vec![message.as_object().cloned().expect("an object")],
+            ..Default::default()
+        };
+        let text = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n";
+        let tokens = words.encode(text, true, false).expect("tokens");
+        assert_eq!(words.prompt(&conversation, 1000), Ok(tokens));
+        assert!(matches!(
+            words.prompt(&conversation, text.len() - 1),
+            Err(LanguageError::TooLong { .. })
+        ));
     }
 }

@@ -19,7 +19,7 @@ pub fn default_threads() -> NonZeroUsize {
     performance_cores().map_or(allowed, |fast| fast.min(allowed))
 }
 
-/// Performance cores of the machine, where the system tells kinds of cores apart.
+/// Performance cores of the machine, where the system distinguishes kinds of cores.
 #[cfg(target_os = "macos")]
 fn performance_cores() -> Option<NonZeroUsize> {
     // A Mac with one kind of cores does not state it.

@@ -76,7 +76,7 @@ impl<'a, T> DisjointMut<'a, T> {
     #[inline]
     pub(crate) unsafe fn row(&self, row: usize, width: usize) -> &'a mut [T] {
         let start = row.checked_mul(width).expect("a row inside the slice");
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the contract of this method is the same.
         unsafe { self.get_mut(start..start + width) }
     }
 }

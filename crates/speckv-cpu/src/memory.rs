@@ -63,9 +63,9 @@ pub fn available() -> Option<u64> {
 /// elsewhere nothing happens. For programs that run long with many threads, to be called before
 /// they start others.
 ///
-/// By itself glibc gives nearly every thread a heap of its own and hands it on to later threads,
-/// and once a large block was freed, which happens while a model is loaded, it returns next to
-/// nothing of them to the system. Each heap then grows to the largest request that any of its
+/// By default glibc gives nearly every thread a heap of its own and reuses it for later threads.
+/// Once a large block was freed, which happens while a model is loaded, it returns next to nothing
+/// of these heaps to the system. Each heap then grows to the largest request that any of its
 /// threads ever worked on: a server's memory rises for a quarter of an hour, by the number of its
 /// threads. Threads that share a heap wait for each other, but for requests only: a pass over a
 /// model allocates nothing.

@@ -187,3 +187,31 @@ fn a_tokenizer_that_gguf_cannot_say_is_refused_by_name() {
     let refused = written(folder.path(), Compression::AsIs).unwrap_err().to_string();
     assert!(refused.contains("no way of cutting and merging"), "{refused}");
 }
+
+#[test]
+fn a_tokenizer_that_normalizes_to_nfc_gives_the_same_tokens_from_the_file() {
+    for normalizer in
+        [json!({"type": "NFC"}), json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]})]
+    {
+        let place = TempDir::new().unwrap();
+        Tiny {
+            architecture: "qwen2",
+            biases: true,
+            tensor_type: TensorType::F16,
+            ..Tiny::default()
+        }
+        .write_folder(place.path(), 1)
+        .unwrap();
+        edit(place.path(), "tokenizer.json", |json| json["normalizer"] = normalizer);
+        let theirs = Checkpoint::open(place.path()).unwrap().tokenizer().unwrap();
+        let ours = written(place.path(), Compression::AsIs).unwrap().tokenizer().unwrap();
+        for text in ["e\u{301}", "\u{e9}", "<|im_start|>u\u{308}<|im_end|> n\u{303}o", "abc"] {
+            for special in [false, true] {
+                let tokens = ours.encode(text, special, false).unwrap();
+                assert_eq!(tokens, theirs.encode(text, special, false).unwrap(), "{text}");
+            }
+        }
+        let both = ["e\u{301}", "\u{e9}"].map(|text| ours.encode(text, true, false).unwrap());
+        assert_eq!(both[0], both[1]);
+    }
+}

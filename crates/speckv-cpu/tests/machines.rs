@@ -1,6 +1,6 @@
 //! The same bits on every machine: tiny models of every family give the logits that an x86-64
-//! machine gave. Hashes were made there by this test with `SPECKV_PRINT_HASHES=1`; the portable path,
-//! AVX2 and AVX-512 agreed on them.
+//! machine gave. Hashes were made there by this test with `SPECKV_PRINT_HASHES=1`; the portable
+//! path, AVX2 and AVX-512 agreed on them.
 
 use std::{num::NonZeroUsize, sync::Arc};
 

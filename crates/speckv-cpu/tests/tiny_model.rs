@@ -30,7 +30,7 @@ fn load(file: &Arc<Gguf>, options: &LoadOptions) -> CpuModel {
     CpuModel::load(file, options, &mut |_| {}).unwrap()
 }
 
-/// Every family and head layout, with sizes that are no multiple of anything handy where the type
+/// Every family and head layout, with sizes that are multiples of no vector width where the type
 /// allows.
 fn shapes() -> Vec<Tiny> {
     let small = Tiny::default();
@@ -54,6 +54,13 @@ fn shapes() -> Vec<Tiny> {
         },
         Tiny { heads: 1, kv_heads: 1, window: 5, sharpness: 1.0, ..gemma },
         Tiny { architecture: "qwen2", biases: true, tied: true, kv_heads: 1, ..small.clone() },
+        Tiny { biases: true, feed_forward_biases: true, ..small.clone() },
+        Tiny {
+            feed_forward_biases: true,
+            feed_forward: 80,
+            tensor_type: TensorType::F32,
+            ..small.clone()
+        },
         Tiny { rope_factors: true, kv_heads: 4, vocab_size: 300, ..small.clone() },
         Tiny {
             hidden: 48,
@@ -391,4 +398,18 @@ fn pretended_positions_can_be_read_and_forgotten() {
     for (row, expected) in logits(&model, &tokens).iter().enumerate() {
         assert_eq!(out.row(row), expected, "a real position is written before it is read");
     }
+}
+
+#[test]
+fn a_file_that_is_truncated_while_it_is_open_is_an_error_of_the_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, Tiny::default().to_bytes().unwrap()).unwrap();
+    let model = load(&Arc::new(Gguf::open(&path).unwrap()), &options(1));
+    let (mut cache, mut output) = (model.new_cache().unwrap(), model.new_output());
+    model.forward(&mut [Feed::new(&mut cache, &[5, 6], 1)], &mut output).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
+    let error = model.forward(&mut [Feed::new(&mut cache, &[7], 1)], &mut output).unwrap_err();
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert!(source.is_some_and(|source| source.contains("truncated")), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod gguf;
 mod json;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -48,7 +49,7 @@ pub struct Config {
     pub embedding_scale: f32,
     /// Products of query and key are multiplied by this.
     pub attention_scale: f32,
-    /// Which of the attention's projections have biases.
+    /// Which projections have biases.
     pub biases: Biases,
     /// Logits become `cap * tanh(logit / cap)`.
     pub logit_cap: Option<f32>,
@@ -60,14 +61,15 @@ pub struct Config {
     pub vocab_size: Option<usize>,
 }
 
-/// Whether projections of the attention have biases, where family or file say so; `None` leaves it
-/// to the tensors.
+/// Whether projections have biases, where family or file say so; `None` leaves it to the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Biases {
     /// Query, key and value.
     pub query_key_value: Option<bool>,
-    /// Output.
+    /// Output of the attention.
     pub output: Option<bool>,
+    /// Gate, up and down of the feed-forward part.
+    pub feed_forward: Option<bool>,
 }
 
 /// Layers whose positions see only the latest ones: position `i` sees `i - window + 1` to `i`.
@@ -133,7 +135,7 @@ struct Family {
     interleaved_rope: bool,
     activation: Activation,
     query_key_norm: bool,
-    /// Query, key and value always have biases, the output never.
+    /// Query, key and value always have biases, the attention's output never.
     biases: bool,
     /// The family of Gemma: norms after attention and feed-forward part, norm weights stored less
     /// 1, scaled embeddings, and local layers.
@@ -223,6 +225,14 @@ pub enum ConfigError {
     /// Another `model_type`.
     #[error("the model_type \"{0}\" is not supported; supported are {list}", list = supported_model_types().collect::<Vec<_>>().join(", "))]
     ModelType(String),
+    /// A key that may change the model and is not known.
+    #[error("{key}: not known for the architecture \"{architecture}\", and may change the output")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The architecture.
+        architecture: String,
+    },
     /// Values that contradict each other, or that a backend cannot take.
     #[error("{key}: expected {expected}, got {got}")]
     Value {

@@ -38,6 +38,8 @@ pub struct Tiny {
     pub context_length: usize,
     /// Biases of query, key and value, and where the family can have one, of the output.
     pub biases: bool,
+    /// Biases of gate, up and down of the feed-forward part.
+    pub feed_forward_biases: bool,
     /// Output head and embedding are one matrix.
     pub tied: bool,
     /// Factors of the rotary frequencies, as Llama 3 has.
@@ -64,6 +66,7 @@ impl Default for Tiny {
             vocab_size: Tiny::WORDS,
             context_length: 256,
             biases: false,
+            feed_forward_biases: false,
             tied: false,
             rope_factors: false,
             sharpness: 3.0,
@@ -96,10 +99,18 @@ impl Tiny {
     /// # Errors
     /// Sizes that do not fit together, by the writer.
     pub fn to_bytes(&self) -> Result<Vec<u8>, GgufError> {
+        self.writer()?.to_bytes()
+    }
+
+    /// The writer of the file, for tests that change it.
+    ///
+    /// # Errors
+    /// See [`Writer::tensor`].
+    pub fn writer(&self) -> Result<Writer<'_>, GgufError> {
         let mut writer = Writer::new();
         self.metadata(&mut writer);
         self.tensors(&mut writer)?;
-        writer.to_bytes()
+        Ok(writer)
     }
 
     /// Values per head.
@@ -259,6 +270,13 @@ impl Tiny {
                     parts.into_iter().take(if self.architecture == "qwen2" { 3 } else { 4 })
                 {
                     tensors.push(vector(&mut random, &name(&format!("{part}.bias")), rows, 0.0));
+                }
+            }
+            if self.feed_forward_biases {
+                let width = self.feed_forward;
+                for (part, rows) in [("gate", width), ("up", width), ("down", hidden)] {
+                    let name = name(&format!("ffn_{part}.bias"));
+                    tensors.push(vector(&mut random, &name, rows, 0.0));
                 }
             }
         }

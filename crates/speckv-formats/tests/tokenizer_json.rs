@@ -86,3 +86,66 @@ fn broken_files_are_refused_with_their_path() {
         Err(TokenizerError::OutOfRange { token: 99, .. })
     ));
 }
+
+#[test]
+fn truncation_and_padding_of_training_are_not_applied() {
+    let mut cut = llama();
+    cut["truncation"] =
+        json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+    cut["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 2, "pad_type_id": 0, "pad_token": "</s>"});
+    let (whole, cut) = (load(&llama().to_string(), &[]), load(&cut.to_string(), &[]));
+    let (whole, cut) = (whole.unwrap(), cut.unwrap());
+    for text in ["a", "a a a a a", "a</s>a"] {
+        for (special, marked) in [(true, 0..0), (false, 0..0), (true, 0..text.len())] {
+            assert_eq!(
+                cut.encode(text, special, true).unwrap(),
+                whole.encode(text, special, true).unwrap()
+            );
+            let marked = if marked.is_empty() { vec![] } else { vec![marked] };
+            assert_eq!(
+                cut.encode_marked(text, &marked, false).unwrap(),
+                whole.encode_marked(text, &marked, false).unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn ends_are_found_where_transformers_finds_them() {
+    let ends = |beside: &[(&str, Value)]| {
+        let tokenizer = load(&llama().to_string(), beside).unwrap();
+        (tokenizer.bos(), tokenizer.eos(), tokenizer.end_tokens().to_vec())
+    };
+    let config = |value: Value| ("config.json", value);
+    let generation = |value: Value| ("generation_config.json", value);
+    let map =
+        ("special_tokens_map.json", json!({"bos_token": {"content": "<s>"}, "eos_token": "a"}));
+    assert_eq!(ends(&[]), (None, None, vec![2]), "</s> is a known end");
+    let both = config(json!({"bos_token_id": 1, "eos_token_id": [5, 6]}));
+    assert_eq!(ends(&[both.clone()]), (Some(1), Some(5), vec![5, 6, 2]));
+    let inner = config(json!({"text_config": {"eos_token_id": 6}}));
+    assert_eq!(ends(&[inner]).2, [6, 2]);
+    assert_eq!(ends(&[both.clone(), generation(json!({"eos_token_id": 7}))]).2, [7, 2]);
+    let silent = generation(json!({"temperature": 0.6}));
+    assert_eq!(ends(&[both.clone(), silent]).2, [5, 6, 2], "it says nothing of ends");
+    assert_eq!(ends(&[map.clone()]), (Some(1), Some(6), vec![6, 2]));
+    let named = ("tokenizer_config.json", json!({"bos_token": null, "eos_token": "</s>"}));
+    assert_eq!(ends(&[named, both]), (None, Some(2), vec![2, 5, 6]), "Qwen's have no beginning");
+}
+
+#[test]
+fn marked_text_has_no_control_tokens_and_else_the_same_tokens() {
+    let tokenizer = load(&llama().to_string(), &[]).unwrap();
+    let all = |text: &str| tokenizer.encode(text, true, true).unwrap();
+    // Without a control token in the marked part nothing changes.
+    for (text, data) in [("a</s>a a", 5..8), ("a", 0..1), ("</s>", 4..4), ("a <s>a</s>", 5..6)] {
+        let data = if data.is_empty() { vec![] } else { vec![data] };
+        assert_eq!(tokenizer.encode_marked(text, &data, true).unwrap(), all(text), "{text}");
+    }
+    let marked = tokenizer.encode_marked("a</s></s>a", &[1..5], true).unwrap();
+    assert_eq!(marked.iter().filter(|&&token| token == 2).count(), 1);
+    assert_eq!((marked[0], marked[1], marked.last()), (1, 7, Some(&7)));
+    // As text it is what the whole text without special tokens makes of it.
+    let plain = tokenizer.encode("a</s>", false, true).unwrap();
+    assert_eq!(marked[..plain.len()], plain);
+}

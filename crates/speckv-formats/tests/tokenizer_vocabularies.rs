@@ -227,10 +227,6 @@ fn hostile_vocabularies_are_refused() {
         refused(Vocabulary::new([""; 0], byte_level_model(&[], "gpt-2"))),
         TokenizerError::Empty
     ));
-    assert!(matches!(
-        refused(byte_level(&["a"], &[])),
-        TokenizerError::Duplicate { first: 97, second: 256, .. }
-    ));
     for merges in [["zz a"], ["a zz"], ["a b"], ["ab"], [" a"], ["a "], [""]] {
         let error = refused(byte_level(&[], &merges));
         assert!(matches!(error, TokenizerError::Merge { index: 0, .. }), "{merges:?}: {error}");
@@ -465,4 +461,36 @@ proptest! {
             tokenizer.decode(&tokens, false);
         }
     }
+}
+
+#[test]
+fn of_two_tokens_with_one_text_the_last_is_meant() {
+    // llama.cpp maps a text to the last token that has it.
+    let tokenizer = build(byte_level(&["twice", "twice"], &[]));
+    assert_eq!(tokenizer.token_id("twice"), Some(257));
+    assert_eq!(tokenizer.decode(&[256, 257], false), "twicetwice");
+    let tokenizer = build(byte_level(&["a"], &[]));
+    assert_eq!(tokenizer.encode("a", true, false).unwrap(), [256]);
+}
+
+#[test]
+fn padding_is_the_same_whatever_its_type() {
+    use TokenType::{Control, Normal, Unused, UserDefined};
+    let made = |kind: TokenType, text: &str| {
+        let mut vocabulary = byte_level(&[text], &[]);
+        vocabulary.types[256] = kind;
+        build(vocabulary)
+    };
+    let plain = build(byte_level(&[], &[]));
+    for kind in [Normal, Control, UserDefined, Unused] {
+        for text in ["[PAD256]", "<dummy00256>", "<|reserved_256|>", "<unused256>"] {
+            let padded = made(kind, text);
+            assert_eq!(padded.first_difference(&plain), None, "{text} {kind:?}");
+            assert_eq!(plain.first_difference(&padded), None, "{text} {kind:?}");
+            assert_eq!(padded.first_difference(&made(Unused, "[PAD256]")), None, "{text}");
+        }
+    }
+    assert_eq!(made(Control, "<x>").first_difference(&made(Unused, "<x>")), None);
+    assert!(made(Control, "<x>").first_difference(&made(Control, "<y>")).is_some());
+    assert!(made(Control, "<x>").first_difference(&made(Unused, "[PAD256]")).is_some());
 }

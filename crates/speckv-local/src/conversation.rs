@@ -1,7 +1,7 @@
 //! A conversation as messages and as the tokens that were really read and said.
 
 use speckv::token::Token;
-use speckv_formats::chat_template::Message;
+use speckv_formats::chat_template::{self, Message};
 
 use crate::failure::Outcome;
 
@@ -26,13 +26,14 @@ pub trait Scribe {
     ///
     /// # Errors
     /// If the model's template refuses the conversation.
-    fn render(&self, messages: &[Message]) -> Outcome<String>;
+    fn render(&self, messages: &[Message]) -> Outcome<chat_template::Prompt>;
 
-    /// The tokens of a rendered text or of a piece of it, none added.
+    /// The tokens of a rendered text after its first `from` bytes, none added. Text of messages
+    /// makes no control tokens.
     ///
     /// # Errors
     /// If the vocabulary cannot spell the text.
-    fn encode(&self, text: &str) -> Outcome<Vec<Token>>;
+    fn encode(&self, prompt: &chat_template::Prompt, from: usize) -> Outcome<Vec<Token>>;
 
     /// Whether a token ends a turn.
     fn is_end(&self, token: Token) -> bool;
@@ -65,17 +66,16 @@ impl Conversation {
     pub fn prompt(&self, said: &str, scribe: &impl Scribe) -> Outcome<Prompt> {
         let mut messages = self.messages.clone();
         messages.push(Message::new("user", said));
-        let text = scribe.render(&messages)?;
+        let rendered = scribe.render(&messages)?;
         // A template may trim or leave out what was said before; then all is cut into tokens anew.
-        let tokens = match self
-            .known
-            .as_ref()
-            .and_then(|known| Some((known, text.strip_prefix(&known.text)?)))
-        {
-            Some((known, rest)) => [known.tokens.as_slice(), &scribe.encode(rest)?].concat(),
-            None => scribe.encode(&text)?,
+        let known = self.known.as_ref().filter(|it| rendered.text().starts_with(&it.text));
+        let tokens = match known {
+            Some(Known { text, tokens }) => {
+                [tokens.as_slice(), &scribe.encode(&rendered, text.len())?].concat()
+            }
+            None => scribe.encode(&rendered, 0)?,
         };
-        Ok(Prompt { text, tokens })
+        Ok(Prompt { text: rendered.into_text(), tokens })
     }
 
     /// Takes a turn in: the user's words, the prompt made of them, the answer's text and tokens.
@@ -109,15 +109,15 @@ mod tests {
     struct Characters;
 
     impl Scribe for Characters {
-        fn render(&self, messages: &[Message]) -> Outcome<String> {
+        fn render(&self, messages: &[Message]) -> Outcome<chat_template::Prompt> {
             let turns = messages
                 .iter()
                 .map(|message| format!("{}{}|", &message.role[..1], message.content.trim()));
-            Ok(turns.collect::<String>() + "a")
+            Ok((turns.collect::<String>() + "a").into())
         }
 
-        fn encode(&self, text: &str) -> Outcome<Vec<Token>> {
-            Ok(text.chars().map(|character| character as Token).collect())
+        fn encode(&self, prompt: &chat_template::Prompt, from: usize) -> Outcome<Vec<Token>> {
+            Ok(prompt.text()[from..].chars().map(|character| character as Token).collect())
         }
 
         fn is_end(&self, token: Token) -> bool {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn ids(text: &str) -> Vec<Token> {
-        Characters.encode(text).expect("always")
+        Characters.encode(&text.to_owned().into(), 0).expect("always")
     }
 
     #[test]

@@ -20,10 +20,10 @@ use speckv_cpu::{
     pool::Pool,
 };
 use speckv_formats::{
-    chat_template::{ChatTemplate, Message, Origin},
+    chat_template::{ChatTemplate, Message, Origin, Prompt, UserText},
     checkpoint::Checkpoint,
     compression::Compression,
-    tokenizer::Tokenizer,
+    tokenizer::{Tokenizer, TokenizerError},
     weights::WeightError,
 };
 
@@ -275,19 +275,13 @@ impl Pair {
     }
 
     fn tokens(&self, text: &str, add_special: bool) -> Outcome<Vec<Token>> {
-        self.tokenizer.encode(text, true, add_special).map_err(|error| {
-            Failure::from_error(
-                &error,
-                error.hint(),
-                "change the text to what the vocabulary can spell",
-            )
-        })
+        self.tokenizer.encode(text, true, add_special).map_err(unspelled)
     }
 }
 
 impl Scribe for Pair {
-    fn render(&self, messages: &[Message]) -> Outcome<String> {
-        self.template.render(messages, true).map_err(|error| {
+    fn render(&self, messages: &[Message]) -> Outcome<Prompt> {
+        self.template.prompt_of(messages).map_err(|error| {
             Failure::from_error(
                 &error,
                 error.hint(),
@@ -296,13 +290,18 @@ impl Scribe for Pair {
         })
     }
 
-    fn encode(&self, text: &str) -> Outcome<Vec<Token>> {
-        self.tokens(text, false)
+    fn encode(&self, prompt: &Prompt, from: usize) -> Outcome<Vec<Token>> {
+        prompt.encode_from(from, &self.tokenizer, UserText::Plain).map_err(unspelled)
     }
 
     fn is_end(&self, token: Token) -> bool {
         self.tokenizer.end_tokens().contains(&token)
     }
+}
+
+/// A text that the vocabulary cannot spell.
+fn unspelled(error: TokenizerError) -> Failure {
+    Failure::from_error(&error, error.hint(), "change the text to what the vocabulary can spell")
 }
 
 /// Who drafts.

@@ -1,4 +1,7 @@
 //! Signals of logits that stay where they are.
+//!
+//! The GIL is held while an array of NumPy is read: without it another thread could write to the
+//! array, or resize it, which frees its memory.
 
 use numpy::{
     PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
@@ -8,9 +11,6 @@ use pyo3::prelude::*;
 use speckv::{logits::LogitsError, token::Token};
 
 use crate::error::{Fault, Outcome};
-
-/// Logits that are read in less than some 50 microseconds.
-const SHORT: usize = 16 << 10;
 
 /// See `_native.pyi`.
 #[pyclass(frozen, eq)]
@@ -84,30 +84,25 @@ pub fn broken(error: LogitsError) -> Fault {
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn read_signals(py: Python<'_>, logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
+pub fn read_signals(logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
     let array: PyReadonlyArray1<'_, f32> = logits
         .cast::<PyArray1<f32>>()
         .map_err(|_| wrong_array(logits, "one dimension"))?
         .readonly();
     let values = array.as_slice().map_err(|_| not_contiguous())?;
-    Ok(if values.len() < SHORT { read(values) } else { py.detach(|| read(values)) }?)
+    Ok(read(values)?)
 }
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn read_signals_rows(
-    py: Python<'_>,
-    logits: &Bound<'_, PyAny>,
-) -> PyResult<Vec<(Token, Signals)>> {
+pub fn read_signals_rows(logits: &Bound<'_, PyAny>) -> PyResult<Vec<(Token, Signals)>> {
     let array: PyReadonlyArray2<'_, f32> = logits
         .cast::<PyArray2<f32>>()
         .map_err(|_| wrong_array(logits, "two dimensions"))?
         .readonly();
     let view = array.as_array();
-    let rows: Vec<&[f32]> = view
-        .axis_iter(Axis(0))
-        .map(|row| row.to_slice().ok_or_else(not_contiguous))
-        .collect::<Result<_, _>>()?;
-    let all = || rows.iter().map(|row| read(row)).collect::<Outcome<Vec<_>>>();
-    Ok(if view.len() < SHORT { all() } else { py.detach(all) }?)
+    let rows = view.axis_iter(Axis(0));
+    let read =
+        |row: numpy::ndarray::ArrayView1<'_, f32>| read(row.to_slice().ok_or_else(not_contiguous)?);
+    Ok(rows.map(read).collect::<Outcome<Vec<_>>>()?)
 }

@@ -302,3 +302,37 @@ def test_costs_are_measured_in_place(pair):
     result = generate(*pair, PROMPTS[4], costs=costs, max_new_tokens=30, end_tokens=[])
     assert result.tokens == plain(pair[0], PROMPTS[4], 30)
     assert isinstance(costs, CostModel)
+
+
+def test_rows_of_the_target_with_nan_are_refused(pair, monkeypatch):
+    target, _ = pair
+    text = Speculation(target)
+    text.start(PROMPTS[1], Controller("off"), max_new_tokens=8)
+    read = text.target.read
+    for broken in (float("nan"), float("inf")):
+
+        def spoiled(*arguments: object, value: float = broken) -> torch.Tensor:
+            rows = read(*arguments).clone()
+            rows[-1, 7] = value
+            return rows
+
+        with monkeypatch.context() as patch:
+            patch.setattr(text.target, "read", spoiled)
+            with pytest.raises(speckv.ArgumentError, match="makes no token"):
+                text.step()
+    for _ in text.steps():
+        pass
+    assert text.tokens[len(PROMPTS[1]) :] == plain(target, PROMPTS[1], 8)
+
+
+def test_a_draft_with_nan_ends_drafting_and_not_the_text(pair, monkeypatch):
+    target, draft = pair
+    text = Speculation(target, draft)
+    text.start(PROMPTS[1], Controller("fixed:3"), max_new_tokens=12)
+    read = text.draft.read
+    monkeypatch.setattr(text.draft, "read", lambda *arguments: read(*arguments) * float("nan"))
+    with pytest.warns(RuntimeWarning, match="proposes nothing"):
+        for _ in text.steps():
+            pass
+    assert text.tokens[len(PROMPTS[1]) :] == plain(target, PROMPTS[1], 12)
+    assert text.broken_drafts > 0

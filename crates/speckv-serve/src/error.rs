@@ -1,5 +1,5 @@
-//! What a client is told when a request cannot be served: OpenAI's error object, with a next step
-//! in the message.
+//! Answers to requests that cannot be served: OpenAI's error object, with a next step in the
+//! message.
 
 use axum::{
     Json,
@@ -37,7 +37,7 @@ pub struct ErrorObject {
     pub kind: &'static str,
     /// The field that is wrong, as a path into the request.
     pub param: Option<String>,
-    /// A word for programs.
+    /// A name for programs.
     pub code: Option<&'static str>,
 }
 
@@ -93,6 +93,20 @@ impl ApiError {
         }
     }
 
+    /// A text that cannot fit, however it is cut into tokens: 400.
+    #[must_use]
+    pub fn text_length(param: &str, context: usize, bytes: usize, most: usize) -> Self {
+        let message = format!(
+            "The text has {bytes} bytes; this model's context of {context} tokens holds at most \
+             {most} bytes. Shorten the text, or start the server with a larger --ctx."
+        );
+        let error = Self::field(param, message);
+        ApiError {
+            body: ErrorObject { code: Some("context_length_exceeded"), ..error.body },
+            ..error
+        }
+    }
+
     /// No or a wrong key: 401.
     #[must_use]
     pub fn key(given: bool) -> Self {
@@ -113,7 +127,8 @@ impl ApiError {
     #[must_use]
     pub fn foreign_host(host: &str) -> Self {
         let message = format!(
-            "This server listens on loopback and answers requests for localhost only, not for {host:?}. Start it with --host to serve others."
+            "This server does not answer requests for the host {host:?}. \
+             Start it with --allow-host {host} to allow that."
         );
         Self::new(StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed"), message)
     }
@@ -168,6 +183,21 @@ impl ApiError {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             INVALID,
             Some("unsupported_media_type"),
+            message,
+        )
+    }
+
+    /// A body that is packed in a way that this server does not read: 415.
+    #[must_use]
+    pub fn content_encoding(encoding: &str) -> Self {
+        let message = format!(
+            "The content encoding {encoding:?} is not supported; send the body as it is, \
+             or with gzip, deflate or zstd."
+        );
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            INVALID,
+            Some("unsupported_content_encoding"),
             message,
         )
     }
@@ -240,7 +270,7 @@ impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Late => {
-                let message = "The request took longer than the server's time limit (--request-timeout); what was said so far is lost.";
+                let message = "The request took longer than the server's time limit (--request-timeout); the text so far is lost.";
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, SERVER, Some("timeout"), message)
             }
             Fault::Stopping => ApiError::unavailable("The server is stopping.", 10),
@@ -255,6 +285,13 @@ impl From<LanguageError> for ApiError {
         match error {
             LanguageError::Encode(_) => ApiError::invalid(format!("{error}.")),
             LanguageError::Template(_) => ApiError::field("messages", format!("{error}.")),
+            LanguageError::TooLong { .. } => {
+                let error = ApiError::field("messages", format!("{error}."));
+                ApiError {
+                    body: ErrorObject { code: Some("context_length_exceeded"), ..error.body },
+                    ..error
+                }
+            }
         }
     }
 }

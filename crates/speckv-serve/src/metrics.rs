@@ -45,6 +45,7 @@ pub struct Metrics {
     prompt_seconds: Counter<f64, AtomicU64>,
     predicted_seconds: Counter<f64, AtomicU64>,
     panics: Counter,
+    draft_failures: Counter,
     last_usage: AtomicU64,
 }
 
@@ -110,7 +111,7 @@ impl Metrics {
             kv_bytes: add(
                 r,
                 "kv_cache_bytes",
-                "Bytes of keys and values accounted for, resting sequences included",
+                "Bytes of keys and values accounted for, kept sequences included",
                 Gauge::default(),
             ),
             kv_limit: add(
@@ -129,7 +130,7 @@ impl Metrics {
             prefix_queries: add(
                 r,
                 "prefix_cache_queries",
-                "Tokens of prompts looked for among resting sequences",
+                "Tokens of prompts looked for among kept sequences",
                 Counter::default(),
             ),
             prefix_hits: add(
@@ -222,6 +223,12 @@ impl Metrics {
                 r,
                 "panics",
                 "Panics that were contained, in handlers and in steps; those that a retry made good are among them",
+                Counter::default(),
+            ),
+            draft_failures: add(
+                r,
+                "draft_failures",
+                "Answers for which drafting ended since the draft model failed",
                 Counter::default(),
             ),
             last_usage: AtomicU64::new(0),
@@ -338,6 +345,13 @@ impl Metrics {
     /// Something panicked, and the panic was contained.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// So many answers lost their draft so far; whether that is more than was known.
+    pub fn draft_failed(&self, count: u64) -> bool {
+        let known = self.draft_failures.get();
+        self.draft_failures.inc_by(count.saturating_sub(known));
+        count > known
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a bound, cut off where a peer stands still, ended gracefully.
+//! Connections: accepted up to a bound, closed where a peer stalls, ended gracefully.
 
 #![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
 
@@ -14,6 +14,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, response::Response};
+use futures_util::future::select_all;
 use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -53,7 +54,7 @@ impl Default for Connections {
     }
 }
 
-/// How long to wait after a connection that could not be accepted; doubles while that goes on.
+/// How long to wait after a connection that could not be accepted; doubles with each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -61,12 +62,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LARGEST_HEAD: usize = 64 << 10;
 
 /// Serves until `stop` is ready, then lets running answers end, and returns. The scheduler is
-/// stopped too.
+/// stopped too. Several listeners are one server, as for both families of loopback addresses.
 ///
 /// # Errors
-/// The listener's.
+/// A listener's.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     router: Router,
     handle: Handle,
     bounds: Connections,
@@ -80,7 +81,7 @@ pub async fn serve(
         let accept = async {
             // Never closed, so that there is always a permit to come.
             let permit = Arc::clone(&places).acquire_owned().await.ok();
-            listener.accept().await.map(|accepted| (accepted, permit))
+            accept(&listeners).await.map(|accepted| (accepted, permit))
         };
         let ((stream, peer), permit) = tokio::select! {
             () = &mut stop => break,
@@ -107,16 +108,22 @@ pub async fn serve(
             drop(permit);
         });
     }
-    drop(listener);
+    drop(listeners);
     tracing::info!(running = handle.running(), waiting = handle.waiting(), "stopping");
     handle.stop(Instant::now() + bounds.grace);
-    // The scheduler ends what runs when the grace is over; a moment more for the last words to be
-    // sent.
-    let patience = bounds.grace + Duration::from_secs(2);
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
+    // The scheduler ends what runs when the grace is over; two seconds more to send the last
+    // answers.
+    let limit = bounds.grace + Duration::from_secs(2);
+    if tokio::time::timeout(limit, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut off at the end of the grace");
     }
     Ok(())
+}
+
+/// The next connection of any listener.
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    let next = listeners.iter().map(|listener| Box::pin(listener.accept()));
+    select_all(next).await.0
 }
 
 /// The router, with the peer of its connection.

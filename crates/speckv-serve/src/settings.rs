@@ -15,11 +15,19 @@ pub struct FileSettings {
     pub port: Option<u16>,
     /// Keys that are accepted.
     pub api_keys: Option<Vec<String>>,
+    /// Origins of web pages that may use the server.
+    pub allow_origin: Option<Vec<String>>,
+    /// Further host names that are answered.
+    pub allow_host: Option<Vec<String>>,
+    /// Prompts are shared across keys.
+    pub share_across_keys: Option<bool>,
+    /// Control tokens spelled out in messages are control tokens.
+    pub parse_special: Option<bool>,
     /// Target: a catalogue name or a path.
     pub model: Option<String>,
-    /// Who drafts.
+    /// What drafts.
     pub draft: Option<String>,
-    /// Who decides how far to draft.
+    /// What decides how far to draft.
     pub controller: Option<String>,
     /// The controller's length.
     pub gamma: Option<usize>,
@@ -85,13 +93,17 @@ impl std::fmt::Display for CountOrWord {
 }
 
 /// The settings by name, with what they mean: for the reference page and for hints.
-pub const SETTINGS: [(&str, &str); 27] = [
+pub const SETTINGS: [(&str, &str); 31] = [
     ("host", "address to listen on"),
     ("port", "port to listen on"),
     ("api-keys", "list of keys that are accepted"),
+    ("allow-origin", "list of origins of web pages that may use the server, or `any`"),
+    ("allow-host", "list of further host names that are answered"),
+    ("share-across-keys", "`true`: a prompt may continue from what was read for another key"),
+    ("parse-special", "`true`: control tokens spelled out in messages are control tokens"),
     ("model", "target: a catalogue name or the path of a GGUF file"),
     ("draft", "a model, `none`, `ngram`, or MODEL+ngram"),
-    ("controller", "who decides how far to draft"),
+    ("controller", "what decides how far to draft"),
     ("gamma", "the controller's length, 1 to 64"),
     ("ctx", "tokens that prompt and answer may have together"),
     ("threads", "threads that compute"),
@@ -221,8 +233,8 @@ mod tests {
             let value = match name {
                 "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv"
                 | "compression" | "draft-compression" | "paper-weights" | "predictor" => "\"x\"",
-                "api-keys" => "[]",
-                "no-lookup" | "recalibrate" => "true",
+                "api-keys" | "allow-origin" | "allow-host" => "[]",
+                "no-lookup" | "recalibrate" | "share-across-keys" | "parse-special" => "true",
                 _ => "1",
             };
             FileSettings::read(&format!("{name} = {value}")).expect(name);

@@ -27,7 +27,7 @@ async fn listen(server: &Server, bounds: Connections) -> Listening {
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel();
     let (router, handle) = (server.router.clone(), server.handle.clone());
-    let task = tokio::spawn(server::serve(listener, router, handle, bounds, async {
+    let task = tokio::spawn(server::serve(vec![listener], router, handle, bounds, async {
         let _ = stopped.await;
     }));
     Listening { address, stop: Some(stop), task }

@@ -1,10 +1,10 @@
-//! Requests made of anything: never a panic, never a 500, always JSON.
+//! Requests made of anything: no panic, no 500, always JSON.
 
 mod support;
 
 use axum::{body::Body, http::Request};
 use proptest::{prelude::*, strategy::ValueTree};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use speckv_serve::api::{
     self,
     chat::ChatRequest,
@@ -80,20 +80,51 @@ const KNOWN: &[&str] = &[
     "best_of",
     "tokens",
     "ignore_eos",
+    "chat_template_kwargs",
+    "continue_final_message",
+    "add_generation_prompt",
+    "parse_special",
+    "reasoning_effort",
+    "repeat_last_n",
+    "tool_choice",
+    "tool_calls",
+    "tool_call_id",
+    "name",
+    "function",
+    "arguments",
+    "reasoning_content",
+    "user",
+    "min_tokens",
+    "include_obfuscation",
 ];
 
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![9 => proptest::sample::select(KNOWN).prop_map(str::to_owned), 1 => ".{0,6}"]
 }
 
+/// What each route needs.
+const ROUTES: [(&str, &str); 4] = [
+    (
+        "/v1/chat/completions",
+        r#"{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}"#,
+    ),
+    ("/v1/completions", r#"{"prompt": "hi", "max_tokens": 3}"#),
+    ("/tokenize", r#"{"content": "x"}"#),
+    ("/detokenize", r#"{"tokens": [5]}"#),
+];
+
 /// An object with fields of requests and values of any kind, beside parts that are right.
-fn nearly_a_request() -> impl Strategy<Value = Value> {
-    let right = json!({"messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "max_tokens": 3, "content": "x", "tokens": [5]});
+fn nearly(right: &str) -> impl Strategy<Value = Value> + use<> {
+    let right: Map<String, Value> = serde_json::from_str(right).expect("an object");
     proptest::collection::vec((field(), anything()), 0..5).prop_map(move |pairs| {
-        let mut object = right.as_object().cloned().unwrap_or_default();
+        let mut object = right.clone();
         object.extend(pairs);
         Value::Object(object)
     })
+}
+
+fn nearly_a_request() -> impl Strategy<Value = Value> {
+    prop_oneof![nearly(ROUTES[0].1), nearly(ROUTES[1].1)]
 }
 
 proptest! {
@@ -111,10 +142,11 @@ proptest! {
     fn json_is_read_or_refused_and_never_panics(value in nearly_a_request()) {
         let bytes = value.to_string().into_bytes();
         if let Ok(request) = api::read::<ChatRequest>(&bytes) {
-            let _ = (request.turns(), request.check_supported(), request.alternatives(), request.sampling().settings(0));
+            let _ = (request.conversation(&support::Characters::default(), true), request.check_supported(), request.alternatives());
+            let _ = request.sampling().settings();
         }
         if let Ok(request) = api::read::<CompletionRequest>(&bytes) {
-            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(0), request.prompt.each());
+            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(), request.prompt.each());
         }
     }
 
@@ -135,12 +167,10 @@ fn whatever_is_posted_the_answer_is_json_and_no_500() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let server = Server::new(Setup { context: 64, ..Setup::default() });
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let values = nearly_a_request();
     let mut answered = 0;
     for case in 0..300_usize {
-        let value = values.new_tree(&mut runner).expect("a value").current();
-        let path =
-            ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"][case % 4];
+        let (path, right) = ROUTES[case % 4];
+        let value = nearly(right).new_tree(&mut runner).expect("a value").current();
         let request = Request::post(path).header("content-type", "application/json");
         let reply = runtime
             .block_on(server.send(request.body(Body::from(value.to_string())).expect("a request")));

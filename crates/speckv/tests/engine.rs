@@ -15,7 +15,7 @@ use speckv::{
         Controller, Fixed, MAX_GAMMA, Off, Plan, Situation, Speckv, SpeckvOptions, Verdict,
     },
     cost::{CostModel, Samples, TimeSample, VerifySample},
-    draft::{Drafter, ModelDrafter, NgramDrafter, NoDrafter},
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{
         Clock, Engine, EngineError, FinishReason, Prefill, Sequence, SequenceSettings, VirtualTime,
     },
@@ -403,6 +403,36 @@ fn after_an_error_the_step_can_be_repeated_as_if_nothing_had_happened() {
         }
     }
     assert!(total > 30, "only {total} errors: this test tested little");
+}
+
+#[test]
+fn a_failing_draft_ends_drafting_and_not_the_answer() {
+    let target = sim(4096);
+    let expected = decode_plainly(&target, &PROMPT, 25).unwrap();
+    let never = |_| false;
+    let cases: [(fn(usize) -> bool, fn(usize) -> bool); 4] = [
+        (|pass| pass == 7, never),
+        (never, |pass| pass == 7),
+        (|_| true, never),
+        (never, |_| true),
+    ];
+    for (refuses, spoils) in cases {
+        let draft = Flaky { inner: target.clone(), passes: AtomicUsize::new(0), refuses, spoils };
+        let drafter = Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), 32));
+        let mut engine = Engine::new(Arc::new(target.clone()), Box::new(drafter));
+        let mut first = engine.sequence(settings(25, vec![], Fixed::new(3))).unwrap();
+        let mut second = engine.sequence(settings(25, vec![], Fixed::new(3))).unwrap();
+        while first.finish_reason().is_none() || second.finish_reason().is_none() {
+            engine.step(&mut [&mut first, &mut second]).unwrap();
+        }
+        assert_eq!([&first.tokens()[3..], &second.tokens()[3..]], [&expected[..], &expected[..]]);
+        let failures = engine.draft_failures();
+        // A pass that fails once for both is tried again for each; a row is one sequence's.
+        assert!((1..=2).contains(&failures.count) || failures.count == 0 && refuses(7));
+        assert_eq!(failures.count > 0, failures.last.is_some());
+        let drafted = first.totals().drafted + second.totals().drafted;
+        assert_eq!(drafted == 0, refuses(0) || spoils(0), "{drafted} drafted");
+    }
 }
 
 #[test]

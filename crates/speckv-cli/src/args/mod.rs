@@ -54,6 +54,9 @@ pub enum Command {
     Pull(PullArgs),
     /// List the models known by name and what is here of them.
     Models(ModelsArgs),
+    /// List the GPUs of this machine.
+    #[cfg(feature = "gpu")]
+    Devices(DevicesArgs),
     /// Answer one prompt.
     #[command(after_help = controllers::help())]
     Run(RunArgs),
@@ -247,6 +250,18 @@ pub struct PullArgs {
 /// Arguments of `models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
+    /// Print one JSON object in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `devices`.
+#[cfg(feature = "gpu")]
+#[derive(Debug, clap::Args)]
+pub struct DevicesArgs {
+    /// Also open each device, measure its read rate, and compare products bit for bit.
+    #[arg(long)]
+    pub test: bool,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,

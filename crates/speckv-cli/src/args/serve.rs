@@ -69,7 +69,8 @@ pub struct ServeArgs {
     /// Settings from a TOML file; flags and environment variables win over it
     #[arg(long, value_name = "FILE", env = "SPECKV_CONFIG", help_heading = "Server")]
     pub config: Option<PathBuf>,
-    /// Address to listen on; 0.0.0.0 serves other machines too [default: 127.0.0.1]
+    /// Address to listen on; 0.0.0.0 serves other machines too, localhost and the default listen on
+    /// 127.0.0.1 and [::1] [default: localhost]
     #[arg(long, value_name = "ADDRESS", env = "SPECKV_HOST", help_heading = "Server")]
     pub host: Option<String>,
     /// Port to listen on; 0 takes a free one [default: 8080]
@@ -87,6 +88,34 @@ pub struct ServeArgs {
         help_heading = "Server"
     )]
     pub api_key: Option<Vec<String>>,
+    /// Origin of web pages that may use the server, such as http://localhost:5173, or `any`; may be
+    /// given several times [default: none]
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "SPECKV_ALLOW_ORIGIN",
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    pub allow_origin: Option<Vec<String>>,
+    /// Further host name that is answered, such as box.lan or *.example.com; may be given several
+    /// times. On loopback without a key only requests for localhost are answered
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "SPECKV_ALLOW_HOST",
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    pub allow_host: Option<Vec<String>>,
+    /// A prompt may continue from what was read for another API key; `cached_tokens` then tells
+    /// clients what others have asked
+    #[arg(long, env = "SPECKV_SHARE_ACROSS_KEYS", help_heading = "Server")]
+    pub share_across_keys: bool,
+    /// Control tokens spelled out in messages become control tokens; the default encodes them as
+    /// text, so that users cannot end their own message
+    #[arg(long, env = "SPECKV_PARSE_SPECIAL", help_heading = "Server")]
+    pub parse_special: bool,
     /// Name of the model in the API [default: the catalogue's or the file's name]
     #[arg(long, value_name = "NAME", env = "SPECKV_ALIAS", help_heading = "Server")]
     pub alias: Option<String>,

@@ -3,6 +3,8 @@
 mod bench;
 mod chat;
 mod completions;
+#[cfg(feature = "gpu")]
+mod devices;
 mod evaluate;
 mod export;
 mod identity;
@@ -34,6 +36,8 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
     match command {
         Command::Pull(args) => pull::run(&args, printer),
         Command::Models(args) => models::run(&args, printer),
+        #[cfg(feature = "gpu")]
+        Command::Devices(args) => devices::run(&args, printer),
         Command::Quantize(args) => quantize::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),

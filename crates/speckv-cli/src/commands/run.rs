@@ -68,6 +68,7 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
             "tokens": answer.tokens,
             "prompt_tokens": prompt_tokens,
             "finish_reason": answer.finish,
+            "draft_failures": pair.engine.draft_failures().count,
             "stats": stats.report(),
         }))?;
     } else {

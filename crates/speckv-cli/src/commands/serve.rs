@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -25,7 +25,7 @@ use speckv_local::{
 };
 use speckv_serve::{
     api::options::SpeculationDefaults,
-    http::{self, App, Info, Limits},
+    http::{self, App, Info, Limits, Origins},
     language::Language,
     metrics::Metrics,
     scheduler::{self, Handle, Rules},
@@ -59,7 +59,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     let note = |text: &str| if json { tracing::info!("{text}") } else { printer.note(text) };
     let warning = |text: &str| if json { tracing::warn!("{text}") } else { printer.warning(text) };
     // Before gigabytes are read: a port that is taken is known at once.
-    let listener = listen(&settings)?;
+    let listeners = listen(&settings)?;
     let shelf = Shelf::from_environment()?;
     let (no_lookup, asked) = (models.no_lookup, models.controller.take());
     // Requests choose among controllers, so who drafts is not for one of them to say.
@@ -103,6 +103,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
             has_model: pair.draft.is_some(),
             has_lookup: matches!(pair_settings.draft, DraftChoice::Ngram | DraftChoice::Both(_)),
         },
+        parse_special: settings.parse_special,
     };
     let rules = Rules {
         most_running: room.running,
@@ -134,9 +135,13 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     .map_err(|error| {
         Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
     })?;
-    let address = listener.local_addr().map_err(|error| cannot_listen(&settings, &error))?;
+    let address = listeners[0].local_addr().map_err(|error| cannot_listen(&settings, &error))?;
     let limits = Limits {
-        localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty(),
+        localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
+            || !settings.hosts.is_empty(),
+        hosts: settings.hosts.clone(),
+        origins: settings.origins.clone(),
+        share_across_keys: settings.share_across_keys,
         api_keys: settings.api_keys.clone(),
         max_body: settings.max_body,
         request_timeout: settings.request_timeout,
@@ -145,13 +150,18 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     if !address.ip().is_loopback() && limits.api_keys.is_empty() {
         warning("other machines can use this server without a key; --api-key asks for one");
     }
-    let app = Arc::new(App { language, handle: handle.clone(), metrics, info, limits });
+    if limits.origins == Origins::Any && limits.api_keys.is_empty() {
+        warning(
+            "every web page that a browser here opens can use this server; --api-key asks for a key",
+        );
+    }
+    let app = Arc::new(App::new(language, handle.clone(), metrics, info, limits));
     let bounds = Connections {
         most: settings.connections,
         grace: settings.stop_timeout,
         ..Connections::default()
     };
-    serve(listener, app, handle, bounds, &interrupt, || {
+    serve(listeners, app, handle, bounds, &interrupt, || {
         // The one line on standard output: programs that start a server read it.
         printer.data(&format!("http://{address}\n"))
     })?;
@@ -163,7 +173,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
 }
 
 fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     app: Arc<App>,
     handle: Handle,
     bounds: Connections,
@@ -184,9 +194,10 @@ fn serve(
         .build()
         .map_err(failed)?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(failed)?;
         ready()?;
-        server::serve(listener, http::router(app), handle, bounds, stopped(interrupt))
+        server::serve(listeners, http::router(app), handle, bounds, stopped(interrupt))
             .await
             .map_err(failed)
     });
@@ -216,13 +227,51 @@ async fn stopped(interrupt: &Interrupt) {
     keyboard.await;
 }
 
-fn listen(settings: &ServeSettings) -> Outcome<TcpListener> {
+/// The addresses that the server listens on; the first one is announced.
+fn listen(settings: &ServeSettings) -> Outcome<Vec<TcpListener>> {
     let failure = |error: io::Error| cannot_listen(settings, &error);
-    let addresses: Vec<SocketAddr> =
-        (settings.host.as_str(), settings.port).to_socket_addrs().map_err(failure)?.collect();
-    let listener = TcpListener::bind(addresses.as_slice()).map_err(failure)?;
-    listener.set_nonblocking(true).map_err(failure)?;
-    Ok(listener)
+    let listeners = match &settings.host {
+        Some(host) => {
+            let addresses = (host.as_str(), settings.port).to_socket_addrs().map_err(failure)?;
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            vec![TcpListener::bind(addresses.as_slice()).map_err(failure)?]
+        }
+        None => listen_on_loopback(settings.port).map_err(failure)?,
+    };
+    for listener in &listeners {
+        listener.set_nonblocking(true).map_err(failure)?;
+    }
+    Ok(listeners)
+}
+
+/// Free ports that are tried before one family has to do.
+const TRIES: usize = 8;
+
+/// Listens on 127.0.0.1 and [::1] with one port: clients that look up `localhost` try either first.
+/// A machine that has only one of the families gets that.
+fn listen_on_loopback(port: u16) -> io::Result<Vec<TcpListener>> {
+    let first = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(first) => first,
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            return Ok(vec![TcpListener::bind((Ipv6Addr::LOCALHOST, port))?]);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut first = first;
+    for _ in 0..TRIES {
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, first.local_addr()?.port())) {
+            Ok(second) => return Ok(vec![first, second]),
+            // A free port of one family may be taken in the other.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if port != 0 {
+                    return Err(error);
+                }
+                first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            }
+            Err(_) => break, // no IPv6 here
+        }
+    }
+    Ok(vec![first])
 }
 
 fn cannot_listen(settings: &ServeSettings, error: &io::Error) -> Failure {
@@ -233,7 +282,8 @@ fn cannot_listen(settings: &ServeSettings, error: &io::Error) -> Failure {
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; give a --port above",
         _ => "give an address of this machine with --host, such as 127.0.0.1 or 0.0.0.0",
     };
-    Failure::new(format!("cannot listen on {}:{}: {error}", settings.host, settings.port), hint)
+    let host = settings.host.as_deref().unwrap_or("localhost");
+    Failure::new(format!("cannot listen on {host}, port {}: {error}", settings.port), hint)
 }
 
 /// The controller of requests that name none.
@@ -245,8 +295,8 @@ fn default_controller(
     match asked {
         Some(controller) if controller != controllers::OFF && *draft == DraftChoice::None => {
             Err(Failure::usage(
-                format!("the controller {controller} needs somebody who drafts"),
-                "give --draft MODEL or --draft ngram, or leave --controller away",
+                format!("the controller {controller} needs a draft"),
+                "give --draft MODEL or --draft ngram, or omit --controller",
             ))
         }
         asked => Ok(asked.unwrap_or(natural)),

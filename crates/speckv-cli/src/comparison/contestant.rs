@@ -2,7 +2,8 @@
 
 use speckv::controller::Drafting;
 use speckv_lab::contestant::Contestant;
-use speckv_local::controllers::{self, ControllerKind, ControllerSpec};
+use speckv_local::controllers;
+use speckv_local::controllers::{ControllerKind, ControllerSpec};
 
 /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
 ///

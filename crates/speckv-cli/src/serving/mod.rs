@@ -9,19 +9,27 @@ use speckv_local::{
     failure::{Failure, Outcome},
     units,
 };
-use speckv_serve::settings::FileSettings;
+use speckv_serve::{http::Origins, settings::FileSettings};
 
 use crate::args::{LogFormat, ModelOptions, SamplingOptions, ServeArgs};
 
 /// What the server will do.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
-    /// Address to listen on.
-    pub host: String,
+    /// Address to listen on; `None` for both families of loopback addresses.
+    pub host: Option<String>,
     /// Port to listen on.
     pub port: u16,
     /// Keys that are accepted.
     pub api_keys: Vec<String>,
+    /// Origins of web pages that may use the server.
+    pub origins: Origins,
+    /// Further host names that are answered.
+    pub hosts: Vec<String>,
+    /// Prompts are shared across keys.
+    pub share_across_keys: bool,
+    /// Control tokens spelled out in messages are control tokens.
+    pub parse_special: bool,
     /// Name of the model in the API, if the user gives one.
     pub alias: Option<String>,
     /// Answers that are made together, if the user says so.
@@ -79,16 +87,35 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
     };
     let api_keys = args.api_key.or(file.api_keys).unwrap_or_default();
     if api_keys.iter().any(|key| key.trim().is_empty()) {
-        return Err(Failure::usage("an API key is empty", "leave the key away to ask for none"));
+        return Err(Failure::usage(
+            "an API key is empty",
+            "remove the empty key; without keys none is asked for",
+        ));
     }
+    let origins = args.allow_origin.or(file.allow_origin).unwrap_or_default();
+    let origins = Origins::read(origins.iter().map(String::as_str)).map_err(|error| {
+        Failure::usage(
+            format!("allow-origin: {error}"),
+            "give what browsers send in the header Origin: scheme, host and port, without a path",
+        )
+    })?;
     let parallel = origin.count("parallel", args.parallel, file.parallel, 1, 256)?;
     let queue = origin.count("queue", args.queue, file.queue, 1, 100_000)?.unwrap_or(64);
     let asked = origin.count("connections", args.connections, file.connections, 2, 1_000_000)?;
     let connections = connections(asked, queue, parallel.unwrap_or(DEFAULT_PARALLEL))?;
     let settings = ServeSettings {
-        host: args.host.or(file.host).unwrap_or_else(|| "127.0.0.1".into()),
+        host: args
+            .host
+            .or(file.host)
+            .map(|host| without_brackets(&host))
+            .filter(|host| !host.is_empty() && host != "localhost"),
         port: args.port.or(file.port).unwrap_or(DEFAULT_PORT),
         api_keys,
+        origins,
+        hosts: args.allow_host.or(file.allow_host).unwrap_or_default(),
+        // A switch has no way to be given as off.
+        share_across_keys: args.share_across_keys || file.share_across_keys.unwrap_or(false),
+        parse_special: args.parse_special || file.parse_special.unwrap_or(false),
         alias: args.alias.or(file.alias),
         parallel,
         queue,
@@ -105,6 +132,12 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
         log_format,
     };
     Ok((settings, models))
+}
+
+/// An IPv6 address as it stands in URLs, without its brackets.
+fn without_brackets(host: &str) -> String {
+    let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.unwrap_or(host).to_owned()
 }
 
 /// Connections at a time: every answer that waits or runs holds one, and one more must be free to
@@ -211,7 +244,24 @@ mod tests {
             (models.model.as_deref(), models.draft),
             (Some("m.gguf"), Some(DraftChoice::Ngram))
         );
-        assert_eq!((settings.host.as_str(), settings.max_body), ("127.0.0.1", 4 << 20));
+        assert_eq!((settings.host, settings.max_body), (None, 4 << 20));
+    }
+
+    #[test]
+    fn hosts_and_origins_are_read_as_people_write_them() {
+        let host = |words: &[&str]| resolved(words).expect("settings").0.host;
+        assert_eq!(host(&["--host", "[::1]"]).as_deref(), Some("::1"));
+        assert_eq!(host(&["--host", "0.0.0.0"]).as_deref(), Some("0.0.0.0"));
+        assert_eq!(host(&["--host", "localhost"]), None);
+        let (settings, _) =
+            resolved(&["--allow-origin", "http://a,http://b:1", "--allow-host", "x.lan"])
+                .expect("settings");
+        assert_eq!(
+            (settings.origins.to_string().as_str(), settings.hosts),
+            ("http://a,http://b:1", vec!["x.lan".to_owned()])
+        );
+        let failure = resolved(&["--allow-origin", "localhost:5173"]).expect_err("no scheme");
+        assert!(failure.message().contains("allow-origin") && failure.status() == 2, "{failure:?}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! AMX: the integer sums of 16 rows of weights with up to 16 rows of activations by the processor's
 //! matrix unit.
 //!
-//! The sums are exact on every instruction set, so who computes them does not show in the results;
-//! what is done with them in floats is the same here as in [`super::tile`], operation by operation,
-//! on AVX-512 registers. What the matrix unit saves is the products: eight of the twelve vector
-//! operations that a row takes per block of 32 columns of Q4_K. Its sums go through memory, which
-//! costs the same for one row as for 16, so that it pays for many rows: see [`pays`].
+//! The sums are exact, so that the results are those of every instruction set; the operations on
+//! floats are those of [`super::tile`], in the same order, on AVX-512 registers. The matrix unit
+//! saves the products: eight of the twelve vector operations that a row takes per block of 32
+//! columns of Q4_K. Its sums go through memory, which costs the same for one row as for 16, so that
+//! it is faster for many rows only: see [`pays`].
 //!
 //! Columns go through in chunks of [`CHUNK`] blocks. A chunk's weights are unpacked once, to signed
 //! bytes in the nearest cache, where byte `4 r + i` of a quad's 64 bytes belongs to row `r`: that
@@ -13,9 +13,11 @@
 //! activations,
 //!
 //! ```text
-//! sums[part][a][r] = sum over the part's columns of (w - OFFSET) * q      one instruction per part of 16 or 32 columns
+//! sums[part][a][r] = sum over the part's columns of (w - OFFSET) * q
 //! out[a][r] += the part's share, as in `tile`
 //! ```
+//!
+//! with one instruction for the sums of a part of 16 or 32 columns.
 
 use std::{arch::asm, mem::MaybeUninit, sync::OnceLock};
 
@@ -94,7 +96,13 @@ fn has_unit() -> bool {
     let enabled: u32;
     // SAFETY: OSXSAVE says that the instruction exists; it reads a register.
     unsafe {
-        asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack, preserves_flags))
+        asm!(
+            "xgetbv",
+            in("ecx") 0,
+            out("eax") enabled,
+            out("edx") _,
+            options(nomem, nostack, preserves_flags)
+        )
     };
     enabled & TILE_STATE == TILE_STATE
 }
@@ -131,7 +139,7 @@ fn is_permitted() -> bool {
 /// sums, 2 activations, 4 weights.
 ///
 /// # Safety
-/// [`is_available`] said yes.
+/// [`is_available`] returned true.
 #[inline(always)]
 unsafe fn configure<F: Format>(rows: usize) {
     let mut config = TileConfig {
@@ -147,14 +155,18 @@ unsafe fn configure<F: Format>(rows: usize) {
     }
     // SAFETY: the unit is there; the instruction reads 64 bytes.
     unsafe {
-        asm!("ldtilecfg [{0}]", in(reg) &raw const config, options(nostack, readonly, preserves_flags))
+        asm!(
+            "ldtilecfg [{0}]",
+            in(reg) &raw const config,
+            options(nostack, readonly, preserves_flags)
+        )
     };
 }
 
-/// Gives the tile registers back, so that switching threads need not save them.
+/// Releases the tile registers, so that switching threads need not save them.
 ///
 /// # Safety
-/// [`is_available`] said yes.
+/// [`is_available`] returned true.
 #[inline(always)]
 unsafe fn release() {
     // SAFETY: the unit is there.
@@ -185,7 +197,7 @@ unsafe fn unpack_chunk<F: Format>(
     scales: &mut Scales,
 ) {
     let per_unit = F::UNIT / 32;
-    // SAFETY: the caller's promise; quads and scales have room for CHUNK blocks.
+    // SAFETY: the units are readable; quads and scales have room for CHUNK blocks.
     unsafe {
         let mut quad = quads.cast::<[u8; 4 * GROUP]>();
         for first in (0..blocks).step_by(per_unit) {
@@ -277,8 +289,8 @@ impl Steps {
 /// As [`tile`]; the tile registers are laid out for the step's rows, and its chunk is unpacked.
 #[inline(always)]
 unsafe fn multiply<F: Format>(args: &TileArgs, step: Step, room: *mut Room, ahead: &mut Ahead) {
-    // SAFETY: the caller's promise. The instructions read the activations and the unpacked weights
-    // and write the sums, whose rows are 64 bytes apart, as many as the layout says.
+    // SAFETY: the instructions read the activations and the unpacked weights and write the sums, at
+    // a distance of 64 bytes per row and as many rows as the layout says.
     unsafe {
         let quads = (&raw const (*room).quads).cast::<u8>();
         let sums = (&raw mut (*room).sums).cast::<u8>();
@@ -319,7 +331,7 @@ unsafe fn add<F: Format, const N: usize>(
     let per_block = 32 / F::SUB;
     let all = args.columns / 32;
     let row = step.row + from;
-    // SAFETY: the caller's promise.
+    // SAFETY: rows and groups are those of `args`, and the sums are in `room`.
     unsafe {
         let out = |a: usize| args.out.add((row + a) * args.out_stride + step.group * GROUP);
         let known = args.scales.add(row * all + step.first);
@@ -358,7 +370,7 @@ unsafe fn add<F: Format, const N: usize>(
 /// [`super::tile::tile`], to the bit.
 ///
 /// # Safety
-/// [`is_available`] said yes, AVX-512 is there, and `args` point to whole rows and groups.
+/// [`is_available`] returned true, AVX-512 is there, and `args` point to whole rows and groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub unsafe fn tile<F: Format>(args: &TileArgs) {
     const {
@@ -370,7 +382,7 @@ pub unsafe fn tile<F: Format>(args: &TileArgs) {
     let room = room.as_mut_ptr();
     let (mut step, mut unit, mut laid_out) = (Some(steps.first()), args.weights, 0);
     let mut ahead = Ahead::of(unit, 0);
-    // SAFETY: the caller's promise; the registers are laid out for each step, and given back.
+    // SAFETY: the unit is there; the registers are laid out for each step and released at the end.
     unsafe {
         while let Some(now) = step {
             if now.row == 0 {

@@ -1,8 +1,8 @@
 //! Attention of a few query rows over a long cache.
 //!
-//! Keys of one head lie as weights do, [position / 16, head_dim, 16], so that scores are products
-//! of 16 rows as everywhere else and no sum crosses lanes. Values lie as they come, [position,
-//! head_dim]; their sum runs over positions in order.
+//! Keys of one head are stored as weights are, [position / 16, head_dim, 16], so that scores are
+//! products of 16 rows as everywhere else and no sum crosses lanes. Values are stored by position,
+//! [position, head_dim]; their sum runs over positions in order.
 
 use super::{
     dense::{DenseArgs, F16, dense_tile},
@@ -126,7 +126,8 @@ impl CacheFormat for HalfCache {
 /// and their scales [head_dim / 32, capacity].
 ///
 /// ```text
-/// score = sum over blocks b of key scale[b] * ((sum over even k of q[k] key[k]) + (the same over odd k))
+/// score = sum over blocks b of
+///         key scale[b] * ((sum over even k of q[k] key[k]) + (the same over odd k))
 /// ```
 pub struct ByteCache;
 

@@ -8,7 +8,7 @@ use super::simd::Simd;
 #[derive(Clone, Copy)]
 pub struct Avx512;
 
-/// What only tiles of the matrix unit need besides [`Simd`].
+/// Operations that only the tiles of the matrix unit need besides [`Simd`].
 impl Avx512 {
     /// 16 values.
     ///
@@ -16,7 +16,7 @@ impl Avx512 {
     /// As [`Simd`]'s methods.
     #[inline(always)]
     pub(super) unsafe fn load_int(p: *const i32) -> __m512i {
-        // SAFETY: the caller's promise.
+        // SAFETY: AVX-512 is there, and the pointer is valid, by this function's contract.
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
 
@@ -26,7 +26,7 @@ impl Avx512 {
     /// As [`Simd`]'s methods.
     #[inline(always)]
     pub(super) unsafe fn store_bytes(p: *mut u8, x: __m512i) {
-        // SAFETY: the caller's promise.
+        // SAFETY: AVX-512 is there, and the pointer is valid, by this function's contract.
         unsafe { _mm512_storeu_si512(p.cast(), x) }
     }
 
@@ -37,7 +37,7 @@ impl Avx512 {
     /// As [`Simd`]'s methods.
     #[inline(always)]
     pub(super) unsafe fn lower(x: __m512i, offset: i32) -> __m512i {
-        // SAFETY: the caller's promise.
+        // SAFETY: AVX-512 is there, and the pointer is valid, by this function's contract.
         unsafe { if offset == 0 { x } else { _mm512_sub_epi8(x, _mm512_set1_epi8(offset as i8)) } }
     }
 }

@@ -1,11 +1,11 @@
 //! Products with weights that are floats: 16 rows with N rows of f32 activations.
 //!
 //! ```text
-//! out[a][r] = (sum over even columns k of w[k][r] * x[a][k]) + (the same over odd columns)       fused multiply-adds, in order
+//! out[a][r] = (sum over even columns k of w[k][r] * x[a][k]) + (the same over odd columns)
 //! ```
 //!
-//! Two chains instead of one, so that a single row of activations is not bound by the latency of
-//! the multiply-add.
+//! Sums are fused multiply-adds in the columns' order. Two chains instead of one, so that a single
+//! row of activations is not bound by the latency of the multiply-add.
 
 use super::{
     prefetch::prefetch,
@@ -34,7 +34,7 @@ impl Element for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u8) -> S::F {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is that of the load.
         unsafe { S::load_f16(p.cast()) }
     }
 }
@@ -43,7 +43,7 @@ impl Element for Bf16 {
     const BYTES: usize = 2;
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u8) -> S::F {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is that of the load.
         unsafe { S::load_bf16(p.cast()) }
     }
 }
@@ -52,7 +52,7 @@ impl Element for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u8) -> S::F {
-        // SAFETY: passed on.
+        // SAFETY: the caller's contract is that of the load.
         unsafe { S::load(p.cast()) }
     }
 }
@@ -82,7 +82,7 @@ pub struct DenseArgs {
 pub unsafe fn dense_tile<S: Simd, E: Element, const N: usize>(args: &DenseArgs) {
     let vector = GROUP * E::BYTES;
     let mut lane = 0;
-    // SAFETY: all pointers stay inside the rows that the caller promises.
+    // SAFETY: all pointers stay inside the rows that `args` describe.
     unsafe {
         while lane < GROUP {
             let mut even = [S::splat(0.0); N];

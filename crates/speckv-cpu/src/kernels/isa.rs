@@ -14,6 +14,12 @@ use super::{STRIP, even};
 /// A value is the proof that the instructions may be executed: it comes from [`Isa::detect`],
 /// [`Isa::available`] or [`Isa::named`], which ask the processor, or is [`Isa::PORTABLE`].
 ///
+/// ```
+/// use speckv_cpu::kernels::Isa;
+///
+/// assert!(Isa::available().contains(&Isa::detect()));
+/// ```
+///
 /// ```compile_fail
 /// // No other code can make one.
 /// let isa = speckv_cpu::kernels::Isa(todo!());

@@ -110,13 +110,18 @@ macro_rules! versions {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+            pub(super) unsafe fn rms_norm(
+                x: &[f32],
+                weight: &[f32],
+                epsilon: f32,
+                out: &mut [f32],
+            ) {
                 rows::rms_norm(x, weight, epsilon, out);
             }
 
             $(#[target_feature(enable = $features)])?
             pub(super) unsafe fn quantize(x: &[f32], parts: ActivationParts<'_>, row: usize) {
-                // SAFETY: passed on.
+                // SAFETY: the contract of this function is that of `rows`'s.
                 unsafe { rows::quantize(x, parts, row) }
             }
 
@@ -126,7 +131,12 @@ macro_rules! versions {
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn glu(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+            pub(super) unsafe fn glu(
+                activation: Activation,
+                gate: &[f32],
+                up: &[f32],
+                out: &mut [f32],
+            ) {
                 rows::glu(activation, gate, up, out);
             }
 
@@ -139,12 +149,17 @@ macro_rules! versions {
                 first: usize,
                 block: usize,
             ) {
-                // SAFETY: passed on.
+                // SAFETY: the contract of this function is that of `rows`'s.
                 unsafe { rows::glu_quantize(activation, gate, up, parts, first, block) }
             }
 
             $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], interleaved: bool) {
+            pub(super) unsafe fn rotate(
+                head: &mut [f32],
+                cos: &[f32],
+                sin: &[f32],
+                interleaved: bool,
+            ) {
                 rows::rotate(head, cos, sin, interleaved);
             }
 

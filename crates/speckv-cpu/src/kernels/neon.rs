@@ -81,8 +81,8 @@ impl Products for Base {
         unsafe {
             let w =
                 [signed(bits, w[0]), signed(bits, w[1]), signed(bits, w[2]), signed(bits, w[3])];
-            // Products of two quads, in 16 bits: of the first two rows, and of the last two. At most
-            // 2 * 128 * 127 = 32,512.
+            // Products of two quads, in 16 bits: of the first two rows, and of the last two. At
+            // most 2 * 128 * 127 = 32,512.
             let low = |i: usize| {
                 let first = vmull_s8(vget_low_s8(w[i]), vget_low_s8(a[i]));
                 vmlal_s8(first, vget_low_s8(w[i + 1]), vget_low_s8(a[i + 1]))
@@ -108,8 +108,8 @@ impl Products for Base {
     }
 }
 
-/// One `sdot` with quad `$quad` of the activations. The assembler must be told of the extension: the
-/// compiler may also make a copy of the surrounding function that is not inlined.
+/// One `sdot` with quad `$quad` of the activations. The assembler must be told of the extension:
+/// the compiler may also make a copy of the surrounding function that is not inlined.
 macro_rules! sdot {
     ($acc:expr, $w:expr, $a:expr, $quad:literal) => {
         asm!(

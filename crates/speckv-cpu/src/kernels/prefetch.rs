@@ -1,17 +1,15 @@
-//! Weights are asked for before they are needed: one pass reads them all, in order, and the memory
-//! is what it waits for.
+//! Prefetching of weights. A pass reads all weights in order and is bound by the memory.
 
-/// Bytes ahead of the current ones that are asked for early, into the second-level cache: a few
-/// memory latencies. Measured on Zen 4 with Q4_K, two threads, medians of three alternating runs:
-/// at one row 30 GB/s of weights so, 26 at half the distance, 28 at twice; at five rows 24.5, 20
-/// and 24.7.
+/// Distance of prefetches in bytes, into the second-level cache: a few memory latencies. Measured
+/// on Zen 4 with Q4_K, two threads, medians of three alternating runs: at one row 30 GB/s of
+/// weights so, 26 at half the distance, 28 at twice; at five rows 24.5, 20 and 24.7.
 const AHEAD: usize = 8192;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Asks for the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has
-/// only so many requests open, and a burst of more makes loads wait behind it.
+/// Prefetches the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has
+/// a limited number of requests in flight, and loads wait behind a burst of more.
 #[inline(always)]
 pub fn prefetch(from: *const u8, bytes: usize) {
     for line in (0..bytes).step_by(LINE) {
@@ -19,7 +17,7 @@ pub fn prefetch(from: *const u8, bytes: usize) {
     }
 }
 
-/// Asks for one line.
+/// Prefetches one line.
 #[inline(always)]
 fn ask(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -41,7 +39,7 @@ fn ask(line: *const u8) {
     let _ = line;
 }
 
-/// Weights to ask for, at the same distance, while something else is done.
+/// Weights to prefetch at the same distance, a few lines at a time between other work.
 #[cfg(target_arch = "x86_64")]
 pub struct Ahead {
     next: *const u8,
@@ -57,7 +55,7 @@ impl Ahead {
         Ahead { next, end: next.wrapping_add(bytes) }
     }
 
-    /// Asks for the next `lines` lines, as long as some are left.
+    /// Prefetches the next `lines` lines, as long as some are left.
     #[inline(always)]
     pub fn ask(&mut self, lines: usize) {
         if self.next < self.end {

@@ -77,7 +77,8 @@ fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0; // 1.5 * 2^23: rounds to an integer
     let n = shifted - 12_582_912.0;
-    let r = x - n * 0.693_359_4; // ln 2 in two parts; the first has few bits, so that n times it is exact
+    // ln 2 in two parts; the first has few bits, so that n times it is exact.
+    let r = x - n * 0.693_359_4;
     let r = r - n * -2.121_944_4e-4;
     let mut p = 1.0 / 5040.0;
     p = p * r + 1.0 / 720.0;

@@ -60,8 +60,8 @@ pub trait Simd: Copy {
     /// signed bytes at `a` (4 per quad, the same for every lane, none of them -128).
     unsafe fn dot4(bits: u32, acc: Self::I, w: [Self::B; 4], a: *const i8) -> Self::I;
 
-    /// Whether [`dot4_pair`](Self::dot4_pair) takes two rows of activations at once. Without it, the
-    /// methods below are not called.
+    /// Whether [`dot4_pair`](Self::dot4_pair) takes two rows of activations at once. Without it,
+    /// the methods below are not called.
     const PAIRS: bool = false;
     /// Quads as [`dot4_pair`](Self::dot4_pair) takes them.
     unsafe fn pair_quads(_bits: u32, w: [Self::B; 4]) -> [Self::B; 4] {
@@ -83,7 +83,7 @@ pub trait Simd: Copy {
     }
 }
 
-/// Plain Rust; what every other instruction set is tested against.
+/// Plain Rust. Every other instruction set is tested against it.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
@@ -100,34 +100,34 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self::F {
-        // SAFETY: the caller promises LANES readable values; an array has no stricter alignment
-        // than its element.
+        // SAFETY: LANES values are readable by the trait's contract; an array has no stricter
+        // alignment than its element.
         unsafe { p.cast::<Self::F>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(p: *mut f32, x: Self::F) {
-        // SAFETY: the caller promises LANES writable values.
+        // SAFETY: LANES values are writable by the trait's contract.
         unsafe { p.cast::<Self::F>().write_unaligned(x) }
     }
 
     #[inline(always)]
     unsafe fn load_f16(p: *const u16) -> Self::F {
-        // SAFETY: the caller promises LANES readable values.
+        // SAFETY: LANES values are readable by the trait's contract.
         let x = unsafe { p.cast::<[u16; GROUP]>().read_unaligned() };
         x.map(|bits| half::f16::from_bits(bits).to_f32())
     }
 
     #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> Self::F {
-        // SAFETY: the caller promises LANES readable values.
+        // SAFETY: LANES values are readable by the trait's contract.
         let x = unsafe { p.cast::<[u16; GROUP]>().read_unaligned() };
         x.map(|bits| f32::from_bits(u32::from(bits) << 16))
     }
 
     #[inline(always)]
     unsafe fn load_i8(p: *const i8) -> Self::F {
-        // SAFETY: the caller promises LANES readable values.
+        // SAFETY: LANES values are readable by the trait's contract.
         let x = unsafe { p.cast::<[i8; GROUP]>().read_unaligned() };
         x.map(f32::from)
     }
@@ -159,7 +159,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn bytes(p: *const u8) -> Self::B {
-        // SAFETY: the caller promises 4 * LANES readable bytes.
+        // SAFETY: 4 * LANES bytes are readable by the trait's contract.
         unsafe { p.cast::<Self::B>().read_unaligned() }
     }
 
@@ -183,7 +183,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn dot4(_bits: u32, mut acc: Self::I, w: [Self::B; 4], a: *const i8) -> Self::I {
-        // SAFETY: the caller promises 16 readable bytes.
+        // SAFETY: 16 bytes are readable by the trait's contract.
         let a = unsafe { a.cast::<[i8; 16]>().read_unaligned() };
         for quad in 0..4 {
             for lane in 0..GROUP {

@@ -1,12 +1,13 @@
-//! The product that everything waits for: 16 rows of packed weights with N rows of activations.
+//! Products of 16 rows of packed weights with N rows of activations.
 //!
 //! ```text
-//! out[a][r] = sum over blocks b of  s[b][a] * (scale[b][r] * I[b][a][r]) + min[b][r] * (s[b][a] * sum[b][a])
+//! out[a][r] = sum over blocks b of
+//!             s[b][a] * (scale[b][r] * I[b][a][r]) + min[b][r] * (s[b][a] * sum[b][a])
 //! I[b][a][r] = sum over the block's columns of (w - OFFSET) * q        exact, in integers
 //! ```
 //!
-//! `r` is the lane, so no sum ever crosses lanes: blocks are added in their order, whatever N,
-//! whatever the instruction set. That is what makes a row's result the same in every batch.
+//! `r` is the lane, so that no sum crosses lanes. Blocks are added in their order for every N and
+//! on every instruction set, so that a row's result is the same in every batch.
 
 use super::{
     activation::{BlockScale, BlockSums},
@@ -42,6 +43,9 @@ pub struct TileArgs {
 
 /// The four quads of half `half` of the block at `block`, for the rows from byte `at` of each
 /// vector on.
+///
+/// # Safety
+/// The instruction set is there, and `block` points to a whole block.
 #[inline(always)]
 pub(super) unsafe fn unpack<S: Simd, F: Format>(
     block: *const u8,
@@ -49,7 +53,8 @@ pub(super) unsafe fn unpack<S: Simd, F: Format>(
     at: usize,
 ) -> [S::B; 4] {
     let vector = 4 * GROUP;
-    // SAFETY: the caller promises a whole block; see `format` for where things lie.
+    // SAFETY: `block` points to a whole block by this function's contract; its vectors lie as
+    // `format` describes.
     unsafe {
         let low = block.add(half * F::LOW * vector / 2 + at);
         let high = block.add(F::LOW * vector + at);
@@ -237,7 +242,7 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
     let blocks = columns / 32;
     let mut scales = Scales::ZERO;
     let mut lane = 0;
-    // SAFETY: all pointers stay inside the rows that the caller promises.
+    // SAFETY: all pointers stay inside the rows that `args` describe.
     unsafe {
         while lane < GROUP {
             let mut total = [S::splat(0.0); N];

@@ -7,8 +7,8 @@ use crate::kernels::{
     simd::GROUP,
 };
 
-/// Bits per weight in memory, scales included. The formats of files take the same, but for Q3_K (4 %
-/// more) and NF4 (4.25).
+/// Bits per weight in memory, scales included. The formats of files take the same, but for Q3_K (4
+/// % more) and NF4 (4.25).
 #[must_use]
 pub fn bits_per_element(weight_type: WeightType) -> f64 {
     let columns = 256;

@@ -41,6 +41,13 @@ pub struct Matrix {
 
 /// Activations of a product: the same values once quantized, for integer kernels, and once as they
 /// were, for float weights.
+///
+/// ```compile_fail
+/// # let activations = speckv_cpu::kernels::activation::Activations::default();
+/// // Where it begins is checked with the product, so that it cannot be set afterwards.
+/// let mut input = speckv_cpu::matrix::Input::new(&activations, &[]);
+/// input.first = usize::MAX;
+/// ```
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     quantized: &'a Activations,
@@ -97,7 +104,7 @@ impl<'a> Output<'a> {
     }
 
     /// A pointer to the first of `columns` in row `rows.start`; those columns of all `rows` are
-    /// inside, `stride` values apart.
+    /// inside, at a distance of `stride` values.
     ///
     /// # Panics
     /// If they are not.
@@ -178,7 +185,8 @@ impl Matrix {
         let quantized = self.is_quantized();
         let mut group = groups.start;
         while group < groups.end {
-            // Weights are read once: a few groups are multiplied with all rows before the next ones.
+            // Weights are read once: a few groups are multiplied with all rows before the next
+            // ones.
             let end = groups.end.min(group + if quantized { isa.groups_at_once(n) } else { 1 });
             let mut row = 0;
             while row < n {

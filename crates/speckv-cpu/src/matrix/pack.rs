@@ -65,7 +65,7 @@ trait Pack: Format {
     /// Bytes of a block in the file.
     const FILE_BYTES: usize;
 
-    /// Takes a block of the file apart.
+    /// Splits a block of the file into integers and scales.
     fn read(block: &[u8], unit: &mut Unit);
 
     /// Writes the scales of 16 rows as [`Format::decode`] reads them.

@@ -15,7 +15,8 @@ use crate::{
 
 const ROWS: usize = 37; // two whole groups and a part
 const COLUMNS: usize = 512;
-const MOST: usize = 70; // two whole tiles and a part on every instruction set, a strip of the matrix unit and more
+// Two whole tiles and a part on every instruction set, a strip of the matrix unit and more.
+const MOST: usize = 70;
 
 struct Case {
     file: Gguf,
@@ -197,7 +198,7 @@ fn packed_weights_take_the_bytes_of_the_file() {
 }
 
 #[test]
-fn a_broken_activation_comes_out_as_broken() {
+fn an_activation_that_is_not_finite_gives_results_that_are_not() {
     for &isa in Isa::available() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut case = case(TensorType::Q4K);

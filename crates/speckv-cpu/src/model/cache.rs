@@ -373,8 +373,9 @@ impl<'a> Heads<'a> {
 /// at 127. A value that is not finite, or beyond half precision, makes the scale not finite.
 fn quantized(x: &[f32; SCALE_LEN]) -> (u16, [i8; SCALE_LEN]) {
     let peak = x.iter().fold(0f32, |peak, x| peak.max(x.abs()));
-    let broken = x.iter().fold(0f32, |sum, x| sum + x * 0.0); // NaN if one is no finite number, else 0
-    let scale = half::f16::from_f32(peak / 127.0 + broken);
+    // NaN if one value is not finite, else 0.
+    let not_finite = x.iter().fold(0f32, |sum, x| sum + x * 0.0);
+    let scale = half::f16::from_f32(peak / 127.0 + not_finite);
     let inverse = if scale.to_f32() > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
     (scale.to_bits(), x.map(|x| (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8))
 }
@@ -384,7 +385,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_bytes_is_within_half_a_step_and_broken_numbers_stay_broken() {
+    fn a_block_of_bytes_is_within_half_a_step_and_values_that_are_not_finite_stay_so() {
         let x: [f32; SCALE_LEN] = std::array::from_fn(|i| (i as f32 * 0.83).sin() * 7.0);
         let (scale, bytes) = quantized(&x);
         let scale = half::f16::from_bits(scale).to_f32();

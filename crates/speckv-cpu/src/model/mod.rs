@@ -43,7 +43,7 @@ pub struct CpuModel {
     isa: Isa,
     pool: Arc<Pool>,
     compression: Compression,
-    /// Room for one pass; passes of one model take turns.
+    /// Buffers of one pass; passes of one model run one after the other.
     scratch: Mutex<Scratch>,
     /// Angle per position of each rotary pair, [rope.dim / 2]: of layers that see everything, then
     /// of those that slide, if there are any.

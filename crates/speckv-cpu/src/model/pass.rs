@@ -437,7 +437,7 @@ impl CpuModel {
         let Config { hidden, feed_forward: width, activation, .. } = self.config;
         self.norm(&layer.feed_forward_norm, n, scratch);
         let input = Input::new(&scratch.wide, &scratch.normed);
-        let quantize = layer.down.is_quantized();
+        let quantize = layer.down.matrix.is_quantized();
         if quantize {
             scratch.inner.reshape(n, width);
         }
@@ -462,8 +462,16 @@ impl CpuModel {
                     );
                     // SAFETY: `gate` and `up` belong to this task alone.
                     unsafe {
-                        layer.gate.multiply(self.isa, groups.clone(), input, rows, gate_out);
-                        layer.up.multiply(self.isa, groups.clone(), input, rows, up_out);
+                        layer.gate.matrix.multiply(self.isa, groups.clone(), input, rows, gate_out);
+                        layer.up.matrix.multiply(self.isa, groups.clone(), input, rows, up_out);
+                    }
+                    for (values, bias) in [(&mut gate, &layer.gate.bias), (&mut up, &layer.up.bias)]
+                    {
+                        let Some(bias) = bias else { continue };
+                        let bias = &bias[32 * block..32 * block + columns];
+                        for row in values[..32 * rows].chunks_exact_mut(32) {
+                            self.isa.add(&mut row[..columns], bias);
+                        }
                     }
                     let (gate, up) = (&gate[..32 * rows], &up[..32 * rows]);
                     if quantize {
@@ -486,7 +494,10 @@ impl CpuModel {
         });
         let input = Input::new(&scratch.inner, &scratch.gated);
         let delta = room(&mut scratch.delta, n * hidden);
-        self.multiply(input, n, [(&layer.down, Output::new(delta, hidden))]);
+        self.multiply(input, n, [(&layer.down.matrix, Output::new(delta, hidden))]);
+        if layer.down.bias.is_some() {
+            delta.chunks_exact_mut(hidden).for_each(|row| self.add_bias(row, &layer.down));
+        }
         self.add_to_stream(layer.feed_forward_post_norm.as_deref(), n, scratch);
     }
 

@@ -57,7 +57,8 @@ pub enum LoadError {
     Weight(#[from] WeightError<PackError>),
     /// Keys and values of this model cannot be stored so.
     #[error(
-        "the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; f16 is supported"
+        "the cache cannot be {asked}: heads of {head_dim} values are not whole blocks of 32; \
+         f16 is supported"
     )]
     CacheType {
         /// What was asked for.
@@ -69,7 +70,10 @@ pub enum LoadError {
     #[error(transparent)]
     Isa(#[from] UnknownIsa),
     /// More context was asked for than the model was made for.
-    #[error("{path}: the model was made for {most} tokens of context, not {asked}", path = path.as_deref().unwrap_or("the model".as_ref()).display())]
+    #[error(
+        "{path}: the model was made for {most} tokens of context, not {asked}",
+        path = path.as_deref().unwrap_or("the model".as_ref()).display()
+    )]
     Context {
         /// The model's file, if it is one.
         path: Option<PathBuf>,
@@ -147,7 +151,7 @@ impl Weights {
         self.matrices().map(|matrix| (matrix.rows() * matrix.columns()) as u64).sum()
     }
 
-    /// The type that takes the most bytes of the layers: what people call a model's quantization.
+    /// The type that takes the most bytes of the layers, by which a model's quantization is named.
     pub fn dominant_type(&self) -> WeightType {
         let mut bytes: Vec<(WeightType, usize)> = Vec::new();
         for matrix in self.matrices().take(7 * self.layers.len()) {

@@ -1,4 +1,4 @@
-//! Safetensors files, taken apart and put together for tests.
+//! Safetensors files, split and assembled for tests.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use minijinja::{Error, ErrorKind};
+use crate::jinja::{Failure, SyntaxError};
 
 /// Why a conversation could not become text.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +14,20 @@ pub enum TemplateError {
         /// What is wrong there.
         message: String,
     },
+    /// The source of a template is too long.
+    #[error("the chat template has {got} bytes, expected at most {limit}")]
+    Source {
+        /// Bytes of the source.
+        got: usize,
+        /// Most bytes.
+        limit: usize,
+    },
     /// The template refused the conversation by `raise_exception`.
     #[error("the chat template refuses the conversation at line {line}: {message}")]
     Raised {
         /// Line in the template, from 1; 0 if unknown.
         line: usize,
-        /// The template's own words.
+        /// The message of the template.
         message: String,
     },
     /// The template failed.
@@ -31,10 +39,20 @@ pub enum TemplateError {
         message: String,
     },
     /// The template did not come to an end within its steps.
-    #[error("the chat template takes too many steps, at last at line {line}")]
+    #[error("the chat template takes more than {limit} steps, at last at line {line}")]
     TooManySteps {
         /// Line in the template, from 1; 0 if unknown.
         line: usize,
+        /// Most steps for this conversation.
+        limit: u64,
+    },
+    /// The values of the template took too much memory.
+    #[error("the values of the chat template take more than {limit} bytes at line {line}")]
+    TooMuchMemory {
+        /// Line in the template, from 1; 0 if unknown.
+        line: usize,
+        /// Most bytes for this conversation.
+        limit: u64,
     },
     /// The text became longer than any prompt.
     #[error("the chat template writes more than {limit} bytes")]
@@ -42,9 +60,9 @@ pub enum TemplateError {
         /// Most bytes.
         limit: usize,
     },
-    /// The template wrote bytes that are not text.
-    #[error("the chat template writes bytes that are not UTF-8")]
-    NotText,
+    /// The message that is to be continued is empty, or the template does not write its text.
+    #[error("the last message cannot be continued: its text is not in what the template writes")]
+    NothingToContinue,
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Io {
@@ -66,61 +84,46 @@ pub enum TemplateError {
     Metadata(#[from] crate::gguf::GgufError),
 }
 
-/// The words of `raise_exception`, carried through the template engine as an error's source.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Raised(pub String);
+impl From<SyntaxError> for TemplateError {
+    fn from(SyntaxError { line, message }: SyntaxError) -> Self {
+        Self::Syntax { line, message }
+    }
+}
 
 impl TemplateError {
-    pub(super) fn syntax(error: &Error) -> Self {
-        Self::Syntax { line: line(error), message: message(error) }
-    }
-
-    pub(super) fn render(error: &Error) -> Self {
-        let line = line(error);
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(current) = cause {
-            if let Some(raised) = current.downcast_ref::<Raised>() {
-                return Self::Raised { line, message: raised.0.clone() };
-            }
-            if current
-                .downcast_ref::<Error>()
-                .is_some_and(|error| error.kind() == ErrorKind::OutOfFuel)
-            {
-                return Self::TooManySteps { line };
-            }
-            cause = current.source();
+    /// Of a failed rendering with this many steps allowed.
+    pub(super) fn render(line: usize, failure: Failure, steps: u64) -> Self {
+        match failure {
+            Failure::Steps => Self::TooManySteps { line, limit: steps },
+            Failure::Memory(limit) => Self::TooMuchMemory { line, limit },
+            Failure::Output(limit) => Self::TooLong { limit },
+            Failure::Raised(message) => Self::Raised { line, message },
+            Failure::Other(message) => Self::Render { line, message },
         }
-        Self::Render { line, message: message(error) }
     }
 
-    /// The next step for whoever meets this error, if there is one.
+    /// What to do about this error, if there is something.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Raised { .. } => {
-                "change the conversation as the message asks: many templates want user and assistant to take turns"
+                "change the conversation as the message asks: many templates want user and \
+                 assistant to take turns"
             }
             Self::Syntax { .. }
+            | Self::Source { .. }
             | Self::Render { .. }
             | Self::TooManySteps { .. }
-            | Self::TooLong { .. }
-            | Self::NotText => {
-                "the template is part of the model; use another file of the model, or a raw prompt without a template"
+            | Self::TooMuchMemory { .. }
+            | Self::TooLong { .. } => {
+                "the template is part of the model; use another file of the model, or a raw prompt \
+                 without a template"
+            }
+            Self::NothingToContinue => {
+                "give the last message some text, or leave out continue_final_message"
             }
             Self::Io { .. } => "check that the file exists and may be read",
             Self::Metadata(error) => return error.hint(),
             Self::Json { .. } => "the file may be damaged: fetch it again and compare its checksum",
         })
-    }
-}
-
-fn line(error: &Error) -> usize {
-    error.line().unwrap_or(0)
-}
-
-fn message(error: &Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
     }
 }

@@ -17,10 +17,12 @@ pub enum Origin {
     Plain,
 }
 
-const CHAT_ML: &str = "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}\
+const CHAT_ML: &str = "{% for message in messages %}\
+    {{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}\
     {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-const PLAIN: &str = "{{ bos_token }}{% for message in messages %}{{ message.role | capitalize + ': ' + message.content + '\n\n' }}{% endfor %}\
+const PLAIN: &str = "{{ bos_token }}{% for message in messages %}\
+    {{ message.role | capitalize + ': ' + message.content + '\n\n' }}{% endfor %}\
     {% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 impl ChatTemplate {

@@ -2,27 +2,41 @@
 //!
 //! Templates are Jinja programs inside model files. They are rendered as the `transformers` library
 //! does: blocks are trimmed, Python's string and dictionary methods work, `raise_exception`,
-//! `strftime_now` and `tojson` exist, and `tools` and `documents` are none.
+//! `strftime_now` and `tojson` exist, and `tools` and `documents` are none unless they are given.
 //!
-//! A template is foreign code. Its steps, its output and its recursion are bounded; the memory of
-//! the strings that it joins on the way is not, as in Jinja's own sandbox.
+//! A template is a program that is not trusted. Its steps, the memory of its values, the length of
+//! its text and its recursion are limited, and every operation counts to the limits.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "`render` prints the present date; `render_at` takes it"
 )]
 
+mod content;
+mod conversation;
 mod date;
-mod environment;
 mod error;
 mod fallback;
+mod prompt;
+mod sources;
 
 use std::{path::Path, time::SystemTime};
 
-use minijinja::{Environment, Value, context};
+use serde_json::{Map, Value, json};
 
-pub use self::{error::TemplateError, fallback::Origin};
-use crate::{gguf::Metadata, tokenizer::Tokenizer};
+use self::content::{Accepted, NEEDLE};
+pub(crate) use self::sources::Sources;
+pub use self::{
+    conversation::{Conversation, Ending},
+    error::TemplateError,
+    fallback::Origin,
+    prompt::{Prompt, UserText},
+};
+use crate::{
+    gguf::Metadata,
+    jinja::{Inputs, Limits, Rendered, Template},
+    tokenizer::Tokenizer,
+};
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,26 +57,39 @@ impl Message {
 /// Renders conversations. Made once per model.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    default: Loaded,
+    /// For conversations with tools.
+    tool_use: Option<Loaded>,
     bos_token: String,
     eos_token: String,
     origin: Origin,
 }
 
-/// Name of the one template in its environment; it stands in error messages.
-const NAME: &str = "chat_template";
+/// A template, and which content it writes.
+#[derive(Debug)]
+struct Loaded {
+    source: String, // as it was written
+    template: Template,
+    accepted: Accepted,
+}
 
-/// Steps that a template may take: at first, more for each message, and at most. Published
-/// templates take some dozens to hundreds a message; one that loops over huge ranges fails within a
-/// second instead of hanging.
-const FIRST_STEPS: u64 = 200_000;
-const STEPS_PER_MESSAGE: u64 = 5_000;
-const MOST_STEPS: u64 = 2_000_000;
+/// Most bytes of a template's source. Published ones have up to 30 kB.
+const MOST_SOURCE: usize = 1 << 20;
 
-/// Stack for rendering, in bytes; only what is touched takes memory. A value can be nested as deep
-/// as there are steps, and is freed recursively: for [`MOST_STEPS`] that is enough, where a
-/// caller's stack might not be.
-const STACK_BYTES: usize = 128 << 20;
+/// Steps that a template may take: at first, more for each message and each byte, and at most. A
+/// step takes about a tenth of a microsecond. Published templates take some hundreds a message.
+const FIRST_STEPS: u64 = 1_000_000;
+const STEPS_PER_MESSAGE: u64 = 10_000;
+const MOST_STEPS: u64 = 20_000_000;
+
+/// Bytes that the values of a template may take: at first, more for each byte of the conversation,
+/// and at most.
+const FIRST_MEMORY: u64 = 32 << 20;
+const MEMORY_PER_BYTE: u64 = 32;
+const MOST_MEMORY: u64 = 512 << 20;
+
+/// Most bytes that a template may write: more than any context holds.
+const MOST_BYTES: usize = 32 << 20;
 
 impl ChatTemplate {
     /// Reads a template. `bos_token` and `eos_token` are the texts that the template may write at
@@ -71,7 +98,19 @@ impl ChatTemplate {
     /// # Errors
     /// [`TemplateError::Syntax`] if it is not a Jinja template.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TemplateError> {
-        Self::with_origin(source, bos_token, eos_token, Origin::Model)
+        let sources = Sources { default: Some(source.to_owned()), tool_use: None };
+        Self::from_sources(&sources, bos_token, eos_token)
+    }
+
+    fn from_sources(sources: &Sources, bos: &str, eos: &str) -> Result<Self, TemplateError> {
+        // A model with a template for tools only uses it for everything.
+        let default = sources.default.as_ref().or(sources.tool_use.as_ref());
+        let default = default.map_or("", String::as_str);
+        let mut made = Self::with_origin(default, bos, eos, Origin::Model)?;
+        if let Some(source) = sources.tool_use.as_ref().filter(|_| sources.default.is_some()) {
+            made.tool_use = Some(made.load(source)?);
+        }
+        Ok(made)
     }
 
     fn with_origin(
@@ -80,41 +119,70 @@ impl ChatTemplate {
         eos: &str,
         origin: Origin,
     ) -> Result<Self, TemplateError> {
-        let mut environment = environment::new();
-        environment
-            .add_template_owned(NAME, environment::without_generation_blocks(source))
-            .map_err(|error| TemplateError::syntax(&error))?;
-        Ok(Self { environment, bos_token: bos.to_owned(), eos_token: eos.to_owned(), origin })
+        let mut made = Self {
+            default: Loaded::new("")?,
+            tool_use: None,
+            bos_token: bos.to_owned(),
+            eos_token: eos.to_owned(),
+            origin,
+        };
+        made.default = made.load(source)?;
+        Ok(made)
     }
 
-    /// The template in a model file, `tokenizer.chat_template`; without one, a fallback that
-    /// [`Self::origin`] tells of.
+    /// Parses a template and finds out which content it writes.
+    fn load(&self, source: &str) -> Result<Loaded, TemplateError> {
+        let mut loaded = Loaded::new(source)?;
+        let probe = |content: Value| {
+            let Value::Object(message) = json!({"role": "user", "content": content}) else {
+                return None;
+            };
+            let (messages, variables) = ([message], Map::new());
+            let ending = Ending::NewMessage;
+            let conversation = Conversation { messages: &messages, variables: &variables, ending };
+            let rendered = self.rendered(&loaded, &conversation, SystemTime::UNIX_EPOCH);
+            rendered.ok().map(|rendered| rendered.text)
+        };
+        let text = probe(NEEDLE.into());
+        let parts = probe(json!([{"type": "text", "text": NEEDLE}]));
+        loaded.accepted = Accepted::new(text.as_deref(), parts.as_deref());
+        Ok(loaded)
+    }
+
+    /// The templates in a model file, `tokenizer.chat_template` and
+    /// `tokenizer.chat_template.tool_use`; without one, a fallback that [`Self::origin`] tells of.
     ///
     /// # Errors
     /// A template that does not parse, or an entry that is not text.
     pub fn from_gguf(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        match metadata.opt_string("tokenizer.chat_template")? {
-            Some(source) => {
-                let (bos, eos) = ends(tokenizer);
-                Self::new(source, bos, eos)
-            }
-            None => Ok(Self::fallback(tokenizer)),
-        }
+        Self::of(&Sources::in_metadata(metadata)?, tokenizer)
     }
 
-    /// The template in a Hugging Face folder: `chat_template.jinja`, else `chat_template` in
-    /// `tokenizer_config.json`, else a fallback.
+    /// The templates in a Hugging Face folder: `chat_template.jinja` and
+    /// `additional_chat_templates/tool_use.jinja`, else `chat_template` in `tokenizer_config.json`
+    /// or in `chat_template.json`, else a fallback.
     ///
     /// # Errors
     /// A file that cannot be read, a template that does not parse.
     pub fn from_folder(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
-        match source_in_folder(folder)? {
-            Some(source) => {
-                let (bos, eos) = ends(tokenizer);
-                Self::new(&source, bos, eos)
-            }
-            None => Ok(Self::fallback(tokenizer)),
+        Self::of(&Sources::in_folder(folder)?, tokenizer)
+    }
+
+    fn of(sources: &Sources, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        if *sources == Sources::default() {
+            return Ok(Self::fallback(tokenizer));
         }
+        let (bos, eos) = ends(tokenizer);
+        Self::from_sources(sources, bos, eos)
+    }
+
+    /// Gives content to the template as it is, and not in the kind that it was found to write.
+    #[must_use]
+    pub fn with_any_content(mut self) -> Self {
+        for loaded in std::iter::once(&mut self.default).chain(&mut self.tool_use) {
+            loaded.accepted = Accepted { text: true, parts: true };
+        }
+        self
     }
 
     /// Where the template comes from. Anything but [`Origin::Model`] deserves a word to the user:
@@ -123,15 +191,20 @@ impl ChatTemplate {
         self.origin
     }
 
-    /// The text for a conversation; with `add_generation_prompt` it ends where the assistant's turn
-    /// begins.
-    ///
-    /// Reads the clock if the template asks for the date.
+    /// The text for messages up to where the assistant's turn begins, and which bytes came from
+    /// them.
     ///
     /// # Errors
-    /// [`TemplateError::Raised`] if the template refuses the conversation,
-    /// [`TemplateError::Render`] if it fails, [`TemplateError::TooManySteps`] or
-    /// [`TemplateError::TooLong`] if it does not come to an end.
+    /// See [`Self::prompt`].
+    pub fn prompt_of(&self, messages: &[Message]) -> Result<Prompt, TemplateError> {
+        self.prompt_for(messages, true, SystemTime::now())
+    }
+
+    /// The text for messages; with `add_generation_prompt` it ends where the assistant's turn
+    /// begins. [`Self::prompt`] also says which bytes came from the messages.
+    ///
+    /// # Errors
+    /// See [`Self::prompt`].
     pub fn render(
         &self,
         messages: &[Message],
@@ -140,87 +213,82 @@ impl ChatTemplate {
         self.render_at(messages, add_generation_prompt, SystemTime::now())
     }
 
-    /// As [`Self::render`], with the time that `strftime_now` tells (in UTC).
+    /// As [`Self::render`], with the moment that `strftime_now` tells in local time.
     ///
     /// # Errors
-    /// See [`Self::render`].
+    /// See [`Self::prompt`].
     pub fn render_at(
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
         now: SystemTime,
     ) -> Result<String, TemplateError> {
-        let fail = |message: String| TemplateError::Render { line: 0, message };
-        std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || self.run(messages, add_generation_prompt, now))
-                .map_err(|error| fail(format!("no thread to render it on: {error}")))?
-                .join()
-                .unwrap_or_else(|_| Err(fail("the template engine broke down".to_owned())))
-        })
+        self.prompt_for(messages, add_generation_prompt, now).map(Prompt::into_text)
     }
 
-    fn run(
+    fn prompt_for(
         &self,
         messages: &[Message],
         add_generation_prompt: bool,
         now: SystemTime,
-    ) -> Result<String, TemplateError> {
-        let mut environment = self.environment.clone();
-        let steps =
-            STEPS_PER_MESSAGE.saturating_mul(messages.len() as u64).saturating_add(FIRST_STEPS);
-        environment.set_fuel(Some(steps.min(MOST_STEPS)));
-        environment.add_function("strftime_now", move |format: &str| date::format(now, format));
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|message| context! { role => message.role, content => message.content })
-            .collect();
-        let context = context! {
-            messages,
-            add_generation_prompt,
-            bos_token => self.bos_token,
-            eos_token => self.eos_token,
-            tools => Value::from(()),
-            documents => Value::from(()),
+    ) -> Result<Prompt, TemplateError> {
+        let message = |Message { role, content }: &Message| {
+            let fields = [("role", role), ("content", content)];
+            fields.map(|(name, text)| (name.to_owned(), text.as_str().into())).into_iter().collect()
         };
-        let template =
-            environment.get_template(NAME).map_err(|error| TemplateError::syntax(&error))?;
-        let mut output = environment::Output::default();
-        match template.render_captured_to(context, &mut output) {
-            _ if output.is_full() => Err(TemplateError::TooLong { limit: environment::MOST_BYTES }),
-            Ok(_) => output.into_text(),
-            Err(error) => Err(TemplateError::render(&error)),
-        }
+        let messages: Vec<Map<String, Value>> = messages.iter().map(message).collect();
+        let ending = if add_generation_prompt { Ending::NewMessage } else { Ending::Nothing };
+        let conversation = Conversation { messages: &messages, variables: &Map::new(), ending };
+        self.prompt_at(&conversation, now)
+    }
+
+    fn rendered(
+        &self,
+        loaded: &Loaded,
+        conversation: &Conversation<'_>,
+        now: SystemTime,
+    ) -> Result<Rendered, TemplateError> {
+        let &Conversation { messages, variables: given, ending } = conversation;
+        let bytes: u64 = messages
+            .iter()
+            .chain([given])
+            .flatten()
+            .map(|(key, value)| conversation::entry_bytes(key, value))
+            .sum();
+        let more = (messages.len() as u64).saturating_mul(STEPS_PER_MESSAGE);
+        let limits = Limits {
+            steps: FIRST_STEPS.saturating_add(more).saturating_add(bytes).min(MOST_STEPS),
+            memory: bytes.saturating_mul(MEMORY_PER_BYTE).saturating_add(FIRST_MEMORY),
+            output: MOST_BYTES,
+        };
+        let limits = Limits { memory: limits.memory.min(MOST_MEMORY), ..limits };
+        let adapted = messages.iter().map(|message| loaded.accepted.adapt(message));
+        let messages = Value::Array(adapted.collect());
+        let prompt = Value::Bool(ending == Ending::NewMessage);
+        let mut variables = vec![("tools", &Value::Null), ("documents", &Value::Null)];
+        variables.extend(given.iter().map(|(name, value)| (name.as_str(), value)));
+        // What follows cannot be replaced.
+        variables.extend([("messages", &messages), ("add_generation_prompt", &prompt)]);
+        let constants =
+            [("bos_token", self.bos_token.as_str()), ("eos_token", self.eos_token.as_str())];
+        let strftime = |format: &str| date::format(now, format);
+        let inputs = Inputs { variables: &variables, constants: &constants, strftime: &strftime };
+        loaded
+            .template
+            .render(&inputs, limits)
+            .map_err(|(line, failure)| TemplateError::render(line, failure, limits.steps))
     }
 }
 
-/// The text of a Hugging Face folder's template, if it has one.
-pub(crate) fn source_in_folder(folder: &Path) -> Result<Option<String>, TemplateError> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(TemplateError::Io { path, source }),
+impl Loaded {
+    /// A template that is taken to write any content.
+    fn new(source: &str) -> Result<Self, TemplateError> {
+        if source.len() > MOST_SOURCE {
+            return Err(TemplateError::Source { got: source.len(), limit: MOST_SOURCE });
         }
-    };
-    if let Some(source) = read("chat_template.jinja")? {
-        return Ok(Some(source));
+        let accepted = Accepted { text: true, parts: true };
+        Ok(Self { source: source.to_owned(), template: Template::parse(source)?, accepted })
     }
-    let Some(config) = read("tokenizer_config.json")? else { return Ok(None) };
-    let config: serde_json::Value = serde_json::from_str(&config).map_err(|error| {
-        TemplateError::Json { path: folder.join("tokenizer_config.json"), source: error }
-    })?;
-    let template = match &config["chat_template"] {
-        // Several templates by name: the one for chats is called `default`.
-        serde_json::Value::Array(named) => named
-            .iter()
-            .find(|entry| entry["name"] == "default")
-            .and_then(|entry| entry["template"].as_str()),
-        template => template.as_str(),
-    };
-    Ok(template.map(str::to_owned))
 }
 
 /// Texts of the tokens that begin and end a text.

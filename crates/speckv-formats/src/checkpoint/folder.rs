@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -275,6 +276,14 @@ impl Folder {
             info,
             bytes: &self.shards[shard].source.bytes()[start..start + info.byte_len],
         })
+    }
+
+    /// Copies a row of a tensor's bytes from its file.
+    pub(super) fn read_row(&self, info: &TensorInfo, row: usize, to: &mut [u8]) -> io::Result<()> {
+        let Some(&(shard, _)) = self.index.get(&info.name) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        self.shards[shard].source.read_at(info.offset as usize + row * info.row_bytes(), to)
     }
 
     /// What the files call the tensor that GGUF calls so.

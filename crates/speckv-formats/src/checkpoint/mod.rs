@@ -21,7 +21,7 @@ pub use stored::Stored;
 use crate::{
     chat_template::{ChatTemplate, TemplateError},
     config::{Config, ConfigError},
-    gguf::{Gguf, Tensor},
+    gguf::{Gguf, Tensor, TensorInfo},
     tokenizer::{Tokenizer, TokenizerError},
 };
 
@@ -94,8 +94,8 @@ impl Checkpoint {
         }
     }
 
-    /// The chat template: of a folder, that of its `chat_template.jinja` or
-    /// `tokenizer_config.json`.
+    /// The chat template: of a folder, that of its `chat_template.jinja`, `tokenizer_config.json`
+    /// or `chat_template.json`.
     ///
     /// # Errors
     /// See [`TemplateError`].
@@ -122,6 +122,19 @@ impl Checkpoint {
         match self {
             Checkpoint::Gguf(file) => file.tensor(name).map(Stored::Plain),
             Checkpoint::Folder(folder) => folder.stored(name),
+        }
+    }
+
+    /// Copies a row of a tensor's bytes, of `info.row_bytes()`, from its file.
+    pub(crate) fn read_row(
+        &self,
+        info: &TensorInfo,
+        row: usize,
+        to: &mut [u8],
+    ) -> std::io::Result<()> {
+        match self {
+            Checkpoint::Gguf(file) => file.read_row(info, row, to),
+            Checkpoint::Folder(folder) => folder.read_row(info, row, to),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What Hugging Face calls the tensors that GGUF calls otherwise.
 
 /// Parts of a layer: GGUF's name, Hugging Face's name.
-const LAYER: [(&str, &str); 13] = [
+const LAYER: [(&str, &str); 16] = [
     ("attn_norm.weight", "input_layernorm.weight"),
     ("attn_q.weight", "self_attn.q_proj.weight"),
     ("attn_q.bias", "self_attn.q_proj.bias"),
@@ -12,8 +12,11 @@ const LAYER: [(&str, &str); 13] = [
     ("attn_output.weight", "self_attn.o_proj.weight"),
     ("attn_output.bias", "self_attn.o_proj.bias"),
     ("ffn_gate.weight", "mlp.gate_proj.weight"),
+    ("ffn_gate.bias", "mlp.gate_proj.bias"),
     ("ffn_up.weight", "mlp.up_proj.weight"),
+    ("ffn_up.bias", "mlp.up_proj.bias"),
     ("ffn_down.weight", "mlp.down_proj.weight"),
+    ("ffn_down.bias", "mlp.down_proj.bias"),
     ("ffn_norm.weight", "post_attention_layernorm.weight"),
 ];
 
@@ -60,7 +63,7 @@ impl Names {
     fn layer(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let norms = if self.query_key_norm { &QUERY_KEY_NORMS[..] } else { &[] };
         let (layer, post) =
-            if self.post_norms { (&LAYER[..12], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
+            if self.post_norms { (&LAYER[..15], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
         layer.iter().chain(norms).chain(post).copied()
     }
 
@@ -158,7 +161,7 @@ mod tests {
         assert_eq!(GEMMA.meaning("vision_tower.encoder.weight"), Meaning::Ignored);
         assert_eq!(PLAIN.meaning("model.layers.0.self_attn.rotary_emb.inv_freq"), Meaning::Ignored);
         for name in [
-            "model.layers.0.mlp.gate_proj.bias",
+            "model.layers.0.mlp.gate_proj.scale",
             "model.layers.x.input_layernorm.weight",
             "adapter.weight",
             "",

@@ -1,6 +1,6 @@
 //! Blueprints from GGUF metadata.
 
-use super::{Biases, Config, ConfigError, FAMILIES, GEMMA_PATTERN, Rope, Sliding};
+use super::{Biases, Config, ConfigError, FAMILIES, GEMMA_PATTERN, Rope, Sliding, keys};
 use crate::gguf::Metadata;
 
 /// Layers of the one Gemma 3 (27B) whose products are scaled by the width per head, not by the
@@ -47,12 +47,20 @@ impl Config {
                 &got,
             ));
         }
-        let linear_factor = match metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("none")
-        {
-            "none" => 1.0,
-            "linear" => metadata.f32(&key("rope.scaling.factor"))?,
-            other => return Err(wrong("rope.scaling.type", "none or linear".to_owned(), &other)),
+        // A factor alone is a linear one, also under its old name; 0 says that there is none.
+        let factor = match opt_float("rope.scaling.factor")? {
+            None => opt_float("rope.scale_linear")?,
+            factor => factor,
         };
+        let factor = factor.filter(|&factor| factor != 0.0).unwrap_or(1.0);
+        let linear_factor =
+            match metadata.opt_string(&key("rope.scaling.type"))?.unwrap_or("linear") {
+                "none" => 1.0,
+                "linear" => factor,
+                other => {
+                    return Err(wrong("rope.scaling.type", "none or linear".to_owned(), &other));
+                }
+            };
         let rope = Rope {
             base: opt_float("rope.freq_base")?.unwrap_or(10_000.0),
             dim: opt_size("rope.dimension_count")?.unwrap_or(head_dim),
@@ -76,6 +84,8 @@ impl Config {
         };
         let width =
             if family.gemma && layers == WIDE_GEMMA_LAYERS { hidden / heads } else { head_dim };
+        let context_length = size("context_length")?;
+        keys::check(metadata, &architecture, family.gemma, context_length)?;
         let config = Config {
             layers,
             hidden,
@@ -84,7 +94,7 @@ impl Config {
             kv_heads: opt_size("attention.head_count_kv")?.unwrap_or(heads),
             head_dim,
             epsilon: metadata.f32(&key("attention.layer_norm_rms_epsilon"))?,
-            context_length: size("context_length")?,
+            context_length,
             rope,
             sliding,
             activation: family.activation,
@@ -94,7 +104,7 @@ impl Config {
             attention_scale: opt_float("attention.scale")?
                 .filter(|&scale| scale != 0.0)
                 .unwrap_or(1.0 / (width as f32).sqrt()),
-            biases: Biases { query_key_value: family.biases.then_some(true), output: None },
+            biases: Biases { query_key_value: family.biases.then_some(true), ..Biases::default() },
             logit_cap: opt_float("final_logit_softcapping")?.filter(|&cap| cap != 0.0),
             norm_offset: 0.0, // the converter has added it
             tied: None,

@@ -129,11 +129,6 @@ impl Config {
             }
         }
         fields.only(
-            "mlp_bias",
-            &false.into(),
-            "false: biases of the feed-forward part are not supported",
-        )?;
-        fields.only(
             "use_bidirectional_attention",
             &false.into(),
             "false: only causal attention is supported",
@@ -207,16 +202,17 @@ fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
 /// Which projections have biases. The library's Qwen 2 has them without a field that says so; the
 /// other families have none where nothing is said.
 fn biases(fields: Fields<'_>, family: &Family) -> Result<Biases, ConfigError> {
+    let feed_forward = Some(fields.opt_bool("mlp_bias")?.unwrap_or(false));
     if family.biases {
         fields.only(
             "attention_bias",
             &true.into(),
             "true: query, key and value of this family have biases",
         )?;
-        return Ok(Biases { query_key_value: Some(true), output: Some(false) });
+        return Ok(Biases { query_key_value: Some(true), output: Some(false), feed_forward });
     }
     let said = Some(fields.opt_bool("attention_bias")?.unwrap_or(false));
-    Ok(Biases { query_key_value: said, output: said })
+    Ok(Biases { query_key_value: said, output: said, feed_forward })
 }
 
 /// Which layers see only the latest positions.

@@ -3,6 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Activation, Config, ConfigError};
+use crate::{
+    gguf::{self, Gguf},
+    tiny::Tiny,
+};
 
 fn qwen3() -> Value {
     json!({
@@ -97,7 +101,6 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("rms_norm_eps", json!(0.0), "a positive number"),
         ("rope_theta", json!(-1.0), "a positive number"),
         ("hidden_act", json!("relu"), "silu"),
-        ("mlp_bias", json!(true), "not supported"),
         ("layer_types", json!(["full_attention"]), "2 layers"),
         ("layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding_window"),
@@ -158,4 +161,60 @@ fn windows_count_only_where_they_are_used() {
         with(with(qwen3(), "model_type", json!("mistral")), "sliding_window", json!(16));
     mistral.as_object_mut().unwrap().remove("use_sliding_window");
     assert_eq!(Config::from_json(&mistral).unwrap().sliding.unwrap().layers, [true, true]);
+}
+
+fn metadata(more: &[(&str, gguf::Value)]) -> Result<Config, ConfigError> {
+    let tiny = Tiny::default();
+    let mut writer = tiny.writer().unwrap();
+    for (key, value) in more {
+        writer.set(*key, value.clone());
+    }
+    Config::from_metadata(Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap().metadata())
+}
+
+#[test]
+fn a_rotary_factor_counts_in_every_spelling() {
+    let factor = |more: &[(&str, gguf::Value)]| metadata(more).unwrap().rope.linear_factor;
+    let kind = |name: &str| ("llama.rope.scaling.type", name.into());
+    let new = ("llama.rope.scaling.factor", 4f32.into());
+    let old = ("llama.rope.scale_linear", 2f32.into());
+    assert_eq!(factor(&[]), 1.0);
+    assert_eq!(factor(&[kind("linear"), new.clone()]), 4.0);
+    assert_eq!(factor(&[new.clone()]), 4.0, "a factor without a type is linear");
+    assert_eq!(factor(&[old.clone()]), 2.0, "the old spelling");
+    assert_eq!(factor(&[old, new.clone()]), 4.0);
+    assert_eq!(factor(&[kind("none"), new.clone()]), 1.0);
+    assert_eq!(factor(&[("llama.rope.scaling.factor", 0f32.into())]), 1.0);
+    assert!(metadata(&[kind("yarn"), new]).is_err());
+}
+
+#[test]
+fn keys_of_the_architecture_are_known_or_refused_by_name() {
+    for (key, value) in [
+        ("llama.vocab_size", 267u32.into()),
+        ("llama.expert_count", 0u32.into()),
+        ("llama.attention.causal", true.into()),
+        ("llama.attention.sliding_window", 4096u32.into()),
+        ("llama.rope.scaling.original_context_length", 64u32.into()),
+        ("llama.vision.block_count", 3u32.into()),
+        ("general.anything", 1u32.into()),
+    ] {
+        let value: gguf::Value = value;
+        assert!(metadata(&[(key, value)]).is_ok(), "{key}");
+    }
+    for (key, value) in [
+        ("llama.rope.new_scaling", 2f32.into()),
+        ("llama.expert_count", 8u32.into()),
+        ("llama.attention.causal", false.into()),
+        ("llama.attention.sliding_window", 16u32.into()),
+        ("llama.logit_scale", 0.5f32.into()),
+        ("llama.attention.clamp_kqv", 8f32.into()),
+        ("llama.attn_logit_softcapping", 50f32.into()),
+        ("llama.residual_scale", 0.2f32.into()),
+        ("llama.use_parallel_residual", true.into()),
+    ] {
+        let value: gguf::Value = value;
+        let error = metadata(&[(key, value)]).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
 }

@@ -78,7 +78,7 @@ fn expected(config: &Config) -> Config {
     (expected.tied, expected.vocab_size) = (None, None);
     expected.biases = Biases {
         query_key_value: config.biases.query_key_value.filter(|_| config.architecture == "qwen2"),
-        output: None,
+        ..Biases::default()
     };
     match &mut expected.sliding {
         // Only Gemma's files have windows. Up to the window's length it makes no difference, so

@@ -67,8 +67,6 @@ pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, Conv
     };
     let mut metadata = blueprint::keys(folder)?;
     metadata.extend(vocabulary::keys(folder)?);
-    if let Some(template) = crate::chat_template::source_in_folder(folder.path())? {
-        metadata.push(("tokenizer.chat_template".into(), template.into()));
-    }
+    metadata.extend(crate::chat_template::Sources::in_folder(folder.path())?.keys());
     Ok(metadata)
 }

@@ -28,7 +28,8 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
     }
     let merges =
         merges(&json).ok_or_else(|| cannot("expected merges as pairs of token texts".into()))?;
-    let base = base(folder, &theirs);
+    let mut base = base(folder, &theirs);
+    base.nfc = is_nfc(&json["normalizer"]);
     let spelled_in_bytes = json["decoder"].to_string().contains("\"ByteLevel\"");
     for model in models(folder, &base, &merges, spelled_in_bytes) {
         let vocabulary = Vocabulary { model, ..base.clone() };
@@ -62,6 +63,7 @@ fn base(folder: &Folder, theirs: &Tokenizer) -> Vocabulary {
         tokens,
         types,
         model: Model::ByteLevel { merges: Vec::new(), pre: String::new() },
+        nfc: false,
         bos,
         eos,
         unknown: (0..size as u32)
@@ -76,6 +78,18 @@ fn base(folder: &Folder, theirs: &Tokenizer) -> Vocabulary {
         add_eos: eos.is_some()
             && around.len() > usize::from(add_bos)
             && around.last().copied() == eos,
+    }
+}
+
+/// Whether the normalizer is NFC and nothing else.
+fn is_nfc(normalizer: &Json) -> bool {
+    match normalizer["type"].as_str() {
+        Some("NFC") => true,
+        Some("Sequence") => match normalizer["normalizers"].as_array().map(Vec::as_slice) {
+            Some([one]) => is_nfc(one),
+            _ => false,
+        },
+        _ => false,
     }
 }
 
@@ -131,8 +145,8 @@ fn scores(base: &Vocabulary, merges: &[String]) -> Vec<f32> {
 
 /// The entries that [`Vocabulary::from_gguf`] reads.
 fn written(vocabulary: Vocabulary) -> Vec<(String, Value)> {
-    let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } =
-        vocabulary;
+    let Vocabulary { tokens, types, model, nfc, bos, eos, unknown, .. } = vocabulary;
+    let Vocabulary { end_tokens, add_bos, add_eos, .. } = vocabulary;
     let mut entries: Vec<(&str, Value)> = Vec::new();
     match model {
         Model::ByteLevel { merges, pre } => {
@@ -149,6 +163,9 @@ fn written(vocabulary: Vocabulary) -> Vec<(String, Value)> {
                 ("add_space_prefix", add_space_prefix.into()),
             ]);
         }
+    }
+    if nfc {
+        entries.push(("normalizer", "NFC".into()));
     }
     entries.push(("tokens", tokens.into()));
     entries.push((

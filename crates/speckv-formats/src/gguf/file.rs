@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -72,6 +73,11 @@ impl Gguf {
         let info = &self.tensors[*self.index.get(name)?];
         let start = info.offset as usize;
         Some(Tensor { info, bytes: &self.source.bytes()[start..start + info.byte_len] })
+    }
+
+    /// Copies a row of a tensor's bytes from the file; see [`Source::read_at`].
+    pub(crate) fn read_row(&self, info: &TensorInfo, row: usize, to: &mut [u8]) -> io::Result<()> {
+        self.source.read_at(info.offset as usize + row * info.row_bytes(), to)
     }
 
     /// Size in bytes.

@@ -1,6 +1,6 @@
 //! Where a file's bytes are: in a memory map or in memory.
 
-use std::{fs::File, ops::Range, path::Path};
+use std::{fs::File, io, ops::Range, path::Path};
 
 use memmap2::Mmap;
 
@@ -9,7 +9,7 @@ use super::GgufError;
 /// The bytes of a file.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Map(Mmap),
+    Map(Mmap, File),
     Memory(Vec<u8>),
 }
 
@@ -39,13 +39,38 @@ impl Source {
         // only: a refusal changes nothing else.
         #[cfg(target_os = "macos")]
         let _ = map.advise(memmap2::Advice::Sequential);
-        Ok(Self::Map(map))
+        Ok(Self::Map(map, file))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Map(map) => map,
+            Self::Map(map, _) => map,
             Self::Memory(bytes) => bytes,
+        }
+    }
+
+    /// Copies `to.len()` bytes from `start` on. Unlike a read of the map, that of a file which was
+    /// truncated meanwhile is an error, not the end of the process by a signal.
+    pub(crate) fn read_at(&self, start: usize, to: &mut [u8]) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Self::Map(_, file) => std::os::unix::fs::FileExt::read_exact_at(file, to, start as u64),
+            #[cfg(windows)]
+            Self::Map(_, file) => {
+                let mut done = 0;
+                while done < to.len() {
+                    let at = (start + done) as u64;
+                    match std::os::windows::fs::FileExt::seek_read(file, &mut to[done..], at)? {
+                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        more => done += more,
+                    }
+                }
+                Ok(())
+            }
+            Self::Memory(bytes) => {
+                to.copy_from_slice(&bytes[start..start + to.len()]);
+                Ok(())
+            }
         }
     }
 
@@ -53,7 +78,7 @@ impl Source {
     /// the next read.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Self::Map(map) = self {
+        if let Self::Map(map, _) = self {
             let start = range.start.next_multiple_of(PAGE);
             let end = range.end / PAGE * PAGE;
             if start < end && end <= map.len() {

@@ -132,6 +132,9 @@ impl Tiny {
             "rms_norm_eps": 1e-5, "max_position_embeddings": self.context_length, "rope_theta": 10_000.0,
             "tie_word_embeddings": self.tied, "vocab_size": self.vocab_size,
         });
+        if self.feed_forward_biases {
+            config["mlp_bias"] = json!(true);
+        }
         if self.architecture != "qwen2" {
             config["attention_bias"] = json!(self.biases);
         }

@@ -5,7 +5,12 @@ use std::collections::HashMap;
 
 use speckv::token::Token;
 
-use super::{TokenType, TokenizerError, merge::merge, pre::PreTokenizer, table::Texts};
+use super::{
+    TokenType, TokenizerError,
+    merge::{Symbol, merge},
+    pre::PreTokenizer,
+    table::Texts,
+};
 
 /// The character that spells a byte: itself if it is printable in Latin-1 (`!`..=`~`,
 /// U+00A1..=U+00AC, U+00AE..=U+00FF), else U+0100 plus its rank among the bytes that are not.
@@ -109,9 +114,14 @@ impl ByteLevel {
     fn encode_part(&self, part: &str, out: &mut Vec<Token>) -> Result<(), TokenizerError> {
         let bytes =
             part.bytes().enumerate().map(|(at, byte)| (at, at + 1, self.bytes[usize::from(byte)]));
-        let symbols =
-            merge(bytes, |left, right| self.merges.get(&(left.token?, right.token?)).copied());
-        for symbol in symbols {
+        let pair = |left: Symbol, right: Symbol| self.merges.get(&(left.token?, right.token?));
+        let merged = merge(
+            part.len(),
+            bytes,
+            |left, right| pair(left, right).map(|&(rank, _)| rank),
+            |left, right| pair(left, right).map(|&(_, token)| token),
+        )?;
+        for symbol in merged.symbols() {
             let token = symbol.token.or(self.unknown).ok_or_else(|| {
                 let bytes = &part.as_bytes()[symbol.start..symbol.end];
                 TokenizerError::NoToken { text: bytes.escape_ascii().to_string() }

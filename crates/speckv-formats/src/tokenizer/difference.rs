@@ -34,23 +34,30 @@ impl Tokenizer {
     /// The first token whose text is not the same in both vocabularies; none if a draft and a
     /// target may share tokens.
     ///
-    /// Tokens that are not in use count as absent, so sizes that differ by padding alone (151936
-    /// and 152064) are the same vocabulary.
+    /// Tokens that are not in use and tokens whose text is a placeholder's, such as `[PAD151700]`,
+    /// count as absent: sizes that differ by padding alone (151936 and 152064) are the same
+    /// vocabulary, whatever type the padding has. Tokens with one text are the same token.
     pub fn first_difference(&self, other: &Tokenizer) -> Option<Difference> {
         let used = |tokenizer: &Self, token| {
             let kind = tokenizer.token_type(token)?;
-            (kind != TokenType::Unused)
-                .then(|| tokenizer.token_text(token).map(str::to_owned))
-                .flatten()
+            let text = tokenizer.token_text(token)?;
+            (kind != TokenType::Unused && !is_placeholder(token, text)).then(|| text.to_owned())
         };
         let size = self.vocab_size().max(other.vocab_size()) as Token;
         (0..size)
-            .filter(|&token| {
-                // Equal texts are by far the most: compare them without copying.
-                self.token_type(token) != other.token_type(token)
-                    || self.token_text(token) != other.token_text(token)
-            })
+            // Equal texts are by far the most: compare them without copying.
+            .filter(|&token| self.token_text(token) != other.token_text(token))
             .map(|token| Difference { token, ours: used(self, token), theirs: used(other, token) })
             .find(|difference| difference.ours != difference.theirs)
     }
+}
+
+/// Whether a text is one that converters give to tokens that only fill a vocabulary up.
+fn is_placeholder(token: Token, text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let text = text.trim_matches(|c| matches!(c, '[' | ']' | '<' | '>' | '|'));
+    let names = ["pad", "dummy", "unused", "extra_id", "empty", "extra", "reserved"];
+    let number = names.into_iter().find_map(|name| text.strip_prefix(name));
+    // The placeholder's own number: text such as `<unused5>` at another place may be in use.
+    number.is_some_and(|number| number.trim_matches('_').parse() == Ok(token))
 }

@@ -1,7 +1,5 @@
 use std::path::PathBuf;
 
-use speckv::token::Token;
-
 /// Why a tokenizer could not be built, or a text not be turned into tokens.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +47,12 @@ pub enum TokenizerError {
         /// The number in the file.
         got: i64,
     },
+    /// The way in which text is normalized before it is cut is not known here.
+    #[error("expected NFC as tokenizer.ggml.normalizer, got `{got}`")]
+    UnknownNormalizer {
+        /// The normalizer's name in the file.
+        got: String,
+    },
     /// A named token is not in the vocabulary.
     #[error("{what} names token {token}, but the vocabulary has {size} tokens")]
     OutOfRange {
@@ -58,18 +62,6 @@ pub enum TokenizerError {
         token: u64,
         /// Tokens in the vocabulary.
         size: usize,
-    },
-    /// Two tokens that are in use have the same text.
-    #[error(
-        "expected every token's text once, got {text:?} as token {first} and as token {second}"
-    )]
-    Duplicate {
-        /// The text.
-        text: String,
-        /// The earlier token.
-        first: Token,
-        /// The later token.
-        second: Token,
     },
     /// A merge cannot be carried out.
     #[error("merge {index}, {merge:?}: {reason}")]
@@ -120,7 +112,7 @@ pub enum TokenizerError {
 }
 
 impl TokenizerError {
-    /// The next step for whoever meets this error, if there is one.
+    /// The next step for the reader of this error, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::MissingPreTokenizer => {

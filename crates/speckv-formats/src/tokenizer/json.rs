@@ -1,44 +1,15 @@
 //! Tokenizers from a Hugging Face `tokenizer.json`, run by the `tokenizers` library.
 
-use std::{path::Path, sync::OnceLock};
+use std::path::Path;
 
 use serde_json::Value;
-use speckv::token::Token;
 
 use super::{
-    Engine, LeadingSpace, TokenType, Tokenizer, TokenizerError, byte_level, sentencepiece, special,
+    Engine, LeadingSpace, Library, TokenType, Tokenizer, TokenizerError, byte_level,
+    ends::Ends,
+    sentencepiece, special,
     table::{Bytes, Texts},
 };
-
-/// The library's tokenizer, and a twin that takes special tokens for text, made when it is first
-/// needed: the library has that choice as a state, not as an argument.
-pub(super) struct Library {
-    parsing: tokenizers::Tokenizer,
-    plain: OnceLock<tokenizers::Tokenizer>,
-}
-
-impl Library {
-    pub fn encode(
-        &self,
-        text: &str,
-        parse_special: bool,
-        add_special: bool,
-    ) -> Result<Vec<Token>, TokenizerError> {
-        let tokenizer = if parse_special {
-            &self.parsing
-        } else {
-            self.plain.get_or_init(|| {
-                let mut twin = self.parsing.clone();
-                twin.set_encode_special_tokens(true);
-                twin
-            })
-        };
-        let encoding = tokenizer
-            .encode_fast(text, add_special)
-            .map_err(|error| TokenizerError::Library(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
-    }
-}
 
 /// How a decoder turns a token's text into bytes.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,8 +19,10 @@ enum Spelling {
 }
 
 impl Tokenizer {
-    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from
-    /// `tokenizer_config.json` and `generation_config.json` in the same folder, where they exist.
+    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from the files
+    /// beside it, where they exist: `tokenizer_config.json`, `special_tokens_map.json`,
+    /// `generation_config.json` and `config.json`. Its truncation and padding are settings of
+    /// training and are not applied.
     ///
     /// # Errors
     /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither
@@ -126,8 +99,7 @@ impl Tokenizer {
         let ends = Ends::read(path, &texts)?;
         let end_tokens =
             special::end_tokens(ends.eos.into_iter().chain(ends.others), &texts, &types);
-        let engine =
-            Engine::Library(Box::new(Library { parsing: library, plain: OnceLock::new() }));
+        let engine = Engine::Library(Box::new(Library::new(library, &texts, &types)?));
         Ok(Self {
             texts,
             pieces,
@@ -148,53 +120,5 @@ fn mentions(value: &Value, wanted: &str) -> bool {
         Value::Array(values) => values.iter().any(|value| mentions(value, wanted)),
         Value::Object(entries) => entries.values().any(|value| mentions(value, wanted)),
         _ => false,
-    }
-}
-
-/// What the files beside a `tokenizer.json` say.
-#[derive(Default)]
-struct Ends {
-    bos: Option<Token>,
-    eos: Option<Token>,
-    others: Vec<Token>,
-}
-
-impl Ends {
-    fn read(tokenizer: &Path, texts: &Texts) -> Result<Self, TokenizerError> {
-        let beside = |name: &str| {
-            let path = tokenizer.with_file_name(name);
-            let bytes = match std::fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Ok(Value::Null);
-                }
-                Err(source) => return Err(TokenizerError::Io { path, source }),
-            };
-            serde_json::from_slice(&bytes)
-                .map_err(|error| TokenizerError::Json { path, reason: error.to_string() })
-        };
-        let config = beside("tokenizer_config.json")?;
-        let generation = beside("generation_config.json")?;
-        // A token is a string, or an object with its text in `content`.
-        let named = |key: &str| {
-            let value: &Value = &config[key];
-            texts.token(value.as_str().or_else(|| value["content"].as_str())?)
-        };
-        let ids = match &generation["eos_token_id"] {
-            Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
-            value => Vec::from_iter(value.as_u64()),
-        };
-        let others = ids
-            .into_iter()
-            .map(|id| match Token::try_from(id) {
-                Ok(token) if (token as usize) < texts.len() => Ok(token),
-                _ => Err(TokenizerError::OutOfRange {
-                    what: "eos_token_id in generation_config.json".to_owned(),
-                    token: id,
-                    size: texts.len(),
-                }),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { bos: named("bos_token"), eos: named("eos_token"), others })
     }
 }

@@ -16,7 +16,8 @@ fn key(name: &str) -> String {
 impl Tokenizer {
     /// Builds a tokenizer from the `tokenizer.ggml.*` entries of a model file.
     ///
-    /// What the file does not say is as in llama.cpp, the format's reference: SentencePiece models
+    /// `tokenizer.ggml.normalizer` is an entry of this project's own files: text is normalized as
+    /// in the folder that the file was made from. What the file does not say is as in llama.cpp, the format's reference: SentencePiece models
     /// begin with BOS and put a space before text, byte-level models do neither, except that the
     /// `llama-bpe` and `tekken` pre-tokenizers begin with BOS.
     ///
@@ -66,6 +67,13 @@ impl Vocabulary {
             }
             other => return Err(TokenizerError::UnknownModel { got: other.to_owned() }),
         };
+        let nfc = match metadata.opt_string(&key("normalizer"))? {
+            None => false,
+            Some("NFC") => true,
+            Some(other) => {
+                return Err(TokenizerError::UnknownNormalizer { got: other.to_owned() });
+            }
+        };
         let types = match metadata.opt_i32s(&key("token_type"))? {
             None => vec![TokenType::Normal; size],
             Some(numbers) => numbers
@@ -98,6 +106,7 @@ impl Vocabulary {
             tokens,
             types,
             model,
+            nfc,
             bos: token("bos_token_id")?,
             eos: token("eos_token_id")?,
             unknown: token("unknown_token_id")?,

@@ -6,8 +6,10 @@
 
 mod byte_level;
 mod difference;
+mod ends;
 mod error;
 mod json;
+mod library;
 mod merge;
 mod metadata;
 mod pre;
@@ -18,13 +20,14 @@ mod stream;
 mod table;
 mod vocabulary;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use speckv::token::Token;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use self::{
     byte_level::ByteLevel,
-    json::Library,
+    library::Library,
     pre::PreTokenizer,
     sentencepiece::SentencePiece,
     special::{Fragment, Specials},
@@ -62,6 +65,7 @@ enum Engine {
 /// What happens around the model: special tokens in the text, and at its ends.
 struct Rule {
     specials: Specials,
+    nfc: bool,
     first: Option<Token>,
     last: Option<Token>,
 }
@@ -91,12 +95,12 @@ impl Tokenizer {
     /// Builds a tokenizer.
     ///
     /// # Errors
-    /// An empty vocabulary, lists of different lengths, identifiers outside of it, two tokens in
-    /// use with one text, merges of texts that are no tokens, scores that are no numbers, a
-    /// pre-tokenizer that is not one of [`pre_tokenizers`].
+    /// An empty vocabulary, lists of different lengths, identifiers outside of it, merges of texts
+    /// that are no tokens, scores that are no numbers, a pre-tokenizer that is not one of
+    /// [`pre_tokenizers`].
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Self, TokenizerError> {
-        let Vocabulary { tokens, types, model, bos, eos, unknown, end_tokens, add_bos, add_eos } =
-            vocabulary;
+        let Vocabulary { tokens, types, model, nfc, bos, eos, unknown, .. } = vocabulary;
+        let Vocabulary { end_tokens, add_bos, add_eos, .. } = vocabulary;
         let size = tokens.len();
         if size == 0 {
             return Err(TokenizerError::Empty);
@@ -123,6 +127,7 @@ impl Tokenizer {
         let texts = Texts::new(&tokens, &types)?;
         let rule = Rule {
             specials: Specials::new(&texts, &types)?,
+            nfc,
             first: bos.filter(|_| add_bos),
             last: eos.filter(|_| add_eos),
         };
@@ -186,24 +191,69 @@ impl Tokenizer {
         parse_special: bool,
         add_special: bool,
     ) -> Result<Vec<Token>, TokenizerError> {
-        let rule = match &self.engine {
-            Engine::ByteLevel { rule, .. } | Engine::SentencePiece { rule, .. } => rule,
-            Engine::Library(library) => return library.encode(text, parse_special, add_special),
-        };
-        let mut tokens = Vec::with_capacity(text.len() / 3 + 2);
+        match &self.engine {
+            Engine::ByteLevel { rule, .. } | Engine::SentencePiece { rule, .. } => {
+                let fragments = rule.specials.split(text, parse_special);
+                self.encode_fragments(fragments, text.len(), rule, add_special)
+            }
+            Engine::Library(library) => library.encode(text, parse_special, add_special),
+        }
+    }
+
+    /// The tokens of a text in which control tokens are found outside of the ranges `data` only.
+    ///
+    /// Text is cut and merged as if there were no ranges: only a control token's spelling that
+    /// touches a range is text. With no ranges the tokens are those of [`Self::encode`] with
+    /// `parse_special`.
+    ///
+    /// # Errors
+    /// See [`Self::encode`].
+    ///
+    /// # Panics
+    /// If a range is not in the text, cuts a character, or is not after the one before it.
+    pub fn encode_marked(
+        &self,
+        text: &str,
+        data: &[Range<usize>],
+        add_special: bool,
+    ) -> Result<Vec<Token>, TokenizerError> {
+        match &self.engine {
+            Engine::ByteLevel { rule, .. } | Engine::SentencePiece { rule, .. } => {
+                let fragments = rule.specials.split_marked(text, data);
+                self.encode_fragments(fragments, text.len(), rule, add_special)
+            }
+            Engine::Library(library) => library.encode_marked(text, data, add_special),
+        }
+    }
+
+    fn encode_fragments(
+        &self,
+        fragments: Vec<Fragment<'_>>,
+        bytes: usize,
+        rule: &Rule,
+        add_special: bool,
+    ) -> Result<Vec<Token>, TokenizerError> {
+        let mut tokens = Vec::with_capacity(bytes / 3 + 2);
         let mut after_special = true;
-        for fragment in rule.specials.split(text, parse_special) {
+        for fragment in fragments {
             match fragment {
                 Fragment::Token(token) => tokens.push(token),
-                Fragment::Text(text) => match &self.engine {
-                    Engine::ByteLevel { model, .. } => {
-                        model.encode(text, &self.texts, &self.types, &mut tokens)?
+                Fragment::Text(text) => {
+                    let normal = match rule.nfc && !is_nfc(text) {
+                        true => Cow::Owned(text.nfc().collect::<String>()),
+                        false => Cow::Borrowed(text),
+                    };
+                    let (texts, types) = (&self.texts, &self.types);
+                    match &self.engine {
+                        Engine::ByteLevel { model, .. } => {
+                            model.encode(&normal, texts, types, &mut tokens)?;
+                        }
+                        Engine::SentencePiece { model, .. } => {
+                            model.encode(&normal, after_special, texts, types, &mut tokens)?;
+                        }
+                        Engine::Library(_) => {}
                     }
-                    Engine::SentencePiece { model, .. } => {
-                        model.encode(text, after_special, &self.texts, &self.types, &mut tokens)?;
-                    }
-                    Engine::Library(_) => {}
-                },
+                }
             }
             after_special = matches!(fragment, Fragment::Token(_));
         }
@@ -253,8 +303,9 @@ impl Tokenizer {
     /// Tokens after which generation ends; may be empty.
     ///
     /// First those that the model names: in GGUF `tokenizer.ggml.eos_token_id`, `.eot_token_id`,
-    /// `.eom_token_id`, `.eos_token_ids`; beside a `tokenizer.json`, `eos_token_id` in
-    /// `generation_config.json` and `eos_token` in `tokenizer_config.json`. Then control tokens by
+    /// `.eom_token_id`, `.eos_token_ids`; beside a `tokenizer.json`, `eos_token` in
+    /// `tokenizer_config.json` or `special_tokens_map.json`, and `eos_token_id` in
+    /// `generation_config.json` or, if that has none, in `config.json`. Then control tokens by
     /// whose text model families are known to end a turn or a text, such as `<|im_end|>`,
     /// `<|eot_id|>`, `<end_of_turn>`, `<|endoftext|>`: files often name only one of several, and a
     /// model that is not stopped at the others goes on and answers itself. Ordinary and

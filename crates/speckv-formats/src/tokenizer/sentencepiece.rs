@@ -1,11 +1,15 @@
 //! Byte-pair encoding of SentencePiece (Kudo and Richardson 2018, arXiv 1808.06226), with byte
 //! fallback.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::collections::HashMap;
 
 use speckv::token::Token;
 
-use super::{TokenType, TokenizerError, merge::merge, table::Texts};
+use super::{
+    TokenType, TokenizerError,
+    merge::{Symbol, merge},
+    table::Texts,
+};
 
 /// How SentencePiece spells a space.
 pub(super) const SPACE: &str = "\u{2581}";
@@ -19,23 +23,11 @@ pub(super) fn spelled_byte(text: &str) -> Option<u8> {
         .flatten()
 }
 
-/// Higher scores come first.
-#[derive(PartialEq)]
-struct Priority(f32);
-
-impl Eq for Priority {}
-
-impl Ord for Priority {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // Adding zero turns -0 into 0, which is the same score.
-        (other.0 + 0.0).total_cmp(&(self.0 + 0.0))
-    }
-}
-
-impl PartialOrd for Priority {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// A number that is smaller for a higher score, and equal for equal ones.
+fn priority(score: f32) -> u32 {
+    let bits = (score + 0.0).to_bits(); // adding zero turns -0 into 0, which is the same score
+    // The order of floats as unsigned numbers, reversed; -inf becomes 0xff80_0000.
+    if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff }
 }
 
 pub(super) struct SentencePiece {
@@ -103,16 +95,18 @@ impl SentencePiece {
             let end = at + character.len_utf8();
             (at, end, token(at, end))
         });
-        let symbols = merge(characters, |left, right| {
+        let offered = |left: Symbol, right: Symbol| {
             let joined = token(left.start, right.end)?;
             if types[joined as usize] == TokenType::Unused {
                 unused.insert(joined, left.end - left.start);
             }
-            Some((Priority(self.scores[joined as usize]), joined))
-        });
+            Some(priority(self.scores[joined as usize]))
+        };
+        let joined = |left: Symbol, right: Symbol| token(left.start, right.end);
+        let merged = merge(spelled.len(), characters, offered, joined)?;
         let mut after_unknown = false;
         let mut stack: Vec<(usize, usize)> = Vec::new();
-        for symbol in symbols {
+        for symbol in merged.symbols() {
             stack.push((symbol.start, symbol.end));
             while let Some((start, end)) = stack.pop() {
                 match token(start, end) {
@@ -153,5 +147,18 @@ impl SentencePiece {
             out.push(unknown);
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn higher_scores_come_first() {
+        let scores = [f32::INFINITY, 3.5, 1e-40, 0.0, -1e-40, -0.25, -1e30, f32::NEG_INFINITY];
+        assert!(scores.map(priority).is_sorted_by(|a, b| a < b));
+        assert_eq!(priority(0.0), priority(-0.0));
+        assert!(scores.map(priority).into_iter().all(|priority| priority < u32::MAX));
     }
 }

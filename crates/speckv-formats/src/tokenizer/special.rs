@@ -1,5 +1,7 @@
 //! Tokens that are found in text as they are, and tokens that end a text.
 
+use std::{collections::BTreeMap, ops::Range};
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use speckv::token::Token;
 
@@ -13,9 +15,68 @@ pub(super) enum Fragment<'t> {
 }
 
 #[derive(Default)]
-struct Matcher {
+pub(super) struct Matcher {
     found: Option<AhoCorasick>,
     tokens: Vec<Token>,
+}
+
+impl Matcher {
+    /// Finds the tokens of some types.
+    pub fn new(
+        texts: &Texts,
+        types: &[TokenType],
+        wanted: impl Fn(TokenType) -> bool,
+    ) -> Result<Self, TokenizerError> {
+        let mut by_text = BTreeMap::new();
+        for (token, _) in types.iter().enumerate().filter(|(_, kind)| wanted(**kind)) {
+            let text = texts.text(token as Token).unwrap_or_default();
+            if !text.is_empty() {
+                // Of several tokens with one text the last is meant.
+                by_text.insert(text, token as Token);
+            }
+        }
+        if by_text.is_empty() {
+            return Ok(Self::default());
+        }
+        let found =
+            AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(by_text.keys());
+        let found = found.map_err(|_| TokenizerError::TooLarge)?;
+        Ok(Self { found: Some(found), tokens: by_text.into_values().collect() })
+    }
+
+    /// The tokens in the parts of a text between the ranges `data`.
+    pub fn find_outside(&self, text: &str, data: &[Range<usize>]) -> Vec<(Range<usize>, Token)> {
+        let (mut tokens, mut from) = (Vec::new(), 0);
+        for range in data.iter().cloned().chain([text.len()..text.len()]) {
+            let found = self.find(&text[from..range.start]);
+            tokens.extend(found.map(|(at, token)| (at.start + from..at.end + from, token)));
+            from = range.end;
+        }
+        tokens
+    }
+
+    /// Where the tokens stand, in order.
+    pub fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Range<usize>, Token)> + 'a {
+        let found = self.found.iter().flat_map(move |found| found.find_iter(text));
+        found.map(|found| (found.range(), self.tokens[found.pattern().as_usize()]))
+    }
+}
+
+/// Cuts a text at tokens in their order.
+fn cut(text: &str, tokens: impl Iterator<Item = (Range<usize>, Token)>) -> Vec<Fragment<'_>> {
+    let mut fragments = Vec::new();
+    let mut from = 0;
+    for (range, token) in tokens {
+        if range.start > from {
+            fragments.push(Fragment::Text(&text[from..range.start]));
+        }
+        fragments.push(Fragment::Token(token));
+        from = range.end;
+    }
+    if from < text.len() {
+        fragments.push(Fragment::Text(&text[from..]));
+    }
+    fragments
 }
 
 /// Finds user-defined tokens always, control and unknown tokens on demand; the leftmost first, of
@@ -27,42 +88,29 @@ pub(super) struct Specials {
 
 impl Specials {
     pub fn new(texts: &Texts, types: &[TokenType]) -> Result<Self, TokenizerError> {
-        let matcher = |wanted: &dyn Fn(TokenType) -> bool| {
-            let (mut tokens, mut patterns) = (Vec::new(), Vec::new());
-            for (token, _) in types.iter().enumerate().filter(|(_, kind)| wanted(**kind)) {
-                let text = texts.text(token as Token).unwrap_or_default();
-                if !text.is_empty() {
-                    tokens.push(token as Token);
-                    patterns.push(text);
-                }
-            }
-            if patterns.is_empty() {
-                return Ok::<_, TokenizerError>(Matcher::default());
-            }
-            let found =
-                AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
-            Ok(Matcher { found: Some(found.map_err(|_| TokenizerError::TooLarge)?), tokens })
-        };
+        let text = |kind| kind == TokenType::UserDefined;
         Ok(Self {
-            user_defined: matcher(&|kind| kind == TokenType::UserDefined)?,
-            all: matcher(&|kind| kind == TokenType::UserDefined || kind.is_special())?,
+            user_defined: Matcher::new(texts, types, text)?,
+            all: Matcher::new(texts, types, |kind| text(kind) || kind.is_special())?,
         })
     }
 
     /// Cuts the text at the tokens found; parts of text are never empty.
     pub fn split<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
         let matcher = if parse_special { &self.all } else { &self.user_defined };
+        cut(text, matcher.find(text))
+    }
+
+    /// As [`Self::split`] with special tokens, but those that touch a range of `data` are text.
+    pub fn split_marked<'t>(&self, text: &'t str, data: &[Range<usize>]) -> Vec<Fragment<'t>> {
+        let tokens = self.all.find_outside(text, data);
+        // What is left has no control tokens, but user-defined ones that touch data.
         let mut fragments = Vec::new();
-        let mut from = 0;
-        for found in matcher.found.iter().flat_map(|found| found.find_iter(text)) {
-            if found.start() > from {
-                fragments.push(Fragment::Text(&text[from..found.start()]));
+        for fragment in cut(text, tokens.into_iter()) {
+            match fragment {
+                Fragment::Text(text) => fragments.extend(self.split(text, false)),
+                token => fragments.push(token),
             }
-            fragments.push(Fragment::Token(matcher.tokens[found.pattern().as_usize()]));
-            from = found.end();
-        }
-        if from < text.len() {
-            fragments.push(Fragment::Text(&text[from..]));
         }
         fragments
     }
@@ -137,6 +185,27 @@ mod tests {
         assert_eq!(specials.split("a<x><y>z<x>", true), [Text("a"), Token(2), Text("z"), Token(1)]);
         assert_eq!(specials.split("a<x><y>z<x>", false), [Text("a"), Token(2), Text("z<x>")]);
         assert_eq!(specials.split("", true), []);
+    }
+
+    #[test]
+    fn control_tokens_that_touch_marked_text_are_text() {
+        use Fragment::{Text, Token};
+        let (specials, ..) = specials(&[
+            ("a", TokenType::Normal),
+            ("<x>", TokenType::Control),
+            ("<t>", TokenType::UserDefined),
+        ]);
+        let text = "<x><x>b<t><x>";
+        assert_eq!(specials.split_marked(text, &[]), specials.split(text, true));
+        assert_eq!(
+            specials.split_marked(text, &[3..10]),
+            [Token(1), Text("<x>b"), Token(2), Token(1)]
+        );
+        // A spelling that begins in the template and ends in the data is text.
+        let text = "<x>|<|x>";
+        assert_eq!(specials.split_marked("<x>", &[2..3]), [Text("<x>")]);
+        assert_eq!(specials.split_marked(text, &[7..8]), [Token(1), Text("|<|x>")]);
+        assert_eq!(specials.split_marked("<x><x>", &[0..1, 4..5]), [Text("<x><x>")]);
     }
 
     #[test]

@@ -57,10 +57,10 @@ impl Texts {
             let slot = table.slot(text);
             let first = table.slots[slot];
             let unused = |token: Token| types[token as usize] == TokenType::Unused;
-            if first == FREE || unused(first) && !unused(token) {
+            // Of several tokens with one text the last is meant, as in llama.cpp; one that is not
+            // in use never is.
+            if first == FREE || unused(first) || !unused(token) {
                 table.slots[slot] = token;
-            } else if !unused(token) {
-                return Err(TokenizerError::Duplicate { text: text.clone(), first, second: token });
             }
         }
         Ok(table)

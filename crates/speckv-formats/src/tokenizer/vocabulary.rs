@@ -68,6 +68,8 @@ pub struct Vocabulary {
     pub types: Vec<TokenType>,
     /// How text becomes tokens.
     pub model: Model,
+    /// Whether text is brought into Unicode's form NFC before it is cut.
+    pub nfc: bool,
     /// Token that begins a text.
     pub bos: Option<Token>,
     /// Token that ends a text.
@@ -90,6 +92,7 @@ impl Vocabulary {
             types: vec![TokenType::Normal; tokens.len()],
             tokens,
             model,
+            nfc: false,
             bos: None,
             eos: None,
             unknown: None,

@@ -92,6 +92,9 @@ pub enum LayoutError {
 impl Layout {
     /// Finds every tensor of the model in `file` and checks its shape.
     ///
+    /// A tensor of the file that is no part of the model is refused, unless it is one that cannot
+    /// change the text: rotary frequencies that were computed, and parts for pictures.
+    ///
     /// # Errors
     /// See [`LayoutError`].
     pub fn new(file: &Checkpoint, config: &Config) -> Result<Self, LayoutError> {
@@ -104,7 +107,7 @@ impl Layout {
         let matrix = |name: &str, role| finder.matrix(name, vocab_size, config.hidden, role);
         // Models with tied embeddings have no output matrix of their own.
         let head = if file.stored("output.weight").is_some() { "output.weight" } else { EMBEDDING };
-        Ok(Layout {
+        let layout = Layout {
             embedding: matrix(EMBEDDING, Role::Head)?,
             head: matrix(head, Role::Head)?,
             layers: (0..config.layers)
@@ -113,7 +116,14 @@ impl Layout {
             output_norm: finder.norm("output_norm.weight", config.hidden)?,
             rope_factors: finder.optional("rope_freqs.weight", config.rope.dim / 2)?,
             file: file.clone(),
-        })
+        };
+        match layout.unused().into_iter().find(|name| !is_harmless(name)) {
+            None => Ok(layout),
+            Some(name) => Err(LayoutError::Unexpected {
+                name: file.spelled(&name),
+                expected: format!("only tensors of the {} architecture", config.architecture),
+            }),
+        }
     }
 
     /// Whether the output head is the embedding.
@@ -140,13 +150,22 @@ impl Layout {
         matrices.chain(self.vectors().map(|slot| slot.name.as_str())).collect()
     }
 
-    /// The file's tensors that are no part of the model, by GGUF's names, in the file's order.
+    /// The file's tensors that are no part of the model and cannot change the text, by GGUF's
+    /// names, in the file's order.
     #[must_use]
     pub fn unused(&self) -> Vec<String> {
         let used = self.names();
         let names = self.file.contents().map(|tensor| tensor.name().to_owned());
         names.filter(|name| !used.contains(name.as_str())).collect()
     }
+}
+
+/// Whether a tensor that is no part of the model cannot change the text.
+fn is_harmless(name: &str) -> bool {
+    let of_pictures = ["v.", "mm."];
+    name.ends_with("rotary_emb.inv_freq")
+        || name.ends_with("attn_rot_embd.weight")
+        || of_pictures.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Looks tensors up in a file and checks them.
@@ -204,7 +223,8 @@ impl Finder<'_> {
         let matrix = self.matrix(&format!("{name}.weight"), rows, columns, Role::Layer)?;
         let bias = format!("{name}.bias");
         let found = self.file.stored(&bias).is_some();
-        let (name, source) = (self.file.spelled(&bias), self.file.said_by("attention_bias"));
+        let field = if name.contains(".ffn_") { "mlp_bias" } else { "attention_bias" };
+        let (name, source) = (self.file.spelled(&bias), self.file.said_by(field));
         match biased {
             Some(true) if !found => Err(LayoutError::MissingBias {
                 name,
@@ -236,9 +256,9 @@ impl Finder<'_> {
         let &Config { hidden, feed_forward, head_dim, query_key_norm, post_norms, .. } =
             self.config;
         let (queries, keys) = (self.config.heads * head_dim, self.config.kv_heads * head_dim);
-        let Biases { query_key_value: biased, output: output_biased } = self.config.biases;
+        let Biases { query_key_value: biased, output: output_biased, feed_forward: inner } =
+            self.config.biases;
         let name = |part: &str| format!("blk.{layer}.{part}");
-        let matrix = |part, rows, columns| self.matrix(&name(part), rows, columns, Role::Layer);
         let norm = |part, len| self.norm(&name(part), len);
         let norm_if = |wanted: bool, part, len| wanted.then(|| norm(part, len)).transpose();
         let projection =
@@ -254,9 +274,9 @@ impl Finder<'_> {
             attention_post_norm: norm_if(post_norms, "post_attention_norm.weight", hidden)?,
             feed_forward_post_norm: norm_if(post_norms, "post_ffw_norm.weight", hidden)?,
             feed_forward_norm: norm("ffn_norm.weight", hidden)?,
-            gate: matrix("ffn_gate.weight", feed_forward, hidden)?,
-            up: matrix("ffn_up.weight", feed_forward, hidden)?,
-            down: matrix("ffn_down.weight", hidden, feed_forward)?,
+            gate: projection("ffn_gate", feed_forward, hidden, inner)?,
+            up: projection("ffn_up", feed_forward, hidden, inner)?,
+            down: projection("ffn_down", hidden, feed_forward, inner)?,
         })
     }
 }

@@ -189,9 +189,9 @@ impl<'a, S: WeightSink> Loader<'a, S> {
             attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
             feed_forward_post_norm: self.optional(slots.feed_forward_post_norm.as_ref())?,
             feed_forward_norm: self.vector(&slots.feed_forward_norm)?,
-            gate: self.matrix(&slots.gate)?,
-            up: self.matrix(&slots.up)?,
-            down: self.matrix(&slots.down)?,
+            gate: self.projection(&slots.gate)?,
+            up: self.projection(&slots.up)?,
+            down: self.projection(&slots.down)?,
         })
     }
 }

@@ -15,7 +15,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use embedding::{EMBEDDING, Embedding};
+pub use embedding::{EMBEDDING, Embedding, EmbeddingError};
 pub use layout::{Layout, LayoutError, MatrixSlot, VectorSlot};
 pub use load::{Progress, WeightError, WeightSink, WeightsOf};
 
@@ -48,9 +48,9 @@ pub struct Layer<M, V> {
     pub attention_post_norm: Option<V>,    // [hidden]
     pub feed_forward_post_norm: Option<V>, // [hidden]
     pub feed_forward_norm: V,              // [hidden]
-    pub gate: M,                           // [feed_forward, hidden]
-    pub up: M,                             // [feed_forward, hidden]
-    pub down: M,                           // [hidden, feed_forward]
+    pub gate: Projection<M, V>,            // [feed_forward, hidden]
+    pub up: Projection<M, V>,              // [feed_forward, hidden]
+    pub down: Projection<M, V>,            // [hidden, feed_forward]
 }
 
 /// A matrix with an optional bias.
@@ -65,13 +65,16 @@ pub struct Projection<M, V> {
 impl<M, V> Layer<M, V> {
     /// The layer's matrices, in the order in which a pass reads them.
     pub fn matrices(&self) -> [&M; 7] {
+        self.projections().map(|projection| &projection.matrix)
+    }
+
+    fn projections(&self) -> [&Projection<M, V>; 7] {
         let Layer { query, key, value, output, gate, up, down, .. } = self;
-        [&query.matrix, &key.matrix, &value.matrix, &output.matrix, gate, up, down]
+        [query, key, value, output, gate, up, down]
     }
 
     /// The layer's vectors: norms and biases.
     pub fn vectors(&self) -> impl Iterator<Item = &V> {
-        let projections = [&self.query, &self.key, &self.value, &self.output];
         let norms = [
             Some(&self.attention_norm),
             self.query_norm.as_ref(),
@@ -80,7 +83,7 @@ impl<M, V> Layer<M, V> {
             Some(&self.feed_forward_norm),
             self.feed_forward_post_norm.as_ref(),
         ];
-        projections
+        self.projections()
             .into_iter()
             .filter_map(|part| part.bias.as_ref())
             .chain(norms.into_iter().flatten())

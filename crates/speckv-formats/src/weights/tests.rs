@@ -124,12 +124,16 @@ fn every_tensor_of_every_family_has_its_place() {
 }
 
 #[test]
-fn a_tensor_of_no_part_of_the_model_is_listed_as_unused() {
+fn a_harmless_tensor_is_listed_as_unused() {
     let file = renamed(&Tiny::default(), |name| {
-        Some(if name == "output.weight" { "blk.1.extra.weight".into() } else { name.to_owned() })
+        Some(if name == "output.weight" {
+            "blk.1.attn_rot_embd.weight".into()
+        } else {
+            name.to_owned()
+        })
     });
     let layout = layout(&file);
-    assert_eq!(layout.unused(), ["blk.1.extra.weight"]);
+    assert_eq!(layout.unused(), ["blk.1.attn_rot_embd.weight"]);
     assert!(layout.is_tied(), "without an output head the embedding is the head");
 }
 
@@ -144,6 +148,10 @@ fn what_is_missing_or_too_much_is_named() {
     assert!(matches!(gone, LayoutError::Missing { name } if name == "blk.1.ffn_up.weight"));
     let beyond = refusal(&|name| Some(name.replace("output.weight", "blk.2.ffn_up.weight")));
     assert!(beyond.to_string().contains("expected 2 layers"), "{beyond}");
+    for other in ["blk.1.extra.weight", "blk.0.ffn_gate_inp.weight", "rope_factors_long.weight"] {
+        let more = refusal(&|name| Some(name.replace("output.weight", other)));
+        assert!(matches!(more, LayoutError::Unexpected { name, .. } if name == other));
+    }
     let swapped = refusal(&|name| {
         Some(match name {
             "blk.0.ffn_up.weight" => "blk.0.ffn_down.weight".into(),

@@ -22,8 +22,9 @@ Three levels, each built on the one before:
 Every function is deterministic: the same calls in the same order give the same answers on every machine and in every process. The clock is read only
 for the seconds that `Drafter.propose` reports, and nothing learns from them unless they are handed back to `observe`.
 
-Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes longer than some 50 microseconds; objects may be
-shared between threads, calls on the same object take turns.
+Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes longer than some 50 microseconds, but not
+while an array of NumPy is read: another thread could write to it or resize it. Objects may be shared between threads, calls on the same object take
+turns.
 """
 
 import os
@@ -514,6 +515,9 @@ class Drafter:
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""
+    @property
+    def draft_failures(self) -> int:
+        """Sequences for which drafting ended since the draft model failed, by logits with NaN for example. `propose` then gives a RuntimeWarning and no tokens for them."""
     def open(self, controller: Controller, tokens: Tokens | None = None, *, end_tokens: Sequence[int] = ...) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,18 @@ class Generation:
         return len(self.tokens) / max(len(self.records), 1)
 
 
+def _likeliest(rows: torch.Tensor) -> list[int]:
+    """The likeliest token of each row. A row of which no token can be made is refused: `argmax` alone would take the first NaN."""
+    largest, tokens = rows.max(dim=-1)  # NaN if there is one in the row
+    if not bool(largest.isfinite().all()):
+        row = largest.isfinite().tolist().index(False)
+        raise ArgumentError(
+            f"row {row} of the target's logits makes no token: its largest value is {largest[row].item()}",
+            "the model's weights or its precision are broken",
+        )
+    return [int(token) for token in tokens.tolist()]
+
+
 class Speculation:
     """One text in the making: target, draft, their caches, and a controller. `step` makes at least one token.
 
@@ -178,6 +191,8 @@ class Speculation:
         self.sampler = Sampler()
         self.end_tokens: frozenset[int] = frozenset()
         self.randomness = Randomness(0)
+        self.broken_drafts = 0
+        """Times that the draft's logits made no token. Drafting ended there, the text did not."""
 
     def start(
         self,
@@ -335,7 +350,12 @@ class Speculation:
         if any(token >= draft.vocab_size for token in unread) or len(self.tokens) > draft.most:
             return None
         logits = _on_cpu(draft.read(unread, 1)[0, : self.vocab_size])
-        token, signals = read_signals(logits)
+        try:
+            token, signals = read_signals(logits)
+        except ArgumentError as error:
+            self.broken_drafts += 1
+            warnings.warn(f"the draft model proposes nothing here: {error}", RuntimeWarning, stacklevel=4)
+            return None
         if self.sampler.is_greedy and not self.sampler.has_penalty:
             return token, signals, Distribution.certain(token)
         distribution = self.sampler.distribution(logits, self.tokens)
@@ -351,7 +371,7 @@ class Speculation:
     def _look(self, rows: torch.Tensor) -> tuple[list[int] | None, NDArray[np.float32] | None]:
         """What acceptance needs of the target's logits: the likeliest tokens where that is all, else the logits. Waits for the device."""
         if self.sampler.is_greedy and not self.sampler.has_penalty:
-            return [int(token) for token in rows.argmax(dim=-1).tolist()], None
+            return _likeliest(rows), None
         return None, _on_cpu(rows)
 
     def _accept(

@@ -5,7 +5,10 @@ mod proposal;
 mod sequence;
 mod work;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ffi::CString,
+    sync::{Arc, Mutex},
+};
 
 use proposal::Round;
 pub use sequence::DraftSequence;
@@ -13,9 +16,9 @@ use sequence::Text;
 pub use work::DraftWork;
 use work::Work;
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeWarning, prelude::*};
 use speckv::{
-    draft::{Both, Drafter as Drafts, ModelDrafter, NgramDrafter, NoDrafter},
+    draft::{Both, Drafter as Drafts, GuardedDrafter, ModelDrafter, NgramDrafter, NoDrafter},
     model::LanguageModel,
     record::Times,
     sampling::{Chain, Distribution},
@@ -32,7 +35,7 @@ const CLOSED: &str = "Drafter.open makes a new one";
 /// What all sequences share. Locks are taken in this order: this, the sequences in the order of
 /// their addresses, their controllers.
 struct Inner {
-    drafter: Box<dyn Drafts>,
+    drafter: GuardedDrafter,
     chains: Vec<Chain>,               // greedy ones, [asks]
     distributions: Vec<Distribution>, // not used where drafting is greedy, [asks]
     open: usize,
@@ -75,7 +78,7 @@ impl Drafter {
             (None, false) => Box::new(NoDrafter::new()),
         };
         let inner = Inner {
-            drafter,
+            drafter: GuardedDrafter::new(drafter),
             chains: Vec::new(),
             distributions: Vec::new(),
             open: 0,
@@ -97,6 +100,11 @@ impl Drafter {
     #[getter]
     fn work(&self, py: Python<'_>) -> DraftWork {
         DraftWork(py.detach(|| lock(&self.inner).work))
+    }
+
+    #[getter]
+    fn draft_failures(&self, py: Python<'_>) -> u64 {
+        py.detach(|| lock(&self.inner).drafter.failures().count)
     }
 
     #[pyo3(signature = (controller, tokens = None, *, end_tokens = Vec::new()))]
@@ -172,16 +180,27 @@ impl Drafter {
         let costs = costs.map(CostModel::get);
         let texts: Vec<&Mutex<Text>> =
             sequences.iter().map(|sequence| &*sequence.get().text).collect();
-        Ok(py.detach(|| {
-            let mut inner = lock(&self.inner); // whoever locks several texts holds this first, so no two can wait for each other
+        let (proposals, failed) = py.detach(|| {
+            // Held before any text is locked, so that two calls cannot wait for each other.
+            let mut inner = lock(&self.inner);
             let mut guards: Vec<_> = texts.iter().map(|text| lock(text)).collect();
             let mut texts: Vec<&mut Text> = guards.iter_mut().map(|guard| &mut **guard).collect();
             let round = Round { limits: &limits, costs: costs.as_ref(), rows, waiting, read_limit };
+            let known = inner.drafter.failures().count;
             inner.propose(&mut texts, &round)?;
+            let failures = inner.drafter.failures();
+            let failed = failures.last.clone().filter(|_| failures.count > known);
             let kept =
                 |stepper: &Stepper| stepper.kept().iter().map(|drafted| drafted.token).collect();
-            Ok::<_, Fault>(texts.iter().map(|text| kept(&lock(&text.stepper))).collect())
-        })?)
+            let proposals = texts.iter().map(|text| kept(&lock(&text.stepper))).collect();
+            Ok::<_, Fault>((proposals, failed))
+        })?;
+        if let Some(why) = failed {
+            let message = format!("drafting ended for a sequence: {why}");
+            let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+            PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)?;
+        }
+        Ok(proposals)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

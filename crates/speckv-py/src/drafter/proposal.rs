@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
-    draft::{Ask, Proposal},
+    draft::{Ask, Drafter as Drafts, Proposal},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
@@ -33,12 +33,12 @@ impl Inner {
     pub(super) fn propose(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
         self.work = Work::default();
         for text in texts.iter() {
-            text.abandon(self.drafter.as_mut());
+            text.abandon(&mut self.drafter);
         }
         let outcome = self.draft(texts, round);
         if outcome.is_err() {
             for text in texts.iter_mut() {
-                text.abandon(self.drafter.as_mut());
+                text.abandon(&mut self.drafter);
             }
         }
         outcome
@@ -82,7 +82,7 @@ impl Inner {
         let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
         let draft_behind = self.drafter.behind(slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(slot, &text.tokens) } else { None };
-        let has_model = self.drafter.has_model();
+        let has_model = self.drafter.has_model_for(slot);
         let mut stepper = lock(&text.stepper);
         if let Some(costs) = round.costs {
             stepper.set_cost(costs);

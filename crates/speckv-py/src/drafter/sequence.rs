@@ -85,7 +85,7 @@ impl DraftSequence {
     fn extend(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<()> {
         let tokens = tokens::read(tokens)?;
         self.with(py, |inner, text| {
-            text.abandon(inner.drafter.as_mut());
+            text.abandon(&mut inner.drafter);
             text.tokens.extend_from_slice(&tokens);
             Ok(())
         })
@@ -97,7 +97,7 @@ impl DraftSequence {
             if text.tokens == tokens {
                 return Ok(tokens.len());
             }
-            text.abandon(inner.drafter.as_mut());
+            text.abandon(&mut inner.drafter);
             let common =
                 text.tokens.iter().zip(&tokens).take_while(|(old, new)| old == new).count();
             text.tokens.truncate(common);
@@ -147,7 +147,7 @@ impl DraftSequence {
 
     fn abandon(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |inner, text| {
-            text.abandon(inner.drafter.as_mut());
+            text.abandon(&mut inner.drafter);
             Ok(())
         })
     }

@@ -34,7 +34,7 @@ pub struct PromptDetails {
     pub cached_tokens: usize,
 }
 
-/// More on the answers, in OpenAI's words.
+/// More on the answers, with OpenAI's names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct CompletionDetails {
     /// Draft tokens accepted.
@@ -92,7 +92,7 @@ pub struct Timings {
     pub steps: usize,
     /// Steps by the number of tokens drafted, from 0.
     pub gamma_histogram: Vec<usize>,
-    /// Who decided how far to draft.
+    /// The controller, which decided how far to draft.
     pub controller: String,
 }
 
@@ -129,7 +129,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// What a step did, for clients that ask for details.
+/// What a step did, for clients that ask for it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Details {
     /// Tokens of the step with the text that each made certain.
@@ -138,7 +138,7 @@ pub struct Details {
     pub gamma: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
-    /// Who drafted.
+    /// What drafted.
     #[schema(value_type = Option<String>)]
     pub source: Option<Source>,
     /// Milliseconds of the step.
@@ -178,7 +178,7 @@ impl Details {
     }
 }
 
-/// How likely tokens were, as chat answers tell it.
+/// How likely tokens were, in the form of chat answers.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatLogprobs {
     /// One entry per token.
@@ -209,7 +209,7 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-/// How likely tokens were, as completions tell it.
+/// How likely tokens were, in the form of completions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 pub struct TextLogprobs {
     /// Texts of the tokens.
@@ -249,7 +249,7 @@ pub struct ChatAnswer {
 pub struct ChatChoice {
     /// Which.
     pub index: usize,
-    /// What is said.
+    /// The message.
     pub message: AssistantMessage,
     /// How likely its tokens were.
     pub logprobs: Option<ChatLogprobs>,
@@ -257,7 +257,7 @@ pub struct ChatChoice {
     pub finish_reason: &'static str,
 }
 
-/// What the assistant says.
+/// The assistant's message.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
@@ -381,14 +381,14 @@ pub struct ModelCard {
     pub owned_by: &'static str,
     /// Most tokens of prompt and answer.
     pub max_model_len: usize,
-    /// Who drafts.
+    /// What drafts.
     pub draft: Option<String>,
     /// What a request's `speculation.draft` may be here.
     pub drafters: Vec<&'static str>,
-    /// Who decides how far to draft, where a request does not say.
+    /// The controller of requests that name none.
     pub controller: String,
-    /// All controllers.
-    pub controllers: Vec<String>,
+    /// Controllers that can act here: only `off` where nothing can draft.
+    pub controllers: Vec<&'static str>,
 }
 
 /// How the server is.

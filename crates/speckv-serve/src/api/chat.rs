@@ -1,13 +1,25 @@
 //! `POST /v1/chat/completions`.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::options::{SamplingFields, SpeculationField, Stop, StreamOptions, alternatives};
-use crate::{error::ApiError, language::Turn};
+use super::{
+    message::Message,
+    number,
+    options::{SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
+};
+use crate::{
+    error::ApiError,
+    language::{Conversation, Ending, Language},
+};
 
-/// A chat request. Fields of OpenAI's that are not listed are ignored.
+/// Variables of templates that `chat_template_kwargs` may not set.
+const OWN_VARIABLES: [&str; 5] =
+    ["messages", "tools", "documents", "add_generation_prompt", "continue_final_message"];
+
+/// A chat request. Fields that are not listed are refused by name, unless they are null or cannot
+/// change the answer.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct ChatRequest {
     /// The model's name, as `/v1/models` lists it; may be left out.
@@ -15,12 +27,12 @@ pub struct ChatRequest {
     pub model: Option<String>,
     /// The conversation, at least one message.
     pub messages: Vec<Message>,
-    /// Most tokens of the answer.
-    #[serde(default)]
-    pub max_tokens: Option<u32>,
+    /// Most tokens of the answer; -1 for as many as the context holds.
+    #[serde(default, alias = "n_predict", deserialize_with = "number::optional")]
+    pub max_tokens: Option<i64>,
     /// The same by its newer name.
-    #[serde(default)]
-    pub max_completion_tokens: Option<u32>,
+    #[serde(default, deserialize_with = "number::optional")]
+    pub max_completion_tokens: Option<i64>,
     /// 0 takes the likeliest token; default 1.
     #[serde(default)]
     pub temperature: Option<f32>,
@@ -28,7 +40,7 @@ pub struct ChatRequest {
     #[serde(default)]
     pub top_p: Option<f32>,
     /// Keep so many of the likeliest tokens; below 1 keeps all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub top_k: Option<i64>,
     /// Keep tokens at least so many times as likely as the likeliest.
     #[serde(default)]
@@ -42,11 +54,15 @@ pub struct ChatRequest {
     /// Only 0.
     #[serde(default)]
     pub presence_penalty: Option<f32>,
-    /// Start of the random numbers.
-    #[serde(default)]
+    /// How many of the last tokens `repetition_penalty` looks at; 0 for none, -1 for all.
+    #[serde(default, deserialize_with = "number::optional")]
+    pub repeat_last_n: Option<i64>,
+    /// Start of the random numbers; each answer has this plus its number. -1 or none draws a fresh
+    /// one per answer.
+    #[serde(default, deserialize_with = "number::optional")]
     pub seed: Option<i64>,
     /// Number of answers, 1 to 16.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub n: Option<u32>,
     /// Texts that end the answer and are not part of it.
     #[serde(default)]
@@ -54,14 +70,14 @@ pub struct ChatRequest {
     /// Answer in server-sent events.
     #[serde(default)]
     pub stream: Option<bool>,
-    /// How a stream is told.
+    /// How a stream is written.
     #[serde(default)]
     pub stream_options: Option<StreamOptions>,
     /// Say how likely each token was.
     #[serde(default)]
     pub logprobs: Option<bool>,
     /// Alternatives per token, 0 to 20; needs `logprobs`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub top_logprobs: Option<u32>,
     /// `false`: read the whole prompt, also what an earlier request had in common with it; for
     /// measurements.
@@ -73,6 +89,23 @@ pub struct ChatRequest {
     /// How the answer speculates.
     #[serde(default)]
     pub speculation: Option<SpeculationField>,
+    /// Variables of the model's chat template, such as `{"enable_thinking": false}`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub chat_template_kwargs: Option<Map<String, Value>>,
+    /// How long the model should think, for templates that read this variable.
+    #[serde(default)]
+    pub reasoning_effort: Option<String>,
+    /// `false`: the prompt ends after the last message, without the beginning of an answer.
+    #[serde(default)]
+    pub add_generation_prompt: Option<bool>,
+    /// The answer continues the text of the last message.
+    #[serde(default)]
+    pub continue_final_message: Option<bool>,
+    /// Control tokens spelled out in the text of messages become control tokens; default as the
+    /// server was started.
+    #[serde(default)]
+    pub parse_special: Option<bool>,
     /// Not supported: must be empty.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -81,6 +114,14 @@ pub struct ChatRequest {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub functions: Option<Vec<Value>>,
+    /// Only `none` and `auto`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub tool_choice: Option<Value>,
+    /// The older name of `tool_choice`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub function_call: Option<Value>,
     /// Only `{"type": "text"}`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -88,50 +129,60 @@ pub struct ChatRequest {
     /// Not supported: must be empty.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub logit_bias: Option<serde_json::Map<String, Value>>,
-}
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
-pub struct Message {
-    /// `system`, `developer`, `user`, `assistant`, or what else the model's template knows.
-    pub role: String,
-    /// What is said.
-    #[serde(default)]
-    pub content: Option<Content>,
-}
-
-/// What a message says: text, or parts that are text.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or a list of parts")]
-pub enum Content {
-    /// Text.
-    Text(String),
-    /// Parts.
-    Parts(Vec<Part>),
-}
-
-/// A part of a message.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
-pub struct Part {
-    /// Only `text`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The text.
-    #[serde(default)]
-    pub text: Option<String>,
+    pub logit_bias: Option<Map<String, Value>>,
 }
 
 impl ChatRequest {
-    /// The conversation, as a template takes it.
+    /// The conversation, as a template takes it. `parse_special`: where the request does not say.
     ///
     /// # Errors
-    /// No message, or parts that are not text.
-    pub fn turns(&self) -> Result<Vec<Turn>, ApiError> {
+    /// No message; parts, fields or variables that are not supported.
+    pub fn conversation(
+        &self,
+        language: &dyn Language,
+        parse_special: bool,
+    ) -> Result<Conversation, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::field("messages", "Expected at least one message, got none."));
         }
-        self.messages.iter().enumerate().map(|(index, message)| turn(index, message)).collect()
+        let messages = self.messages.iter().enumerate();
+        Ok(Conversation {
+            messages: messages
+                .map(|(index, message)| message.for_template(index, language))
+                .collect::<Result<_, _>>()?,
+            variables: self.variables(language)?,
+            ending: self.ending()?,
+            special_in_text: self.parse_special.unwrap_or(parse_special),
+        })
+    }
+
+    fn variables(&self, language: &dyn Language) -> Result<Map<String, Value>, ApiError> {
+        let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
+        if let Some(name) = OWN_VARIABLES.into_iter().find(|name| variables.contains_key(*name)) {
+            let param = format!("chat_template_kwargs.{name}");
+            let message = format!("{name} has a field of its own and cannot be a variable.");
+            return Err(ApiError::field(param, message));
+        }
+        if let Some(effort) = &self.reasoning_effort {
+            if !language.template_reads("reasoning_effort") {
+                let message = "The model's chat template does not read reasoning_effort.";
+                return Err(ApiError::unsupported("reasoning_effort", message));
+            }
+            variables.insert("reasoning_effort".into(), effort.as_str().into());
+        }
+        Ok(variables)
+    }
+
+    fn ending(&self) -> Result<Ending, ApiError> {
+        match (self.continue_final_message.unwrap_or(false), self.add_generation_prompt) {
+            (true, Some(true)) => Err(ApiError::field(
+                "continue_final_message",
+                "continue_final_message and add_generation_prompt exclude each other.",
+            )),
+            (true, _) => Ok(Ending::Continue),
+            (false, Some(false)) => Ok(Ending::Nothing),
+            (false, _) => Ok(Ending::NewMessage),
+        }
     }
 
     /// Refuses what is not supported, instead of answering as if it had not been asked for.
@@ -144,6 +195,15 @@ impl ChatRequest {
         }
         if self.functions.as_ref().is_some_and(|functions| !functions.is_empty()) {
             return Err(ApiError::unsupported("functions", "Functions are not supported."));
+        }
+        for (name, choice) in
+            [("tool_choice", &self.tool_choice), ("function_call", &self.function_call)]
+        {
+            let idle = |choice: &Value| choice == "none" || choice == "auto" || choice.is_null();
+            if choice.as_ref().is_some_and(|choice| !idle(choice)) {
+                let message = format!("{name}: only \"none\" and \"auto\" are supported.");
+                return Err(ApiError::unsupported(name, message));
+            }
         }
         if self.response_format.as_ref().is_some_and(|format| format["type"] != "text") {
             return Err(ApiError::unsupported(
@@ -180,35 +240,10 @@ impl ChatRequest {
             top_k: self.top_k,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
+            repeat_last_n: self.repeat_last_n,
             seed: self.seed,
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
         }
     }
-}
-
-fn turn(index: usize, message: &Message) -> Result<Turn, ApiError> {
-    let content = match &message.content {
-        None => String::new(),
-        Some(Content::Text(text)) => text.clone(),
-        Some(Content::Parts(parts)) => {
-            let mut whole = String::new();
-            for (place, part) in parts.iter().enumerate() {
-                match (part.kind.as_str(), &part.text) {
-                    ("text", Some(text)) => whole.push_str(text),
-                    (kind, _) => {
-                        let param = format!("messages[{index}].content[{place}]");
-                        let message = format!(
-                            "Expected a part of type \"text\" with a text, got {kind:?}; only text is supported."
-                        );
-                        return Err(ApiError::field(param, message));
-                    }
-                }
-            }
-            whole
-        }
-    };
-    // OpenAI's newer name for instructions; templates know the older one.
-    let role = if message.role == "developer" { "system" } else { &message.role };
-    Ok(Turn { role: role.to_owned(), content })
 }

@@ -5,12 +5,14 @@ use serde_json::Value;
 use speckv::token::Token;
 use utoipa::ToSchema;
 
-use super::options::{
-    MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives,
+use super::{
+    number,
+    options::{MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
 };
 use crate::error::ApiError;
 
-/// A completion request. Fields of OpenAI's that are not listed are ignored.
+/// A completion request. Fields that are not listed are refused by name, unless they are null or
+/// cannot change the answer.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct CompletionRequest {
     /// The model's name, as `/v1/models` lists it; may be left out.
@@ -18,12 +20,12 @@ pub struct CompletionRequest {
     pub model: Option<String>,
     /// What to continue.
     pub prompt: Prompt,
-    /// Most tokens of the answer; default 16.
-    #[serde(default)]
-    pub max_tokens: Option<u32>,
+    /// Most tokens of the answer; default 16, -1 for as many as the context holds.
+    #[serde(default, alias = "n_predict", deserialize_with = "number::optional")]
+    pub max_tokens: Option<i64>,
     /// The same by its newer name.
-    #[serde(default)]
-    pub max_completion_tokens: Option<u32>,
+    #[serde(default, deserialize_with = "number::optional")]
+    pub max_completion_tokens: Option<i64>,
     /// 0 takes the likeliest token; default 1.
     #[serde(default)]
     pub temperature: Option<f32>,
@@ -31,7 +33,7 @@ pub struct CompletionRequest {
     #[serde(default)]
     pub top_p: Option<f32>,
     /// Keep so many of the likeliest tokens; below 1 keeps all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub top_k: Option<i64>,
     /// Keep tokens at least so many times as likely as the likeliest.
     #[serde(default)]
@@ -45,11 +47,15 @@ pub struct CompletionRequest {
     /// Only 0.
     #[serde(default)]
     pub presence_penalty: Option<f32>,
-    /// Start of the random numbers.
-    #[serde(default)]
+    /// How many of the last tokens `repetition_penalty` looks at; 0 for none, -1 for all.
+    #[serde(default, deserialize_with = "number::optional")]
+    pub repeat_last_n: Option<i64>,
+    /// Start of the random numbers; each answer has this plus its number. -1 or none draws a fresh
+    /// one per answer.
+    #[serde(default, deserialize_with = "number::optional")]
     pub seed: Option<i64>,
     /// Number of answers per prompt; 1 to 16 answers in all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub n: Option<u32>,
     /// Texts that end the answer and are not part of it.
     #[serde(default)]
@@ -57,11 +63,11 @@ pub struct CompletionRequest {
     /// Answer in server-sent events.
     #[serde(default)]
     pub stream: Option<bool>,
-    /// How a stream is told.
+    /// How a stream is written.
     #[serde(default)]
     pub stream_options: Option<StreamOptions>,
     /// Say how likely each token was, and so many alternatives, 0 to 20.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub logprobs: Option<u32>,
     /// Put the prompt before the answer.
     #[serde(default)]
@@ -70,6 +76,9 @@ pub struct CompletionRequest {
     /// measurements.
     #[serde(default)]
     pub cache_prompt: Option<bool>,
+    /// Control tokens spelled out in the prompt become control tokens; default true.
+    #[serde(default)]
+    pub parse_special: Option<bool>,
     /// End tokens do not end the answer.
     #[serde(default)]
     pub ignore_eos: Option<bool>,
@@ -77,7 +86,7 @@ pub struct CompletionRequest {
     #[serde(default)]
     pub speculation: Option<SpeculationField>,
     /// Only as many as `n`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub best_of: Option<u32>,
     /// Not supported: must be absent or empty.
     #[serde(default)]
@@ -98,10 +107,12 @@ pub enum Prompt {
     /// A text.
     Text(String),
     /// Tokens.
+    #[serde(deserialize_with = "number::list")]
     Tokens(Vec<Token>),
     /// Texts.
     Texts(Vec<String>),
     /// Lists of tokens.
+    #[serde(deserialize_with = "number::lists")]
     TokenLists(Vec<Vec<Token>>),
 }
 
@@ -162,6 +173,7 @@ impl CompletionRequest {
             top_k: self.top_k,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
+            repeat_last_n: self.repeat_last_n,
             seed: self.seed,
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,

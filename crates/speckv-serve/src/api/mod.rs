@@ -4,6 +4,9 @@
 pub mod answer;
 pub mod chat;
 pub mod completion;
+pub mod fields;
+pub mod message;
+pub mod number;
 pub mod options;
 pub mod text;
 
@@ -23,7 +26,8 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
 /// Reads a request from bytes.
 ///
 /// # Errors
-/// Bytes that are not JSON, or JSON of another shape; the error names the field.
+/// Bytes that are not JSON, JSON of another shape, or fields that are not known and could change
+/// the answer; the error names the field.
 pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -36,5 +40,6 @@ pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError>
         }
     })?;
     json.end().map_err(|error| ApiError::invalid(format!("Cannot read the request: {error}.")))?;
+    fields::check::<T>(bytes)?;
     Ok(value)
 }

@@ -5,6 +5,7 @@ use speckv::{controller::Drafting, sampling::SamplingSettings};
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use utoipa::ToSchema;
 
+use super::number;
 use crate::{error::ApiError, scheduler::Speculation};
 
 /// Texts that end an answer: one, or several.
@@ -25,25 +26,26 @@ pub const MOST_CHOICES: usize = 16;
 /// Most alternatives per token.
 pub const MOST_LOGPROBS: usize = 20;
 
-/// Checks and unpacks stop strings.
+/// Checks and unpacks stop strings. Empty ones, which some clients send for none, are left out.
 ///
 /// # Errors
-/// Too many, too long, or empty ones.
+/// Too many or too long ones.
 pub fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
-    let stops = match stop {
+    let mut stops = match stop {
         None => return Ok(Vec::new()),
         Some(Stop::One(stop)) => vec![stop],
         Some(Stop::Many(stops)) => stops,
     };
+    stops.retain(|stop| !stop.is_empty());
     if stops.len() > MOST_STOPS {
         return Err(ApiError::field(
             "stop",
             format!("Expected at most {MOST_STOPS} stop strings, got {}.", stops.len()),
         ));
     }
-    if let Some(wrong) = stops.iter().find(|stop| stop.is_empty() || stop.len() > LONGEST_STOP) {
+    if let Some(wrong) = stops.iter().find(|stop| stop.len() > LONGEST_STOP) {
         let message = format!(
-            "Expected stop strings of 1 to {LONGEST_STOP} bytes, got one of {}.",
+            "Expected stop strings of at most {LONGEST_STOP} bytes, got one of {}.",
             wrong.len()
         );
         return Err(ApiError::field("stop", message));
@@ -51,12 +53,34 @@ pub fn stops(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
     Ok(stops)
 }
 
-/// How a stream is told.
+/// How a stream is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StreamOptions {
     /// One more chunk at the end, with the usage.
     #[serde(default)]
     pub include_usage: Option<bool>,
+    /// Accepted and ignored: padding against observers of the connection.
+    #[serde(default)]
+    pub include_obfuscation: Option<bool>,
+    /// Only `false`: usage in every chunk.
+    #[serde(default)]
+    pub continuous_usage_stats: Option<bool>,
+}
+
+impl StreamOptions {
+    /// Whether the usage is asked for.
+    ///
+    /// # Errors
+    /// Usage in every chunk.
+    pub fn usage(options: Option<Self>) -> Result<bool, ApiError> {
+        let options = options.unwrap_or_default();
+        if options.continuous_usage_stats == Some(true) {
+            let message = "Only include_usage is supported: usage in the last chunk.";
+            return Err(ApiError::unsupported("stream_options.continuous_usage_stats", message));
+        }
+        Ok(options.include_usage.unwrap_or(false))
+    }
 }
 
 /// How an answer speculates: an object, or `"off"`, `false`, or the name of a controller.
@@ -78,22 +102,22 @@ pub enum SpeculationField {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpeculationOptions {
-    /// Who decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help`
+    /// What decides how far to draft: `off`, `fixed`, `fixed:4`, `speckv`, ...; `speckv run --help`
     /// lists all.
     #[serde(default)]
     pub controller: Option<String>,
     /// The controller's length, 1 to 64.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number::optional")]
     pub gamma: Option<u32>,
-    /// Who drafts: `model`, `ngram`, `both` or `none`.
+    /// What drafts: `model`, `ngram`, `both` or `none`.
     #[serde(default)]
     pub draft: Option<String>,
-    /// Chunks of a stream say where each token came from.
+    /// Chunks of a stream have the origin of each token.
     #[serde(default)]
     pub details: Option<bool>,
 }
 
-/// What the server can do, and does where a request says nothing.
+/// What the server can do, and does for requests that do not choose.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpeculationDefaults {
     /// The server's controller.
@@ -109,7 +133,7 @@ pub struct SpeculationDefaults {
 const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Off };
 
 impl SpeculationDefaults {
-    /// A request's speculation and whether its stream tells details.
+    /// A request's speculation, and whether its stream has details.
     ///
     /// # Errors
     /// An unknown controller, a gamma outside its range, a drafter that the server does not have.
@@ -169,11 +193,18 @@ impl SpeculationDefaults {
             if options.controller.is_none() {
                 controller = OFF;
             } else {
-                let message = "This server has nobody who drafts; start it with --draft MODEL or --draft ngram.";
+                let message = "This server drafts with nothing; start it with --draft MODEL or --draft ngram.";
                 return Err(ApiError::field("speculation.controller", message));
             }
         }
         Ok((Speculation { controller, gamma, drafting }, details))
+    }
+
+    /// Controllers that can act: without a draft only `off`.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<&'static str> {
+        let drafts = self.has_model || self.has_lookup;
+        ControllerSpec::NAMES.into_iter().filter(|name| drafts || *name == "off").collect()
     }
 
     /// What a request's `draft` may be.
@@ -210,7 +241,9 @@ pub struct SamplingFields {
     pub min_p: Option<f32>,
     /// `repetition_penalty`, or llama.cpp's `repeat_penalty`.
     pub repetition_penalty: Option<f32>,
-    /// `seed`.
+    /// llama.cpp's `repeat_last_n`: 0 looks at no token, -1 at all.
+    pub repeat_last_n: Option<i64>,
+    /// `seed`; -1 is none.
     pub seed: Option<i64>,
     /// `frequency_penalty`: only 0.
     pub frequency_penalty: Option<f32>,
@@ -218,15 +251,24 @@ pub struct SamplingFields {
     pub presence_penalty: Option<f32>,
 }
 
+/// Penalties within which logits stay finite and the distribution is still one of the model's.
+const PENALTIES: std::ops::RangeInclusive<f32> = 0.01..=100.0;
+
 /// Temperature where a request gives none: OpenAI's.
 pub const DEFAULT_TEMPERATURE: f32 = 1.0;
 
 impl SamplingFields {
-    /// Checked settings; `seed` where the request gives none.
+    /// The seed, if the request gives one.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        self.seed.filter(|&seed| seed != -1).map(|seed| seed as u64)
+    }
+
+    /// Checked settings, without a seed.
     ///
     /// # Errors
     /// A value outside its range.
-    pub fn settings(&self, seed: u64) -> Result<SamplingSettings, ApiError> {
+    pub fn settings(&self) -> Result<SamplingSettings, ApiError> {
         for (name, value) in [
             ("frequency_penalty", self.frequency_penalty),
             ("presence_penalty", self.presence_penalty),
@@ -245,14 +287,30 @@ impl SamplingFields {
                 format!("Expected a temperature from 0 to 10, got {temperature}."),
             ));
         }
+        let penalty = self.repetition_penalty.unwrap_or(1.0);
+        if !PENALTIES.contains(&penalty) {
+            let message = format!(
+                "Expected a repetition_penalty from {} to {}, got {penalty}.",
+                PENALTIES.start(),
+                PENALTIES.end()
+            );
+            return Err(ApiError::field("repetition_penalty", message));
+        }
+        let defaults = SamplingSettings::default();
+        let (repetition_penalty, repetition_window) = match self.repeat_last_n {
+            None => (penalty, defaults.repetition_window),
+            Some(0) => (1.0, defaults.repetition_window),
+            // In the engine's settings 0 is the whole context.
+            Some(last) => (penalty, usize::try_from(last).unwrap_or(0)),
+        };
         let settings = SamplingSettings {
             temperature,
             top_p: self.top_p.unwrap_or(1.0),
             top_k: self.top_k.map_or(0, |k| usize::try_from(k).unwrap_or(0)),
             min_p: self.min_p.unwrap_or(0.0),
-            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
-            seed: self.seed.map_or(seed, |seed| seed as u64),
-            ..SamplingSettings::default()
+            repetition_penalty,
+            repetition_window,
+            ..defaults
         };
         settings.check().map_err(|error| ApiError::field(error.field, format!("{error}.")))?;
         Ok(settings)
@@ -285,11 +343,22 @@ pub fn alternatives(param: &str, count: u32) -> Result<usize, ApiError> {
     Ok(count)
 }
 
-/// Most tokens of an answer by whichever of the names is given.
+/// Most tokens of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// The request gives no number.
+    Default,
+    /// As many as the context holds.
+    Rest,
+    /// So many.
+    Tokens(usize),
+}
+
+/// Most tokens of an answer by the names that the field has.
 ///
 /// # Errors
-/// 0, or two names that contradict each other.
-pub fn max_tokens(named: [(&str, Option<u32>); 2]) -> Result<Option<usize>, ApiError> {
+/// 0, a negative number but -1, or two names with different values.
+pub fn max_tokens(named: [(&str, Option<i64>); 2]) -> Result<Length, ApiError> {
     if let [(first, Some(a)), (second, Some(b))] = named
         && a != b
     {
@@ -300,10 +369,16 @@ pub fn max_tokens(named: [(&str, Option<u32>); 2]) -> Result<Option<usize>, ApiE
     }
     let given = named.into_iter().find_map(|(name, value)| Some((name, value?)));
     match given {
-        Some((name, 0)) => {
-            Err(ApiError::field(name, format!("{name}: expected at least 1, got 0.")))
+        None => Ok(Length::Default),
+        Some((_, -1)) => Ok(Length::Rest),
+        Some((_, tokens)) if tokens > 0 => {
+            Ok(Length::Tokens(usize::try_from(tokens).unwrap_or(usize::MAX)))
         }
-        other => Ok(other.map(|(_, value)| value as usize)),
+        Some((name, tokens)) => {
+            let message =
+                format!("{name}: expected at least 1, or -1 for the context's rest, got {tokens}.");
+            Err(ApiError::field(name, message))
+        }
     }
 }
 
@@ -352,18 +427,20 @@ mod tests {
         assert_eq!(param(&everything, "{\"draft\": \"self\"}"), "speculation.draft");
         let lookup = SpeculationDefaults { has_model: false, ..defaults() };
         assert_eq!(param(&lookup, "{\"draft\": \"model\"}"), "speculation.draft");
-        let nobody = SpeculationDefaults { has_model: false, has_lookup: false, ..defaults() };
-        assert_eq!(param(&nobody, "\"speckv\""), "speculation.controller");
+        let without = SpeculationDefaults { has_model: false, has_lookup: false, ..defaults() };
+        assert_eq!(param(&without, "\"speckv\""), "speculation.controller");
+        assert_eq!(without.controllers(), ["off"]);
+        assert_eq!(lookup.controllers(), ControllerSpec::NAMES);
         assert_eq!(everything.drafters(), ["model", "ngram", "both", "none"]);
-        assert_eq!((lookup.drafters(), nobody.drafters()), (vec!["ngram", "none"], vec!["none"]));
-        for defaults in [&everything, &lookup, &nobody] {
+        assert_eq!((lookup.drafters(), without.drafters()), (vec!["ngram", "none"], vec!["none"]));
+        for defaults in [&everything, &lookup, &without] {
             for name in ["model", "ngram", "both", "none"] {
                 let taken =
                     defaults.resolve(Some(field(&format!("{{\"draft\": \"{name}\"}}")))).is_ok();
                 assert_eq!(taken, defaults.drafters().contains(&name), "{name}");
             }
         }
-        assert_eq!(nobody.resolve(None).expect("plain").0.controller, OFF);
+        assert_eq!(without.resolve(None).expect("plain").0.controller, OFF);
         assert!(
             serde_json::from_str::<SpeculationField>("{\"gama\": 4}").is_err(),
             "a typo is seen"
@@ -372,9 +449,8 @@ mod tests {
 
     #[test]
     fn ranges_are_kept() {
-        let settings =
-            |fields: SamplingFields| fields.settings(7).map_err(|error| error.body.param);
-        assert_eq!(settings(SamplingFields::default()).expect("defaults").seed, 7);
+        let settings = |fields: SamplingFields| fields.settings().map_err(|error| error.body.param);
+        assert_eq!(settings(SamplingFields::default()).expect("defaults").top_k, 0);
         let wrong = |name: &str, fields: SamplingFields| {
             assert_eq!(settings(fields).unwrap_err().as_deref(), Some(name))
         };
@@ -382,10 +458,10 @@ mod tests {
         wrong("temperature", SamplingFields { temperature: Some(f32::NAN), ..Default::default() });
         wrong("top_p", SamplingFields { top_p: Some(0.0), ..Default::default() });
         wrong("min_p", SamplingFields { min_p: Some(2.0), ..Default::default() });
-        wrong(
-            "repetition_penalty",
-            SamplingFields { repetition_penalty: Some(0.0), ..Default::default() },
-        );
+        for penalty in [0.0, 1e-38, -1.0, 1e30, f32::NAN] {
+            let fields = SamplingFields { repetition_penalty: Some(penalty), ..Default::default() };
+            wrong("repetition_penalty", fields);
+        }
         wrong(
             "presence_penalty",
             SamplingFields { presence_penalty: Some(0.5), ..Default::default() },
@@ -397,8 +473,41 @@ mod tests {
         assert!(choices(Some(0)).is_err() && choices(Some(17)).is_err() && choices(None) == Ok(1));
         assert!(max_tokens([("a", Some(0)), ("b", None)]).is_err());
         assert!(max_tokens([("a", Some(1)), ("b", Some(2))]).is_err());
-        assert_eq!(max_tokens([("a", Some(2)), ("b", Some(2))]), Ok(Some(2)));
-        assert!(stops(Some(Stop::One(String::new()))).is_err());
+        assert!(max_tokens([("a", Some(-2)), ("b", None)]).is_err());
+        assert_eq!(max_tokens([("a", Some(2)), ("b", Some(2))]), Ok(Length::Tokens(2)));
+        assert_eq!(max_tokens([("a", None), ("b", Some(-1))]), Ok(Length::Rest));
+        assert_eq!(max_tokens([("a", None), ("b", None)]), Ok(Length::Default));
         assert!(stops(Some(Stop::Many(vec!["x".into(); 17]))).is_err());
+    }
+
+    #[test]
+    fn empty_stop_strings_are_none() {
+        let stops = |stop: Stop| stops(Some(stop)).expect("good");
+        assert_eq!(stops(Stop::One(String::new())), [""; 0]);
+        assert_eq!(stops(Stop::Many(vec![String::new(), "fox".into()])), ["fox"]);
+    }
+
+    #[test]
+    fn the_window_of_the_penalty_is_llama_cpps() {
+        let settings = |last| {
+            let fields = SamplingFields {
+                repetition_penalty: Some(1.2),
+                repeat_last_n: last,
+                ..Default::default()
+            };
+            let settings = fields.settings().expect("good");
+            (settings.repetition_penalty, settings.repetition_window)
+        };
+        assert_eq!(settings(None), (1.2, 64));
+        assert_eq!(settings(Some(0)).0, 1.0, "no token is looked at");
+        assert_eq!(settings(Some(-1)), (1.2, 0), "the whole context");
+        assert_eq!(settings(Some(10)), (1.2, 10));
+    }
+
+    #[test]
+    fn a_seed_of_minus_one_is_none() {
+        let seed = |seed| SamplingFields { seed, ..Default::default() }.seed();
+        assert_eq!((seed(None), seed(Some(-1))), (None, None));
+        assert_eq!((seed(Some(0)), seed(Some(-2))), (Some(0), Some(u64::MAX - 1)));
     }
 }

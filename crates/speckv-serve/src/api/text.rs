@@ -4,12 +4,17 @@ use serde::{Deserialize, Serialize};
 use speckv::token::Token;
 use utoipa::ToSchema;
 
+use super::number;
+
 /// Text to cut into tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct TokenizeRequest {
     /// The text.
     #[serde(alias = "prompt")]
     pub content: String,
+    /// The model's name, as `/v1/models` lists it; may be left out.
+    #[serde(default)]
+    pub model: Option<String>,
     /// Put the tokens that begin and end a text.
     #[serde(default, alias = "add_special_tokens")]
     pub add_special: bool,
@@ -42,7 +47,11 @@ pub struct TokenizeAnswer {
 /// Tokens to turn into text.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 pub struct DetokenizeRequest {
+    /// The model's name, as `/v1/models` lists it; may be left out.
+    #[serde(default)]
+    pub model: Option<String>,
     /// Ids.
+    #[serde(deserialize_with = "number::list")]
     pub tokens: Vec<Token>,
 }
 

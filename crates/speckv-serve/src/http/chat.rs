@@ -4,25 +4,30 @@ use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use speckv::token::Token;
 
 use super::{
     App, body,
     make::{self, Asker, Common},
-    now, random,
+    now,
     shape::{Chat, Frame},
     stream,
+    work::{self, Wanted},
 };
 use crate::{
     api::{
         self,
         answer::{ChatAnswer, ChatChunk},
         chat::ChatRequest,
-        options,
+        options::{self, Length, StreamOptions},
     },
     error::{ApiError, ErrorBody},
+    language::Ending,
+    scheduler::Place,
 };
 
 /// Answers a conversation.
@@ -35,13 +40,44 @@ use crate::{
     )
 )]
 pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    let asker = Asker::of(request.headers(), request.extensions());
-    let bytes = body::read(request, &app.limits).await?;
-    let request: ChatRequest = api::read(&bytes)?;
-    drop(bytes);
-    make::check_model(&app, request.model.as_deref())?;
+    let asker = Asker::of(&app, request.headers(), request.extensions());
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let Planned { prompt, common, places, include_usage, details, stream } =
+        work::on_body(&app, body, plan).await?;
+    let events = make::submit(&app, &asker, vec![prompt], &common, places)?;
+    let frame = Frame {
+        id: format!("chatcmpl-{}", asker.request),
+        created: now(),
+        model: app.info.model.clone(),
+        language: Arc::clone(&app.language),
+        logprobs: common.logprobs.is_some(),
+        choices_per_prompt: common.choices,
+        echo: Vec::new(),
+        include_usage,
+        details,
+    };
+    if stream {
+        return Ok(stream::respond(events, frame, Chat));
+    }
+    let answers = make::collect(events).await?;
+    Ok(Json(frame.chat_answer(answers)).into_response())
+}
+
+/// A request that was read and checked.
+struct Planned {
+    prompt: Vec<Token>,
+    common: Common,
+    places: Vec<Place>,
+    include_usage: bool,
+    details: bool,
+    stream: bool,
+}
+
+fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> {
+    let request: ChatRequest = api::read(bytes)?;
+    make::check_model(app, request.model.as_deref())?;
     request.check_supported()?;
-    let turns = request.turns()?;
+    let conversation = request.conversation(&*app.language, app.info.parse_special)?;
     let choices = options::choices(request.n)?;
     let (speculation, details) = app.info.speculation.resolve(request.speculation.clone())?;
     let max_tokens = [
@@ -50,43 +86,32 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
     ];
     let mut stops = options::stops(request.stop.clone())?;
     stops.extend(app.language.stop_strings());
-    let logprobs = request.alternatives()?;
+    let sampling = request.sampling();
     let common = Common {
-        sampling: request.sampling().settings(random())?,
-        max_tokens: options::max_tokens(max_tokens)?,
+        sampling: sampling.settings()?,
+        seed: sampling.seed(),
+        max_tokens: match options::max_tokens(max_tokens)? {
+            Length::Default | Length::Rest => None,
+            Length::Tokens(tokens) => Some(tokens),
+        },
         stops,
-        continues: false,
+        continues: conversation.ending == Ending::Continue,
         ignore_end: request.ignore_eos.unwrap_or(false),
         reuse: request.cache_prompt.unwrap_or(true),
-        logprobs,
+        logprobs: request.alternatives()?,
         speculation,
         choices,
         prompt_field: "messages",
     };
+    let include_usage = StreamOptions::usage(request.stream_options)?;
+    let stream = request.stream.unwrap_or(false);
+    // What is left is in the conversation; the request's text would only take memory.
+    drop(request);
+    let texts = conversation.messages.iter().filter_map(|message| message["content"].as_str());
+    work::check_length(app, "messages", texts.map(str::len).sum())?;
     // The place first: what is refused costs no work.
     let places = app.handle.places(choices)?;
-    let language = Arc::clone(&app.language);
-    let prompt =
-        make::aside(&app, move || Ok(language.encode(&language.render(&turns)?, true, false)?))
-            .await?;
-    let events = make::submit(&app, &asker, vec![prompt], &common, places)?;
-    let frame = Frame {
-        id: format!("chatcmpl-{}", asker.request),
-        created: now(),
-        model: app.info.model.clone(),
-        language: Arc::clone(&app.language),
-        logprobs: logprobs.is_some(),
-        choices_per_prompt: choices,
-        echo: Vec::new(),
-        include_usage: request
-            .stream_options
-            .and_then(|options| options.include_usage)
-            .unwrap_or(false),
-        details,
-    };
-    if request.stream.unwrap_or(false) {
-        return Ok(stream::respond(events, frame, Chat));
-    }
-    let answers = make::collect(events).await?;
-    Ok(Json(frame.chat_answer(answers)).into_response())
+    wanted.check()?;
+    let prompt = app.language.prompt(&conversation, work::most_bytes(app))?;
+    Ok(Planned { prompt, common, places, include_usage, details, stream })
 }

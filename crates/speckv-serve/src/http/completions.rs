@@ -4,28 +4,32 @@ use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use speckv::token::Token;
 
 use super::{
     App, body,
     make::{self, Asker, Common},
-    now, random,
+    now,
     shape::{Frame, Text},
     stream,
+    work::{self, Wanted},
 };
 use crate::{
     api::{
         self,
         answer::TextAnswer,
         completion::{self, CompletionRequest, OnePrompt},
-        options,
+        options::{self, Length, StreamOptions},
     },
     error::{ApiError, ErrorBody},
+    scheduler::Place,
 };
 
-/// Tokens of an answer where a request does not say: OpenAI's.
+/// Tokens of an answer where a request gives no number: OpenAI's.
 const DEFAULT_MAX_TOKENS: usize = 16;
 
 /// Continues a text.
@@ -38,11 +42,43 @@ const DEFAULT_MAX_TOKENS: usize = 16;
     )
 )]
 pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    let asker = Asker::of(request.headers(), request.extensions());
-    let bytes = body::read(request, &app.limits).await?;
-    let request: CompletionRequest = api::read(&bytes)?;
-    drop(bytes);
-    make::check_model(&app, request.model.as_deref())?;
+    let asker = Asker::of(&app, request.headers(), request.extensions());
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let Planned { prompts, echo, common, places, include_usage, details, stream } =
+        work::on_body(&app, body, plan).await?;
+    let events = make::submit(&app, &asker, prompts, &common, places)?;
+    let frame = Frame {
+        id: format!("cmpl-{}", asker.request),
+        created: now(),
+        model: app.info.model.clone(),
+        language: Arc::clone(&app.language),
+        logprobs: common.logprobs.is_some(),
+        choices_per_prompt: common.choices,
+        echo,
+        include_usage,
+        details,
+    };
+    if stream {
+        return Ok(stream::respond(events, frame, Text));
+    }
+    let answers = make::collect(events).await?;
+    Ok(Json(frame.text_answer(answers)).into_response())
+}
+
+/// A request that was read and checked.
+struct Planned {
+    prompts: Vec<Vec<Token>>,
+    echo: Vec<String>,
+    common: Common,
+    places: Vec<Place>,
+    include_usage: bool,
+    details: bool,
+    stream: bool,
+}
+
+fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> {
+    let request: CompletionRequest = api::read(bytes)?;
+    make::check_model(app, request.model.as_deref())?;
     request.check_supported()?;
     let choices = options::choices(request.n)?;
     let (speculation, details) = app.info.speculation.resolve(request.speculation.clone())?;
@@ -55,9 +91,15 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         ("max_tokens", request.max_tokens),
         ("max_completion_tokens", request.max_completion_tokens),
     ];
+    let sampling = request.sampling();
     let common = Common {
-        sampling: request.sampling().settings(random())?,
-        max_tokens: options::max_tokens(max_tokens)?.or(Some(DEFAULT_MAX_TOKENS)),
+        sampling: sampling.settings()?,
+        seed: sampling.seed(),
+        max_tokens: match options::max_tokens(max_tokens)? {
+            Length::Default => Some(DEFAULT_MAX_TOKENS),
+            Length::Rest => None,
+            Length::Tokens(tokens) => Some(tokens),
+        },
         stops: options::stops(request.stop.clone())?,
         continues: true,
         ignore_end: request.ignore_eos.unwrap_or(false),
@@ -67,47 +109,42 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         choices,
         prompt_field: "prompt",
     };
-    let (streamed, include_usage) = (
-        request.stream.unwrap_or(false),
-        request.stream_options.and_then(|options| options.include_usage),
-    );
+    let include_usage = StreamOptions::usage(request.stream_options)?;
+    let (stream, special) =
+        (request.stream.unwrap_or(false), request.parse_special.unwrap_or(true));
     let prompts = request.prompt.each();
     completion::check_count(prompts.len(), choices)?;
+    for prompt in &prompts {
+        match prompt {
+            OnePrompt::Text(text) => work::check_length(app, "prompt", text.len())?,
+            OnePrompt::Tokens(tokens) if tokens.len() >= app.info.context => {
+                return Err(ApiError::context_length("prompt", app.info.context, tokens.len()));
+            }
+            OnePrompt::Tokens(_) => {}
+        }
+    }
     // The places first: what is refused costs no work.
     let places = app.handle.places(prompts.len() * choices)?;
-    let language = Arc::clone(&app.language);
-    let (prompts, echo) = make::aside(&app, move || {
-        let mut texts = Vec::new();
-        let mut tokens = Vec::new();
-        for prompt in prompts {
-            let (cut, text) = match prompt {
-                OnePrompt::Text(text) => (language.encode(&text, true, true)?, text),
-                OnePrompt::Tokens(tokens) => {
-                    let text = if echo { language.decode(&tokens) } else { String::new() };
-                    (tokens, text)
-                }
-            };
-            tokens.push(cut);
-            texts.push(if echo { text } else { String::new() });
-        }
-        Ok((tokens, texts))
-    })
-    .await?;
-    let events = make::submit(&app, &asker, prompts, &common, places)?;
-    let frame = Frame {
-        id: format!("cmpl-{}", asker.request),
-        created: now(),
-        model: app.info.model.clone(),
-        language: Arc::clone(&app.language),
-        logprobs: logprobs.is_some(),
-        choices_per_prompt: choices,
-        echo,
-        include_usage: include_usage.unwrap_or(false),
+    let mut planned = Planned {
+        prompts: Vec::with_capacity(prompts.len()),
+        echo: Vec::with_capacity(prompts.len()),
+        common,
+        places,
+        include_usage,
         details,
+        stream,
     };
-    if streamed {
-        return Ok(stream::respond(events, frame, Text));
+    for prompt in prompts {
+        wanted.check()?;
+        let (tokens, text) = match prompt {
+            OnePrompt::Text(text) => (app.language.encode(&text, special, true)?, text),
+            OnePrompt::Tokens(tokens) => {
+                let text = if echo { app.language.decode(&tokens) } else { String::new() };
+                (tokens, text)
+            }
+        };
+        planned.prompts.push(tokens);
+        planned.echo.push(if echo { text } else { String::new() });
     }
-    let answers = make::collect(events).await?;
-    Ok(Json(frame.text_answer(answers)).into_response())
+    Ok(planned)
 }

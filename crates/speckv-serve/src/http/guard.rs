@@ -1,4 +1,4 @@
-//! Around every handler: request ids, keys, hosts, logs, and panics that stay where they are.
+//! Around every handler: request ids, keys, hosts, logs, and panics.
 
 #![expect(clippy::disallowed_methods, reason = "requests have arrival times and deadlines")]
 
@@ -82,7 +82,8 @@ fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
     if app.limits.localhost_only {
         let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
         let host = named.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-        if let Some(host) = host.filter(|host| !is_localhost(host)) {
+        let is_allowed = |host: &str| is_localhost(host) || is_among(host, &app.limits.hosts);
+        if let Some(host) = host.filter(|host| !is_allowed(host)) {
             return Err(ApiError::foreign_host(host));
         }
     }
@@ -111,11 +112,30 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-fn is_localhost(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
+/// A host without its port; an IPv6 address without its brackets.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
+        // Several colons without brackets are an address, not a port.
+        None if host.matches(':').count() > 1 => host,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    }
+}
+
+/// Whether a host is one of these names, or below one that begins with `*.`; with any port.
+fn is_among(host: &str, names: &[String]) -> bool {
+    let host = name_of(host);
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(domain) => {
+            host.len() > domain.len() + 1
+                && host.to_ascii_lowercase().ends_with(&format!(".{}", domain.to_ascii_lowercase()))
+        }
+        None => name == "*" || name_of(name).eq_ignore_ascii_case(host),
+    })
+}
+
+fn is_localhost(host: &str) -> bool {
+    let name = name_of(host);
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -137,13 +157,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn localhost_by_all_its_names_and_nobody_else() {
+    fn allowed_hosts_are_matched_by_name_with_any_port() {
+        let names = ["Box.lan", "*.example.com", "[2001:db8::1]"].map(str::to_owned);
+        for host in
+            ["box.lan", "BOX.lan:8080", "a.example.com:1", "a.b.Example.com", "[2001:db8::1]:8"]
+        {
+            assert!(is_among(host, &names), "{host}");
+        }
+        for host in ["example.com", "xexample.com", "box.lan.evil", "lan", "[2001:db8::2]", ""] {
+            assert!(!is_among(host, &names), "{host}");
+        }
+        assert!(is_among("anything", &["*".to_owned()]));
+    }
+
+    #[test]
+    fn localhost_is_known_by_all_its_names() {
         for host in [
             "localhost",
             "localhost:8080",
             "127.0.0.1:80",
             "127.9.9.9",
             "[::1]:8080",
+            "[::1]",
+            "::1",
             "app.localhost:1",
         ] {
             assert!(is_localhost(host), "{host}");

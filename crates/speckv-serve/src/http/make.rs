@@ -5,6 +5,7 @@
 use std::{
     collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
     time::Instant,
 };
@@ -16,39 +17,62 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::{
     App,
     guard::{Peer, RequestId, key},
+    random,
 };
 use crate::{
     error::ApiError,
     scheduler::{Done, Event, Fault, Job, News, Place, Speculation, Spoken},
 };
 
-/// Who asks, and by which id.
+/// The client of a request, and the request's id.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// The request's id.
     pub request: Arc<str>,
     /// Clients take turns.
     pub client: u64,
+    /// Prompts are shared within a scope.
+    pub scope: u64,
 }
 
 impl Asker {
-    /// Of a request.
-    pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+    /// Of a request whose key, if keys are asked for, was checked. A key that is not checked makes
+    /// no client: else everyone could be many.
+    pub fn of(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Self {
         let peer = extensions.get::<Peer>().copied().unwrap_or_default();
-        let mut hasher = DefaultHasher::new();
-        (peer.0, key(headers)).hash(&mut hasher);
+        let key = key(headers).filter(|_| !app.limits.api_keys.is_empty());
         let request =
             extensions.get::<RequestId>().map_or_else(|| "none".into(), |id| Arc::clone(&id.0));
-        Asker { request, client: hasher.finish() }
+        let scope = key.filter(|_| !app.limits.share_across_keys);
+        Asker { request, client: hash(&(network(peer.0), key)), scope: hash(&scope) }
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The address of a client: of IPv6 the first 64 bits, since the others are the client's to choose.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
     }
 }
 
 /// What all answers to a request have in common.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// How tokens are chosen; each answer has its own seed, from this one on.
+    /// How tokens are chosen, without the seed.
     pub sampling: SamplingSettings,
-    /// Most tokens, if the request says so.
+    /// The first answer's seed; each further one has the next. Without one each has its own.
+    pub seed: Option<u64>,
+    /// Most tokens; `None` for as many as the context holds.
     pub max_tokens: Option<usize>,
     /// Texts that end an answer.
     pub stops: Vec<String>,
@@ -78,10 +102,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next news.
+    /// The next event.
     ///
     /// # Errors
-    /// The answer's, or the scheduler's if it ended without a word.
+    /// The answer's, or the scheduler's if it ended without an answer.
     pub async fn next(&mut self) -> Result<(usize, News), ApiError> {
         match self.receiver.recv().await {
             Some(Event { news: News::Failed(fault), .. }) => Err(fault.into()),
@@ -133,11 +157,13 @@ pub fn submit(
                 return Err(ApiError::internal("There is no place for an answer."));
             };
             let room = context - prompt.len();
-            let seed = common.sampling.seed.wrapping_add(which as u64);
+            let choice = number * common.choices + which;
+            let seed = common.seed.map_or_else(random, |seed| seed.wrapping_add(choice as u64));
             app.handle.make(Job {
                 request: Arc::clone(&asker.request),
-                choice: number * common.choices + which,
+                choice,
                 client: asker.client,
+                scope: asker.scope,
                 prompt: Arc::clone(&prompt),
                 sampling: SamplingSettings { seed, ..common.sampling.clone() },
                 max_tokens: common.max_tokens.unwrap_or(room).min(room),
@@ -195,26 +221,6 @@ pub async fn collect(mut events: Events) -> Result<Vec<Whole>, ApiError> {
     Ok(whole.into_iter().flatten().collect())
 }
 
-/// Work that would hold up other requests: templates and tokenizing.
-///
-/// # Errors
-/// The work's, or a 500 if it panicked.
-pub async fn aside<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            if error.is_panic() {
-                app.metrics.panicked();
-            }
-            tracing::error!(%error, "work on a request broke down");
-            Err(ApiError::internal("The text could not be worked on; please report it."))
-        }
-    }
-}
-
 /// Whether a request's model is the one that is served.
 ///
 /// # Errors
@@ -225,5 +231,20 @@ pub fn check_model(app: &App, asked: Option<&str>) -> Result<(), ApiError> {
             Err(ApiError::model(name, &app.info.model))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let network = |text: &str| network(text.parse().expect("an address")).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        assert_eq!(network("::ffff:10.0.0.1"), "10.0.0.1");
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        assert_eq!(network("::1"), "::1");
     }
 }

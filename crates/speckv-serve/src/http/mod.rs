@@ -5,12 +5,16 @@
 mod body;
 mod chat;
 mod completions;
+mod cors;
 mod guard;
 mod make;
 mod openapi;
 mod others;
+mod page;
+mod paths;
 mod shape;
 mod stream;
+mod work;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -24,8 +28,10 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+pub use cors::{Origins, WrongOrigin};
 pub use guard::{Peer, RequestId};
 pub use openapi::document;
+use tower::{Layer, util::MapRequestLayer};
 
 use crate::{
     api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics,
@@ -35,7 +41,7 @@ use crate::{
 /// What every handler sees.
 #[derive(Debug)]
 pub struct App {
-    /// The model's words.
+    /// The model's tokenizer and chat template.
     pub language: Arc<dyn Language>,
     /// The way to the scheduler.
     pub handle: Handle,
@@ -45,6 +51,23 @@ pub struct App {
     pub info: Info,
     /// What is allowed.
     pub limits: Limits,
+    budget: body::Budget,
+    permits: work::Permits,
+}
+
+impl App {
+    /// What the handlers of one server share.
+    #[must_use]
+    pub fn new(
+        language: Arc<dyn Language>,
+        handle: Handle,
+        metrics: Arc<Metrics>,
+        info: Info,
+        limits: Limits,
+    ) -> Self {
+        let budget = body::Budget::new(limits.max_body);
+        App { language, handle, metrics, info, limits, budget, permits: work::Permits::default() }
+    }
 }
 
 impl std::fmt::Debug for dyn Language {
@@ -58,7 +81,7 @@ impl std::fmt::Debug for dyn Language {
 pub struct Info {
     /// The model's name.
     pub model: String,
-    /// Who drafts, in words.
+    /// What drafts: the draft model's name, `ngram`, or both.
     pub draft: Option<String>,
     /// Most tokens of prompt and answer.
     pub context: usize,
@@ -66,8 +89,10 @@ pub struct Info {
     pub vocab_size: usize,
     /// When the server started, in seconds since 1970.
     pub started: u64,
-    /// Speculation where a request says nothing.
+    /// Speculation of requests that do not choose.
     pub speculation: SpeculationDefaults,
+    /// Control tokens spelled out in messages are control tokens, in requests that do not choose.
+    pub parse_special: bool,
 }
 
 /// What is allowed.
@@ -75,9 +100,16 @@ pub struct Info {
 pub struct Limits {
     /// Keys that are accepted; none means that no key is asked for.
     pub api_keys: Vec<String>,
-    /// Only requests for localhost are answered, so that no web page of another host can reach a
-    /// server on loopback by rebinding its name.
+    /// Only requests for localhost and `hosts` are answered, so that no web page of another host
+    /// can reach a server on loopback by rebinding its name.
     pub localhost_only: bool,
+    /// Further names in the header `Host` that are answered; `*.example.com` allows all below.
+    pub hosts: Vec<String>,
+    /// Web pages of other origins that may use the server.
+    pub origins: Origins,
+    /// A prompt may continue from what was read for another key. `cached_tokens` then tells what
+    /// others have asked.
+    pub share_across_keys: bool,
     /// Most bytes of a body.
     pub max_body: usize,
     /// Most time for a body to arrive.
@@ -91,6 +123,9 @@ impl Default for Limits {
         Limits {
             api_keys: Vec::new(),
             localhost_only: true,
+            hosts: Vec::new(),
+            origins: Origins::None,
+            share_across_keys: false,
             max_body: 4 << 20,
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(600),
@@ -100,8 +135,9 @@ impl Default for Limits {
 
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(others::page))
+    let cors = app.limits.origins.layer();
+    let routes = Router::new()
+        .route("/", get(page::page))
         .route("/health", get(others::health))
         .route("/metrics", get(others::metrics))
         .route("/openapi.json", get(others::openapi))
@@ -113,9 +149,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/detokenize", post(others::detokenize))
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
-        .layer(DefaultBodyLimit::disable()) // body::read has its own
+        .layer(DefaultBodyLimit::disable()) // body::receive has its own
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
-        .with_state(app)
+        .with_state(app);
+    // Around the routes, so that a refusal has the headers too; preflight requests end here.
+    let routes = match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    // Outside, since layers of a router run after its routes were looked up.
+    Router::new().fallback_service(MapRequestLayer::new(paths::normalize).layer(routes))
 }
 
 async fn nothing_here(request: Request) -> ApiError {
@@ -135,7 +178,7 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A number that nobody can foresee.
+/// A number that cannot be predicted.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(())
 }

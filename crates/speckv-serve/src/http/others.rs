@@ -1,4 +1,4 @@
-//! Models, tokens, health, metrics, the OpenAPI document, the page.
+//! Models, tokens, health, metrics, the OpenAPI document.
 
 use speckv_local::controllers::ControllerSpec;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
 
-use super::{App, body, make};
+use super::{App, body, make, work};
 use crate::{
     api::{
         self,
@@ -20,10 +20,6 @@ use crate::{
     error::{ApiError, ErrorBody},
     metrics::Metrics,
 };
-
-const PAGE: &str = include_str!("../page/index.html");
-/// The page may talk to its own server and load nothing from anywhere.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 fn card(app: &App) -> ModelCard {
     ModelCard {
@@ -35,7 +31,7 @@ fn card(app: &App) -> ModelCard {
         draft: app.info.draft.clone(),
         drafters: app.info.speculation.drafters(),
         controller: app.info.speculation.controller.to_string(),
-        controllers: ControllerSpec::NAMES.iter().map(|&name| name.to_owned()).collect(),
+        controllers: app.info.speculation.controllers(),
     }
 }
 
@@ -70,15 +66,18 @@ pub async fn tokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<TokenizeAnswer>, ApiError> {
-    let bytes = body::read(request, &app.limits).await?;
-    let request: TokenizeRequest = api::read(&bytes)?;
-    let language = Arc::clone(&app.language);
-    let max_model_len = app.info.context;
-    let answer = make::aside(&app, move || {
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let answer = work::on_body(&app, body, |app, bytes, wanted| {
+        let request: TokenizeRequest = api::read(bytes)?;
+        make::check_model(app, request.model.as_deref())?;
+        work::check_length(app, "content", request.content.len())?;
+        let _place = app.handle.places(1)?;
+        wanted.check()?;
         let tokens =
-            language.encode(&request.content, request.parse_special, request.add_special)?;
-        let text = |&token: &_| String::from_utf8_lossy(&language.bytes(token)).into_owned();
+            app.language.encode(&request.content, request.parse_special, request.add_special)?;
+        let text = |&token: &_| String::from_utf8_lossy(&app.language.bytes(token)).into_owned();
         let pieces = request.with_pieces.then(|| tokens.iter().map(text).collect());
+        let max_model_len = app.info.context;
         Ok(TokenizeAnswer { count: tokens.len(), tokens, max_model_len, pieces })
     });
     answer.await.map(Json)
@@ -93,19 +92,24 @@ pub async fn detokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<DetokenizeAnswer>, ApiError> {
-    let bytes = body::read(request, &app.limits).await?;
-    let request: DetokenizeRequest = api::read(&bytes)?;
-    if let Some(token) =
-        request.tokens.iter().find(|&&token| token as usize >= app.language.vocab_size())
-    {
+    let body = body::receive(request, &app.limits, &app.budget).await?;
+    let content = work::on_body(&app, body, |app, bytes, wanted| {
+        let request: DetokenizeRequest = api::read(bytes)?;
+        make::check_model(app, request.model.as_deref())?;
         let size = app.language.vocab_size();
-        return Err(ApiError::field(
-            "tokens",
-            format!("Token {token} is outside the vocabulary of {size} tokens."),
-        ));
-    }
-    let language = Arc::clone(&app.language);
-    let content = make::aside(&app, move || Ok(language.decode(&request.tokens))).await?;
+        if let Some(token) = request.tokens.iter().find(|&&token| token as usize >= size) {
+            let message = format!("Token {token} is outside the vocabulary of {size} tokens.");
+            return Err(ApiError::field("tokens", message));
+        }
+        if request.tokens.len() > app.info.context {
+            let (context, count) = (app.info.context, request.tokens.len());
+            return Err(ApiError::context_length("tokens", context, count));
+        }
+        let _place = app.handle.places(1)?;
+        wanted.check()?;
+        Ok(app.language.decode(&request.tokens))
+    });
+    let content = content.await?;
     Ok(Json(DetokenizeAnswer { prompt: content.clone(), content }))
 }
 
@@ -135,15 +139,4 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> 
 /// The OpenAPI document.
 pub async fn openapi() -> Response {
     Json(super::document()).into_response()
-}
-
-/// The playground.
-pub async fn page() -> Response {
-    let mut response = Html(PAGE).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
 }

@@ -37,18 +37,18 @@ pub struct Frame {
     pub echo: Vec<String>,
     /// Chunks carry usage (null until the last one).
     pub include_usage: bool,
-    /// Chunks tell details.
+    /// Chunks carry details.
     pub details: bool,
 }
 
-/// `null` until the last chunk, absent where nobody asked.
+/// `null` until the last chunk, absent where it was not asked for.
 type ChunkUsage = Option<Option<Usage>>;
 
-/// Chunks of a stream; `None` where there is nothing to tell.
+/// Makes chunks of a stream out of events; `None` for an event without a chunk.
 pub trait Shape: Send + 'static {
     /// The answer has begun.
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value>;
-    /// A step said something.
+    /// A step made tokens.
     fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value>;
     /// The answer is complete.
     fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value>;

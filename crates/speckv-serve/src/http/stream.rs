@@ -16,7 +16,8 @@ use super::{
 };
 use crate::scheduler::{Done, News};
 
-/// A comment after so much silence finds out whether the client is still there.
+/// A comment is sent after so long without an event: writing it shows whether the client is still
+/// connected.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 struct Streaming<S> {
@@ -35,8 +36,8 @@ impl<S: Shape> Streaming<S> {
         }
     }
 
-    /// Waits for news and makes chunks of it.
-    async fn hear(&mut self) {
+    /// Waits for the next event and makes chunks of it.
+    async fn receive(&mut self) {
         let (choice, news) = match self.events.next().await {
             Ok(next) => next,
             Err(error) => {
@@ -78,7 +79,7 @@ pub fn respond(events: Events, frame: Frame, shape: impl Shape) -> Response {
             if state.over {
                 return None;
             }
-            state.hear().await;
+            state.receive().await;
         }
     });
     Sse::new(chunks).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()

@@ -1,4 +1,4 @@
-//! How answers begin: who leaves the queue, and with which sequence.
+//! The beginning of answers: which job leaves the queue, and with which sequence.
 
 use speckv::{
     engine::{Sequence, SequenceSettings},
@@ -25,7 +25,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                     self.metrics.started(running.waited(), running.prompt_tokens, cached);
                     self.running.push(running);
                 }
-                // Somebody who ends makes room.
+                // An answer that ends makes room.
                 Err(Fault::Memory(_)) if !self.running.is_empty() => {
                     self.queue.push_front(client, job);
                     return;
@@ -39,15 +39,15 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// What a job needs to run. A panic on the way stays with the job: what may break without
-    /// touching the engine comes first, so that no sequence is lost with it.
+    /// What a job needs to run. A panic here ends only the job: what may fail without touching the
+    /// engine comes first, so that no sequence is lost with it.
     fn prepare(&mut self, job: &Job) -> Result<Prepared<M>, Fault> {
         let (settings, decoder) = contained(&self.metrics, || {
             (self.settings(job), self.language.decoder(job.continues, job.stops.clone()))
         })?;
         let mut sequence = self.sequence(job, settings)?;
         if job.reuse
-            && let Err(fault) = self.copy_for(&mut sequence)
+            && let Err(fault) = self.copy_for(job.scope, &mut sequence)
         {
             self.engine.close(sequence);
             return Err(fault);
@@ -56,18 +56,18 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         Ok(Prepared { cached: sequence.read(), sequence, decoder })
     }
 
-    /// A sequence for a job: a new one, or one that rests.
+    /// A sequence for a job: a new one, or one that was kept.
     fn sequence(&mut self, job: &Job, settings: SequenceSettings) -> Result<Sequence<M>, Fault> {
         let room = self.running.len() + self.pool.len() < self.rules.most_sequences;
         let rested = match (job.reuse, room) {
-            (true, _) => self.pool.take(&job.prompt, room),
+            (true, _) => self.pool.take(job.scope, &job.prompt, room),
             (false, true) => None,
-            (false, false) => self.pool.take_oldest(),
+            (false, false) => self.pool.take_oldest(job.scope),
         };
         match rested {
             Some(rested) => self.renew(rested, job, settings),
             None => match guarded(&self.metrics, || self.engine.sequence(settings)) {
-                Err(Fault::Memory(why)) => match self.pool.take_oldest() {
+                Err(Fault::Memory(why)) => match self.pool.take_oldest(job.scope) {
                     Some(rested) => self.renew(rested, job, self.settings(job)),
                     None => Err(Fault::Memory(why)),
                 },

@@ -3,7 +3,7 @@
 use super::Rules;
 
 /// Shares `budget` rows among readers with `unread` tokens each: equal parts, and what a short one
-/// does not need goes to the longer ones. Nobody gets less than 1, so that nobody starves. Same
+/// does not need goes to the longer ones. Each gets at least 1, so that each makes progress. Same
 /// order as `unread`.
 #[must_use]
 pub fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
@@ -19,15 +19,15 @@ pub fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
     given
 }
 
-/// Fewest tokens of a draft's reading in a step: a text that goes on is always behind by a few.
+/// Fewest tokens of a draft's reading in a step: a running text is always behind by a few.
 const LEAST_DRAFT: usize = 8;
 
 /// Tokens of a draft's reading that take about as long as one of the target's.
 const DRAFT_PER_TARGET: usize = 4;
 
 /// Tokens that the draft of each of `running` sequences may catch up on in a step. They read one
-/// after the other while everybody waits, so that together they get no more than what takes as long
-/// as the target's chunk. Small parts are dear: a pass of 8 tokens takes twice as long per token as
+/// after the other while all others wait, so that together they get no more than what takes as long
+/// as the target's chunk. Small parts cost more: a pass of 8 tokens takes twice as long per token as
 /// one of 64, and nothing is drafted before the last of them.
 #[must_use]
 pub fn draft_share(running: usize, rules: &Rules) -> usize {

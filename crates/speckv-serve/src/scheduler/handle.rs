@@ -1,4 +1,4 @@
-//! The door to the scheduler: places in the queue, and the way in.
+//! The handlers' side of the scheduler: places in the queue, and handing over jobs.
 
 use std::sync::{
     Arc,
@@ -72,7 +72,7 @@ pub enum Refusal {
 }
 
 impl Handle {
-    /// A door, and where the scheduler reads what comes in. `most_waiting` is the size of the
+    /// A handle, and the channel of its orders for the scheduler. `most_waiting` is the size of the
     /// queue.
     #[must_use]
     pub fn new(most_waiting: usize) -> (Handle, Receiver<Order>) {
@@ -112,7 +112,7 @@ impl Handle {
     /// Hands a job over.
     ///
     /// # Errors
-    /// [`Refusal::Gone`] if nobody takes it.
+    /// [`Refusal::Gone`] if the scheduler has ended.
     pub fn make(&self, job: Job) -> Result<(), Refusal> {
         self.orders.send(Order::Make(Box::new(job))).map_err(|_| Refusal::Gone)
     }
@@ -153,18 +153,18 @@ impl Handle {
         self.shared.alive.load(Ordering::Acquire)
     }
 
-    /// The scheduler's side of the door.
-    pub(super) fn desk(&self) -> Desk {
-        Desk(Arc::clone(&self.shared))
+    /// The scheduler's side.
+    pub(super) fn status(&self) -> Status {
+        Status(Arc::clone(&self.shared))
     }
 }
 
-/// Where the scheduler says how things stand. It cannot hand over jobs, so that the way in closes
+/// Where the scheduler publishes its state. It cannot hand over jobs, so that the channel closes
 /// with the last [`Handle`].
 #[derive(Debug, Clone)]
-pub(super) struct Desk(Arc<Shared>);
+pub(super) struct Status(Arc<Shared>);
 
-impl Desk {
+impl Status {
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Acquire)
     }

@@ -20,11 +20,11 @@ use super::handle::Place;
 /// How one answer speculates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speculation {
-    /// Who decides.
+    /// What decides.
     pub controller: ControllerSpec,
     /// The controller's length.
     pub gamma: Option<usize>,
-    /// Who drafts.
+    /// What drafts.
     pub drafting: Drafting,
 }
 
@@ -35,8 +35,10 @@ pub struct Job {
     pub request: Arc<str>,
     /// Which of the request's answers.
     pub choice: usize,
-    /// Who asks: clients take turns.
+    /// The client: clients take turns.
     pub client: u64,
+    /// Prompts are shared within a scope only: what was read for another is read again.
+    pub scope: u64,
     /// Tokens to continue.
     pub prompt: Arc<[Token]>,
     /// How tokens are chosen.
@@ -45,7 +47,7 @@ pub struct Job {
     pub max_tokens: usize,
     /// Texts that end it.
     pub stops: Vec<String>,
-    /// It goes on with the prompt's text.
+    /// It continues the prompt's text.
     pub continues: bool,
     /// End tokens do not end it.
     pub ignore_end: bool,
@@ -65,12 +67,12 @@ pub struct Job {
     pub place: Place,
 }
 
-/// News of one answer.
+/// An event of one answer.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Which of the request's answers.
     pub choice: usize,
-    /// The news.
+    /// What happened.
     pub news: News,
 }
 
@@ -87,7 +89,7 @@ pub enum News {
     Failed(Fault),
 }
 
-/// What a step said.
+/// What a step made.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Step {
     /// Tokens, with the text that each made certain.
@@ -96,7 +98,7 @@ pub struct Step {
     pub drafted: usize,
     /// Draft tokens kept.
     pub accepted: usize,
-    /// Who drafted.
+    /// What drafted.
     pub source: Option<Source>,
     /// Time of the step.
     pub time: Duration,
@@ -111,7 +113,7 @@ pub struct Spoken {
     pub token: Option<Token>,
     /// The text that it made certain.
     pub text: String,
-    /// Where it begins in the answer's text, in characters; one that goes on with a character
+    /// Where it begins in the answer's text, in characters; one that continues a character
     /// begins where that does.
     pub offset: usize,
     /// Where it came from.

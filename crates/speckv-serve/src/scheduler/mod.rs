@@ -26,7 +26,7 @@ use std::{
     time::Instant,
 };
 
-use handle::Desk;
+use handle::Status;
 pub use handle::{Handle, Order, Place, Refusal};
 pub use job::{Done, Event, Fault, Job, Likelihood, News, Origin, Speculation, Spoken, Step};
 pub use pool::Pool;
@@ -48,14 +48,14 @@ use crate::{language::Language, metrics::Metrics};
 pub struct Rules {
     /// Most answers that are made together.
     pub most_running: usize,
-    /// Most sequences in memory, those that rest between requests included; at least
+    /// Most sequences in memory, those that are kept between requests included; at least
     /// `most_running`.
     pub most_sequences: usize,
     /// Bytes of keys and values of one sequence, target and draft.
     pub sequence_bytes: u64,
     /// Rows of prompts in a pass that others share.
     pub chunk: usize,
-    /// Rows of prompts in a pass where nobody waits for tokens.
+    /// Rows of prompts in a pass for which no other answer waits.
     pub chunk_alone: usize,
 }
 
@@ -67,7 +67,7 @@ struct Scheduler<M: LanguageModel> {
     cost: CostModel,
     rules: Rules,
     metrics: Arc<Metrics>,
-    desk: Desk,
+    status: Status,
     orders: Receiver<Order>,
     queue: FairQueue<Box<Job>>,
     running: Vec<Running<M>>,
@@ -89,9 +89,9 @@ pub fn start<M: LanguageModel + 'static>(
     handle: &Handle,
     orders: Receiver<Order>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let desk = handle.desk();
+    let status = handle.status();
     std::thread::Builder::new().name("speckv-scheduler".into()).spawn(move || {
-        let door = desk.clone();
+        let ended = status.clone();
         let scheduler = Scheduler {
             cost: parts.cost.clone(),
             engine,
@@ -99,7 +99,7 @@ pub fn start<M: LanguageModel + 'static>(
             parts,
             rules,
             metrics,
-            desk,
+            status,
             orders,
             queue: FairQueue::default(),
             running: Vec::new(),
@@ -108,9 +108,9 @@ pub fn start<M: LanguageModel + 'static>(
         };
         let metrics = Arc::clone(&scheduler.metrics);
         if let Err(fault) = contained(&metrics, || scheduler.work()) {
-            tracing::error!(%fault, "the scheduler broke down");
+            tracing::error!(%fault, "the scheduler failed");
         }
-        door.set_ended();
+        ended.set_ended();
     })
 }
 
@@ -129,8 +129,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// Takes in orders; waits for one if there is nothing to do. `false` when nobody can give any
-    /// more.
+    /// Takes in orders; waits for one if there is nothing to do. `false` when no more can come.
     fn listen(&mut self) -> bool {
         let idle = self.running.is_empty() && self.queue.is_empty() && self.stop.is_none();
         if idle {
@@ -159,7 +158,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// Ends what nobody waits for and what took too long.
+    /// Cancels abandoned and expired jobs.
     fn sweep(&mut self) {
         let now = Instant::now();
         let stopped = self.stop.is_some_and(|deadline| deadline <= now);
@@ -167,7 +166,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             self.queue.extract(|job| stopped || job.deadline <= now || job.events.is_closed())
         {
             let (why, fault) = match (job.events.is_closed(), stopped) {
-                (true, _) => ("abandoned", Fault::Late), // nobody hears it
+                (true, _) => ("abandoned", Fault::Late), // its client is not there to read it
                 (false, true) => ("stopping", Fault::Stopping),
                 (false, false) => ("late", Fault::Late),
             };
@@ -196,7 +195,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             if let Some(fault) = fault {
                 running.fail(fault);
             }
-            self.pool.rest(running.sequence);
+            self.pool.rest(running.scope, running.sequence);
         }
     }
 
@@ -222,7 +221,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             }
             (Err(fault), &[alone]) => self.fail(alone, fault),
             (Err(fault), stepping) => {
-                tracing::warn!(%fault, sequences = stepping.len(), "a shared step failed; everybody steps alone");
+                tracing::warn!(%fault, sequences = stepping.len(), "a shared step failed; each answer steps alone");
                 stepping.iter().rev().for_each(|&index| self.step_alone(index));
             }
         }
@@ -239,7 +238,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// Shares the rows that a pass may read among those who have something to read.
+    /// Shares the rows that a pass may read among the sequences that have something to read.
     fn limit_reading(&mut self) {
         let active = || self.running.iter().filter(|running| !running.waits);
         let unread: Vec<usize> = active().map(|running| running.sequence.unread()).collect();
@@ -256,10 +255,15 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
     }
 
-    /// Keeps the costs true for the answers to come.
+    /// Corrects the measured costs for later answers.
     fn learn(&mut self) {
         let pass = self.engine.last_pass();
         self.metrics.passed(&pass);
+        let failures = self.engine.draft_failures();
+        if self.metrics.draft_failed(failures.count) {
+            let why = failures.last.as_deref().unwrap_or_default();
+            tracing::warn!(why, "the draft model failed; an answer goes on without drafting");
+        }
         for round in self.engine.last_rounds() {
             self.cost.observe_round(round.rows, round.context, round.seconds);
         }
@@ -267,13 +271,13 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             return; // rows that are only read have no logits and cost less
         }
         match self.running.as_slice() {
-            // nobody waits where nobody reads
+            // no sequence waits where none reads
             [alone] => self.cost.observe(alone.sequence.record()),
             _ => self.cost.observe_pass(pass.rows, pass.context, pass.seconds),
         }
     }
 
-    /// Tells a client what its step said; `together`: sequences that shared the step's pass.
+    /// Sends a client what its step made; `together`: sequences that shared the step's pass.
     fn deliver(&mut self, index: usize, together: usize) {
         let running = &mut self.running[index];
         match contained(&self.metrics, || running.deliver(together)) {
@@ -295,7 +299,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                         "answer complete"
                     );
                     let running = self.running.remove(index);
-                    self.pool.rest(running.sequence);
+                    self.pool.rest(running.scope, running.sequence);
                 }
             }
             Err(fault) => self.fail(index, fault),
@@ -311,15 +315,15 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         self.engine.close(running.sequence);
     }
 
-    /// What others may know of the state.
+    /// Publishes the state.
     fn report(&self) {
-        self.desk.set_running(self.running.len());
+        self.status.set_running(self.running.len());
         let sequences = (self.running.len() + self.pool.len()) as u64;
         let positions = self.running.iter().map(|running| running.sequence.read()).sum::<usize>()
             + self.pool.positions();
         self.metrics.state(
             self.running.len(),
-            self.desk.waiting(),
+            self.status.waiting(),
             sequences * self.rules.sequence_bytes,
             self.rules.most_sequences as u64 * self.rules.sequence_bytes,
             positions,

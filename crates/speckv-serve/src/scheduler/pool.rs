@@ -1,16 +1,16 @@
-//! Sequences that rest between requests, with what they have read: the next turn of a chat goes on
-//! from there.
+//! Sequences that are kept between requests, with what they have read: the next turn of a chat
+//! continues from there.
 
 use speckv::{engine::Sequence, model::LanguageModel, token::Token};
 
 /// Finished sequences, the longest unused first. How many there may be is the scheduler's to
 /// decide.
 pub struct Pool<M: LanguageModel> {
-    resting: Vec<Sequence<M>>,
+    resting: Vec<(u64, Sequence<M>)>, // with the scope that may continue it
 }
 
-/// Least share of a resting text that must be common for it to be taken: what a template or a
-/// system prompt gives to everybody is no reason to lose somebody's long conversation.
+/// Least share of a kept text that must be common for it to be continued. A common template or
+/// system prompt is no reason to overwrite a long conversation of another client.
 const WORTH: f64 = 0.5;
 
 impl<M: LanguageModel> Default for Pool<M> {
@@ -20,13 +20,13 @@ impl<M: LanguageModel> Default for Pool<M> {
 }
 
 impl<M: LanguageModel> Pool<M> {
-    /// Sequences that rest.
+    /// Number of sequences that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.resting.len()
     }
 
-    /// Whether there is none.
+    /// Whether none is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.resting.is_empty()
@@ -35,24 +35,25 @@ impl<M: LanguageModel> Pool<M> {
     /// Positions that they hold.
     #[must_use]
     pub fn positions(&self) -> usize {
-        self.resting.iter().map(Sequence::read).sum()
+        self.resting.iter().map(|(_, sequence)| sequence.read()).sum()
     }
 
-    /// The sequences.
-    pub fn resting(&self) -> impl Iterator<Item = &Sequence<M>> {
-        self.resting.iter()
+    /// The sequences of a scope.
+    pub fn resting(&self, scope: u64) -> impl Iterator<Item = &Sequence<M>> {
+        let of_scope = self.resting.iter().filter(move |(owner, _)| *owner == scope);
+        of_scope.map(|(_, sequence)| sequence)
     }
 
-    /// Lays a sequence to rest.
-    pub fn rest(&mut self, mut sequence: Sequence<M>) {
+    /// Keeps a sequence that has ended.
+    pub fn rest(&mut self, scope: u64, mut sequence: Sequence<M>) {
         sequence.release();
-        self.resting.push(sequence);
+        self.resting.push((scope, sequence));
     }
 
-    /// The sequence to continue with `prompt`: the one with the longest common beginning among
-    /// those of which most is common. If there is none and no `room` for a new sequence, the one
-    /// that was unused for the longest.
-    pub fn take(&mut self, prompt: &[Token], room: bool) -> Option<Sequence<M>> {
+    /// The sequence to continue with `prompt`: of those of the scope the one with the longest common
+    /// beginning, if most of it is common. If there is none and no `room` for a new sequence, the
+    /// one that was unused for the longest.
+    pub fn take(&mut self, scope: u64, prompt: &[Token], room: bool) -> Option<Sequence<M>> {
         let common = |sequence: &Sequence<M>| {
             let common = sequence.read_of(prompt);
             (common as f64 >= WORTH * sequence.tokens().len() as f64).then_some(common)
@@ -61,17 +62,26 @@ impl<M: LanguageModel> Pool<M> {
             .resting
             .iter()
             .enumerate()
-            .filter_map(|(index, sequence)| Some((common(sequence)?, index)));
+            .filter(|(_, (owner, _))| *owner == scope)
+            .filter_map(|(index, (_, sequence))| Some((common(sequence)?, index)));
         match worth.max() {
-            Some((_, index)) => Some(self.resting.remove(index)),
+            Some((_, index)) => Some(self.resting.remove(index).1),
             None if room => None,
-            None => self.take_oldest(),
+            None => self.take_oldest(scope),
         }
     }
 
-    /// The sequence that was unused for the longest.
-    pub fn take_oldest(&mut self) -> Option<Sequence<M>> {
-        (!self.resting.is_empty()).then(|| self.resting.remove(0))
+    /// The sequence that was unused for the longest. One of another scope has forgotten its text
+    /// but the first token, so that the new owner cannot find out what it was.
+    pub fn take_oldest(&mut self, scope: u64) -> Option<Sequence<M>> {
+        if self.resting.is_empty() {
+            return None;
+        }
+        let (owner, mut sequence) = self.resting.remove(0);
+        if owner != scope {
+            sequence.rewind(1);
+        }
+        Some(sequence)
     }
 }
 
@@ -89,6 +99,8 @@ mod tests {
 
     use super::*;
 
+    const OWN: u64 = 7;
+
     fn pool(texts: &[&[Token]]) -> Pool<SimModel> {
         let mut engine = Engine::new(
             Arc::new(SimModel::new(SimSettings::default())),
@@ -105,7 +117,7 @@ mod tests {
             };
             let mut sequence = engine.sequence(settings).expect("a sequence");
             engine.step(&mut [&mut sequence]).expect("a step");
-            pool.rest(sequence);
+            pool.rest(OWN, sequence);
         }
         pool
     }
@@ -113,7 +125,7 @@ mod tests {
     #[test]
     fn the_longest_common_beginning_wins() {
         let mut pool = pool(&[&[1, 2, 3, 4], &[1, 2, 3, 9, 9], &[1, 7, 7, 7]]);
-        let taken = pool.take(&[1, 2, 3, 9, 9, 5], true).expect("one");
+        let taken = pool.take(OWN, &[1, 2, 3, 9, 9, 5], true).expect("one");
         assert_eq!(taken.tokens()[..5], [1, 2, 3, 9, 9]);
         assert_eq!(pool.len(), 2);
     }
@@ -122,8 +134,8 @@ mod tests {
     fn a_short_common_beginning_spares_the_resting_while_there_is_room() {
         let mut pool = pool(&[&[1, 2, 3, 4, 5, 6, 7, 8], &[1, 1, 1, 1, 1, 1, 1, 1]]);
         let prompt = [1, 2, 9, 9, 9, 9, 9, 9];
-        assert!(pool.take(&prompt, true).is_none());
-        let oldest = pool.take(&prompt, false).expect("one");
+        assert!(pool.take(OWN, &prompt, true).is_none());
+        let oldest = pool.take(OWN, &prompt, false).expect("one");
         assert_eq!(oldest.tokens()[1], 2);
         assert!(pool.positions() >= 8);
     }
@@ -135,21 +147,30 @@ mod tests {
         let mut pool = pool(&[&long]);
         let stranger = [1, 2, 3, 4, 5, 6, 7, 8, 19];
         assert!(
-            pool.take(&stranger, true).is_none(),
+            pool.take(OWN, &stranger, true).is_none(),
             "most of the stranger's prompt is common, but little of the conversation"
         );
         assert_eq!(pool.len(), 1);
         let next_turn: Vec<Token> = long.iter().copied().chain([9, 9, 9]).collect();
         assert_eq!(
-            pool.take(&next_turn, true).expect("its own next turn").tokens()[..long.len()],
+            pool.take(OWN, &next_turn, true).expect("its own next turn").tokens()[..long.len()],
             long
         );
     }
 
     #[test]
+    fn a_sequence_of_another_scope_is_not_continued_and_forgets_its_text() {
+        let mut pool = pool(&[&[1, 2, 3, 4, 5]]);
+        assert!(pool.take(OWN + 1, &[1, 2, 3, 4, 5], true).is_none());
+        assert_eq!(pool.resting(OWN + 1).count(), 0);
+        let taken = pool.take(OWN + 1, &[1, 2, 3, 4, 5], false).expect("the memory is used again");
+        assert!(taken.read_of(&[1, 2, 3, 4, 5]) <= 1);
+    }
+
+    #[test]
     fn among_equal_beginnings_a_text_of_which_most_is_common_is_taken() {
         let mut pool = pool(&[&[1, 2, 3, 4], &[1, 2, 3, 9, 9, 9, 9, 9, 9, 9, 9, 9]]);
-        let taken = pool.take(&[1, 2, 3, 5, 5, 5], true).expect("the short one");
+        let taken = pool.take(OWN, &[1, 2, 3, 5, 5, 5], true).expect("the short one");
         assert_eq!(taken.tokens()[3], 4);
     }
 }

@@ -1,4 +1,4 @@
-//! Who is next: clients take turns, and each client's jobs keep their order.
+//! The order of jobs: clients take turns, and each client's jobs keep their order.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -48,7 +48,7 @@ impl<T> FairQueue<T> {
         Some((client, item))
     }
 
-    /// Takes out what `gone` says.
+    /// Takes out the items for which `gone` holds.
     pub fn extract(&mut self, mut gone: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut out = Vec::new();
         for line in self.waiting.values_mut() {
@@ -61,7 +61,7 @@ impl<T> FairQueue<T> {
         out
     }
 
-    /// Whether nobody waits.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()

@@ -27,7 +27,7 @@ pub struct Prepared<M: LanguageModel> {
     pub decoder: Box<dyn Decoder>,
 }
 
-/// A sequence with whom it speaks to.
+/// A sequence with the client that its answer goes to.
 pub struct Running<M: LanguageModel> {
     /// The engine's part.
     pub sequence: Sequence<M>,
@@ -39,6 +39,8 @@ pub struct Running<M: LanguageModel> {
     pub prompt_tokens: usize,
     /// Of these, tokens that need not be read.
     pub cached_tokens: usize,
+    /// The scope within which its text is shared.
+    pub scope: u64,
     /// It may go on from what others have read.
     pub reuses: bool,
     /// It takes no part in steps: another sequence reads its beginning for it.
@@ -81,6 +83,7 @@ impl<M: LanguageModel> Running<M> {
             deadline: job.deadline,
             prompt_tokens: job.prompt.len(),
             cached_tokens,
+            scope: job.scope,
             reuses: job.reuse,
             waits: false,
             choice: job.choice,
@@ -100,7 +103,7 @@ impl<M: LanguageModel> Running<M> {
         running
     }
 
-    /// Whether the client has gone.
+    /// Whether the client has left.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.events.is_closed()
@@ -124,12 +127,12 @@ impl<M: LanguageModel> Running<M> {
         self.asked.elapsed()
     }
 
-    /// Tells the client why there is no answer.
+    /// Sends the client the reason why there is no answer.
     pub fn fail(&self, fault: Fault) {
         self.send(News::Failed(fault));
     }
 
-    /// Tells the client what the last step said; `None` if it said nothing, since the sequence only
+    /// Sends the client what the last step made; `None` if it made nothing, since the sequence only
     /// read.
     pub fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
         if self.sequence.generated() == self.generated {
@@ -229,18 +232,18 @@ impl<M: LanguageModel> Running<M> {
         }
     }
 
-    // A client that has gone is found by `is_abandoned`.
+    // A client that has left is found by `is_abandoned`.
     fn send(&self, news: News) {
         let _ = self.events.send(Event { choice: self.choice, news });
     }
 }
 
-/// Tells a client that its job never began.
+/// Sends a client the reason why its job did not begin.
 pub fn refuse(job: &Job, fault: Fault) {
     let _ = job.events.send(Event { choice: job.choice, news: News::Failed(fault) });
 }
 
-/// The end tokens that a job minds.
+/// The tokens that end a job's answer.
 #[must_use]
 pub fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
     if job.ignore_end { Vec::new() } else { language.end_tokens().to_vec() }

@@ -1,7 +1,7 @@
-//! What was read once is not read twice: several answers to one prompt, or a system prompt that
+//! Prompts that begin alike are read once: several answers to one prompt, or a system prompt that
 //! many conversations begin with.
 //!
-//! A new sequence copies what another one, running or resting, has read of its beginning. One whose
+//! A new sequence copies what another one, running or kept, has read of its beginning. One whose
 //! beginning is just being read by another waits for that, and copies it then; the rows of the
 //! passes go to the one that reads.
 
@@ -24,6 +24,8 @@ pub(super) struct Reader<'a> {
     pub reads: bool,
     /// It may go on from what others have read.
     pub reuses: bool,
+    /// Others of the same scope.
+    pub scope: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -33,12 +35,13 @@ impl<'a> Reader<'a> {
             read: running.sequence.read(),
             reads: running.sequence.unread() > 0,
             reuses: running.reuses,
+            scope: running.scope,
         }
     }
 }
 
 /// Whether `readers[index]` waits: another one is ahead of it, still reads, and will have read at
-/// least half of what it lacks. Whoever is furthest ahead waits for nobody, so that somebody always
+/// least half of what it lacks. The sequence that is furthest ahead never waits, so that one always
 /// reads.
 pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
     let own = readers[index];
@@ -48,7 +51,7 @@ pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
     let lacks = own.tokens.len() - 1 - own.read;
     readers.iter().enumerate().any(|(other, leader)| {
         let ahead = leader.read > own.read || leader.read == own.read && other < index;
-        if !ahead || !leader.reads {
+        if !ahead || !leader.reads || leader.scope != own.scope {
             return false;
         }
         let common = leader.tokens.iter().zip(own.tokens).take_while(|(a, b)| a == b).count();
@@ -59,16 +62,16 @@ pub(super) fn waits(readers: &[Reader<'_>], index: usize) -> bool {
 
 impl<M: LanguageModel + 'static> Scheduler<M> {
     /// Has a sequence that is about to run copy what another one has read of its text.
-    pub(super) fn copy_for(&mut self, sequence: &mut Sequence<M>) -> Result<(), Fault> {
-        let running = self.running.iter().map(|running| &running.sequence);
-        let donors = running.chain(self.pool.resting());
+    pub(super) fn copy_for(&mut self, scope: u64, sequence: &mut Sequence<M>) -> Result<(), Fault> {
+        let running = self.running.iter().filter(|running| running.scope == scope);
+        let donors = running.map(|running| &running.sequence).chain(self.pool.resting(scope));
         let best = donors.max_by_key(|donor| donor.read_of(sequence.tokens()));
         let Some(donor) = best else { return Ok(()) };
         contained(&self.metrics, || self.engine.copy_read(donor, sequence)).map(drop)
     }
 
-    /// Says who waits for another one's reading in the next step, and has those copy whose waiting
-    /// is over.
+    /// Decides which sequences wait for another one's reading in the next step. Those whose waiting
+    /// is over copy what was read.
     pub(super) fn share_reading(&mut self) {
         let waits: Vec<bool> = {
             let readers: Vec<Reader<'_>> = self.running.iter().map(Reader::of).collect();
@@ -87,7 +90,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn release(&mut self, index: usize) {
         let mut running = self.running.remove(index);
         let before = running.sequence.read();
-        let outcome = self.copy_for(&mut running.sequence);
+        let outcome = self.copy_for(running.scope, &mut running.sequence);
         let copied = running.sequence.read() - before;
         running.cached_tokens += copied;
         self.metrics.copied(copied);
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     fn reader(tokens: &[Token], read: usize) -> Reader<'_> {
-        Reader { tokens, read, reads: read + 1 < tokens.len(), reuses: true }
+        Reader { tokens, read, reads: read + 1 < tokens.len(), reuses: true, scope: 0 }
     }
 
     #[test]
@@ -133,6 +136,8 @@ mod tests {
         assert!(waits(&[reader(&a, 0), reader(&b, 0)], 1), "30 of 49");
         let anew = Reader { reuses: false, ..reader(&b, 0) };
         assert!(!waits(&[reader(&a, 0), anew], 1), "it asked to read everything itself");
+        let foreign = Reader { scope: 1, ..reader(&b, 0) };
+        assert!(!waits(&[reader(&a, 0), foreign], 1), "what others read is not its own");
     }
 
     #[test]

@@ -29,14 +29,20 @@ use speckv_local::controllers::ControllerParts;
 use speckv_serve::{
     api::options::SpeculationDefaults,
     http::{App, Info, Limits, router},
-    language::{Decoder, Language, LanguageError, Said, Turn},
+    language::{Conversation, Decoder, Ending, Language, LanguageError, Said},
     metrics::Metrics,
     scheduler::{self, Handle, Rules},
 };
 use tower::ServiceExt;
 
 /// Characters are tokens: a token is an ASCII code. `~` ends a turn.
-pub struct Characters;
+#[derive(Default)]
+pub struct Characters {
+    /// How long it takes to encode a text.
+    pub tokenizing: Duration,
+    /// Texts encoded.
+    pub encoded: Arc<AtomicU32>,
+}
 
 pub const END: Token = b'~' as Token;
 pub const VOCAB: usize = 128;
@@ -47,6 +53,8 @@ impl Language for Characters {
     }
 
     fn encode(&self, text: &str, _: bool, _: bool) -> Result<Vec<Token>, LanguageError> {
+        self.encoded.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.tokenizing);
         let wrong = text.chars().find(|c| !c.is_ascii());
         match wrong {
             Some(c) => Err(LanguageError::Encode(format!("{c:?} is no token"))),
@@ -62,13 +70,46 @@ impl Language for Characters {
         vec![token as u8]
     }
 
-    fn render(&self, turns: &[Turn]) -> Result<String, LanguageError> {
-        if turns.iter().any(|turn| turn.role == "nobody") {
-            return Err(LanguageError::Template("nobody may speak".into()));
+    fn longest_token(&self) -> usize {
+        1
+    }
+
+    /// `role:content~` for each message, with what else it has as `field=value~`; control tokens
+    /// in messages become `_` unless they are asked for.
+    fn prompt(&self, conversation: &Conversation, _: usize) -> Result<Vec<Token>, LanguageError> {
+        let mut text = String::new();
+        for message in &conversation.messages {
+            let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (role, content) = (field("role"), field("content"));
+            if role == "nobody" {
+                return Err(LanguageError::Template("nobody may speak".into()));
+            }
+            assert!(content != "panic in the template", "told to");
+            let content = if conversation.special_in_text {
+                content.to_owned()
+            } else {
+                content.replace('~', "_")
+            };
+            text.push_str(&format!("{}:{content}~", &role[..1]));
+            for (name, value) in
+                message.iter().filter(|(name, _)| *name != "role" && *name != "content")
+            {
+                text.push_str(&format!("{name}={value}~"));
+            }
         }
-        assert!(turns.iter().all(|turn| turn.content != "panic in the template"), "told to");
-        let text = turns.iter().map(|turn| format!("{}:{}~", &turn.role[..1], turn.content));
-        Ok(text.collect::<String>() + "a:")
+        for (name, value) in &conversation.variables {
+            text.push_str(&format!("{name}={value}~"));
+        }
+        match conversation.ending {
+            Ending::NewMessage => text.push_str("a:"),
+            Ending::Nothing => {}
+            Ending::Continue => drop(text.pop()),
+        }
+        self.encode(&text, true, false)
+    }
+
+    fn template_reads(&self, name: &str) -> bool {
+        name == "tool_calls"
     }
 
     fn end_tokens(&self) -> &[Token] {
@@ -176,6 +217,8 @@ pub struct Setup {
     pub pass: Duration,
     pub draft: Option<f64>,
     pub controller: &'static str,
+    /// How long it takes to encode a text.
+    pub tokenizing: Duration,
     /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n
     /// milliseconds, of the draft a fifth of that.
     pub simulated_row: Option<f64>,
@@ -197,6 +240,7 @@ impl Default for Setup {
             pass: Duration::ZERO,
             draft: Some(0.8),
             controller: "speckv",
+            tokenizing: Duration::ZERO,
             simulated_row: None,
         }
     }
@@ -230,6 +274,8 @@ pub struct Server {
     pub handle: Handle,
     pub model: Model,
     pub app: Arc<App>,
+    /// Texts encoded.
+    pub encoded: Arc<AtomicU32>,
     pub thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -269,7 +315,9 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
-        let language: Arc<dyn Language> = Arc::new(Characters);
+        let encoded = Arc::<AtomicU32>::default();
+        let characters = Characters { tokenizing: setup.tokenizing, encoded: Arc::clone(&encoded) };
+        let language: Arc<dyn Language> = Arc::new(characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);
         let mut parts = ControllerParts::default();
@@ -300,10 +348,17 @@ impl Server {
                 has_model: has,
                 has_lookup: has,
             },
+            parse_special: false,
         };
-        let app =
-            Arc::new(App { language, handle: handle.clone(), metrics, info, limits: setup.limits });
-        Server { router: router(Arc::clone(&app)), handle, model, app, thread: Some(thread) }
+        let app = Arc::new(App::new(language, handle.clone(), metrics, info, setup.limits));
+        Server {
+            router: router(Arc::clone(&app)),
+            handle,
+            model,
+            app,
+            encoded,
+            thread: Some(thread),
+        }
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Request<Body> {

@@ -1,6 +1,7 @@
 //! Where proposals come from: a draft model, look-up of earlier text, or both.
 
 mod both;
+mod guarded;
 mod model;
 mod ngram;
 mod none;
@@ -8,6 +9,7 @@ mod reading;
 mod slots;
 
 pub use both::Both;
+pub use guarded::{DraftFailures, GuardedDrafter};
 pub use model::ModelDrafter;
 pub use ngram::{NgramDrafter, NgramSettings};
 pub use none::NoDrafter;

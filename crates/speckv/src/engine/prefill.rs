@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Engine, EngineError, Sequence};
 use crate::{
-    draft::{Reading, TargetRead},
+    draft::{Drafter, Reading, TargetRead},
     model::{Cache, Feed, LanguageModel},
     recycle::recycle,
 };

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
-    draft::{Ask, Drafter, Proposal, Reading},
+    draft::{Ask, DraftFailures, Drafter, GuardedDrafter, Proposal, Reading},
     model::{Cache, Feed, LanguageModel, ModelError},
     recycle::recycle,
     sampling::{Chain, Distribution, Randomness},
@@ -20,7 +20,7 @@ use crate::{
 /// once its buffers have grown.
 pub struct Engine<M: LanguageModel> {
     pub(super) target: Arc<M>,
-    pub(super) drafter: Box<dyn Drafter>,
+    pub(super) drafter: GuardedDrafter,
     pub(super) clock: Clock,
     pub(super) home: Home,
     pub(super) output: M::Output, // of the target's last pass
@@ -41,7 +41,7 @@ impl<M: LanguageModel> Engine<M> {
         Engine {
             output: target.new_output(),
             target,
-            drafter,
+            drafter: GuardedDrafter::new(drafter),
             clock: Clock::system(),
             home: Home::default(),
             last_pass: Pass::default(),
@@ -64,6 +64,13 @@ impl<M: LanguageModel> Engine<M> {
     #[must_use]
     pub fn target(&self) -> &Arc<M> {
         &self.target
+    }
+
+    /// Failures of the drafter so far. A failed draft model's pass, or logits of it that make no
+    /// token, end drafting for the sequence, never its answer: that goes on by plain decoding.
+    #[must_use]
+    pub fn draft_failures(&self) -> &DraftFailures {
+        self.drafter.failures()
     }
 
     /// A new sequence of this engine. Its place in the drafter is free again after
@@ -140,7 +147,7 @@ impl<M: LanguageModel> Engine<M> {
     /// makes no token.
     ///
     /// # Errors
-    /// The target's or the drafter's, or a sequence of another engine. Then no sequence has moved,
+    /// The target's, or a sequence of another engine. Then no sequence has moved,
     /// and every cache is a prefix of its tokens; random numbers drawn in the failed step stay
     /// drawn.
     pub fn step(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
@@ -202,7 +209,7 @@ impl<M: LanguageModel> Engine<M> {
         } else {
             None
         };
-        let has_model = self.drafter.has_model();
+        let has_model = self.drafter.has_model_for(sequence.slot());
         let situation =
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
@@ -226,7 +233,7 @@ impl<M: LanguageModel> Engine<M> {
             self.asks = recycle(asks);
             return Ok(false);
         }
-        let round = Round::of(&asks, self.drafter.as_ref());
+        let round = Round::of(&asks, &self.drafter);
         let start = self.clock.now();
         let outcome = self.drafter.propose(&mut asks);
         let elapsed = self.clock.now() - start;

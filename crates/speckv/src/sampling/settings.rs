@@ -8,7 +8,7 @@
 /// | `top_k` | 0 (off) | 0, or more | keeps the k likeliest tokens | a fixed k is too many where the model is sure and too few where it is not |
 /// | `top_p` | 1 (off) | above 0, to 1 | keeps the fewest tokens whose probabilities reach p | with a high temperature the nucleus holds thousands of tokens |
 /// | `min_p` | 0 (off) | 0 to 1 | keeps tokens at least `min_p` times as likely as the likeliest | at 1 only the likeliest (and its equals) remain |
-/// | `repetition_penalty` | 1 (off) | above 0 | for tokens in the window, divides positive logits and multiplies negative ones | punishes needed repetitions (names, code); above 1.2 text degrades |
+/// | `repetition_penalty` | 1 (off) | 0.01 to 100 | for tokens in the window, divides positive logits and multiplies negative ones | punishes needed repetitions (names, code); above 1.2 text degrades |
 /// | `repetition_window` | 64 | 0 (all), or more | how many of the last tokens, prompt included, are penalised | with 0 the cost of a step grows with the context |
 /// | `seed` | 0 | any | start of the random numbers | the same seed gives the same text only with the same controller: speculation uses random numbers differently |
 ///
@@ -63,9 +63,9 @@ impl SamplingSettings {
         within("min_p", "0 to 1", self.min_p, (0.0..=1.0).contains(&self.min_p))?;
         within(
             "repetition_penalty",
-            "above 0",
+            "0.01 to 100",
             self.repetition_penalty,
-            self.repetition_penalty > 0.0,
+            (0.01..=100.0).contains(&self.repetition_penalty),
         )
     }
 
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_value_outside_its_range_is_named() {
         type Change = fn(&mut SamplingSettings);
-        let broken: [(&str, Change); 11] = [
+        let broken: [(&str, Change); 13] = [
             ("temperature", |s| s.temperature = -0.1),
             ("temperature", |s| s.temperature = f32::NAN),
             ("temperature", |s| s.temperature = f32::INFINITY),
@@ -112,6 +112,8 @@ mod tests {
             ("min_p", |s| s.min_p = -0.5),
             ("min_p", |s| s.min_p = 1.5),
             ("repetition_penalty", |s| s.repetition_penalty = 0.0),
+            ("repetition_penalty", |s| s.repetition_penalty = 1e-38),
+            ("repetition_penalty", |s| s.repetition_penalty = 1e38),
             ("repetition_penalty", |s| s.repetition_penalty = -2.0),
             ("repetition_penalty", |s| s.repetition_penalty = f32::INFINITY),
         ];

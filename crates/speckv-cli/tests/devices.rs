@@ -1,0 +1,34 @@
+//! `speckv devices`, on a machine with or without a GPU.
+#![cfg(feature = "gpu")]
+
+use std::process::Command;
+
+fn devices(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_speckv"))
+        .arg("devices")
+        .args(arguments)
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn the_list_begins_with_the_processor_and_numbers_the_gpus() {
+    let text = devices(&[]);
+    let mut lines = text.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("cpu ")), "{text}");
+    for (number, line) in lines.enumerate() {
+        assert!(line.starts_with(&format!("gpu:{number} ")), "{text}");
+    }
+}
+
+#[test]
+fn the_json_lists_the_same_devices_as_the_text() {
+    let json: serde_json::Value = serde_json::from_str(&devices(&["--json"])).expect("JSON");
+    let listed = json["devices"].as_array().expect("a list");
+    assert_eq!(listed.len() + 1, devices(&[]).lines().count());
+    for device in listed {
+        assert!(device["name"].is_string() && device["test"].is_null(), "{device}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Loading a model onto a device.
+
+use std::{path::PathBuf, sync::Arc};
+
+use speckv_formats::{
+    checkpoint::Checkpoint,
+    compression::Compression,
+    config::{Config, ConfigError},
+    quant::QuantError,
+    weights::{Layout, LayoutError},
+};
+
+pub use speckv_formats::weights::Progress;
+
+use super::{buffers::Sizes, cache, weights};
+use crate::{device::Device, error::GpuError, matrix::BuildError};
+
+/// Options of loading.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The device, shared by all models on it.
+    pub device: Arc<Device>,
+    /// Most positions of a sequence; `None` is what the model was made for.
+    pub context: Option<usize>,
+    /// What the matrices become.
+    pub compression: Compression,
+}
+
+impl LoadOptions {
+    /// Everything by default on this device.
+    #[must_use]
+    pub fn new(device: Arc<Device>) -> Self {
+        LoadOptions { device, context: None, compression: Compression::AsIs }
+    }
+}
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Tensors that are missing, not expected, or of another shape.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A matrix that cannot be packed or stored.
+    #[error("the tensor {name} cannot be used")]
+    Weight {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: BuildError,
+    },
+    /// A vector that cannot be decoded.
+    #[error("the tensor {name} cannot be decoded")]
+    Decode {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: QuantError,
+    },
+    /// More context was asked for than the model was made for.
+    #[error(
+        "{path}: the model was made for {most} tokens of context, not {asked}",
+        path = path.as_deref().unwrap_or("the model".as_ref()).display()
+    )]
+    Context {
+        /// The model's file, if it is one.
+        path: Option<PathBuf>,
+        /// The model's limit.
+        most: usize,
+        /// What was asked for.
+        asked: usize,
+    },
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] GpuError),
+}
+
+/// Device memory that a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Weights, in bytes.
+    pub weights: u64,
+    /// Room for a pass, in bytes.
+    pub pass: u64,
+    /// Keys and values of one sequence of the whole context, in bytes.
+    pub cache: u64,
+}
+
+impl MemoryNeed {
+    /// Everything, for one sequence.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.pass + self.cache
+    }
+}
+
+/// The context that was asked for, if the model has it.
+pub(super) fn context_of(
+    file: &Checkpoint,
+    config: &Config,
+    asked: Option<usize>,
+) -> Result<usize, LoadError> {
+    let context = asked.unwrap_or(config.context_length);
+    if context > config.context_length || context == 0 {
+        let (path, most) = (file.path().map(Into::into), config.context_length);
+        return Err(LoadError::Context { path, most, asked: context });
+    }
+    Ok(context)
+}
+
+/// The device memory that a file's model would take, without reading a weight.
+///
+/// # Errors
+/// A file that holds no model, or a context that it does not have.
+pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNeed, LoadError> {
+    let config = file.config()?;
+    let layout = Layout::new(file, &config)?;
+    let context = context_of(file, &config, options.context)?;
+    let sizes = Sizes::new(&config, layout.head.rows, context, options.device.binding_limit());
+    Ok(MemoryNeed {
+        weights: weights::weight_bytes(file, &layout, &config, options.compression),
+        pass: sizes.bytes(),
+        cache: cache::position_bytes(&config) as u64 * context as u64,
+    })
+}
+
+/// Refuses what does not fit the memory of the device, where that is known.
+pub(super) fn check_memory(
+    file: &Checkpoint,
+    device: &Device,
+    need: MemoryNeed,
+) -> Result<(), LoadError> {
+    let Some(available) = device.adapter().memory() else { return Ok(()) };
+    if need.total() <= available {
+        return Ok(());
+    }
+    let gibibytes = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+    let name = file.path().map_or_else(|| "the model".into(), |path| path.display().to_string());
+    Err(LoadError::Device(GpuError::TooLarge {
+        what: format!(
+            "{name} (weights {}, one sequence {})",
+            gibibytes(need.weights),
+            gibibytes(need.cache)
+        ),
+        adapter: device.adapter().name().to_owned(),
+        needed: gibibytes(need.total()),
+        available: gibibytes(available),
+    }))
+}

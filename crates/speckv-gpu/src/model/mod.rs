@@ -1,0 +1,241 @@
+//! Transformers of the llama, qwen and gemma families on a GPU, behind
+//! [`speckv::model::LanguageModel`].
+
+mod buffers;
+mod cache;
+mod kernels;
+mod layer;
+mod load;
+mod output;
+mod pass;
+mod weights;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use speckv::model::{Feed, LanguageModel, ModelError};
+use speckv_formats::{
+    checkpoint::Checkpoint,
+    compression::Compression,
+    config::Config,
+    quant::{QuantError, WeightType},
+    weights::{EMBEDDING, Layout},
+};
+
+pub use cache::{KvCache, position_bytes};
+pub use load::{LoadError, LoadOptions, MemoryNeed, Progress, memory_need};
+pub use output::GpuOutput;
+
+use crate::{
+    device::{Bindings, Device},
+    error::GpuError,
+};
+use buffers::{Buffers, Sizes};
+use kernels::Kernels;
+use layer::{Binder, LayerPass};
+use pass::HostRoom;
+use weights::{GateUp, Weights};
+
+/// A transformer on a device, shared by all sequences.
+pub struct GpuModel {
+    shared: Arc<Shared>,
+    compression: Compression,
+}
+
+/// What a model shares with its caches and outputs.
+struct Shared {
+    device: Arc<Device>,
+    config: Config,
+    sizes: Sizes,
+    vocab: usize,
+    context: usize,
+    weights: Weights,
+    embedding: Embedding,
+    buffers: Buffers,
+    kernels: Kernels,
+    layers: Vec<LayerPass>,
+    output_norm: Bindings,
+    /// Angle per position of each rotary pair: of layers that see everything, then of those that
+    /// slide, if there are any.
+    rope_frequencies: Vec<Vec<f64>>,
+    /// Passes of one model take turns: they share the buffers.
+    turn: Mutex<HostRoom>,
+}
+
+/// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
+struct Embedding(Checkpoint);
+
+impl Embedding {
+    fn read(&self, token: usize, out: &mut [f32]) -> Result<(), QuantError> {
+        self.0.stored(EMBEDDING).expect("the layout has found it").read(token, out)
+    }
+}
+
+/// A device's failure as a model's.
+fn failed(error: GpuError) -> ModelError {
+    match error {
+        GpuError::OutOfMemory { bytes, .. } => ModelError::OutOfMemory { bytes },
+        other => ModelError::Backend(Box::new(other)),
+    }
+}
+
+impl GpuModel {
+    /// Loads a model from a file or folder: checks the memory, packs and uploads the weights, and
+    /// binds the kernels.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(
+        file: impl Into<Checkpoint>,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, LoadError> {
+        let file = file.into();
+        let config = file.config()?;
+        let layout = Layout::new(&file, &config)?;
+        let device = &options.device;
+        load::check_memory(&file, device, load::memory_need(&file, options)?)?;
+        let context = load::context_of(&file, &config, options.context)?;
+        let vocab = layout.head.rows;
+        let sizes = Sizes::new(&config, vocab, context, device.binding_limit());
+        let weights = Weights::load(device, &file, &layout, options.compression, progress)?;
+        let apart = weights.layers.iter().any(|layer| matches!(layer.gate_up, GateUp::Apart(..)));
+        let buffers = Buffers::new(device, &sizes, apart)?;
+        let kernels = Kernels::new(device, &config, &sizes, &buffers)?;
+        let binder =
+            Binder { device, config: &config, sizes: &sizes, buffers: &buffers, kernels: &kernels };
+        let layers = weights.layers.iter().enumerate();
+        let layers = layers
+            .map(|(number, layer)| binder.layer(layer, config.slides(number)))
+            .collect::<Result<_, GpuError>>()?;
+        let output_norm = binder.picked_norm(&weights.output_norm)?;
+        let ropes = std::iter::once(&config.rope)
+            .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
+        let rope_frequencies =
+            ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
+        let shared = Shared {
+            device: Arc::clone(device),
+            sizes,
+            vocab,
+            context,
+            weights,
+            embedding: Embedding(file),
+            buffers,
+            kernels,
+            layers,
+            output_norm,
+            rope_frequencies,
+            turn: Mutex::default(),
+            config,
+        };
+        Ok(GpuModel { shared: Arc::new(shared), compression: options.compression })
+    }
+
+    /// The blueprint.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The device that it is on.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Device> {
+        &self.shared.device
+    }
+
+    /// Bytes of weights that one pass reads.
+    #[must_use]
+    pub fn pass_bytes(&self) -> u64 {
+        self.shared.weights.matrices().map(crate::matrix::Matrix::byte_len).sum()
+    }
+
+    /// Multiply-adds with weights for one position.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        let matrices = self.shared.weights.matrices();
+        matrices.map(|matrix| (matrix.rows() * matrix.columns()) as u64).sum()
+    }
+
+    /// Bytes of keys and values per position.
+    #[must_use]
+    pub fn position_bytes(&self) -> usize {
+        cache::position_bytes(&self.shared.config)
+    }
+
+    /// Bits per weight on the device, scales included.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> f64 {
+        self.pass_bytes() as f64 * 8.0 / self.multiply_adds() as f64
+    }
+
+    /// What became of the weights when they were loaded.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// The type that most of the weights of the layers have on the device.
+    #[must_use]
+    pub fn weight_type(&self) -> WeightType {
+        let mut bytes: Vec<(WeightType, u64)> = Vec::new();
+        for matrix in self.shared.weights.matrices() {
+            match bytes.iter_mut().find(|(weight_type, _)| *weight_type == matrix.weight_type()) {
+                Some((_, sum)) => *sum += matrix.byte_len(),
+                None => bytes.push((matrix.weight_type(), matrix.byte_len())),
+            }
+        }
+        let most = bytes.into_iter().max_by_key(|&(_, sum)| sum);
+        most.map_or(self.shared.weights.head.weight_type(), |(weight_type, _)| weight_type)
+    }
+}
+
+impl LanguageModel for GpuModel {
+    type Cache = KvCache;
+    type Output = GpuOutput;
+
+    fn vocab_size(&self) -> usize {
+        self.shared.vocab
+    }
+
+    fn context_length(&self) -> usize {
+        self.shared.context
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        Some(self.shared.config.hidden)
+    }
+
+    fn takes_branches(&self) -> bool {
+        true
+    }
+
+    fn new_cache(&self) -> Result<KvCache, ModelError> {
+        KvCache::new(Arc::clone(&self.shared))
+    }
+
+    fn new_output(&self) -> GpuOutput {
+        GpuOutput::new(Arc::clone(&self.shared))
+    }
+
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, KvCache>],
+        output: &mut GpuOutput,
+    ) -> Result<(), ModelError> {
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
+        let own = |shared: &Arc<Shared>| Arc::ptr_eq(shared, &self.shared);
+        if !feeds.iter().all(|feed| own(&feed.cache.shared)) || !own(&output.shared) {
+            return Err(ModelError::Unsupported { what: "caches and outputs of another model" });
+        }
+        let mut host = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.pass(feeds, output, &mut host)
+    }
+}
+
+impl std::fmt::Debug for GpuModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GpuModel")
+            .field("config", &self.shared.config)
+            .field("device", &self.shared.device)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! One pass over the weights.
+
+use speckv::model::{Cache, Feed, ModelError};
+
+use super::{
+    GpuOutput, KvCache, Shared,
+    buffers::{ALL_ROWS, HEAD_ROWS, MAX_ROWS, PAGE_ROWS},
+    failed,
+    layer::FeedPart,
+};
+use crate::{
+    device::{OFFSET_STEP, Recorder},
+    error::GpuError,
+    format::BLOCK,
+    shader::CHUNK,
+};
+
+/// Layers that are submitted together: the device works on them while the next ones are recorded.
+const SUBMIT_LAYERS: usize = 8;
+
+/// No path: every position of the row is at the slot of its number.
+const NO_PATH: u32 = u32::MAX;
+
+/// One position of a pass.
+#[derive(Debug, Clone)]
+struct Row {
+    feed: usize,
+    token: u32,
+    position: usize,
+    slot: usize,
+    /// For branches, the slots of the ancestors beyond the trunk, itself included, and the first
+    /// position that they stand for.
+    path: Vec<u32>,
+    start: usize,
+    logits: bool,
+    hidden: bool,
+}
+
+/// What a model keeps for passes on the host.
+#[derive(Debug, Default)]
+pub(super) struct HostRoom {
+    x: Vec<f32>,
+    words: Vec<u32>,
+}
+
+/// All positions of the feeds, in their order.
+fn plan(feeds: &[Feed<'_, KvCache>]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (number, feed) in feeds.iter().enumerate() {
+        let (held, trunk, first) = (feed.cache.len(), feed.trunk(), rows.len());
+        for (i, &token) in feed.tokens.iter().enumerate() {
+            let last = |count: usize| i + count >= feed.tokens.len();
+            let mut row = Row {
+                feed: number,
+                token,
+                position: held + i,
+                slot: held + i,
+                path: Vec::new(),
+                start: 0,
+                logits: last(feed.rows),
+                hidden: last(feed.hidden),
+            };
+            if i >= trunk {
+                // The parent is a position of the trunk, or of a branch with a path of its own.
+                let parent = feed.parent(i);
+                row.position = held;
+                row.start = held;
+                if parent > 0 {
+                    let parent: &Row = &rows[first + parent - 1];
+                    row.position = parent.position + 1;
+                    row.path.clone_from(&parent.path);
+                    row.start = if parent.path.is_empty() { row.position } else { parent.start };
+                }
+                row.path.push(row.slot as u32);
+            }
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// Chunks of positions that rows up to this position read.
+fn chunks(position: usize) -> usize {
+    position / CHUNK + 1
+}
+
+impl Shared {
+    /// Says which rows the head works on.
+    pub(super) fn head_entry(&self, first: usize, count: usize) {
+        let offset = u64::from(HEAD_ROWS) * OFFSET_STEP;
+        self.device.write(&self.buffers.entries, offset, &[first as u32, count as u32, 0, 0]);
+    }
+
+    /// The pass: positions go through the layers in slices.
+    pub(super) fn pass(
+        &self,
+        feeds: &mut [Feed<'_, KvCache>],
+        output: &mut GpuOutput,
+        host: &mut HostRoom,
+    ) -> Result<(), ModelError> {
+        for feed in feeds.iter_mut() {
+            feed.cache.reserve(feed.cache.len() + feed.tokens.len())?;
+        }
+        let rows = plan(feeds);
+        output.begin(rows.iter().filter(|row| row.logits).count()).map_err(failed)?;
+        let mut rest = &rows[..];
+        while !rest.is_empty() {
+            let (slice, after) = rest.split_at(self.slice_len(rest));
+            self.slice(slice, feeds, output, host)?;
+            rest = after;
+        }
+        for feed in feeds {
+            let trunk = feed.trunk();
+            feed.cache.note(feed.tokens.len(), trunk, feed.parents);
+        }
+        Ok(())
+    }
+
+    /// Rows of the next slice: as many as the room for partial results and paths takes.
+    fn slice_len(&self, rows: &[Row]) -> usize {
+        let (mut longest, mut paths) = (0, 0);
+        let fitting = rows.iter().take(MAX_ROWS).enumerate().take_while(|(i, row)| {
+            longest = longest.max(chunks(row.position));
+            paths += row.path.len();
+            *i < self.sizes.slice_rows(longest) && paths <= self.sizes.paths
+        });
+        fitting.count().max(1)
+    }
+
+    /// One slice of positions through all layers, and the logits of those that want them.
+    fn slice(
+        &self,
+        rows: &[Row],
+        feeds: &[Feed<'_, KvCache>],
+        output: &mut GpuOutput,
+        host: &mut HostRoom,
+    ) -> Result<(), ModelError> {
+        self.write_rows(rows, host);
+        self.write_embeddings(rows, host)?;
+        let parts = self.write_entries(rows, feeds);
+        let recorder = self.record_layers(rows.len(), &parts).map_err(failed)?;
+        let wanted = |which: &dyn Fn(&Row) -> bool| -> Vec<u32> {
+            (0u32..).zip(rows).filter(|(_, row)| which(row)).map(|(i, _)| i).collect()
+        };
+        let hidden = wanted(&|row| row.hidden);
+        let logits = wanted(&|row| row.logits);
+        if hidden.is_empty() && logits.is_empty() {
+            return self.device.run(recorder).map_err(failed);
+        }
+        let mut recorder = Some(recorder);
+        for picked in hidden.chunks(PAGE_ROWS) {
+            let recorder = recorder.take().unwrap_or_else(|| self.device.recorder());
+            let words = self.hidden(picked, recorder).map_err(failed)?;
+            output.take_hidden(&words);
+        }
+        let mut rest = &logits[..];
+        while !rest.is_empty() {
+            let first = output.next_row();
+            let (picked, after) = rest.split_at((PAGE_ROWS - first % PAGE_ROWS).min(rest.len()));
+            let recorder = recorder.take().unwrap_or_else(|| self.device.recorder());
+            let words = self.head(picked, first, output, recorder).map_err(failed)?;
+            output.take(&words);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Positions, slots, paths and angles of the rows.
+    fn write_rows(&self, rows: &[Row], host: &mut HostRoom) {
+        let (device, buffers) = (&*self.device, &self.buffers);
+        let mut paths = Vec::new();
+        host.words.clear();
+        for row in rows {
+            let (start, path) = if row.path.is_empty() {
+                (NO_PATH, 0)
+            } else {
+                (row.start as u32, paths.len() as u32)
+            };
+            paths.extend_from_slice(&row.path);
+            host.words.extend([row.position as u32, row.slot as u32, start, path]);
+        }
+        device.write(&buffers.rows, 0, &host.words);
+        device.write(&buffers.paths, 0, &paths);
+        for (frequencies, angles) in self.rope_frequencies.iter().zip(&buffers.angles) {
+            host.words.clear();
+            for row in rows {
+                host.words.extend(frequencies.iter().flat_map(|frequency| {
+                    let angle = row.position as f64 * frequency;
+                    [(angle.cos() as f32).to_bits(), (angle.sin() as f32).to_bits()]
+                }));
+            }
+            device.write(angles, 0, &host.words);
+        }
+    }
+
+    /// The embeddings of the rows' tokens into the residual stream.
+    fn write_embeddings(&self, rows: &[Row], host: &mut HostRoom) -> Result<(), ModelError> {
+        let (hidden, width) = (self.config.hidden, self.sizes.hidden_blocks * BLOCK);
+        host.x.clear();
+        host.x.resize(rows.len() * width, 0.0);
+        for (row, x) in rows.iter().zip(host.x.chunks_exact_mut(width)) {
+            self.embedding
+                .read(row.token as usize, &mut x[..hidden])
+                .map_err(|error| ModelError::Backend(Box::new(error)))?;
+            if self.config.embedding_scale != 1.0 {
+                x.iter_mut().for_each(|x| *x *= self.config.embedding_scale);
+            }
+        }
+        self.device.write(&self.buffers.x, 0, bytemuck::cast_slice(&host.x));
+        Ok(())
+    }
+
+    /// Which rows belong to which sequence.
+    fn write_entries<'a>(&self, rows: &[Row], feeds: &'a [Feed<'_, KvCache>]) -> Vec<FeedPart<'a>> {
+        let longest = rows.iter().map(|row| chunks(row.position)).max().unwrap_or(1);
+        let mut entries = vec![0u32; OFFSET_STEP as usize / 4];
+        entries[..3].copy_from_slice(&[0, rows.len() as u32, longest as u32]);
+        let (mut parts, mut first) = (Vec::new(), 0);
+        for part in rows.chunk_by(|a, b| a.feed == b.feed) {
+            let at = entries.len();
+            entries.resize(at + OFFSET_STEP as usize / 4, 0);
+            let numbers = [first as u32, part.len() as u32, longest as u32];
+            entries[at..at + 3].copy_from_slice(&numbers);
+            parts.push(FeedPart {
+                entry: ALL_ROWS + 1 + parts.len() as u32,
+                rows: part.len(),
+                chunks: part.iter().map(|row| chunks(row.position)).max().unwrap_or(1),
+                caches: feeds[part[0].feed].cache.layers(),
+            });
+            first += part.len();
+        }
+        self.device.write(&self.buffers.entries, 0, &entries);
+        parts
+    }
+
+    /// Submits the layers, and records the last of them.
+    fn record_layers(&self, n: usize, parts: &[FeedPart<'_>]) -> Result<Recorder<'_>, GpuError> {
+        let mut recorder = self.device.recorder();
+        for (number, layer) in self.layers.iter().enumerate() {
+            if number > 0 && number.is_multiple_of(SUBMIT_LAYERS) {
+                let full = std::mem::replace(&mut recorder, self.device.recorder());
+                self.device.submit(full)?;
+            }
+            layer.record(number, &mut recorder, &self.kernels, &self.sizes, n, parts)?;
+        }
+        Ok(recorder)
+    }
+
+    /// The norm before the head, of picked rows; their places in the page begin at `first`.
+    fn pick(&self, picked: &[u32], first: usize, recorder: &mut Recorder<'_>) {
+        self.head_entry(first, picked.len());
+        self.device.write(&self.buffers.picked, first as u64 * 4, picked);
+        let kernel = &self.kernels.norm_picked;
+        recorder.dispatch(kernel, &self.output_norm, HEAD_ROWS, [picked.len(), 1, 1]);
+    }
+
+    fn hidden(&self, picked: &[u32], mut recorder: Recorder<'_>) -> Result<Vec<u32>, GpuError> {
+        self.pick(picked, 0, &mut recorder);
+        let bytes = (picked.len() * self.sizes.hidden_blocks * BLOCK) as u64 * 4;
+        let reading = self.device.reading(bytes)?;
+        recorder.copy_to_host(&self.buffers.head.exact, 0, &reading, 0, bytes);
+        self.device.run_and_read(recorder, &reading, bytes, <[u32]>::to_vec)
+    }
+
+    /// Logits of picked rows, row `first` of the pass and those after it, and their answers.
+    fn head(
+        &self,
+        picked: &[u32],
+        first: usize,
+        output: &GpuOutput,
+        mut recorder: Recorder<'_>,
+    ) -> Result<Vec<u32>, GpuError> {
+        self.pick(picked, first % PAGE_ROWS, &mut recorder);
+        output.page(first).head.record(&mut recorder, HEAD_ROWS, picked.len())?;
+        let bytes = output.record_signals(&mut recorder, first, picked.len())?;
+        self.device.run_and_read(recorder, output.reading(), bytes, <[u32]>::to_vec)
+    }
+}

@@ -1,0 +1,9 @@
+// Which rows of a pass a dispatch works on. One of these per feed, at a dynamic offset.
+struct Span {
+    first: u32,  // first row
+    rows: u32,   // number of rows
+    chunks: u32, // chunks of positions that the scratch memory of attention has room for
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> span: Span;
