@@ -14,9 +14,8 @@ mkdir -p "$folder"
 whole=$(mktemp -d)
 trap 'rm -rf "$whole"' EXIT
 
-cargo build --release -p speckv-cli
-cargo build --release -p speckv-gpu --example measure
-cp target/release/speckv target/release/examples/measure "$whole/"
+cargo build --release -p speckv-gpu --example measure --example speculate
+cp target/release/examples/measure target/release/examples/speculate "$whole/"
 # The path of each test program is the third word of cargo's "Executable" lines.
 cargo test --release -p speckv-gpu --no-run 2>&1 | sed -n 's/.*Executable tests\/\([a-z_]*\)\.rs (\(.*\))/\1 \2/p' \
     | while read -r name path; do cp "$path" "$whole/test-$name"; done
