@@ -29,7 +29,6 @@ ALLOWED: dict[str, dict[tuple[str, str], str]] = {
         ("memory", "backend"): "a backend estimates what it needs, memory compares it",
     },
     "speckv-gpu": {
-        ("device", "self_test"): "a device is tested with products before it is offered",
         ("shader", "format"): "a shader is text made from a format, which names its shader",
     },
 }
@@ -164,6 +163,8 @@ def main() -> int:
             continue
         allowed = ALLOWED.get(crate.name, {})
         for edge in sorted(set(allowed) - set(edges)):
+            if not crate.modules.issuperset(edge):
+                continue
             failed = True
             print(f"{crate.name}: {edge[0]} -> {edge[1]} is allowed but gone; take it off the list")
         for circle in circles(crate.modules, set(edges) - set(allowed)):
