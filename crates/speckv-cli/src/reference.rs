@@ -122,6 +122,11 @@ fn wrap(text: &mut String, words: &str, first: &str, next: &str) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "the test writes the page on request and says where it skips"
+)]
 mod tests {
     use std::{fs, path::Path};
 

@@ -4,7 +4,13 @@
 //! Each section reads what other threads wrote in the one before. If the pool's atomics did not
 //! order sections, that would be a data race.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "parts of a library, as they are")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    reason = "parts of a library, as they are, without a harness for their unit tests"
+)]
 
 #[path = "../src/disjoint.rs"]
 mod disjoint;

@@ -1,3 +1,7 @@
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges are meant: the parts of a text that a user wrote"
+)]
 #![doc = include_str!("../README.md")]
 #![warn(
     clippy::disallowed_methods,

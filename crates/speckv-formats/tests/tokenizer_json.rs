@@ -1,5 +1,10 @@
 //! `tokenizer.json` files that are small, broken or lie.
 
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges are meant: the parts of a text that a user wrote"
+)]
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -122,13 +127,13 @@ fn ends_are_found_where_transformers_finds_them() {
         ("special_tokens_map.json", json!({"bos_token": {"content": "<s>"}, "eos_token": "a"}));
     assert_eq!(ends(&[]), (None, None, vec![2]), "</s> is a known end");
     let both = config(json!({"bos_token_id": 1, "eos_token_id": [5, 6]}));
-    assert_eq!(ends(&[both.clone()]), (Some(1), Some(5), vec![5, 6, 2]));
+    assert_eq!(ends(std::slice::from_ref(&both)), (Some(1), Some(5), vec![5, 6, 2]));
     let inner = config(json!({"text_config": {"eos_token_id": 6}}));
     assert_eq!(ends(&[inner]).2, [6, 2]);
     assert_eq!(ends(&[both.clone(), generation(json!({"eos_token_id": 7}))]).2, [7, 2]);
     let silent = generation(json!({"temperature": 0.6}));
     assert_eq!(ends(&[both.clone(), silent]).2, [5, 6, 2], "it says nothing of ends");
-    assert_eq!(ends(&[map.clone()]), (Some(1), Some(6), vec![6, 2]));
+    assert_eq!(ends(std::slice::from_ref(&map)), (Some(1), Some(6), vec![6, 2]));
     let named = ("tokenizer_config.json", json!({"bos_token": null, "eos_token": "</s>"}));
     assert_eq!(ends(&[named, both]), (None, Some(2), vec![2, 5, 6]), "Qwen's have no beginning");
 }

@@ -410,7 +410,8 @@ fn a_failing_draft_ends_drafting_and_not_the_answer() {
     let target = sim(4096);
     let expected = decode_plainly(&target, &PROMPT, 25).unwrap();
     let never = |_| false;
-    let cases: [(fn(usize) -> bool, fn(usize) -> bool); 4] = [
+    type When = fn(usize) -> bool;
+    let cases: [(When, When); 4] = [
         (|pass| pass == 7, never),
         (never, |pass| pass == 7),
         (|_| true, never),

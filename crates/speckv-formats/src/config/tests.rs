@@ -180,8 +180,8 @@ fn a_rotary_factor_counts_in_every_spelling() {
     let old = ("llama.rope.scale_linear", 2f32.into());
     assert_eq!(factor(&[]), 1.0);
     assert_eq!(factor(&[kind("linear"), new.clone()]), 4.0);
-    assert_eq!(factor(&[new.clone()]), 4.0, "a factor without a type is linear");
-    assert_eq!(factor(&[old.clone()]), 2.0, "the old spelling");
+    assert_eq!(factor(std::slice::from_ref(&new)), 4.0, "a factor without a type is linear");
+    assert_eq!(factor(std::slice::from_ref(&old)), 2.0, "the old spelling");
     assert_eq!(factor(&[old, new.clone()]), 4.0);
     assert_eq!(factor(&[kind("none"), new.clone()]), 1.0);
     assert_eq!(factor(&[("llama.rope.scaling.factor", 0f32.into())]), 1.0);

@@ -47,7 +47,7 @@ impl Matcher {
     /// The tokens in the parts of a text between the ranges `data`.
     pub fn find_outside(&self, text: &str, data: &[Range<usize>]) -> Vec<(Range<usize>, Token)> {
         let (mut tokens, mut from) = (Vec::new(), 0);
-        for range in data.iter().cloned().chain([text.len()..text.len()]) {
+        for range in data.iter().cloned().chain(std::iter::once(text.len()..text.len())) {
             let found = self.find(&text[from..range.start]);
             tokens.extend(found.map(|(at, token)| (at.start + from..at.end + from, token)));
             from = range.end;

@@ -223,10 +223,10 @@ impl<'s> Lexer<'s> {
             "(" => open.push(')'),
             "[" => open.push(']'),
             "{" => open.push('}'),
-            ")" | "]" | "}" => {
-                if open.pop().is_none_or(|expected| !operator.starts_with(expected)) {
-                    return self.fail(format!("unexpected '{operator}'"));
-                }
+            ")" | "]" | "}"
+                if open.pop().is_none_or(|expected| !operator.starts_with(expected)) =>
+            {
+                return self.fail(format!("unexpected '{operator}'"));
             }
             _ => {}
         }

@@ -195,7 +195,7 @@ fn is(text: &str, kind: &str) -> bool {
         "alpha" => all(char::is_alphabetic),
         "alnum" => all(char::is_alphanumeric),
         "ascii" => text.is_ascii(),
-        "decimal" => all(|c| c.is_numeric() && c.to_digit(10).is_some() || is_other_digit(c)),
+        "decimal" => all(|c| c.is_ascii_digit() || is_other_digit(c)),
         "digit" => all(|c| c.is_ascii_digit() || is_other_digit(c) || "²³¹".contains(c)),
         "numeric" => all(char::is_numeric),
         "identifier" => {

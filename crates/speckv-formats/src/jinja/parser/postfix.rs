@@ -110,11 +110,10 @@ impl Parser {
         let mut arguments = Given::default();
         match self.peek() {
             Some(Token::Operator("(")) => arguments = self.arguments()?,
-            Some(Token::Name(word)) if matches!(word.as_str(), "else" | "or" | "and" | "is") => {
-                if word == "is" {
-                    return self.fail("a test cannot follow a test");
-                }
+            Some(Token::Name(word)) if word == "is" => {
+                return self.fail("a test cannot follow a test");
             }
+            Some(Token::Name(word)) if matches!(word.as_str(), "else" | "or" | "and") => {}
             // `x is defined in y` and `x is y if z` are no arguments of the test.
             Some(Token::Name(word)) if matches!(word.as_str(), "if" | "in" | "not") => {}
             Some(
