@@ -6,7 +6,7 @@ The CUDA runtime itself is the one exception: `torch.cuda.is_available()` asks i
 
     pip install --no-deps torch nvidia-cuda-runtime && python .ci/support/cuda_stubs.py VENV
 
-For tests on the CPU only; whoever has a GPU installs PyTorch whole. Needs binutils and a C compiler.
+For tests on the CPU only; with a GPU, install PyTorch as it is. Needs binutils and a C compiler.
 """
 
 from __future__ import annotations

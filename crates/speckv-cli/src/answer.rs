@@ -1,4 +1,4 @@
-//! One answer, streamed: tokens from the engine, text to whoever listens.
+//! One answer, streamed: tokens from the engine, text to its reader.
 
 use std::{ops::ControlFlow, time::Duration};
 

@@ -81,7 +81,7 @@ impl Printer {
         self.colour
     }
 
-    // Standard error may be closed as well; there is nobody left to tell then.
+    // Standard error may be closed as well; nothing can be reported then.
     fn say(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }

@@ -237,7 +237,7 @@ pub fn resolve(
     }
     if let Some(gamma) = models.gamma {
         controller.checked_gamma(gamma).map_err(|error| {
-            Failure::usage(error, "leave --gamma out, or choose another --controller")
+            Failure::usage(error, "remove --gamma, or choose another --controller")
         })?;
     }
     let looks_up = controller.may_look_up() && !models.no_lookup;

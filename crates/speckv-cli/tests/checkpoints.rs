@@ -267,7 +267,7 @@ fn a_cache_of_bytes_runs_losslessly_and_others_are_refused() {
     desk.run(&["run", "--target", "qwen.gguf", "--kv", "q4", "hello"])
         .fails(2, &["f16 or q8_0", "\"q4\""]);
     desk.run(&["run", "--target", "target.gguf", "--kv", "q8_0", "hello"])
-        .fails(1, &["heads of 16 values", "leave --kv away"]);
+        .fails(1, &["heads of 16 values", "omit --kv"]);
 }
 
 #[test]

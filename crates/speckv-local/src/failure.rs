@@ -22,7 +22,7 @@ enum Kind {
     Usage,
     Bug,
     Interrupted,
-    /// The reader of standard output has gone: there is nobody to tell.
+    /// The reader of standard output has gone: nothing can be reported.
     Closed,
 }
 

@@ -53,7 +53,7 @@ pub enum Asked {
     Best,
     /// Those shipped for the pair.
     Shipped,
-    /// What holds for pairs that nobody has seen.
+    /// What holds for pairs without recordings.
     Prior,
     /// Those of a file.
     File(Weights),

@@ -32,7 +32,7 @@ pub fn shown_name(name: &str) -> String {
 }
 
 /// The command line of this process, the program under its plain name and absolute paths by their
-/// last part: records are passed on, and nobody needs to know whose folders they came from.
+/// last part: records are passed on, and need not name the folders of their author.
 #[must_use]
 pub fn command() -> Vec<String> {
     std::iter::once("speckv".to_owned())

@@ -99,7 +99,7 @@ impl Controller {
         };
         let built = parsed.build(&parts);
         let built = match drafting {
-            // Whoever draws on one source only takes the model where there is one, whatever else it
+            // A controller of one source only takes the model where there is one, whatever else it
             // is shown.
             None => built,
             Some("model") => Drafting::Model.restrict(built),

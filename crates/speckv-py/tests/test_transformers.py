@@ -279,7 +279,7 @@ def test_sampled_texts_have_the_targets_distribution(small_pair, name, sampler, 
 
 
 def test_a_broken_verifier_fails_the_same_test(small_pair, monkeypatch):
-    """Whoever accepts every draft token samples from the draft: the test must see that."""
+    """Accepting every draft token samples from the draft: the test must see that."""
     monkeypatch.setattr(subject, "verify", lambda drafted, p, q, u, v: (True, drafted))
     sampler = Sampler(1.0)
     expected = sequence_probabilities(small_pair[0], [1, 2, 3, 1, 2], 3, sampler)

@@ -99,7 +99,7 @@ pub struct ComparisonOptions {
     /// Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
-    /// Let the draft read each prompt on the clock of whoever drafts with it, in place of before
+    /// Let the draft read each prompt as part of the measured answer, in place of before
     /// anybody's
     #[arg(long)]
     pub cold_draft: bool,

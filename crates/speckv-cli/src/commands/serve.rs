@@ -44,7 +44,7 @@ use crate::{
     settings::{self, AnswerSettings},
 };
 
-/// Rows of prompts in a pass where nobody waits for tokens.
+/// Rows of prompts in a pass where no request waits for tokens.
 const CHUNK_ALONE: usize = 256;
 /// Threads for requests and for their texts; computing has its own.
 const REQUEST_THREADS: usize = 2;

@@ -8,7 +8,7 @@ use speckv_local::controllers::{ControllerKind, ControllerSpec};
 /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
 ///
 /// # Errors
-/// No such controller, or nobody who drafts like that.
+/// No such controller, or no such source of drafts.
 pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
     let (name, drafting) =
         text.rsplit_once('@').map_or((text, None), |(name, drafting)| (name, Some(drafting)));

@@ -73,7 +73,7 @@ impl Contest {
         if options.spoil_draft && !has_model {
             return Err(Failure::usage(
                 "there is no draft model to spoil",
-                "give --draft MODEL, or leave --spoil-draft away",
+                "give --draft MODEL, or remove --spoil-draft",
             ));
         }
         let contestants = contestants(options, several, has_model)?;

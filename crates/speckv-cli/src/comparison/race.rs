@@ -50,7 +50,7 @@ pub struct Rules {
     pub seed: u64,
     /// Tokens that end an answer.
     pub end_tokens: Vec<Token>,
-    /// The draft reads each prompt on the clock of whoever uses it first, anew for everybody.
+    /// The draft reads each prompt as part of each measured answer, anew for every setting.
     pub cold_draft: bool,
 }
 

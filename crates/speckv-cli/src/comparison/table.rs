@@ -179,11 +179,11 @@ impl Report {
             let _ = writeln!(text, "best rival: {rival}; speckv to it: {}", interval(Some(ratio)));
         }
         if subject.cold_draft {
-            text.push_str("the draft read each prompt on the clock of whoever drafted with it\n");
+            text.push_str("the draft's reading of each prompt is part of the times\n");
         } else if self.draft_prompt_seconds > 0.0 {
             let _ = write!(
                 text,
-                "the draft read each prompt in {:.2} s (mean), which counts for nobody above",
+                "the draft read each prompt in {:.2} s (mean), which no figure above includes",
                 self.draft_prompt_seconds
             );
             let ours =

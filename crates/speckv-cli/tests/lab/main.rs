@@ -42,7 +42,7 @@ fn desk() -> Desk {
 const PAIR: [&str; 8] =
     ["-m", "target.gguf", "-d", "draft.gguf", "--workload", "work", "--threads", "1"];
 
-/// Texts that are quickly recorded, with costs that nobody measures.
+/// Texts that are quickly recorded, with costs that are not measured.
 const SHORT: [&str; 4] = ["-n", "60", "--cost", "cost.json"];
 
 /// The words that record a trace of all prompts into `folder`.

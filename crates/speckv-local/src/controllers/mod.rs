@@ -16,7 +16,7 @@ mod spec;
 pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::controller::MAX_GAMMA;
 
-/// The controller wherever somebody can draft.
+/// The controller where a source can draft.
 pub const DEFAULT: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Speckv };
 
 /// Plain decoding.

@@ -196,7 +196,7 @@ fn rest(time: Duration, part: &PartFile, interrupt: &Interrupt) -> SourceResult<
     Ok(())
 }
 
-/// Sends the request and hands on the response, until its end or until nobody listens.
+/// Sends the request and hands on the response, until its end or until the reader has gone.
 fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSender<Message>) {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)

@@ -118,7 +118,7 @@ fn answer(mut stream: TcpStream, request: &Request, reply: &Reply) -> std::io::R
     Ok(())
 }
 
-/// The address of a port where nobody listens.
+/// The address of a port without a listener.
 pub fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))

@@ -191,7 +191,7 @@ class Engine:
     def reset(self) -> None:
         """Forgets all requests after an error; what was learned of costs stays."""
         self._resets += 1
-        self._requests = []  # a sequence that nobody holds is closed
+        self._requests = []  # a sequence without a reference is closed
         self._returned = None
         self.last = {}
 
