@@ -70,7 +70,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "SPECKV_CONFIG", help_heading = "Server")]
     pub config: Option<PathBuf>,
     /// Address to listen on; 0.0.0.0 serves other machines too, localhost and the default listen on
-    /// 127.0.0.1 and [::1] [default: localhost]
+    /// 127.0.0.1 and ::1 [default: localhost]
     #[arg(long, value_name = "ADDRESS", env = "SPECKV_HOST", help_heading = "Server")]
     pub host: Option<String>,
     /// Port to listen on; 0 takes a free one [default: 8080]

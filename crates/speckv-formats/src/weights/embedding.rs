@@ -51,7 +51,7 @@ impl Embedding {
         self.file.stored(EMBEDDING).expect("the layout has found the tensor")
     }
 
-    /// Writes the embedding of `token` to `out`, [hidden].
+    /// Writes the embedding of `token` to `out`, `[hidden]`.
     ///
     /// # Errors
     /// A file that cannot be read any more, or `out` without the length of a row.

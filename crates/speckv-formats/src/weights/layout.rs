@@ -42,7 +42,7 @@ pub struct Layout {
     pub embedding: MatrixSlot,
     /// Layers, first to last.
     pub layers: Vec<Layer<MatrixSlot, VectorSlot>>,
-    /// Weights of the norm before the output head, [hidden].
+    /// Weights of the norm before the output head, `[hidden]`.
     pub output_norm: VectorSlot,
     /// Output head, [vocab, hidden]: the embedding's tensor where the two are tied.
     pub head: MatrixSlot,

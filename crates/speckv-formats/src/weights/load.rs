@@ -28,7 +28,7 @@ pub trait WeightSink {
         to: WeightType,
     ) -> Result<Self::Matrix, Self::Error>;
 
-    /// Stores the vector of `slot`, [len], whose offset has been added.
+    /// Stores the vector of `slot`, `[len]`, whose offset has been added.
     ///
     /// # Errors
     /// The backend's.

@@ -26,7 +26,7 @@ pub struct Weights<M, V> {
     pub embedding: Embedding,
     /// Layers, first to last.
     pub layers: Vec<Layer<M, V>>,
-    /// Weights of the norm before the output head, [hidden].
+    /// Weights of the norm before the output head, `[hidden]`.
     pub output_norm: V,
     /// Output head, [vocab, hidden].
     pub head: M,
@@ -58,7 +58,7 @@ pub struct Layer<M, V> {
 pub struct Projection<M, V> {
     /// The matrix, [rows, columns].
     pub matrix: M,
-    /// The bias, [rows]; absent where the file has none.
+    /// The bias, `[rows]`; absent where the file has none.
     pub bias: Option<V>,
 }
 

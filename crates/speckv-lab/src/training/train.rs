@@ -41,7 +41,7 @@ impl Default for TrainOptions {
 pub enum Kind {
     /// Logistic regression.
     Logistic,
-    /// Perceptron of [`HIDDEN`] units.
+    /// Perceptron of 16 units.
     Mlp,
 }
 
