@@ -465,7 +465,6 @@ mod tests {
             "--controller off --gamma 4",
             "--controller fixed-3 --gamma 4",
             "--controller ema --gamma 4",
-            "--gamma 65",
             "--draft d.gguf+ngram --controller fixed",
             "--draft d.gguf+ngram --no-lookup",
             "--draft ngram --no-lookup",
@@ -473,5 +472,7 @@ mod tests {
         ] {
             assert_eq!(resolved(words).expect_err(words).status(), 2, "{words}");
         }
+        let beyond = Cli::try_parse_from(["speckv", "run", "--gamma", "65", "hello"]);
+        assert!(beyond.is_err_and(|error| error.to_string().contains("from 1 to 64")));
     }
 }

@@ -54,7 +54,7 @@ fn costs_are_measured_once_and_kept() {
     assert_eq!(run(&desk, &["--recalibrate"]).json()["stats"]["costs"]["origin"], "measured");
     assert_eq!(kept(&desk).len(), 1, "the new costs replace the old ones");
     assert_eq!(
-        run(&desk, &["--threads", "3"]).json()["stats"]["costs"]["origin"],
+        run(&desk, &["--threads", "1"]).json()["stats"]["costs"]["origin"],
         "measured",
         "other threads, other costs"
     );
