@@ -142,7 +142,8 @@ fn mistakes_are_told_with_a_hint() {
         .fails(2, &["typo.toml", "line 1", "prot", "did you mean `port`"]);
     serve(&["--config", "range.toml"]).fails(2, &["range.toml", "gamma", "1 to 64"]);
     serve(&["--config", "absent.toml"]).fails(1, &["absent.toml"]);
-    serve(&["--model", "target.gguf", "--controller", "speckv"]).fails(2, &["needs a draft"]);
+    serve(&["--model", "target.gguf", "--draft", "none", "--controller", "speckv"])
+        .fails(2, &["needs a draft"]);
     serve(&["--model", "target.gguf", "--kv-memory", "1", "--parallel", "200"])
         .fails(2, &["--kv-memory"]);
     serve(&["--model", "target.gguf", "--host", "no such host"]).fails(1, &["cannot listen"]);
