@@ -49,7 +49,16 @@ fn json_is_one_object_with_the_promised_fields() {
     };
     assert_eq!(
         keys(&json),
-        ["text", "tokens", "prompt_tokens", "finish_reason", "draft", "stats", "energy"]
+        [
+            "text",
+            "tokens",
+            "prompt_tokens",
+            "finish_reason",
+            "draft",
+            "draft_failures",
+            "stats",
+            "energy"
+        ]
     );
     assert_eq!(
         keys(&json["stats"]),

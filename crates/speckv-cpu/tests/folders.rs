@@ -321,7 +321,7 @@ fn what_is_wrong_with_a_folder_is_named() {
         ),
         (
             add("model.layers.0.mlp.up_proj.bias", "F32"),
-            vec!["model.layers.0.mlp.up_proj.bias", "llama"],
+            vec!["model.layers.0.mlp.up_proj.bias", "\"mlp_bias\" in config.json is not true"],
         ),
         (add("model.layers.0.self_attn.q_proj.bias", "F64"), vec!["F32, F16 or BF16", "F64"]),
         (

@@ -410,6 +410,5 @@ fn a_file_that_is_truncated_while_it_is_open_is_an_error_of_the_pass() {
     model.forward(&mut [Feed::new(&mut cache, &[5, 6], 1)], &mut output).unwrap();
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100).unwrap();
     let error = model.forward(&mut [Feed::new(&mut cache, &[7], 1)], &mut output).unwrap_err();
-    let source = std::error::Error::source(&error).map(ToString::to_string);
-    assert!(source.is_some_and(|source| source.contains("truncated")), "{error}");
+    assert!(error.to_string().contains("truncated"), "{error}");
 }
