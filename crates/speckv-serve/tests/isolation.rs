@@ -67,7 +67,7 @@ async fn keys_that_are_not_asked_for_make_no_further_clients() {
     let server = &server;
     // Twelve answers, each with a key of its own: one client, whose answers begin in their order.
     let asks = (0..12).map(|number| async move {
-        tokio::time::sleep(Duration::from_millis(number)).await;
+        tokio::time::sleep(Duration::from_millis(5 * number)).await;
         ask(server, &format!("made-up-{number}"), "x").await;
         (Instant::now(), number)
     });
