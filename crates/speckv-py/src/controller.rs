@@ -154,7 +154,11 @@ impl Controller {
 
     #[pyo3(signature = (limit = None))]
     fn read_ahead(&self, py: Python<'_>, limit: Option<usize>) -> usize {
-        self.with(py, |stepper| stepper.read_ahead(limit.unwrap_or(usize::MAX)))
+        self.with(py, |stepper| {
+            let read = stepper.read_ahead(limit.unwrap_or(usize::MAX));
+            // The few that go along with the first token need no pass of their own.
+            if stepper.wants_more() && read <= speckv::draft::READ_ALONG { 0 } else { read }
+        })
     }
 
     #[getter]

@@ -219,7 +219,7 @@ def test_a_draft_far_behind_reads_in_parts_and_a_near_one_with_its_first_token()
     assert (controller.read_ahead(64), controller.wants_more) == (64, False)
     controller.abandon()
     controller.plan(500, has_model=True, draft_behind=2)
-    assert (controller.read_ahead(64), controller.wants_more) == (2, True)
+    assert (controller.read_ahead(64), controller.wants_more) == (0, True)
 
 
 def test_a_used_controller_is_not_replayed_and_missing_weights_are_a_file_error(tmp_path):
