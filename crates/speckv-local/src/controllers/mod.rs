@@ -124,7 +124,7 @@ mod tests {
         for text in ["", "fast", "fixed-0", "fixed:65", "fixed-", "off-3", "chain+off", "speckv:3"]
         {
             assert!(
-                parse(text).expect_err(text).contains("the controllers are off, fixed"),
+                parse(text).expect_err(text).contains("hint: the controllers are off, fixed"),
                 "{text}"
             );
         }
