@@ -171,7 +171,7 @@ def test_load_makes_it_draft_less():
 
 
 def test_costs_can_be_replaced_and_change_what_is_decided():
-    free, dear = CostModel.from_curve([0.04, 0.04001], 1e-6), CostModel.from_curve([0.04, 0.08, 0.12], 0.04)
+    free, costly = CostModel.from_curve([0.04, 0.04001], 1e-6), CostModel.from_curve([0.04, 0.08, 0.12], 0.04)
 
     def gamma(controller: Controller) -> int:
         plan = controller.plan(50, has_model=True)
@@ -180,7 +180,7 @@ def test_costs_can_be_replaced_and_change_what_is_decided():
 
     controller = Controller("expected-value", costs=free)
     assert gamma(controller) > 0
-    controller.set_costs(dear)
+    controller.set_costs(costly)
     assert gamma(controller) == 0
     controller.set_costs(free)
     assert gamma(controller) > 0
@@ -192,7 +192,7 @@ def test_lookup_is_taken_where_the_controller_may():
         controller = Controller("chain+fixed:3", drafting=drafting)
         assert controller.plan(40, has_model=True, lookup=found).source == source
     with pytest.raises(speckv.ArgumentError):
-        Controller(drafting="nobody")
+        Controller(drafting="unknown")
 
 
 @pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": float("nan")}, {"compression": 1.5}, {"gamma": 65}])

@@ -258,13 +258,13 @@ def test_limits_bind_and_end_tokens_end_a_draft(draft):
 
 def test_costs_and_load_reach_the_controllers(draft):
     drafter = Drafter(draft, lookup=False)
-    free, dear = CostModel.from_curve([0.04, 0.0401], 1e-5), CostModel.from_curve([0.04, 0.12, 0.2], 0.04)
+    free, costly = CostModel.from_curve([0.04, 0.0401], 1e-5), CostModel.from_curve([0.04, 0.12, 0.2], 0.04)
 
     def drafted(**options: object) -> int:
         with drafter.open(Controller("expected-value"), [1, 2, 3]) as sequence:
             return len(drafter.propose([sequence], 8, **options)[0])  # type: ignore[arg-type]
 
-    assert drafted(costs=free) > drafted(costs=dear) == 0
+    assert drafted(costs=free) > drafted(costs=costly) == 0
     steep = CostModel.from_curve([0.04 + 0.006 * row for row in range(17)], 0.002)
     assert drafted(costs=steep, rows=12, waiting=12) < drafted(costs=steep)
 

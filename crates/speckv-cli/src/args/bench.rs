@@ -95,12 +95,12 @@ pub struct ComparisonOptions {
     /// A folder of prompts in place of the built-in workload
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
-    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price.
+    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full cost.
     /// Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
     /// Let the draft read each prompt as part of the measured answer, in place of before
-    /// anybody's
+    /// it
     #[arg(long)]
     pub cold_draft: bool,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made

@@ -51,7 +51,7 @@ impl std::str::FromStr for SplitChoice {
 /// Arguments of `profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Record a trace into this folder: what everybody would say at every position, for `train` and
+    /// Record a trace into this folder: what every source would propose at every position, for `train` and
     /// `replay`. An unfinished one is continued.
     #[arg(long, value_name = "DIR", required_unless_present = "grid", conflicts_with = "grid")]
     pub trace: Option<PathBuf>,
@@ -200,10 +200,10 @@ pub struct EvaluateArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
-    /// Everybody is tested against this one.
+    /// Every controller is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
-    /// Rounds: everybody answers everything once in each, in a new order [default: 1]
+    /// Rounds: every controller answers every prompt once in each, in a new order [default: 1]
     #[arg(long, value_name = "N", value_parser = whole(1..=1000_usize, "more rounds make each prompt's speed surer; more prompts make the intervals narrower"))]
     pub rounds: Option<usize>,
     /// Threads that compute [default: one per performance core]

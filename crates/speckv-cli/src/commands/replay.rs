@@ -59,7 +59,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let gamma_max = run.settings.gamma_max;
     let has_model = run.settings.draft.is_some();
     let names = if args.controllers.is_empty() {
-        everybody(gamma_max, has_model)
+        all_controllers(gamma_max, has_model)
     } else {
         args.controllers.clone()
     };
@@ -110,7 +110,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     Ok(())
 }
 
-fn everybody(gamma_max: usize, has_model: bool) -> Vec<String> {
+fn all_controllers(gamma_max: usize, has_model: bool) -> Vec<String> {
     let fixed = (1..=gamma_max.min(8)).map(|gamma| format!("fixed:{gamma}"));
     let rest = DEFAULT[1..].iter().filter(|name| {
         (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model"))

@@ -204,7 +204,7 @@ impl Report {
         let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
         if self.stopped {
             text.push_str(
-                "stopped before the end: only prompts that everybody had answered are counted\n",
+                "stopped before the end: only prompts that all had answered are counted\n",
             );
         }
         text

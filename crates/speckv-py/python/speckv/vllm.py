@@ -39,7 +39,7 @@ PROBE = "def f(x):\n    return [x, 1234]  # Größe, naïve, 日本語, прив
 """Draft and target must cut this into the same tokens."""
 
 MOST_FAILURES = 20
-"""After so many errors drafting is off: whatever breaks it breaks it for everybody."""
+"""After so many errors drafting is off: an error of the draft affects all requests."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Settings:
     caches: int = 16
     """Most requests that have a cache of the draft model at once, each as long as vLLM's context; those beyond draft by look-up."""
     read_limit: int = 64
-    """Most tokens that the draft model reads per step to catch up, all requests together: while it reads, everybody waits. A request that is not caught up has
+    """Most tokens that the draft model reads per step to catch up, all requests together: while it reads, all requests wait. A request that is not caught up has
     no draft in that step."""
     temperature: float = 0.0
     """What most requests sample with; a start for the predictor, which corrects itself."""

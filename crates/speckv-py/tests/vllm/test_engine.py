@@ -76,13 +76,13 @@ def test_fixed_gammas_draft_what_they_say():
 
 
 def test_where_rows_cost_as_much_as_passes_nothing_is_drafted():
-    free, dear = Machine(slope=1e-6), Machine(slope=0.1)
-    for machine in (free, dear):
+    free, costly = Machine(slope=1e-6), Machine(slope=0.1)
+    for machine in (free, costly):
         machine.start(*[[0, *range(500 + 40 * row, 530 + 40 * row), *list(range(1, 10)) * 3] for row in range(4)])
         for _ in range(80):
             machine.step()
-    assert sum(map(len, dear.step())) <= sum(map(len, free.step()))
-    assert dear.engine.curve.seconds(4) == pytest.approx(0.010 + 0.4, rel=0.1)
+    assert sum(map(len, costly.step())) <= sum(map(len, free.step()))
+    assert costly.engine.curve.seconds(4) == pytest.approx(0.010 + 0.4, rel=0.1)
 
 
 def test_a_pass_is_timed_by_its_tokens_and_a_stall_changes_nothing():
@@ -227,7 +227,7 @@ def test_a_request_whose_draft_fails_decodes_plainly_and_the_others_go_on(caplog
 def test_a_request_that_gets_no_cache_looks_up(model, caplog):
     class Full(Breaking):
         def open(self, *arguments):
-            raise speckv.ModelError("no memory", "buy some")
+            raise speckv.ModelError("no memory", "use a smaller model")
 
     machine = Machine(spec="fixed:3", drafter=Full(speckv.Drafter(model), None))
     machine.start(list(range(1, 10)) * 4)
