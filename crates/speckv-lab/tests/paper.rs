@@ -21,7 +21,8 @@ fn folder() -> Option<PathBuf> {
     let there = folder.join("phase2_step_results.csv").exists();
     if !there {
         eprintln!(
-            "SKIPPED: the paper's data is not here; name its folder in SPECKV_PAPER to test the reproduction"
+            "SKIPPED: the paper's data is not here; name its folder in SPECKV_PAPER to test the \
+             reproduction"
         );
     }
     there.then_some(folder)

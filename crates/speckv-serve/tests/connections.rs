@@ -35,7 +35,8 @@ async fn listen(server: &Server, bounds: Connections) -> Listening {
 
 fn post(body: &str, more: &str) -> String {
     format!(
-        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
         body.len()
     )
 }
