@@ -1,6 +1,6 @@
 """Draws README's picture from a record: tokens per second against plain decoding, by task.
 
-    python3 docs/images/speed_by_task.py record/2026-11-26-epyc-zen5-qwen2.5-coder/bench-test.txt
+python3 docs/images/speed_by_task.py record/2026-11-26-epyc-zen5-qwen2.5-coder/bench-test.txt
 """
 
 import pathlib
