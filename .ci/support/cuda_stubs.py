@@ -1,4 +1,5 @@
-"""Makes PyTorch's wheel from the package index importable on a machine without a GPU, without three gigabytes of CUDA libraries.
+"""Makes PyTorch's wheel from the package index importable on a machine without a GPU, without three
+gigabytes of CUDA libraries.
 
 That wheel is built for CUDA and names a dozen of NVIDIA's libraries that the loader wants to see
 before anything runs, though nothing in them is called where there is no device. This writes

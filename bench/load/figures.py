@@ -122,7 +122,8 @@ class Ratio:
 
 
 def ratio(blocks, clients, over, under):
-    """The ratio of two settings, paired by round and by answer; None where one of them is missing."""
+    """The ratio of two settings, paired by round and by answer; None where one of them is
+    missing."""
 
     def of(setting):
         return [block for block in blocks if block.clients == clients and block.setting == setting]

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`speckv serve` beside `llama-server` under 1 to 16 clients, in turns, in one run. See README.md."""
+"""`speckv serve` beside `llama-server` under 1 to 16 clients, in turns, in one run. See
+README.md."""
 
 import argparse
 import contextlib

@@ -138,7 +138,8 @@ def programs(options):
 
 
 def measure(options, prompts, binaries, say, keep):
-    """Rounds of settings in a new order each time; a setting's prompts run in one block, since its flags are those of a process.
+    """Rounds of settings in a new order each time; a setting's prompts run in one block, since its
+    flags are those of a process.
 
     `keep(samples, turns)` gets all samples and turns so far after each round; a turn is when a
     setting's block began. Samples come in

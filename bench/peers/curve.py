@@ -58,8 +58,8 @@ def parse_arguments(arguments=None):
 
 
 def batched_bench(binary, options):
-    """The command whose decoding of n parallel sequences is a pass of n rows with the logits of all. The prompt is shared, as it is
-    when n drafted tokens are verified."""
+    """The command whose decoding of n parallel sequences is a pass of n rows with the logits of
+    all. The prompt is shared, as it is when n drafted tokens are verified."""
     cells = options.context + MOST_ROWS * options.passes
     counts = ",".join(map(str, range(1, MOST_ROWS + 1)))
     threads = str(options.threads)

@@ -35,7 +35,8 @@ def version(program):
 
 
 def llama_build(program):
-    """The build of llama.cpp: what the variable LLAMA_VERSION says, else the number of `--version`, else "unknown".
+    """The build of llama.cpp: what the variable LLAMA_VERSION says, else the number of `--version`,
+    else "unknown".
 
     A build out of a source package, without its history, calls itself version 0; only its package
     knows better."""
@@ -50,7 +51,8 @@ def llama_build(program):
 
 
 class Quiet:
-    """Checks before each turn, while the benchmark runs nothing, whether other processes compute."""
+    """Checks before each turn, while the benchmark runs nothing, whether other processes
+    compute."""
 
     def __init__(self, say, load=os.getloadavg, busy_cores=None):
         self.say, self.load, self.busy_cores = say, load, busy_cores or busy_cores_for_a_second

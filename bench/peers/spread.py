@@ -49,7 +49,8 @@ def spread(values):
 
 
 def paired_ratio(over, under):
-    """The spread of over[key] / under[key] over the keys that both have: what was measured on the same prompt in the same round.
+    """The spread of over[key] / under[key] over the keys that both have: what was measured on the
+    same prompt in the same round.
 
     A slow quarter of an hour on a shared machine hits both sides of a pair and leaves the ratio
     alone.

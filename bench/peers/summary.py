@@ -65,7 +65,8 @@ def best_setting(samples, engine):
 
 
 def rows(samples, plain):
-    """A row per setting, in order of first appearance. `plain` names each engine's plain setting."""
+    """A row per setting, in order of first appearance. `plain` names each engine's plain
+    setting."""
     best = best_setting(samples, "llama")
     best_speeds = speeds(samples, best) if best else {}
     result = []
@@ -115,7 +116,8 @@ def prompt_disagreements(samples):
 
 
 def texts_unlike_plain(samples, plain):
-    """Per setting, how many answers differ from the first answer of its engine's plain setting to the prompt, and of how many.
+    """Per setting, how many answers differ from the first answer of its engine's plain setting to
+    the prompt, and of how many.
 
     Greedy decoding under speculation should change none.
     """

@@ -16,7 +16,8 @@ WIDTH, LEFT, BAR, GAP, TOP, SCALE = 760, 130, 13, 18, 64, 170  # pixels; SCALE: 
 
 
 def table(text):
-    """The record's table of ratios to plain decoding: {setting: [(value, low, high), ...]}, tasks."""
+    """The record's table of ratios to plain decoding: {setting: [(value, low, high), ...]},
+    tasks."""
     lines = text.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("to off"))
     tasks = lines[start].split()[2:]

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Repeats the SpecKV paper's setting on a GPU: a target in FP16, INT8 and NF4, every gamma on every prompt, one record per step.
+"""Repeats the SpecKV paper's setting on a GPU: a target in FP16, INT8 and NF4, every gamma on every
+prompt, one record per step.
 
     python paper_grid.py --target Qwen/Qwen2.5-1.5B-Instruct --draft Qwen/Qwen2.5-0.5B-Instruct
     --workload workloads --output grid speckv report --grid grid --output report

@@ -107,7 +107,8 @@ def test_driven_from_python_a_controller_takes_the_steps_of_the_replay_in_rust(n
 
 
 def test_a_replay_of_recorded_traces_says_what_the_command_line_says(run, tmp_path):
-    """The groups of `speckv replay --json`, number for number, and their steps summed up in Python."""
+    """The groups of `speckv replay --json`, number for number, and their steps summed up in
+    Python."""
     target, draft = (
         tiny.write(tmp_path / "target", seed=3),
         tiny.write(tmp_path / "draft", seed=3, noise=0.15),

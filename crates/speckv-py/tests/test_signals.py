@@ -46,7 +46,8 @@ def test_rows_are_read_alike_and_columns_may_be_cut():
 
 
 def test_logits_are_not_copied():
-    """A gigabyte of logits is read within a few megabytes: a copy would show as the peak of memory."""
+    """A gigabyte of logits is read within a few megabytes: a copy would show as the peak of
+    memory."""
     resource = pytest.importorskip("resource")
     logits = np.zeros(
         (1024, 256 * 1024), np.float32

@@ -23,7 +23,8 @@ def byte_letters() -> list[str]:
 def weights(
     seed: int, noise: float = 0.0, noise_seed: int = 0, feed_forward: int = FEED_FORWARD
 ) -> dict[str, np.ndarray]:
-    """Weights of a seed; `noise` disturbs them, which makes a draft that often, not always, agrees."""
+    """Weights of a seed; `noise` disturbs them, which makes a draft that often, not always,
+    agrees."""
     draw, disturb = np.random.default_rng(seed), np.random.default_rng(1000 + noise_seed)
 
     def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:

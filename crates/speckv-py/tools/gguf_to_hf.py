@@ -1,4 +1,5 @@
-"""Turns a GGUF file of the llama or qwen2 family into a Hugging Face folder that transformers and vLLM read.
+"""Turns a GGUF file of the llama or qwen2 family into a Hugging Face folder that transformers and
+vLLM read.
 
     python gguf_to_hf.py MODEL.gguf FOLDER [--dtype f32|bf16|f16]
 
@@ -110,7 +111,8 @@ def config(metadata: Metadata, names: set[str], vocab: int, dtype: str) -> dict:
 
 
 def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Undoes what GGUF does to the query and key rows of llama: there the two halves of a head's rotary dimensions are interleaved.
+    """Undoes what GGUF does to the query and key rows of llama: there the two halves of a head's
+    rotary dimensions are interleaved.
 
     [heads, half, 2, columns] -> [heads, 2, half, columns]
     """

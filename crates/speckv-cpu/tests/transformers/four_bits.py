@@ -1,4 +1,5 @@
-"""Makes the folder `four_bits`: what the bitsandbytes library says that 4 bits mean, and a tiny model that `transformers` saved in them.
+"""Makes the folder `four_bits`: what the bitsandbytes library says that 4 bits mean, and a tiny
+model that `transformers` saved in them.
 
     pip install torch transformers accelerate bitsandbytes safetensors
     python four_bits.py four_bits

@@ -1,4 +1,5 @@
-"""Makes `gemma.json`: what the `transformers` library expects after tokens of the Apache licence, from the catalogue's Gemma-3-270M.
+"""Makes `gemma.json`: what the `transformers` library expects after tokens of the Apache licence,
+from the catalogue's Gemma-3-270M.
 
     pip install torch transformers gguf accelerate
     llama-server -m FOLDER/gemma3-270m.gguf --port 8080 &

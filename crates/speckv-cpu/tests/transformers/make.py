@@ -1,4 +1,5 @@
-"""Makes `logits.json`: what the `transformers` library computes for tiny models in the layout of its folders.
+"""Makes `logits.json`: what the `transformers` library computes for tiny models in the layout of
+its folders.
 
     pip install torch transformers
     python make.py > logits.json

@@ -1,4 +1,5 @@
-"""Makes the expected data of gguf_oracle.rs with the `gguf` package of the llama.cpp project (0.19.0, numpy 2).
+"""Makes the expected data of gguf_oracle.rs with the `gguf` package of the llama.cpp project
+(0.19.0, numpy 2).
 
     pip install gguf==0.19.0 && python make_gguf_oracle.py
 

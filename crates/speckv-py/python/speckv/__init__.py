@@ -1,4 +1,5 @@
-"""Lossless speculative decoding that finds its own speculation length, for engines written in Python.
+"""Lossless speculative decoding that finds its own speculation length, for engines written in
+Python.
 
 `Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs
 a draft on the CPU, `read_signals` reads logits where they lie. `speckv.transformers` and

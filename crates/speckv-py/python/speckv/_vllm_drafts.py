@@ -46,8 +46,8 @@ class Draft:
 
 
 class Drafts:
-    """The drafts of all requests: by the model for at most `caches` of them, by look-up beyond. An error ends the draft of the request that it came from
-    and of no other."""
+    """The drafts of all requests: by the model for at most `caches` of them, by look-up beyond. An
+    error ends the draft of the request that it came from and of no other."""
 
     def __init__(
         self, drafter: Drafter, *, caches: int, read_limit: int | None = None, lookup: bool = True
@@ -151,8 +151,8 @@ class Drafts:
 
 
 class DraftTimes:
-    """What the draft model costs here, by this process's clock: medians over the last passes and readings, so that a stall teaches nothing. Look-up, a
-    thousand times as fast, is not in them."""
+    """What the draft model costs here, by this process's clock: medians over the last passes and
+    readings, so that a stall teaches nothing. Look-up, a thousand times as fast, is not in them."""
 
     def __init__(self, window: int = 15) -> None:
         self._passes: deque[tuple[float, float]] = deque(maxlen=window)  # seconds, sequences in it

@@ -54,7 +54,8 @@ def match_rows(
     lengths: NDArray[np.integer],
     token_ids: NDArray[np.integer],
 ) -> tuple[list[Row[State]], list[Request[State]]]:
-    """Finds each row's request, and the requests that no row continues: they ended, were preempted, or wait.
+    """Finds each row's request, and the requests that no row continues: they ended, were preempted,
+    or wait.
 
     `lengths`: tokens of each row without speculative ones, `[rows]`; `token_ids`: `[rows, at least
     the longest length]`. A row takes the request that had its place, if that fits, else the longest
@@ -87,7 +88,8 @@ def match_rows(
 
 
 def outcome(proposed: list[int], sampled: list[int]) -> tuple[int, int]:
-    """(accepted, verified) of a draft, from the tokens that the pass added: the accepted ones and one more.
+    """(accepted, verified) of a draft, from the tokens that the pass added: the accepted ones and
+    one more.
 
     vLLM may have cut the draft before the pass (token budget, grammar, context), and does not say
     so. But a recovered token never equals the token that was rejected there, so where the last

@@ -1,4 +1,5 @@
-"""The laboratory's files from `transformers` models: step records for `speckv report`, evaluations for `speckv evaluate` and `speckv report`.
+"""The laboratory's files from `transformers` models: step records for `speckv report`, evaluations
+for `speckv evaluate` and `speckv report`.
 
 `record_grid` is `speckv profile --grid` (docs/reference/steps.md): every gamma on every prompt,
 interleaved, one record per step. `evaluate` is `speckv evaluate`: controllers side by side on every
@@ -48,7 +49,8 @@ class Prompt:
 def prompts_of(
     files: Iterable[str | Path], tokenizer: Any, *, split: str = "all", limit: int | None = None
 ) -> list[Prompt]:
-    """Prompts of JSON-lines files (`id`, `task`, `split`, `prompt`, perhaps `system`), through the tokenizer's chat template where it has one.
+    """Prompts of JSON-lines files (`id`, `task`, `split`, `prompt`, perhaps `system`), through the
+    tokenizer's chat template where it has one.
 
     `split`: `train`, `test` or `all`; `limit`: so many of each task."""
     prompts: list[Prompt] = []
@@ -92,7 +94,8 @@ def prompts_of(
 def model_facts(
     model: Any, name: str, compression: str, folder: str | Path | None = None
 ) -> dict[str, Any]:
-    """What a recording says of a model: its name, a digest and the size of its weight files, its shape.
+    """What a recording says of a model: its name, a digest and the size of its weight files, its
+    shape.
 
     `folder`: where its `*.safetensors` or `*.bin` lie; without it (weights made in memory) the
     digest is that of the config."""
@@ -160,10 +163,10 @@ def record_grid(
     end_tokens: Sequence[int] | None = None,
     on_prompt: Callable[[str, bool], None] | None = None,
 ) -> int:
-    """Decodes every prompt greedily with every gamma (0 is plain decoding) from the same caches, in the order that `seed` and the prompt decide, and saves one part
-    per prompt. Prompts that are there are left alone; returns the number recorded. `gammas`,
-    `max_new_tokens` and `seed` are those of the grid's settings.
-    `on_prompt` hears of each prompt whether it was recorded now."""
+    """Decodes every prompt greedily with every gamma (0 is plain decoding) from the same caches, in
+    the order that `seed` and the prompt decide, and saves one part per prompt. Prompts that are
+    there are left alone; returns the number recorded. `gammas`, `max_new_tokens` and `seed` are
+    those of the grid's settings. `on_prompt` hears of each prompt whether it was recorded now."""
     ends = _end_tokens(target) if end_tokens is None else list(end_tokens)
     text = Speculation(target, draft, lookup=draft is None)
     recorded = 0
@@ -227,7 +230,8 @@ def evaluate(
     command: Sequence[str] = (),
     end_tokens: Sequence[int] | None = None,
 ) -> str:
-    """Controllers side by side on every prompt, in an order drawn anew for each: the text of an `evaluation.json` with its verdicts against `baseline`.
+    """Controllers side by side on every prompt, in an order drawn anew for each: the text of an
+    `evaluation.json` with its verdicts against `baseline`.
 
     `conditions`: machine, instruction_set, threads, target {name, sha256}, compression, draft (or
     None), draft_compression, max_tokens. Answers that differ from the

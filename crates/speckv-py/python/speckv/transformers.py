@@ -1,4 +1,5 @@
-"""Speculative generation for any pair of `AutoModelForCausalLM`, with a SpecKV controller deciding per token.
+"""Speculative generation for any pair of `AutoModelForCausalLM`, with a SpecKV controller deciding
+per token.
 
     from speckv.transformers import generate
 
@@ -84,9 +85,9 @@ class _Reader:
         self.length = 0
 
     def read(self, tokens: Sequence[int], rows: int) -> torch.Tensor:
-        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's device. A pass that is broken off (memory, Ctrl-C) may
-        have lengthened some layers and not others: the cache is dropped, and the next pass reads
-        the text again."""
+        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's
+        device. A pass that is broken off (memory, Ctrl-C) may have lengthened some layers and not
+        others: the cache is dropped, and the next pass reads the text again."""
         library = _torch()
         ids = library.tensor([list(tokens)], dtype=library.long, device=self.model.device)
         options: dict[str, Any] = {}
@@ -119,7 +120,8 @@ class _Reader:
 
 
 def _on_cpu(logits: torch.Tensor) -> NDArray[np.float32]:
-    """The values as NumPy sees them; shared with the tensor where it is float32 on the CPU already."""
+    """The values as NumPy sees them; shared with the tensor where it is float32 on the CPU
+    already."""
     values: NDArray[np.float32] = logits.float().cpu().contiguous().numpy()
     return values
 
@@ -184,7 +186,8 @@ def _likeliest(rows: torch.Tensor) -> list[int]:
 
 
 class Speculation:
-    """One text in the making: target, draft, their caches, and a controller. `step` makes at least one token.
+    """One text in the making: target, draft, their caches, and a controller. `step` makes at least
+    one token.
 
     `draft=None` drafts by look-up of earlier text; with a draft, `lookup=True` lets controllers
     such as `speckv` and `chain+NAME` use both. The draft must have the target's vocabulary; sizes
@@ -539,7 +542,8 @@ def measure_costs(
     draft_tokens: int = 8,
     repeats: int = 5,
 ) -> CostModel:
-    """Measures what this pair costs here, in place: passes of the target over `rows` tokens, draft tokens one by one, the draft reading eight at once.
+    """Measures what this pair costs here, in place: passes of the target over `rows` tokens, draft
+    tokens one by one, the draft reading eight at once.
 
     Takes `repeats` rounds after one that is thrown away (kernels are compiled and chosen in it);
     rounds go through all sizes, so that a drift of the machine

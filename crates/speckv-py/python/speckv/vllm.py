@@ -80,8 +80,8 @@ class Settings:
     those beyond draft by look-up.
     """
     read_limit: int = 64
-    """Most tokens that the draft model reads per step to catch up, all requests together: while it reads, all requests wait. A request that is not caught up has
-    no draft in that step."""
+    """Most tokens that the draft model reads per step to catch up, all requests together: while it
+    reads, all requests wait. A request that is not caught up has no draft in that step."""
     temperature: float = 0.0
     """What most requests sample with; a start for the predictor, which corrects itself."""
     predictor: str | None = None
@@ -354,10 +354,10 @@ class Engine:
         return proposals
 
     def _learn_time(self, rows: list[Row[Draft]], tokens: int, called: float) -> float | None:
-        """Takes in how long the last pass took, if it was one of decoding alone: every row continues a request of the last call and no prompt was
-        read. Then the engine cannot have idled either: it had these requests to go on with.
-        `tokens` are those of the pass; graphs are padded
-        to certain sizes, and the padding takes time like any other token."""
+        """Takes in how long the last pass took, if it was one of decoding alone: every row
+        continues a request of the last call and no prompt was read. Then the engine cannot have
+        idled either: it had these requests to go on with. `tokens` are those of the pass; graphs
+        are padded to certain sizes, and the padding takes time like any other token."""
         if (
             self._returned is None
             or not rows
@@ -424,8 +424,8 @@ class Recorder:
 
 
 def scheduled_tokens(slot_mappings: Any) -> int | None:
-    """Tokens in the pass that has just ended, padding included: the length of any layer's slots. vLLM gives a dict by layer, or a list of them where it
-    ran the pass in parts."""
+    """Tokens in the pass that has just ended, padding included: the length of any layer's slots.
+    vLLM gives a dict by layer, or a list of them where it ran the pass in parts."""
     parts = slot_mappings if isinstance(slot_mappings, list) else [slot_mappings]
     lengths = [next(iter(part.values())).shape[0] for part in parts if part]
     return sum(lengths) if lengths else None

@@ -1,4 +1,5 @@
-"""Tokens per second of vLLM: plain, fixed lengths, and SpecKV's controller, alternating in rounds. Prints JSON.
+"""Tokens per second of vLLM: plain, fixed lengths, and SpecKV's controller, alternating in rounds.
+Prints JSON.
 
     python measure.py MODEL.gguf|tiny [--draft ngram|FILE.gguf] [--tensor-parallel 2] [--rounds 3]
     [--max-tokens 64] > measured.json

@@ -1,4 +1,5 @@
-"""One vLLM engine as a child process: settings as JSON in the only argument, then one JSON object per line in, one out.
+"""One vLLM engine as a child process: settings as JSON in the only argument, then one JSON object
+per line in, one out.
 
     {"model": FOLDER, "tensor_parallel": 1, "cap": 8, "speckv": {...} or null, "max_length": 1024,
     "requests": 8, "switch": true}
