@@ -7,11 +7,11 @@ use speckv::{
     model::LanguageModel,
     token::Token,
 };
-use speckv_formats::tokenizer::{StopStrings, StreamDecoder, Tokenizer};
 use speckv_local::{
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     report::{Reporter, Unit},
+    text::{TextDecoder, text_of},
 };
 
 use crate::printer::Printer;
@@ -45,17 +45,6 @@ pub struct Answer {
     pub finish: Finish,
 }
 
-/// What turns tokens into text for one answer.
-#[derive(Debug)]
-pub struct Voice<'a> {
-    /// The target's tokenizer.
-    pub tokenizer: &'a Tokenizer,
-    /// Texts that end the answer.
-    pub stop: Vec<String>,
-    /// The answer continues the prompt's text, so that a leading space belongs to it.
-    pub continues: bool,
-}
-
 /// Reads the prompt, then generates until the end, and gives every piece of text to `say` as soon
 /// as it is certain.
 ///
@@ -64,7 +53,7 @@ pub struct Voice<'a> {
 pub fn give<M: LanguageModel>(
     engine: &mut Engine<M>,
     sequence: &mut Sequence<M>,
-    voice: Voice<'_>,
+    mut decoder: TextDecoder,
     interrupt: &Interrupt,
     printer: &Printer,
     say: &mut dyn FnMut(&str) -> Outcome<()>,
@@ -74,48 +63,34 @@ pub fn give<M: LanguageModel>(
     if read_prompt(engine, sequence, interrupt, printer)?.is_break() {
         return Ok(Answer { finish: Finish::Interrupted, ..answer });
     }
-    let mut decoder = if voice.continues {
-        StreamDecoder::continuing(voice.tokenizer)
-    } else {
-        StreamDecoder::new(voice.tokenizer)
-    };
-    let mut stops = StopStrings::new(voice.stop);
     let mut say = |text: &str, answer: &mut Answer| {
         answer.text.push_str(text);
         if text.is_empty() { Ok(()) } else { say(text) }
     };
+    let mut interrupted = false;
     let mut generation = engine.generate(sequence);
-    let finish = loop {
-        if interrupt.is_raised() {
-            break Some(Finish::Interrupted);
-        }
-        let Some(token) = generation.next() else { break None };
-        let token = token.map_err(|error| engine_failure(&error))?;
+    let until_interrupt = std::iter::from_fn(|| {
+        interrupted = interrupt.is_raised();
+        if interrupted { None } else { generation.next() }
+    });
+    for step in text_of(until_interrupt, &mut decoder) {
+        let (token, piece) = step.map_err(|error| engine_failure(&error))?;
         answer.tokens.push(token);
-        let passed = stops.push(&decoder.push(token));
-        say(&passed.text, &mut answer)?;
-        if passed.stopped {
-            break Some(Finish::Stop);
-        }
-    };
-    answer.finish = finish.unwrap_or(match sequence.finish_reason() {
+        say(&piece.text, &mut answer)?;
+    }
+    let rest = decoder.finish();
+    say(&rest.text, &mut answer)?;
+    answer.finish = match sequence.finish_reason() {
+        _ if rest.stopped => Finish::Stop,
+        _ if interrupted => Finish::Interrupted,
         Some(FinishReason::Stop) => Finish::Stop,
         _ => Finish::Length,
-    });
-    if stops.found().is_none() {
-        let rest = stops.push(&decoder.finish());
-        say(&rest.text, &mut answer)?;
-        if rest.stopped {
-            answer.finish = Finish::Stop;
-        } else {
-            say(&stops.finish(), &mut answer)?;
-        }
-    }
+    };
     warn_of_draft_failure(engine, failures, printer);
     Ok(answer)
 }
 
-/// Says that an answer lost its draft, if there is a failure beyond the first `known` ones.
+/// Warns that an answer lost its draft, if there is a failure beyond the first `known` ones.
 fn warn_of_draft_failure<M: LanguageModel>(engine: &Engine<M>, known: u64, printer: &Printer) {
     let failures = engine.draft_failures();
     if let Some(why) = failures.last.as_ref().filter(|_| failures.count > known) {

@@ -15,6 +15,7 @@ pub mod args;
 pub mod commands;
 pub mod comparison;
 pub mod curve;
+pub mod device;
 pub mod identity_prompts;
 pub mod interrupt;
 pub mod model_facts;
@@ -22,12 +23,14 @@ pub mod perplexity;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod reference;
 pub mod row_curve;
+pub mod served_text;
 pub mod serving;
 pub mod settings;
 pub mod stats;
 pub mod table;
-pub mod words;
+pub mod terminal_text;
 
 use std::{
     panic::{self, AssertUnwindSafe},

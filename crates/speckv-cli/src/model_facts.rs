@@ -8,7 +8,7 @@ use speckv_local::{
     controllers,
     failure::Outcome,
     interrupt::Interrupt,
-    provenance::{checksum, shown_name, treatment},
+    provenance::{checksum, shown_name, weights_name},
 };
 
 use crate::printer::Printer;
@@ -25,7 +25,7 @@ pub fn facts(
     printer: &Printer,
 ) -> Outcome<ModelFacts> {
     let (sha256, bytes) = checksum(path, interrupt, printer)?;
-    let compression = treatment(model.weight_type().name(), model.cache_type());
+    let compression = weights_name(model.weight_type().name(), model.cache_type());
     Ok(ModelFacts {
         name: shown_name(name),
         sha256,

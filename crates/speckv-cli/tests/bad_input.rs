@@ -118,9 +118,9 @@ fn values_outside_their_range_are_usage_errors() {
             desk.run(&["run", "-m", "target.gguf", option, value, "hi"]).fails(2, &[option, words]);
         assert_eq!(ended.err.matches("hint: ").count(), 1, "{ended:#?}");
     }
-    desk.run(&["run", "-m", "target.gguf", "--gamma", "4", "hi"])
+    desk.run(&["run", "-m", "target.gguf", "--draft", "none", "--gamma", "4", "hi"])
         .fails(2, &["--gamma 4", "--draft"]);
-    desk.run(&["run"]).fails(2, &["PROMPT"]);
+    desk.run(&["run"]).fails(2, &["the prompt is empty"]);
     desk.run(&["run", "--wrong", "hi"]).fails(2, &["--wrong"]);
     desk.run(&["dance"]).fails(2, &["dance"]);
     desk.run(&["identity", "--prompts", "99"]).fails(2, &["--prompts"]);

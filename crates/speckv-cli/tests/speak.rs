@@ -47,7 +47,10 @@ fn json_is_one_object_with_the_promised_fields() {
     let keys = |json: &serde_json::Value| -> Vec<String> {
         json.as_object().expect("an object").keys().cloned().collect()
     };
-    assert_eq!(keys(&json), ["text", "tokens", "prompt_tokens", "finish_reason", "stats"]);
+    assert_eq!(
+        keys(&json),
+        ["text", "tokens", "prompt_tokens", "finish_reason", "draft", "stats", "energy"]
+    );
     assert_eq!(
         keys(&json["stats"]),
         [
@@ -168,7 +171,7 @@ fn a_prompt_longer_than_the_context_is_refused() {
     desk.run(&["run", "-m", "target.gguf", &long])
         .fails(1, &["tokens, but the context holds 256", "--ctx"]);
     desk.run(&["run", "-m", "target.gguf", "--ctx", "300", "hi"])
-        .fails(1, &["256", "give at most --ctx 256"]);
+        .fails(2, &["256", "give at most --ctx 256"]);
 }
 
 #[test]
@@ -177,6 +180,7 @@ fn ctrl_c_ends_a_run_with_its_text_and_status_130() {
     desk.endless_model("long.gguf", &Tiny { context_length: 200_000, ..Tiny::default() });
     let options = ["run", "-m", "long.gguf", "--raw", "--ctx", "200000", "-n", "190000", ASK];
     let mut child = desk.start(&options);
+    drop(child.stdin.take()); // nothing is appended to the prompt
     let mut first = [0; 16];
     child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("some text");
     interrupt(&child);

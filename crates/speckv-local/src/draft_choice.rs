@@ -1,8 +1,14 @@
 //! What drafts: look-up, a model, both or nothing, as text and as types.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    str::FromStr,
+};
 
 use speckv_formats::compression::Compression;
+
+use crate::model_name::ModelName;
 
 /// What drafts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +27,7 @@ pub enum DraftChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DraftModel {
     /// One of its own, by catalogue name or path.
-    Named(String),
+    Named(ModelName),
     /// The target's own weights, compressed further.
     Itself(Compression),
 }
@@ -29,16 +35,16 @@ pub enum DraftModel {
 impl Display for DraftModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            DraftModel::Named(name) => f.write_str(name),
+            DraftModel::Named(name) => name.fmt(f),
             DraftModel::Itself(compression) => write!(f, "self:{compression}"),
         }
     }
 }
 
 impl DraftModel {
-    fn parse(text: &str) -> Result<Self, String> {
-        let Some(compression) = text.strip_prefix("self:") else {
-            return Ok(DraftModel::Named(text.to_owned()));
+    fn parse(text: &OsStr) -> Result<Self, String> {
+        let Some(compression) = text.to_str().and_then(|text| text.strip_prefix("self:")) else {
+            return Ok(DraftModel::Named(text.to_owned().into()));
         };
         let compression = compression.parse();
         compression
@@ -58,23 +64,52 @@ impl DraftChoice {
     }
 }
 
+impl TryFrom<&OsStr> for DraftChoice {
+    type Error = String;
+
+    fn try_from(text: &OsStr) -> Result<Self, String> {
+        match text.to_str() {
+            Some("") => Err("expected a model, `none` or `ngram`, got nothing\n\
+                             hint: `--draft none` decodes plainly"
+                .into()),
+            Some("none") => Ok(DraftChoice::None),
+            Some("ngram") => Ok(DraftChoice::Ngram),
+            _ => match without_ngram(text) {
+                None => Ok(DraftChoice::Model(DraftModel::parse(text)?)),
+                Some(model) if ["", "none", "ngram"].iter().any(|word| model == *word) => {
+                    Err(format!(
+                        "expected a model before +ngram, got {:?}\n\
+                         hint: `--draft ngram` drafts by look-up alone",
+                        text.display().to_string()
+                    ))
+                }
+                Some(model) => Ok(DraftChoice::Both(DraftModel::parse(&model)?)),
+            },
+        }
+    }
+}
+
 impl FromStr for DraftChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Err("expected a model, `none` or `ngram`, got nothing\nhint: `--draft none` decodes plainly".into()),
-            "none" => Ok(DraftChoice::None),
-            "ngram" => Ok(DraftChoice::Ngram),
-            other => match other.strip_suffix("+ngram") {
-                None => Ok(DraftChoice::Model(DraftModel::parse(other)?)),
-                Some("" | "none" | "ngram") => Err(format!(
-                    "expected a model before +ngram, got {other:?}\nhint: `--draft ngram` drafts by look-up alone"
-                )),
-                Some(model) => Ok(DraftChoice::Both(DraftModel::parse(model)?)),
-            },
-        }
+        OsStr::new(text).try_into()
     }
+}
+
+/// A text without the ending `+ngram`; `None` if it has another. Paths need not be UTF-8.
+#[cfg(unix)]
+fn without_ngram(text: &OsStr) -> Option<OsString> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+    let model = text.as_bytes().strip_suffix(b"+ngram")?;
+    Some(OsString::from_vec(model.to_vec()))
+}
+
+/// A text without the ending `+ngram`; `None` if it has another.
+#[cfg(not(unix))]
+fn without_ngram(text: &OsStr) -> Option<OsString> {
+    Some(text.to_str()?.strip_suffix("+ngram")?.into())
 }
 
 /// How many tokens the draft's output head covers.

@@ -2,6 +2,9 @@
 
 use std::{fmt::Display, io, path::Path};
 
+/// Hint for a file that contradicts itself.
+pub const DAMAGED: &str = "the file may be damaged: fetch it again and compare its checksum";
+
 /// A command's result.
 pub type Outcome<T> = Result<T, Failure>;
 

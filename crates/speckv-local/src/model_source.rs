@@ -8,49 +8,68 @@ use crate::{
     download::{self, DownloadError, Event, Installed, Options},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
+    model_name::ModelName,
     report::{Reporter, Unit},
     store::{State, Store},
-    units,
+    suggest, units,
 };
 
 /// What a command needs to find models.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ModelSource {
     /// Models known by name.
     pub catalogue: Catalogue,
-    /// Where they lie.
-    pub store: Store,
+    /// Where they are; `None` where the environment names no place.
+    pub store: Option<Store>,
     /// Where they come from.
     pub options: Options,
 }
 
-impl Shelf {
+impl ModelSource {
     /// The built-in catalogue, the user's store, and sources as the environment says.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        ModelSource {
+            catalogue: Catalogue::builtin(),
+            store: Store::from_environment(),
+            options: Options::from_environment(),
+        }
+    }
+
+    /// The user's store.
     ///
     /// # Errors
     /// If the environment names no place for models.
-    pub fn from_environment() -> Outcome<Self> {
-        Ok(Shelf {
-            catalogue: Catalogue::builtin(),
-            store: Store::from_environment()?,
-            options: Options::from_environment(),
+    pub fn store(&self) -> Outcome<&Store> {
+        self.store.as_ref().ok_or_else(|| {
+            Failure::new(
+                "no place for models: neither SPECKV_MODELS nor HOME is set",
+                "set SPECKV_MODELS to a folder with room for the models, or give a file's path",
+            )
         })
     }
 
     /// The entry of a catalogue name.
     ///
     /// # Errors
-    /// If there is none; the hint lists the names.
+    /// If there is none; the hint names the closest, or all.
     pub fn entry(&self, name: &str) -> Outcome<&Entry> {
         self.catalogue.get(name).ok_or_else(|| {
-            Failure::new(
-                format!("{name:?} is not in the catalogue"),
+            let hint = self.closest(name).unwrap_or_else(|| {
                 format!(
-                    "known names: {}; a GGUF file of your own needs no pull, give its path to --model",
+                    "known names: {}; a GGUF file of your own needs no pull, give its path to \
+                     --model",
                     self.catalogue.names()
-                ),
-            )
+                )
+            });
+            Failure::new(format!("{name:?} is not in the catalogue"), hint)
         })
+    }
+
+    /// The question whether a similar name was meant.
+    fn closest(&self, name: &str) -> Option<String> {
+        let names = self.catalogue.entries().iter().map(|entry| entry.name.as_str());
+        suggest::closest(name, names).map(|meant| format!("did you mean {meant}?"))
     }
 
     /// The file or folder of a model given by catalogue name or by path. A catalogue model that is
@@ -60,26 +79,31 @@ impl Shelf {
     /// If there is nothing at the path, or the pull fails.
     pub fn file(
         &self,
-        model: &str,
+        model: &ModelName,
         interrupt: &Interrupt,
         reporter: &dyn Reporter,
     ) -> Outcome<PathBuf> {
-        if let Some(entry) = self.catalogue.get(model) {
-            return match self.store.state(entry) {
-                State::Ready => Ok(self.store.path(entry)),
+        if let Some(entry) = model.as_str().and_then(|name| self.catalogue.get(name)) {
+            let store = self.store()?;
+            return match store.state(entry) {
+                State::Ready => Ok(store.path(entry)),
                 _ => self.pull(entry, interrupt, reporter).map(|installed| installed.path),
             };
         }
-        let path = PathBuf::from(model);
-        match std::fs::metadata(&path) {
-            Ok(_) => Ok(path),
-            Err(error) => Err(Failure::new(
-                format!("cannot open the model {model}: {error}"),
-                format!(
-                    "give the path of a GGUF file, of a Hugging Face folder, or one of the names {}",
-                    self.catalogue.names()
-                ),
-            )),
+        let path = model.path();
+        match std::fs::metadata(path) {
+            Ok(_) => Ok(path.to_owned()),
+            Err(error) => {
+                let hint = model.as_str().and_then(|name| self.closest(name));
+                let hint = hint.unwrap_or_else(|| {
+                    format!(
+                        "give the path of a GGUF file, of a Hugging Face folder, or one of the \
+                         names {}",
+                        self.catalogue.names()
+                    )
+                });
+                Err(Failure::new(format!("cannot open the model {model}: {error}"), hint))
+            }
         }
     }
 
@@ -99,7 +123,8 @@ impl Shelf {
                 entry.title, entry.licence.name, entry.licence.url
             ));
         }
-        let present = matches!(self.store.state(entry), State::Ready | State::WrongSize(_));
+        let store = self.store()?;
+        let present = matches!(store.state(entry), State::Ready | State::WrongSize(_));
         let patience = if present { Duration::from_secs(1) } else { Duration::ZERO };
         if !present {
             reporter.note(&format!(
@@ -108,20 +133,15 @@ impl Shelf {
                 entry.title,
                 units::bytes(entry.size),
                 entry.licence.name,
-                self.store.path(entry).display()
+                store.path(entry).display()
             ));
         }
         let mut progress = reporter.progress(&entry.name, Unit::Bytes, patience);
-        let result = download::install(
-            entry,
-            &self.store,
-            &self.options,
-            interrupt,
-            &mut |event| match event {
+        let result =
+            download::install(entry, store, &self.options, interrupt, &mut |event| match event {
                 Event::Note(text) => progress.suspend(&mut || reporter.note(&text)),
                 Event::At(bytes) => progress.at(bytes, entry.size),
-            },
-        );
+            });
         progress.finish();
         result.map_err(|error| {
             let hint = error.hint();

@@ -2,22 +2,37 @@
 
 use std::num::NonZeroUsize;
 
-use speckv_cpu::model::CacheType;
 use speckv_formats::compression::Compression;
 
 use crate::{
+    backend::CacheType,
     catalogue::Catalogue,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome},
+    model_name::ModelName,
 };
+
+/// Whether a draft is looked for on this machine, and how it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DraftSearch {
+    /// No: the draft is the one that the settings name.
+    #[default]
+    Off,
+    /// A model that is found drafts alone.
+    Alone,
+    /// A model that is found drafts beside look-up.
+    BesideLookup,
+}
 
 /// Which models run, and how.
 #[derive(Debug, Clone)]
 pub struct PairSettings {
     /// Target: catalogue name or path.
-    pub target: String,
+    pub target: ModelName,
     /// What drafts.
     pub draft: DraftChoice,
+    /// Whether a model that is on this machine already and has the target's vocabulary drafts too.
+    pub search: DraftSearch,
     /// Threads that compute.
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.
@@ -52,16 +67,16 @@ impl PairSettings {
     /// Target and draft by the options; the default draft comes only with the default target.
     #[must_use]
     pub fn models(
-        model: Option<&String>,
+        model: Option<&ModelName>,
         draft: Option<&DraftChoice>,
         fallback: DraftChoice,
         catalogue: &Catalogue,
-    ) -> (String, DraftChoice) {
+    ) -> (ModelName, DraftChoice) {
         let [default_target, default_draft] = catalogue.default_pair();
-        let target = model.unwrap_or(default_target).clone();
+        let target = model.cloned().unwrap_or_else(|| default_target.as_str().into());
         let draft = draft.cloned().unwrap_or_else(|| {
-            if target == *default_target {
-                DraftChoice::Model(DraftModel::Named(default_draft.clone()))
+            if target == **default_target {
+                DraftChoice::Model(DraftModel::Named(default_draft.as_str().into()))
             } else {
                 fallback
             }

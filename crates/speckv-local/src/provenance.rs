@@ -4,9 +4,9 @@ use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use speckv::token::Token;
-use speckv_cpu::model::CacheType;
 
 use crate::{
+    backend::CacheType,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     machine,
@@ -16,7 +16,7 @@ use crate::{
 /// What became of a model's weights, and how keys and values are stored where it is not half
 /// precision: both decide what the model says.
 #[must_use]
-pub fn treatment(weights: &str, cache_type: CacheType) -> String {
+pub fn weights_name(weights: &str, cache_type: CacheType) -> String {
     match cache_type {
         CacheType::F16 => weights.to_owned(),
         other => format!("{weights}, kv {other}"),
@@ -36,7 +36,7 @@ pub fn shown_name(name: &str) -> String {
 #[must_use]
 pub fn command() -> Vec<String> {
     std::iter::once("speckv".to_owned())
-        .chain(std::env::args().skip(1).map(|argument| told(&argument)))
+        .chain(std::env::args_os().skip(1).map(|argument| told(&argument.to_string_lossy())))
         .collect()
 }
 

@@ -4,10 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{
-    catalogue::Entry,
-    failure::{Failure, Outcome},
-};
+use crate::catalogue::Entry;
 
 /// The folder of installed models.
 #[derive(Debug, Clone)]
@@ -28,13 +25,14 @@ pub enum State {
     WrongSize(u64),
 }
 
-/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`.
+/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`. Without
+/// `HOME` the system's list of users tells the home folder.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
     let in_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
     variable("XDG_CACHE_HOME")
         .filter(|path| path.is_absolute())
-        .or_else(|| variable("HOME").map(|home| home.join(in_home)))
+        .or_else(|| std::env::home_dir().map(|home| home.join(in_home)))
         .or_else(|| variable("LOCALAPPDATA"))
 }
 
@@ -50,20 +48,12 @@ impl Store {
     }
 
     /// The user's store: `$SPECKV_MODELS`, else `speckv/models` in the user's cache folder
-    /// (`$XDG_CACHE_HOME`, else `~/.cache`).
-    ///
-    /// # Errors
-    /// If no variable names a place.
-    pub fn from_environment() -> Outcome<Self> {
+    /// (`$XDG_CACHE_HOME`, else `~/.cache`). `None` if none of them names a place.
+    #[must_use]
+    pub fn from_environment() -> Option<Self> {
         variable("SPECKV_MODELS")
             .or_else(|| cache_folder().map(|cache| cache.join("speckv").join("models")))
             .map(Store::new)
-            .ok_or_else(|| {
-                Failure::new(
-                    "no place for models: neither SPECKV_MODELS nor HOME is set",
-                    "set SPECKV_MODELS to a folder with room for the models",
-                )
-            })
     }
 
     /// The folder.

@@ -16,14 +16,16 @@ use speckv::{
     token::Token,
 };
 use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
-use speckv_formats::tokenizer;
 use speckv_local::{
+    backend::{CpuBackend, WeightOptions},
     controllers,
     interrupt::Interrupt,
     machine,
-    model_source::Shelf,
-    pair::{self, Treatment},
+    model_name::ModelName,
+    model_source::ModelSource,
+    pair,
     report::{Progress, Reporter, Silent, Unit},
+    text::ModelText,
 };
 
 use crate::{
@@ -34,8 +36,6 @@ use crate::{
     tokens,
 };
 
-/// Context where none is given and the model allows it, as on the command line.
-const DEFAULT_CONTEXT: usize = 4096;
 /// Tokens per pass of reading.
 const CHUNK: usize = 128;
 
@@ -57,18 +57,18 @@ impl Reporter for Warnings {
 
 /// See `_native.pyi`.
 #[pyclass(frozen)]
-pub struct Tokenizer(Arc<tokenizer::Tokenizer>);
+pub struct Tokenizer(ModelText);
 
 #[pymethods]
 impl Tokenizer {
     #[getter]
     fn vocab_size(&self) -> usize {
-        self.0.vocab_size()
+        self.0.tokenizer().vocab_size()
     }
 
     #[getter]
     fn end_tokens(&self) -> Vec<Token> {
-        self.0.end_tokens().to_vec()
+        self.0.tokenizer().end_tokens().to_vec()
     }
 
     #[pyo3(signature = (text, *, parse_special = true, add_special = true))]
@@ -79,7 +79,7 @@ impl Tokenizer {
         parse_special: bool,
         add_special: bool,
     ) -> PyResult<Vec<Token>> {
-        let encoded = py.detach(|| self.0.encode(text, parse_special, add_special));
+        let encoded = py.detach(|| self.0.tokenizer().encode(text, parse_special, add_special));
         let hint = "change the text to what the vocabulary can spell";
         Ok(encoded.map_err(|error| Fault::argument(&error, error.hint().unwrap_or(hint)))?)
     }
@@ -92,7 +92,7 @@ impl Tokenizer {
         skip_special: bool,
     ) -> PyResult<String> {
         let tokens = tokens::read(tokens)?;
-        Ok(py.detach(|| self.0.decode(&tokens, skip_special)))
+        Ok(py.detach(|| self.0.tokenizer().decode(&tokens, skip_special)))
     }
 }
 
@@ -119,7 +119,7 @@ impl Cache {
 #[pyclass(frozen)]
 pub struct CpuModel {
     weights: Arc<Weights>,
-    tokenizer: Arc<tokenizer::Tokenizer>,
+    text: ModelText,
     path: PathBuf,
 }
 
@@ -130,7 +130,7 @@ impl CpuModel {
     }
 
     fn load_from(
-        name: &str,
+        name: &ModelName,
         compression: &str,
         context: Option<usize>,
         threads: Option<usize>,
@@ -160,17 +160,18 @@ impl CpuModel {
             }
         };
         let of_model = |failure| Fault::of_model(&failure);
-        let shelf = Shelf::from_environment().map_err(of_model)?;
-        let path = shelf.file(name, &Interrupt::new(), &Warnings).map_err(of_model)?;
+        let source = ModelSource::from_environment();
+        let path = source.file(name, &Interrupt::new(), &Warnings).map_err(of_model)?;
         let file = pair::open(&path).map_err(of_model)?;
-        let tokenizer = Arc::new(pair::tokenizer(&file).map_err(of_model)?);
-        let head_gap = draft_head.map(|count| tokenizer.rare(count));
-        let pool = pair::pool(threads).map_err(of_model)?;
-        let treatment = Treatment { compression, head_gap, cache_type };
-        let (asked, cut) = (context.unwrap_or(DEFAULT_CONTEXT), context.is_none());
+        pair::check_config(&file).map_err(of_model)?;
+        let text = ModelText::of(&file).map_err(of_model)?;
+        let head_gap = draft_head.map(|count| text.tokenizer().rare(count));
+        let backend = CpuBackend::new(threads).map_err(of_model)?;
+        let weights = WeightOptions { compression, head_gap, cache_type };
+        let (asked, cut) = (context.unwrap_or(pair::DEFAULT_CONTEXT), context.is_none());
         let weights =
-            pair::model(&file, &pool, asked, cut, treatment, &Warnings).map_err(of_model)?;
-        Ok(CpuModel { weights, tokenizer, path })
+            pair::load_model(&backend, &file, asked, cut, &weights, &Warnings).map_err(of_model)?;
+        Ok(CpuModel { weights, text, path })
     }
 
     fn id(&self) -> usize {
@@ -238,7 +239,7 @@ impl CpuModel {
         kv_type: &str,
         draft_head: Option<usize>,
     ) -> PyResult<Self> {
-        let name = model.to_string_lossy().into_owned();
+        let name = ModelName::from(model.as_path());
         Ok(py.detach(|| {
             Self::load_from(&name, compression, context, threads, kv_type, draft_head)
         })?)
@@ -266,7 +267,7 @@ impl CpuModel {
 
     #[getter]
     fn shape(&self) -> ModelShape {
-        ModelShape(controllers::shape(&self.weights))
+        ModelShape(controllers::shape(&*self.weights))
     }
 
     #[getter]
@@ -275,7 +276,7 @@ impl CpuModel {
     }
 
     fn tokenizer(&self) -> Tokenizer {
-        Tokenizer(Arc::clone(&self.tokenizer))
+        Tokenizer(self.text.clone())
     }
 
     fn cache(&self, py: Python<'_>) -> PyResult<Cache> {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
-use speckv_local::draft_choice::DraftChoice;
+use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
-    common::{CacheOptions, DraftWeightOptions, compression},
-    values::{GammaList, gamma_list, threads, whole},
+    common::{CacheOptions, DraftWeightArgs, compression},
+    values::{GammaList, draft, gamma_list, threads, whole},
 };
 
 /// Most tokens of context or prompt that can be asked for; what a model was made for is checked
@@ -23,8 +23,8 @@ pub struct BenchArgs {
     pub comparison: ComparisonOptions,
     /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else:
     /// a catalogue name or the path of a GGUF file
-    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightOptions"])]
-    pub curve: Option<String>,
+    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightArgs"])]
+    pub curve: Option<ModelName>,
     /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made
     /// for if that is less]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
@@ -45,7 +45,7 @@ pub struct BenchArgs {
     pub compression: Vec<Compression>,
     /// What the draft's weights become.
     #[command(flatten)]
-    pub draft_weights: DraftWeightOptions,
+    pub draft_weights: DraftWeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -67,10 +67,10 @@ pub struct BenchArgs {
 pub struct ComparisonOptions {
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
     /// or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
-    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram", value_parser = draft())]
     pub draft: Option<DraftChoice>,
     /// Controllers, each NAME or NAME@model, NAME@ngram, NAME@both to say who drafts; `none` for
     /// none [default: all; speckv where several compressions are compared]

@@ -3,30 +3,34 @@
 use speckv_local::controllers::ControllerSpec;
 use std::path::PathBuf;
 
-use speckv_formats::compression::Compression;
-use speckv_local::draft_choice::{DraftChoice, DraftHead};
+use speckv_formats::{compression::Compression, quant::TensorType};
+use speckv_local::{
+    controllers,
+    draft_choice::{DraftChoice, DraftHead},
+    model_name::ModelName,
+    suggest,
+};
 
-use super::values::{KvChoice, gamma, number, threads, whole};
-use speckv_local::controllers;
+use super::values::{KvChoice, draft, gamma, number, threads, whole};
 
-/// Which models, and how they run.
+/// Which models run, and how.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelOptions {
     /// Target: a catalogue name, the path of a GGUF file or of a Hugging Face folder [default:
     /// qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE,
     /// such as self:nf4), `none`, `ngram` (look-up of earlier text), or MODEL+ngram [default:
-    /// qwen2.5-coder-0.5b with the default target, else none]
-    #[arg(long, short, value_name = "MODEL|self:TYPE|none|ngram")]
+    /// qwen2.5-coder-0.5b with the default target, else a smaller model with the same vocabulary
+    /// that is on this machine, and look-up]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|none|ngram", value_parser = draft())]
     pub draft: Option<DraftChoice>,
     /// Draft with the model only, also where the controller would look up earlier text
     #[arg(long)]
     pub no_lookup: bool,
-    /// Who decides how far to draft, step by step; see below [default: speckv where somebody can
-    /// draft]
+    /// The controller, which decides step by step how far to draft; see below [default: speckv]
     #[arg(long, value_name = "NAME", value_parser = controllers::parse)]
     pub controller: Option<ControllerSpec>,
     /// Whose weights the controllers' predictors have.
@@ -40,7 +44,7 @@ pub struct ModelOptions {
     pub gamma: Option<usize>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
@@ -78,20 +82,20 @@ pub struct CacheOptions {
 /// What becomes of the weights of target and draft when they are loaded.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
-pub struct WeightOptions {
+pub struct WeightArgs {
     /// The target's weights: asis, fp16, int8, nf4, or a type such as q4_0. From a file with fewer
     /// bits, fp16 and int8 keep the file's values
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,
     /// The draft's.
     #[command(flatten)]
-    pub draft: DraftWeightOptions,
+    pub draft: DraftWeightArgs,
 }
 
 /// What becomes of the draft's weights.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Weights")]
-pub struct DraftWeightOptions {
+pub struct DraftWeightArgs {
     /// The draft's weights: as --compression, or compact, which brings whatever is larger to 4.5
     /// bits; `--draft self:TYPE` says its own. The output stays the same [default: compact]
     #[arg(long, value_name = "TYPE", value_parser = compression)]
@@ -105,7 +109,34 @@ pub struct DraftWeightOptions {
 
 /// Parser of a compression.
 pub(super) fn compression(text: &str) -> Result<Compression, String> {
-    text.parse().map_err(|error| format!("{error}\nhint: asis keeps what the file has"))
+    text.parse().map_err(|error| {
+        let hint = recipe(text).or_else(|| similar(text));
+        let hint = hint.unwrap_or_else(|| "asis keeps what the file has".into());
+        format!("{error}\nhint: {hint}")
+    })
+}
+
+/// What the name of a whole file's recipe means: `q4_k_m` and the like mix types of weights.
+fn recipe(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (types, size) = lower.rsplit_once('_')?;
+    let is_recipe = types.ends_with("_k") && ["s", "m", "l", "xl"].contains(&size);
+    let real = is_recipe.then(|| types.parse::<Compression>().ok())??;
+    Some(format!(
+        "{text} names a recipe for whole files: most matrices in {real}, some in a larger type; \
+         give one type, such as {real}"
+    ))
+}
+
+/// The question whether a similar type was meant.
+fn similar(text: &str) -> Option<String> {
+    let names: Vec<String> = Compression::NAMED
+        .into_iter()
+        .map(|(name, _)| name.to_owned())
+        .chain(TensorType::ALL.into_iter().map(|kind| kind.name().to_ascii_lowercase()))
+        .collect();
+    let meant = suggest::closest(text, names.iter().map(String::as_str));
+    meant.map(|meant| format!("did you mean {meant}?"))
 }
 
 /// How tokens are chosen.
@@ -151,7 +182,8 @@ pub struct SamplingOptions {
 
 fn stop_string(text: &str) -> Result<String, String> {
     if text.is_empty() {
-        Err("expected a text, got an empty one\nhint: leave --stop away to end where the model ends".into())
+        Err("expected a text, got an empty one\nhint: omit --stop to end where the model ends"
+            .into())
     } else {
         Ok(text.to_owned())
     }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
 use speckv_lab::workload::Split;
-use speckv_local::draft_choice::DraftChoice;
+use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
     bench::ComparisonOptions,
-    common::{CacheOptions, PredictorOptions, WeightOptions, compression},
-    values::{GammaList, gamma, grid_gammas, number, threads, whole},
+    common::{CacheOptions, PredictorOptions, WeightArgs, compression},
+    values::{GammaList, draft, gamma, grid_gammas, number, threads, whole},
 };
 
 /// Which prompts of a workload.
@@ -71,15 +71,15 @@ pub struct ProfileArgs {
     pub seed: u64,
     /// Target: a catalogue name or the path of a GGUF file [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
     /// or `ngram` for look-up only [default: qwen2.5-coder-0.5b with the default target, else
     /// ngram]
-    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram", value_parser = draft())]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -196,7 +196,7 @@ pub struct EvaluateArgs {
     pub comparison: ComparisonOptions,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -210,7 +210,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightOptions", "DraftWeightOptions", "CacheOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]

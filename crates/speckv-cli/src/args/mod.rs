@@ -12,11 +12,13 @@ mod values;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 pub use bench::{BenchArgs, ComparisonOptions};
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use common::compression;
 pub use common::{
-    CacheOptions, DraftWeightOptions, ModelOptions, PredictorOptions, SamplingOptions,
-    WeightOptions,
+    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
 };
 pub use export::{ExportArgs, Shares};
 pub use generate::{CompletionsArgs, ManArgs};
@@ -26,11 +28,10 @@ pub use lab::{
 pub use perplexity::PerplexityArgs;
 pub use serve::{Given, LogFormat, ServeArgs};
 pub use values::{ControllerList, GammaList, KvChoice, TokenList};
-use values::{controller_list, gamma, identity_tokens, prompts, threads};
+use values::{controller_list, draft, gamma, identity_tokens, prompts, threads};
 
 use speckv_formats::compression::Compression;
-use speckv_local::controllers;
-use speckv_local::draft_choice::DraftChoice;
+use speckv_local::{controllers, draft_choice::DraftChoice, model_name::ModelName, suggest};
 
 use crate::printer;
 
@@ -117,6 +118,10 @@ pub struct RunArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingOptions,
+    /// Measure joules per token with the machine's own counters; the idle machine is measured for a
+    /// second first and subtracted.
+    #[arg(long)]
+    pub energy: bool,
     /// Print one JSON object at the end in place of text.
     #[arg(long)]
     pub json: bool,
@@ -137,7 +142,7 @@ pub struct ChatArgs {
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
-    pub model: String,
+    pub model: ModelName,
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,
@@ -147,7 +152,7 @@ pub struct InspectArgs {
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
     /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
-    pub model: String,
+    pub model: ModelName,
     /// The GGUF file to write.
     pub output: PathBuf,
     /// What the matrices become: fp16, int8, compact, or a type such as q4_0 or q6_k
@@ -168,7 +173,7 @@ pub struct QuantizeArgs {
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
     /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
-    pub model: String,
+    pub model: ModelName,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
     /// are added.
     #[arg(required_unless_present = "ids", conflicts_with = "ids")]
@@ -185,7 +190,7 @@ pub struct TokenizeArgs {
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
     /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
-    pub model: String,
+    pub model: ModelName,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
     pub ids: Option<TokenList>,
@@ -203,14 +208,14 @@ pub struct IdentityArgs {
     /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default:
     /// qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
     /// or `ngram` [default: qwen2.5-coder-0.5b with the default target, else ngram]
-    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram")]
+    #[arg(long, short, value_name = "MODEL|self:TYPE|ngram", value_parser = draft())]
     pub draft: Option<DraftChoice>,
     /// What the weights become.
     #[command(flatten)]
-    pub weights: WeightOptions,
+    pub weights: WeightArgs,
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
@@ -270,8 +275,9 @@ pub struct DevicesArgs {
 /// Where a prompt comes from: the argument, a file, or standard input.
 #[derive(Debug, clap::Args)]
 pub struct PromptArgs {
-    /// The prompt; `-` reads it from standard input.
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    /// The prompt; `-`, or no prompt at all where the input is a pipe, reads it from standard input.
+    /// Text that is piped in beside a prompt is appended to it.
+    #[arg(conflicts_with = "file")]
     pub prompt: Option<String>,
     /// Read the prompt from a file.
     #[arg(long, short, value_name = "FILE")]
@@ -279,12 +285,18 @@ pub struct PromptArgs {
 }
 
 /// Reads arguments. Help and version go to standard output with status 0; mistakes to standard
-/// error with a hint and status 2.
+/// error with a hint and status 2. Options may stand before the command.
 ///
 /// # Errors
 /// The exit status, when there is nothing more to do.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(arguments).map_err(|error| {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = Cli::try_parse_from(&arguments);
+    let parsed = parsed.or_else(|error| match command_first(&arguments) {
+        Some(cli) if error.kind() == ErrorKind::UnknownArgument => Ok(cli),
+        _ => Err(error),
+    });
+    parsed.map_err(|error| {
         if error.use_stderr() {
             eprint_all(&mistake(&error));
             ExitCode::from(2)
@@ -294,6 +306,23 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitC
             ExitCode::SUCCESS
         }
     })
+}
+
+/// The arguments with the command moved before options that stand in front of it, if they can be
+/// read so: `speckv -m FILE run` as `speckv run -m FILE`.
+fn command_first(arguments: &[OsString]) -> Option<Cli> {
+    let (program, rest) = arguments.split_first()?;
+    if !rest.first()?.as_encoded_bytes().starts_with(b"-") {
+        return None;
+    }
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let places = (1..rest.len()).filter(|&at| names.iter().any(|name| rest[at] == *name));
+    let parsed = places.filter_map(|at| {
+        let moved = [program, &rest[at]].into_iter().chain(&rest[..at]).chain(&rest[at + 1..]);
+        Cli::try_parse_from(moved).ok()
+    });
+    parsed.into_iter().next()
 }
 
 /// The parser's message with its pointer to `--help` turned into a hint, unless the message has a
@@ -307,12 +336,47 @@ fn mistake(error: &clap::Error) -> String {
     // A hint out of a value's parser stands in the middle; the end is its place.
     let hints: Vec<&str> =
         kept.extract_if(.., |line| line.trim_start().starts_with("hint: ")).collect();
+    let tips: Vec<&str> = kept.extract_if(.., |line| line.contains("tip: ")).collect();
     let body = kept.join("\n");
-    let hint = hints.first().map_or(
-        "hint: `speckv help` lists the commands, `speckv COMMAND --help` the options of one",
-        |hint| hint.trim_start(),
-    );
+    let hint = match (hints.first(), own_hint(error)) {
+        (Some(hint), _) => hint.trim_start().to_owned(),
+        (None, Some(hint)) => format!("hint: {hint}"),
+        (None, None) => match tips.first().and_then(|tip| tip.split_once("tip: ")) {
+            Some((_, tip)) => format!("hint: {}", tip.trim()),
+            None => "hint: `speckv help` lists the commands, `speckv COMMAND --help` the options \
+                     of one"
+                .into(),
+        },
+    };
     format!("{}\n{hint}\n", body.trim_end())
+}
+
+/// A better hint than the parser's, where the mistake is a common one.
+fn own_hint(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let command = Cli::command();
+            let names = command.get_subcommands().map(clap::Command::get_name);
+            let meant = suggest::closest(text(ContextKind::InvalidSubcommand)?, names)?;
+            Some(format!("did you mean `speckv {meant}`? `speckv help` lists the commands"))
+        }
+        // A word after the prompt: the shell has split it.
+        ErrorKind::UnknownArgument => {
+            let word = text(ContextKind::InvalidArg)?;
+            let usage = match error.get(ContextKind::Usage) {
+                Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+                _ => String::new(),
+            };
+            let of_prompt = usage.contains("speckv run") && !word.starts_with('-');
+            of_prompt.then(|| format!("put the prompt in quotes: speckv run \"... {word} ...\""))
+        }
+        _ => None,
+    }
 }
 
 fn eprint_all(text: &str) {
@@ -325,6 +389,27 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_the_command() {
+        let read = |words: &str| {
+            parse(words.split_whitespace().map(OsString::from)).map(|cli| match cli.command {
+                Command::Run(args) => {
+                    (args.models.model.map(|name| name.to_string()), args.prompt.prompt)
+                }
+                other => panic!("expected run, got {other:?}"),
+            })
+        };
+        let expected = (Some("m.gguf".to_owned()), Some("hi".to_owned()));
+        assert_eq!(read("speckv -m m.gguf run hi").expect("read"), expected);
+        assert_eq!(read("speckv --model m.gguf --json run hi").expect("read"), expected);
+        assert_eq!(
+            read("speckv -m run run hi").expect("read"),
+            (Some("run".into()), Some("hi".into())),
+            "a value may be the name of a command"
+        );
+        assert!(read("speckv --wrong run hi").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
+use speckv_local::model_name::ModelName;
 
 use super::{
     common::compression,
@@ -17,11 +18,11 @@ pub struct PerplexityArgs {
     /// The model in question: a catalogue name, or the path of a GGUF file or a Hugging Face folder
     /// [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL", visible_alias = "target")]
-    pub model: Option<String>,
+    pub model: Option<ModelName>,
     /// What it is compared with: adds KL divergence and agreement. Both models are in memory at the
     /// same time
     #[arg(long, short, value_name = "MODEL")]
-    pub reference: Option<String>,
+    pub reference: Option<ModelName>,
     /// The model's weights: asis, fp16, int8, nf4, or a type such as q4_0
     #[arg(long, value_name = "TYPE", default_value = "asis", value_parser = compression)]
     pub compression: Compression,

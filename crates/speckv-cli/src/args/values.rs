@@ -2,10 +2,13 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use speckv::token::Token;
 use speckv_cpu::model::CacheType;
-use speckv_local::controllers::ControllerSpec;
-use speckv_local::controllers::{self, MAX_GAMMA};
+use speckv_local::{
+    controllers::{self, ControllerSpec, MAX_GAMMA},
+    draft_choice::DraftChoice,
+};
 
 /// How keys and values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +133,11 @@ pub(super) fn gamma() -> impl Fn(&str) -> Result<usize, String> + Clone + Send +
         1..=MAX_GAMMA,
         "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns drafting off",
     )
+}
+
+/// Parser of what drafts; paths need not be UTF-8.
+pub(super) fn draft() -> impl TypedValueParser<Value = DraftChoice> {
+    OsStringValueParser::new().try_map(|text| DraftChoice::try_from(text.as_os_str()))
 }
 
 /// Parser of a number of threads.

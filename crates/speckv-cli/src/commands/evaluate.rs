@@ -15,7 +15,7 @@ use speckv_lab::{
 use speckv_local::{
     failure::{Failure, Outcome},
     machine,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair_settings::PairSettings,
     provenance,
     report::Reporter,
@@ -38,8 +38,8 @@ pub(super) fn run(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
 }
 
 fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
-    let contest = Contest::new(&args.comparison, false, &shelf)?;
+    let source = ModelSource::from_environment();
+    let contest = Contest::new(&args.comparison, false, &source)?;
     if !contest.contestants.iter().any(|contestant| contestant.name == args.baseline) {
         let names: Vec<&str> =
             contest.contestants.iter().map(|contestant| contestant.name.as_str()).collect();
@@ -61,7 +61,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         )
     };
     let (rounds, folder) = (args.rounds.unwrap_or(1), args.comparison.output.as_deref());
-    let around = (&shelf, &interrupt, printer);
+    let around = (&source, &interrupt, printer);
     let live = Live::run(&contest, &settings, &args.comparison, rounds, folder, around)?;
     let subject = &live.subject;
     let draft = subject.draft.clone().zip(subject.draft_sha256.clone());
@@ -70,7 +70,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         instruction_set: subject.instruction_set.clone(),
         threads: subject.threads,
         target: File { name: subject.target.clone(), sha256: subject.target_sha256.clone() },
-        compression: provenance::treatment(&subject.compression, settings.cache_type),
+        compression: provenance::weights_name(&subject.compression, settings.cache_type),
         draft: draft.map(|(name, sha256)| File { name, sha256 }),
         draft_compression: subject.draft_compression.clone(),
         draft_head: live.pair.draft.is_some().then(|| settings.draft_head.to_string()),

@@ -9,16 +9,17 @@ use speckv::{
 };
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use speckv_local::{
+    backend::CpuBackend,
     controllers,
-    conversation::Conversation,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
     predictor_weights::Predictors,
     report::{Reporter, Unit},
+    text::Conversation,
 };
 
 use crate::{answer, args::IdentityArgs, identity_prompts, interrupt, printer::Printer, settings};
@@ -36,12 +37,12 @@ struct Mismatch {
 }
 
 pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
         DraftChoice::Ngram,
-        &shelf.catalogue,
+        &source.catalogue,
     );
     if draft == DraftChoice::None {
         return Err(Failure::usage(
@@ -82,17 +83,18 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             &args.weights,
             args.cache,
         );
-        let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+        let mut pair =
+            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
         let bar = progress
             .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in identity_prompts::TEXTS.iter().take(args.prompts).enumerate() {
-            let prompt = Conversation::new(None).prompt(text, &pair)?.tokens;
+            let prompt = Conversation::new(None).prompt(text, &pair.text)?.tokens;
             for (index, spec) in specs.iter().enumerate() {
                 bar.at(done, runs as u64);
                 // Measured costs would only change which drafts are tried; these are learned on the
                 // way.
                 let (parts, _) = controllers::parts(
-                    pair.engine.target(),
+                    &**pair.engine.target(),
                     pair.draft.as_deref(),
                     CostModel::uncalibrated(),
                     0.0,
@@ -180,7 +182,7 @@ fn decode(
     let settings = SequenceSettings {
         prompt,
         sampling: SamplingSettings::default(),
-        end_tokens: pair.tokenizer.end_tokens().to_vec(),
+        end_tokens: pair.text.tokenizer().end_tokens().to_vec(),
         max_tokens,
         controller,
     };

@@ -12,7 +12,7 @@ use speckv_formats::{
 };
 use speckv_local::{
     failure::{Outcome, chain},
-    model_source::Shelf,
+    model_source::ModelSource,
     pair, units,
 };
 
@@ -43,7 +43,7 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
     if args.json {
@@ -116,7 +116,7 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
         Checkpoint::Folder(folder) => (None, config_json(folder.path())),
     };
     json!({
-        "path": file.path(),
+        "path": file.path().map(|path| path.display().to_string()),
         "file_size": file.file_size(),
         "format": if version.is_some() { "gguf" } else { "safetensors" },
         "gguf_version": version,

@@ -1,19 +1,22 @@
 //! `speckv models`: the catalogue, and what is here of it.
 
 use serde_json::json;
-use speckv_local::{failure::Outcome, model_source::Shelf, report::Reporter, store::State, units};
+use speckv_local::{
+    failure::Outcome, model_source::ModelSource, report::Reporter, store::State, units,
+};
 
 use crate::{args::ModelsArgs, printer::Printer};
 
 pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
+    let store = source.store()?;
     if args.json {
-        let models: Vec<_> = shelf
+        let models: Vec<_> = source
             .catalogue
             .entries()
             .iter()
             .map(|entry| {
-                let (state, bytes) = match shelf.store.state(entry) {
+                let (state, bytes) = match store.state(entry) {
                     State::Absent => ("absent", 0),
                     State::Partial(bytes) => ("partial", bytes),
                     State::Ready => ("ready", entry.size),
@@ -29,20 +32,20 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
                     "sources": entry.sources.iter().map(speckv_local::catalogue::Source::describe).collect::<Vec<_>>(),
                     "state": state,
                     "bytes_here": bytes,
-                    "path": shelf.store.path(entry),
+                    "path": store.path(entry).display().to_string(),
                 })
             })
             .collect();
         return printer.json(&json!({
-            "folder": shelf.store.folder(),
-            "default_target": shelf.catalogue.default_pair()[0],
-            "default_draft": shelf.catalogue.default_pair()[1],
+            "folder": store.folder(),
+            "default_target": source.catalogue.default_pair()[0],
+            "default_draft": source.catalogue.default_pair()[1],
             "models": models,
         }));
     }
     let header = ["NAME", "SIZE", "LICENCE", "HERE", "WHAT FOR"].map(str::to_owned);
-    let rows = shelf.catalogue.entries().iter().map(|entry| {
-        let here = match shelf.store.state(entry) {
+    let rows = source.catalogue.entries().iter().map(|entry| {
+        let here = match store.state(entry) {
             State::Absent => "no".into(),
             State::Partial(bytes) => format!("{} %", bytes * 100 / entry.size.max(1)),
             State::Ready => "yes".into(),
@@ -67,6 +70,6 @@ pub(super) fn run(args: &ModelsArgs, printer: &Printer) -> Outcome<()> {
         text.push('\n');
     }
     printer.data(&text)?;
-    printer.note(&format!("models lie in {}", shelf.store.folder().display()));
+    printer.note(&format!("models are in {}", store.folder().display()));
     Ok(())
 }

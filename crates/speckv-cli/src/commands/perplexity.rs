@@ -11,11 +11,14 @@ use std::{
 use speckv_cpu::model::{CacheType, CpuModel};
 use speckv_formats::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 use speckv_local::{
+    backend::{CpuBackend, WeightOptions},
     failure::{Failure, Outcome, chain},
     machine, memory,
-    model_source::Shelf,
-    pair::{self, Treatment},
+    model_name::ModelName,
+    model_source::ModelSource,
+    pair,
     report::{Reporter, Unit},
+    text,
 };
 
 use crate::{
@@ -31,10 +34,11 @@ const WINDOW: usize = 512;
 
 pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let text = prompt::file_or_stdin(&args.text)?;
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let interrupt = interrupt::install();
-    let name = args.model.as_ref().unwrap_or(&shelf.catalogue.default_pair()[0]);
-    let target_path = shelf.file(name, &interrupt, printer)?;
+    let default = ModelName::from(source.catalogue.default_pair()[0].as_str());
+    let name = args.model.as_ref().unwrap_or(&default);
+    let target_path = source.file(name, &interrupt, printer)?;
     let reference =
         args.reference.as_ref().or(args.reference_compression.is_some().then_some(name));
     if reference.is_none() && args.reference_kv.0 != CacheType::F16 {
@@ -43,10 +47,11 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
             "give --reference MODEL, or --reference-compression TYPE",
         ));
     }
-    let reference_path = reference.map(|name| shelf.file(name, &interrupt, printer)).transpose()?;
+    let reference_path =
+        reference.map(|name| source.file(name, &interrupt, printer)).transpose()?;
     let target_file = pair::open(&target_path)?;
     let reference_file = reference_path.as_deref().map(pair::open).transpose()?;
-    let tokenizer = pair::tokenizer(&target_file)?;
+    let tokenizer = text::tokenizer(&target_file)?;
     if let Some(file) = &reference_file {
         same_vocabulary(&tokenizer, file)?;
     }
@@ -60,30 +65,25 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
 
-    let pool =
-        pair::pool(args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads))?;
-    let claim = |file, compression, kv: KvChoice, what| memory::Claim {
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let backend = CpuBackend::new(threads)?;
+    let need = |file, compression, kv: KvChoice, what| memory::MemoryNeed {
         file,
         compression,
         context: plan.window,
         cache_type: kv.0,
         what,
     };
-    let target = claim(&target_file, args.compression, args.kv, "model");
+    let target = need(&target_file, args.compression, args.kv, "model");
     let reference = reference_file.as_ref().map(|file| {
-        claim(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference")
+        need(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference")
     });
-    let claims: Vec<memory::Claim<'_>> = [Some(target), reference].into_iter().flatten().collect();
-    memory::check(&claims)?; // both before either is read
-    let load = |memory::Claim { file, compression, context, cache_type, .. }| {
-        pair::model(
-            file,
-            &pool,
-            context,
-            false,
-            Treatment { compression, head_gap: None, cache_type },
-            printer,
-        )
+    let needs: Vec<memory::MemoryNeed<'_>> =
+        [Some(target), reference].into_iter().flatten().collect();
+    memory::check(&backend, &needs)?; // both before either is read
+    let load = |memory::MemoryNeed { file, compression, context, cache_type, .. }| {
+        let weights = WeightOptions { compression, head_gap: None, cache_type };
+        pair::load_model(&backend, file, context, false, &weights, printer)
     };
     let target = load(target)?;
     let reference = reference.map(load).transpose()?;
@@ -96,7 +96,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         &tokens,
         &plan,
         bos,
-        &pool,
+        backend.pool(),
         &mut |done, total| {
             progress.at(done as u64, total as u64);
             !interrupt.is_raised()
@@ -193,7 +193,7 @@ fn plan(
 }
 
 fn same_vocabulary(target: &Tokenizer, reference: &Checkpoint) -> Outcome<()> {
-    let Some(difference) = target.first_difference(&pair::tokenizer(reference)?) else {
+    let Some(difference) = target.first_difference(&text::tokenizer(reference)?) else {
         return Ok(());
     };
     let shown = |text: &Option<String>| {

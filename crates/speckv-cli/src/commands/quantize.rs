@@ -7,7 +7,7 @@ use speckv_formats::requantize::{RequantizeError, requantize};
 use speckv_local::{
     failure::{Failure, Outcome, chain},
     machine,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair,
     report::{Reporter, Unit},
     units,
@@ -17,7 +17,7 @@ use crate::{args::QuantizeArgs, interrupt, printer::Printer};
 
 pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
-    let path = Shelf::from_environment()?.file(&args.model, &interrupt, printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt, printer)?;
     let output = &args.output;
     if output.is_dir() {
         return Err(Failure::usage(

@@ -10,10 +10,11 @@ use speckv::{
 
 use super::tokenize;
 use speckv_local::{
+    backend::{CpuBackend, WeightOptions},
     failure::{Failure, Outcome, chain},
     machine,
-    model_source::Shelf,
-    pair,
+    model_source::ModelSource,
+    pair, text,
 };
 
 use crate::{args::ScoreArgs, interrupt, printer::Printer};
@@ -48,20 +49,15 @@ struct Expected {
 
 pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let ids = args.ids.as_ref().map(|ids| ids.0.as_slice()).unwrap_or_default();
-    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
-    let tokenizer = pair::tokenizer(&file)?;
+    let tokenizer = text::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
     let threads =
         args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::threads);
-    let model = pair::model(
-        &file,
-        &pair::pool(threads)?,
-        ids.len(),
-        false,
-        pair::Treatment::default(),
-        printer,
-    )?;
+    let backend = CpuBackend::new(threads)?;
+    let weights = WeightOptions::default();
+    let model = pair::load_model(&backend, &file, ids.len(), false, &weights, printer)?;
 
     let failure = |error: speckv::model::ModelError| {
         Failure::new(

@@ -7,19 +7,20 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs},
     path::Path,
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
-use speckv::model::LanguageModel;
-use speckv_cpu::model::CpuModel;
-use speckv_local::controllers::ControllerSpec;
 use speckv_local::{
-    calibration, controllers,
+    backend::{Backend, LocalModel},
+    calibration,
+    controllers::{self, ControllerSpec},
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
+    pair_settings::{DraftSearch, PairSettings},
     report::Reporter,
     units,
 };
@@ -35,11 +36,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{LogFormat, ServeArgs},
+    device::{self, OnDevice},
     interrupt,
     printer::Printer,
+    served_text::ServedText,
     serving::{self, ServeSettings},
-    settings,
-    words::Words,
+    settings::{self, AnswerSettings},
 };
 
 /// Rows of prompts in a pass where nobody waits for tokens.
@@ -56,120 +58,188 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     // Programs read every line: what is said in passing becomes a log line, progress is not shown.
     let silent = Printer::from_environment(true);
     let printer = if json { &silent } else { printer };
-    let note = |text: &str| if json { tracing::info!("{text}") } else { printer.note(text) };
-    let warning = |text: &str| if json { tracing::warn!("{text}") } else { printer.warning(text) };
     // Before gigabytes are read: a port that is taken is known at once.
     let listeners = listen(&settings)?;
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let (no_lookup, asked) = (models.no_lookup, models.controller.take());
-    // Requests choose among controllers, so who drafts is not for one of them to say.
+    // Requests choose among controllers, so the draft does not depend on one of them.
     let (mut pair_settings, answers) =
-        settings::resolve(&models, &serving::no_sampling(), &shelf.catalogue)?;
+        settings::resolve(&models, &serving::no_sampling(), &source.catalogue)?;
     if let DraftChoice::Model(model) = &pair_settings.draft
         && !no_lookup
     {
         pair_settings.draft = DraftChoice::Both(model.clone());
     }
-    let controller = default_controller(asked, answers.controller, &pair_settings.draft)?;
+    if pair_settings.search == DraftSearch::Off {
+        default_controller(asked, answers.controller, &pair_settings.draft)?;
+    } else if !no_lookup {
+        pair_settings.search = DraftSearch::BesideLookup;
+    }
+    settings::warn_of_threads(models.threads, printer);
     let interrupt = interrupt::install();
-    let pair = Pair::load(&pair_settings, &shelf, &interrupt, printer)?;
-    if let Some(text) = pair.template_warning() {
-        warning(text);
-    }
-    let costs = if pair_settings.draft == DraftChoice::None {
-        None
-    } else {
-        Some(calibration::costs(&pair, answers.recalibrate, &interrupt, printer)?)
+    let work = Serve {
+        settings,
+        pair: &pair_settings,
+        answers,
+        asked,
+        gamma: models.gamma,
+        listeners,
+        source,
+        interrupt,
+        printer,
+        json,
     };
-    if interrupt.is_raised() {
-        return Err(Failure::interrupted(
-            "stopped while loading",
-            "start the server again when there is time",
+    device::run(&pair_settings, work)
+}
+
+/// What a server begins with.
+struct Serve<'a> {
+    settings: ServeSettings,
+    pair: &'a PairSettings,
+    answers: AnswerSettings,
+    /// The controller that the user asks for.
+    asked: Option<ControllerSpec>,
+    gamma: Option<usize>,
+    listeners: Vec<TcpListener>,
+    source: ModelSource,
+    interrupt: Interrupt,
+    printer: &'a Printer,
+    /// Notes are log lines.
+    json: bool,
+}
+
+impl Serve<'_> {
+    fn note(&self, text: &str) {
+        if self.json { tracing::info!("{text}") } else { self.printer.note(text) }
+    }
+
+    fn warning(&self, text: &str) {
+        if self.json { tracing::warn!("{text}") } else { self.printer.warning(text) }
+    }
+
+    /// Starts the thread that owns the engine.
+    fn schedule<M: LocalModel>(&self, pair: Pair<M>) -> Outcome<(App, JoinHandle<()>)> {
+        let costs = if pair.drafting.choice == DraftChoice::None {
+            None
+        } else {
+            let again = self.answers.recalibrate;
+            Some(calibration::costs(&pair, again, &self.interrupt, self.printer)?)
+        };
+        if self.interrupt.is_raised() {
+            return Err(Failure::interrupted(
+                "stopped while loading",
+                "start the server again when there is time",
+            ));
+        }
+        let settings = &self.settings;
+        let target = Arc::clone(pair.engine.target());
+        let parts = self.answers.parts(&pair, costs.as_ref())?;
+        let sequence_bytes =
+            target.sequence_bytes() + pair.draft.as_ref().map_or(0, |draft| draft.sequence_bytes());
+        let room = settings.room(sequence_bytes)?;
+        let choice = &pair.drafting.choice;
+        let info = Info {
+            model: settings.alias.clone().unwrap_or_else(|| name(&self.pair.target.to_string())),
+            draft: pair.drafting.name(),
+            context: target.context_length(),
+            vocab_size: target.vocab_size(),
+            started: http::now(),
+            speculation: SpeculationDefaults {
+                controller: default_controller(self.asked, self.answers.controller, choice)?,
+                gamma: self.gamma,
+                has_model: pair.draft.is_some(),
+                has_lookup: matches!(choice, DraftChoice::Ngram | DraftChoice::Both(_)),
+            },
+            parse_special: settings.parse_special,
+        };
+        let rules = Rules {
+            most_running: room.running,
+            most_sequences: room.sequences,
+            sequence_bytes,
+            chunk: settings.prefill_chunk,
+            chunk_alone: CHUNK_ALONE.max(settings.prefill_chunk),
+        };
+        self.note(&format!(
+            "{} answers together, {} sequences of {} in memory, {} in the queue",
+            room.running,
+            room.sequences,
+            units::bytes(sequence_bytes),
+            settings.queue
         ));
+        let Pair { engine, text, .. } = pair;
+        let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
+        let metrics = Arc::new(Metrics::new());
+        let (handle, orders) = Handle::new(settings.queue);
+        let thread = scheduler::start(
+            engine,
+            Arc::clone(&language),
+            parts,
+            rules,
+            Arc::clone(&metrics),
+            &handle,
+            orders,
+        )
+        .map_err(|error| {
+            Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
+        })?;
+        let address =
+            self.listeners[0].local_addr().map_err(|error| cannot_listen(settings, &error))?;
+        let limits = Limits {
+            localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
+                || !settings.hosts.is_empty(),
+            hosts: settings.hosts.clone(),
+            origins: settings.origins.clone(),
+            share_across_keys: settings.share_across_keys,
+            api_keys: settings.api_keys.clone(),
+            max_body: settings.max_body,
+            request_timeout: settings.request_timeout,
+            ..Limits::default()
+        };
+        if !address.ip().is_loopback() && limits.api_keys.is_empty() {
+            self.warning(
+                "other machines can use this server without a key; --api-key asks for one",
+            );
+        }
+        if limits.origins == Origins::Any && limits.api_keys.is_empty() {
+            self.warning(
+                "every web page that a browser here opens can use this server; --api-key asks for \
+                 a key",
+            );
+        }
+        Ok((App::new(language, handle, metrics, info, limits), thread))
     }
-    let target = Arc::clone(pair.engine.target());
-    let parts = answers.parts(&pair, costs.as_ref())?;
-    let sequence_bytes = cache_bytes(&target) + pair.draft.as_deref().map_or(0, cache_bytes);
-    let room = settings.room(sequence_bytes)?;
-    let info = Info {
-        model: settings.alias.clone().unwrap_or_else(|| name(&pair_settings.target)),
-        draft: describe(&pair_settings.draft),
-        context: target.context_length(),
-        vocab_size: target.vocab_size(),
-        started: http::now(),
-        speculation: SpeculationDefaults {
-            controller,
-            gamma: models.gamma,
-            has_model: pair.draft.is_some(),
-            has_lookup: matches!(pair_settings.draft, DraftChoice::Ngram | DraftChoice::Both(_)),
-        },
-        parse_special: settings.parse_special,
-    };
-    let rules = Rules {
-        most_running: room.running,
-        most_sequences: room.sequences,
-        sequence_bytes,
-        chunk: settings.prefill_chunk,
-        chunk_alone: CHUNK_ALONE.max(settings.prefill_chunk),
-    };
-    note(&format!(
-        "{} answers together, {} sequences of {} in memory, {} in the queue",
-        room.running,
-        room.sequences,
-        units::bytes(sequence_bytes),
-        settings.queue
-    ));
-    let (engine, tokenizer, template) = pair.into_parts();
-    let language: Arc<dyn Language> = Arc::new(Words::new(tokenizer, template));
-    let metrics = Arc::new(Metrics::new());
-    let (handle, orders) = Handle::new(settings.queue);
-    let thread = scheduler::start(
-        engine,
-        Arc::clone(&language),
-        parts,
-        rules,
-        Arc::clone(&metrics),
-        &handle,
-        orders,
-    )
-    .map_err(|error| {
-        Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
-    })?;
-    let address = listeners[0].local_addr().map_err(|error| cannot_listen(&settings, &error))?;
-    let limits = Limits {
-        localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
-            || !settings.hosts.is_empty(),
-        hosts: settings.hosts.clone(),
-        origins: settings.origins.clone(),
-        share_across_keys: settings.share_across_keys,
-        api_keys: settings.api_keys.clone(),
-        max_body: settings.max_body,
-        request_timeout: settings.request_timeout,
-        ..Limits::default()
-    };
-    if !address.ip().is_loopback() && limits.api_keys.is_empty() {
-        warning("other machines can use this server without a key; --api-key asks for one");
+}
+
+impl OnDevice for Serve<'_> {
+    type Output = ();
+
+    fn run<B: Backend>(mut self, backend: &B) -> Outcome<()> {
+        let pair = Pair::load(backend, self.pair, &self.source, &self.interrupt, self.printer)?;
+        if let Some(text) = pair.text.template_warning() {
+            self.warning(text);
+        }
+        self.note(&pair.drafting.to_string());
+        let (app, thread) = self.schedule(pair)?;
+        let address = self.listeners[0]
+            .local_addr()
+            .map_err(|error| cannot_listen(&self.settings, &error))?;
+        let bounds = Connections {
+            most: self.settings.connections,
+            grace: self.settings.stop_timeout,
+            ..Connections::default()
+        };
+        let handle = app.handle.clone();
+        let listeners = std::mem::take(&mut self.listeners);
+        serve(listeners, Arc::new(app), handle, bounds, &self.interrupt, || {
+            // The one line on standard output: programs that start a server read it.
+            self.printer.data(&format!("http://{address}\n"))
+        })?;
+        if thread.join().is_err() {
+            return Err(Failure::bug("the scheduler's thread broke down"));
+        }
+        self.note("stopped");
+        Ok(())
     }
-    if limits.origins == Origins::Any && limits.api_keys.is_empty() {
-        warning(
-            "every web page that a browser here opens can use this server; --api-key asks for a key",
-        );
-    }
-    let app = Arc::new(App::new(language, handle.clone(), metrics, info, limits));
-    let bounds = Connections {
-        most: settings.connections,
-        grace: settings.stop_timeout,
-        ..Connections::default()
-    };
-    serve(listeners, app, handle, bounds, &interrupt, || {
-        // The one line on standard output: programs that start a server read it.
-        printer.data(&format!("http://{address}\n"))
-    })?;
-    if thread.join().is_err() {
-        return Err(Failure::bug("the scheduler's thread broke down"));
-    }
-    note("stopped");
-    Ok(())
 }
 
 fn serve(
@@ -299,13 +369,10 @@ fn default_controller(
                 "give --draft MODEL or --draft ngram, or omit --controller",
             ))
         }
-        asked => Ok(asked.unwrap_or(natural)),
+        Some(controller) => Ok(controller),
+        None if *draft == DraftChoice::None => Ok(controllers::OFF),
+        None => Ok(natural),
     }
-}
-
-/// Bytes of keys and values of one sequence.
-fn cache_bytes(model: &CpuModel) -> u64 {
-    model.position_bytes() as u64 * model.context_length().next_multiple_of(16) as u64
 }
 
 /// A catalogue name, or a file's name without its ending.
@@ -317,15 +384,6 @@ fn name(model: &str) -> String {
         path.file_name()
     };
     stem.map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned())
-}
-
-fn describe(draft: &DraftChoice) -> Option<String> {
-    match draft {
-        DraftChoice::None => None,
-        DraftChoice::Ngram => Some("ngram".into()),
-        DraftChoice::Model(model) => Some(name(&model.to_string())),
-        DraftChoice::Both(model) => Some(format!("{}+ngram", name(&model.to_string()))),
-    }
 }
 
 /// Log lines on standard error; panics are log lines too.

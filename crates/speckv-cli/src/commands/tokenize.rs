@@ -5,16 +5,16 @@ use speckv::token::Token;
 use speckv_formats::tokenizer::Tokenizer;
 use speckv_local::{
     failure::{Failure, Outcome},
-    model_source::Shelf,
-    pair,
+    model_source::ModelSource,
+    pair, text,
 };
 
 use crate::{args::TokenizeArgs, interrupt, printer::Printer, prompt};
 
 pub(super) fn run(args: &TokenizeArgs, printer: &Printer) -> Outcome<()> {
-    let path = Shelf::from_environment()?.file(&args.model, &interrupt::install(), printer)?;
+    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
-    let tokenizer = pair::tokenizer(&file)?;
+    let tokenizer = text::tokenizer(&file)?;
     match (&args.ids, &args.text) {
         (Some(ids), _) => detokenize(&tokenizer, &ids.0, args.json, printer),
         (None, Some(text)) => {

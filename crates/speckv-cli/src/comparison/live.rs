@@ -21,17 +21,19 @@ use super::{
     spoiled::Spoiled,
 };
 use speckv_local::{
+    backend::CpuBackend,
     calibration, controllers,
-    conversation::Conversation,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    model_source::Shelf,
-    pair::Pair,
+    model_name::ModelName,
+    model_source::ModelSource,
+    pair::{Pair, PairFiles},
     pair_settings::PairSettings,
     predictor_weights::Predictors,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
 };
 
 use crate::{answer, args::ComparisonOptions, printer::Printer};
@@ -39,7 +41,7 @@ use crate::{answer, args::ComparisonOptions, printer::Printer};
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {
     /// Target: catalogue name or path.
-    pub target: String,
+    pub target: ModelName,
     /// Who drafts.
     pub draft: DraftChoice,
     /// Who takes part; the first decodes plainly.
@@ -54,12 +56,12 @@ impl Contest {
     ///
     /// # Errors
     /// Options that make no sense together, or files that cannot be read.
-    pub fn new(options: &ComparisonOptions, several: bool, shelf: &Shelf) -> Outcome<Self> {
+    pub fn new(options: &ComparisonOptions, several: bool, source: &ModelSource) -> Outcome<Self> {
         let (target, draft) = PairSettings::models(
             options.model.as_ref(),
             options.draft.as_ref(),
             DraftChoice::Ngram,
-            &shelf.catalogue,
+            &source.catalogue,
         );
         let has_model = draft.model().is_some();
         if draft == DraftChoice::None {
@@ -104,20 +106,22 @@ impl Live {
         options: &ComparisonOptions,
         rounds: usize,
         folder: Option<&Path>,
-        (shelf, interrupt, printer): (&Shelf, &Interrupt, &Printer),
+        (source, interrupt, printer): (&ModelSource, &Interrupt, &Printer),
     ) -> Outcome<Self> {
         if let Some(folder) = folder {
             fs::create_dir_all(folder)
                 .map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
+        let backend = CpuBackend::new(settings.threads)?;
+        let files = PairFiles::open(settings, source, interrupt, printer)?;
         let mut pair =
-            Pair::load_with(settings, shelf, interrupt, printer, |draft, vocab_size| {
+            Pair::with_drafter(&backend, settings, files, printer, |_, draft, vocab_size| {
                 drafter(draft, vocab_size, options.spoil_draft)
             })?;
         let texts = texts(&pair, &contest.workload, options)?;
         let costs = calibration::costs(&pair, options.recalibrate, interrupt, printer)?;
         let (parts, predictor) = controllers::parts(
-            pair.engine.target(),
+            &**pair.engine.target(),
             pair.draft.as_deref(),
             costs.model.clone(),
             0.0,
@@ -128,7 +132,7 @@ impl Live {
             max_tokens: options.max_tokens,
             rounds,
             seed: options.seed,
-            end_tokens: pair.tokenizer.end_tokens().to_vec(),
+            end_tokens: pair.text.tokenizer().end_tokens().to_vec(),
             cold_draft: options.cold_draft,
         };
         let target = Arc::clone(pair.engine.target());
@@ -218,8 +222,9 @@ fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outco
     for task in workload.tasks().into_iter().filter(|task| wanted(task)) {
         let prompts = workload.select(options.split, Some(task));
         for prompt in prompts.take(options.prompts_per_task.unwrap_or(usize::MAX)) {
-            let tokens =
-                Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+            let tokens = Conversation::new(prompt.system.as_deref())
+                .prompt(&prompt.prompt, &pair.text)?
+                .tokens;
             let (needed, context) =
                 (tokens.len() + options.max_tokens, pair.engine.target().context_length());
             if needed > context {

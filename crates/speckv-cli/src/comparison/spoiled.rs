@@ -44,6 +44,14 @@ impl<O: PassOutput> PassOutput for SpoiledOutput<O> {
         self.row.extend_from_slice(first);
         Ok(&self.row)
     }
+
+    fn hidden_rows(&self) -> usize {
+        self.inner.hidden_rows()
+    }
+
+    fn hidden(&mut self, row: usize) -> Result<&[f32], ModelError> {
+        self.inner.hidden(row)
+    }
 }
 
 impl<M: LanguageModel> LanguageModel for Spoiled<M> {
@@ -56,6 +64,14 @@ impl<M: LanguageModel> LanguageModel for Spoiled<M> {
 
     fn context_length(&self) -> usize {
         self.0.context_length()
+    }
+
+    fn hidden_size(&self) -> Option<usize> {
+        self.0.hidden_size()
+    }
+
+    fn takes_branches(&self) -> bool {
+        self.0.takes_branches()
     }
 
     fn new_cache(&self) -> Result<M::Cache, ModelError> {

@@ -78,7 +78,7 @@ pub fn under(
     origin: Origin<'_>,
 ) -> Outcome<()> {
     let text = |value: &Option<String>| value.clone();
-    models.model = models.model.take().or_else(|| text(&file.model));
+    models.model = models.model.take().or_else(|| text(&file.model).map(Into::into));
     if models.draft.is_none() {
         models.draft = origin.parsed("draft", text(&file.draft), FromStr::from_str)?;
     }

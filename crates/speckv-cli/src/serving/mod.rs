@@ -240,10 +240,7 @@ mod tests {
             (settings.port, settings.queue, settings.log_format),
             (9001, 3, LogFormat::Json)
         );
-        assert_eq!(
-            (models.model.as_deref(), models.draft),
-            (Some("m.gguf"), Some(DraftChoice::Ngram))
-        );
+        assert_eq!((models.model, models.draft), (Some("m.gguf".into()), Some(DraftChoice::Ngram)));
         assert_eq!((settings.host, settings.max_body), (None, 4 << 20));
     }
 

@@ -18,6 +18,7 @@ use speckv::{cost::CostModel, engine::Clock};
 use subject::Subject;
 
 use crate::{
+    backend::LocalModel,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     pair::Pair,
@@ -96,7 +97,7 @@ impl Costs {
 /// # Errors
 /// A pass that fails, or Ctrl-C.
 pub fn costs(
-    pair: &Pair,
+    pair: &Pair<impl LocalModel>,
     measure_anew: bool,
     interrupt: &Interrupt,
     reporter: &dyn Reporter,

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{machine, pair::Pair};
+use crate::{backend::LocalModel, machine, pair::Pair};
 
 /// Costs measured for one subject say nothing about another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,14 +57,14 @@ const LONGEST: usize = 2048;
 impl Subject {
     /// The subject of a loaded pair. A file that cannot be read again has an empty mark.
     #[must_use]
-    pub fn of(pair: &Pair) -> Self {
+    pub fn of(pair: &Pair<impl LocalModel>) -> Self {
         let target = pair.engine.target();
         let mark = |path: &Path| Mark::of(path).unwrap_or_default();
         Subject {
             processor: machine::processor()
                 .unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
             cores: machine::cores().get(),
-            instruction_set: target.isa().name().to_owned(),
+            instruction_set: target.processor(),
             threads: target.threads(),
             program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
             target: mark(&pair.target_path),
@@ -75,7 +75,7 @@ impl Subject {
                 .map(|model| model.compression().to_string())
                 .collect(),
             draft_head: pair.draft.as_ref().map(|draft| draft.head_size()),
-            context: speckv::model::LanguageModel::context_length(&**target).min(LONGEST),
+            context: target.context_length().min(LONGEST),
             cache_type: target.cache_type().name().to_owned(),
         }
     }

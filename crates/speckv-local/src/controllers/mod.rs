@@ -1,15 +1,14 @@
 //! Controllers as the command line names them; the table itself is [`ControllerSpec`]'s.
 
-use speckv::{
-    cost::CostModel,
-    model::LanguageModel,
-    predictor::{ModelShape, SessionFacts},
-};
-use speckv_cpu::model::CpuModel;
-
 use crate::{
+    backend::LocalModel,
     failure::Outcome,
     predictor_weights::{Predictors, Weights},
+    suggest,
+};
+use speckv::{
+    cost::CostModel,
+    predictor::{ModelShape, SessionFacts},
 };
 
 mod spec;
@@ -28,7 +27,12 @@ pub const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerK
 /// # Errors
 /// No such name, or a parameter outside its range.
 pub fn parse(text: &str) -> Result<ControllerSpec, String> {
-    let hint = format!("the controllers are {}, and chain+NAME", ControllerSpec::NAMES.join(", "));
+    let name = text.rsplit('+').next().unwrap_or(text).split([':', '-']).next().unwrap_or(text);
+    let meant = suggest::closest(name, ControllerSpec::NAMES);
+    let meant = meant.filter(|_| text.parse::<ControllerSpec>().is_err() && !name.is_empty());
+    let meant = meant.map_or(String::new(), |meant| format!("did you mean {meant}? "));
+    let list = ControllerSpec::NAMES.join(", ");
+    let hint = format!("{meant}the controllers are {list}, and chain+NAME");
     let spec: ControllerSpec = text.parse().map_err(|error| format!("{error}\nhint: {hint}"))?;
     match spec.kind {
         ControllerKind::Off if spec.chain => Err(format!("{text:?} never drafts\nhint: {hint}")),
@@ -42,15 +46,15 @@ pub fn parse(text: &str) -> Result<ControllerSpec, String> {
 /// # Errors
 /// There are no weights of the kind asked for.
 pub fn parts(
-    target: &CpuModel,
-    draft: Option<&CpuModel>,
+    target: &impl LocalModel,
+    draft: Option<&impl LocalModel>,
     cost: CostModel,
     temperature: f32,
     gamma: Option<usize>,
     predictors: &Predictors,
 ) -> Outcome<(ControllerParts, String)> {
     let Weights { predictor, name } =
-        predictors.acceptance.of(&shape(target), draft.map(shape).as_ref())?;
+        predictors.acceptance.of(&shape(target), draft.map(|draft| shape(draft)).as_ref())?;
     let parts = ControllerParts {
         gamma,
         cost,
@@ -63,7 +67,7 @@ pub fn parts(
 
 /// What a model is recognised by.
 #[must_use]
-pub fn shape(model: &CpuModel) -> ModelShape {
+pub fn shape(model: &impl LocalModel) -> ModelShape {
     let config = model.config();
     ModelShape {
         architecture: config.architecture.clone(),
@@ -75,7 +79,7 @@ pub fn shape(model: &CpuModel) -> ModelShape {
 
 /// Bits that the compression of most of the weights removed from 16, divided by 16.
 #[must_use]
-pub fn compression(model: &CpuModel) -> f32 {
+pub fn compression(model: &impl LocalModel) -> f32 {
     (1.0 - model.bits_per_weight() / 16.0).clamp(0.0, 1.0) as f32
 }
 

@@ -24,7 +24,8 @@ const VERSION_1: Names = Names {
 /// Bytes that this process can get without swapping: the least of what Linux estimates for the
 /// machine and what each control group has left; on macOS what the system states as free. `None`
 /// where nothing says so.
-pub(super) fn available() -> Option<u64> {
+#[must_use]
+pub fn available() -> Option<u64> {
     #[cfg(target_os = "macos")]
     return speckv_cpu::memory::available();
     #[cfg(not(target_os = "macos"))]

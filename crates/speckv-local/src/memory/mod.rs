@@ -2,11 +2,11 @@
 
 mod available;
 
-use available::available;
-use speckv_cpu::model::{CacheType, packed_bytes};
+pub use available::available;
 use speckv_formats::{checkpoint::Checkpoint, compression::Compression};
 
 use crate::{
+    backend::{Backend, CacheType},
     failure::{Failure, Outcome},
     units,
 };
@@ -14,7 +14,7 @@ use crate::{
 /// What needs memory: a model, what its matrices become, the context that it keeps, and what it is
 /// called in messages.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub struct MemoryNeed<'a> {
     /// The model.
     pub file: &'a Checkpoint,
     /// What its matrices become.
@@ -27,73 +27,75 @@ pub struct Claim<'a> {
     pub what: &'static str,
 }
 
-/// Bytes that a claim comes to.
+/// Bytes that a model needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Need {
+struct Bytes {
     weights: u64,
     /// Keys and values of a full context.
     cache: u64,
 }
 
-impl Claim<'_> {
-    fn need(&self) -> Need {
-        // What is wrong with a blueprint is said where the model is loaded.
+impl MemoryNeed<'_> {
+    fn bytes(&self, backend: &impl Backend) -> Bytes {
+        // What is wrong with a configuration is reported where the model is loaded.
         let cache = self.file.config().map_or(0, |config| {
             let positions = self.context.min(config.context_length) as u64;
-            positions.saturating_mul(self.cache_type.position_bytes(&config) as u64)
+            positions.saturating_mul(backend.position_bytes(&config, self.cache_type))
         });
-        Need { weights: packed_bytes(self.file, self.compression), cache }
+        Bytes { weights: backend.weight_bytes(self.file, self.compression), cache }
     }
 }
 
-/// Refuses models whose weights, keys and values together need more memory than this process can
-/// get. Where the system does not tell, everything passes.
+/// Refuses models whose weights, keys and values together need more of the backend's memory than
+/// this process can get. Where that is unknown, everything passes.
 ///
 /// # Errors
 /// Models that do not fit.
-pub fn check(claims: &[Claim<'_>]) -> Outcome<()> {
-    let needs: Vec<Need> = claims.iter().map(Claim::need).collect();
-    let Some(available) = available().filter(|&available| !fit(&needs, available)) else {
+pub fn check(backend: &impl Backend, needs: &[MemoryNeed<'_>]) -> Outcome<()> {
+    let bytes: Vec<Bytes> = needs.iter().map(|need| need.bytes(backend)).collect();
+    let available = backend.available_bytes();
+    let Some(available) = available.filter(|&available| !fit(&bytes, available)) else {
         return Ok(());
     };
-    let needed: Vec<String> = claims
+    let needed: Vec<String> = needs
         .iter()
-        .zip(&needs)
-        .map(|(claim, need)| {
-            let [weights, cache] = [need.weights, need.cache].map(units::bytes);
+        .zip(&bytes)
+        .map(|(need, bytes)| {
+            let [weights, cache] = [bytes.weights, bytes.cache].map(units::bytes);
             format!(
                 "{} {weights} as {} with {cache} of keys and values",
-                claim.what, claim.compression
+                need.what, need.compression
             )
         })
         .collect();
     let failure = Failure::new(
         format!("memory needed: {}; available: {}", needed.join(", "), units::bytes(available)),
-        "nf4 or q4_0 as --compression (for a draft: self:nf4, --draft-compression) and a shorter context or --kv q8_0 need less, \
-         `--draft ngram` needs no weights",
+        "nf4 or q4_0 as --compression (for a draft: self:nf4, --draft-compression) and a shorter \
+         context or --kv q8_0 need less, `--draft ngram` needs no weights",
     );
-    Err(match claims.first().and_then(|claim| claim.file.path()) {
+    Err(match needs.first().and_then(|need| need.file.path()) {
         Some(path) => failure.about(path.display()),
         None => failure,
     })
 }
 
 /// Whether all fit side by side.
-fn fit(needs: &[Need], available: u64) -> bool {
+fn fit(needs: &[Bytes], available: u64) -> bool {
     let mut parts = needs.iter().flat_map(|need| [need.weights, need.cache]);
     parts.try_fold(0, |sum: u64, bytes| sum.checked_add(bytes)).is_some_and(|sum| sum <= available)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{num::NonZeroUsize, sync::Arc};
 
     use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
+    use crate::backend::CpuBackend;
 
-    fn need(weights: u64, cache: u64) -> Need {
-        Need { weights, cache }
+    fn need(weights: u64, cache: u64) -> Bytes {
+        Bytes { weights, cache }
     }
 
     #[test]
@@ -110,9 +112,12 @@ mod tests {
         let tiny = Tiny { heads: 2, ..Tiny::default() }; // 2 layers, 2 key-value heads of 32 values, 256 positions
         let file: Checkpoint =
             Arc::new(Gguf::from_bytes(tiny.to_bytes().expect("a file")).expect("a model")).into();
+        let backend = CpuBackend::new(NonZeroUsize::MIN).expect("one thread");
         let cache = |context, cache_type| {
             let compression = Compression::AsIs;
-            Claim { file: &file, compression, context, cache_type, what: "weights" }.need().cache
+            MemoryNeed { file: &file, compression, context, cache_type, what: "weights" }
+                .bytes(&backend)
+                .cache
         };
         let position = 2 * 2 * 2 * 32 * 2;
         assert_eq!(cache(100, CacheType::F16), 100 * position);

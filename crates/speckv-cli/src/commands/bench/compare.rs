@@ -6,12 +6,12 @@ use speckv_lab::columns;
 use speckv_local::{
     failure::{Failure, Outcome},
     machine,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair_settings::PairSettings,
 };
 
 use crate::{
-    args::{BenchArgs, WeightOptions},
+    args::{BenchArgs, WeightArgs},
     comparison::{
         self, Report, Sample,
         live::{Contest, Live},
@@ -35,14 +35,14 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         ..
     } = args;
     let json = *json;
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let several = compressions.len() > 1;
-    let contest = Contest::new(options, several, &shelf)?;
+    let contest = Contest::new(options, several, &source)?;
     let interrupt = interrupt::install();
     let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let mut reports = Vec::new();
     for &compression in compressions {
-        let weights = WeightOptions { compression, draft: draft_weights.clone() };
+        let weights = WeightArgs { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
             context: options.ctx,
             ..settings::pair_settings(
@@ -57,7 +57,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
             Some(folder) if several => Some(folder.join(compression.to_string())),
             folder => folder.clone(),
         };
-        let around = (&shelf, &interrupt, printer);
+        let around = (&source, &interrupt, printer);
         let live = Live::run(
             &contest,
             &settings,

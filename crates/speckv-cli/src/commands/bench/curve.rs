@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use speckv_cpu::{model::CpuModel, pool::Pool};
+use speckv_cpu::model::CpuModel;
 use speckv_local::{
+    backend::{CpuBackend, WeightOptions},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
-    model_source::Shelf,
+    model_name::ModelName,
+    model_source::ModelSource,
     pair, provenance,
     report::{Reporter, Unit},
 };
@@ -32,33 +34,33 @@ const ROUNDS: usize = 9;
 /// Timed loads; one before them, untimed, makes sure that the system holds the file in memory.
 const LOADS: usize = 3;
 
-pub(super) fn run(model: &str, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
+pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
-    let path = Shelf::from_environment()?.file(model, &interrupt, printer)?;
+    let path = ModelSource::from_environment().file(model, &interrupt, printer)?;
     let config = pair::open(&path)?.config().map_err(|error| {
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds")
             .about(path.display())
     })?;
     let mut plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
-    let pool = pair::pool(threads)?;
+    let backend = CpuBackend::new(threads)?;
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(
             "--curve measures one compression at a time",
             "give --compression one value",
         ));
     };
-    let treatment =
-        pair::Treatment { compression, cache_type: args.cache.kv.0, ..pair::Treatment::default() };
+    let weights =
+        WeightOptions { compression, cache_type: args.cache.kv.0, ..WeightOptions::default() };
     let (model, load_seconds) =
-        load(&path, &pool, plan.positions(), &treatment, &interrupt, printer)?;
+        load(&path, &backend, plan.positions(), &weights, &interrupt, printer)?;
     // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that
     // they do not.
     plan.buffer_bytes =
         args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
 
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
-    let samples = curve::measure(&*model, &pool, &plan, &mut |done, total| {
+    let samples = curve::measure(&*model, backend.pool(), &plan, &mut |done, total| {
         progress.at(done, total);
         !interrupt.is_raised()
     });
@@ -122,16 +124,16 @@ fn plan(args: &BenchArgs, longest: usize) -> Outcome<Plan> {
 /// Loads the model again and again: the last one, and the seconds of all but the first.
 fn load(
     path: &Path,
-    pool: &Arc<Pool>,
+    backend: &CpuBackend,
     context: usize,
-    treatment: &pair::Treatment,
+    weights: &WeightOptions,
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
         let model =
-            pair::model(&pair::open(path)?, pool, context, false, treatment.clone(), printer)?;
+            pair::load_model(backend, &pair::open(path)?, context, false, weights, printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();

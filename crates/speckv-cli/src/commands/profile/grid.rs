@@ -26,35 +26,35 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    conversation::Conversation,
+    backend::CpuBackend,
     draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
-    machine::threads,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
     units,
 };
 
 use crate::{
     answer,
-    args::{ProfileArgs, WeightOptions},
+    args::{ProfileArgs, WeightArgs},
     interrupt, model_facts,
     printer::Printer,
     settings,
 };
 
 pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
         DraftChoice::Ngram,
-        &shelf.catalogue,
+        &source.catalogue,
     );
     if draft == DraftChoice::None && args.gammas.0 != [0] {
         return Err(Failure::usage(
@@ -73,13 +73,14 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
     for &compression in &compressions {
-        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
-        let weights = WeightOptions { compression, ..args.weights.clone() };
+        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+        let weights = WeightArgs { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,
             ..settings::pair_settings(target.clone(), draft.clone(), threads, &weights, args.cache)
         };
-        let mut pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+        let mut pair =
+            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
         let mut here = match folder.take() {
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,
@@ -137,8 +138,12 @@ fn open(
         format: FORMAT,
         version: Settings::version(),
         target: ModelFacts {
-            compression: provenance::treatment("by row", asked.cache_type),
-            ..facts(&asked.target, &pair.target_path, &Arc::clone(pair.engine.target()))?
+            compression: provenance::weights_name("by row", asked.cache_type),
+            ..facts(
+                &asked.target.to_string(),
+                &pair.target_path,
+                &Arc::clone(pair.engine.target()),
+            )?
         },
         draft: match (asked.draft.model(), &pair.draft_path, &pair.draft) {
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
@@ -181,7 +186,7 @@ fn record(
     let mut missing: Vec<(&Prompt, BlockName, Vec<Token>)> = Vec::new();
     for prompt in prompts {
         let tokens =
-            Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+            Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
         let (needed, context) = (
             tokens.len() + args.max_tokens,
             speckv::model::LanguageModel::context_length(&**pair.engine.target()),
@@ -208,11 +213,11 @@ fn record(
     if !missing.is_empty() {
         folder.note_command(&provenance::command()).map_err(|error| failure(&error))?;
     }
-    let end_tokens = pair.tokenizer.end_tokens().to_vec();
+    let end_tokens = pair.text.tokenizer().end_tokens().to_vec();
     let per_prompt = (args.gammas.0.len() * args.max_tokens) as u64;
     let mut progress =
         printer.progress(&format!("recording {compression}"), Unit::Tokens, Duration::from_secs(2));
-    let Pair { engine, tokenizer, .. } = pair;
+    let Pair { engine, text, .. } = pair;
     for (prompt, name, tokens) in missing {
         let row = StepRow {
             compression: compression.into(),
@@ -230,7 +235,7 @@ fn record(
             end_tokens: &end_tokens,
         };
         let mut pieces = || {
-            let mut decoder = StreamDecoder::new(&*tokenizer);
+            let mut decoder = StreamDecoder::new(&**text.tokenizer());
             move |token| decoder.push(token)
         };
         let done = all.before as u64 * per_prompt;

@@ -22,30 +22,29 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    calibration, controllers,
-    conversation::Conversation,
-    cost_file,
+    backend::CpuBackend,
+    calibration, controllers, cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
-    machine::threads,
-    model_source::Shelf,
+    model_source::ModelSource,
     pair::Pair,
     pair_settings::PairSettings,
     provenance,
     report::{Reporter, Unit},
+    text::Conversation,
     units,
 };
 
 use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
-    let shelf = Shelf::from_environment()?;
+    let source = ModelSource::from_environment();
     let (target, draft) = PairSettings::models(
         args.model.as_ref(),
         args.draft.as_ref(),
         DraftChoice::Ngram,
-        &shelf.catalogue,
+        &source.catalogue,
     );
     if draft == DraftChoice::None {
         return Err(Failure::usage(
@@ -56,14 +55,14 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(threads);
+    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
 
     let settings = PairSettings {
         context: args.ctx,
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
-    let pair = Pair::load(&settings, &shelf, &interrupt, printer)?;
+    let pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
     let target_model = Arc::clone(pair.engine.target());
     let facts = |name: &str, path: &Path, model: &CpuModel| {
         model_facts::facts(name, path, model, &interrupt, printer)
@@ -75,7 +74,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let settings = Settings {
         format: FORMAT,
         version: Settings::version(),
-        target: facts(&target, &pair.target_path, &target_model)?,
+        target: facts(&target.to_string(), &pair.target_path, &target_model)?,
         draft: match (draft.model(), &pair.draft_path, &pair.draft) {
             (Some(name), Some(path), Some(model)) => Some(facts(&name.to_string(), path, model)?),
             _ => None,
@@ -89,7 +88,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         ngram: Settings::ngram_knobs(&ngram),
         max_tokens: args.max_tokens,
         threads: threads.get(),
-        target_compression: controllers::compression(&target_model),
+        target_compression: controllers::compression(&*target_model),
     };
     let resumed = RunFolder::resume(trace, &settings).map_err(|error| folder_failure(&error))?;
     let mut folder = match resumed {
@@ -183,14 +182,15 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 }
 
 fn prompt_facts(prompt: &Prompt, pair: &Pair, max_tokens: usize) -> Outcome<PromptFacts> {
-    let tokens = Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, pair)?.tokens;
+    let tokens =
+        Conversation::new(prompt.system.as_deref()).prompt(&prompt.prompt, &pair.text)?.tokens;
     Ok(PromptFacts {
         id: prompt.id.clone(),
         task: prompt.task.clone(),
         split: prompt.split,
         tokens,
         max_tokens,
-        end_tokens: pair.tokenizer.end_tokens().to_vec(),
+        end_tokens: pair.text.tokenizer().end_tokens().to_vec(),
     })
 }
 

@@ -21,7 +21,7 @@ struct Known {
 }
 
 /// What a conversation needs of a model.
-pub trait Scribe {
+pub trait PromptEncoder {
     /// The text of a conversation, up to where the assistant's turn begins.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ pub trait Scribe {
     /// makes no control tokens.
     ///
     /// # Errors
-    /// If the vocabulary cannot spell the text.
+    /// If the vocabulary cannot represent the text.
     fn encode(&self, prompt: &chat_template::Prompt, from: usize) -> Outcome<Vec<Token>>;
 
     /// Whether a token ends a turn.
@@ -62,18 +62,18 @@ impl Conversation {
     /// [`answered`](Self::answered) makes it a turn.
     ///
     /// # Errors
-    /// Those of the scribe.
-    pub fn prompt(&self, said: &str, scribe: &impl Scribe) -> Outcome<Prompt> {
+    /// Those of the encoder.
+    pub fn prompt(&self, said: &str, encoder: &impl PromptEncoder) -> Outcome<Prompt> {
         let mut messages = self.messages.clone();
         messages.push(Message::new("user", said));
-        let rendered = scribe.render(&messages)?;
+        let rendered = encoder.render(&messages)?;
         // A template may trim or leave out what was said before; then all is cut into tokens anew.
         let known = self.known.as_ref().filter(|it| rendered.text().starts_with(&it.text));
         let tokens = match known {
             Some(Known { text, tokens }) => {
-                [tokens.as_slice(), &scribe.encode(&rendered, text.len())?].concat()
+                [tokens.as_slice(), &encoder.encode(&rendered, text.len())?].concat()
             }
-            None => scribe.encode(&rendered, 0)?,
+            None => encoder.encode(&rendered, 0)?,
         };
         Ok(Prompt { text: rendered.into_text(), tokens })
     }
@@ -86,7 +86,7 @@ impl Conversation {
         prompt: Prompt,
         text: &str,
         tokens: Option<&[Token]>,
-        scribe: &impl Scribe,
+        encoder: &impl PromptEncoder,
     ) {
         self.messages.push(Message::new("user", said));
         self.messages.push(Message::new("assistant", text));
@@ -94,7 +94,7 @@ impl Conversation {
             // The template writes the end of the turn itself.
             let spoken = tokens
                 .split_last()
-                .filter(|(last, _)| scribe.is_end(**last))
+                .filter(|(last, _)| encoder.is_end(**last))
                 .map_or(tokens, |(_, rest)| rest);
             Known { text: prompt.text + text, tokens: [prompt.tokens.as_slice(), spoken].concat() }
         });
@@ -108,7 +108,7 @@ mod tests {
     /// Characters are tokens; 1000 is another spelling of "ab", and '|' ends turns.
     struct Characters;
 
-    impl Scribe for Characters {
+    impl PromptEncoder for Characters {
         fn render(&self, messages: &[Message]) -> Outcome<chat_template::Prompt> {
             let turns = messages
                 .iter()
