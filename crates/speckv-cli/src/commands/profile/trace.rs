@@ -12,7 +12,6 @@ use std::{
 
 use serde_json::json;
 use speckv::{controller::MAX_GAMMA, draft::NgramSettings};
-use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
@@ -22,7 +21,7 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::CpuBackend,
+    backend::AnyModel,
     calibration, controllers, cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
@@ -62,13 +61,19 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
-    let pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+    let pair = Pair::load(
+        &device::backend(settings.device, threads)?,
+        &settings,
+        &source,
+        &interrupt,
+        printer,
+    )?;
     let target_model = Arc::clone(pair.engine.target());
-    let facts = |name: &str, path: &Path, model: &CpuModel| {
+    let facts = |name: &str, path: &Path, model: &AnyModel| {
         model_facts::facts(name, path, model, &interrupt, printer)
     };
     let ngram = NgramSettings::default();
-    let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
+    let of_draft = |what: &dyn Fn(&AnyModel) -> String| {
         pair.draft.as_deref().map_or_else(|| "none".into(), what)
     };
     let settings = Settings {
