@@ -31,7 +31,8 @@ const GAMMAS: [usize; 8] = [0, 1, 2, 3, 4, 6, 8, 16];
 const PROMPTS: [&str; 3] = [
     "The days of the week are Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday. \
      Again, the days of the week are Monday, Tuesday,",
-    "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\ndef multiply(",
+    "def add(a, b):\n    return a + b\n\n\ndef subtract(a, b):\n    return a - b\n\n\n\
+     def multiply(",
     "The sea was calm that morning, and the fishermen",
 ];
 

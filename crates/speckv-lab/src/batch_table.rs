@@ -56,7 +56,7 @@ pub enum TableError {
         /// As given.
         got: f64,
     },
-    /// Nothing that says how much is accepted.
+    /// No measurement of acceptance.
     #[error("expected at least one proposal of this source in the traces, got none")]
     NoProposals,
     /// A trace does not fit together.

@@ -86,7 +86,7 @@ pub struct Recorder<T: LanguageModel, D: LanguageModel> {
 /// Depth of look-up's chain in recordings: as deep as the default controller drafts.
 pub const LOOKUP_DEPTH: usize = 16;
 
-/// Tokens per pass over the prompt: how often the caller is asked whether to go on.
+/// Tokens per pass over the prompt: how often the caller may stop the recording.
 const PREFILL_CHUNK: usize = 128;
 
 impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
@@ -113,7 +113,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         })
     }
 
-    /// Records one prompt. `go_on` is told how much is done, from 0 to `2 * max_tokens` (the text,
+    /// Records one prompt. `go_on` gets the progress, from 0 to `2 * max_tokens` (the text,
     /// then the drafting over it; a text that ends early jumps), and may break it off: then nothing
     /// comes back.
     ///

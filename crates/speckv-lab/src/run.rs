@@ -7,7 +7,7 @@ use crate::trace::Depths;
 /// A model of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ModelFacts {
-    /// Name or path that it was asked for by.
+    /// Name or path as the user gave it.
     pub name: String,
     /// SHA-256 of its file, in lower-case hexadecimal digits.
     pub sha256: String,
@@ -35,7 +35,7 @@ pub struct Settings {
     pub gamma_max: usize,
     /// Depth of look-up's chains.
     pub ngram_max: usize,
-    /// Most tokens that a live step may draft, whatever a controller asks for. Recordings without
+    /// Most tokens that a live step may draft, whatever a controller plans. Recordings without
     /// it were replayed with 16.
     #[serde(default = "library_limit")]
     pub gamma_limit: usize,
@@ -80,7 +80,7 @@ impl Settings {
         }
     }
 
-    /// What decides the texts and what is said about them, apart from the prompt: both models'
+    /// What the texts and their records depend on, apart from the prompt: both models'
     /// files and what became of their weights.
     #[must_use]
     pub fn pair(&self) -> [String; 5] {
@@ -101,7 +101,7 @@ impl Settings {
         [settings.min_match, settings.max_match, settings.max_places]
     }
 
-    /// What controllers are told of the sequence: greedy, with the target's compression.
+    /// The facts that controllers get: greedy, with the target's compression.
     #[must_use]
     pub fn facts(&self) -> SessionFacts {
         SessionFacts { temperature: 0.0, compression: self.target_compression }

@@ -70,7 +70,7 @@ pub struct Sheet {
     rows: Vec<(u64, csv::StringRecord)>,
 }
 
-/// One row, whose cells are asked for by column.
+/// One row, whose cells are read by column.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
     sheet: &'a Sheet,
@@ -185,7 +185,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// A value of a type that reads itself and passes a test; `expected` says both in words.
+    /// A value of a type that reads itself and passes a test; `expected` describes both in words.
     ///
     /// # Errors
     /// [`SheetError::Row`].

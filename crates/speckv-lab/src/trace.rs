@@ -17,8 +17,8 @@ pub struct Depths {
     pub gamma_max: usize,
     /// Tokens of look-up's chain.
     pub ngram_max: usize,
-    /// Most tokens that a live step of the recorded engine may draft, whatever a controller asks
-    /// for.
+    /// Most tokens that a live step of the recorded engine may draft, whatever a controller
+    /// plans.
     pub gamma_limit: usize,
 }
 

@@ -3,7 +3,7 @@
 use speckv::controller::Drafting;
 use speckv_lab::contestant::Contestant;
 use speckv_local::controllers;
-use speckv_local::controllers::{ControllerKind, ControllerParts, ControllerSpec};
+use speckv_local::controllers::{ControllerKind, ControllerSpec};
 
 /// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
 ///
@@ -102,6 +102,7 @@ mod tests {
         record::Source,
         signals::Signals,
     };
+    use speckv_local::controllers::ControllerParts;
 
     use super::*;
 

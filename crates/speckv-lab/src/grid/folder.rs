@@ -1,10 +1,10 @@
 //! A folder that holds one grid: a file per prompt and compression while it is recorded, and all of
 //! it as one table at the end.
 //!
-//! `run.json` says what and where; `blocks/` has the parts, each written whole and renamed;
-//! `steps.csv` and `steps.parquet` are put together from the parts in one order, whatever the order
-//! in which they came. So a recording that was killed and begun again ends in the same files, times
-//! aside.
+//! `run.json` has the settings and the machine; `blocks/` has the parts, each written whole and
+//! renamed; `steps.csv` and `steps.parquet` are put together from the parts in one order, whatever
+//! the order in which they came. So a recording that was killed and begun again ends in the same
+//! files, times aside.
 
 use std::{
     fs, io,
@@ -31,7 +31,7 @@ pub fn compression_rank(name: &str) -> usize {
     ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len())
 }
 
-/// What decides what a grid says, times aside.
+/// Everything that a grid depends on, times aside.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct GridSettings {
     /// Format of the files.
@@ -101,7 +101,7 @@ pub enum GridError {
         /// This machine.
         here: String,
     },
-    /// A part that does not hold what its name says.
+    /// A part whose rows contradict its name.
     #[error("{}: expected {expected}, got {got}", path.display())]
     Part {
         /// The file.

@@ -13,7 +13,7 @@ use speckv::{
 use super::StepRow;
 use crate::statistics::MersenneTwister;
 
-/// Tokens per pass over the prompt: how often the caller is asked whether to go on.
+/// Tokens per pass over the prompt: how often the caller may stop the measurement.
 const PREFILL_CHUNK: usize = 128;
 /// Tokens with the first gamma before anything is kept, so that memory is touched and threads are
 /// awake.
@@ -22,7 +22,7 @@ const WARM_UP: usize = 4;
 /// A prompt and what is to be done with it.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockTask<'a> {
-    /// What every row of the block says: compression, task, prompt, split, seed.
+    /// The columns that all rows of the block share: compression, task, prompt, split, seed.
     pub row: &'a StepRow,
     /// The prompt.
     pub prompt: &'a [Token],

@@ -24,7 +24,7 @@ pub fn to_csv(rows: &[StepRow]) -> Result<Vec<u8>, csv::Error> {
     columns::to_csv(&columns(rows))
 }
 
-/// Reads records back; everything that [`StepRow`] derives is checked against what the file says.
+/// Reads records back; everything that [`StepRow`] derives is checked against the file.
 ///
 /// # Errors
 /// [`SheetError`]: the first thing that is wrong, by file and line.

@@ -1,10 +1,10 @@
 //! The tables of the SpecKV paper (Shukla 2026, arXiv 2605.02888) from its public data, and an
 //! audit of the same data in seconds.
 //!
-//! The road: [`crate::sheet`] reads a file strictly -> [`data`] is what the files hold -> [`split`]
-//! says who may be learned from -> [`models`] fit -> [`policies`] forecast as the paper does ->
-//! [`tables`] puts that beside what was published -> [`audit`] asks what is observed. The data is
-//! not part of this project; a user names its folder.
+//! In order: [`crate::sheet`] reads a file strictly -> [`data`] has the files' contents ->
+//! [`split`] divides them into training and test rows -> [`models`] fit -> [`policies`] forecast as
+//! the paper does -> [`tables`] puts that beside what was published -> [`audit`] adds what is
+//! observed. The data is not part of this project; a user names its folder.
 
 pub mod audit;
 pub mod data;

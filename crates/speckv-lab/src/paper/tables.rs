@@ -24,7 +24,7 @@ pub const TEST_RESAMPLES: usize = 10_000;
 pub struct Beside {
     /// From this program.
     pub ours: f64,
-    /// From the paper, if it says one.
+    /// From the paper, if it has one.
     pub published: Option<f64>,
 }
 
@@ -79,9 +79,9 @@ pub struct IntervalRow {
 pub struct SplitFacts {
     /// Rows that models were fitted to.
     pub train: usize,
-    /// Rows that they are judged by.
+    /// Test rows.
     pub test: usize,
-    /// The folder says which rows the paper tested on, and they are used.
+    /// The folder has the rows that the paper tested on, and they are used.
     pub published: bool,
     /// The seeded split draws these rows, so that their order in training is known too.
     pub drawn_by_seed: bool,

@@ -25,7 +25,7 @@ pub struct Inputs {
     pub curves: Vec<CurveFile>,
 }
 
-/// Traces and what is asked about them.
+/// Traces, with costs and predictor.
 #[derive(Debug)]
 pub struct TraceInput {
     /// Facts of the recording.
@@ -284,13 +284,13 @@ fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
 pub struct CurveFile {
     /// The model's file.
     pub model: String,
-    /// SHA-256 of it, where the file says it.
+    /// SHA-256 of it, where the file has it.
     pub sha256: Option<String>,
-    /// Processor, cores, operating system, where the file says it.
+    /// Processor, cores, operating system, where the file has it.
     pub machine: Option<String>,
-    /// Version of the program, where the file says it.
+    /// Version of the program, where the file has it.
     pub version: Option<String>,
-    /// The command line, where the file says it.
+    /// The command line, where the file has it.
     #[serde(default)]
     pub command: Vec<String>,
     /// Type of most of its weights.

@@ -1,7 +1,7 @@
 //! Recordings and measurements as figures, and the figures as one HTML file without external parts.
 //!
 //! [`inputs`] is what is drawn · [`svg`] and [`plot`] draw · [`figures`] has one file per figure ·
-//! [`origins`] says whether it belongs together · [`findings`] says in words what the numbers say,
+//! [`origins`] checks that the parts belong together · [`findings`] puts the numbers into words,
 //! with intervals · [`page`] puts it together. Everything is a function of its inputs: the same
 //! inputs give the same bytes.
 

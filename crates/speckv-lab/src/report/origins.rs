@@ -3,7 +3,7 @@
 use super::Inputs;
 use crate::run::{ModelFacts, Origin};
 
-/// What one input was measured on, as far as it says.
+/// What one input was measured on, as far as it is recorded.
 #[derive(Debug, Default)]
 struct Seen {
     what: String,

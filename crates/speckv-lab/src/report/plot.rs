@@ -55,7 +55,7 @@ fn tick(value: f64, step: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// What an axis says.
+/// Title and range of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     /// Name, with the unit.
@@ -142,7 +142,7 @@ impl Plot {
         Plot { canvas, x: plot_x, y: plot_y, height }
     }
 
-    /// A line with marks and intervals; `words` says a point in words.
+    /// A line with marks and intervals; `words` describes a point in words.
     pub fn series(
         &mut self,
         series: usize,

@@ -20,8 +20,8 @@ pub fn hodges_lehmann(differences: &[f64]) -> Option<f64> {
     median(&means)
 }
 
-/// Matched-pairs rank-biserial correlation: share of the rank sum that speaks for, less the share
-/// that speaks against, in [-1, 1].
+/// Matched-pairs rank-biserial correlation: the share of the rank sum of positive
+/// differences, less the share of negative ones, in [-1, 1].
 #[must_use]
 pub fn rank_biserial(test: &SignedRank) -> f64 {
     (test.positive - test.negative) / (test.positive + test.negative)

@@ -6,7 +6,7 @@ use super::{Interval, quantile};
 
 /// Fewest independent units (prompts, groups) that an interval is made of. Resampling fewer gives
 /// intervals that are far too narrow, with one unit none at all; and of five pairs that all go one
-/// way, a sign test still says p = 2 / 2^5 > 0.05.
+/// way, a sign test still gives p = 2 / 2^5 > 0.05.
 pub const FEWEST_UNITS: usize = 6;
 
 /// A value with its 95% interval, which is missing where it comes from fewer than [`FEWEST_UNITS`]
@@ -43,7 +43,7 @@ impl Estimate {
         self.low.zip(self.high)
     }
 
-    /// As measured on so many units: alone if they are too few, whatever a file says.
+    /// As measured on so many units: alone if they are too few, whatever a file contains.
     #[must_use]
     pub fn of_units(self, units: usize) -> Self {
         if units < FEWEST_UNITS { Self::alone(self.value) } else { self }

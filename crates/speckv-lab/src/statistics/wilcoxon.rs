@@ -21,7 +21,7 @@ pub struct SignedRank {
     pub exact: bool,
 }
 
-/// Ranks the absolute differences, equal ones sharing their mean rank, and asks how likely rank
+/// Ranks the absolute differences, equal ones sharing their mean rank, and computes how likely rank
 /// sums as uneven as these are if every sign is a toss of a coin. Exact for at most 50 differences,
 /// with ties too. `None` if no difference is left.
 #[must_use]

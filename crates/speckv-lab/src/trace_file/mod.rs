@@ -17,7 +17,7 @@ pub use write::to_bytes;
 
 use crate::{recorder::Recording, run::Run, workload::Split};
 
-/// What the metadata says of the prompt.
+/// The prompt, as the metadata has it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PromptFacts {
     /// The prompt's id.

@@ -27,9 +27,9 @@ pub struct PromptExamples {
 /// Quality of one head on prompts that it was not trained on.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct HeadReport {
-    /// Who drafts.
+    /// The source that drafts.
     pub source: Source,
-    /// What is asked.
+    /// The question.
     pub question: Question,
     /// Examples trained on, all prompts together.
     pub examples: usize,

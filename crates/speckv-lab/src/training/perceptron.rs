@@ -11,7 +11,7 @@ use super::TrainOptions;
 const BATCH: usize = 256;
 
 /// A perceptron trained by Adam on log loss in batches of 256. A feature that never changes in the
-/// examples gets no weight: it cannot be told from the bias, and elsewhere it may have another
+/// examples gets no weight: it is the same as the bias there, and elsewhere it may have another
 /// value.
 #[must_use]
 pub fn perceptron(examples: &[(Features, bool)], options: &TrainOptions) -> Head {

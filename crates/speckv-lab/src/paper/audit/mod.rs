@@ -19,7 +19,7 @@ use self::{
 };
 use super::{data::PaperData, models::RidgeError, split::Split, tables::Fitted};
 
-/// Everything that the audit says.
+/// All results of the audit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
     /// What a step took, measured.

@@ -24,8 +24,8 @@ pub struct SpeedRow {
     pub policy: String,
     /// Mean gamma that it chooses, over the rows of the observation.
     pub mean_gamma: f64,
-    /// Tokens per second as the paper would forecast them: models refitted on all rows, asked on
-    /// the test rows, divided by measured seconds.
+    /// Tokens per second as the paper would forecast them: models refitted on all rows, evaluated
+    /// on the test rows, divided by measured seconds.
     pub forecast_refitted: f64,
     /// The same forecast by models that never saw the row's prompt, over all rows.
     pub forecast_unseen: f64,

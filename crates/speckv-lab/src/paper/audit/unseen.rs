@@ -15,7 +15,7 @@ use super::super::{
 };
 use crate::statistics::{correlation, mean_squared_error};
 
-/// The kinds that are asked.
+/// The kinds that are evaluated.
 pub const KINDS: [Kind; 3] = [Kind::Ridge, Kind::Mlp16, Kind::Forest100];
 
 /// How well a kind predicts, the harder the question the further down.

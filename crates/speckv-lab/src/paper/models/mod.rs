@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::data::FEATURES;
 
-/// What a predictor sees of a step.
+/// The features of a step.
 pub type Features = [f64; FEATURES];
 
 /// A fitted predictor.

@@ -137,8 +137,9 @@ impl Grid {
             .map(|(gamma, _)| gamma)
     }
 
-    /// The fastest gamma and all that cannot be told from it: the interval of the ratio, paired by
-    /// prompt, reaches 1, or there are too few prompts for one. Rising; empty without steps.
+    /// The fastest gamma and all that do not differ from it significantly: the interval of the
+    /// ratio, paired by prompt, reaches 1, or there are too few prompts for one. Rising; empty
+    /// without steps.
     #[must_use]
     pub fn alike(&self, compression: &str, task: Option<&str>) -> Vec<usize> {
         let Some(best) = self.fastest(compression, task) else { return Vec::new() };

@@ -62,7 +62,7 @@ fn percent(estimate: &Estimate) -> String {
     format!("{:.0} %{ends}", 100.0 * estimate.value)
 }
 
-/// What is said where there are too few prompts to say more.
+/// The finding where there are too few prompts for an interval.
 fn too_few(prompts: usize) -> Option<String> {
     (prompts < FEWEST_UNITS).then(|| {
         let of = super::figures::counted(prompts, "prompt");
