@@ -28,10 +28,6 @@ ALLOWED: dict[str, dict[tuple[str, str], str]] = {
     "speckv-local": {
         ("memory", "backend"): "a backend estimates what it needs, memory compares it",
     },
-    "speckv-gpu": {
-        ("device", "self_test"): "a device is tested with products before it is offered",
-        ("shader", "format"): "a shader is text made from a format, which names its shader",
-    },
 }
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
