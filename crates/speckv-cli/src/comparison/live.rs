@@ -20,7 +20,7 @@ use super::{
     spoiled::Spoiled,
 };
 use speckv_local::{
-    backend::AnyModel,
+    backend::{AnyModel, LocalModel},
     calibration, controllers,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
@@ -151,7 +151,7 @@ impl Live {
             cold_draft: options.cold_draft,
             predictor,
             threads: target.threads(),
-            instruction_set: target.isa().name().to_owned(),
+            instruction_set: target.processor(),
             split: options.split.to_string(),
             prompts: 0,
             max_tokens: rules.max_tokens,

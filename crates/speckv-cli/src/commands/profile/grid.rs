@@ -25,7 +25,7 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::AnyModel,
+    backend::{AnyModel, LocalModel},
     draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -161,7 +161,7 @@ fn open(
             DraftHead::Whole => None,
             DraftHead::First(tokens) => Some(tokens),
         },
-        instruction_set: pair.engine.target().isa().name().to_owned(),
+        instruction_set: pair.engine.target().processor(),
         gammas: args.gammas.0.clone(),
         max_tokens: args.max_tokens,
         threads: asked.threads.get(),

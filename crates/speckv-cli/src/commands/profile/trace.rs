@@ -21,7 +21,7 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::AnyModel,
+    backend::{AnyModel, LocalModel},
     calibration, controllers, cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
