@@ -2,14 +2,12 @@
 """Cycles of the product kernels' inner loops on ARM processors, as llvm-mca models them.
 
     RUSTC=/usr/bin/rustc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \\
-        cargo rustc -p speckv-cpu --lib --release --target aarch64-unknown-linux-gnu \\
-        --target-dir target/arm -- --emit asm -C symbol-mangling-version=v0 -C codegen-units=1
-    record/arm/mca.py target/arm/aarch64-unknown-linux-gnu/release/deps/speckv_cpu-*.s
+        cargo test -p speckv-cpu --lib --no-run --release --target aarch64-unknown-linux-gnu
+    record/arm/mca.py target/aarch64-unknown-linux-gnu/release/deps/speckv_cpu-HASH
 
 Prints a Markdown table. A loop's iteration takes 32 columns of so many rows of weights with all rows
 of activations; a number of cycles is per 32 weights of one row. Bytes per cycle are those of packed
-weights. All data is taken to be in the nearest cache. Needs LLVM 19 (`llvm-mca-19`,
-`llvm-cxxfilt-19`).
+weights. All data is taken to be in the nearest cache. Needs LLVM 19 (Debian's `llvm-19`).
 """
 
 import re
@@ -23,88 +21,84 @@ SETS = {
     "neoverse-v2": ["neon", "dotprod", "i8mm"],
     "apple-m1": ["neon", "dotprod"],
 }
+PRODUCT = {"neon": "Base", "dotprod": "DotProd", "i8mm": "MatMul"}
 BYTES = {"Q4_0": 18, "Q8_0": 34, "Q4K": 18, "Q6K": 26.25}  # of 32 weights
 ROWS = [1, 4, 8]
 PRODUCTS = re.compile(r"\b(sdot|smmla|smlal2?|smull2?)\b")
 ITERATIONS = 200
 
 
-def demangled(names):
-    text = subprocess.run(
-        ["llvm-cxxfilt-19"], input="\n".join(names), capture_output=True, text=True, check=True
-    )
-    return text.stdout.splitlines()
+def output(*command, text=None):
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def functions(path):
-    """Lines of every function of a file, by mangled name."""
-    found, name = {}, None
-    for line in open(path):
-        start = re.match(r"^(_R\w+):", line)
-        if start:
-            name = start.group(1)
-            found[name] = []
-        elif line.startswith(".Lfunc_end"):
-            name = None
-        elif name:
-            found[name].append(line.rstrip())
-    return found
+    """Start, end and generic arguments of every tile kernel, from the debug information."""
+    pattern = re.compile(
+        r'DW_AT_low_pc\s+\((0x\w+)\)\s+DW_AT_high_pc\s+\((0x\w+)\)(?:(?!DW_TAG)[\s\S])*?'
+        r'DW_AT_name\s+\("tile<speckv_cpu::kernels::neon::Neon<speckv_cpu::kernels::neon::(\w+), '
+        r'(\d+)>, speckv_cpu::kernels::format::(\w+), (\d+)>"\)'
+    )
+    return pattern.findall(output("llvm-dwarfdump-19", "--debug-info", path))
 
 
-def instructions(lines):
-    return [line for line in lines if line.startswith("\t") and not line.startswith("\t.")]
-
-
-def inner_loop(lines):
-    """The shortest loop with products of bytes: from a label to a branch back to it."""
-    labels, best = {}, None
-    for number, line in enumerate(lines):
-        label = re.match(r"^(\.L\w+):", line)
-        if label:
-            labels[label.group(1)] = number
+def inner_loop(path, start, end):
+    """The shortest loop with products of bytes: from an address to a branch back to it."""
+    text = output(
+        "llvm-objdump-19", "-d", "--no-show-raw-insn", f"--start-address={start}",
+        f"--stop-address={end}", path,
+    )
+    lines = re.findall(r"^\s*([0-9a-f]+):\s+(\S.*)$", text, re.M)
+    numbers = {int(address, 16): number for number, (address, _) in enumerate(lines)}
+    best = None
+    for number, (address, code) in enumerate(lines):
+        branch = re.match(r"(?:b\.?\w*|cbn?z|tbn?z)\s.*?(0x[0-9a-f]+) <", code)
+        first = branch and numbers.get(int(branch.group(1), 16))
+        if first is None or first > number:
             continue
-        branch = re.match(r"^\t(?:b\.?\w*|cbn?z|tbn?z)\t(?:.*, )?(\.L\w+)$", line)
-        if branch and branch.group(1) in labels:
-            body = instructions(lines[labels[branch.group(1)] + 1 : number + 1])
-            products = sum(bool(PRODUCTS.search(line)) for line in body)
-            if products and (best is None or len(body) < len(best)):
-                best = body
-    return best
+        body = [code for _, code in lines[first : number + 1]]
+        if any(map(PRODUCTS.search, body)) and (best is None or len(body) < len(best)):
+            best = body
+    if best is None:
+        sys.exit(f"no loop with products from {start} to {end}: were they not inlined?")
+    # Targets of branches have no addresses of their own in the model.
+    return [re.sub(r"0x[0-9a-f]+ <.*", "loop", code) for code in best]
 
 
 def cycles(body, processor):
-    text = subprocess.run(
-        ["llvm-mca-19", "-mtriple=aarch64", f"-mcpu={processor}", "-mattr=+dotprod,+i8mm",
-         f"-iterations={ITERATIONS}"],
-        input="\n".join(body) + "\n", capture_output=True, text=True, check=True,
-    ).stdout
+    text = output(
+        "llvm-mca-19", "-mtriple=aarch64", f"-mcpu={processor}", "-mattr=+dotprod,+i8mm",
+        f"-iterations={ITERATIONS}", text="loop:\n" + "\n".join(body) + "\n",
+    )
     return int(re.search(r"Total Cycles:\s+(\d+)", text).group(1)) / ITERATIONS
 
 
 def main():
-    tile = re.compile(
-        r"tiles_(neon|dotprod|i8mm)::tile::<.*Neon<.*, (\d+)\w*>, .*format::(\w+), (\d+)\w*>"
-    )
+    path = sys.argv[1]
     kernels = {}
-    for path in sys.argv[1:]:
-        found = functions(path)
-        for name, readable in zip(found, demangled(found)):
-            match = tile.search(readable)
-            if match:
-                isa, vectors, form, rows = match.groups()
-                kernels[isa, form, int(rows)] = (int(vectors), found[name])
+    for start, end, products, vectors, form, rows in functions(path):
+        kernels[products, form, int(rows)] = (int(vectors), start, end)
     columns = [(rows, what) for rows in ROWS for what in ("cycles", "bytes/cycle")]
     head = ["processor", "instructions", "type"]
-    print(" | ".join(["|", *head, *(f"{what}, {rows} rows" for rows, what in columns), "|"]))
+    print("| " + " | ".join([*head, *(f"{what}, {rows} rows" for rows, what in columns)]) + " |")
     print("|" + " --- |" * (len(head) + len(columns)))
     for processor in PROCESSORS:
         for isa in SETS[processor]:
             for form, size in BYTES.items():
                 cells = [processor, isa, form]
                 for rows in ROWS:
-                    vectors, lines = kernels[isa, form, rows]
-                    body = inner_loop(lines)
-                    taken = cycles(body, processor) / (4 * vectors)
+                    # A single row has no pair for `smmla`.
+                    products = "DotProd" if (isa, rows) == ("i8mm", 1) else PRODUCT[isa]
+                    vectors, start, end = kernels[products, form, rows]
+                    body = inner_loop(path, start, end)
+                    # A loop over 16 columns, where the two halves of a block are not unrolled, counts
+                    # twice; what is done once per block is then left out.
+                    pairs = -(-rows // 2) if products == "MatMul" else rows
+                    expected = 8 * vectors * pairs
+                    found = sum(bool(PRODUCTS.search(code)) for code in body)
+                    share = 1 if products == "Base" else expected / found
+                    taken = share * cycles(body, processor) / (4 * vectors)
                     cells += [f"{taken:.2f}", f"{size / taken:.1f}"]
                 print("| " + " | ".join(cells) + " |")
 

@@ -504,7 +504,7 @@ def abandoned(client, pid, count=60, megabytes=4):
         except OSError:
             pass
 
-    body = json.dumps({"content": "word " * ((megabytes << 20) // 5)}).encode()
+    body = json.dumps({"content": "word " * int(megabytes * 200_000)}).encode()  # below the limit of a body
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:

@@ -91,6 +91,38 @@ fn it_answers_like_run_and_stops_at_a_signal() {
 }
 
 #[test]
+fn both_families_of_loopback_are_served_and_brackets_are_understood() {
+    let desk = Desk::new();
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    let server = Server::start(&desk, &[]);
+    assert!(server.address.starts_with("127.0.0.1:"), "{}", server.address);
+    if has_ipv6 {
+        let other = server.address.replace("127.0.0.1", "[::1]");
+        TcpStream::connect(other).expect("the same port of the other family");
+    }
+    server.stop("-TERM").succeeds();
+    if has_ipv6 {
+        let server = Server::start(&desk, &["--host", "[::1]"]);
+        assert!(server.address.starts_with("[::1]:"), "{}", server.address);
+        let reply = server.ask("GET", "/health", "", "");
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        server.stop("-TERM").succeeds();
+    }
+}
+
+#[test]
+fn pages_of_an_allowed_origin_are_answered() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--allow-origin", "http://localhost:5173"]);
+    let asked = "origin: http://localhost:5173\r\naccess-control-request-method: POST\r\n";
+    let reply = server.ask("OPTIONS", "/v1/chat/completions", asked, "");
+    assert!(reply.contains("access-control-allow-origin: http://localhost:5173"), "{reply}");
+    server.stop("-TERM").succeeds();
+    desk.run(&["serve", "--model", "target.gguf", "--allow-origin", "localhost:5173"])
+        .fails(2, &["allow-origin", "localhost:5173"]);
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_before_models_are_loaded() {
     let desk = Desk::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -165,9 +165,9 @@ impl Drafter for Listener {
         let heard = self.slots.get_mut(slot)?;
         assert_eq!(heard.len(), read.from(), "a position was left out or told twice");
         let tokens = read.tokens();
-        for position in read.from()..tokens.len() {
+        for (position, &token) in tokens.iter().enumerate().skip(read.from()) {
             let hidden = read.hidden(position)?.to_vec();
-            heard.push(Heard { token: tokens[position], hidden });
+            heard.push(Heard { token, hidden });
         }
         assert!(matches!(read.hidden(tokens.len()), Err(ModelError::Row { .. })));
         Ok(())

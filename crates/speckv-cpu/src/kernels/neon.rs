@@ -308,8 +308,13 @@ impl<P: Products, const V: usize> Simd for Neon<P, V> {
     unsafe fn dot4(bits: u32, acc: Self::I, w: [Self::B; 4], a: *const i8) -> Self::I {
         // SAFETY: as above.
         unsafe {
+            // A loop: the compiler does not inline a closure of this size into every kernel.
             let a = P::activations(a);
-            std::array::from_fn(|v| P::dot4(bits, acc[v], [w[0][v], w[1][v], w[2][v], w[3][v]], a))
+            let mut acc = acc;
+            for v in 0..V {
+                acc[v] = P::dot4(bits, acc[v], [w[0][v], w[1][v], w[2][v], w[3][v]], a);
+            }
+            acc
         }
     }
 

@@ -1,6 +1,5 @@
 //! Models, tokens, health, metrics, the OpenAPI document.
 
-use speckv_local::controllers::ControllerSpec;
 use std::sync::Arc;
 
 use axum::{
