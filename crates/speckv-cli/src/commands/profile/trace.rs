@@ -35,7 +35,9 @@ use speckv_local::{
     units,
 };
 
-use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
+use crate::{
+    answer, args::ProfileArgs, device, interrupt, model_facts, printer::Printer, settings,
+};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
