@@ -1,7 +1,12 @@
 //! The device that a command runs its models on.
 
+use std::num::NonZeroUsize;
+
+#[cfg(feature = "gpu")]
+use speckv_local::backend::GpuBackend;
 use speckv_local::{
-    backend::{Backend, CpuBackend},
+    backend::{AnyBackend, Backend, CpuBackend},
+    device_choice::DeviceChoice,
     failure::Outcome,
     pair_settings::PairSettings,
 };
@@ -18,11 +23,27 @@ pub trait OnDevice {
     fn run<B: Backend>(self, backend: &B) -> Outcome<Self::Output>;
 }
 
-/// Runs `work` on the device that the settings name. Today there is one, the processor; another
-/// becomes a case here.
+/// The device of that name.
+///
+/// # Errors
+/// If it is not there or cannot be opened, or the program was built without it.
+pub fn backend(device: DeviceChoice, threads: NonZeroUsize) -> Outcome<AnyBackend> {
+    match device {
+        DeviceChoice::Cpu => Ok(AnyBackend::Cpu(CpuBackend::new(threads)?)),
+        #[cfg(feature = "gpu")]
+        DeviceChoice::Gpu(number) => Ok(AnyBackend::Gpu(GpuBackend::open(number)?)),
+        #[cfg(not(feature = "gpu"))]
+        DeviceChoice::Gpu(_) => Err(speckv_local::failure::Failure::usage(
+            format!("--device {device} is not in this program: it was built without GPUs"),
+            "give --device cpu, or build with the feature gpu",
+        )),
+    }
+}
+
+/// Runs `work` on the device that the settings name.
 ///
 /// # Errors
 /// If the device cannot be used, and those of the work.
 pub fn run<W: OnDevice>(settings: &PairSettings, work: W) -> Outcome<W::Output> {
-    work.run(&CpuBackend::new(settings.threads)?)
+    work.run(&backend(settings.device, settings.threads)?)
 }

@@ -194,6 +194,7 @@ pub fn pair_settings(
         target,
         draft,
         search: DraftSearch::Off,
+        device: cache.device,
         threads,
         context: None,
         compression,

@@ -21,6 +21,7 @@ pub mod calibration;
 pub mod catalogue;
 pub mod controllers;
 pub mod cost_file;
+pub mod device_choice;
 pub mod download;
 pub mod draft_choice;
 pub mod draft_search;

@@ -10,11 +10,10 @@ use speckv::{
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
     engine::Engine,
 };
-use speckv_cpu::model::CpuModel;
 use speckv_formats::{checkpoint::Checkpoint, config::Config, tokenizer::Tokenizer};
 
 use crate::{
-    backend::{Backend, CacheType, LocalModel, WeightOptions},
+    backend::{AnyModel, Backend, CacheType, LocalModel, WeightOptions},
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     draft_search::{self, FoundDraft},
     drafting::{DraftOrigin, Drafting},
@@ -33,7 +32,7 @@ use crate::{
 pub const DEFAULT_CONTEXT: usize = 4096;
 
 /// A target that is ready to answer, with its drafter.
-pub struct Pair<M: LocalModel = CpuModel> {
+pub struct Pair<M: LocalModel = AnyModel> {
     /// Target and drafter.
     pub engine: Engine<M>,
     /// The draft model, if there is one.

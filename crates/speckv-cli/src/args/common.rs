@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use speckv_local::controllers::ControllerSpec;
+use speckv_local::device_choice::DeviceChoice;
 use std::path::PathBuf;
 
 use speckv_formats::{compression::Compression, quant::TensorType};
@@ -73,6 +74,10 @@ pub struct PredictorOptions {
 /// How keys and values are stored, the target's and the draft's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct CacheOptions {
+    /// Device that runs the models: cpu, gpu (the first that is no software), or gpu:N as `speckv
+    /// devices` numbers them
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
     /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a
     /// little
     #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]

@@ -9,7 +9,6 @@ use speckv::{
 };
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use speckv_local::{
-    backend::CpuBackend,
     controllers,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
@@ -22,7 +21,9 @@ use speckv_local::{
     text::Conversation,
 };
 
-use crate::{answer, args::IdentityArgs, identity_prompts, interrupt, printer::Printer, settings};
+use crate::{
+    answer, args::IdentityArgs, device, identity_prompts, interrupt, printer::Printer, settings,
+};
 
 /// One comparison that failed.
 #[derive(Debug, serde::Serialize)]
@@ -83,8 +84,13 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
             &args.weights,
             args.cache,
         );
-        let mut pair =
-            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+        let mut pair = Pair::load(
+            &device::backend(settings.device, threads)?,
+            &settings,
+            &source,
+            &interrupt,
+            printer,
+        )?;
         let bar = progress
             .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in identity_prompts::TEXTS.iter().take(args.prompts).enumerate() {

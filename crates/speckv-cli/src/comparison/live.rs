@@ -13,7 +13,6 @@ use speckv::{
     engine::Clock,
     model::LanguageModel,
 };
-use speckv_cpu::model::CpuModel;
 use speckv_lab::{columns, workload::Workload};
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     spoiled::Spoiled,
 };
 use speckv_local::{
-    backend::CpuBackend,
+    backend::{AnyModel, LocalModel},
     calibration, controllers,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
@@ -36,7 +35,7 @@ use speckv_local::{
     text::Conversation,
 };
 
-use crate::{answer, args::ComparisonOptions, printer::Printer};
+use crate::{answer, args::ComparisonOptions, device, printer::Printer};
 
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {
@@ -112,7 +111,7 @@ impl Live {
             fs::create_dir_all(folder)
                 .map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
-        let backend = CpuBackend::new(settings.threads)?;
+        let backend = device::backend(settings.device, settings.threads)?;
         let files = PairFiles::open(settings, source, interrupt, printer)?;
         let mut pair =
             Pair::with_drafter(&backend, settings, files, printer, |_, draft, vocab_size| {
@@ -152,7 +151,7 @@ impl Live {
             cold_draft: options.cold_draft,
             predictor,
             threads: target.threads(),
-            instruction_set: target.isa().name().to_owned(),
+            instruction_set: target.processor(),
             split: options.split.to_string(),
             prompts: 0,
             max_tokens: rules.max_tokens,
@@ -243,7 +242,7 @@ fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outco
 }
 
 /// Look-up, and the draft model where there is one; contestants are shown what they may use.
-fn drafter(draft: Option<Arc<CpuModel>>, vocab_size: usize, spoil: bool) -> Box<dyn Drafter> {
+fn drafter(draft: Option<Arc<AnyModel>>, vocab_size: usize, spoil: bool) -> Box<dyn Drafter> {
     let ngram = NgramDrafter::new(NgramSettings::default());
     match draft {
         None => Box::new(ngram),

@@ -5,11 +5,19 @@
 //! and memory checks are written against these two traits, so another crate adds a device by
 //! implementing them.
 
+mod any;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(feature = "gpu")]
+mod tested_formats;
 
 use std::ops::Range;
 
+pub use any::{AnyBackend, AnyCache, AnyModel, AnyOutput};
 pub use cpu::CpuBackend;
+#[cfg(feature = "gpu")]
+pub use gpu::GpuBackend;
 use speckv::{model::LanguageModel, token::Token};
 pub use speckv_cpu::model::CacheType;
 use speckv_formats::{

@@ -12,7 +12,6 @@ use std::{
 
 use serde_json::json;
 use speckv::{controller::MAX_GAMMA, draft::NgramSettings};
-use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
@@ -22,7 +21,7 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::CpuBackend,
+    backend::{AnyModel, LocalModel},
     calibration, controllers, cost_file,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
@@ -36,7 +35,9 @@ use speckv_local::{
     units,
 };
 
-use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
+use crate::{
+    answer, args::ProfileArgs, device, interrupt, model_facts, printer::Printer, settings,
+};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
@@ -62,13 +63,19 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
-    let pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+    let pair = Pair::load(
+        &device::backend(settings.device, threads)?,
+        &settings,
+        &source,
+        &interrupt,
+        printer,
+    )?;
     let target_model = Arc::clone(pair.engine.target());
-    let facts = |name: &str, path: &Path, model: &CpuModel| {
+    let facts = |name: &str, path: &Path, model: &AnyModel| {
         model_facts::facts(name, path, model, &interrupt, printer)
     };
     let ngram = NgramSettings::default();
-    let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
+    let of_draft = |what: &dyn Fn(&AnyModel) -> String| {
         pair.draft.as_deref().map_or_else(|| "none".into(), what)
     };
     let settings = Settings {
