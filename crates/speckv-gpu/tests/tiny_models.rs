@@ -11,7 +11,10 @@ use speckv::{
 };
 use speckv_cpu::{model::CpuModel, pool::Pool};
 use speckv_formats::{compression::Compression, gguf::Gguf, quant::TensorType, tiny::Tiny};
-use speckv_gpu::model::{GpuModel, LoadError, LoadOptions};
+use speckv_gpu::{
+    cache_type::CacheType,
+    model::{GpuModel, LoadError, LoadOptions},
+};
 use support::device;
 
 fn file(tiny: &Tiny) -> Arc<Gguf> {
@@ -116,6 +119,48 @@ fn models_of_every_family_conform() {
         check_model(&model).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
         eprintln!("{} conforms", tiny.architecture);
     }
+}
+
+/// A model with heads of 32 values, whose keys and values can be bytes.
+fn with_bytes() -> Tiny {
+    Tiny { architecture: "qwen3", head_dim: Some(32), layers: 2, ..Tiny::default() }
+}
+
+fn load_with_bytes(tiny: &Tiny) -> Option<GpuModel> {
+    let mut options = LoadOptions::new(device()?);
+    options.cache_type = CacheType::Q8_0;
+    Some(GpuModel::load(file(tiny), &options, &mut |_| {}).unwrap())
+}
+
+#[test]
+fn a_cache_of_bytes_conforms_and_is_near_the_cpus() {
+    let wide = Tiny { head_dim: Some(96), heads: 3, kv_heads: 1, layers: 1, ..with_bytes() };
+    for tiny in [with_bytes(), wide] {
+        let Some(model) = load_with_bytes(&tiny) else { return };
+        check_model(&model).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
+        let halves = load(&tiny).unwrap();
+        assert_eq!(16 * model.position_bytes(), 9 * halves.position_bytes());
+        let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
+        let mut options = speckv_cpu::model::LoadOptions::new(pool);
+        options.cache_type = speckv_cpu::model::CacheType::Q8_0;
+        let on_cpu = CpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap();
+        let tokens = text(24);
+        let got = logits(&model, &tokens);
+        let error = distance(&got, &logits(&on_cpu, &tokens));
+        assert!(error < 0.03, "{tiny:?}: relative error {error}");
+        let rounded = distance(&got, &logits(&halves, &tokens));
+        assert!(rounded > 0.0, "{tiny:?}: nothing was rounded to bytes");
+    }
+}
+
+#[test]
+fn heads_that_bytes_cannot_hold_are_refused() {
+    let Some(device) = device() else { return };
+    let mut options = LoadOptions::new(device);
+    options.cache_type = CacheType::Q8_0;
+    let tiny = Tiny { head_dim: Some(48), ..with_bytes() };
+    let refused = GpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, LoadError::CacheType { head_dim: 48, .. }), "{refused}");
 }
 
 #[test]

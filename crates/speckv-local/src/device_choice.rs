@@ -1,45 +1,81 @@
-//! Which device runs models.
+//! Which devices run models: what the user says of them.
 
 use std::{fmt, str::FromStr};
 
 /// A device by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeviceChoice {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceName {
     /// The processor.
-    #[default]
     Cpu,
     /// A GPU by its number in `speckv devices`; without one, the first that is no software.
     Gpu(Option<usize>),
 }
 
+/// A device by name, or the faster one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The device whose plain pass is faster and whose memory suffices; no software adapter.
+    Auto,
+    /// This one.
+    Named(DeviceName),
+}
+
+/// The devices of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceChoices {
+    /// The target's.
+    pub target: DeviceChoice,
+    /// The draft's; `None` is the target's.
+    pub draft: Option<DeviceChoice>,
+    /// Whether plain passes are timed again although their times are known.
+    pub measure_anew: bool,
+}
+
+impl Default for DeviceChoice {
+    fn default() -> Self {
+        DeviceChoice::Named(DeviceName::Cpu)
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceName::Cpu => f.write_str("cpu"),
+            DeviceName::Gpu(None) => f.write_str("gpu"),
+            DeviceName::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+        }
+    }
+}
+
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DeviceChoice::Cpu => f.write_str("cpu"),
-            DeviceChoice::Gpu(None) => f.write_str("gpu"),
-            DeviceChoice::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Named(name) => name.fmt(f),
         }
     }
 }
 
 /// A word that names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected cpu, gpu or gpu:N with the number of a GPU, got {0:?}")]
+#[error(
+    "expected auto, cpu, gpu or gpu:N with the number of a GPU, got {0:?}\n\
+     hint: `speckv devices` lists the GPUs of this machine"
+)]
 pub struct UnknownDevice(String);
 
 impl FromStr for DeviceChoice {
     type Err = UnknownDevice;
 
     fn from_str(word: &str) -> Result<Self, UnknownDevice> {
-        match word.split_once(':') {
-            None if word == "cpu" => Ok(DeviceChoice::Cpu),
-            None if word == "gpu" => Ok(DeviceChoice::Gpu(None)),
-            Some(("gpu", number)) => match number.parse() {
-                Ok(number) => Ok(DeviceChoice::Gpu(Some(number))),
-                Err(_) => Err(UnknownDevice(word.to_owned())),
-            },
-            _ => Err(UnknownDevice(word.to_owned())),
-        }
+        let named = match word.split_once(':') {
+            None if word == "auto" => return Ok(DeviceChoice::Auto),
+            None if word == "cpu" => Some(DeviceName::Cpu),
+            None if word == "gpu" => Some(DeviceName::Gpu(None)),
+            Some(("gpu", number)) => number.parse().ok().map(|n| DeviceName::Gpu(Some(n))),
+            _ => None,
+        };
+        named.map(DeviceChoice::Named).ok_or_else(|| UnknownDevice(word.to_owned()))
     }
 }
 
@@ -49,10 +85,11 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_others_are_refused() {
-        for choice in [DeviceChoice::Cpu, DeviceChoice::Gpu(None), DeviceChoice::Gpu(Some(3))] {
+        let named = [DeviceName::Cpu, DeviceName::Gpu(None), DeviceName::Gpu(Some(3))];
+        for choice in named.map(DeviceChoice::Named).into_iter().chain([DeviceChoice::Auto]) {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        for word in ["", "GPU", "gpu:", "gpu:x", "gpu:-1", "cuda", "cpu:0"] {
+        for word in ["", "GPU", "gpu:", "gpu:x", "gpu:-1", "cuda", "cpu:0", "auto:1"] {
             let refused = word.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(refused.contains(&format!("{word:?}")), "{refused}");
         }

@@ -1,12 +1,12 @@
 //! Options that several commands share.
 
 use speckv_local::controllers::ControllerSpec;
-use speckv_local::device_choice::DeviceChoice;
 use std::path::PathBuf;
 
 use speckv_formats::{compression::Compression, quant::TensorType};
 use speckv_local::{
     controllers,
+    device_choice::{DeviceChoice, DeviceChoices, UnknownDevice},
     draft_choice::{DraftChoice, DraftHead},
     model_name::ModelName,
     suggest,
@@ -56,6 +56,37 @@ pub struct ModelOptions {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
+}
+
+/// Which devices run the models.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Devices")]
+pub struct DeviceOptions {
+    /// Device of the target: cpu, gpu (the first that is no software), gpu:N as `speckv devices`
+    /// numbers them, or auto: the one whose plain pass is faster, measured once, among those whose
+    /// memory suffices
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceChoice,
+    /// Device of the draft [default: the target's; with --device auto the processor where both do
+    /// not fit]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub draft_device: Option<DeviceChoice>,
+}
+
+impl DeviceOptions {
+    /// What the options say; `measure_anew` times plain passes again.
+    #[must_use]
+    pub fn choices(self, measure_anew: bool) -> DeviceChoices {
+        DeviceChoices { target: self.device, draft: self.draft_device, measure_anew }
+    }
+}
+
+/// Parser of a device.
+pub(super) fn device(text: &str) -> Result<DeviceChoice, String> {
+    text.parse().map_err(|error: UnknownDevice| error.to_string())
 }
 
 /// Whose weights the predictors have that controllers decide by.
@@ -74,10 +105,6 @@ pub struct PredictorOptions {
 /// How keys and values are stored, the target's and the draft's.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct CacheOptions {
-    /// Device that runs the models: cpu, gpu (the first that is no software), or gpu:N as `speckv
-    /// devices` numbers them
-    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
-    pub device: DeviceChoice,
     /// Keys and values of the context: f16, or q8_0, which takes about half the memory and rounds a
     /// little
     #[arg(long, value_name = "TYPE", default_value = "f16", visible_alias = "kv-type")]

@@ -9,7 +9,7 @@ use speckv::{
 };
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use speckv_local::{
-    controllers,
+    controllers, devices,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -21,9 +21,7 @@ use speckv_local::{
     text::Conversation,
 };
 
-use crate::{
-    answer, args::IdentityArgs, device, identity_prompts, interrupt, printer::Printer, settings,
-};
+use crate::{answer, args::IdentityArgs, identity_prompts, interrupt, printer::Printer, settings};
 
 /// One comparison that failed.
 #[derive(Debug, serde::Serialize)]
@@ -77,15 +75,13 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings = settings::pair_settings(
-            target.clone(),
-            draft.clone(),
-            threads,
-            &args.weights,
-            args.cache,
-        );
+        let (target, draft) = (target.clone(), draft.clone());
+        let settings = PairSettings {
+            devices: args.devices.choices(false),
+            ..settings::pair_settings(target, draft, threads, &args.weights, args.cache)
+        };
         let mut pair = Pair::load(
-            &device::backend(settings.device, threads)?,
+            &devices::of_pair(&settings, &source, &interrupt, printer)?,
             &settings,
             &source,
             &interrupt,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use speckv_cpu::model::CacheType;
 use speckv_formats::{
     checkpoint::Checkpoint,
     config::Config,
@@ -11,6 +10,7 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
+    backend::CacheType,
     failure::{Outcome, chain},
     model_source::ModelSource,
     pair, units,

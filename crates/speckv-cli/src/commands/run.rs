@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
 use speckv_local::{
-    backend::Backend,
+    backend::{Backend, PairBackends},
     energy::{Energy, EnergyCounter, EnergyMeter, NoCounter},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -36,7 +36,9 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let text = prompt::read(&args.prompt, printer)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    device::run(&pair, Run { args, pair: &pair, answer, text, source, interrupt, printer })
+    let heard = interrupt.clone();
+    let run = Run { args, pair: &pair, answer, text, source: &source, interrupt, printer };
+    device::run(&pair, (&source, &heard), printer, run)
 }
 
 /// One prompt, and what answers it.
@@ -45,7 +47,7 @@ struct Run<'a> {
     pair: &'a PairSettings,
     answer: AnswerSettings,
     text: String,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
 }
@@ -53,7 +55,7 @@ struct Run<'a> {
 impl OnDevice for Run<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend + Clone>(self, backends: &PairBackends<B>) -> Outcome<()> {
         let Run {
             args,
             pair: pair_settings,
@@ -64,7 +66,7 @@ impl OnDevice for Run<'_> {
             printer,
         } = self;
         // What the prompt needs is known before gigabytes are read.
-        let files = PairFiles::open(pair_settings, &source, &interrupt, printer)?;
+        let files = PairFiles::open(pair_settings, source, &interrupt, printer)?;
         let mut stop = settings.stop.clone();
         let prompt = if settings.raw {
             files.text.raw(&text)?
@@ -82,7 +84,7 @@ impl OnDevice for Run<'_> {
         if prompt_tokens >= context {
             return Err(answer::prompt_too_long(prompt_tokens, context));
         }
-        let mut pair = Pair::from_files(backend, pair_settings, files, printer)?;
+        let mut pair = Pair::from_files(backends, pair_settings, files, printer)?;
         settings.follow(&pair.drafting, args.models.controller.is_some())?;
         printer.note(&pair.drafting.to_string());
         let costs = settings.costs(&pair, &interrupt, printer)?;

@@ -21,7 +21,7 @@ use super::{
 };
 use speckv_local::{
     backend::{AnyModel, LocalModel},
-    calibration, controllers,
+    calibration, controllers, devices,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -35,7 +35,7 @@ use speckv_local::{
     text::Conversation,
 };
 
-use crate::{answer, args::ComparisonOptions, device, printer::Printer};
+use crate::{answer, args::ComparisonOptions, printer::Printer};
 
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {
@@ -111,10 +111,10 @@ impl Live {
             fs::create_dir_all(folder)
                 .map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
-        let backend = device::backend(settings.device, settings.threads)?;
+        let backends = devices::of_pair(settings, source, interrupt, printer)?;
         let files = PairFiles::open(settings, source, interrupt, printer)?;
         let mut pair =
-            Pair::with_drafter(&backend, settings, files, printer, |_, draft, vocab_size| {
+            Pair::with_drafter(&backends, settings, files, printer, |_, draft, vocab_size| {
                 drafter(draft, vocab_size, options.spoil_draft)
             })?;
         let texts = texts(&pair, &contest.workload, options)?;

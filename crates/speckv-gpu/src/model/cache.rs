@@ -7,6 +7,7 @@ use speckv_formats::config::Config;
 
 use super::{Shared, failed};
 use crate::{
+    cache_type::CacheType,
     device::{Bindings, Buffer},
     error::GpuError,
     format::GROUP,
@@ -18,15 +19,15 @@ const FIRST_SLOTS: usize = 512;
 /// Most positions that one call moves on the device.
 const MOVES: usize = 256;
 
-/// Bytes of keys and values per position of a sequence, in half precision.
+/// Bytes of keys and values per position of a sequence.
 #[must_use]
-pub fn position_bytes(config: &Config) -> usize {
-    config.layers * 2 * slot_bytes(config) as usize
+pub fn position_bytes(config: &Config, cache_type: CacheType) -> usize {
+    config.layers * 2 * slot_bytes(config, cache_type) as usize
 }
 
 /// Bytes of the keys, or values, of one position in one layer.
-fn slot_bytes(config: &Config) -> u64 {
-    (config.kv_heads * config.head_dim * 2) as u64
+fn slot_bytes(config: &Config, cache_type: CacheType) -> u64 {
+    (config.kv_heads * cache_type.words(config.head_dim) * 4) as u64
 }
 
 /// One layer's keys and values, bound to the kernels that write and read them.
@@ -80,7 +81,8 @@ impl KvCache {
         }
         let most = self.shared.context.next_multiple_of(GROUP);
         let slots = slots.max(2 * self.slots).max(FIRST_SLOTS).next_multiple_of(GROUP).min(most);
-        let bytes = slots as u64 * position_bytes(&self.shared.config) as u64;
+        let bytes =
+            slots as u64 * position_bytes(&self.shared.config, self.shared.cache_type()) as u64;
         self.grow(slots).map_err(|error| match error {
             GpuError::OutOfMemory { .. } => ModelError::OutOfMemory { bytes },
             other => failed(other),
@@ -90,7 +92,7 @@ impl KvCache {
     fn grow(&mut self, slots: usize) -> Result<(), GpuError> {
         let shared = Arc::clone(&self.shared);
         let (device, config) = (&*shared.device, &shared.config);
-        let bytes = slots as u64 * slot_bytes(config);
+        let bytes = slots as u64 * slot_bytes(config, shared.cache_type());
         if bytes > device.binding_limit() {
             return Err(GpuError::OutOfMemory { what: "keys of a layer".into(), bytes });
         }
@@ -101,7 +103,8 @@ impl KvCache {
             layers.push(bind(&shared, layer, keys, values)?);
         }
         if self.len > 0 {
-            let held = self.len.next_multiple_of(GROUP) as u64 * slot_bytes(config);
+            let held =
+                self.len.next_multiple_of(GROUP) as u64 * slot_bytes(config, shared.cache_type());
             let mut recorder = device.recorder();
             for (from, to) in self.layers.iter().zip(&layers) {
                 recorder.copy(&from.keys, 0, &to.keys, 0, held);
@@ -134,7 +137,7 @@ impl KvCache {
             for layer in &self.layers {
                 let buffers = [&shape, &list, &layer.keys, &layer.values];
                 let bindings = kernel.bind_whole(device, &buffers)?;
-                let words = kv_heads * shared.config.head_dim / 2;
+                let words = kv_heads * shared.cache_type().words(shared.config.head_dim);
                 recorder.dispatch(kernel, &bindings, 0, [words.div_ceil(64), 1, 1]);
             }
             device.run(recorder)?;
@@ -214,7 +217,8 @@ impl Cache for KvCache {
             self.len = held;
             return false;
         }
-        let bytes = len.next_multiple_of(GROUP) as u64 * slot_bytes(&self.shared.config);
+        let bytes = len.next_multiple_of(GROUP) as u64
+            * slot_bytes(&self.shared.config, self.shared.cache_type());
         let mut recorder = self.shared.device.recorder();
         if bytes > 0 {
             for (from, to) in other.layers.iter().zip(&self.layers) {

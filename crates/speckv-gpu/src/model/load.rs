@@ -13,7 +13,7 @@ use speckv_formats::{
 pub use speckv_formats::weights::Progress;
 
 use super::{buffers::Sizes, cache, weights};
-use crate::{device::Device, error::GpuError, matrix::BuildError};
+use crate::{cache_type::CacheType, device::Device, error::GpuError, matrix::BuildError};
 
 /// Options of loading.
 #[derive(Debug, Clone)]
@@ -24,13 +24,20 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// What the matrices become.
     pub compression: Compression,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 impl LoadOptions {
     /// Everything by default on this device.
     #[must_use]
     pub fn new(device: Arc<Device>) -> Self {
-        LoadOptions { device, context: None, compression: Compression::AsIs }
+        LoadOptions {
+            device,
+            context: None,
+            compression: Compression::AsIs,
+            cache_type: CacheType::F16,
+        }
     }
 }
 
@@ -73,6 +80,16 @@ pub enum LoadError {
         /// What was asked for.
         asked: usize,
     },
+    /// Keys and values that cannot be stored so.
+    #[error(
+        "keys and values in {cache_type} need heads of a multiple of 32 values, got {head_dim}"
+    )]
+    CacheType {
+        /// What was asked for.
+        cache_type: &'static str,
+        /// Values of a head.
+        head_dim: usize,
+    },
     /// The device.
     #[error(transparent)]
     Device(#[from] GpuError),
@@ -97,6 +114,14 @@ impl MemoryNeed {
     }
 }
 
+/// Refuses heads that cannot be stored so.
+fn check_cache_type(config: &Config, cache_type: CacheType) -> Result<(), LoadError> {
+    if cache_type.takes(config.head_dim) {
+        return Ok(());
+    }
+    Err(LoadError::CacheType { cache_type: cache_type.name(), head_dim: config.head_dim })
+}
+
 /// The context that was asked for, if the model has it.
 pub(super) fn context_of(
     file: &Checkpoint,
@@ -119,11 +144,13 @@ pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNee
     let config = file.config()?;
     let layout = Layout::new(file, &config)?;
     let context = context_of(file, &config, options.context)?;
-    let sizes = Sizes::new(&config, layout.head.rows, context, options.device.binding_limit());
+    check_cache_type(&config, options.cache_type)?;
+    let limit = options.device.binding_limit();
+    let sizes = Sizes::new(&config, layout.head.rows, context, limit, options.cache_type);
     Ok(MemoryNeed {
         weights: weights::weight_bytes(file, &layout, &config, options.compression),
         pass: sizes.bytes(),
-        cache: cache::position_bytes(&config) as u64 * context as u64,
+        cache: cache::position_bytes(&config, options.cache_type) as u64 * context as u64,
     })
 }
 

@@ -26,6 +26,7 @@ pub use load::{LoadError, LoadOptions, MemoryNeed, Progress, memory_need};
 pub use output::GpuOutput;
 
 use crate::{
+    cache_type::CacheType,
     device::{Bindings, Device},
     error::GpuError,
 };
@@ -59,6 +60,13 @@ struct Shared {
     rope_frequencies: Vec<Vec<f64>>,
     /// Passes of one model take turns: they share the buffers.
     turn: Mutex<HostRoom>,
+}
+
+impl Shared {
+    /// How keys and values are stored.
+    fn cache_type(&self) -> CacheType {
+        self.sizes.cache_type
+    }
 }
 
 /// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
@@ -96,7 +104,8 @@ impl GpuModel {
         load::check_memory(&file, device, load::memory_need(&file, options)?)?;
         let context = load::context_of(&file, &config, options.context)?;
         let vocab = layout.head.rows;
-        let sizes = Sizes::new(&config, vocab, context, device.binding_limit());
+        let limit = device.binding_limit();
+        let sizes = Sizes::new(&config, vocab, context, limit, options.cache_type);
         let weights = Weights::load(device, &file, &layout, options.compression, progress)?;
         let apart = weights.layers.iter().any(|layer| matches!(layer.gate_up, GateUp::Apart(..)));
         let buffers = Buffers::new(device, &sizes, apart)?;
@@ -158,7 +167,13 @@ impl GpuModel {
     /// Bytes of keys and values per position.
     #[must_use]
     pub fn position_bytes(&self) -> usize {
-        cache::position_bytes(&self.shared.config)
+        cache::position_bytes(&self.shared.config, self.cache_type())
+    }
+
+    /// How keys and values are stored.
+    #[must_use]
+    pub fn cache_type(&self) -> CacheType {
+        self.shared.cache_type()
     }
 
     /// Bits per weight on the device, scales included.

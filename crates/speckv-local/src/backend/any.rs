@@ -237,6 +237,14 @@ impl LocalModel for AnyModel {
         each!(AnyModel, self, model => LocalModel::pass_bytes(&**model))
     }
 
+    fn multiply_adds(&self) -> u64 {
+        each!(AnyModel, self, model => LocalModel::multiply_adds(&**model))
+    }
+
+    fn position_bytes(&self) -> u64 {
+        each!(AnyModel, self, model => LocalModel::position_bytes(&**model))
+    }
+
     fn sequence_bytes(&self) -> u64 {
         each!(AnyModel, self, model => LocalModel::sequence_bytes(&**model))
     }
@@ -259,6 +267,10 @@ impl Backend for AnyBackend {
 
     fn name(&self) -> &str {
         each!(AnyBackend, self, backend => backend.name())
+    }
+
+    fn identity(&self) -> String {
+        each!(AnyBackend, self, backend => backend.identity())
     }
 
     fn weight_bytes(&self, file: &Checkpoint, compression: Compression) -> u64 {

@@ -8,7 +8,8 @@ use speckv_formats::{
     weights::Layout,
 };
 use speckv_gpu::{
-    device::{Adapter, Device},
+    cache_type::CacheType as DeviceCacheType,
+    device::{Adapter, Device, Kind},
     error::GpuError,
     matrix::BuildError,
     model::{GpuModel, LoadError, LoadOptions, memory_need},
@@ -35,16 +36,22 @@ impl GpuBackend {
     /// # Errors
     /// No such adapter, or one whose driver refuses.
     pub fn open(number: Option<usize>) -> Outcome<Self> {
-        let adapter = match number {
-            Some(number) => Adapter::number(number),
-            None => Adapter::first_hardware().ok_or(GpuError::NoAdapter),
-        };
-        let device = adapter.and_then(Device::open).map_err(|error| device_failure(&error))?;
+        let number = number.or_else(|| Self::hardware().next()).ok_or(GpuError::NoAdapter);
+        let opened = number.and_then(|number| Ok((number, Adapter::number(number)?)));
+        let (number, device) = opened
+            .and_then(|(number, adapter)| Ok((number, Device::open(adapter)?)))
+            .map_err(|error| device_failure(&error))?;
         for report in tested_formats::read(&device.adapter().identity()) {
             device.note(report);
         }
-        let name = number.map_or_else(|| "gpu".to_owned(), |number| format!("gpu:{number}"));
-        Ok(GpuBackend { device, name })
+        Ok(GpuBackend { device, name: format!("gpu:{number}") })
+    }
+
+    /// Numbers of the adapters that are no software.
+    pub fn hardware() -> impl Iterator<Item = usize> {
+        let is_hardware = |adapter: &Adapter| adapter.kind() != Kind::Software;
+        let adapters = Adapter::all().into_iter().enumerate();
+        adapters.filter(move |(_, adapter)| is_hardware(adapter)).map(|(number, _)| number)
     }
 
     /// The device.
@@ -100,18 +107,22 @@ impl Backend for GpuBackend {
         &self.name
     }
 
+    fn identity(&self) -> String {
+        self.device.adapter().identity()
+    }
+
     fn weight_bytes(&self, file: &Checkpoint, compression: Compression) -> u64 {
         let options = LoadOptions { compression, ..LoadOptions::new(Arc::clone(&self.device)) };
         // A file that cannot be measured cannot be loaded, and loading says why.
         memory_need(file, &options).map_or(0, |need| need.weights + need.pass)
     }
 
-    fn position_bytes(&self, config: &Config, _: CacheType) -> u64 {
-        speckv_gpu::model::position_bytes(config) as u64
+    fn position_bytes(&self, config: &Config, cache_type: CacheType) -> u64 {
+        speckv_gpu::model::position_bytes(config, on_device(cache_type)) as u64
     }
 
-    fn supports_cache(&self, _: &Config, cache_type: CacheType) -> bool {
-        cache_type == CacheType::F16
+    fn supports_cache(&self, config: &Config, cache_type: CacheType) -> bool {
+        on_device(cache_type).takes(config.head_dim)
     }
 
     fn available_bytes(&self) -> Option<u64> {
@@ -125,18 +136,11 @@ impl Backend for GpuBackend {
         options: &WeightOptions,
         at: &mut dyn FnMut(u64, u64),
     ) -> Outcome<GpuModel> {
-        if options.cache_type != CacheType::F16 {
-            return Err(Failure::new(
-                format!("keys and values on a GPU cannot be {}; f16 is supported", {
-                    options.cache_type
-                }),
-                "omit --kv",
-            ));
-        }
         self.test(file, options.compression)?;
         let load = LoadOptions {
             context: Some(context),
             compression: options.compression,
+            cache_type: on_device(options.cache_type),
             ..LoadOptions::new(Arc::clone(&self.device))
         };
         GpuModel::load(file.clone(), &load, &mut |progress| at(progress.done, progress.total))
@@ -144,13 +148,17 @@ impl Backend for GpuBackend {
     }
 }
 
-/// A failure of this crate's errors that end with a hint of their own.
-fn device_failure(error: &GpuError) -> Failure {
-    let text = error.to_string();
-    match text.split_once("\nhint: ") {
-        Some((what, hint)) => Failure::new(what.to_owned(), hint.to_owned()),
-        None => Failure::new(text, "--device cpu runs without the GPU"),
+/// The type in the words of the GPU crate.
+fn on_device(cache_type: CacheType) -> DeviceCacheType {
+    match cache_type {
+        CacheType::F16 => DeviceCacheType::F16,
+        CacheType::Q8_0 => DeviceCacheType::Q8_0,
     }
+}
+
+/// A device's failure with its own hint.
+fn device_failure(error: &GpuError) -> Failure {
+    Failure::new(error, error.hint())
 }
 
 fn build_failure(error: &BuildError) -> Failure {
@@ -164,6 +172,9 @@ fn load_failure(error: &LoadError) -> Failure {
     match error {
         LoadError::Device(error) | LoadError::Weight { source: BuildError::Device(error), .. } => {
             device_failure(error)
+        }
+        LoadError::CacheType { .. } => {
+            Failure::new(chain(error), "omit --kv: keys and values are then f16")
         }
         LoadError::Context { most, .. } => {
             Failure::new(chain(error), format!("give at most --ctx {most}"))
@@ -200,16 +211,27 @@ impl LocalModel for GpuModel {
     }
 
     fn cache_type(&self) -> CacheType {
-        CacheType::F16
+        match GpuModel::cache_type(self) {
+            DeviceCacheType::F16 => CacheType::F16,
+            DeviceCacheType::Q8_0 => CacheType::Q8_0,
+        }
     }
 
     fn pass_bytes(&self) -> u64 {
         GpuModel::pass_bytes(self)
     }
 
+    fn multiply_adds(&self) -> u64 {
+        GpuModel::multiply_adds(self)
+    }
+
+    fn position_bytes(&self) -> u64 {
+        GpuModel::position_bytes(self) as u64
+    }
+
     fn sequence_bytes(&self) -> u64 {
         let positions = self.context_length().next_multiple_of(POSITION_GROUP);
-        self.position_bytes() as u64 * positions as u64
+        LocalModel::position_bytes(self) * positions as u64
     }
 
     fn head_size(&self) -> usize {

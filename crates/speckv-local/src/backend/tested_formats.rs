@@ -26,7 +26,8 @@ fn path(device: &str) -> Option<PathBuf> {
 }
 
 /// What was found on a device before; nothing where no file says it.
-pub(super) fn read(device: &str) -> Vec<FormatReport> {
+#[must_use]
+pub fn read(device: &str) -> Vec<FormatReport> {
     let text = path(device).and_then(|path| fs::read_to_string(path).ok());
     let document = text.and_then(|text| serde_json::from_str::<Document>(&text).ok());
     document
@@ -35,7 +36,7 @@ pub(super) fn read(device: &str) -> Vec<FormatReport> {
 }
 
 /// Keeps what was found. A folder that cannot be written means that the test runs again.
-pub(super) fn write(device: &str, formats: Vec<FormatReport>) {
+pub fn write(device: &str, formats: Vec<FormatReport>) {
     let document = Document { version: VERSION.to_owned(), device: device.to_owned(), formats };
     let Some(path) = path(device) else { return };
     let Ok(text) = serde_json::to_string_pretty(&document) else { return };

@@ -1,6 +1,6 @@
 """Lossless speculative decoding that finds its own speculation length, for engines written in Python.
 
-`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs a draft on the CPU, `read_signals` reads logits where
+`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `LocalModel` runs a model on the CPU or a GPU, `read_signals` reads logits where
 they lie. `speckv.transformers` and `speckv.vllm` are whole integrations. `_native.pyi` documents every class; `docs/reference/python.md` the whole.
 """
 
@@ -11,11 +11,11 @@ from ._native import (
     Cache,
     Controller,
     CostModel,
-    CpuModel,
     Distribution,
     Drafter,
     DraftSequence,
     DraftWork,
+    LocalModel,
     Lookup,
     ModelShape,
     NgramText,
@@ -45,6 +45,9 @@ from ._native import (
 )
 from .errors import ArgumentError, Error, FileError, ModelError, OrderError
 
+CpuModel = LocalModel
+"""The name of `LocalModel` before there were other devices."""
+
 __all__ = [
     "ArgumentError",
     "Cache",
@@ -57,6 +60,7 @@ __all__ = [
     "Drafter",
     "Error",
     "FileError",
+    "LocalModel",
     "Lookup",
     "ModelError",
     "ModelShape",

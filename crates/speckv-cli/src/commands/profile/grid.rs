@@ -26,6 +26,7 @@ use speckv_lab::{
 use super::choose;
 use speckv_local::{
     backend::{AnyModel, LocalModel},
+    devices,
     draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -42,7 +43,7 @@ use speckv_local::{
 use crate::{
     answer,
     args::{ProfileArgs, WeightArgs},
-    device, interrupt, model_facts,
+    interrupt, model_facts,
     printer::Printer,
     settings,
 };
@@ -76,10 +77,11 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
         let weights = WeightArgs { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,
+            devices: args.devices.choices(false),
             ..settings::pair_settings(target.clone(), draft.clone(), threads, &weights, args.cache)
         };
         let mut pair = Pair::load(
-            &device::backend(settings.device, threads)?,
+            &devices::of_pair(&settings, &source, &interrupt, printer)?,
             &settings,
             &source,
             &interrupt,

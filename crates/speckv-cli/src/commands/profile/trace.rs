@@ -22,7 +22,7 @@ use speckv_lab::{
 use super::choose;
 use speckv_local::{
     backend::{AnyModel, LocalModel},
-    calibration, controllers, cost_file,
+    calibration, controllers, cost_file, devices,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
@@ -35,9 +35,7 @@ use speckv_local::{
     units,
 };
 
-use crate::{
-    answer, args::ProfileArgs, device, interrupt, model_facts, printer::Printer, settings,
-};
+use crate::{answer, args::ProfileArgs, interrupt, model_facts, printer::Printer, settings};
 
 pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
@@ -60,11 +58,12 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 
     let settings = PairSettings {
         context: args.ctx,
+        devices: args.devices.choices(false),
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
     let pair = Pair::load(
-        &device::backend(settings.device, threads)?,
+        &devices::of_pair(&settings, &source, &interrupt, printer)?,
         &settings,
         &source,
         &interrupt,
