@@ -154,6 +154,51 @@ fn a_cache_of_bytes_conforms_and_is_near_the_cpus() {
 }
 
 #[test]
+fn a_head_with_a_gap_omits_its_tokens_until_the_text_has_one() {
+    let Some(device) = device() else { return };
+    let tiny = Tiny { context_length: 512, ..Tiny::default() };
+    let load = |head_gap| {
+        let mut options = LoadOptions::new(Arc::clone(&device));
+        options.head_gap = head_gap;
+        GpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap()
+    };
+    let (whole, with_gap) = (load(None), load(Some(60..250)));
+    let gap = 64..192; // whole cuts of 64
+    assert_eq!(with_gap.head_size() + gap.len(), whole.head_size());
+    assert!(with_gap.pass_bytes() < whole.pass_bytes());
+    check_model(&with_gap).unwrap();
+    // Position 5 has a token of the gap: its logits and those of the next 255 positions are whole.
+    let tokens: Vec<u32> = (0..300).map(|i| if i == 5 { 100 } else { i * 37 % 64 }).collect();
+    let expected = logits(&whole, &tokens);
+    let check = |position: usize, got: &[f32]| {
+        let omits = !(5..5 + 256).contains(&position);
+        for (token, (got, whole)) in got.iter().zip(&expected[position]).enumerate() {
+            let expected = if omits && gap.contains(&token) { f32::NEG_INFINITY } else { *whole };
+            assert_eq!(got.to_bits(), expected.to_bits(), "position {position}, token {token}");
+        }
+    };
+    for (position, got) in logits(&with_gap, &tokens).iter().enumerate() {
+        check(position, got);
+    }
+    // The same text in pieces, whose rows take the places of earlier ones; a token of the gap that
+    // is taken back leaves nothing.
+    let (mut cache, mut output) = (with_gap.new_cache().unwrap(), with_gap.new_output());
+    let mut read = |cache: &mut _, tokens: &[u32]| {
+        with_gap.forward(&mut [Feed::new(cache, tokens, 1)], &mut output).unwrap();
+        let vocab = with_gap.vocab_size();
+        let best = output.best(0, vocab).unwrap().token;
+        let row = output.logits(0).unwrap().to_vec();
+        assert_eq!(best, speckv::signals::argmax(&row).unwrap());
+        row
+    };
+    read(&mut cache, &[tokens[0], tokens[1], 180]);
+    cache.truncate(2);
+    check(3, &read(&mut cache, &tokens[2..4]));
+    check(6, &read(&mut cache, &tokens[4..7]));
+    check(299, &read(&mut cache, &tokens[7..]));
+}
+
+#[test]
 fn heads_that_bytes_cannot_hold_are_refused() {
     let Some(device) = device() else { return };
     let mut options = LoadOptions::new(device);

@@ -142,10 +142,10 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
 
 /// Threads that compare logits: those of the models where these are on the processor.
 fn host_threads(backend: &AnyBackend, threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
-    if let AnyBackend::Cpu(backend) = backend {
-        return Ok(Arc::clone(backend.pool()));
+    match backend.pool() {
+        Some(pool) => Ok(Arc::clone(pool)),
+        None => Ok(Arc::clone(CpuBackend::new(threads)?.pool())),
     }
-    Ok(Arc::clone(CpuBackend::new(threads)?.pool()))
 }
 
 /// The text's tokens, and the token that the model begins a text with, if it does.

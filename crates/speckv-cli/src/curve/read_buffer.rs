@@ -82,17 +82,16 @@ pub fn of_device(backend: &AnyBackend, bytes: usize) -> Outcome<Box<dyn ReadMemo
             "give a smaller --buffer, but one far larger than the caches",
         )
     };
-    Ok(match backend {
-        AnyBackend::Cpu(backend) => {
-            let buffer = ReadBuffer::new(bytes).map_err(|error| refused(&error))?;
-            Box::new(HostMemory { buffer, pool: Arc::clone(backend.pool()) })
-        }
-        #[cfg(feature = "gpu")]
-        AnyBackend::Gpu(backend) => Box::new(
-            speckv_gpu::read_rate::ReadBuffer::new(backend.device(), bytes as u64)
-                .map_err(|error| refused(&error))?,
-        ),
-    })
+    if let Some(pool) = backend.pool() {
+        let buffer = ReadBuffer::new(bytes).map_err(|error| refused(&error))?;
+        return Ok(Box::new(HostMemory { buffer, pool: Arc::clone(pool) }));
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(device) = backend.gpu() {
+        let buffer = speckv_gpu::read_rate::ReadBuffer::new(device, bytes as u64);
+        return Ok(Box::new(buffer.map_err(|error| refused(&error))?));
+    }
+    Err(Failure::bug("a device without memory"))
 }
 
 /// Memory full of numbers, of the kind that weights live in: page-aligned, in huge pages where the

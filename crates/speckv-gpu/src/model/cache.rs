@@ -5,7 +5,7 @@ use std::sync::Arc;
 use speckv::model::{Cache, LastFeed, ModelError};
 use speckv_formats::config::Config;
 
-use super::{Shared, failed};
+use super::{Shared, failed, rare::RarePositions};
 use crate::{
     cache_type::CacheType,
     device::{Bindings, Buffer},
@@ -49,6 +49,7 @@ pub struct KvCache {
     len: usize,
     slots: usize,
     last: LastFeed,
+    rare: RarePositions,
 }
 
 impl std::fmt::Debug for KvCache {
@@ -63,8 +64,8 @@ impl std::fmt::Debug for KvCache {
 impl KvCache {
     /// An empty cache with room for a few positions.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, ModelError> {
-        let last = LastFeed::default();
-        let mut cache = KvCache { shared, layers: Vec::new(), len: 0, slots: 0, last };
+        let (last, rare) = (LastFeed::default(), RarePositions::default());
+        let mut cache = KvCache { shared, layers: Vec::new(), len: 0, slots: 0, last, rare };
         cache.reserve(1)?;
         Ok(cache)
     }
@@ -117,9 +118,16 @@ impl KvCache {
         Ok(())
     }
 
-    /// Notes a feed that a pass has appended: `trunk` positions stay.
-    pub(super) fn note(&mut self, tokens: usize, trunk: usize, parents: &[usize]) {
+    /// The last position of a token that the output head omits elsewhere.
+    pub(super) fn last_rare(&self) -> Option<usize> {
+        self.rare.last()
+    }
+
+    /// Notes a feed that a pass has appended: `trunk` positions stay. `rare` are the tokens that
+    /// the output head omits elsewhere, by index.
+    pub(super) fn note(&mut self, tokens: usize, trunk: usize, parents: &[usize], rare: &[usize]) {
         self.last.note(self.len, tokens, parents);
+        self.rare.note(self.len, trunk, !parents.is_empty(), rare);
         self.len += trunk;
     }
 
@@ -188,6 +196,7 @@ impl Cache for KvCache {
     fn truncate(&mut self, len: usize) {
         self.last.forget();
         self.len = self.len.min(len);
+        self.rare.cut(self.len);
     }
 
     fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
@@ -202,6 +211,7 @@ impl Cache for KvCache {
         if !moves.is_empty() {
             self.move_slots(&moves).map_err(failed)?;
         }
+        self.rare.keep(start, path);
         self.last.forget();
         self.len = start + path.len();
         Ok(())
@@ -230,6 +240,7 @@ impl Cache for KvCache {
         // A device that fails here fails in every later pass too, and says so there.
         let copied = self.shared.device.run(recorder).is_ok();
         self.len = if copied { len } else { 0 };
+        self.rare.copy_from(&other.rare, self.len);
         copied
     }
 

@@ -1,6 +1,6 @@
 //! Loading a model onto a device.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use speckv_formats::{
     checkpoint::Checkpoint,
@@ -26,6 +26,8 @@ pub struct LoadOptions {
     pub compression: Compression,
     /// How keys and values are stored.
     pub cache_type: CacheType,
+    /// Tokens that the output head omits while the text has none of them; for drafts.
+    pub head_gap: Option<Range<u32>>,
 }
 
 impl LoadOptions {
@@ -37,6 +39,7 @@ impl LoadOptions {
             context: None,
             compression: Compression::AsIs,
             cache_type: CacheType::F16,
+            head_gap: None,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Models on whichever device the user has chosen.
 
+use std::sync::Arc;
+
 use speckv::{
     model::{Best, Cache, Feed, LanguageModel, ModelError, PassOutput},
     token::Token,
 };
-use speckv_cpu::model::CpuModel;
+use speckv_cpu::{model::CpuModel, pool::Pool};
 use speckv_formats::{
     checkpoint::Checkpoint, compression::Compression, config::Config, quant::WeightType,
 };
 #[cfg(feature = "gpu")]
-use speckv_gpu::model::GpuModel;
+use speckv_gpu::{device::Device, model::GpuModel};
 
 #[cfg(feature = "gpu")]
 use super::GpuBackend;
@@ -31,6 +33,28 @@ pub enum AnyBackend {
     /// A GPU.
     #[cfg(feature = "gpu")]
     Gpu(GpuBackend),
+}
+
+impl AnyBackend {
+    /// The threads of the processor, if that is the device.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        match self {
+            AnyBackend::Cpu(backend) => Some(backend.pool()),
+            #[cfg(feature = "gpu")]
+            AnyBackend::Gpu(_) => None,
+        }
+    }
+
+    /// The GPU, if that is the device.
+    #[cfg(feature = "gpu")]
+    #[must_use]
+    pub fn gpu(&self) -> Option<&Arc<Device>> {
+        match self {
+            AnyBackend::Cpu(_) => None,
+            AnyBackend::Gpu(backend) => Some(backend.device()),
+        }
+    }
 }
 
 /// A model on the processor or on a GPU.

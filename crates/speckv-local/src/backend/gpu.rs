@@ -141,6 +141,7 @@ impl Backend for GpuBackend {
             context: Some(context),
             compression: options.compression,
             cache_type: on_device(options.cache_type),
+            head_gap: options.head_gap.clone(),
             ..LoadOptions::new(Arc::clone(&self.device))
         };
         GpuModel::load(file.clone(), &load, &mut |progress| at(progress.done, progress.total))
@@ -235,7 +236,7 @@ impl LocalModel for GpuModel {
     }
 
     fn head_size(&self) -> usize {
-        self.vocab_size()
+        GpuModel::head_size(self)
     }
 
     fn threads(&self) -> usize {
