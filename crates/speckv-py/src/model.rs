@@ -146,7 +146,8 @@ impl LocalModel {
     ) -> Outcome<Self> {
         let device: DeviceChoice = device.parse().map_err(|error: UnknownDevice| {
             let text = error.to_string();
-            let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, "cpu is the default"));
+            let (what, hint) =
+                text.split_once("\nhint: ").unwrap_or((text.as_str(), "cpu is the default"));
             Fault::argument(format!("device: {what}"), hint)
         })?;
         let hint = "asis, fp16, int8, nf4, compact, or a type of the file format such as q4_0";

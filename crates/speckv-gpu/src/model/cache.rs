@@ -211,7 +211,7 @@ impl Cache for KvCache {
         if !moves.is_empty() {
             self.move_slots(&moves).map_err(failed)?;
         }
-        self.rare.keep(start, path);
+        self.rare.keep(start, self.len - start, path);
         self.last.forget();
         self.len = start + path.len();
         Ok(())

@@ -53,7 +53,7 @@ pub(super) struct HostRoom {
 /// All positions of the feeds, in their order. `gap` are the tokens that the output head omits.
 fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> Vec<Row> {
     let is_rare = |token: u32| gap.is_some_and(|gap| gap.contains(&(token as usize)));
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for (number, feed) in feeds.iter().enumerate() {
         let (held, trunk, first) = (feed.cache.len(), feed.trunk(), rows.len());
         for (i, &token) in feed.tokens.iter().enumerate() {

@@ -49,12 +49,15 @@ impl RarePositions {
         }
     }
 
-    /// Keeps a path of the last feed, which began at `start`.
-    pub fn keep(&mut self, start: usize, path: &[usize]) {
-        self.cut(start);
+    /// Keeps a path of the last feed, which began at `start` and whose first `trunk` tokens are
+    /// held.
+    pub fn keep(&mut self, start: usize, trunk: usize, path: &[usize]) {
+        let in_place = path.iter().enumerate().take_while(|&(i, &token)| i == token).count();
+        let kept = in_place.min(trunk);
+        self.cut(start + kept);
         let rare = |(_, token): &(usize, &usize)| self.fed.contains(token);
-        let kept: Vec<usize> = (start..).zip(path).filter(rare).map(|(at, _)| at).collect();
-        self.positions.extend(kept);
+        let moved = (start + kept..).zip(&path[kept..]).filter(rare).map(|(at, _)| at);
+        self.positions.extend(moved.collect::<Vec<_>>());
     }
 
     /// Takes over those of another sequence before `len`.
@@ -84,10 +87,15 @@ mod tests {
         assert_eq!(rare.last(), Some(3));
         rare.cut(3);
         assert_eq!(rare.last(), Some(1));
+        // Of a chain, a part.
+        rare.note(2, 3, false, &[0, 2]);
+        rare.keep(2, 3, &[0, 1]);
+        assert_eq!(rare.last(), Some(2));
+        rare.cut(2);
         // A trunk of one token and branches, of which tokens 0 and 2 stay.
         rare.note(3, 1, true, &[2]);
         assert_eq!(rare.last(), Some(1));
-        rare.keep(3, &[0, 2]);
+        rare.keep(3, 1, &[0, 2]);
         assert_eq!(rare.last(), Some(4));
         let mut copy = RarePositions::default();
         copy.copy_from(&rare, 4);
