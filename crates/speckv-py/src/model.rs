@@ -16,7 +16,8 @@ use speckv::{
 };
 use speckv_local::{
     backend::{
-        AnyCache, AnyModel as Weights, AnyOutput, CacheType, LocalModel as _, WeightOptions,
+        AnyCache, AnyModel as Weights, AnyOutput, Backend as _, CacheType, LocalModel as _,
+        WeightOptions,
     },
     controllers,
     device_choice::{DeviceChoice, UnknownDevice},
@@ -344,12 +345,12 @@ impl LocalModel {
             |(cache, tokens): (Py<Cache>, Bound<'_, PyAny>)| Ok((cache, tokens::read(&tokens)?, 1));
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
         Ok(self.pass(py, feeds, |output| {
-            let vocab = PassOutput::vocab_size(output);
+            let (rows, vocab) = (output.rows(), PassOutput::vocab_size(output));
             let read = |row: usize| {
                 let best = output.best(row, vocab)?;
                 Ok((best.token, Signals(best.signals)))
             };
-            (0..output.rows()).map(read).collect()
+            (0..rows).map(read).collect()
         })?)
     }
 
