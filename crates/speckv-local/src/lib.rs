@@ -27,6 +27,7 @@ pub mod draft_search;
 pub mod drafting;
 pub mod energy;
 pub mod failure;
+pub mod hub;
 pub mod interrupt;
 pub mod machine;
 pub mod memory;

@@ -70,6 +70,14 @@ pub enum DownloadError {
         /// The file's checksum.
         got: String,
     },
+    /// A file of the Hub cannot be fetched.
+    #[error("cannot fetch {name}: {reason}")]
+    Failed {
+        /// The file.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No source gave the file.
     #[error("no source has {name}:{}", tried_text(tried))]
     Exhausted {
@@ -107,6 +115,11 @@ impl DownloadError {
             DownloadError::InterruptedWaiting => "run the command again once the other process has finished".into(),
             DownloadError::Foreign { path, .. } | DownloadError::Damaged { path, .. } => {
                 format!("remove {} and pull again, or give it by its path: --model {0}", path.display())
+            }
+            DownloadError::Failed { .. } => {
+                "run the command again: what was fetched is kept and continued; for a model with \
+                 terms, set HF_TOKEN"
+                    .into()
             }
             DownloadError::Exhausted { path, size, sha256, .. } => format!(
                 "get the file elsewhere ({size} bytes, sha256 {sha256}) and place it at {}, or give any GGUF file by its path: --model FILE.gguf",
