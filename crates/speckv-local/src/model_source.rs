@@ -7,6 +7,7 @@ use crate::{
     catalogue::{Catalogue, Entry},
     download::{self, DownloadError, Event, Installed, Options},
     failure::{Failure, Outcome},
+    found_models::Caches,
     hub::{self, HubName, Pulled},
     interrupt::Interrupt,
     model_name::ModelName,
@@ -24,6 +25,8 @@ pub struct ModelSource {
     pub store: Option<Store>,
     /// Where they come from.
     pub options: Options,
+    /// Where other programs keep models.
+    pub caches: Caches,
 }
 
 impl ModelSource {
@@ -34,6 +37,7 @@ impl ModelSource {
             catalogue: Catalogue::builtin(),
             store: Store::from_environment(),
             options: Options::from_environment(),
+            caches: Caches::from_environment(),
         }
     }
 

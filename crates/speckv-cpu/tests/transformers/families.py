@@ -21,60 +21,59 @@ from pathlib import Path
 import numpy
 import torch
 import transformers
-
 from make import weights
 
 TOKENS = [(i * 37 + i * i * 11 + 5) % 64 for i in range(24)]
 POSITIONS = [2, 15, 23]
 
-SMALL = dict(
-    vocab_size=64,
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    max_position_embeddings=128,
-    rms_norm_eps=1e-5,
-    pad_token_id=None,
-    bos_token_id=None,
-    eos_token_id=None,
-)
-YARN = dict(
-    rope_type="yarn",
-    rope_theta=10000.0,
-    factor=4.0,
-    original_max_position_embeddings=16,
-    beta_fast=4.0,
-    beta_slow=1.0,
-)
-LONG = dict(
-    rope_type="longrope",
-    rope_theta=10000.0,
-    short_factor=[1.0, 1.0, 1.25, 1.5, 2.0, 2.5],
-    long_factor=[1.0, 1.5, 2.5, 4.0, 8.0, 12.0],
-    partial_rotary_factor=0.75,
-)
-LLAMA3 = dict(
-    rope_type="llama3",
-    rope_theta=10000.0,
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=32,
-)
-MROPE = dict(rope_type="default", rope_theta=10000.0, mrope_section=[2, 3, 3])
-PICTURES = dict(
-    depth=1,
-    hidden_size=32,
-    embed_dim=32,
-    intermediate_size=32,
-    num_heads=2,
-    out_hidden_size=64,
-    fullatt_block_indexes=[0],
-    deepstack_visual_indexes=[0],
-    num_position_embeddings=16,
-)
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "beta_fast": 4.0,
+    "beta_slow": 1.0,
+}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0, 1.0, 1.25, 1.5, 2.0, 2.5],
+    "long_factor": [1.0, 1.5, 2.5, 4.0, 8.0, 12.0],
+    "partial_rotary_factor": 0.75,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+PICTURES = {
+    "depth": 1,
+    "hidden_size": 32,
+    "embed_dim": 32,
+    "intermediate_size": 32,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "fullatt_block_indexes": [0],
+    "deepstack_visual_indexes": [0],
+    "num_position_embeddings": 16,
+}
 
 
 def seeing(config, text):
@@ -84,9 +83,12 @@ def seeing(config, text):
         for key, value in PICTURES.items()
         if key in config.sub_configs["vision_config"]().to_dict()
     }
-    tokens = dict(
-        image_token_id=60, video_token_id=61, vision_start_token_id=62, vision_end_token_id=63
-    )
+    tokens = {
+        "image_token_id": 60,
+        "video_token_id": 61,
+        "vision_start_token_id": 62,
+        "vision_end_token_id": 63,
+    }
     return config(text_config=text, vision_config=fields, **tokens)
 
 
@@ -98,12 +100,12 @@ MODELS = {
         T.LlamaConfig(
             **SMALL,
             mlp_bias=True,
-            rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=4.0),
+            rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
         ),
         128,
     ),
     "qwen2 with YaRN": (
-        T.Qwen2Config(**SMALL, rope_parameters=YARN | dict(attention_factor=1.25)),
+        T.Qwen2Config(**SMALL, rope_parameters=YARN | {"attention_factor": 1.25}),
         128,
     ),
     "ministral": (
@@ -117,14 +119,15 @@ MODELS = {
     ),
     "ministral 3": (
         T.Ministral3Config(
-            **SMALL | dict(head_dim=32),
-            rope_parameters=YARN | dict(mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.5),
+            **SMALL | {"head_dim": 32},
+            rope_parameters=YARN
+            | {"mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.5},
         ),
         128,
     ),
     "gemma2": (
         T.Gemma2Config(
-            **SMALL | dict(num_hidden_layers=4, head_dim=32),
+            **SMALL | {"num_hidden_layers": 4, "head_dim": 32},
             sliding_window=6,
             query_pre_attn_scalar=24,
             attn_logit_softcapping=1.5,
@@ -141,7 +144,7 @@ MODELS = {
         T.Phi3Config(**SMALL, original_max_position_embeddings=16, rope_parameters=dict(LONG)),
         128,
     ),
-    "smollm3": (T.SmolLM3Config(**SMALL | dict(num_hidden_layers=5)), 128),
+    "smollm3": (T.SmolLM3Config(**SMALL | {"num_hidden_layers": 5}), 128),
     "granite": (
         T.GraniteConfig(
             **SMALL,
@@ -157,19 +160,19 @@ MODELS = {
     "olmo2": (T.Olmo2Config(**SMALL), 128),
     "olmo3": (
         T.Olmo3Config(
-            **SMALL | dict(num_hidden_layers=5),
+            **SMALL | {"num_hidden_layers": 5},
             sliding_window=6,
-            rope_parameters=dict(
-                full_attention=dict(YARN),
-                sliding_attention=dict(rope_type="default", rope_theta=10000.0),
-            ),
+            rope_parameters={
+                "full_attention": dict(YARN),
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
         ),
         128,
     ),
-    "glm4": (T.Glm4Config(**SMALL | dict(head_dim=32), attention_bias=True), 128),
+    "glm4": (T.Glm4Config(**SMALL | {"head_dim": 32}, attention_bias=True), 128),
     "exaone4 with windows": (
         T.Exaone4Config(
-            **SMALL | dict(num_hidden_layers=5), sliding_window=6, sliding_window_pattern=4
+            **SMALL | {"num_hidden_layers": 5}, sliding_window=6, sliding_window_pattern=4
         ),
         128,
     ),
@@ -183,7 +186,7 @@ MODELS = {
         ),
         128,
     ),
-    "seed_oss": (T.SeedOssConfig(**SMALL | dict(head_dim=32)), 128),
+    "seed_oss": (T.SeedOssConfig(**SMALL | {"head_dim": 32}), 128),
     "qwen2.5 vl": (
         seeing(
             T.Qwen2_5_VLConfig,
@@ -195,8 +198,8 @@ MODELS = {
         seeing(
             T.Qwen3VLConfig,
             T.Qwen3VLTextConfig(
-                **SMALL | dict(head_dim=32),
-                rope_parameters=MROPE | dict(mrope_section=[6, 5, 5], mrope_interleaved=True),
+                **SMALL | {"head_dim": 32},
+                rope_parameters=MROPE | {"mrope_section": [6, 5, 5], "mrope_interleaved": True},
             ).to_dict(),
         ),
         128,
@@ -257,7 +260,6 @@ def converted(folder, stored):
     """
     import conversion
     import gguf
-
     from conversion.base import ModelType, get_model_architecture
 
     hparams = conversion.ModelBase.load_hparams(folder, False)
@@ -300,7 +302,7 @@ def converted(folder, stored):
                 raise SystemExit(f"{tensor.name}: {other}, in the first layer {first}")
             continue
         tensors[tensor.name] = step
-    return dict(keys=keys, tensors=tensors)
+    return {"keys": keys, "tensors": tensors}
 
 
 def shapes(stored):
@@ -330,22 +332,21 @@ def main(llama_cpp):
             if value is not None and key != "vision_config"
         }
         models.append(
-            dict(
-                label=label,
-                context=context,
-                less_one=label in LESS_ONE,
-                config=saved,
-                tensors=shapes(stored),
-                gguf=file,
-                logits=rows,
-            )
+            {
+                "label": label,
+                "context": context,
+                "less_one": label in LESS_ONE,
+                "config": saved,
+                "tensors": shapes(stored),
+                "gguf": file,
+                "logits": rows,
+            }
         )
         print(label, file=sys.stderr)
-    made_by = f"transformers {transformers.__version__}, torch {torch.__version__}, {Path(llama_cpp).resolve().parent.name}"
-    print(
-        "{"
-        + f'"made_by": {json.dumps(made_by)}, "tokens": {TOKENS}, "positions": {POSITIONS}, "models": ['
-    )
+    converter = Path(llama_cpp).resolve().parent.name
+    made_by = f"transformers {transformers.__version__}, torch {torch.__version__}, {converter}"
+    head = f'"made_by": {json.dumps(made_by)}, "tokens": {TOKENS}, "positions": {POSITIONS}'
+    print("{" + head + ', "models": [')
     print(",\n".join(json.dumps(model, separators=(",", ":")) for model in models))
     print("]}")
 

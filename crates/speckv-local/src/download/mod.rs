@@ -25,7 +25,7 @@ use part_file::PartFile;
 
 use crate::{
     catalogue::{Entry, Source},
-    hub::{HubCache, cache},
+    hub_cache::{self, HubCache},
     interrupt::Interrupt,
     store::{State, Store},
     units,
@@ -81,9 +81,9 @@ impl Options {
         if let Some(hub) = set("SPECKV_HUB_ENDPOINT").or_else(|| set("HF_ENDPOINT")) {
             options.hub = hub.trim().trim_end_matches('/').to_owned();
         }
-        options.token = cache::token();
+        options.token = hub_cache::token();
         options.hub_cache = HubCache::from_environment().map(|cache| cache.folder().to_owned());
-        options.offline = cache::is_offline();
+        options.offline = hub_cache::is_offline();
         options.pip = set("SPECKV_PIP").map(|pip| {
             // One existing file is the command even if its path has spaces; anything else is words.
             if PathBuf::from(&pip).is_file() {

@@ -2,12 +2,10 @@
 //! other programs find what this one has fetched, and this one what they have.
 
 mod api;
-pub(crate) mod cache;
 mod choice;
 mod name;
 mod pull;
 
-pub use cache::HubCache;
 pub use choice::DEFAULT_QUANT;
 pub use name::HubName;
 pub use pull::{HubError, Pulled, pull};

@@ -3,12 +3,13 @@
 use std::{io, path::PathBuf};
 
 use super::{
-    HubCache, HubName,
+    HubName,
     api::{self, RemoteFile},
     choice::{Choice, DEFAULT_QUANT, NoChoice, choose},
 };
 use crate::{
     download::{self, Blob, DownloadError, Event, Options},
+    hub_cache::HubCache,
     interrupt::Interrupt,
     units,
 };

@@ -72,24 +72,24 @@ impl HubCache {
         format!("models--{}", repo.replace('/', "--"))
     }
 
-    pub(super) fn repo(&self, repo: &str) -> PathBuf {
+    pub(crate) fn repo(&self, repo: &str) -> PathBuf {
         self.folder.join(Self::name(repo))
     }
 
-    pub(super) fn blob(&self, repo: &str, blob: &str) -> PathBuf {
+    pub(crate) fn blob(&self, repo: &str, blob: &str) -> PathBuf {
         self.repo(repo).join("blobs").join(blob)
     }
 
-    pub(super) fn lock(&self, repo: &str, blob: &str) -> PathBuf {
+    pub(crate) fn lock(&self, repo: &str, blob: &str) -> PathBuf {
         self.folder.join(".locks").join(Self::name(repo)).join(format!("{blob}.lock"))
     }
 
-    pub(super) fn snapshot(&self, repo: &str, commit: &str) -> PathBuf {
+    pub(crate) fn snapshot(&self, repo: &str, commit: &str) -> PathBuf {
         self.repo(repo).join("snapshots").join(commit)
     }
 
     /// The commit that was seen last.
-    pub(super) fn commit(&self, repo: &str) -> Option<String> {
+    pub(crate) fn commit(&self, repo: &str) -> Option<String> {
         let commit = fs::read_to_string(self.repo(repo).join("refs").join("main")).ok()?;
         let commit = commit.trim().to_owned();
         let plain = commit.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -97,14 +97,14 @@ impl HubCache {
     }
 
     /// Notes the commit that was seen.
-    pub(super) fn set_commit(&self, repo: &str, commit: &str) -> io::Result<()> {
+    pub(crate) fn set_commit(&self, repo: &str, commit: &str) -> io::Result<()> {
         let folder = self.repo(repo).join("refs");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("main"), commit)
     }
 
     /// Makes a name of a snapshot lead to a content that is there.
-    pub(super) fn link(&self, repo: &str, commit: &str, path: &str, blob: &str) -> io::Result<()> {
+    pub(crate) fn link(&self, repo: &str, commit: &str, path: &str, blob: &str) -> io::Result<()> {
         let name = self.snapshot(repo, commit).join(path);
         if name.exists() {
             return Ok(());
@@ -125,7 +125,7 @@ impl HubCache {
     }
 
     /// Paths of the files of a snapshot that are there.
-    pub(super) fn files(&self, repo: &str, commit: &str) -> Vec<String> {
+    pub(crate) fn files(&self, repo: &str, commit: &str) -> Vec<String> {
         let mut found = Vec::new();
         let root = self.snapshot(repo, commit);
         let mut folders = vec![String::new()];
