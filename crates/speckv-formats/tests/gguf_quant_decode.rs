@@ -238,6 +238,7 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
                 }
             }
         }
+        other => panic!("{other} is only read"),
     }
     out
 }

@@ -8,7 +8,6 @@ use std::{
 use speckv_formats::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 
 use crate::{
-    found_models::Caches,
     model_source::ModelSource,
     store::State,
     text::{ModelText, tokenizer},
@@ -115,7 +114,7 @@ mod tests {
     use speckv_formats::tiny::Tiny;
 
     use super::*;
-    use crate::{catalogue::Catalogue, download::Options, store::Store};
+    use crate::{catalogue::Catalogue, download::Options, found_models::Caches, store::Store};
 
     /// A folder with a target of eight layers.
     struct Desk {

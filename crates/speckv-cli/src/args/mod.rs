@@ -141,7 +141,8 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or `hf:USER/REPO[:QUANT]`.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -151,7 +152,8 @@ pub struct InspectArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
-    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or `hf:USER/REPO[:QUANT]`.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The GGUF file to write.
     pub output: PathBuf,
@@ -172,7 +174,8 @@ pub struct QuantizeArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or `hf:USER/REPO[:QUANT]`.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
     /// are added.
@@ -189,7 +192,8 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or `hf:USER/REPO[:QUANT]`.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -206,8 +210,7 @@ pub struct ScoreArgs {
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
     /// Target: a catalogue name, the path of a GGUF file or a Hugging Face folder, or
-    /// `hf:USER/REPO[:QUANT]` [default:
-    /// qwen2.5-coder-1.5b]
+    /// `hf:USER/REPO[:QUANT]` [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),

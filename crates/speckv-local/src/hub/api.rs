@@ -4,7 +4,7 @@ use std::{io::Read, sync::mpsc, thread, time::Duration};
 
 use serde::Deserialize;
 
-use super::pull::HubError;
+use super::error::HubError;
 use crate::{download::Options, interrupt::Interrupt};
 
 /// Longest answer that is read.

@@ -3,9 +3,11 @@
 
 mod api;
 mod choice;
+mod error;
 mod name;
 mod pull;
 
 pub use choice::DEFAULT_QUANT;
+pub use error::HubError;
 pub use name::HubName;
-pub use pull::{HubError, Pulled, pull};
+pub use pull::{Pulled, pull};
