@@ -292,13 +292,16 @@ fn a_folder_of_every_family_becomes_a_file_that_says_the_same() {
         Tiny { tensor_type: TensorType::F32, ..Tiny::default() }
             .write_folder(place.path(), 1)
             .unwrap();
-        write_folder(place.path(), model);
+        // The library's own ends lie beyond that tokenizer.
+        let mut model = model.clone();
+        model["config"].as_object_mut().unwrap().remove("eos_token_id");
+        write_folder(place.path(), &model);
         let folder = Checkpoint::open(place.path()).unwrap();
         let out = place.path().join("out.gguf");
         requantize(&folder, Compression::AsIs, 2, &out, &mut |done, total| done <= total)
             .unwrap_or_else(|error| panic!("{label}: {error}"));
         let file = Checkpoint::open(&out).unwrap();
-        let mut options = options(model);
+        let mut options = options(&model);
         if refused.contains(&label) {
             options.context = Some(file.config().unwrap().context_length);
             assert!(options.context < Some(128), "the window bounds the context");

@@ -129,7 +129,7 @@ MODELS = {
         T.Gemma2Config(
             **SMALL | {"num_hidden_layers": 4, "head_dim": 32},
             sliding_window=6,
-            query_pre_attn_scalar=24,
+            query_pre_attn_scalar=32,
             attn_logit_softcapping=1.5,
             final_logit_softcapping=3.0,
         ),
