@@ -24,7 +24,7 @@ pub type Block = tq2_0::Block;
 fn digit(byte: u8, n: usize) -> u8 {
     const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
     let rest = byte.wrapping_mul(POWERS[n]);
-    (u16::from(rest) * 3 >> 8) as u8
+    ((u16::from(rest) * 3) >> 8) as u8
 }
 
 /// The numbers in a block's bytes.

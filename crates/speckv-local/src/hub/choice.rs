@@ -197,7 +197,7 @@ fn folder(paths: &[&str]) -> Option<Choice> {
     let mut chosen: Vec<String> =
         paths.iter().copied().filter(|path| FOLDER.contains(path)).map(str::to_owned).collect();
     chosen.extend(paths.iter().copied().filter(weights).map(str::to_owned));
-    let whole = has("config.json") && paths.iter().any(|path| weights(&path));
+    let whole = has("config.json") && paths.iter().any(weights);
     whole.then_some(Choice::Folder { paths: chosen })
 }
 
