@@ -114,7 +114,7 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("partial_rotary_factor", json!(1.5), "a share of a head"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
         ("rope_scaling", json!([1]), "an object"),
-        ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "got \"gptq\""),
+        ("quantization_config", json!({"quant_method": "gptq", "bits": 3}), "expected 4, got 3"),
         (
             "quantization_config",
             json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
@@ -129,7 +129,7 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         (
             "quantization_config",
             json!({"quant_method": "awq", "load_in_4bit": true}),
-            "expected bitsandbytes in 4 bits",
+            "got \"awq\"",
         ),
         ("quantization_config", json!({"bits": 4}), "{\"bits\":4}"),
         ("quantization_config", json!("nf4"), "an object"),
