@@ -13,7 +13,8 @@ use super::{
     simd::GROUP,
 };
 
-/// Levels raised by `offset`.
+/// Levels raised by `offset`. What would need 7 bits is raised by 128 and has 8: kernels take up to 6
+/// bits as they are, and 8 as signed numbers.
 const fn raised(levels: &[i8], offset: i32) -> [u8; 16] {
     let mut table = [0; 16];
     let mut i = 0;
@@ -65,13 +66,13 @@ of_levels! {
     /// `d s level[q]`, 4 bits, s per 32.
     Iq3S from iq3_s: 4 + 0 bits, 32 per scale, 5 bits raised by 15
     /// `d s level[q] / 4`, 4 bits, s per 32.
-    Iq3Xxs from iq3_xxs: 4 + 0 bits, 32 per scale, 7 bits raised by 62
+    Iq3Xxs from iq3_xxs: 4 + 0 bits, 32 per scale, 8 bits raised by 128
     /// `d s level[q] / 8`, 3 bits, s per 16.
-    Iq2S from iq2_s: 2 + 1 bits, 16 per scale, 7 bits raised by 43
+    Iq2S from iq2_s: 2 + 1 bits, 16 per scale, 8 bits raised by 128
     /// `d s level[q] / 8`, 3 bits, s per 16.
-    Iq2Xs from iq2_xs: 2 + 1 bits, 16 per scale, 7 bits raised by 43
+    Iq2Xs from iq2_xs: 2 + 1 bits, 16 per scale, 8 bits raised by 128
     /// `d s level[q] / 8`, 3 bits, s per 32.
-    Iq2Xxs from iq2_xxs: 2 + 1 bits, 32 per scale, 7 bits raised by 43
+    Iq2Xxs from iq2_xxs: 2 + 1 bits, 32 per scale, 8 bits raised by 128
     /// `d s level[q] / 8`, 3 bits, s per 32.
     Iq1S from iq1_s: 2 + 1 bits, 32 per scale, 5 bits raised by 9
     /// `d s level[q] / 8`, 3 bits, s per 16.

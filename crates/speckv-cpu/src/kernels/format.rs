@@ -44,7 +44,8 @@ pub trait Format: 'static {
     const LOW: usize;
     /// High bits per weight: 0, 1 or 2.
     const HIGH: usize = 0;
-    /// Bits of the largest unsigned weight that reaches the multiplier.
+    /// Bits of the largest unsigned weight that reaches the multiplier: up to 6, or 8, and then
+    /// [`OFFSET`](Self::OFFSET) is 128.
     const BITS: u32;
     /// Columns that share a scale: 16 or 32.
     const SUB: usize = 32;

@@ -60,8 +60,9 @@ impl Here {
         let text = ModelText::of(file)?;
         let draft = match draft_search::find(file, path, &text, source) {
             Some(found) => Draft::Here(found.name),
-            None => known_drafts::for_target(file, text.tokenizer())
-                .map_or(Draft::None, Draft::Known),
+            None => {
+                known_drafts::for_target(file, text.tokenizer()).map_or(Draft::None, Draft::Known)
+            }
         };
         Ok(Here {
             weights: packed_bytes(file, Compression::AsIs),
