@@ -12,6 +12,7 @@ from __future__ import annotations
 from . import errors
 from ._native import (
     Cache,
+    Constraint,
     Controller,
     CostModel,
     Distribution,
@@ -54,6 +55,7 @@ CpuModel = LocalModel
 __all__ = [
     "ArgumentError",
     "Cache",
+    "Constraint",
     "Controller",
     "CostModel",
     "CpuModel",
