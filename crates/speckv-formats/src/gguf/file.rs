@@ -139,7 +139,8 @@ impl Gguf {
                 return Err(GgufError::DuplicateTensor { name: info.name.clone() });
             }
         }
-        Ok(Gguf { source: Source::Memory(bytes), tensors, index, ..header })
+        let (sources, places) = (vec![Source::Memory(bytes)], vec![0; tensors.len()]);
+        Ok(Gguf { sources, places, tensors, index, ..header })
     }
 
     /// Format version, 2 or 3.
