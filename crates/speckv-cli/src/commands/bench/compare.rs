@@ -66,9 +66,9 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
             folder.as_deref(),
             around,
         )?;
-        let Live { subject, texts, race, .. } = live;
+        let Live { subject, texts, race, energy, .. } = live;
         let report =
-            Report::new(subject, &texts, &contest.contestants, &race.samples, race.stopped);
+            Report::new(subject, &texts, &contest.contestants, &race.samples, energy, race.stopped);
         if let Some(folder) = folder {
             let path = folder.join("report.json");
             let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
