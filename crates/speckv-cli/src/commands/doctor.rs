@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use speckv::{engine::Clock, model::LanguageModel};
+use speckv::engine::Clock;
 use speckv_cpu::pool::Pool;
 use speckv_lab::workload::{Split, Workload};
 use speckv_local::{
