@@ -40,7 +40,9 @@ def main(arguments=None):
     options = parse(arguments)
     models = options.models or installed(options.speckv)
     if not models:
-        sys.exit("error: no model is at hand\nhint: `speckv pull NAME` fetches one, or give --model FILE")
+        sys.exit(
+            "error: no model is at hand\nhint: `speckv pull NAME` fetches one, or give --model FILE"
+        )
     with tempfile.TemporaryDirectory() as cache:
         environment = fresh(options.speckv, cache)
         rows, share = [], 60 * options.minutes / (2 * len(models))
@@ -53,11 +55,26 @@ def main(arguments=None):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--speckv", default="speckv", help="the program [default: %(default)s]")
-    parser.add_argument("--model", dest="models", action="append", metavar="FILE", help="a model; may be given several times [default: all that `speckv models` lists as here]")
-    parser.add_argument("--minutes", type=float, default=10, help="time for everything together [default: %(default)s]")
-    parser.add_argument("--output", default="first_minutes.json", help="file for the JSON [default: %(default)s]")
+    parser.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        metavar="FILE",
+        help="a model; may be given several times [default: those that `speckv models` has]",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10,
+        help="time for everything together [default: %(default)s]",
+    )
+    parser.add_argument(
+        "--output", default="first_minutes.json", help="file for the JSON [default: %(default)s]"
+    )
     return parser.parse_args(arguments)
 
 
@@ -80,15 +97,28 @@ def measured(options, model, share, environment):
     # Twice: the system then holds the file in memory.
     for _ in range(2):
         plain = json.loads(said([*run, "off", question], environment))
-    chosen = subprocess.run([*run, "speckv", question], capture_output=True, text=True, env=environment, check=False)
+    chosen = subprocess.run(
+        [*run, "speckv", question], capture_output=True, text=True, env=environment, check=False
+    )
     if chosen.returncode != 0:
         raise Failed(chosen.stderr.strip())
-    line = next((line for line in chosen.stderr.splitlines() if line.startswith("drafting: ")), None)
+    line = next(
+        (line for line in chosen.stderr.splitlines() if line.startswith("drafting: ")), None
+    )
     draft = json.loads(chosen.stdout)["draft"]
     speed = plain["stats"]["tokens_per_second"]
     common = {"model": Path(model).name, "drafting": line, "plain_tokens_per_second": speed}
     prompts, tokens = plan(share, speed, 1, EDITING_PROMPTS)
-    editing = bench(options, model, draft or "ngram", ["--tasks", "editing"], prompts, tokens, share, environment)
+    editing = bench(
+        options,
+        model,
+        draft or "ngram",
+        ["--tasks", "editing"],
+        prompts,
+        tokens,
+        share,
+        environment,
+    )
     per_task, tokens = plan(share, speed, TASKS, EDITING_PROMPTS)
     whole = bench(options, model, "ngram", [], per_task, tokens, share, environment)
     return [
@@ -108,11 +138,25 @@ def plan(seconds, speed, tasks, most):
 
 
 def bench(options, model, draft, tasks, per_task, tokens, seconds, environment):
-    """A report of `speckv bench`; one that is stopped at the end of its time has what was measured."""
-    command = [options.speckv, "bench", "-m", model, "-d", lookup_too(draft), *tasks, "--controllers", "speckv", "--gammas", "none"]
+    """A report of `speckv bench`; at the end of its time it is stopped and has what was measured."""
+    command = [
+        options.speckv,
+        "bench",
+        "-m",
+        model,
+        "-d",
+        lookup_too(draft),
+        *tasks,
+        "--controllers",
+        "speckv",
+        "--gammas",
+        "none",
+    ]
     command += ["--prompts-per-task", str(per_task), "-n", str(tokens), "--json"]
     print(f"{Path(model).name}: {' '.join(command[1:])}", file=sys.stderr, flush=True)
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     try:
         out, err = child.communicate(timeout=seconds + GRACE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -129,7 +173,7 @@ def lookup_too(draft):
 
 
 def result(report, bound):
-    """What a report says of `speckv` by `off`. It holds for certain where the interval is above the bound."""
+    """What a report says of `speckv` by `off`. Certain is what has its interval above the bound."""
     row = next(row for row in report["settings"] if row["setting"] == "speckv")
     off = next(row for row in report["settings"] if row["setting"] == "off")
     ratio = row["to_off"]
@@ -154,25 +198,40 @@ def result(report, bound):
 
 def said(command, environment):
     """Standard output of a command that must succeed."""
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False)
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     if ended.returncode != 0:
         raise Failed(f"{' '.join(command)}:\n{ended.stderr.strip()}")
     return ended.stdout
 
 
 def write(options, rows):
-    made = {"made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load_average": os.getloadavg(), "rows": rows}
+    made = {
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "load_average": os.getloadavg(),
+        "rows": rows,
+    }
     Path(options.output).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 def table(rows):
     """The rows as Markdown."""
-    lines = ["| model | workload | draft | prompts | off, tokens/s | speckv, tokens/s | ratio | bound | holds |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| model | workload | draft | prompts | off, tok/s | speckv, tok/s | ratio | bound | holds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         ends = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
         lines.append(
-            f"| {row['model']} | {row['workload']} | {row['draft']} | {row['prompts']} | {row['off_tokens_per_second']:.1f} "
-            f"| {row['tokens_per_second']:.1f} | {row['ratio']:.3f}{ends} | {row['bound']} | {row['holds']} |"
+            f"| {row['model']} | {row['workload']} | {row['draft']} | {row['prompts']} "
+            f"| {row['off_tokens_per_second']:.1f} | {row['tokens_per_second']:.1f} "
+            f"| {row['ratio']:.3f}{ends} | {row['bound']} | {row['holds']} |"
         )
     return "\n".join(lines)
 
