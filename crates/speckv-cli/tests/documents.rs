@@ -48,7 +48,8 @@ fn commands(text: &str) -> Vec<String> {
         let code = code.trim_start();
         let code = code.strip_prefix("SPECKV_API_KEY=a-long-secret ").unwrap_or(code);
         let code = code.replace("cargo run --release -- ", "speckv ");
-        if code.starts_with("speckv ") {
+        // Names of crates in a list have more room after them.
+        if code.starts_with("speckv ") && !code.starts_with("speckv  ") {
             found.push(code);
         }
     }
