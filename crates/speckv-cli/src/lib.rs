@@ -17,6 +17,7 @@ pub mod comparison;
 pub mod curve;
 pub mod device;
 pub mod doctor;
+pub mod grammar;
 pub mod identity_prompts;
 pub mod interrupt;
 pub mod model_facts;
