@@ -125,8 +125,14 @@ impl OnDevice for Doctor<'_> {
             printer.warning(&format!("drafting ended, answers went on without it: {why}"));
         }
         let seconds = (clock.now() - began).as_secs_f64();
-        let report =
-            self.report(backend.name(), &pair, &costs, read_rate, (trials, seconds), &rules);
+        let report = self.report(
+            backends.target.name(),
+            &pair,
+            &costs,
+            read_rate,
+            (trials, seconds),
+            &rules,
+        );
         if self.args.json {
             printer.json(&report)?
         } else {
