@@ -16,12 +16,15 @@ import os
 import random
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
 import zlib
 from collections import Counter
 from urllib.parse import urlsplit
+
+from templates import Loader
 
 PROMPTS = [
     "One, two, three, four,",
@@ -525,6 +528,22 @@ def abandoned(client, pid, count=60, megabytes=4):
     return max(peak) - before, waited
 
 
+def ask_at(url, body):
+    """Status and text of a chat request to a server of its own."""
+    return Client(url, "").ask("/v1/chat/completions", body)
+
+
+def load_hostile_templates(loader, faults):
+    """What became of servers over models with hostile templates."""
+    try:
+        return loader.all()
+    except (AssertionError, subprocess.TimeoutExpired, OSError) as error:
+        faults.append(f"hostile templates at load: {error}")
+        return {}
+    finally:
+        loader.close()
+
+
 def unchunked(body):
     """A body that was sent in chunks."""
     whole = b""
@@ -583,6 +602,8 @@ def main():
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--key", default=os.environ.get("SPECKV_API_KEY", ""))
     parser.add_argument("--pid", type=int, help="the server's process, to watch its memory")
+    parser.add_argument("--speckv", help="the program, to start servers over models with hostile templates; needs --model")
+    parser.add_argument("--model", help="a GGUF file with a chat template of a few hundred bytes")
     parser.add_argument("--seconds", type=float, default=1800, help="how long [%(default)s]")
     parser.add_argument("--clients", type=int, default=12, help="at a time [%(default)s]")
     parser.add_argument("--tokens", type=int, default=24, help="of ordinary answers [%(default)s]")
@@ -606,6 +627,9 @@ def main():
         left = {"grown_megabytes": max(left["grown_megabytes"], round(grown / 1e6, 1)), "answered_after_s": max(left["answered_after_s"], round(waited, 3))}
     if left["grown_megabytes"] > 150 or left["answered_after_s"] > 2:
         soak.faults.append(f"sixty abandoned requests: {left}")
+    loads = None
+    if options.speckv and options.model:
+        loads = load_hostile_templates(Loader(options.speckv, options.model, ask_at), soak.faults)
     start = time.monotonic()
     soak.until = start + options.seconds
     threads = [threading.Thread(target=soak.work, args=(number,), daemon=True) for number in range(options.clients)]
@@ -645,6 +669,7 @@ def main():
         "grown_megabytes": None if grown is None else round(grown / 1e6, 2),
         "rise_megabytes_per_1800_s": None if rise is None else round(rise * 1800 / 1e6, 2),
         "sixty_abandoned_requests": left,
+        "hostile_templates_at_load": loads,
         "panics": panics,
         "faults": faults,
     }, indent=1))

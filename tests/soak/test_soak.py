@@ -1,6 +1,8 @@
+import struct
 import unittest
 
 from soak import Wrong, check_error, counter, growth, slope, text_of, texts_of, unchunked
+from templates import HARMLESS, HOSTILE, KEY, STRING, padded, place_of_template
 
 
 class SoakTest(unittest.TestCase):
@@ -48,6 +50,18 @@ class SoakTest(unittest.TestCase):
 
     def test_chunks_are_joined(self):
         self.assertEqual(unchunked(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), b"abcde")
+
+
+class TemplatesTest(unittest.TestCase):
+    def test_a_template_is_found_in_a_header_and_replaced_at_its_length(self):
+        head = b"GGUF" + struct.pack("<Q", len(KEY)) + KEY + struct.pack("<IQ", STRING, 40) + b"x" * 40 + b"more"
+        at, length = place_of_template(head)
+        self.assertEqual(head[at : at + length], b"x" * 40)
+        self.assertEqual(padded("{{ 1 }}", 14), b"{{ 1 }}{#   #}")
+        for template in [*HOSTILE, HARMLESS]:
+            self.assertEqual(len(padded(template, 300)), 300)
+        with self.assertRaises(ValueError):
+            padded("x" * 40, 40)
 
 
 if __name__ == "__main__":

@@ -138,11 +138,7 @@ impl Config {
             &Value::Null,
             "null: capped attention is not supported",
         )?;
-        fields.only(
-            "partial_rotary_factor",
-            &1.0.into(),
-            "1.0: heads that turn in part are not supported",
-        )?;
+        whole_heads_turn(fields)?;
 
         let slides = sliding_layers(fields, family, layers)?;
         let window = if slides.contains(&true) { fields.size("sliding_window")? } else { 0 };
@@ -285,10 +281,28 @@ fn ropes(
     Ok((global, local))
 }
 
+/// Refuses rotary embeddings of a part of each head. Version 5 of the library writes the field
+/// among the parameters of the rotary embedding, version 4 among those of the model.
+fn whole_heads_turn(fields: Fields<'_>) -> Result<(), ConfigError> {
+    const KEY: &str = "partial_rotary_factor";
+    match fields.opt_float(KEY)? {
+        Some(factor) if factor != 1.0 => {
+            Err(wrong(KEY, "1.0: heads that turn in part are not supported", &factor.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One rotary embedding: its base, and how its frequencies are scaled.
 fn rope(fields: Fields<'_>, base: f32, dim: usize) -> Result<Rope, ConfigError> {
+    whole_heads_turn(fields)?;
     let base = fields.opt_float("rope_theta")?.unwrap_or(base);
-    let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?).unwrap_or("default");
+    let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?);
+    if kind.is_none() && fields.get("factor").is_some() {
+        let expected = "default, linear or llama3 beside a factor";
+        return Err(wrong("rope_type", expected, &Value::Null));
+    }
+    let kind = kind.unwrap_or("default");
     let number = |key: &str| {
         fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))
     };

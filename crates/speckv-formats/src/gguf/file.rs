@@ -30,7 +30,8 @@ impl Gguf {
     /// Opens and maps the file at `path`, and reads its header. Every tensor is known to lie inside
     /// the file afterwards.
     ///
-    /// The file must not be truncated or rewritten while it is open: it is read in place.
+    /// The file is read in place and should stay as it is while it is open. Where it is truncated
+    /// and read behind its new end, the process ends with a message (on Unix) and the status 1.
     ///
     /// # Errors
     /// [`GgufError::Io`] where the file cannot be opened or mapped, [`GgufError::InFile`] with the
@@ -78,6 +79,14 @@ impl Gguf {
     /// Copies a row of a tensor's bytes from the file; see [`Source::read_at`].
     pub(crate) fn read_row(&self, info: &TensorInfo, row: usize, to: &mut [u8]) -> io::Result<()> {
         self.source.read_at(info.offset as usize + row * info.row_bytes(), to)
+    }
+
+    /// Refuses a file that was changed after it was opened.
+    ///
+    /// # Errors
+    /// [`GgufError::Changed`], or [`GgufError::Io`] where the file's state cannot be asked for.
+    pub fn check_unchanged(&self) -> Result<(), GgufError> {
+        self.source.check_unchanged()
     }
 
     /// Size in bytes.

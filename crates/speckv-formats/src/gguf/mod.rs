@@ -23,6 +23,8 @@ mod metadata;
 mod source;
 mod tensor;
 mod value;
+#[cfg(unix)]
+mod watch;
 mod writer;
 
 pub use error::GgufError;
