@@ -16,13 +16,12 @@ fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> 
     std::fs::write(folder.join(name), bytes)
 }
 
-fuzz_target!(
-    init: {
-        write().expect("seeds");
-        std::process::exit(0);
-    },
-    |_: &[u8]| {}
-);
+fuzz_target!(init: run(), |_bytes: &[u8]| {});
+
+fn run() {
+    write().expect("seeds");
+    std::process::exit(0);
+}
 
 fn write() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).expect("expected a folder");
