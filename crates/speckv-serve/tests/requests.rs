@@ -227,6 +227,17 @@ async fn slashes_and_a_missing_version_are_understood() {
 }
 
 #[tokio::test]
+async fn a_role_may_be_empty_or_begin_with_any_character() {
+    let server = Server::new(Setup::default());
+    for role in ["", "é", "\u{1f469}"] {
+        let messages = json!([{"role": role, "content": "hi"}]);
+        let initial: String = role.chars().take(1).collect();
+        let expected = plain(&server.model, &format!("{initial}:hi~a:"), 8);
+        assert_eq!(answer(&server, json!({"messages": messages})).await, expected, "{role:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
     let server = Server::new(Setup::default());
     let body = chat(json!({})).to_string();
