@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod constraint;
 mod controller;
 mod cost;
 mod drafter;
@@ -41,13 +42,14 @@ mod _native {
 
     #[pymodule_export]
     use super::{
+        constraint::Constraint,
         controller::{Controller, controllers},
         cost::{CostModel, PassCurve},
         drafter::{DraftSequence, DraftWork, Drafter},
         evaluation::judge_evaluation,
         grid::{StepGrid, block_order},
         lab::{Trace, TraceFolder, replay},
-        model::{Cache, CpuModel, Tokenizer},
+        model::{Cache, LocalModel, Tokenizer},
         ngram::NgramText,
         predictor::{ModelShape, OnlinePredictor, Predictor},
         random::{Distribution, Randomness, Sampler, verify},

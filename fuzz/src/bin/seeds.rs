@@ -1,9 +1,17 @@
 //! Writes the first inputs of every target: `seeds FOLDER`. Models are tiny ones of random numbers.
+//!
+//! It fuzzes nothing, but its libraries are instrumented and need libFuzzer to be linked, whose
+//! initialization runs it.
+#![no_main]
 
 use std::{io, path::Path};
 
+use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use speckv_formats::{quant::TensorType, tiny::Tiny};
+use speckv_formats::{
+    quant::{TensorType, random_blocks},
+    tiny::Tiny,
+};
 
 fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = folder.join(target);
@@ -11,7 +19,14 @@ fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> 
     std::fs::write(folder.join(name), bytes)
 }
 
-fn main() -> io::Result<()> {
+fuzz_target!(init: run(), |_bytes: &[u8]| {});
+
+fn run() {
+    write().expect("seeds");
+    std::process::exit(0);
+}
+
+fn write() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).expect("expected a folder");
     let folder = Path::new(&folder);
     let small = Tiny { hidden: 32, feed_forward: 32, layers: 1, heads: 2, ..Tiny::default() };
@@ -32,6 +47,11 @@ fn main() -> io::Result<()> {
         }
         let tokenizer = std::fs::read(place.path().join("tokenizer.json"))?;
         put(folder, "tokenizer_json", name, &tokenizer)?;
+    }
+    for (kind, tensor_type) in TensorType::ALL.into_iter().enumerate() {
+        let mut bytes = vec![kind as u8];
+        bytes.extend(random_blocks(tensor_type, 2, kind as u64));
+        put(folder, "blocks", tensor_type.name(), &bytes)?;
     }
     let table = include_str!("../../../crates/speckv-formats/tests/jinja/expected.json");
     let table: Value = serde_json::from_str(table)?;
@@ -59,6 +79,19 @@ fn main() -> io::Result<()> {
         let mut bytes = vec![route];
         bytes.extend(body.to_string().into_bytes());
         put(folder, "request", &number.to_string(), &bytes)?;
+    }
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3},
+        "b": {"anyOf": [{"$ref": "#/$defs/c"}, {"enum": ["x", null]}]}}, "required": ["a"],
+        "$defs": {"c": {"type": "string", "pattern": "^[a-f]+$"}}});
+    for (kind, text) in [
+        (0, schema.to_string()),
+        (1, "start: \"a\" (/[0-9]+/ | word)*\nword: \"x\" \"y\"?".to_owned()),
+        (2, "root ::= \"a\" (digit | word){1,3}\ndigit ::= [0-9]\nword ::= \"x\" \"y\"?".to_owned()),
+        (3, "(ab|c)*[0-9]{2,4}".to_owned()),
+        (4, "yes,no,perhaps".to_owned()),
+    ] {
+        let bytes = [&[kind], text.as_bytes()].concat();
+        put(folder, "grammar", &kind.to_string(), &bytes)?;
     }
     Ok(())
 }

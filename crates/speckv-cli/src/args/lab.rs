@@ -9,7 +9,7 @@ use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
     bench::ComparisonOptions,
-    common::{CacheOptions, PredictorOptions, WeightArgs, compression},
+    common::{CacheOptions, DeviceOptions, PredictorOptions, WeightArgs, compression},
     values::{GammaList, draft, gamma, grid_gammas, number, threads, whole},
 };
 
@@ -84,6 +84,9 @@ pub struct ProfileArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// Depth of the draft model's chain at every position of a trace; speckv and most others draft
     /// up to 16 tokens.
     #[arg(long, value_name = "N", default_value = "16", allow_negative_numbers = true, value_parser = gamma())]
@@ -204,6 +207,9 @@ pub struct EvaluateArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// Every controller is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
@@ -215,7 +221,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "DeviceOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]
@@ -249,6 +255,9 @@ pub struct ReportArgs {
     /// train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
+    /// Date on the report [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
+    pub date: Option<String>,
     /// Title of the report.
     #[arg(long, value_name = "TEXT", default_value = "SpecKV: a pair of models, measured")]
     pub title: String,
@@ -258,4 +267,12 @@ pub struct ReportArgs {
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Parser of a date.
+fn date(text: &str) -> Result<String, String> {
+    let date: Result<jiff::civil::Date, _> = text.parse();
+    date.map(|date| date.to_string()).map_err(|_| {
+        format!("expected a date such as 2026-11-28, got {text:?}\nhint: omit --date for today's")
+    })
 }

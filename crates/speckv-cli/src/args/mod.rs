@@ -2,8 +2,10 @@
 
 mod bench;
 mod common;
+mod doctor;
 mod export;
 mod generate;
+mod grammar;
 mod lab;
 mod perplexity;
 mod serve;
@@ -18,10 +20,13 @@ use clap::{
 };
 use common::compression;
 pub use common::{
-    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
+    CacheOptions, DeviceOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions,
+    WeightArgs,
 };
+pub use doctor::DoctorArgs;
 pub use export::{ExportArgs, Shares};
 pub use generate::{CompletionsArgs, ManArgs};
+pub use grammar::GrammarOptions;
 pub use lab::{
     EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
 };
@@ -31,7 +36,10 @@ pub use values::{ControllerList, GammaList, KvChoice, TokenList};
 use values::{controller_list, draft, gamma, identity_tokens, prompts, threads};
 
 use speckv_formats::compression::Compression;
-use speckv_local::{controllers, draft_choice::DraftChoice, model_name::ModelName, suggest};
+use speckv_local::{
+    controllers, device_choice::DeviceChoice, draft_choice::DraftChoice, model_name::ModelName,
+    suggest,
+};
 
 use crate::printer;
 
@@ -58,6 +66,9 @@ pub enum Command {
     /// List the GPUs of this machine.
     #[cfg(feature = "gpu")]
     Devices(DevicesArgs),
+    /// Check in under a minute whether speculation helps on this machine with this model.
+    #[command(after_help = controllers::help())]
+    Doctor(Box<DoctorArgs>),
     /// Answer one prompt.
     #[command(after_help = controllers::help())]
     Run(RunArgs),
@@ -118,6 +129,9 @@ pub struct RunArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingOptions,
+    /// What the answer may be.
+    #[command(flatten)]
+    pub grammar: GrammarOptions,
     /// Measure joules per token with the machine's own counters; the idle machine is measured for a
     /// second first and subtracted.
     #[arg(long)]
@@ -141,7 +155,8 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -151,7 +166,8 @@ pub struct InspectArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The GGUF file to write.
     pub output: PathBuf,
@@ -172,7 +188,8 @@ pub struct QuantizeArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
     /// are added.
@@ -189,11 +206,15 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
     pub ids: Option<TokenList>,
+    /// Device of the model: cpu, gpu, gpu:N, or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = common::device)]
+    pub device: DeviceChoice,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
@@ -205,8 +226,8 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default:
-    /// qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]` [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
@@ -219,6 +240,9 @@ pub struct IdentityArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// How many of the built-in prompts to use.
     #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
     pub prompts: usize,
@@ -245,7 +269,8 @@ pub struct IdentityArgs {
 /// Arguments of `pull`.
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
-    /// Catalogue names; see `speckv models`.
+    /// Catalogue names (see `speckv models`) or repositories of the Hugging Face Hub:
+    /// `hf:USER/REPO`, `hf:USER/REPO:QUANT` or `USER/REPO:QUANT`.
     pub names: Vec<String>,
     /// Print one JSON object in place of text.
     #[arg(long)]

@@ -1,12 +1,11 @@
 //! `speckv run`: one prompt, one answer.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
+use speckv_grammar::GrammarSource;
 use speckv_local::{
-    backend::Backend,
-    energy::{Energy, EnergyCounter, EnergyMeter, NoCounter},
+    backend::{Backend, PairBackends},
+    energy::{Energy, EnergyCounter, EnergyMeter, IDLE, NoCounter},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     model_source::ModelSource,
@@ -20,23 +19,23 @@ use crate::{
     answer::{self, Finish},
     args::RunArgs,
     device::{self, OnDevice},
-    interrupt,
+    grammar, interrupt,
     printer::Printer,
     prompt,
     settings::{self, AnswerSettings},
     stats::Stats,
 };
 
-/// Time that the idle machine is measured.
-const IDLE: Duration = Duration::from_secs(1);
-
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
     let (pair, answer) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
+    let grammar = grammar::read(&args.grammar)?;
     let text = prompt::read(&args.prompt, printer)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    device::run(&pair, Run { args, pair: &pair, answer, text, source, interrupt, printer })
+    let heard = interrupt.clone();
+    let run = Run { args, pair: &pair, answer, grammar, text, source: &source, interrupt, printer };
+    device::run(&pair, (&source, &heard), printer, run)
 }
 
 /// One prompt, and what answers it.
@@ -44,8 +43,9 @@ struct Run<'a> {
     args: &'a RunArgs,
     pair: &'a PairSettings,
     answer: AnswerSettings,
+    grammar: Option<GrammarSource>,
     text: String,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
 }
@@ -53,18 +53,19 @@ struct Run<'a> {
 impl OnDevice for Run<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend + Clone>(self, backends: &PairBackends<B>) -> Outcome<()> {
         let Run {
             args,
             pair: pair_settings,
             answer: mut settings,
+            grammar,
             text,
             source,
             interrupt,
             printer,
         } = self;
         // What the prompt needs is known before gigabytes are read.
-        let files = PairFiles::open(pair_settings, &source, &interrupt, printer)?;
+        let files = PairFiles::open(pair_settings, source, &interrupt, printer)?;
         let mut stop = settings.stop.clone();
         let prompt = if settings.raw {
             files.text.raw(&text)?
@@ -78,11 +79,13 @@ impl OnDevice for Run<'_> {
             let said = said.strip_suffix('\r').unwrap_or(said);
             Conversation::new(settings.system.as_deref()).prompt(said, &files.text)?.tokens
         };
+        let constraint =
+            grammar.map(|source| grammar::constraint(&source, &files.text)).transpose()?;
         let (prompt_tokens, context) = (prompt.len(), files.context(pair_settings.context)?);
         if prompt_tokens >= context {
             return Err(answer::prompt_too_long(prompt_tokens, context));
         }
-        let mut pair = Pair::from_files(backend, pair_settings, files, printer)?;
+        let mut pair = Pair::from_files(backends, pair_settings, files, printer)?;
         settings.follow(&pair.drafting, args.models.controller.is_some())?;
         printer.note(&pair.drafting.to_string());
         let costs = settings.costs(&pair, &interrupt, printer)?;
@@ -101,11 +104,14 @@ impl OnDevice for Run<'_> {
             })
             .map_err(|error| answer::engine_failure(&error))?;
 
+        if constraint.is_some() {
+            sequence.constrain(constraint);
+        }
         let decoder = pair.text.decoder(settings.raw, stop);
         let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
         let answer =
             answer::give(&mut pair.engine, &mut sequence, decoder, &interrupt, printer, &mut say)?;
-        let energy = meter.map(|meter| meter.and_then(EnergyMeter::finish));
+        let energy = meter.map(|meter| meter.and_then(|mut meter| meter.so_far()));
         let costs = costs.map(|costs| costs.view());
         let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
         if args.json {

@@ -1,6 +1,9 @@
 //! `speckv serve`: an OpenAI-compatible server.
 
-#![expect(clippy::disallowed_methods, reason = "SPECKV_LOG has a syntax of its own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "SPECKV_LOG has a syntax of its own, and energy is counted from a start"
+)]
 
 use std::{
     io,
@@ -8,14 +11,15 @@ use std::{
     path::Path,
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use speckv_local::{
-    backend::{Backend, LocalModel},
+    backend::{Backend, LocalModel, PairBackends},
     calibration,
     controllers::{self, ControllerSpec},
     draft_choice::DraftChoice,
+    energy::EnergyCounter,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     model_source::ModelSource,
@@ -26,6 +30,7 @@ use speckv_local::{
 };
 use speckv_serve::{
     api::options::SpeculationDefaults,
+    energy::EnergyAccount,
     http::{self, App, Info, Limits, Origins},
     language::Language,
     metrics::Metrics,
@@ -77,6 +82,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     }
     settings::warn_of_threads(models.threads, printer);
     let interrupt = interrupt::install();
+    let heard = interrupt.clone();
     let work = Serve {
         settings,
         pair: &pair_settings,
@@ -84,12 +90,12 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         asked,
         gamma: models.gamma,
         listeners,
-        source,
+        source: &source,
         interrupt,
         printer,
         json,
     };
-    device::run(&pair_settings, work)
+    device::run(&pair_settings, (&source, &heard), printer, work)
 }
 
 /// What a server begins with.
@@ -101,7 +107,7 @@ struct Serve<'a> {
     asked: Option<ControllerSpec>,
     gamma: Option<usize>,
     listeners: Vec<TcpListener>,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
     /// Notes are log lines.
@@ -168,7 +174,9 @@ impl Serve<'_> {
         ));
         let Pair { engine, text, .. } = pair;
         let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
-        let metrics = Arc::new(Metrics::new());
+        let counted =
+            EnergyCounter::open().and_then(|counter| EnergyAccount::new(counter, Instant::now()));
+        let metrics = Arc::new(Metrics::new().with_energy(counted));
         let (handle, orders) = Handle::new(settings.queue);
         let thread = scheduler::start(
             engine,
@@ -213,8 +221,8 @@ impl Serve<'_> {
 impl OnDevice for Serve<'_> {
     type Output = ();
 
-    fn run<B: Backend>(mut self, backend: &B) -> Outcome<()> {
-        let pair = Pair::load(backend, self.pair, &self.source, &self.interrupt, self.printer)?;
+    fn run<B: Backend + Clone>(mut self, backends: &PairBackends<B>) -> Outcome<()> {
+        let pair = Pair::load(backends, self.pair, self.source, &self.interrupt, self.printer)?;
         if let Some(text) = pair.text.template_warning() {
             self.warning(text);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Activation, Config, ConfigError};
+use super::{Activation, Config, ConfigError, Quantization, QueryKeyNorm};
 use crate::{
     gguf::{self, Gguf},
     tiny::Tiny,
@@ -34,7 +34,7 @@ fn a_folder_and_its_defaults_become_one_blueprint() {
     let config = Config::from_json(&qwen3()).unwrap();
     assert_eq!((config.architecture.as_str(), config.head_dim, config.group()), ("qwen3", 32, 2));
     assert!(
-        config.query_key_norm
+        config.query_key_norm == Some(QueryKeyNorm::PerHead)
             && !config.post_norms
             && config.sliding.is_none()
             && !config.rope.interleaved
@@ -91,7 +91,7 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_contradicts_itself_or_is_not_supported_is_named() {
     let cases = [
-        ("model_type", json!("mamba"), "llama, mistral, qwen2, qwen3, gemma3_text, gemma3"),
+        ("model_type", json!("mamba"), "llama, mistral, ministral, mistral3, qwen2, qwen3, gemma3"),
         ("num_key_value_heads", json!(3), "a divisor of 4"),
         ("head_dim", json!(0), "1 to 65536"),
         ("hidden_size", json!(0), "1 to"),
@@ -104,10 +104,19 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("layer_types", json!(["full_attention"]), "2 layers"),
         ("layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding_window"),
-        ("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "default, linear or llama3"),
+        ("rope_scaling", json!({"rope_type": "dynamic", "factor": 4.0}), "yarn or longrope"),
+        ("rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0]}), "long_factor"),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}),
+            "16 factors",
+        ),
+        ("partial_rotary_factor", json!(1.5), "a share of a head"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
+        ("rope_scaling", json!({"factor": 4.0}), "or longrope beside a factor, got null"),
+        ("rope_scaling", json!({"type": null, "factor": 4.0}), "beside a factor, got null"),
         ("rope_scaling", json!([1]), "an object"),
-        ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "got \"gptq\""),
+        ("quantization_config", json!({"quant_method": "gptq", "bits": 3}), "expected 4, got 3"),
         (
             "quantization_config",
             json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
@@ -122,7 +131,19 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         (
             "quantization_config",
             json!({"quant_method": "awq", "load_in_4bit": true}),
-            "expected bitsandbytes in 4 bits",
+            "got \"awq\"",
+        ),
+        ("quantization_config", json!({"quant_method": "hqq"}), "got \"hqq\""),
+        ("quantization_config", json!({"quant_method": "awq", "bits": 8}), "expected 4, got 8"),
+        (
+            "quantization_config",
+            json!({"quant_method": "fp8", "weight_block_size": [128]}),
+            "two sizes",
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "compressed-tensors", "format": "pack-quantized"}),
+            "int-quantized or float-quantized",
         ),
         ("quantization_config", json!({"bits": 4}), "{\"bits\":4}"),
         ("quantization_config", json!("nf4"), "an object"),
@@ -138,16 +159,32 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
 }
 
 #[test]
-fn four_bits_of_bitsandbytes_change_no_blueprint() {
+fn quantized_weights_change_no_other_fact_of_a_blueprint() {
     let plain = Config::from_json(&qwen3()).unwrap();
-    for method in [
-        json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}),
-        json!({"load_in_4bit": true}),
+    let weights = json!({"num_bits": 8, "symmetric": true, "strategy": "channel"});
+    let compressed = |format: &str| {
+        json!({"quant_method": "compressed-tensors", "format": format,
+            "config_groups": {"group_0": {"weights": weights}}})
+    };
+    let block = Some([128, 64]);
+    for (method, expected) in [
+        (
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}),
+            Quantization::FourBit,
+        ),
+        (json!({"load_in_4bit": true}), Quantization::FourBit),
+        (
+            json!({"quant_method": "fp8", "weight_block_size": [128, 64]}),
+            Quantization::Fp8 { block },
+        ),
+        (compressed("float-quantized"), Quantization::Fp8 { block: None }),
+        (compressed("int-quantized"), Quantization::Int8),
+        (json!({"quant_method": "gptq", "bits": 4}), Quantization::Gptq { offset: 1 }),
+        (json!({"quant_method": "awq", "w_bit": 4, "version": "GEMM"}), Quantization::Awq),
     ] {
-        assert_eq!(
-            Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap(),
-            plain
-        );
+        let read = Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap();
+        assert_eq!(read.quantization, expected);
+        assert_eq!(Config { quantization: Quantization::None, ..read }, plain);
     }
 }
 
@@ -185,7 +222,26 @@ fn a_rotary_factor_counts_in_every_spelling() {
     assert_eq!(factor(&[old, new.clone()]), 4.0);
     assert_eq!(factor(&[kind("none"), new.clone()]), 1.0);
     assert_eq!(factor(&[("llama.rope.scaling.factor", 0f32.into())]), 1.0);
-    assert!(metadata(&[kind("yarn"), new]).is_err());
+    assert!(metadata(&[kind("dynamic"), new]).is_err());
+}
+
+#[test]
+fn heads_that_turn_whole_may_say_so_as_any_number() {
+    let plain = Config::from_json(&qwen3()).unwrap();
+    for one in [json!(1), json!(1.0), Value::Null] {
+        let config = Config::from_json(&with(qwen3(), "partial_rotary_factor", one)).unwrap();
+        assert_eq!(config, plain);
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_model_is_told_by_its_type() {
+    let typed = |kind: &str| metadata(&[("general.type", kind.into())]);
+    assert!(typed("model").is_ok());
+    for kind in ["adapter", "mmproj", "imatrix"] {
+        let error = typed(kind).unwrap_err().to_string();
+        assert!(error.contains("general.type") && error.contains(kind), "{error}");
+    }
 }
 
 #[test]
@@ -207,9 +263,10 @@ fn keys_of_the_architecture_are_known_or_refused_by_name() {
         ("llama.expert_count", 8u32.into()),
         ("llama.attention.causal", false.into()),
         ("llama.attention.sliding_window", 16u32.into()),
+        ("llama.attention.temperature_scale", 0.1f32.into()),
+        ("llama.rope.dimension_sections", vec![8u32, 8, 8, 0].into()),
         ("llama.logit_scale", 0.5f32.into()),
         ("llama.attention.clamp_kqv", 8f32.into()),
-        ("llama.attn_logit_softcapping", 50f32.into()),
         ("llama.residual_scale", 0.2f32.into()),
         ("llama.use_parallel_residual", true.into()),
     ] {

@@ -20,12 +20,25 @@ pub enum GgufError {
     /// The operating system could not open, map or write the file.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried: open, map, write.
+        /// What was tried: open, map, read, write.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// The file was changed while it was read.
+    #[error(
+        "{} was changed while it was read: it had {before} bytes and now has {now}",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its length when it was opened, in bytes.
+        before: u64,
+        /// Its length now.
+        now: u64,
     },
     /// The path names a folder.
     #[error("expected a GGUF file, got a folder")]
@@ -117,6 +130,36 @@ pub enum GgufError {
         part: u64,
         /// How many there are.
         count: u64,
+    },
+    /// One of several files under a name that does not lead to the others.
+    #[error(
+        "part {part} of {count}, whose name does not end in `{expected}` as those of the others"
+    )]
+    SplitName {
+        /// Its number, from 1.
+        part: u64,
+        /// How many there are.
+        count: u64,
+        /// How its name should end.
+        expected: String,
+    },
+    /// A part of a model that is not there.
+    #[error("{}: part {part} of {count} is missing", path.display())]
+    MissingPart {
+        /// Where it should be.
+        path: PathBuf,
+        /// Its number, from 1.
+        part: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// A part that is not the one that its name says.
+    #[error("expected {expected}, got {got}")]
+    SplitPart {
+        /// What the model needs.
+        expected: String,
+        /// What the file is.
+        got: String,
     },
     /// A tensor type without a decoder here.
     #[error("tensor `{name}`: {source}")]
@@ -212,6 +255,10 @@ impl GgufError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the path, or name a model of the catalogue (`speckv models`)")
             }
+            Self::Changed { .. } => Some(
+                "wait until the file is complete; replace a model file by renaming another to its \
+                 name",
+            ),
             Self::Folder => Some("name the `.gguf` file inside the folder"),
             Self::NotGguf { .. } | Self::Version { .. } => {
                 Some("convert the model to GGUF version 3 with llama.cpp's conversion script")
@@ -229,6 +276,8 @@ impl GgufError {
                 "join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of \
                  llama.cpp",
             ),
+            Self::SplitName { .. } => Some("give all parts the names under which they came"),
+            Self::MissingPart { .. } => Some("fetch all parts into one folder"),
             Self::TensorType { .. } => {
                 Some("take the model in one of the supported types, for example Q4_K_M or Q8_0")
             }

@@ -1,19 +1,21 @@
 //! Loading a model onto a device.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use speckv_formats::{
     checkpoint::Checkpoint,
     compression::Compression,
-    config::{Config, ConfigError},
-    quant::QuantError,
+    config::{Config, ConfigError, QueryKeyNorm},
+    quant::{QuantError, Rows},
     weights::{Layout, LayoutError},
 };
 
 pub use speckv_formats::weights::Progress;
 
 use super::{buffers::Sizes, cache, weights};
-use crate::{device::Device, error::GpuError, matrix::BuildError};
+use crate::{
+    cache_type::CacheType, device::Device, error::GpuError, format::Format, matrix::BuildError,
+};
 
 /// Options of loading.
 #[derive(Debug, Clone)]
@@ -24,13 +26,23 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// What the matrices become.
     pub compression: Compression,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
+    /// Tokens that the output head omits while the text has none of them; for drafts.
+    pub head_gap: Option<Range<u32>>,
 }
 
 impl LoadOptions {
     /// Everything by default on this device.
     #[must_use]
     pub fn new(device: Arc<Device>) -> Self {
-        LoadOptions { device, context: None, compression: Compression::AsIs }
+        LoadOptions {
+            device,
+            context: None,
+            compression: Compression::AsIs,
+            cache_type: CacheType::F16,
+            head_gap: None,
+        }
     }
 }
 
@@ -60,6 +72,17 @@ pub enum LoadError {
         /// Why.
         source: QuantError,
     },
+    /// Something of the model that the kernels do not have.
+    #[error(
+        "a GPU cannot run {architecture} models with {what}\n\
+         hint: `--device cpu` runs them"
+    )]
+    Unsupported {
+        /// The model's family.
+        architecture: String,
+        /// What the kernels lack.
+        what: String,
+    },
     /// More context was asked for than the model was made for.
     #[error(
         "{path}: the model was made for {most} tokens of context, not {asked}",
@@ -72,6 +95,16 @@ pub enum LoadError {
         most: usize,
         /// What was asked for.
         asked: usize,
+    },
+    /// Keys and values that cannot be stored so.
+    #[error(
+        "keys and values in {cache_type} need heads of a multiple of 32 values, got {head_dim}"
+    )]
+    CacheType {
+        /// What was asked for.
+        cache_type: &'static str,
+        /// Values of a head.
+        head_dim: usize,
     },
     /// The device.
     #[error(transparent)]
@@ -97,6 +130,14 @@ impl MemoryNeed {
     }
 }
 
+/// Refuses heads that cannot be stored so.
+fn check_cache_type(config: &Config, cache_type: CacheType) -> Result<(), LoadError> {
+    if cache_type.takes(config.head_dim) {
+        return Ok(());
+    }
+    Err(LoadError::CacheType { cache_type: cache_type.name(), head_dim: config.head_dim })
+}
+
 /// The context that was asked for, if the model has it.
 pub(super) fn context_of(
     file: &Checkpoint,
@@ -111,19 +152,60 @@ pub(super) fn context_of(
     Ok(context)
 }
 
+/// Refuses blueprints with parts that the kernels do not have.
+pub(super) fn check_blueprint(config: &Config) -> Result<(), LoadError> {
+    let lacks = [
+        (!config.pre_norms, "norms after each part only"),
+        (config.query_key_norm == Some(QueryKeyNorm::Whole), "norms of whole queries and keys"),
+        (config.attention_cap.is_some(), "capped attention"),
+        (config.query_growth.is_some(), "queries that grow with their position"),
+        (config.residual_scale != 1.0, "a scale of the residual stream"),
+        (config.logit_scale != 1.0, "a scale of the logits"),
+        (config.unrotated.contains(&true), "layers without rotary embedding"),
+    ];
+    match lacks.into_iter().find(|(lacks, _)| *lacks) {
+        None => Ok(()),
+        Some((_, what)) => Err(unsupported(config, what.to_owned())),
+    }
+}
+
+fn unsupported(config: &Config, what: String) -> LoadError {
+    LoadError::Unsupported { architecture: config.architecture.clone(), what }
+}
+
+/// Refuses weights of types that the kernels do not read.
+pub(super) fn check_types(
+    file: &Checkpoint,
+    config: &Config,
+    layout: &Layout,
+    compression: Compression,
+) -> Result<(), LoadError> {
+    let types = layout
+        .matrices()
+        .filter_map(|slot| Some(compression.of(file.stored(&slot.name)?.weight_type(), slot.role)));
+    match types.into_iter().find(|&weight_type| !Format::supports(weight_type)) {
+        None => Ok(()),
+        Some(other) => Err(unsupported(config, format!("weights in {other}"))),
+    }
+}
+
 /// The device memory that a file's model would take, without reading a weight.
 ///
 /// # Errors
 /// A file that holds no model, or a context that it does not have.
 pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNeed, LoadError> {
     let config = file.config()?;
+    check_blueprint(&config)?;
     let layout = Layout::new(file, &config)?;
+    check_types(file, &config, &layout, options.compression)?;
     let context = context_of(file, &config, options.context)?;
-    let sizes = Sizes::new(&config, layout.head.rows, context, options.device.binding_limit());
+    check_cache_type(&config, options.cache_type)?;
+    let limit = options.device.binding_limit();
+    let sizes = Sizes::new(&config, layout.head.rows, context, limit, options.cache_type);
     Ok(MemoryNeed {
         weights: weights::weight_bytes(file, &layout, &config, options.compression),
         pass: sizes.bytes(),
-        cache: cache::position_bytes(&config) as u64 * context as u64,
+        cache: cache::position_bytes(&config, options.cache_type) as u64 * context as u64,
     })
 }
 

@@ -1,9 +1,9 @@
 """Lossless speculative decoding that finds its own speculation length, for engines written in
 Python.
 
-`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs
-a draft on the CPU, `read_signals` reads logits where they lie. `speckv.transformers` and
-`speckv.vllm` are whole integrations. `_native.pyi` documents every class;
+`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `LocalModel`
+runs a model on the CPU or a GPU, `read_signals` reads logits where they lie.
+`speckv.transformers` and `speckv.vllm` are whole integrations. `_native.pyi` documents every class;
 `docs/reference/python.md` the whole.
 """
 
@@ -12,13 +12,14 @@ from __future__ import annotations
 from . import errors
 from ._native import (
     Cache,
+    Constraint,
     Controller,
     CostModel,
-    CpuModel,
     Distribution,
     Drafter,
     DraftSequence,
     DraftWork,
+    LocalModel,
     Lookup,
     ModelShape,
     NgramText,
@@ -48,9 +49,13 @@ from ._native import (
 )
 from .errors import ArgumentError, Error, FileError, ModelError, OrderError
 
+CpuModel = LocalModel
+"""The name of `LocalModel` before there were other devices."""
+
 __all__ = [
     "ArgumentError",
     "Cache",
+    "Constraint",
     "Controller",
     "CostModel",
     "CpuModel",
@@ -60,6 +65,7 @@ __all__ = [
     "Drafter",
     "Error",
     "FileError",
+    "LocalModel",
     "Lookup",
     "ModelError",
     "ModelShape",
