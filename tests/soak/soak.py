@@ -396,7 +396,7 @@ class Soak:
     # Clients that send what is no request.
 
     def unknown(self, dice):
-        field, value = dice.choice([("frobnicate", 1), ("guided_regex", "a+"), ("grammar", "root ::= x"), ("mirostat", 2), ("use_beam_search", True), ("min_tokens", 5)])
+        field, value = dice.choice([("frobnicate", 1), ("guided_regex", "("), ("grammar", "root ::= x"), ("mirostat", 2), ("use_beam_search", True), ("n_discard", 5)])
         status, text = self.client.ask("/v1/completions", json.dumps({**request("x", 3), field: value}).encode())
         if status not in (400, 429) or status == 400 and field not in text:
             raise Wrong(f"{field}: {value!r} got {status}: {text[:200]}")

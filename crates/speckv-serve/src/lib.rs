@@ -15,10 +15,13 @@
 )]
 
 pub mod api;
+pub mod constraints;
 pub mod error;
+pub mod grammars;
 pub mod http;
 pub mod language;
 pub mod metrics;
 pub mod scheduler;
 pub mod server;
 pub mod settings;
+pub mod tools;

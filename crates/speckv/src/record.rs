@@ -89,7 +89,7 @@ pub struct Outcome {
     /// What made the token after the accepted ones.
     pub last: Last,
     /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is
-    /// an end token.
+    /// an end token, and what a constraint forced.
     pub produced: usize,
     /// An accepted end token cut the step: what draft and target would have said after it was not
     /// seen.
@@ -115,7 +115,7 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn label(&self, position: usize) -> Option<bool> {
-        if self.ended && position >= self.produced {
+        if self.ended && position >= self.accepted {
             None
         } else if position < self.accepted {
             Some(true)
@@ -125,6 +125,16 @@ impl Outcome {
             None
         }
     }
+}
+
+/// Tokens that a constraint forced in a step: proposed without a draft, accepted without a decision.
+/// They are not among the drafted tokens, and no signals belong to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forced {
+    /// Rows of the target's pass that read forced tokens, of this step or the one before.
+    pub rows: usize,
+    /// Which of [`StepRecord::tokens`] were forced, ascending.
+    pub places: Vec<usize>,
 }
 
 /// Where the step's time went. Where several sequences share a pass, each one's record has the time
@@ -153,6 +163,8 @@ pub struct StepRecord {
     pub drafted: Vec<Drafted>,
     /// Known after.
     pub outcome: Outcome,
+    /// What a constraint forced.
+    pub forced: Forced,
     /// Where the time went.
     pub times: Times,
     /// Tokens added to the sequence, `[produced]`.

@@ -4,6 +4,7 @@ mod bench;
 mod common;
 mod export;
 mod generate;
+mod grammar;
 mod lab;
 mod perplexity;
 mod serve;
@@ -22,6 +23,7 @@ pub use common::{
 };
 pub use export::{ExportArgs, Shares};
 pub use generate::{CompletionsArgs, ManArgs};
+pub use grammar::GrammarOptions;
 pub use lab::{
     EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
 };
@@ -118,6 +120,9 @@ pub struct RunArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingOptions,
+    /// What the answer may be.
+    #[command(flatten)]
+    pub grammar: GrammarOptions,
     /// Measure joules per token with the machine's own counters; the idle machine is measured for a
     /// second first and subtracted.
     #[arg(long)]

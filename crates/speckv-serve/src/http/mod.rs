@@ -5,6 +5,7 @@
 mod body;
 mod chat;
 mod completions;
+mod constrain;
 mod cors;
 mod guard;
 mod make;
@@ -34,8 +35,8 @@ pub use openapi::document;
 use tower::{Layer, util::MapRequestLayer};
 
 use crate::{
-    api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics,
-    scheduler::Handle,
+    api::options::SpeculationDefaults, error::ApiError, grammars::GrammarStore, language::Language,
+    metrics::Metrics, scheduler::Handle,
 };
 
 /// What every handler sees.
@@ -51,6 +52,8 @@ pub struct App {
     pub info: Info,
     /// What is allowed.
     pub limits: Limits,
+    /// Compiled grammars.
+    pub grammars: GrammarStore,
     budget: body::Budget,
     permits: work::Permits,
 }
@@ -66,7 +69,9 @@ impl App {
         limits: Limits,
     ) -> Self {
         let budget = body::Budget::new(limits.max_body);
-        App { language, handle, metrics, info, limits, budget, permits: work::Permits::default() }
+        let grammars = GrammarStore::new(Arc::clone(&language));
+        let permits = work::Permits::default();
+        App { language, handle, metrics, info, limits, grammars, budget, permits }
     }
 }
 

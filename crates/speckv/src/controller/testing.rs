@@ -46,6 +46,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
             .map(|&confidence| Drafted { token: 0, signals: signals(confidence) })
             .collect(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
+        forced: Default::default(),
         times: Times::default(),
         tokens: vec![0; accepted + 1],
     }

@@ -391,7 +391,7 @@ impl CostModel {
 
     fn observe_times(&mut self, record: &StepRecord) -> bool {
         let (context, times) = (record.before.context, &record.times);
-        let rows = record.outcome.verified + 1;
+        let rows = record.outcome.verified + record.forced.rows + 1;
         let mut learned = false;
         if record.before.plan.source == Source::MODEL && !record.drafted.is_empty() {
             let measured = times.draft.as_secs_f64() / record.drafted.len() as f64;

@@ -142,8 +142,13 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         for (row, &(index, ..)) in self.away.iter().enumerate() {
             let ask = &mut asks[index];
-            let Best { token: likeliest, signals } = self.output.best(row, self.vocab_size)?;
-            let token = if ask.chain.is_greedy() && !ask.chain.has_penalty() {
+            let Best { token: likeliest, mut signals } = self.output.best(row, self.vocab_size)?;
+            let allowed = ask.chain.allows(ask.tokens, likeliest)?;
+            if !allowed {
+                let logits = &self.output.logits(row)?[..self.vocab_size];
+                signals = ask.chain.constrained_signals(logits, ask.tokens)?.unwrap_or(signals);
+            }
+            let token = if allowed && ask.chain.is_greedy() && !ask.chain.changes_logits() {
                 likeliest
             } else {
                 let logits = &self.output.logits(row)?[..self.vocab_size];

@@ -2,6 +2,7 @@
 
 mod clock;
 mod error;
+mod forced;
 mod generation;
 mod home;
 mod likelihood;

@@ -22,10 +22,13 @@ impl<M: LanguageModel> Sequence<M> {
         if !step.active {
             return;
         }
-        step.generated_before = self.generated;
-        step.unread = 0;
+        (step.start, step.generated_before) = (self.tokens.len(), self.generated);
+        self.force_before();
+        let step = &mut self.step;
+        (step.unread, step.unread_forced) = (0, 0);
         step.committed = self.tokens.len();
-        step.accepted = 0;
+        step.is_forced.clear();
+        (step.accepted, step.accepted_drafts) = (0, 0);
         step.last_token = None;
         step.rest_was_empty = false;
         step.times = Times { controller: self.observing, ..Times::default() };
@@ -41,7 +44,7 @@ impl<M: LanguageModel> Sequence<M> {
             slot: self.place.slot(),
             source: self.stepper.source(),
             tokens: &self.tokens,
-            drafted,
+            drafted: self.tokens.len() - self.step.committed,
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
             chain: &mut self.chain,
             distribution: &mut self.step.distributions[drafted],
@@ -62,12 +65,21 @@ impl<M: LanguageModel> Sequence<M> {
             self.stepper.exhausted();
             return Ok(());
         };
+        // The target would reject it: leaving it out changes the time only.
+        if !self.chain.allows(&self.tokens, token).unwrap_or(false) {
+            self.stepper.exhausted();
+            return Ok(());
+        }
         let ends = self.ends_with(token);
         let start = clock.now();
         let verdict = self.stepper.judge(Drafted { token, signals }, ends)?;
         self.step.times.controller += clock.now() - start;
         if verdict != Verdict::Drop {
             self.tokens.push(token);
+            self.step.is_forced.push(false);
+            if !ends {
+                self.force_between();
+            }
         }
         Ok(())
     }
@@ -77,23 +89,33 @@ impl<M: LanguageModel> Sequence<M> {
         output: &mut M::Output,
         first_row: usize,
     ) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
+        let drafted = self.tokens.len() - self.step.committed;
         let vocab_size = output.vocab_size();
-        for position in 0..=kept {
+        for position in 0..=drafted {
             let (end, row) = (self.step.committed + position, first_row + position);
-            let token = if self.chain.has_penalty() {
-                self.chain
-                    .argmax(output.logits(row)?, &self.tokens[..end])
-                    .map_err(|source| ModelError::Logits { row, source })?
-            } else {
-                output.likeliest(row, vocab_size)?
+            if self.accept_forced(position) {
+                if self.ends_with(self.tokens[end]) {
+                    break;
+                }
+                continue;
+            }
+            let text = &self.tokens[..end];
+            let failed = |source| ModelError::Logits { row, source };
+            let likeliest = match self.chain.changes_logits() {
+                true => None,
+                false => Some(output.likeliest(row, vocab_size)?),
+            };
+            let token = match likeliest {
+                Some(token) if self.chain.allows(text, token).map_err(failed)? => token,
+                _ => self.chain.argmax(output.logits(row)?, text).map_err(failed)?,
             };
             self.likelihoods.decided(token, output, row)?;
-            if position == kept || token != self.tokens[end] {
+            if position == drafted || token != self.tokens[end] {
                 self.step.last_token = Some(token);
                 return Ok(());
             }
             self.step.accepted += 1;
+            self.step.accepted_drafts += 1;
             if self.ends_with(token) {
                 break;
             }
@@ -108,13 +130,19 @@ impl<M: LanguageModel> Sequence<M> {
         p: &mut Distribution,
         rest: &mut Distribution,
     ) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
-        for position in 0..=kept {
+        let last = self.tokens.len() - self.step.committed;
+        for position in 0..=last {
             let (end, row) = (self.step.committed + position, first_row + position);
+            if self.accept_forced(position) {
+                if self.ends_with(self.tokens[end]) {
+                    break;
+                }
+                continue;
+            }
             self.chain
                 .fill(output.logits(row)?, &self.tokens[..end], p)
                 .map_err(|source| ModelError::Logits { row, source })?;
-            if position == kept {
+            if position == last {
                 let token = p.draw(self.randomness.uniform());
                 self.likelihoods.decided(token, output, row)?;
                 self.step.last_token = Some(token);
@@ -122,10 +150,12 @@ impl<M: LanguageModel> Sequence<M> {
             }
             let drafted = self.tokens[end];
             let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
-            match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
+            let q = &self.step.distributions[self.step.accepted_drafts];
+            match verify(drafted, p, q, u_accept, u_draw, rest) {
                 Verified::Accepted => {
                     self.likelihoods.decided(drafted, output, row)?;
                     self.step.accepted += 1;
+                    self.step.accepted_drafts += 1;
                 }
                 Verified::Recovered { token, rest_was_empty } => {
                     self.likelihoods.decided(token, output, row)?;
@@ -141,9 +171,24 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
+    /// Whether the token at this position after the committed ones was forced: then it stays.
+    fn accept_forced(&mut self, position: usize) -> bool {
+        let is_forced = self.step.is_forced.get(position).copied().unwrap_or(false);
+        self.step.accepted += usize::from(is_forced);
+        is_forced
+    }
+
+    /// Tells the stepper of the forced tokens before the step.
+    pub(super) fn note_forced(&mut self) {
+        let StepState { committed, forced_before, .. } = self.step;
+        for &token in &self.tokens[committed - forced_before..committed] {
+            self.stepper.force(token);
+        }
+    }
+
     /// How the target's pass ended the step.
     pub(super) fn ending(&self) -> Ending {
-        let StepState { accepted, last_token, .. } = self.step;
+        let StepState { accepted_drafts: accepted, last_token, .. } = self.step;
         Ending { accepted, token: last_token, verified: None }
     }
 
@@ -155,7 +200,8 @@ impl<M: LanguageModel> Sequence<M> {
         self.cache.truncate(self.tokens.len() - 1);
         self.generated += self.tokens.len() - committed;
         self.totals.empty_rests += usize::from(rest_was_empty);
-        if self.ends_with(self.tokens[self.tokens.len() - 1]) {
+        self.force_after();
+        if self.has_ended() {
             self.finish = Some(FinishReason::Stop);
         } else {
             self.check_room();
@@ -164,8 +210,9 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// Takes back what a failed step did.
     pub(super) fn roll_back(&mut self) {
-        self.tokens.truncate(self.step.committed);
+        self.tokens.truncate(self.step.start);
         self.cache.truncate(self.tokens.len() - 1);
+        self.forced_unread = self.forced_unread.saturating_sub(self.step.forced_before);
         self.generated = self.step.generated_before;
         self.finish = None;
         self.likelihoods.begin();

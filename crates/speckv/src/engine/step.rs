@@ -10,9 +10,10 @@ use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
     draft::{Ask, DraftFailures, Drafter, GuardedDrafter, Proposal, Reading},
+    logits::LogitsError,
     model::{Cache, Feed, LanguageModel, ModelError},
     recycle::recycle,
-    sampling::{Chain, Distribution, Randomness},
+    sampling::{Chain, ConstraintError, Distribution, Randomness},
     step::Stepper,
 };
 
@@ -89,7 +90,8 @@ impl<M: LanguageModel> Engine<M> {
             return Err(EngineError::PromptTooLong { context: context_length, got: prompt.len() });
         }
         let randomness = Randomness::new(sampling.seed);
-        let chain = Chain::new(sampling)?;
+        let mut chain = Chain::new(sampling)?;
+        chain.begin(prompt.len(), &end_tokens);
         self.close_returned();
         let cache = self.target.new_cache()?;
         let place = self.home.place(self.drafter.open()?);
@@ -107,6 +109,7 @@ impl<M: LanguageModel> Engine<M> {
             context_length,
             finish: None,
             totals: Totals::default(),
+            forced_unread: 0,
             limits: ReadLimits::NONE,
             likelihoods: Likelihoods::default(),
             observing: Duration::ZERO,
@@ -202,6 +205,7 @@ impl<M: LanguageModel> Engine<M> {
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
+        sequence.step.room = remaining;
         let gamma_limit = (remaining - 1).min(MAX_GAMMA);
         let draft_behind = self.drafter.behind(sequence.slot(), context);
         let lookup = if gamma_limit > 0 {
@@ -214,6 +218,7 @@ impl<M: LanguageModel> Engine<M> {
             Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
         let start = self.clock.now();
         let _ = sequence.stepper.plan(&situation)?;
+        sequence.note_forced();
         sequence.step.times.controller += self.clock.now() - start;
         let read = sequence.stepper.read_ahead(sequence.limits.draft);
         sequence.step.catches_up_to = (read > 0).then(|| context - (draft_behind - read));
@@ -260,12 +265,19 @@ impl<M: LanguageModel> Engine<M> {
             .iter_mut()
             .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
         {
-            let Sequence { cache, tokens, step, stepper, .. } = &mut **sequence;
+            let Sequence { cache, tokens, step, stepper, forced_unread, .. } = &mut **sequence;
             let held = cache.len();
-            let kept = stepper.kept().len();
-            let (end, rows) =
-                if step.active { (tokens.len(), kept + 1) } else { (held + step.reading, 0) };
+            let (end, rows) = if step.active {
+                (tokens.len(), tokens.len() - step.committed + 1)
+            } else {
+                (held + step.reading, 0)
+            };
             step.unread = if step.active { step.committed - 1 - held } else { 0 };
+            if step.active {
+                step.unread_forced = step.unread.min(*forced_unread);
+                let between = step.is_forced.iter().filter(|&&forced| forced).count();
+                stepper.set_forced_rows(step.unread_forced + between);
+            }
             pass.sequences += 1;
             pass.context += held;
             pass.rows += end - held;
@@ -289,7 +301,7 @@ impl<M: LanguageModel> Engine<M> {
             sequence.step.times.verify = elapsed;
             // What was unread went along in the pass; the target has now read all but the token
             // that was just decided.
-            sequence.totals.prompt_tokens += sequence.step.unread;
+            sequence.totals.prompt_tokens += sequence.step.unread - sequence.step.unread_forced;
         }
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.reading > 0) {
             sequence.totals.prefill += elapsed;
@@ -307,7 +319,7 @@ impl<M: LanguageModel> Engine<M> {
         for (index, sequence) in
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
-            let rows = sequence.stepper.kept().len() + 1;
+            let rows = sequence.tokens.len() - sequence.step.committed + 1;
             let (p, rest) = (&mut self.target_distribution, &mut self.rest);
             let accepted = if sequence.chain.is_greedy() {
                 sequence.accept_greedy(&mut self.output, first_row)
@@ -315,6 +327,11 @@ impl<M: LanguageModel> Engine<M> {
                 sequence.accept_sampled(&mut self.output, first_row, p, rest)
             };
             accepted.map_err(|error| match error {
+                ModelError::Logits { source: LogitsError::Constraint, .. } => {
+                    let failure = sequence.chain.failure().cloned();
+                    let source = failure.unwrap_or_else(|| ConstraintError::new("it failed"));
+                    EngineError::Constraint { sequence: index, source }
+                }
                 ModelError::Logits { source, .. } => EngineError::Logits {
                     sequence: index,
                     position: sequence.step.committed + sequence.step.accepted,
