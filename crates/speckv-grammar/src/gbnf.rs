@@ -44,7 +44,7 @@ pub fn gbnf_to_lark(text: &str) -> Result<String, String> {
                     let name = names.of(name, *line);
                     let _ = write!(lark, " {name}");
                 }
-                Item::Text(text) if text.is_empty() => lark.push_str(" ()"),
+                Item::Text(text) if text.is_empty() => lark.push_str(" \"\""),
                 Item::Text(text) => {
                     let _ = write!(lark, " {}", quoted(text));
                 }

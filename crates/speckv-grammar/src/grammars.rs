@@ -1,6 +1,6 @@
 //! Compiling grammars for a vocabulary.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::{
     Matcher, ParserFactory,
@@ -15,7 +15,7 @@ use crate::{
     constraint::GrammarConstraint,
     error::one_line,
     gbnf_to_lark, schema,
-    source::{MOST_BYTES, choices_to_lark},
+    source::{MOST_BYTES, MOST_NESTING, choices_to_lark},
     words::Vocabulary,
 };
 
@@ -30,7 +30,7 @@ pub struct Grammars {
 
 /// A compiled grammar.
 pub struct Grammar {
-    start: Matcher,
+    start: Mutex<Matcher>, // never advanced; a parser may be used by one thread at a time
     vocabulary: Arc<Vocabulary>,
 }
 
@@ -100,6 +100,10 @@ impl Grammars {
             return Err(GrammarError::TooLarge { got, most: MOST_BYTES });
         }
         let wrong = |message: String| GrammarError::Grammar { message };
+        if source.nesting() > MOST_NESTING {
+            let message = format!("expected at most {MOST_NESTING} brackets within each other");
+            return Err(wrong(message));
+        }
         match source {
             GrammarSource::JsonSchema(schema) => {
                 schema::compile(&|grammar| self.parse(grammar), schema)
@@ -137,7 +141,7 @@ impl Grammars {
         if !start.is_stopped() {
             start.compute_mask().map_err(|error| one_line(&error.to_string()))?;
         }
-        Ok(Grammar { start, vocabulary: Arc::clone(&self.vocabulary) })
+        Ok(Grammar { start: Mutex::new(start), vocabulary: Arc::clone(&self.vocabulary) })
     }
 }
 
@@ -149,7 +153,8 @@ impl Grammar {
     }
 
     pub(crate) fn start(&self) -> GrammarConstraint {
-        GrammarConstraint::new(self.start.clone(), Arc::clone(&self.vocabulary))
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        GrammarConstraint::new(start, Arc::clone(&self.vocabulary))
     }
 }
 

@@ -87,17 +87,17 @@ fn kind(value: &Value) -> &'static str {
 
 /// The schemas within a schema, with their places.
 fn children(fields: &Map<String, Value>) -> impl Iterator<Item = (String, &Value)> {
-    let named = NAMED.into_iter().flat_map(|keyword| {
+    let named = NAMED.into_iter().flat_map(move |keyword| {
         let schemas = fields.get(keyword).and_then(Value::as_object).into_iter().flatten();
         schemas
             .filter(move |(_, schema)| keyword != "dependencies" || !schema.is_array())
             .map(move |(name, schema)| (format!("{keyword}/{}", escaped(name)), schema))
     });
-    let lists = LISTS.into_iter().flat_map(|keyword| {
+    let lists = LISTS.into_iter().flat_map(move |keyword| {
         let schemas = fields.get(keyword).and_then(Value::as_array).into_iter().flatten();
         schemas.enumerate().map(move |(index, schema)| (format!("{keyword}/{index}"), schema))
     });
-    let single = SINGLE.into_iter().filter_map(|keyword| {
+    let single = SINGLE.into_iter().filter_map(move |keyword| {
         let schema = fields.get(keyword)?;
         // In older drafts `items` may be a list.
         (keyword != "items" || !schema.is_array()).then(|| (keyword.to_owned(), schema))
@@ -157,10 +157,10 @@ fn deepest<T>(
 
 /// An error of the compiler without its own names for places.
 fn plain(message: &str) -> String {
-    let message = message.strip_prefix("Unsatisfiable schema: ").map_or_else(
-        || message.to_owned(),
-        |reason| format!("no JSON fits it: {}", first_lower(reason)),
-    );
+    let message = match message.split_once("Unsatisfiable schema: ") {
+        Some((_, reason)) => format!("no JSON fits it: {}", first_lower(reason)),
+        None => message.to_owned(),
+    };
     message.trim_end_matches('.').to_owned()
 }
 

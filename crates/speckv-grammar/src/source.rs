@@ -19,6 +19,8 @@ pub enum GrammarSource {
 
 /// Most bytes of a source that are compiled.
 pub(crate) const MOST_BYTES: usize = 256 * 1024;
+/// Most brackets within brackets.
+pub(crate) const MOST_NESTING: usize = 100;
 
 impl GrammarSource {
     /// Any JSON object.
@@ -35,6 +37,25 @@ impl GrammarSource {
         } else {
             GrammarSource::Lark(text.to_owned())
         }
+    }
+
+    /// How deep its brackets are nested, those within literals counted too. Parsers are recursive.
+    pub(crate) fn nesting(&self) -> usize {
+        let (GrammarSource::Lark(text) | GrammarSource::Gbnf(text) | GrammarSource::Regex(text)) =
+            self
+        else {
+            return 0; // schemas have a check of their own
+        };
+        let (mut depth, mut most) = (0_usize, 0);
+        for byte in text.bytes() {
+            match byte {
+                b'(' | b'[' | b'{' => depth += 1,
+                b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            most = most.max(depth);
+        }
+        most
     }
 
     /// Bytes of the source.

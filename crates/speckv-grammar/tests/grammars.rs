@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use speckv::{
     conformance::check_constraint,
@@ -209,7 +210,7 @@ fn a_wrong_schema_is_refused_with_its_path() {
         (json!(3), "#"),
         (json!({"type": "strin"}), "#"),
         (
-            json!({"properties": {"a": {"type": "integer", "minimum": 3, "maximum": 1}},
+            json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 1}},
             "required": ["a"]}),
             "#/properties/a",
         ),
@@ -267,6 +268,70 @@ fn hostile_grammars_end_soon_in_an_answer_or_an_error() {
             }
         }
         assert!(start.elapsed().as_secs() < 20, "{what}: {:?}", start.elapsed());
+    }
+}
+
+/// Texts of the characters that grammars are made of, and schemas of the keywords that they have.
+fn hostile() -> impl Strategy<Value = GrammarSource> {
+    let text = || "[-a-c(){}|*+?.^$,:=\"/ \\\\0-9\n\\[\\]]{0,40}";
+    let leaf = prop_oneof![
+        Just(json!({})),
+        Just(json!(true)),
+        Just(json!(7)),
+        Just(json!("integer")),
+        Just(json!({"$ref": "#"})),
+        Just(json!({"type": "string", "pattern": "^(a|b)*$"})),
+        (-9..9_i64).prop_map(|number| json!({"type": "integer", "minimum": number})),
+    ];
+    let keyword = prop::sample::select(vec![
+        "type",
+        "properties",
+        "items",
+        "anyOf",
+        "allOf",
+        "not",
+        "enum",
+        "const",
+        "required",
+        "maxItems",
+        "minLength",
+        "additionalProperties",
+        "prefixItems",
+        "$defs",
+        "oneOf",
+        "pattern",
+    ]);
+    let schema = leaf.prop_recursive(4, 24, 3, move |inner| {
+        prop_oneof![
+            prop::collection::vec((keyword.clone(), inner.clone()), 0..4).prop_map(|fields| {
+                let named = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
+                Value::Object(named.collect())
+            }),
+            prop::collection::vec(inner, 0..3).prop_map(Value::Array),
+        ]
+    });
+    prop_oneof![
+        schema.prop_map(GrammarSource::JsonSchema),
+        text().prop_map(GrammarSource::Regex),
+        text().prop_map(|text| GrammarSource::Lark(format!("start: {text}"))),
+        text().prop_map(|text| GrammarSource::Gbnf(format!("root ::= {text}"))),
+        prop::collection::vec(".{0,8}", 0..5).prop_map(GrammarSource::Choices),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_source_is_a_constraint_or_an_error(source in hostile(), seed in 0_u64..99) {
+        if let Ok(grammar) = grammars().compile(&source) {
+            let make = || grammar.constraint();
+            let checked = check_constraint(&make, THINK as usize + 2, &[END], seed, 12);
+            // Limits on the work of a step are errors in words.
+            if let Err(error) = checked {
+                prop_assert!(!error.starts_with("step"), "{source:?}: {error}");
+            }
+        }
     }
 }
 

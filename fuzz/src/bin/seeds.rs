@@ -60,5 +60,18 @@ fn main() -> io::Result<()> {
         bytes.extend(body.to_string().into_bytes());
         put(folder, "request", &number.to_string(), &bytes)?;
     }
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3},
+        "b": {"anyOf": [{"$ref": "#/$defs/c"}, {"enum": ["x", null]}]}}, "required": ["a"],
+        "$defs": {"c": {"type": "string", "pattern": "^[a-f]+$"}}});
+    for (kind, text) in [
+        (0, schema.to_string()),
+        (1, "start: \"a\" (/[0-9]+/ | word)*\nword: \"x\" \"y\"?".to_owned()),
+        (2, "root ::= \"a\" (digit | word){1,3}\ndigit ::= [0-9]\nword ::= \"x\" \"y\"?".to_owned()),
+        (3, "(ab|c)*[0-9]{2,4}".to_owned()),
+        (4, "yes,no,perhaps".to_owned()),
+    ] {
+        let bytes = [&[kind], text.as_bytes()].concat();
+        put(folder, "grammar", &kind.to_string(), &bytes)?;
+    }
     Ok(())
 }

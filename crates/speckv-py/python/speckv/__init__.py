@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import errors
 from ._native import (
     Cache,
+    Constraint,
     Controller,
     CostModel,
     CpuModel,
@@ -48,6 +49,7 @@ from .errors import ArgumentError, Error, FileError, ModelError, OrderError
 __all__ = [
     "ArgumentError",
     "Cache",
+    "Constraint",
     "Controller",
     "CostModel",
     "CpuModel",

@@ -189,7 +189,7 @@ impl ChatRequest {
         }
         let messages = self.messages.iter().enumerate();
         let mut messages: Vec<Map<String, Value>> = messages
-            .map(|(index, message)| message.for_template(index, language))
+            .map(|(index, message)| message.for_template(index))
             .collect::<Result<_, _>>()?;
         let mut variables = self.variables(language)?;
         let shown: Vec<&Tool> = asked.shown().iter().collect();

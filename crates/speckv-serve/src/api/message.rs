@@ -177,11 +177,7 @@ impl Message {
     ///
     /// # Errors
     /// Fields that are unknown, parts that are not text, tool calls that are malformed.
-    pub fn for_template(
-        &self,
-        index: usize,
-        language: &dyn Language,
-    ) -> Result<Map<String, Value>, ApiError> {
+    pub fn for_template(&self, index: usize) -> Result<Map<String, Value>, ApiError> {
         let path = |field: &str| format!("messages[{index}].{field}");
         if let Some(name) = self.unknown.first() {
             return Err(fields::unknown(&path(name)));

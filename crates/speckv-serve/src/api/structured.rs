@@ -41,7 +41,6 @@ impl StructuredFields<'_> {
     /// # Errors
     /// A field of another form, or two fields at once.
     pub fn resolve(&self) -> Result<Option<Structured>, ApiError> {
-        let text = |text: Option<&str>| text.filter(|text| !text.trim().is_empty());
         let mut found = Vec::new();
         let mut add = |field: &str, source: GrammarSource| {
             found.push(Structured { field: field.to_owned(), source });
@@ -60,11 +59,11 @@ impl StructuredFields<'_> {
         }
         for (field, grammar) in [("grammar", self.grammar), ("guided_grammar", self.guided_grammar)]
         {
-            if let Some(grammar) = text(grammar) {
+            if let Some(grammar) = said(grammar) {
                 add(field, GrammarSource::grammar(grammar));
             }
         }
-        if let Some(regex) = text(self.guided_regex) {
+        if let Some(regex) = said(self.guided_regex) {
             add("guided_regex", GrammarSource::Regex(regex.to_owned()));
         }
         if let Some(choices) = self.guided_choice.filter(|choices| !choices.is_empty()) {
@@ -82,6 +81,11 @@ impl StructuredFields<'_> {
         }
         Ok(found.pop())
     }
+}
+
+/// A text that is not empty.
+fn said(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.trim().is_empty())
 }
 
 /// OpenAI's format of an answer: `text`, `json_object` or `json_schema`.

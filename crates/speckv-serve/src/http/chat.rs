@@ -66,17 +66,28 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
 }
 
 /// A request that was read and checked.
-struct Planned {
-    prompt: Vec<Token>,
-    common: Common,
-    places: Vec<Place>,
-    include_usage: bool,
-    details: bool,
-    stream: bool,
+pub(super) struct Planned {
+    pub prompt: Vec<Token>,
+    pub common: Common,
+    pub places: Vec<Place>,
+    pub include_usage: bool,
+    pub details: bool,
+    pub stream: bool,
 }
 
 fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> {
-    let request: ChatRequest = api::read(bytes)?;
+    plan_request(app, api::read(bytes)?, wanted)
+}
+
+/// Checks a request, takes places in the queue and makes the prompt.
+///
+/// # Errors
+/// What is wrong with the request, or a full queue.
+pub(super) fn plan_request(
+    app: &App,
+    request: ChatRequest,
+    wanted: &Wanted,
+) -> Result<Planned, ApiError> {
     make::check_model(app, request.model.as_deref())?;
     let asked = request.asked()?;
     let conversation = request.conversation(&*app.language, &asked, app.info.parse_special)?;

@@ -7,6 +7,7 @@ mod chat;
 mod completions;
 mod constrain;
 mod cors;
+mod dialects;
 mod guard;
 mod make;
 mod openapi;
@@ -150,6 +151,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(others::model))
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/responses", post(dialects::responses::create))
+        .route("/v1/messages", post(dialects::messages::create))
+        .route("/v1/messages/count_tokens", post(dialects::messages::count_tokens))
+        .route("/api/chat", post(dialects::ollama::chat))
+        .route("/api/generate", post(dialects::ollama::generate))
+        .route("/api/tags", get(dialects::ollama::tags))
+        .route("/api/show", post(dialects::ollama::show))
+        .route("/api/version", get(dialects::ollama::version))
         .route("/tokenize", post(others::tokenize))
         .route("/detokenize", post(others::detokenize))
         .fallback(nothing_here)
@@ -172,8 +181,19 @@ async fn nothing_here(request: Request) -> ApiError {
 
 async fn other_method(State(_): State<Arc<App>>, request: Request) -> ApiError {
     let path = request.uri().path();
-    let posts =
-        ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"].contains(&path);
+    const POSTS: [&str; 10] = [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/api/chat",
+        "/api/generate",
+        "/api/show",
+        "/tokenize",
+        "/detokenize",
+    ];
+    let posts = POSTS.contains(&path);
     ApiError::method(request.method().as_str(), path, if posts { "POST" } else { "GET, HEAD" })
 }
 

@@ -270,6 +270,6 @@ pub fn refuse(job: &Job, fault: Fault) {
 /// The tokens that end a job's answer.
 #[must_use]
 pub fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
-    let model = if job.ignore_end { &[] } else { language.end_tokens() };
+    let model: &[Token] = if job.ignore_end { &[] } else { language.end_tokens() };
     [model, &job.stop_tokens].concat()
 }

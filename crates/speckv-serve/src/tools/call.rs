@@ -80,7 +80,7 @@ impl CallScanner {
             ':' if self.depth == 1 && !self.has_value => {
                 self.key = serde_json::from_str(&self.string).ok();
             }
-            letter if letter.is_whitespace() && !within => {}
+            letter if letter.is_whitespace() && self.depth <= 1 => {}
             letter => {
                 self.has_value |= self.depth == 1;
                 self.argument(letter, parts);

@@ -118,7 +118,7 @@ impl AnswerParser {
         if self.text.is_empty() {
             return false;
         }
-        match &mut self.state {
+        match &self.state {
             State::Start => self.start(ends),
             State::Reasoning(_) => self.reasoning(parts, ends),
             State::Content(_) => self.content(parts, ends),
@@ -243,13 +243,15 @@ impl AnswerParser {
         let State::Call(scanner, read) = &mut self.state else { return false };
         let mut found = Vec::new();
         let mut taken = 0;
+        let was_named = scanner.is_named();
         for letter in self.text.chars() {
             taken += letter.len_utf8();
-            if !scanner.is_named() {
+            if !was_named {
                 read.push(letter);
             }
             scanner.push(letter, &mut found);
-            if scanner.is_done() {
+            // With its name known it is known to be a call, or else text.
+            if scanner.is_done() || scanner.is_named() != was_named {
                 break;
             }
         }
@@ -285,7 +287,7 @@ impl AnswerParser {
             }
             self.state = if is_named { State::AfterCall } else { State::Content(true) };
         }
-        is_done
+        is_done || is_named != was_named
     }
 
     fn after_call(&mut self, ends: bool) -> bool {

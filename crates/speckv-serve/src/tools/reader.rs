@@ -21,6 +21,12 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// All of an answer is content.
+    #[must_use]
+    pub fn plain() -> Self {
+        Reader { tools: None, names: Vec::new(), reasoning: None, legacy: false }
+    }
+
     /// A parser for one answer.
     #[must_use]
     pub fn parser(&self) -> AnswerParser {
