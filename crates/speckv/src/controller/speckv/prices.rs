@@ -6,7 +6,7 @@ use crate::{
     record::Source,
 };
 
-/// Prices of a step's time: seconds times the tokens per second that they could buy.
+/// Prices of a step's time: seconds times the tokens per second that the same time could give.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prices {
     /// One draft token.
