@@ -18,6 +18,10 @@ impl Words {
     #[must_use]
     pub fn new(bytes: Vec<Vec<u8>>, end_tokens: Vec<Token>) -> Self {
         let mut words = Words { bytes, end_tokens };
+        for &end in &words.end_tokens {
+            // What ends an answer is no text of it.
+            words.bytes.get_mut(end as usize).map(Vec::clear);
+        }
         let mut last = HashMap::new();
         for (token, word) in words.bytes.iter().enumerate() {
             last.insert(word.clone(), token);

@@ -352,7 +352,7 @@ fn a_trigger_begins_a_grammar_and_its_end_frees_the_text() {
     };
     check(make, "triggered");
     let mut constraint = make();
-    let mut read = |constraint: &mut Box<dyn Constraint>, text: &str| {
+    let read = |constraint: &mut Box<dyn Constraint>, text: &str| {
         for token in encode(text) {
             constraint.advance(token).unwrap_or_else(|error| panic!("{text}: {error}"));
         }

@@ -93,7 +93,7 @@ async fn every_name_of_a_constraint_constrains() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_is_asked_for_is_called_with_arguments_that_fit() {
-    let server = Server::new(Setup::default());
+    let server = Server::new(Setup { context: 4096, ..Setup::default() });
     let named = json!({"type": "function", "function": {"name": "weather"}});
     for choice in [json!("required"), named.clone()] {
         let body = chat(json!({"tools": tools(), "tool_choice": choice,
@@ -120,7 +120,7 @@ async fn a_tool_that_is_asked_for_is_called_with_arguments_that_fit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streamed_calls_join_to_the_whole_ones() {
-    let server = Server::new(Setup::default());
+    let server = Server::new(Setup { context: 4096, ..Setup::default() });
     let body = chat(json!({"tools": tools(), "tool_choice": "required", "seed": 4,
         "temperature": 1, "speculation": "fixed:2"}));
     let whole = server.ask(CHAT, body.clone()).await.ok();
@@ -159,8 +159,8 @@ async fn streamed_calls_join_to_the_whole_ones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tools_of_its_own_a_template_is_told_of_them_in_words() {
-    let server = Server::new(Setup { context: 4096, ..Setup::default() });
-    let tokens = |body: Value| async {
+    let server = &Server::new(Setup { context: 4096, ..Setup::default() });
+    let tokens = |body: Value| async move {
         let reply = server.ask(CHAT, body).await.ok();
         reply["usage"]["prompt_tokens"].as_u64().expect("a number")
     };
@@ -181,8 +181,8 @@ async fn without_tools_of_its_own_a_template_is_told_of_them_in_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn biases_penalties_and_stop_tokens_change_the_answer() {
-    let server = Server::new(Setup::default());
-    let answer = |more: Value| async {
+    let server = &Server::new(Setup::default());
+    let answer = |more: Value| async move {
         let mut body = chat(json!({"max_tokens": 20, "ignore_eos": true}));
         body.as_object_mut().expect("an object").extend(more.as_object().expect("one").clone());
         content(&server.ask(CHAT, body).await.ok()).to_owned()

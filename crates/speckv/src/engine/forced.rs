@@ -68,3 +68,54 @@ impl<M: LanguageModel> Sequence<M> {
         self.tokens.last().is_some_and(|&token| self.ends_with(token))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        controller::{Controller, Off, testing::every_controller},
+        draft::{Both, ModelDrafter, NgramDrafter},
+        engine::{Clock, Engine, SequenceSettings, VirtualTime},
+        sampling::SamplingSettings,
+        sim::{Difference, SimConstraint, SimModel, SimSettings},
+        token::Token,
+    };
+
+    /// The tokens, and how many of them were forced.
+    fn decode(controller: Box<dyn Controller>, seed: u64) -> (Vec<Token>, usize) {
+        let target = SimModel::new(SimSettings { vocab_size: 30, seed, ..SimSettings::default() });
+        let draft = target.draft(Difference::Share { agreement: 0.8 });
+        let drafter = Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), 30));
+        let mut engine = Engine::new(Arc::new(target), Box::new(drafter));
+        engine.set_clock(Clock::Virtual(VirtualTime::new()));
+        let mut sequence = engine
+            .sequence(SequenceSettings {
+                prompt: vec![1, 2, 3],
+                sampling: SamplingSettings::default(),
+                end_tokens: vec![29],
+                max_tokens: 90,
+                controller,
+            })
+            .expect("a sequence");
+        sequence.constrain(Some(Box::new(SimConstraint::new(30, seed).with_end(29))));
+        while sequence.finish_reason().is_none() {
+            engine.step(&mut [&mut sequence]).expect("a step");
+        }
+        (sequence.tokens().to_vec(), sequence.totals().forced)
+    }
+
+    #[test]
+    fn every_controller_makes_the_tokens_of_plain_constrained_decoding() {
+        for seed in [3, 4, 8] {
+            let (expected, none) = decode(Box::new(Off), seed);
+            assert_eq!(none, 0, "plain decoding decides every token");
+            for controller in every_controller() {
+                let (name, takes_forced) = (controller.name(), controller.takes_forced());
+                let (tokens, forced) = decode(controller, seed);
+                assert_eq!(tokens, expected, "{name}, seed {seed}");
+                assert_eq!(forced > 0, takes_forced, "{name}, seed {seed}: {forced} forced");
+            }
+        }
+    }
+}
