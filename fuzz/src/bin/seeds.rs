@@ -3,7 +3,10 @@
 use std::{io, path::Path};
 
 use serde_json::{Value, json};
-use speckv_formats::{quant::TensorType, tiny::Tiny};
+use speckv_formats::{
+    quant::{TensorType, random_blocks},
+    tiny::Tiny,
+};
 
 fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = folder.join(target);
@@ -32,6 +35,11 @@ fn main() -> io::Result<()> {
         }
         let tokenizer = std::fs::read(place.path().join("tokenizer.json"))?;
         put(folder, "tokenizer_json", name, &tokenizer)?;
+    }
+    for (kind, tensor_type) in TensorType::ALL.into_iter().enumerate() {
+        let mut bytes = vec![kind as u8];
+        bytes.extend(random_blocks(tensor_type, 2, kind as u64));
+        put(folder, "blocks", tensor_type.name(), &bytes)?;
     }
     let table = include_str!("../../../crates/speckv-formats/tests/jinja/expected.json");
     let table: Value = serde_json::from_str(table)?;

@@ -146,7 +146,8 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -156,7 +157,8 @@ pub struct InspectArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The GGUF file to write.
     pub output: PathBuf,
@@ -177,7 +179,8 @@ pub struct QuantizeArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
     /// are added.
@@ -194,7 +197,8 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -210,8 +214,8 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default:
-    /// qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]` [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
@@ -250,7 +254,8 @@ pub struct IdentityArgs {
 /// Arguments of `pull`.
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
-    /// Catalogue names; see `speckv models`.
+    /// Catalogue names (see `speckv models`) or repositories of the Hugging Face Hub:
+    /// `hf:USER/REPO`, `hf:USER/REPO:QUANT` or `USER/REPO:QUANT`.
     pub names: Vec<String>,
     /// Print one JSON object in place of text.
     #[arg(long)]

@@ -16,7 +16,7 @@ use std::{path::Path, sync::Arc};
 pub use error::CheckpointError;
 pub use folder::Folder;
 pub use four_bit::FourBitInfo;
-pub use stored::Stored;
+pub use stored::{Part, Stored};
 
 use crate::{
     chat_template::{ChatTemplate, TemplateError},
