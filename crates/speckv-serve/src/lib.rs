@@ -16,6 +16,7 @@
 
 pub mod api;
 pub mod constraints;
+pub mod energy;
 pub mod error;
 pub mod grammars;
 pub mod http;

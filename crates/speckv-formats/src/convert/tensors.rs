@@ -166,7 +166,7 @@ fn converted(
                         Stored::Plain(plain) => {
                             plain.write(from, to.into(), &encode, &mut values, &mut row)
                         }
-                        Stored::FourBit(..) => {
+                        Stored::FourBit(..) | Stored::Packed(_) => {
                             tensor.write(from, to.into(), &encode, &mut values, &mut row)
                         }
                     };
