@@ -98,6 +98,7 @@ pub fn load_model<B: Backend>(
     let mut progress = reporter.progress(&label, Unit::Bytes, Duration::from_secs(2));
     let loaded = backend.load(file, context, options, &mut |done, total| progress.at(done, total));
     progress.finish();
+    file.check_unchanged().map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))?;
     loaded.map(Arc::new).map_err(|failure| failure.about(file_name(file)))
 }
 

@@ -224,6 +224,7 @@ async fn on_loopback_other_hosts_are_refused() {
         server.send(Request::get("/v1/models").header("host", host).body(Body::empty()).unwrap())
     };
     host("localhost:8080").await.ok();
+    host("localhost.:8080").await.ok();
     assert_eq!(host("evil.example").await.error(403)["code"], "host_not_allowed");
 }
 
