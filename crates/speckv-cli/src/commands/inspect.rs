@@ -5,7 +5,6 @@ mod here;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use speckv_cpu::model::CacheType;
 use speckv_formats::{
     checkpoint::Checkpoint,
     config::Config,
@@ -13,7 +12,8 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
-    failure::Outcome, found_models::obstacles, model_source::ModelSource, pair, units,
+    backend::CacheType, failure::Outcome, found_models::obstacles, model_source::ModelSource, pair,
+    units,
 };
 
 use here::Here;

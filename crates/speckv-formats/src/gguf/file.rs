@@ -119,6 +119,31 @@ impl Gguf {
         self.sources.len()
     }
 
+    /// A file with the metadata of `header`, whose tensors read `bytes` of memory that they may
+    /// share: each at its offset there.
+    ///
+    /// # Errors
+    /// A tensor that is not inside, or a name that occurs twice.
+    pub(crate) fn sharing(
+        header: Self,
+        tensors: Vec<TensorInfo>,
+        bytes: Vec<u8>,
+    ) -> Result<Self, GgufError> {
+        let mut index = HashMap::new();
+        for (number, info) in tensors.iter().enumerate() {
+            let (offset, len, file_size) = (info.offset, info.byte_len as u64, bytes.len() as u64);
+            if offset.checked_add(len).is_none_or(|end| end > file_size) {
+                let name = info.name.clone();
+                return Err(GgufError::TensorOutside { name, offset, len, file_size });
+            }
+            if index.insert(info.name.clone(), number).is_some() {
+                return Err(GgufError::DuplicateTensor { name: info.name.clone() });
+            }
+        }
+        let (sources, places) = (vec![Source::Memory(bytes)], vec![0; tensors.len()]);
+        Ok(Gguf { sources, places, tensors, index, ..header })
+    }
+
     /// Format version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
