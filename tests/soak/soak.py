@@ -626,11 +626,11 @@ class Soak:
         field, value = dice.choice(
             [
                 ("frobnicate", 1),
-                ("guided_regex", "a+"),
+                ("guided_regex", "("),
                 ("grammar", "root ::= x"),
                 ("mirostat", 2),
                 ("use_beam_search", True),
-                ("min_tokens", 5),
+                ("n_discard", 5),
             ]
         )
         status, text = self.client.ask(

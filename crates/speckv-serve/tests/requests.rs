@@ -101,7 +101,11 @@ async fn unknown_fields_are_refused_by_name_wherever_they_stand() {
     };
     let part = json!([{"type": "text", "text": "x", "detail": "high"}]);
     for (path, body, param) in [
-        ("/v1/chat/completions", chat(json!({"guided_regex": "a+"})), "guided_regex"),
+        (
+            "/v1/chat/completions",
+            chat(json!({"guided_decoding_backend": "x"})),
+            "guided_decoding_backend",
+        ),
         (
             "/v1/chat/completions",
             chat(json!({"truncate_prompt_tokens": 5})),
@@ -115,15 +119,10 @@ async fn unknown_fields_are_refused_by_name_wherever_they_stand() {
         ("/v1/chat/completions", user(json!({"content": part})), "messages[0].content[0].detail"),
         (
             "/v1/chat/completions",
-            assistant(json!({"function_call": {"name": "f"}})),
-            "messages[0].function_call",
-        ),
-        (
-            "/v1/chat/completions",
             assistant(json!({"tool_calls": [{"id": "x"}]})),
             "messages[0].tool_calls[0].function",
         ),
-        ("/v1/completions", text(json!({"grammar": "root ::= \"a\""})), "grammar"),
+        ("/v1/completions", text(json!({"n_discard": 4})), "n_discard"),
         ("/v1/completions", text(json!({"use_beam_search": true})), "use_beam_search"),
         ("/tokenize", json!({"content": "x", "messages": []}), "messages"),
         (

@@ -2,12 +2,14 @@
 //! get.
 
 pub mod answer;
+pub mod asked;
 pub mod chat;
 pub mod completion;
 pub mod fields;
 pub mod message;
 pub mod number;
 pub mod options;
+pub mod structured;
 pub mod text;
 
 use speckv::engine::FinishReason;

@@ -105,8 +105,13 @@ fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
     if fits { Ok(()) } else { Err(ApiError::key(given.is_some())) }
 }
 
-/// The key in `Authorization: Bearer KEY`.
+/// The key in `Authorization: Bearer KEY`, or in `x-api-key`, where Anthropic's clients send it.
 pub fn key(headers: &HeaderMap) -> Option<&str> {
+    let plain = || headers.get("x-api-key")?.to_str().ok().map(str::trim);
+    bearer(headers).or_else(plain)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
