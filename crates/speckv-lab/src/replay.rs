@@ -5,6 +5,7 @@ use std::time::Duration;
 use speckv::{
     controller::{Controller, Situation},
     cost::CostModel,
+    draft::READ_ALONG_PARALLEL,
     record::{Source, StepRecord, Times},
     step::{Ending, Stepper},
 };
@@ -56,6 +57,7 @@ pub fn replay_counting(
             remaining: trace.max_tokens - done,
             draft_behind: if has_model { (context - 1).saturating_sub(draft_read) } else { 0 },
             has_model,
+            parallel: trace.depths.block_max,
             lookup: here.ngram.as_ref().map(|(lookup, _)| *lookup),
             ..Situation::alone(context, 0)
         })?;
@@ -79,8 +81,10 @@ pub fn replay_counting(
         let record = stepper.commit(&Ending { accepted, token, verified: None })?;
         let times = times(cost, record);
         let record = stepper.observe(times)?;
-        if plan.source == Source::MODEL && !record.drafted.is_empty() {
-            draft_read = (context + record.drafted.len() - 1).min(context + accepted);
+        if plan.source.is_of_model() && !record.drafted.is_empty() {
+            // Masks are forgotten; of tokens that had a pass each, the last one is unread.
+            let read = if record.before.block > 0 { 0 } else { record.drafted.len() - 1 };
+            draft_read = context + read.min(accepted);
         }
         done += record.outcome.produced;
         records.push(record.clone());
@@ -92,12 +96,16 @@ pub fn replay_counting(
 fn times(cost: &CostModel, record: &StepRecord) -> Times {
     let StepRecord { before, outcome, .. } = record;
     let drafted = record.drafted.len();
-    let per_token = cost.source_seconds(before.plan.source, before.context);
-    let reads = before.plan.source == Source::MODEL && drafted > 0;
-    let catch_up = if reads { cost.catch_up_seconds(before.draft_behind) } else { 0.0 };
+    let (source, behind) = (before.plan.source, before.draft_behind);
+    // A pass that proposes several tokens reads a few missed ones along.
+    let along = source == Source::PARALLEL && behind <= READ_ALONG_PARALLEL;
+    let reads = source.is_of_model() && drafted > 0 && !along;
+    let catch_up = if reads { cost.catch_up_seconds(behind) } else { 0.0 };
+    let passed = if drafted > 0 { before.block } else { 0 };
+    let tokens = if source == Source::PARALLEL { passed } else { drafted };
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),
-        Duration::from_secs_f64(per_token * drafted as f64),
+        Duration::from_secs_f64(cost.drafting_seconds(source, tokens, behind, before.context)),
         Duration::from_secs_f64(cost.verify_seconds(outcome.verified + 1, before.context)),
     );
     Times { catch_up, draft, verify, controller: Duration::ZERO, total: catch_up + draft + verify }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, Lookup, MAX_GAMMA, Plan, Situation},
+    controller::{Controller, Drafting, Lookup, MAX_GAMMA, Plan, Situation},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
@@ -19,6 +19,7 @@ use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 const VOCAB: usize = 24;
 const END: u32 = 5;
+const MASK: u32 = 2;
 const MAX_TOKENS: usize = 150;
 
 fn target(seed: u64) -> SimModel {
@@ -29,9 +30,9 @@ fn target(seed: u64) -> SimModel {
 
 fn engine(seed: u64) -> Engine<SimModel> {
     let target = target(seed);
-    let draft = target.draft(Difference::Share { agreement: 0.8 });
-    let drafter: Box<dyn Drafter> =
-        Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)));
+    let draft = target.draft(Difference::Share { agreement: 0.8 }).with_mask(MASK);
+    let model = ModelDrafter::new(Arc::new(draft), VOCAB).with_masks(vec![MASK]).expect("a token");
+    let drafter: Box<dyn Drafter> = Box::new(Both::new(NgramDrafter::default(), model));
     let time = target.time().clone();
     let mut engine = Engine::new(Arc::new(target), drafter);
     engine.set_clock(Clock::Virtual(time)); // stands still: no times are learned from
@@ -109,7 +110,8 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
             let text = [prompt, &tokens[..done]].concat();
             let (_, model) = proposal(seed, &text, &tokens[done..], Source::MODEL);
             let (lookup, ngram) = proposal(seed, &text, &tokens[done..], Source::NGRAM);
-            Position { model, ngram: lookup.map(|lookup| (lookup, ngram)) }
+            let (_, parallel) = proposal(seed, &text, &tokens[done..], Source::PARALLEL);
+            Position { model, parallel, ngram: lookup.map(|lookup| (lookup, ngram)) }
         })
         .collect();
     Trace {
@@ -118,7 +120,7 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
         prompt_tokens: prompt.len(),
         max_tokens: MAX_TOKENS,
         end_tokens: vec![END],
-        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA },
+        depths: Depths { gamma_max: 16, ngram_max: 16, block_max: 16, gamma_limit: MAX_GAMMA },
         tokens,
         positions,
     }
@@ -129,12 +131,18 @@ fn a_replayed_controller_takes_its_live_steps() {
     // With the controller's own costs as the truth, a replay teaches it nothing about time, and
     // neither does a clock that stands still.
     let parts = ControllerParts::default();
-    let (mut ended, mut drafted_from) = (0, [0, 0]);
+    let (mut ended, mut drafted_from) = (0, [0; 3]);
     for seed in 0..6 {
         let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
         let trace = trace(seed, &prompt);
         for name in [
             "speckv",
+            "speckv@parallel",
+            "fixed:5@parallel",
+            "confidence:0.4@parallel",
+            "chain+ema@parallel",
+            "expected-value@parallel",
+            "adaptive-verification@parallel",
             "chain+fixed:3",
             "fixed:5",
             "confidence:0.4",
@@ -146,10 +154,15 @@ fn a_replayed_controller_takes_its_live_steps() {
             "chain+speckv",
             "paper",
         ] {
-            let spec: ControllerSpec = name.parse().expect("known");
-            let live = live(seed, &prompt, spec.build(&parts));
+            let (spec, drafting) = match name.split_once('@') {
+                Some((spec, _)) => (spec, Drafting::Parallel),
+                None => (name, Drafting::Both),
+            };
+            let spec: ControllerSpec = spec.parse().expect("known");
+            let build = || drafting.restrict(spec.build(&parts));
+            let live = live(seed, &prompt, build());
             let (replayed, cut) =
-                replay_counting(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated())
+                replay_counting(build().as_mut(), &trace, &CostModel::uncalibrated())
                     .expect("a good trace");
             assert_eq!(cut, 0, "{name}: 16 is the limit, and recorded");
             for (live, replayed) in live.iter().zip(&replayed) {
@@ -158,7 +171,7 @@ fn a_replayed_controller_takes_its_live_steps() {
                 assert_eq!(live.drafted, replayed.drafted, "{name}, model {seed}, step {step}");
                 assert_eq!(live.outcome, replayed.outcome, "{name}, model {seed}, step {step}");
                 assert_eq!(live.tokens, replayed.tokens, "{name}, model {seed}, step {step}");
-                if name == "speckv" {
+                if name.starts_with("speckv") {
                     drafted_from[live.before.plan.source.index()] += live.drafted.len();
                 }
             }

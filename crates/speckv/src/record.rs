@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{signals::Signals, token::Token};
+use crate::{draft::READ_ALONG_PARALLEL, signals::Signals, token::Token};
 
 pub use crate::source::Source;
 
@@ -31,6 +31,12 @@ impl Plan {
     #[must_use]
     pub fn model(gamma: usize) -> Self {
         Plan { gamma, source: Source::MODEL }
+    }
+
+    /// Up to `gamma` tokens from one pass of the draft model.
+    #[must_use]
+    pub fn parallel(gamma: usize) -> Self {
+        Plan { gamma, source: Source::PARALLEL }
     }
 
     /// Up to `gamma` tokens from n-gram look-up.
@@ -62,6 +68,22 @@ pub struct Before {
     pub gamma_limit: usize,
     /// What the controller decided.
     pub plan: Plan,
+    /// Tokens that the draft's pass proposes at once; 0 where it proposes one per pass.
+    pub block: usize,
+}
+
+impl Before {
+    /// Rows of a pass that proposes [`block`](Self::block) tokens: the text that it reads along,
+    /// its last token, and a mask for each token but the first.
+    #[must_use]
+    pub fn block_rows(&self) -> usize {
+        block_rows(self.block, self.draft_behind)
+    }
+}
+
+/// Rows of a draft's pass that proposes `tokens` tokens with `behind` more to read.
+pub(crate) fn block_rows(tokens: usize, behind: usize) -> usize {
+    tokens + if behind <= READ_ALONG_PARALLEL { behind } else { 0 }
 }
 
 /// What made the step's last token.
@@ -184,7 +206,7 @@ impl StepRecord {
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;
-        *step == 0 || (plan.source == Source::MODEL && plan.gamma > 0)
+        *step == 0 || (plan.source.is_of_model() && plan.gamma > 0)
     }
 
     /// The plan went further than budget and context, and the draft went as far as these.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use speckv::{
     conformance::{joint_distribution, statistics::GoodnessOfFit},
-    controller::{Controller, Fixed, Plan, Situation, Verdict},
+    controller::{Controller, Drafting, Fixed, Plan, Situation, Verdict},
     draft::{Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, Slot},
     engine::{Engine, SequenceSettings},
     record::Source,
@@ -103,7 +103,12 @@ impl Controller for BySignals {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        Plan { gamma: 4, source: if situation.has_model { Source::MODEL } else { Source::NGRAM } }
+        let source = match situation {
+            Situation { has_model: true, .. } => Source::MODEL,
+            Situation { parallel: 1.., .. } => Source::PARALLEL,
+            _ => Source::NGRAM,
+        };
+        Plan { gamma: 4, source }
     }
 
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
@@ -131,6 +136,31 @@ fn with_a_draft_model_samples_have_the_targets_distribution() {
                 let name = controller.name();
                 let drafter = ModelDrafter::new(Arc::new(target.draft(difference)), 5);
                 let fit = sample(&target, Box::new(drafter), controller, &sampling, 5, 3);
+                assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
+                fit.check().unwrap_or_else(|error| {
+                    panic!("{name}, {difference:?}, {sampling:?}: {error}")
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn with_a_parallel_draft_samples_have_the_targets_distribution() {
+    const VOCAB: usize = 5;
+    const DEPTH: usize = 3;
+    let target = target(VOCAB);
+    for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
+        for sampling in settings() {
+            for controller in [0, 1] {
+                let draft = target.draft(difference).with_mask(0);
+                let model = ModelDrafter::new(Arc::new(draft), VOCAB).with_masks(vec![0]).unwrap();
+                let controller: Box<dyn Controller> = match controller {
+                    0 => Box::new(Fixed::from_source(4, Source::PARALLEL)),
+                    _ => Drafting::Parallel.restrict(Box::new(BySignals)),
+                };
+                let name = controller.name();
+                let fit = sample(&target, Box::new(model), controller, &sampling, VOCAB, DEPTH);
                 assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
                 fit.check().unwrap_or_else(|error| {
                     panic!("{name}, {difference:?}, {sampling:?}: {error}")

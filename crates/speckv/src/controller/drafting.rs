@@ -9,18 +9,24 @@ use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 pub enum Drafting {
     /// The draft model alone.
     Model,
+    /// The draft model alone, all tokens of a step from one pass.
+    Parallel,
+    /// The same, and look-up.
+    ParallelNgram,
     /// Look-up alone.
     Ngram,
-    /// Both; the controller chooses.
+    /// All sources that there are; the controller chooses.
     Both,
 }
 
 impl Drafting {
-    /// Its name: `model`, `ngram`, `both`.
+    /// Its name: `model`, `parallel`, `parallel+ngram`, `ngram`, `both`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Drafting::Model => "model",
+            Drafting::Parallel => "parallel",
+            Drafting::ParallelNgram => "parallel+ngram",
             Drafting::Ngram => "ngram",
             Drafting::Both => "both",
         }
@@ -50,8 +56,12 @@ impl Controller for Restricted {
     fn plan(&mut self, situation: &Situation) -> Plan {
         self.inner.plan(&match self.drafting {
             Drafting::Both => *situation,
-            Drafting::Model => Situation { lookup: None, ..*situation },
-            Drafting::Ngram => Situation { has_model: false, draft_behind: 0, ..*situation },
+            Drafting::Model => Situation { lookup: None, parallel: 0, ..*situation },
+            Drafting::Parallel => Situation { lookup: None, has_model: false, ..*situation },
+            Drafting::ParallelNgram => Situation { has_model: false, ..*situation },
+            Drafting::Ngram => {
+                Situation { has_model: false, parallel: 0, draft_behind: 0, ..*situation }
+            }
         })
     }
 
@@ -82,9 +92,10 @@ mod tests {
 
     #[test]
     fn a_source_that_is_not_allowed_is_not_seen() {
-        let source = |drafting: Drafting| {
-            drafting.restrict(Box::new(Fixed::new(3))).plan(&situation(9)).source
-        };
+        let here = Situation { parallel: 8, ..situation(9) };
+        let source =
+            |drafting: Drafting| drafting.restrict(Box::new(Fixed::new(3))).plan(&here).source;
+        assert_eq!(source(Drafting::Parallel), Source::PARALLEL);
         assert_eq!(source(Drafting::Ngram), Source::NGRAM);
         assert_eq!(source(Drafting::Model), Source::MODEL);
         assert_eq!(source(Drafting::Both), Source::MODEL);

@@ -156,8 +156,10 @@ pub struct Situation {
     /// Tokens that a draft model would have to read before it can draft (beyond the one that every
     /// step feeds).
     pub draft_behind: usize,
-    /// Whether there is a draft model.
+    /// Whether there is a draft model that may propose one token per pass.
     pub has_model: bool,
+    /// Most tokens that a draft model may propose in one pass; 0 where it may not.
+    pub parallel: usize,
     /// What n-gram look-up could offer, if it found something.
     pub lookup: Option<Lookup>,
     /// The other sequences of the target's pass.
@@ -176,6 +178,7 @@ impl Situation {
             remaining: usize::MAX,
             draft_behind: 0,
             has_model: true,
+            parallel: 0,
             lookup: None,
             pass: SharedPass::ALONE,
         }

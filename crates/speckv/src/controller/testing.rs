@@ -40,6 +40,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
             draft_behind: 0,
             gamma_limit: 99,
             plan: Plan::model(count),
+            block: 0,
         },
         drafted: confidences
             .iter()
@@ -82,6 +83,7 @@ pub(crate) fn situation(gamma_limit: usize) -> Situation {
         remaining: 1 << 20,
         draft_behind: 0,
         has_model: true,
+        parallel: 0,
         lookup: None,
         pass: SharedPass::ALONE,
     }

@@ -48,6 +48,10 @@ impl<D: Drafter> Drafter for Both<D> {
         self.other.has_model()
     }
 
+    fn parallel(&self) -> usize {
+        self.other.parallel()
+    }
+
     fn behind(&self, slot: Slot, len: usize) -> usize {
         self.slots.get(slot).map_or(0, |pair| self.other.behind(pair.other, len))
     }

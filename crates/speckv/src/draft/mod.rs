@@ -1,5 +1,6 @@
 //! Where proposals come from: a draft model, look-up of earlier text, or both.
 
+mod block;
 mod both;
 mod guarded;
 mod model;
@@ -29,6 +30,23 @@ use crate::{
 /// Missed tokens that a draft model reads along with the first drafting pass of a step: one pass
 /// over a few tokens takes less time than two passes.
 pub const READ_ALONG: usize = 4;
+
+/// Missed tokens that a draft model reads along in a pass that proposes several tokens.
+pub const READ_ALONG_PARALLEL: usize = 16;
+
+/// Most tokens that a draft with one mask token for all positions proposes in a pass.
+pub const PARALLEL_DEPTH: usize = 16;
+
+/// Most tokens that a draft with these mask tokens proposes in a pass: one more than there are
+/// masks; [`PARALLEL_DEPTH`] where a single one stands for all positions; 0 without masks.
+#[must_use]
+pub fn parallel_depth(masks: &[Token]) -> usize {
+    match masks.len() {
+        0 => 0,
+        1 => PARALLEL_DEPTH,
+        several => (several + 1).min(PARALLEL_DEPTH),
+    }
+}
 
 /// Proposes tokens for several sequences, one token each per round, and keeps the state of each
 /// sequence in a slot.
@@ -103,6 +121,14 @@ pub trait Drafter: Send {
     /// Whether [`Source::MODEL`] can propose.
     fn has_model(&self) -> bool {
         false
+    }
+
+    /// Most tokens that [`Source::PARALLEL`] proposes in one pass; 0 where there is no such source.
+    ///
+    /// The first ask of a step has the tokens of the step in [`Ask::more`]; the asks after it are
+    /// answered from the same pass.
+    fn parallel(&self) -> usize {
+        0
     }
 
     /// Tokens that a draft model would have to read before it could draft after `len` tokens,
@@ -182,6 +208,8 @@ pub struct Ask<'a> {
     pub tokens: &'a [Token],
     /// How many of `tokens` were drafted in this step and may be taken back.
     pub drafted: usize,
+    /// Tokens that the step may still draft, this one included.
+    pub more: usize,
     /// How the token is to be chosen.
     pub chain: &'a mut Chain,
     /// Uniform in [0, 1), for a drafter that draws its token.

@@ -42,6 +42,7 @@ impl<M: LanguageModel> Sequence<M> {
             source: self.stepper.source(),
             tokens: &self.tokens,
             drafted,
+            more: self.stepper.room(),
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
             chain: &mut self.chain,
             distribution: &mut self.step.distributions[drafted],

@@ -52,7 +52,7 @@ pub struct Pass {
 /// A drafting round of several sequences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Round {
-    /// Rows that the draft model read: one for each sequence, and what one had missed.
+    /// Rows that the draft model read: one for each proposed token, and what one had missed.
     pub rows: usize,
     /// Mean tokens of the sequences before it.
     pub context: usize,
@@ -64,14 +64,22 @@ impl Round {
     /// The round of these asks, before it is made; `None` where fewer than two are for a draft
     /// model.
     pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
-        let of_model = || asks.iter().filter(|ask| ask.source == Source::MODEL);
+        let len = |ask: &Ask<'_>| ask.tokens.len();
+        // Rows that the draft model reads for an ask; none where the pass was made before.
+        let rows = |ask: &Ask<'_>| match ask.source {
+            Source::MODEL => 1 + drafter.behind(ask.slot, len(ask)),
+            Source::PARALLEL if ask.drafted == 0 => {
+                ask.more.min(drafter.parallel()) + drafter.behind(ask.slot, len(ask))
+            }
+            _ => 0,
+        };
+        let of_model = || asks.iter().filter(|ask| rows(ask) > 0);
         let sequences = of_model().count();
         if sequences < 2 {
             return None;
         }
-        let len = |ask: &Ask<'_>| ask.tokens.len();
-        let rows = of_model().map(|ask| 1 + drafter.behind(ask.slot, len(ask))).sum();
         let context = of_model().map(len).sum::<usize>() / sequences;
+        let rows = of_model().map(rows).sum();
         Some(Round { rows, context, seconds: 0.0 })
     }
 }

@@ -210,8 +210,17 @@ impl<M: LanguageModel> Engine<M> {
             None
         };
         let has_model = self.drafter.has_model_for(sequence.slot());
-        let situation =
-            Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let parallel = if has_model { self.drafter.parallel() } else { 0 };
+        let situation = Situation {
+            context,
+            gamma_limit,
+            remaining,
+            draft_behind,
+            has_model,
+            parallel,
+            lookup,
+            pass,
+        };
         let start = self.clock.now();
         let _ = sequence.stepper.plan(&situation)?;
         sequence.step.times.controller += self.clock.now() - start;

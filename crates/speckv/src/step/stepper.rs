@@ -4,7 +4,7 @@ use super::{Expected, StepError};
 use crate::{
     controller::{Controller, Plan, Situation, Verdict},
     cost::CostModel,
-    draft::READ_ALONG,
+    draft::{READ_ALONG, READ_ALONG_PARALLEL},
     record::{Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
     token::Token,
@@ -145,12 +145,16 @@ impl<C: Controller> Stepper<C> {
             return Err(StepError::UnderWay);
         }
         let plan = self.controller.plan(situation);
-        let Situation { context, gamma_limit, draft_behind, .. } = *situation;
+        let Situation { context, gamma_limit, draft_behind, parallel, .. } = *situation;
         self.clear();
         let before = &mut self.record.before;
         (before.step, before.context, before.draft_behind) = (self.steps, context, draft_behind);
         (before.gamma_limit, before.plan) = (gamma_limit, plan);
         self.budget = plan.gamma.min(gamma_limit);
+        if plan.source == Source::PARALLEL {
+            self.budget = self.budget.min(parallel);
+            before.block = self.budget;
+        }
         self.phase = if self.budget > 0 { Phase::Drafting } else { Phase::Drafted };
         Ok(Plan { gamma: self.budget, ..plan })
     }
@@ -160,12 +164,16 @@ impl<C: Controller> Stepper<C> {
     /// draft model reads on in the next one.
     ///
     /// A draft that is at most [`READ_ALONG`] tokens behind reads them whatever the limit, along
-    /// with its first token.
+    /// with its first token. One that proposes several tokens in a pass reads up to
+    /// [`READ_ALONG_PARALLEL`] along in that pass, and nothing before it.
     pub fn read_ahead(&mut self, limit: usize) -> usize {
-        if self.phase != Phase::Drafting || self.source() != Source::MODEL {
+        if self.phase != Phase::Drafting || !self.source().is_of_model() {
             return 0;
         }
         let behind = self.record.before.draft_behind;
+        if self.source() == Source::PARALLEL && behind <= READ_ALONG_PARALLEL {
+            return 0;
+        }
         let now = if behind <= READ_ALONG { behind } else { behind.min(limit) };
         if now < behind {
             self.exhausted();
@@ -194,7 +202,7 @@ impl<C: Controller> Stepper<C> {
 
     /// Whether the step under way drafts with the model, or would if the draft were not reading.
     fn drafts_with_model(&self) -> bool {
-        self.budget > 0 && self.source() == Source::MODEL
+        self.budget > 0 && self.source().is_of_model()
     }
 
     /// Takes a draft token, and asks the controller whether to keep it and whether to go on.
@@ -219,6 +227,12 @@ impl<C: Controller> Stepper<C> {
             self.phase = Phase::Drafted;
         }
         Ok(verdict)
+    }
+
+    /// Most tokens that the step still drafts.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.wants_more() { self.budget - self.kept } else { 0 }
     }
 
     /// Draft tokens to verify.

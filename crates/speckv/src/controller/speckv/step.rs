@@ -91,8 +91,7 @@ impl Step {
         let expected =
             if self.judged >= outcome.verified { self.expected[verified] } else { accepted };
         let tokens = 0.5 * (expected + accepted);
-        let worked =
-            (drafted as f64 * self.prices.draft + self.prices.verify[verified]) / self.rate;
+        let worked = (self.prices.drafting(drafted) + self.prices.verify[verified]) / self.rate;
         let value = tokens - self.rate * (worked + self.catch_up.share);
         Gain { tokens, time: worked + self.catch_up.text, value }
     }
