@@ -10,7 +10,7 @@ use speckv::{
     step::{Ending, Stepper},
 };
 
-use crate::trace::{Trace, TraceError};
+use crate::trace::{Position, Trace, TraceError};
 
 /// Replays a controller over a trace: the steps that it would take live with these costs, through
 /// the [`Stepper`] that the engine uses.
@@ -75,10 +75,12 @@ pub fn replay_counting(
             };
             stepper.judge(*next, trace.end_tokens.contains(&next.token))?;
         }
-        let accepted = proposal.map_or(0, |proposal| proposal.agreed).min(stepper.kept().len());
+        let agreed = proposal.map_or(0, |proposal| proposal.agreed);
+        let accepted = agreed.min(stepper.kept().len());
+        let branch = branch(&mut stepper, here, accepted)?;
         // None where the last accepted token ended the text.
-        let token = trace.tokens.get(done + accepted).copied();
-        let record = stepper.commit(&Ending { accepted, token, verified: None })?;
+        let token = trace.tokens.get(done + accepted + branch).copied();
+        let record = stepper.commit(&Ending { accepted, token, verified: None, branch })?;
         let times = times(cost, record);
         let record = stepper.observe(times)?;
         if plan.source.is_of_model() && !record.drafted.is_empty() {
@@ -92,9 +94,24 @@ pub fn replay_counting(
     Ok((records, cut_steps))
 }
 
+/// Lets look-up say what it says beside the draft; the tokens of a branch that are accepted, after
+/// `accepted` tokens of the draft.
+fn branch(
+    stepper: &mut Stepper<&mut dyn Controller>,
+    here: &Position,
+    accepted: usize,
+) -> Result<usize, TraceError> {
+    let most = stepper.beside();
+    let Some((_, said)) = here.ngram.as_ref().filter(|_| most > 0) else { return Ok(0) };
+    let count = most.min(said.drafted.len());
+    let branch = stepper.branch(&said.drafted[..count], usize::MAX)?;
+    let follows = accepted == branch.at;
+    Ok(if follows { (said.agreed - said.agreed.min(accepted)).min(branch.tokens.len()) } else { 0 })
+}
+
 /// What a step takes by the cost model.
 fn times(cost: &CostModel, record: &StepRecord) -> Times {
-    let StepRecord { before, outcome, .. } = record;
+    let before = &record.before;
     let drafted = record.drafted.len();
     let (source, behind) = (before.plan.source, before.draft_behind);
     // A pass that proposes several tokens reads a few missed ones along.
@@ -106,7 +123,7 @@ fn times(cost: &CostModel, record: &StepRecord) -> Times {
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),
         Duration::from_secs_f64(cost.drafting_seconds(source, tokens, behind, before.context)),
-        Duration::from_secs_f64(cost.verify_seconds(outcome.verified + 1, before.context)),
+        Duration::from_secs_f64(cost.verify_seconds(record.rows(), before.context)),
     );
     Times { catch_up, draft, verify, controller: Duration::ZERO, total: catch_up + draft + verify }
 }
@@ -136,8 +153,8 @@ impl Summary {
                 tokens: record.outcome.produced,
                 seconds: record.times.total.as_secs_f64(),
                 steps: 1,
-                drafted: record.drafted.len(),
-                accepted: record.outcome.accepted.min(record.outcome.produced),
+                drafted: record.drafted.len() + record.branch.tokens.len(),
+                accepted: record.outcome.accepted + record.branch.accepted,
             };
         }
         summary

@@ -217,7 +217,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
             ..Times::default()
         };
         times.total = times.draft + times.verify;
-        let ending = Ending { accepted, token: Some(1), verified: None };
+        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
         let record = stepper.finish(&ending, times).expect("a step");
         digest.add(record);
         context += accepted + 1;

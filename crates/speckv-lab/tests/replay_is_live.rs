@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, Drafting, Lookup, MAX_GAMMA, Plan, Situation},
+    controller::{Beside, Controller, Drafting, Lookup, MAX_GAMMA, Plan, Situation},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
@@ -66,6 +66,66 @@ fn live(seed: u64, prompt: &[u32], controller: Box<dyn Controller>) -> Vec<StepR
         records.push(sequence.record().clone());
     }
     records
+}
+
+/// Drafts with the model, and has look-up say up to six tokens beside it.
+struct WithBranch(usize);
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan {
+            gamma: self.0,
+            source: if self.0 % 2 == 0 { Source::MODEL } else { Source::PARALLEL },
+        }
+    }
+
+    fn beside(&mut self) -> usize {
+        6
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        beside.available
+    }
+}
+
+#[test]
+fn replayed_branches_are_the_live_ones() {
+    let (mut beside, mut after) = (0, 0);
+    for seed in 0..6 {
+        let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
+        let trace = trace(seed, &prompt);
+        for gamma in 1..=6 {
+            let live = live(seed, &prompt, Box::new(WithBranch(gamma)));
+            let (replayed, _) =
+                replay_counting(&mut WithBranch(gamma), &trace, &CostModel::uncalibrated())
+                    .expect("a good trace");
+            for (live, replayed) in live.iter().zip(&replayed) {
+                let step = live.before.step;
+                assert_eq!(
+                    live.before, replayed.before,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                assert_eq!(
+                    live.branch, replayed.branch,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                assert_eq!(
+                    live.tokens, replayed.tokens,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                match live.branch.at == live.outcome.verified {
+                    true => after += live.branch.accepted,
+                    false => beside += live.branch.accepted,
+                }
+            }
+            assert_eq!(live.len(), replayed.len(), "gamma {gamma}, model {seed}");
+        }
+    }
+    assert!(beside > 20 && after > 20, "{beside} beside, {after} after");
 }
 
 /// Drafts as deep as it may from one source, and remembers what look-up offered.
@@ -170,6 +230,7 @@ fn a_replayed_controller_takes_its_live_steps() {
                 assert_eq!(live.before, replayed.before, "{name}, model {seed}, step {step}");
                 assert_eq!(live.drafted, replayed.drafted, "{name}, model {seed}, step {step}");
                 assert_eq!(live.outcome, replayed.outcome, "{name}, model {seed}, step {step}");
+                assert_eq!(live.branch, replayed.branch, "{name}, model {seed}, step {step}");
                 assert_eq!(live.tokens, replayed.tokens, "{name}, model {seed}, step {step}");
                 if name.starts_with("speckv") {
                     drafted_from[live.before.plan.source.index()] += live.drafted.len();

@@ -55,6 +55,19 @@ pub struct Drafted {
     pub signals: Signals,
 }
 
+/// Tokens verified beside the draft: a second branch of the same pass.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Branch {
+    /// Kept draft tokens that it follows; after them it says something else than the draft, or goes
+    /// on where the draft ends.
+    pub at: usize,
+    /// Its tokens, all of them verified.
+    pub tokens: Vec<Drafted>,
+    /// How many of them were accepted, from the first on. 0 where the draft itself was accepted
+    /// beyond [`at`](Self::at), or not that far.
+    pub accepted: usize,
+}
+
 /// Known before the step began.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Before {
@@ -110,8 +123,8 @@ pub struct Outcome {
     pub accepted: usize,
     /// What made the token after the accepted ones.
     pub last: Last,
-    /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is
-    /// an end token.
+    /// Tokens added to the sequence: those accepted of the draft and of the branch beside it, and
+    /// one more unless the last accepted one is an end token.
     pub produced: usize,
     /// An accepted end token cut the step: what draft and target would have said after it was not
     /// seen.
@@ -128,7 +141,7 @@ impl Outcome {
     /// # let mut stepper = Stepper::new(Fixed::new(3));
     /// # stepper.plan(&Situation::alone(9, 9))?;
     /// # for token in 0..3 { stepper.judge(Drafted { token, signals: Signals::default() }, false)?; }
-    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None };
+    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None, branch: 0 };
     /// # let record = stepper.finish(&ending, Times::default())?;
     /// // Three tokens verified, one accepted.
     /// let labels = [0, 1, 2].map(|position| record.outcome.label(position));
@@ -173,6 +186,8 @@ pub struct StepRecord {
     pub before: Before,
     /// Known while drafting, one entry per drafted token.
     pub drafted: Vec<Drafted>,
+    /// Tokens verified beside the draft.
+    pub branch: Branch,
     /// Known after.
     pub outcome: Outcome,
     /// Where the time went.
@@ -182,6 +197,12 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
+    /// Rows of the target's pass: the text's last token, the draft and the branch beside it.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        1 + self.outcome.verified + self.branch.tokens.len()
+    }
+
     /// Whether budget, context or an end token, and not the controller or the target, ended this
     /// step: what would have come after was not seen. A clipped step whose draft the
     /// target rejected is not censored: the rejection would have come whatever followed.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use speckv::{
-    controller::{Controller, Fixed, Off},
-    draft::{Drafter, ModelDrafter, NoDrafter},
+    controller::{Beside, Controller, Fixed, Off, Plan, Situation},
+    draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{Engine, Sequence, SequenceSettings},
     record::Source,
     sampling::SamplingSettings,
@@ -61,9 +61,33 @@ fn engine(source: Option<Source>) -> Engine<SimModel> {
     let target = SimModel::new(SimSettings { vocab_size: VOCAB, ..SimSettings::default() });
     let draft = Arc::new(target.draft(Difference::Share { agreement: 0.8 }));
     let model = ModelDrafter::new(draft, VOCAB).with_masks(vec![7]).unwrap();
-    let drafter: Box<dyn Drafter> =
-        if source.is_some() { Box::new(model) } else { Box::new(NoDrafter::new()) };
+    let drafter: Box<dyn Drafter> = match source {
+        Some(Source::NGRAM) => Box::new(Both::new(NgramDrafter::default(), model)),
+        Some(_) => Box::new(model),
+        None => Box::new(NoDrafter::new()),
+    };
     Engine::new(Arc::new(target), drafter)
+}
+
+/// Drafts with the model, and has look-up say tokens beside it.
+struct WithBranch(usize);
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan::model(self.0)
+    }
+
+    fn beside(&mut self) -> usize {
+        4
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        beside.available
+    }
 }
 
 fn sequence(
@@ -73,6 +97,7 @@ fn sequence(
     seed: u64,
 ) -> Sequence<SimModel> {
     let controller: Box<dyn Controller> = match source {
+        Some(Source::NGRAM) => Box::new(WithBranch(gamma)),
         Some(source) => Box::new(Fixed::from_source(gamma, source)),
         None => Box::new(Off),
     };
@@ -113,7 +138,7 @@ fn allocations(source: Option<Source>, temperature: f32) -> usize {
 
 #[test]
 fn a_step_allocates_nothing_once_its_buffers_have_grown() {
-    for source in [None, Some(Source::MODEL), Some(Source::PARALLEL)] {
+    for source in [None, Some(Source::MODEL), Some(Source::PARALLEL), Some(Source::NGRAM)] {
         assert_eq!(allocations(source, 0.0), 0, "greedy, {source:?}");
         assert_eq!(allocations(source, 0.8), 0, "sampling, {source:?}");
     }

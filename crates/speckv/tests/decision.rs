@@ -72,7 +72,7 @@ fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
         }
         let kept = stepper.kept().len();
         let accepted = if step % 5 == 0 { kept / 2 } else { kept };
-        let ending = Ending { accepted, token: Some(1), verified: None };
+        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
         let _ = black_box(stepper.finish(&ending, Times::default())).expect("a step");
         decisions += 2;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use speckv::{
     conformance::decode_plainly,
-    controller::{Controller, Fixed, Plan, Situation, Verdict},
+    controller::{Beside, Controller, Fixed, Plan, Situation, Verdict},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{Engine, FinishReason, SequenceSettings},
     record::Source,
@@ -56,6 +56,14 @@ impl Controller for Whim {
         let sources = [Source::MODEL, Source::NGRAM, Source::PARALLEL];
         let source = sources[(self.0.uniform() * 3.0) as usize];
         Plan { gamma: (self.0.uniform() * 20.0) as usize, source }
+    }
+
+    fn beside(&mut self) -> usize {
+        (self.0.uniform() * 8.0) as usize
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        (self.0.uniform() * (beside.available + 1) as f64) as usize
     }
 
     fn judge(&mut self, _: &[Signals]) -> Verdict {
@@ -157,6 +165,67 @@ proptest! {
                 .map(|s| (s.tokens().to_vec(), s.finish_reason(), s.totals().steps, s.totals().accepted)).collect();
             prop_assert_eq!(together, alone);
         }
+    }
+}
+
+/// Drafts with the model, and has look-up say up to five tokens beside it.
+struct WithBranch(usize);
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan::model(self.0)
+    }
+
+    fn beside(&mut self) -> usize {
+        5
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        assert!(beside.at <= beside.kept && beside.available > 0);
+        beside.available
+    }
+}
+
+#[test]
+fn branches_are_accepted_where_look_up_knows_better_and_change_no_token() {
+    for gamma in 1..=4 {
+        let settings =
+            SimSettings { vocab_size: 30, context_length: 300, order: 1, ..SimSettings::default() };
+        let target = SimModel::new(settings);
+        let expected = decode_plainly(&target, &[1, 2, 3], 200).unwrap();
+        let drafter = drafter(3, &target, Difference::Share { agreement: 0.5 }, 30);
+        let mut engine = Engine::new(Arc::new(target), drafter);
+        let controller = Box::new(WithBranch(gamma));
+        let mut sequence = engine
+            .sequence(SequenceSettings {
+                prompt: vec![1, 2, 3],
+                sampling: SamplingSettings::default(),
+                end_tokens: vec![],
+                max_tokens: 200,
+                controller,
+            })
+            .unwrap();
+        let (mut beside, mut after) = (0, 0);
+        while sequence.finish_reason().is_none() {
+            engine.step(&mut [&mut sequence]).unwrap();
+            let record = sequence.record();
+            let branch = &record.branch;
+            assert_eq!(
+                record.tokens.len(),
+                record.outcome.accepted + branch.accepted + 1,
+                "no token of it ends the text"
+            );
+            match branch.at == record.outcome.verified {
+                true => after += branch.accepted,
+                false => beside += branch.accepted,
+            }
+        }
+        assert_eq!(&sequence.tokens()[3..], expected, "gamma {gamma}");
+        assert!(beside > 20 && after > 20, "gamma {gamma}: {beside} beside, {after} after");
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use speckv::{
     conformance::{joint_distribution, statistics::GoodnessOfFit},
-    controller::{Controller, Drafting, Fixed, Plan, Situation, Verdict},
+    controller::{Beside, Controller, Drafting, Fixed, Plan, Situation, Verdict},
     draft::{Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, Slot},
     engine::{Engine, SequenceSettings},
     record::Source,
@@ -166,6 +166,44 @@ fn with_a_parallel_draft_samples_have_the_targets_distribution() {
                     panic!("{name}, {difference:?}, {sampling:?}: {error}")
                 });
             }
+        }
+    }
+}
+
+/// Drafts two tokens with the model, and has look-up say up to three beside it.
+struct WithBranch;
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan::model(2)
+    }
+
+    fn beside(&mut self) -> usize {
+        3
+    }
+
+    /// Depends on where look-up leaves the draft, and so on draws; the distribution does not.
+    fn branch(&mut self, beside: &Beside) -> usize {
+        if beside.at == 1 { beside.available.min(1) } else { beside.available }
+    }
+}
+
+#[test]
+fn with_a_branch_beside_the_draft_samples_have_the_targets_distribution() {
+    const VOCAB: usize = 5;
+    let target = target(VOCAB);
+    for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
+        for sampling in settings() {
+            let draft = Arc::new(target.draft(difference));
+            let model = ModelDrafter::new(draft, VOCAB);
+            let drafter = Box::new(Both::new(NgramDrafter::default(), model));
+            let fit = sample(&target, drafter, Box::new(WithBranch), &sampling, VOCAB, 3);
+            assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
+            fit.check().unwrap_or_else(|error| panic!("{difference:?}, {sampling:?}: {error}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which sources a controller may draft with, where an engine has more than one.
 
-use super::{Controller, Plan, Situation, Verdict};
+use super::{Beside, Controller, Plan, Situation, Verdict};
 use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 
 /// The sources that a controller may draft with.
@@ -67,6 +67,14 @@ impl Controller for Restricted {
 
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
         self.inner.judge(signals)
+    }
+
+    fn beside(&mut self) -> usize {
+        self.inner.beside()
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        self.inner.branch(beside)
     }
 
     fn observe(&mut self, record: &StepRecord) {

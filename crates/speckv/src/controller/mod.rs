@@ -95,6 +95,23 @@ pub trait Controller: Send {
         Verdict::Continue
     }
 
+    /// Most tokens of look-up's own proposal that are compared with the draft once it is done; 0:
+    /// look-up is not asked. Called where look-up has found something and something else drafted.
+    fn beside(&mut self) -> usize {
+        0
+    }
+
+    /// How many of the tokens that look-up says beside the draft are verified in a branch of the
+    /// same pass.
+    ///
+    /// Where the branch leaves the draft depends on drawn tokens, and may decide this: the branch's
+    /// own tokens are not drawn, so a second candidate at a position only changes how the rest of
+    /// the target's distribution is drawn from, not the result.
+    fn branch(&mut self, beside: &Beside) -> usize {
+        let _ = beside;
+        0
+    }
+
     /// Learns from a finished step.
     fn observe(&mut self, record: &StepRecord) {
         let _ = record;
@@ -124,6 +141,14 @@ macro_rules! pass_on {
 
             fn judge(&mut self, signals: &[Signals]) -> Verdict {
                 (**self).judge(signals)
+            }
+
+            fn beside(&mut self) -> usize {
+                (**self).beside()
+            }
+
+            fn branch(&mut self, beside: &Beside) -> usize {
+                (**self).branch(beside)
             }
 
             fn observe(&mut self, record: &StepRecord) {
@@ -193,6 +218,20 @@ pub struct Lookup {
     /// Tokens that follow there.
     pub available: usize,
     /// Distribution of the first token over all places found.
+    pub signals: Signals,
+}
+
+/// What look-up says beside a draft that is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beside {
+    /// Draft tokens that are verified.
+    pub kept: usize,
+    /// How many of them look-up says too, from the first on: its next token is another one, or goes
+    /// on where the draft ends.
+    pub at: usize,
+    /// Tokens that look-up says from there on and that fit into the step, at least one.
+    pub available: usize,
+    /// What look-up's distribution looks like where it leaves the draft.
     pub signals: Signals,
 }
 

@@ -404,7 +404,7 @@ impl CostModel {
 
     fn observe_times(&mut self, record: &StepRecord) -> bool {
         let (context, times) = (record.before.context, &record.times);
-        let rows = record.outcome.verified + 1;
+        let rows = record.rows();
         let mut learned = false;
         let source = record.before.plan.source;
         if source == Source::PARALLEL && !record.drafted.is_empty() {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::{Clock, FinishReason, Sequence, sequence::StepState};
 use crate::{
     controller::Verdict,
-    draft::{Ask, Proposal},
-    model::{Cache, LanguageModel, ModelError, PassOutput},
-    record::{Drafted, Times},
+    draft::{Ask, DraftError, Drafter, Proposal},
+    model::{Cache, LanguageModel},
+    record::{Drafted, Source, Times},
     sampling::Distribution,
     step::{Ending, StepError},
-    verify::{Verified, verify},
 };
 
 impl<M: LanguageModel> Sequence<M> {
@@ -25,7 +24,7 @@ impl<M: LanguageModel> Sequence<M> {
         step.generated_before = self.generated;
         step.unread = 0;
         step.committed = self.tokens.len();
-        step.accepted = 0;
+        (step.accepted, step.branch_accepted) = (0, 0);
         step.last_token = None;
         step.rest_was_empty = false;
         step.times = Times { controller: self.observing, ..Times::default() };
@@ -48,6 +47,45 @@ impl<M: LanguageModel> Sequence<M> {
             distribution: &mut self.step.distributions[drafted],
             proposal: None,
         }
+    }
+
+    /// Asks look-up what it says from the text on, up to `most` tokens, in place of the draft.
+    ///
+    /// # Errors
+    /// The drafter's.
+    pub(super) fn say_beside(
+        &mut self,
+        drafter: &mut dyn Drafter,
+        most: usize,
+        distribution: &mut Distribution,
+    ) -> Result<(), DraftError> {
+        self.step.said.clear();
+        self.tokens.truncate(self.step.committed);
+        while self.step.said.len() < most {
+            let ask = Ask {
+                slot: self.place.slot(),
+                source: Source::NGRAM,
+                tokens: &self.tokens,
+                drafted: self.step.said.len(),
+                more: 1,
+                uniform: 0.0, // nothing is drawn
+                chain: &mut self.chain,
+                distribution,
+                proposal: None,
+            };
+            let mut asks = [ask];
+            drafter.propose(&mut asks)?;
+            let [Ask { proposal, .. }] = asks;
+            let Some(Proposal { token, signals }) = proposal else { break };
+            self.step.said.push(Drafted { token, signals });
+            self.tokens.push(token);
+            if self.ends_with(token) {
+                break;
+            }
+        }
+        self.tokens.truncate(self.step.committed);
+        self.tokens.extend(self.stepper.kept().iter().map(|drafted| drafted.token));
+        Ok(())
     }
 
     /// Takes a proposal in, and asks the controller whether to keep it and whether to go on.
@@ -73,85 +111,17 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
-    pub(super) fn accept_greedy(
-        &mut self,
-        output: &mut M::Output,
-        first_row: usize,
-    ) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
-        let vocab_size = output.vocab_size();
-        for position in 0..=kept {
-            let (end, row) = (self.step.committed + position, first_row + position);
-            let token = if self.chain.has_penalty() {
-                self.chain
-                    .argmax(output.logits(row)?, &self.tokens[..end])
-                    .map_err(|source| ModelError::Logits { row, source })?
-            } else {
-                output.likeliest(row, vocab_size)?
-            };
-            self.likelihoods.decided(token, output, row)?;
-            if position == kept || token != self.tokens[end] {
-                self.step.last_token = Some(token);
-                return Ok(());
-            }
-            self.step.accepted += 1;
-            if self.ends_with(token) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn accept_sampled(
-        &mut self,
-        output: &mut M::Output,
-        first_row: usize,
-        p: &mut Distribution,
-        rest: &mut Distribution,
-    ) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
-        for position in 0..=kept {
-            let (end, row) = (self.step.committed + position, first_row + position);
-            self.chain
-                .fill(output.logits(row)?, &self.tokens[..end], p)
-                .map_err(|source| ModelError::Logits { row, source })?;
-            if position == kept {
-                let token = p.draw(self.randomness.uniform());
-                self.likelihoods.decided(token, output, row)?;
-                self.step.last_token = Some(token);
-                return Ok(());
-            }
-            let drafted = self.tokens[end];
-            let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
-            match verify(drafted, p, &self.step.distributions[position], u_accept, u_draw, rest) {
-                Verified::Accepted => {
-                    self.likelihoods.decided(drafted, output, row)?;
-                    self.step.accepted += 1;
-                }
-                Verified::Recovered { token, rest_was_empty } => {
-                    self.likelihoods.decided(token, output, row)?;
-                    self.step.rest_was_empty = rest_was_empty;
-                    self.step.last_token = Some(token);
-                    return Ok(());
-                }
-            }
-            if self.ends_with(drafted) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// How the target's pass ended the step.
     pub(super) fn ending(&self) -> Ending {
-        let StepState { accepted, last_token, .. } = self.step;
-        Ending { accepted, token: last_token, verified: None }
+        let StepState { accepted, branch_accepted, last_token, .. } = self.step;
+        Ending { accepted, token: last_token, verified: None, branch: branch_accepted }
     }
 
     /// Makes the accepted draft and the token after it part of the text.
     pub(super) fn commit(&mut self) {
-        let StepState { committed, accepted, last_token, rest_was_empty, .. } = self.step;
-        self.tokens.truncate(committed + accepted);
+        let StepState { committed, accepted, branch_accepted, last_token, rest_was_empty, .. } =
+            self.step;
+        self.tokens.truncate(committed + accepted + branch_accepted);
         self.tokens.extend(last_token);
         self.cache.truncate(self.tokens.len() - 1);
         self.generated += self.tokens.len() - committed;

@@ -11,7 +11,7 @@ use crate::{
     controller::Controller,
     draft::Slot,
     model::{Cache, LanguageModel},
-    record::{StepRecord, Times},
+    record::{Drafted, StepRecord, Times},
     sampling::{Chain, Distribution, Randomness, SamplingSettings},
     step::Stepper,
     token::Token,
@@ -82,6 +82,10 @@ pub(super) struct StepState {
     pub times: Times,
     pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
     pub accepted: usize,
+    pub said: Vec<Drafted>,  // what look-up says beside the draft
+    pub parents: Vec<usize>, // of the feed's tokens, where it has a branch
+    pub path: Vec<usize>,    // of the feed's tokens, those that stay where the branch does
+    pub branch_accepted: usize,
     pub last_token: Option<Token>,
     pub rest_was_empty: bool,
 }

@@ -36,9 +36,9 @@ impl Totals {
         let drafted = record.drafted.len();
         self.steps += 1;
         self.produced += record.outcome.produced;
-        self.drafted += drafted;
-        self.verified += record.outcome.verified;
-        self.accepted += record.outcome.accepted;
+        self.drafted += drafted + record.branch.tokens.len();
+        self.verified += record.rows() - 1;
+        self.accepted += record.outcome.accepted + record.branch.accepted;
         if self.gamma_histogram.len() <= drafted {
             self.gamma_histogram.resize(drafted + 1, 0);
         }

@@ -27,7 +27,7 @@ fn drafted(token: Token, confidence: f32) -> Drafted {
 }
 
 fn ending(accepted: usize, token: Option<Token>) -> Ending {
-    Ending { accepted, token, verified: None }
+    Ending { accepted, token, verified: None, branch: 0 }
 }
 
 #[test]

@@ -20,12 +20,14 @@
 //! |---|---|
 //! | `throughput` | `L` |
 //! | `prices` | the price of a step's time, and what drafting further is worth |
+//! | `beside` | what look-up is worth in a branch of the same pass |
 //! | `block` | how far a pass that proposes several tokens is right |
 //! | `catch_up` | the price of what the draft model has not read |
 //! | `offer` | what each source is worth in the step to come |
 //! | `step` | the verdict on each drafted token, and what the step came to |
 //! | `loss_budget` | what each source may lose |
 
+mod beside;
 mod block;
 mod catch_up;
 mod loss_budget;
@@ -40,6 +42,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use beside::Branches;
 use block::Positions;
 use catch_up::{CatchUp, Progress};
 use loss_budget::{LossBudget, sustained_prior};
@@ -49,7 +52,7 @@ use prices::{Prices, plain_seconds};
 use step::Step;
 use throughput::Throughput;
 
-use super::{Controller, MAX_GAMMA, Plan, Situation, Verdict};
+use super::{Beside, Controller, MAX_GAMMA, Plan, Situation, Verdict};
 use crate::{
     cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
@@ -66,6 +69,7 @@ pub struct Speckv {
     online: OnlinePredictor,
     text: Text,
     pass: SharedPass,   // of the step under way
+    context: usize,     // before the step under way
     step: Option<Step>, // the step under way, where it drafts
 }
 
@@ -74,6 +78,7 @@ pub struct Speckv {
 struct Text {
     budgets: PerSource<LossBudget>,
     positions: Positions,
+    branches: Branches,
     throughput: Throughput,
     steps: usize,
     produced: usize,
@@ -92,6 +97,7 @@ impl Text {
         Text {
             budgets: PerSource::from_fn(|source| budget(sustained_prior(source))),
             positions: Positions::UNKNOWN,
+            branches: Branches::new(),
             throughput: Throughput::UNKNOWN,
             steps: 0,
             produced: 0,
@@ -117,6 +123,7 @@ impl Speckv {
             cost,
             online: OnlinePredictor::new(predictor, facts),
             pass: SharedPass::ALONE,
+            context: 0,
             step: None,
         }
     }
@@ -178,6 +185,7 @@ impl Speckv {
             rate,
             catch_up: self.catch_up(situation),
             positions: &self.text.positions,
+            beside: situation.lookup.map_or(0.0, |_| self.text.branches.value()),
             accepted: self.text.accepted,
             is_first: self.text.steps == 0,
         };
@@ -233,7 +241,7 @@ impl Controller for Speckv {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        (self.pass, self.step) = (situation.pass, None);
+        (self.pass, self.context, self.step) = (situation.pass, situation.context, None);
         if self.text.steps == 0 {
             self.text.unread_prompt = situation.draft_behind;
         }
@@ -265,6 +273,16 @@ impl Controller for Speckv {
         step.judge(signals.len(), judgement)
     }
 
+    fn beside(&mut self) -> usize {
+        if self.step.is_some() { beside::MOST } else { 0 }
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        let Some(step) = &self.step else { return 0 };
+        let judgement = self.online.preview(Source::NGRAM, self.context, &beside.signals);
+        self.text.branches.worth(beside, judgement.accept, step)
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         let produced = record.outcome.produced;
         self.text.steps += 1;
@@ -277,7 +295,12 @@ impl Controller for Speckv {
                 self.text.budgets[source].rest(produced);
             }
         }
+        self.text.branches.learn(record);
         let (tokens, time) = gained.unwrap_or((0.0, 0.0));
+        let branch = self.step.as_ref().map_or(0.0, |step| {
+            step.branch_time(record.outcome.verified, record.branch.tokens.len())
+        });
+        let (tokens, time) = (tokens + record.branch.accepted as f64, time + branch);
         self.text.throughput.observe(1.0 + tokens, 1.0 + time, self.options.window);
         self.online.observe(record);
         if self.pass.is_alone() {

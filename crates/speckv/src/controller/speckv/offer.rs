@@ -51,6 +51,8 @@ pub(super) struct Inputs<'a> {
     pub catch_up: CatchUp,
     /// How far passes that propose several tokens are right.
     pub positions: &'a Positions,
+    /// Value of what look-up says beside a draft, in tokens.
+    pub beside: f64,
     /// Draft tokens accepted in this text.
     pub accepted: usize,
     /// Whether this is the text's first step.
@@ -160,7 +162,7 @@ impl Inputs<'_> {
         // if it has been there at all.
         let saved_reading =
             if unread || budget.is_away() { 0.0 } else { self.reading_price(situation) };
-        let value = predicted + budget.surplus() + saved_reading;
+        let value = predicted + budget.surplus() + saved_reading + self.beside;
         // No tolerance for a prompt that is yet to be read: nothing is lost by reading it later.
         let tolerance = if unread { 0.0 } else { budget.tolerance() };
         let risk =

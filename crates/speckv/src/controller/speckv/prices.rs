@@ -1,5 +1,6 @@
 //! The price of a step's time in tokens, and what drafting further is worth at that price.
 
+use super::beside::MOST as BESIDE;
 use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::CostModel,
@@ -24,7 +25,7 @@ pub(super) fn plain_seconds(cost: &CostModel, situation: &Situation) -> f64 {
 }
 
 impl Prices {
-    /// Prices of up to `limit` tokens from `source`, at a throughput of `rate` tokens per plain
+    /// Prices of up to `limit` tokens, and a branch beside them, from `source`, at a throughput of `rate` tokens per plain
     /// step. Of a shared pass this sequence bears its share of what all need, and all of what its
     /// own draft adds, since all wait for that: see [`crate::cost::SharedPass`].
     pub(super) fn of(
@@ -42,7 +43,7 @@ impl Prices {
         };
         let without_draft = cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; MAX_GAMMA + 1];
-        for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
+        for (count, price) in verify.iter_mut().enumerate().take(limit + BESIDE + 1).skip(1) {
             let seconds = cost.shared_verify_seconds(count + 1, context, pass) - without_draft;
             *price = rate * seconds / plain;
         }
