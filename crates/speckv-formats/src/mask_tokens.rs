@@ -9,6 +9,7 @@ use crate::{
     checkpoint::Checkpoint,
     config::ConfigError,
     gguf::{self, Metadata},
+    quant::Rows,
 };
 
 /// The key of a GGUF file: one token for all positions, or one for each position after the first.
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_file_has_one_mask_several_or_none() {
-        assert_eq!(of_file(None).expect("no draft"), []);
+        assert!(of_file(None).expect("no draft").is_empty());
         assert_eq!(of_file(Some(7_u32.into())).expect("one"), [7]);
         assert_eq!(of_file(Some(vec![7_u32, 5, 9].into())).expect("several"), [7, 5, 9]);
         for (value, expected) in [

@@ -198,6 +198,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
             remaining,
             draft_behind: behind,
             has_model: step % 90 < 80,
+            parallel: 0,
             lookup,
             pass,
         };

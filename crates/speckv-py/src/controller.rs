@@ -213,7 +213,7 @@ impl Controller {
         let sum = catch_up + draft + verify;
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
-        let ending = Ending { accepted, token, verified };
+        let ending = Ending { accepted, token, verified, branch: 0 };
         let record = self.with(py, |stepper| stepper.finish(&ending, times).cloned());
         Ok(StepRecord(record.map_err(Fault::from)?))
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use speckv::draft::parallel_depth;
 use speckv_cpu::model::CacheType;
 use speckv_formats::{
     checkpoint::Checkpoint,
@@ -30,6 +31,8 @@ struct Summary {
     /// row.
     bytes_per_token: u64,
     config: Option<Config>,
+    /// Mask tokens of a draft that proposes several tokens in one pass.
+    masks: Vec<u32>,
     /// Why the file cannot run; empty if it can.
     obstacles: Vec<String>,
 }
@@ -82,6 +85,7 @@ impl Summary {
 
         let mut obstacles = Vec::new();
         let config = file.config().map_err(|error| obstacles.push(chain(&error))).ok();
+        let masks = file.mask_tokens().map_err(|error| obstacles.push(chain(&error)));
         match file.tokenizer() {
             Ok(tokenizer) => {
                 if let Err(error) = file.chat_template(&tokenizer) {
@@ -91,7 +95,8 @@ impl Summary {
             Err(error) => obstacles.push(chain(&error)),
         }
         let parameters = types.iter().map(|kind| kind.elements).sum();
-        Summary { types, parameters, bytes_per_token, config, obstacles }
+        let masks = masks.unwrap_or_default();
+        Summary { types, parameters, bytes_per_token, config, masks, obstacles }
     }
 
     /// Bytes of keys and values per token of context.
@@ -130,6 +135,7 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
         "bytes_per_token": summary.bytes_per_token,
         "cache_bytes_per_token": summary.cache_bytes(CacheType::F16),
         "cache_bytes_per_token_q8_0": summary.cache_bytes(CacheType::Q8_0),
+        "mask_tokens": summary.masks,
         "supported": summary.obstacles.is_empty(),
         "obstacles": summary.obstacles,
         "metadata": metadata,
@@ -216,6 +222,10 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
             .map_or(String::new(), |bytes| format!(", in q8_0 {}", units::bytes(bytes as u64)));
         lines.push(format!("cache per token         {}{small}", units::bytes(cache as u64)));
         lines.push(format!("longest context         {} tokens", config.context_length));
+    }
+    if !summary.masks.is_empty() {
+        let tokens = parallel_depth(&summary.masks);
+        lines.push(format!("as a draft              up to {tokens} tokens in one pass"));
     }
     if summary.obstacles.is_empty() {
         lines.push("supported               yes".into());

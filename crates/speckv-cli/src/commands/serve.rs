@@ -166,7 +166,8 @@ impl Serve<'_> {
             units::bytes(sequence_bytes),
             settings.queue
         ));
-        let Pair { engine, text, .. } = pair;
+        let Pair { mut engine, text, .. } = pair;
+        engine.set_lookup_memory(settings.lookup_memory);
         let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(settings.queue);

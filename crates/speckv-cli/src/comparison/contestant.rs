@@ -35,13 +35,20 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
 }
 
 /// What may stand behind the `@` of a contestant.
-const DRAFTINGS: [Drafting; 5] =
-    [Drafting::Model, Drafting::Parallel, Drafting::ParallelNgram, Drafting::Ngram, Drafting::Both];
+const DRAFTINGS: [Drafting; 7] = [
+    Drafting::Model,
+    Drafting::Beside,
+    Drafting::Parallel,
+    Drafting::ParallelNgram,
+    Drafting::ParallelBeside,
+    Drafting::Ngram,
+    Drafting::Both,
+];
 
 /// The names that are measured too where the draft model proposes several tokens in one pass, so
 /// that every rule is compared with the same source.
 #[must_use]
-pub fn parallel_names() -> [&'static str; 9] {
+pub fn parallel_names() -> [&'static str; 11] {
     [
         "fixed:2@parallel",
         "fixed:3@parallel",
@@ -51,6 +58,8 @@ pub fn parallel_names() -> [&'static str; 9] {
         "entropy:adaedl@parallel",
         "adaptive-verification@parallel",
         "chain+fixed:3@parallel+ngram",
+        "fixed:3@parallel+beside",
+        "confidence@parallel+beside",
         "speckv@parallel",
     ]
 }
@@ -60,8 +69,9 @@ pub fn parallel_names() -> [&'static str; 9] {
 /// # Errors
 /// The first one that cannot draft.
 pub fn check_parallel(contestants: &[Contestant], is_parallel: bool) -> Result<(), String> {
+    use Drafting::{Parallel, ParallelBeside, ParallelNgram};
     let needs = |contestant: &&Contestant| {
-        matches!(contestant.drafting, Drafting::Parallel | Drafting::ParallelNgram)
+        matches!(contestant.drafting, Parallel | ParallelNgram | ParallelBeside)
     };
     match contestants.iter().find(needs) {
         Some(contestant) if !is_parallel => Err(format!(
@@ -114,6 +124,8 @@ pub fn default_names(has_model: bool) -> &'static [&'static str] {
             "adaptive-verification",
             "paper",
             "chain+fixed:4",
+            "fixed:3@beside",
+            "entropy:adaedl@beside",
             "fixed:4@ngram",
             "speckv@ngram",
             "speckv@model",

@@ -106,7 +106,7 @@ impl<'a> Export<'a> {
                         adapter.change(name, source_row(row, there), values);
                     }
                 });
-                let change: Option<Change<'_>> = change.as_ref().map(|change| change as _);
+                let change = change.as_ref().map(|change| -> Change<'_> { change });
                 converted(&tensor, turned, change, to, threads)?
             }
         };

@@ -52,6 +52,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             self.engine.close(sequence);
             return Err(fault);
         }
+        // A request that shares nothing neither finds earlier answers nor is found.
+        self.engine.set_scope(&sequence, job.reuse.then_some(job.scope));
         sequence.set_likelihoods(job.logprobs);
         Ok(Prepared { cached: sequence.read(), sequence, decoder })
     }

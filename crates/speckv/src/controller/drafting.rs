@@ -7,12 +7,16 @@ use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Drafting {
-    /// The draft model alone.
+    /// The draft model alone: one token per pass, and all in one where rule and model can do that.
     Model,
+    /// The draft model, and what look-up says beside it in a branch of the same pass.
+    Beside,
     /// The draft model alone, all tokens of a step from one pass.
     Parallel,
     /// The same, and look-up.
     ParallelNgram,
+    /// The same, and what look-up says beside it in a branch of the same pass.
+    ParallelBeside,
     /// Look-up alone.
     Ngram,
     /// All sources that there are; the controller chooses.
@@ -20,13 +24,15 @@ pub enum Drafting {
 }
 
 impl Drafting {
-    /// Its name: `model`, `parallel`, `parallel+ngram`, `ngram`, `both`.
+    /// Its name: `model`, `beside`, `parallel`, `parallel+ngram`, `parallel+beside`, `ngram`, `both`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Drafting::Model => "model",
+            Drafting::Beside => "beside",
             Drafting::Parallel => "parallel",
             Drafting::ParallelNgram => "parallel+ngram",
+            Drafting::ParallelBeside => "parallel+beside",
             Drafting::Ngram => "ngram",
             Drafting::Both => "both",
         }
@@ -43,6 +49,9 @@ impl Drafting {
     }
 }
 
+/// Tokens of a branch for rules that know none: as many as a fixed gamma that does well.
+const BRANCH: usize = 4;
+
 struct Restricted {
     inner: Box<dyn Controller>,
     drafting: Drafting,
@@ -56,8 +65,10 @@ impl Controller for Restricted {
     fn plan(&mut self, situation: &Situation) -> Plan {
         self.inner.plan(&match self.drafting {
             Drafting::Both => *situation,
-            Drafting::Model => Situation { lookup: None, parallel: 0, ..*situation },
-            Drafting::Parallel => Situation { lookup: None, has_model: false, ..*situation },
+            Drafting::Model | Drafting::Beside => Situation { lookup: None, ..*situation },
+            Drafting::Parallel | Drafting::ParallelBeside => {
+                Situation { lookup: None, has_model: false, ..*situation }
+            }
             Drafting::ParallelNgram => Situation { has_model: false, ..*situation },
             Drafting::Ngram => {
                 Situation { has_model: false, parallel: 0, draft_behind: 0, ..*situation }
@@ -70,11 +81,18 @@ impl Controller for Restricted {
     }
 
     fn beside(&mut self) -> usize {
-        self.inner.beside()
+        match self.drafting {
+            Drafting::Beside | Drafting::ParallelBeside => BRANCH,
+            Drafting::ParallelNgram | Drafting::Both => self.inner.beside(),
+            Drafting::Model | Drafting::Parallel | Drafting::Ngram => 0,
+        }
     }
 
     fn branch(&mut self, beside: &Beside) -> usize {
-        self.inner.branch(beside)
+        match self.drafting {
+            Drafting::Beside | Drafting::ParallelBeside => beside.available,
+            _ => self.inner.branch(beside),
+        }
     }
 
     fn observe(&mut self, record: &StepRecord) {

@@ -46,6 +46,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
             .iter()
             .map(|&confidence| Drafted { token: 0, signals: signals(confidence) })
             .collect(),
+        branch: Default::default(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
         times: Times::default(),
         tokens: vec![0; accepted + 1],

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Ask, DraftError, Drafter, Reading, Slot, TargetRead};
+use super::{Ask, DraftError, Drafter, MemoryUse, Reading, Slot, TargetRead};
 use crate::{controller::Lookup, token::Token};
 
 /// Failures of a drafter since the engine was made.
@@ -146,6 +146,22 @@ impl Drafter for GuardedDrafter {
         if !self.failed.contains(&from) {
             self.inner.copy(from, to, len);
         }
+    }
+
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        self.inner.set_scope(slot, scope);
+    }
+
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        self.inner.remember(slot, text);
+    }
+
+    fn set_memory(&mut self, limit: usize) {
+        self.inner.set_memory(limit);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.inner.memory()
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {

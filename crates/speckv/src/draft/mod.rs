@@ -3,6 +3,8 @@
 mod block;
 mod both;
 mod guarded;
+mod index;
+mod memory;
 mod model;
 mod ngram;
 mod none;
@@ -11,6 +13,7 @@ mod slots;
 
 pub use both::Both;
 pub use guarded::{DraftFailures, GuardedDrafter};
+pub use memory::{MemoryUse, TextMemory};
 pub use model::ModelDrafter;
 pub use ngram::{NgramDrafter, NgramSettings};
 pub use none::NoDrafter;
@@ -185,6 +188,28 @@ pub trait Drafter: Send {
     /// read for `to`. May do nothing: what is missing is read later.
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {
         let _ = (from, to, len);
+    }
+
+    /// Says which earlier texts look-up may find for a sequence, by the scope that they were
+    /// [remembered](Drafter::remember) in; `None`: none.
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        let _ = (slot, scope);
+    }
+
+    /// Remembers a finished text in the scope of its sequence, for look-up in later ones.
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        let _ = (slot, text);
+    }
+
+    /// Forgets the texts that were remembered, and remembers at most `limit` tokens from now on; 0,
+    /// which is what it begins with: nothing.
+    fn set_memory(&mut self, limit: usize) {
+        let _ = limit;
+    }
+
+    /// What the memory of finished texts holds.
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
     }
 
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.

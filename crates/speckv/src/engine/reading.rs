@@ -4,7 +4,7 @@
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
-    draft::{Ask, Drafter},
+    draft::{Ask, Drafter, MemoryUse},
     model::{Cache, LanguageModel},
     record::Source,
     sampling::{Chain, Randomness},
@@ -177,6 +177,34 @@ impl<M: LanguageModel> Engine<M> {
             self.drafter.copy(from.slot(), to.slot(), draft);
         }
         to.cache.len()
+    }
+
+    /// Says which earlier texts look-up may find for a sequence: see
+    /// [`Drafter::set_scope`](crate::draft::Drafter::set_scope). Does nothing to a sequence of
+    /// another engine.
+    pub fn set_scope(&mut self, sequence: &Sequence<M>, scope: Option<u64>) {
+        if self.home.owns(&sequence.place) {
+            self.drafter.set_scope(sequence.slot(), scope);
+        }
+    }
+
+    /// Has look-up remember what was generated, in the sequence's scope, for later texts.
+    pub fn remember(&mut self, sequence: &Sequence<M>) {
+        if self.home.owns(&sequence.place) {
+            let start = sequence.tokens.len() - sequence.generated;
+            self.drafter.remember(sequence.slot(), &sequence.tokens[start..]);
+        }
+    }
+
+    /// Has look-up remember at most `limit` tokens of finished texts; 0, the default: none.
+    pub fn set_lookup_memory(&mut self, limit: usize) {
+        self.drafter.set_memory(limit);
+    }
+
+    /// What look-up's memory of finished texts holds.
+    #[must_use]
+    pub fn lookup_memory(&self) -> MemoryUse {
+        self.drafter.memory()
     }
 
     /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and

@@ -290,6 +290,7 @@ mod tests {
                 .iter()
                 .map(|&c| Drafted { token: 0, signals: signals(c) })
                 .collect(),
+            branch: Default::default(),
             outcome: Outcome {
                 verified: confidences.len(),
                 accepted,

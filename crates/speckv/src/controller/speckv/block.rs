@@ -3,32 +3,45 @@
 use super::prices::Prices;
 use crate::{draft::PARALLEL_DEPTH, record::StepRecord};
 
-/// Acceptance of each position of a pass after the first, given that those before it are accepted.
+/// Acceptance of each position of a pass after the first, given that those before it are accepted:
+/// the mean of its outcomes, and the estimate of the position before it as so many outcomes more.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Positions([f64; PARALLEL_DEPTH]);
+pub(super) struct Positions([Outcomes; PARALLEL_DEPTH]);
+
+/// Outcomes of one position, older ones fading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Outcomes {
+    mean: f64,
+    count: f64,
+}
 
 /// Acceptance of a position before anything was seen: what a draft shows that was trained for a few
 /// minutes, on average over positions 2 to 8.
 pub(super) const PRIOR: f64 = 0.72;
-/// Weight of a new outcome: a memory of 25 outcomes of a position.
-const RATE: f64 = 0.04;
-/// Weight of a new outcome for the positions after it: what is true of one is likely of the next.
-const NEIGHBOUR: f64 = 0.25;
+/// Most outcomes that count.
+const MEMORY: f64 = 32.0;
+/// Outcomes that the estimate of the position before counts as.
+const NEIGHBOUR: f64 = 6.0;
 
 impl Positions {
     /// Before anything was seen.
-    pub(super) const UNKNOWN: Positions = Positions([PRIOR; PARALLEL_DEPTH]);
+    pub(super) const UNKNOWN: Positions =
+        Positions([Outcomes { mean: PRIOR, count: 0.0 }; PARALLEL_DEPTH]);
 
     /// Learns from a step that drafted in one pass.
     pub(super) fn learn(&mut self, record: &StepRecord) {
         for position in 1..record.drafted.len().min(PARALLEL_DEPTH) {
             let Some(accepted) = record.outcome.label(position) else { break };
-            let mut rate = RATE;
-            for acceptance in &mut self.0[position..] {
-                *acceptance += rate * (f64::from(u8::from(accepted)) - *acceptance);
-                rate *= NEIGHBOUR;
-            }
+            let Outcomes { mean, count } = &mut self.0[position];
+            *count = (*count + 1.0).min(MEMORY);
+            *mean += (f64::from(u8::from(accepted)) - *mean) / *count;
         }
+    }
+
+    /// The estimate of a position, where that of the position before is `before`.
+    fn estimate(&self, position: usize, before: f64) -> f64 {
+        let Some(Outcomes { mean, count }) = self.0.get(position) else { return 0.0 };
+        (mean * count + before * NEIGHBOUR) / (count + NEIGHBOUR)
     }
 
     /// The most valuable number of tokens up to `limit` and its value in tokens, where the first
@@ -66,10 +79,11 @@ impl Positions {
         limit: usize,
         worth: impl Fn(f64, usize) -> f64,
     ) -> Option<(usize, f64)> {
-        let (mut best, mut tokens, mut survival) = (None, 0.0, first);
+        let (mut best, mut tokens, mut survival, mut acceptance) = (None, 0.0, first, PRIOR);
         for count in 1..=limit.min(PARALLEL_DEPTH) {
             tokens += survival;
-            survival *= self.0.get(count).copied().unwrap_or(0.0);
+            acceptance = self.estimate(count, acceptance);
+            survival *= acceptance;
             let value = worth(tokens, count);
             if best.is_none_or(|(_, best)| value > best) {
                 best = Some((count, value));
@@ -104,13 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn positions_learn_from_their_own_outcomes_and_a_little_from_those_before() {
+    fn positions_learn_from_their_own_outcomes_and_from_the_one_before_where_they_have_few() {
         let mut positions = Positions::UNKNOWN;
         for _ in 0..200 {
             positions.learn(&record(&[0.9; 4], 2)); // the third is always wrong, the fourth unseen
         }
-        let Positions(learned) = positions;
-        assert!(learned[1] > 0.95 && learned[2] < 0.1, "{learned:?}");
-        assert!(learned[3] < learned[15] && learned[15] > 0.5, "{learned:?}");
+        let second = positions.estimate(1, PRIOR);
+        let third = positions.estimate(2, second);
+        let fourth = positions.estimate(3, third);
+        assert!(second > 0.9 && third < 0.2, "{second} {third}");
+        assert_eq!(fourth, third, "unseen: as the one before");
+        assert_eq!(positions.estimate(PARALLEL_DEPTH, 0.9), 0.0, "beyond the last");
     }
 }

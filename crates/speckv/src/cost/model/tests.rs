@@ -19,6 +19,7 @@ pub(crate) fn record(gamma: usize, draft: f64, verify: f64) -> StepRecord {
             plan: Plan::model(gamma),
         },
         drafted: vec![Drafted { token: 0, signals: Default::default() }; gamma],
+        branch: Default::default(),
         outcome: Outcome {
             verified: gamma,
             accepted: 0,
