@@ -31,7 +31,10 @@ class Circles(unittest.TestCase):
 
     def test_tests_comments_and_strings_import_nothing(self):
         self.write("src/a.rs", "use crate::b::{self, c::D};\n")
-        self.write("src/b.rs", '// crate::a\nconst X: &str = "crate::a";\n#[cfg(test)]\nmod tests { use crate::a; }\n')
+        self.write(
+            "src/b.rs",
+            '// crate::a\nconst X: &str = "crate::a";\n#[cfg(test)]\nmod tests { use crate::a; }\n',
+        )
         self.assertEqual(self.check(), (0, ""))
 
     def test_a_circle_is_named_with_its_places(self):

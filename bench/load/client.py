@@ -1,4 +1,6 @@
-"""Clients that ask in a closed loop: each takes the next prompt of a common list when its last answer is complete."""
+"""Clients that ask in a closed loop: each takes the next prompt of a common list when its last
+answer is complete.
+"""
 
 import http.client
 import json
@@ -39,10 +41,17 @@ def ask(port, prompt, request, limit, clock=time.perf_counter):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
     sent = clock()
     try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(request), {"Content-Type": "application/json"})
+        connection.request(
+            "POST",
+            "/v1/chat/completions",
+            json.dumps(request),
+            {"Content-Type": "application/json"},
+        )
         reply = connection.getresponse()
         if reply.status != 200:
-            raise AnswerFailed(f"status {reply.status}: {reply.read().decode(errors='replace')[:300]}")
+            raise AnswerFailed(
+                f"status {reply.status}: {reply.read().decode(errors='replace')[:300]}"
+            )
         arrivals, parts, usage, timings = [], [], None, {}
         for event in read_events(reply):
             moment = clock()

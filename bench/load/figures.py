@@ -1,4 +1,6 @@
-"""What answers under load amount to: throughput, waiting, gaps, ratios. No clock, no file, no process."""
+"""What answers under load amount to: throughput, waiting, gaps, ratios. No clock, no file, no
+process.
+"""
 
 from dataclasses import dataclass, field
 
@@ -79,7 +81,9 @@ def rows(blocks):
 
 
 def row(clients, setting, blocks):
-    """The figures of the rounds of one setting at one number of clients; quantiles are over all answers and all gaps."""
+    """The figures of the rounds of one setting at one number of clients; quantiles are over all
+    answers and all gaps.
+    """
     answers = [answer for block in blocks for answer in block.answers]
     speeds = [block.tokens_per_second for block in blocks]
     waits = [answer.first_token_seconds for answer in answers]
@@ -118,13 +122,18 @@ class Ratio:
 
 
 def ratio(blocks, clients, over, under):
-    """The ratio of two settings, paired by round and by answer; None where one of them is missing."""
+    """The ratio of two settings, paired by round and by answer; None where one of them is
+    missing."""
 
     def of(setting):
         return [block for block in blocks if block.clients == clients and block.setting == setting]
 
     def by_answer(setting):
-        return {(b.round, place): a.tokens_per_second for b in of(setting) for place, a in enumerate(b.answers)}
+        return {
+            (b.round, place): a.tokens_per_second
+            for b in of(setting)
+            for place, a in enumerate(b.answers)
+        }
 
     whole = {block.round: block.tokens_per_second for block in of(over)}
     base = {block.round: block.tokens_per_second for block in of(under)}
@@ -132,17 +141,35 @@ def ratio(blocks, clients, over, under):
     if throughput is None or single is None:
         return None
     each = [whole[number] / base[number] for number in whole.keys() & base.keys()]
-    return Ratio(clients, over, under, spread(each).median, min(each), max(each), single.median, single.lower, single.upper)
+    return Ratio(
+        clients,
+        over,
+        under,
+        spread(each).median,
+        min(each),
+        max(each),
+        single.median,
+        single.lower,
+        single.upper,
+    )
 
 
 def best(found, clients, settings):
-    """The setting among `settings` with the highest median throughput at a number of clients; None if there is none."""
-    speeds = {one.setting: one.tokens_per_second for one in found if one.clients == clients and one.setting in settings}
+    """The setting among `settings` with the highest median throughput at a number of clients; None
+    if there is none.
+    """
+    speeds = {
+        one.setting: one.tokens_per_second
+        for one in found
+        if one.clients == clients and one.setting in settings
+    }
     return max(speeds, key=speeds.get, default=None)
 
 
 def differing_texts(blocks, reference, prefix):
-    """Prompts with an answer unlike the reference's first, by setting; settings are those whose name starts with `prefix`."""
+    """Prompts with an answer unlike the reference's first, by setting; settings are those whose
+    name starts with `prefix`.
+    """
     expected, found = {}, {}
     for block in blocks:
         if block.setting == reference:
@@ -150,7 +177,11 @@ def differing_texts(blocks, reference, prefix):
                 expected.setdefault(answer.prompt, answer.text)
     for block in blocks:
         if block.setting.startswith(prefix):
-            other = {a.prompt for a in block.answers if a.prompt in expected and a.text != expected[a.prompt]}
+            other = {
+                a.prompt
+                for a in block.answers
+                if a.prompt in expected and a.text != expected[a.prompt]
+            }
             found[block.setting] = sorted(other.union(found.get(block.setting, ())))
     return found
 

@@ -1,4 +1,6 @@
-"""The servers, all with the same number of slots. They run side by side, and all but the one that is asked are idle."""
+"""The servers, all with the same number of slots. They run side by side, and all but the one that
+is asked are idle.
+"""
 
 import subprocess
 import sys
@@ -11,7 +13,9 @@ from llama_server import LlamaServer, ServerFailed  # noqa: E402
 
 
 class Llama(LlamaServer):
-    """`llama-server` under one setting, with as many slots as the largest number of clients; `-c` is the context of all slots together."""
+    """`llama-server` under one setting, with as many slots as the largest number of clients; `-c`
+    is the context of all slots together.
+    """
 
     def __init__(self, binary, setting, options):
         super().__init__(binary, setting, options)
@@ -24,13 +28,38 @@ class Llama(LlamaServer):
 
 
 class Speckv:
-    """`speckv serve`, one for all of its settings: who decides how far to draft is part of each request."""
+    """`speckv serve`, one for all of its settings: who decides how far to draft is part of each
+    request.
+    """
 
     def __init__(self, binary, options):
         self.options = options
-        self.command = [binary, "serve", "--quiet", "--model", options.model, "--draft", options.draft, "--port", "0"]
-        self.command += ["--ctx", str(options.context), "--parallel", str(options.slots), "--threads", str(options.threads)]
-        self.command += ["--kv-memory", str(options.kv_memory), "--queue", str(max(64, options.slots)), "--recalibrate"]
+        self.command = [
+            binary,
+            "serve",
+            "--quiet",
+            "--model",
+            options.model,
+            "--draft",
+            options.draft,
+            "--port",
+            "0",
+        ]
+        self.command += [
+            "--ctx",
+            str(options.context),
+            "--parallel",
+            str(options.slots),
+            "--threads",
+            str(options.threads),
+        ]
+        self.command += [
+            "--kv-memory",
+            str(options.kv_memory),
+            "--queue",
+            str(max(64, options.slots)),
+            "--recalibrate",
+        ]
 
     def more(self, setting):
         """Extra fields of requests: the controller, `fixed-4` for `fixed:4`."""
@@ -38,7 +67,13 @@ class Speckv:
 
     def __enter__(self):
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
         line = self.process.stdout.readline()
         if not line.startswith("http://"):
             self._end()

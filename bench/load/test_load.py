@@ -17,7 +17,9 @@ from workload import Prompt
 
 
 def answer(sent, arrivals, tokens, prompt="p", text="t", drafted=0, accepted=0, prompt_tokens=7):
-    return Answer(prompt, sent, tuple(arrivals), arrivals[-1], prompt_tokens, tokens, drafted, accepted, text)
+    return Answer(
+        prompt, sent, tuple(arrivals), arrivals[-1], prompt_tokens, tokens, drafted, accepted, text
+    )
 
 
 def block(setting, speed, clients=1, number=0, prompt="p", text="t"):
@@ -42,31 +44,64 @@ class FiguresTest(unittest.TestCase):
             Block(0, 1, "s", (answer(0, [1], 3),)),
         ]
         alone, pair = rows(blocks)
-        self.assertEqual((alone.clients, alone.rounds, alone.gap_p50, alone.acceptance_rate), (1, 1, 0.0, None))
-        self.assertEqual((pair.rounds, pair.answers, pair.tokens_per_second, pair.lowest, pair.highest), (2, 2, 1.5, 1, 2))
+        self.assertEqual(
+            (alone.clients, alone.rounds, alone.gap_p50, alone.acceptance_rate), (1, 1, 0.0, None)
+        )
+        self.assertEqual(
+            (pair.rounds, pair.answers, pair.tokens_per_second, pair.lowest, pair.highest),
+            (2, 2, 1.5, 1, 2),
+        )
         self.assertEqual((pair.first_token_p50, pair.gap_p50), (2, 1.5))
         self.assertEqual((pair.drafted_per_token, pair.acceptance_rate), (0.5, 0.5))
 
     def test_ratios_are_taken_within_a_round(self):
         # The machine was half as fast in the second round: the ratio is the same in both.
-        blocks = [block("a", 30, number=0), block("b", 20, number=0), block("a", 15, number=1), block("b", 10, number=1)]
+        blocks = [
+            block("a", 30, number=0),
+            block("b", 20, number=0),
+            block("a", 15, number=1),
+            block("b", 10, number=1),
+        ]
         found = ratio(blocks, 1, "a", "b")
-        self.assertEqual((found.throughput, found.lowest, found.highest, found.answer), (1.5, 1.5, 1.5, 1.5))
+        self.assertEqual(
+            (found.throughput, found.lowest, found.highest, found.answer), (1.5, 1.5, 1.5, 1.5)
+        )
         self.assertIsNone(ratio(blocks, 1, "a", "c"))
         self.assertIsNone(ratio(blocks, 2, "a", "b"))
 
     def test_the_best_is_the_fastest_at_that_number_of_clients(self):
-        found = rows([block("llama:plain", 4), block("llama:draft-3", 5), block("llama:plain", 9, clients=2), block("x", 99)])
+        found = rows(
+            [
+                block("llama:plain", 4),
+                block("llama:draft-3", 5),
+                block("llama:plain", 9, clients=2),
+                block("x", 99),
+            ]
+        )
         names = {"llama:plain", "llama:draft-3"}
-        self.assertEqual((best(found, 1, names), best(found, 2, names), best(found, 3, names)), ("llama:draft-3", "llama:plain", None))
+        self.assertEqual(
+            (best(found, 1, names), best(found, 2, names), best(found, 3, names)),
+            ("llama:draft-3", "llama:plain", None),
+        )
 
     def test_targets_are_checked_against_off_and_against_the_peers_best(self):
-        blocks = [block("speckv:speckv", 20), block("speckv:off", 10), block("llama:plain", 4), block("llama:draft-3", 5)]
+        blocks = [
+            block("speckv:speckv", 20),
+            block("speckv:off", 10),
+            block("llama:plain", 4),
+            block("llama:draft-3", 5),
+        ]
         words = report.verdict(report.comparisons(blocks))
         self.assertEqual(len(words), 3)
         self.assertTrue(all(text.startswith("met: ") for text in words), words)
         self.assertIn("4.00 x llama-server's best", words[2])
-        slow = [block("speckv:speckv", 20), block("speckv:off", 10), block("speckv:speckv", 9, 16), block("speckv:off", 10, 16), block("llama:plain", 8, 16)]
+        slow = [
+            block("speckv:speckv", 20),
+            block("speckv:off", 10),
+            block("speckv:speckv", 9, 16),
+            block("speckv:off", 10, 16),
+            block("llama:plain", 8, 16),
+        ]
         words = report.verdict(report.comparisons(slow))
         self.assertEqual([text.split(":")[0] for text in words], ["met", "MISSED", "MISSED"])
         self.assertIn("at 16 clients: 0.90 x off", words[1])
@@ -74,14 +109,24 @@ class FiguresTest(unittest.TestCase):
         self.assertIn("speckv:off", report.ratios_in_words(report.comparisons(slow)))
 
     def test_other_texts_than_the_references_are_found_also_among_its_own(self):
-        blocks = [block("speckv:off", 1), block("speckv:a", 1), block("speckv:b", 1, text="else"), block("llama:plain", 1, text="own words")]
-        self.assertEqual(differing_texts(blocks, "speckv:off", "speckv:"), {"speckv:off": [], "speckv:a": [], "speckv:b": ["p"]})
+        blocks = [
+            block("speckv:off", 1),
+            block("speckv:a", 1),
+            block("speckv:b", 1, text="else"),
+            block("llama:plain", 1, text="own words"),
+        ]
+        self.assertEqual(
+            differing_texts(blocks, "speckv:off", "speckv:"),
+            {"speckv:off": [], "speckv:a": [], "speckv:b": ["p"]},
+        )
         blocks.append(block("speckv:off", 1, clients=4, text="else"))
         self.assertEqual(differing_texts(blocks, "speckv:off", "speckv:")["speckv:off"], ["p"])
 
     def test_sides_that_read_another_prompt_are_found(self):
         same = Block(0, 1, "a", (answer(0, [1], 1),))
-        other = Block(0, 1, "b", (answer(0, [1], 1, prompt_tokens=8), answer(0, [1], 1, prompt="q")))
+        other = Block(
+            0, 1, "b", (answer(0, [1], 1, prompt_tokens=8), answer(0, [1], 1, prompt="q"))
+        )
         self.assertEqual(differing_prompts([same, other]), {"p": [7, 8]})
 
 
@@ -122,7 +167,10 @@ class ClientTest(unittest.TestCase):
     def test_an_answer_has_its_text_tokens_drafts_and_times_in_order(self):
         prompt = Prompt("id", "task", None, "one two three")
         found = ask(self.port, prompt, body(prompt, 9, {}), 10)
-        self.assertEqual((found.text, found.tokens, found.prompt_tokens, len(found.arrivals)), ("one two three ", 3, 5, 3))
+        self.assertEqual(
+            (found.text, found.tokens, found.prompt_tokens, len(found.arrivals)),
+            ("one two three ", 3, 5, 3),
+        )
         self.assertEqual((found.drafted, found.accepted), (3, 2))
         self.assertTrue(found.sent <= found.arrivals[0] <= found.arrivals[-1] <= found.ended)
 
@@ -153,12 +201,20 @@ class ClientTest(unittest.TestCase):
         for lines in ([b'data: {"error": {"message": "m"}}\n'], [b'data: {"a": 1}\n']):
             with self.assertRaises(AnswerFailed):
                 list(read_events(lines))
-        self.assertEqual(list(read_events([b": comment\n", b'data: {"a": 1}\n', b"data: [DONE]\n", b"data: {}\n"])), [{"a": 1}])
+        self.assertEqual(
+            list(
+                read_events([b": comment\n", b'data: {"a": 1}\n', b"data: [DONE]\n", b"data: {}\n"])
+            ),
+            [{"a": 1}],
+        )
 
     def test_requests_are_greedy_streamed_and_read_the_whole_prompt(self):
         made = body(Prompt("id", "task", "be brief", "x"), 5, {"speculation": "off"})
         self.assertEqual([m["role"] for m in made["messages"]], ["system", "user"])
-        self.assertEqual((made["temperature"], made["max_tokens"], made["stream"], made["cache_prompt"]), (0, 5, True, False))
+        self.assertEqual(
+            (made["temperature"], made["max_tokens"], made["stream"], made["cache_prompt"]),
+            (0, 5, True, False),
+        )
         self.assertEqual(made["speculation"], "off")
 
 
@@ -181,8 +237,14 @@ class OptionsTest(unittest.TestCase):
         def flag(command, name):
             return command[command.index(name) + 1]
 
-        self.assertEqual((flag(theirs, "-np"), flag(theirs, "-c"), flag(theirs, "-t"), flag(theirs, "-md")), ("16", "16000", "3", "d"))
-        self.assertEqual([flag(own.command, name) for name in ("--parallel", "--ctx", "--threads", "--draft")], ["16", "1000", "3", "d"])
+        self.assertEqual(
+            (flag(theirs, "-np"), flag(theirs, "-c"), flag(theirs, "-t"), flag(theirs, "-md")),
+            ("16", "16000", "3", "d"),
+        )
+        self.assertEqual(
+            [flag(own.command, name) for name in ("--parallel", "--ctx", "--threads", "--draft")],
+            ["16", "1000", "3", "d"],
+        )
         self.assertEqual(own.more("speckv:fixed-4"), {"speculation": {"controller": "fixed:4"}})
         self.assertEqual(own.more("speckv:off"), {"speculation": {"controller": "off"}})
 
@@ -190,18 +252,27 @@ class OptionsTest(unittest.TestCase):
 class PlanTest(unittest.TestCase):
     def test_every_level_comes_once_in_a_round(self):
         planned = list(load.plan(options("--rounds", "3"), lambda: 0.0))
-        self.assertEqual(sorted(planned), [(number, clients) for number in range(3) for clients in (1, 2, 4, 8, 16)])
-        self.assertNotEqual([c for n, c in planned if n == 0], [c for n, c in planned if n == 1], "in another order")
+        self.assertEqual(
+            sorted(planned),
+            [(number, clients) for number in range(3) for clients in (1, 2, 4, 8, 16)],
+        )
+        self.assertNotEqual(
+            [c for n, c in planned if n == 0], [c for n, c in planned if n == 1], "in another order"
+        )
 
     def test_time_bounds_the_later_rounds_but_never_the_first(self):
         now = [0.0]
         planned = []
-        for number, clients in load.plan(options("--rounds", "9", "--minutes", "5"), lambda: now[0]):
+        for number, clients in load.plan(
+            options("--rounds", "9", "--minutes", "5"), lambda: now[0]
+        ):
             planned.append((number, clients))
             now[0] += 10.0 * clients  # a round lasts 310 s: only the first begins within 5 minutes
         self.assertEqual(sorted(planned), [(0, clients) for clients in (1, 2, 4, 8, 16)])
         now[0], planned = 0.0, []
-        for number, clients in load.plan(options("--rounds", "9", "--minutes", "10"), lambda: now[0]):
+        for number, clients in load.plan(
+            options("--rounds", "9", "--minutes", "10"), lambda: now[0]
+        ):
             planned.append((number, clients))
             now[0] += 10.0 * clients
         self.assertLessEqual(now[0], 600)

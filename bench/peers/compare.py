@@ -27,19 +27,64 @@ def parse_arguments(arguments=None):
     parser.add_argument("--model", required=True, help="target, a GGUF file")
     parser.add_argument("--draft", required=True, help="draft, a GGUF file")
     parser.add_argument("--output", type=Path, help="JSON file for all samples and the summary")
-    parser.add_argument("--workloads", type=Path, default=ROOT / "crates/speckv-lab/workloads", help="folder of prompts [%(default)s]")
+    parser.add_argument(
+        "--workloads",
+        type=Path,
+        default=ROOT / "crates/speckv-lab/workloads",
+        help="folder of prompts [%(default)s]",
+    )
     parser.add_argument("--tasks", help="only these tasks, such as code,math")
-    parser.add_argument("--prompts-per-task", type=int, default=2, metavar="K", help="of the test split [%(default)s]")
-    parser.add_argument("--max-tokens", type=int, default=128, metavar="N", help="of an answer [%(default)s]")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="every setting runs once in each [%(default)s]")
-    parser.add_argument("--llama", metavar="LIST", help=f"settings of llama-server: {settings.LLAMA_NAMES} [all]")
-    parser.add_argument("--speckv", metavar="LIST", help=f"settings of speckv: {settings.SPECKV_NAMES} [off, speckv, fixed-1 to -8, ngram/fixed-4]")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="of both [%(default)s]")
-    parser.add_argument("--context", type=int, default=2048, metavar="N", help="of both [%(default)s]")
+    parser.add_argument(
+        "--prompts-per-task",
+        type=int,
+        default=2,
+        metavar="K",
+        help="of the test split [%(default)s]",
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=128, metavar="N", help="of an answer [%(default)s]"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="every setting runs once in each [%(default)s]",
+    )
+    parser.add_argument(
+        "--llama", metavar="LIST", help=f"settings of llama-server: {settings.LLAMA_NAMES} [all]"
+    )
+    parser.add_argument(
+        "--speckv",
+        metavar="LIST",
+        help=f"settings of speckv: {settings.SPECKV_NAMES} [off, speckv, fixed-1 to -8, ngram/fixed-4]",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(), metavar="N", help="of both [%(default)s]"
+    )
+    parser.add_argument(
+        "--context", type=int, default=2048, metavar="N", help="of both [%(default)s]"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the settings' order [%(default)s]")
-    parser.add_argument("--start-limit", type=float, default=180, metavar="S", help="seconds to load a model [%(default)s]")
-    parser.add_argument("--answer-limit", type=float, default=600, metavar="S", help="seconds for an answer [%(default)s]")
-    parser.add_argument("--quick", action="store_true", help="2 prompts, 3 settings, 1 round, short answers: does it work at all?")
+    parser.add_argument(
+        "--start-limit",
+        type=float,
+        default=180,
+        metavar="S",
+        help="seconds to load a model [%(default)s]",
+    )
+    parser.add_argument(
+        "--answer-limit",
+        type=float,
+        default=600,
+        metavar="S",
+        help="seconds for an answer [%(default)s]",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="2 prompts, 3 settings, 1 round, short answers: does it work at all?",
+    )
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.max_tokens, options.prompts_per_task = 1, 24, 1
@@ -47,8 +92,16 @@ def parse_arguments(arguments=None):
     if min(options.rounds, options.prompts_per_task, options.max_tokens) < 1:
         parser.error("rounds, prompts and tokens must be at least 1")
     quick = options.quick
-    llama = options.llama if options.llama is not None else ",".join(settings.LLAMA_QUICK if quick else settings.LLAMA_ALL)
-    speckv = options.speckv if options.speckv is not None else ",".join(settings.SPECKV_QUICK if quick else settings.SPECKV_ALL)
+    llama = (
+        options.llama
+        if options.llama is not None
+        else ",".join(settings.LLAMA_QUICK if quick else settings.LLAMA_ALL)
+    )
+    speckv = (
+        options.speckv
+        if options.speckv is not None
+        else ",".join(settings.SPECKV_QUICK if quick else settings.SPECKV_ALL)
+    )
     try:
         options.settings = settings.parse("llama", llama) + settings.parse("speckv", speckv)
     except settings.UnknownSetting as error:
@@ -65,7 +118,9 @@ def program(variable, default, purpose):
     """A program's path from the environment, or the default."""
     path = os.environ.get(variable) or default
     if not path or not os.access(path, os.X_OK):
-        sys.exit(f"error: {purpose} is not at {path!r}\nhint: set {variable} to its path; README.md says how to build it")
+        sys.exit(
+            f"error: {purpose} is not at {path!r}\nhint: set {variable} to its path; README.md says how to build it"
+        )
     return str(path)
 
 
@@ -76,14 +131,18 @@ def programs(options):
     if "llama" in engines:
         found["llama"] = program("LLAMA_SERVER", None, "llama-server")
     if "speckv" in engines:
-        found["speckv"] = program("SPECKV", ROOT / "target/release/speckv", "the release build of speckv")
+        found["speckv"] = program(
+            "SPECKV", ROOT / "target/release/speckv", "the release build of speckv"
+        )
     return found
 
 
 def measure(options, prompts, binaries, say, keep):
-    """Rounds of settings in a new order each time; a setting's prompts run in one block, since its flags are those of a process.
+    """Rounds of settings in a new order each time; a setting's prompts run in one block, since its
+    flags are those of a process.
 
-    `keep(samples, turns)` gets all samples and turns so far after each round; a turn is when a setting's block began. Samples come in
+    `keep(samples, turns)` gets all samples and turns so far after each round; a turn is when a
+    setting's block began. Samples come in
     the order of the settings as given."""
     engines = {"llama": LlamaServer, "speckv": SpeckvRun}
     order = random.Random(options.seed)
@@ -93,7 +152,14 @@ def measure(options, prompts, binaries, say, keep):
     for round_number in range(options.rounds):
         for place, setting in enumerate(order.sample(options.settings, len(options.settings))):
             state = quiet.before(setting)
-            turns.append({"round": round_number, "setting": setting, "start_seconds": round(time.monotonic() - start, 1), **state})
+            turns.append(
+                {
+                    "round": round_number,
+                    "setting": setting,
+                    "start_seconds": round(time.monotonic() - start, 1),
+                    **state,
+                }
+            )
             engine = settings.engine_of(setting)
             with engines[engine](binaries[engine], setting, options) as runner:
                 runner.warm_up()
@@ -111,10 +177,14 @@ def report(samples):
     """The printed result: a table for all tasks and one for each."""
     parts = []
     for name, rows in summary.by_task(samples, settings.PLAIN).items():
-        parts.append(f"{name}: best setting of llama {summary.best_setting(part_of(samples, name), 'llama')}\n{table.of_rows(rows)}")
+        parts.append(
+            f"{name}: best setting of llama {summary.best_setting(part_of(samples, name), 'llama')}\n{table.of_rows(rows)}"
+        )
     for setting, (differing, count) in summary.texts_unlike_plain(samples, settings.PLAIN).items():
         if differing:
-            parts.append(f"{setting}: {differing} of {count} answers differ from the first plain one")
+            parts.append(
+                f"{setting}: {differing} of {count} answers differ from the first plain one"
+            )
     return "\n\n".join(parts)
 
 
@@ -128,9 +198,14 @@ def result(options, binaries, prompts, samples, turns):
     return {
         "command": sys.argv,
         "machine": machine.describe(binaries),
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()},
+        "options": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(options).items()
+        },
         "prompts": [prompt.id for prompt in prompts],
-        "best_llama_setting": {task: summary.best_setting(part_of(samples, task), "llama") for task in tables},
+        "best_llama_setting": {
+            task: summary.best_setting(part_of(samples, task), "llama") for task in tables
+        },
         "summary": {task: [row.as_json() for row in rows] for task, rows in tables.items()},
         "texts_unlike_plain": summary.texts_unlike_plain(samples, settings.PLAIN),
         "prompt_disagreements": summary.prompt_disagreements(samples),
@@ -154,12 +229,16 @@ def main():
     try:
         prompts = workload.load(options.workloads, options.prompts_per_task, tasks=tasks)
         keep = functools.partial(write, options, binaries, prompts)
-        samples = measure(options, prompts, binaries, lambda text: print(text, file=sys.stderr, flush=True), keep)
+        samples = measure(
+            options, prompts, binaries, lambda text: print(text, file=sys.stderr, flush=True), keep
+        )
     except (ServerFailed, RunFailed, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     print(report(samples))
     if disagreements := summary.prompt_disagreements(samples):
-        sys.exit(f"error: engines disagree on the number of tokens of {len(disagreements)} prompts: {disagreements}")
+        sys.exit(
+            f"error: engines disagree on the number of tokens of {len(disagreements)} prompts: {disagreements}"
+        )
 
 
 if __name__ == "__main__":

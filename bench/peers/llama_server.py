@@ -30,7 +30,20 @@ class LlamaServer:
         self.options = options
         self.command = [binary, *arguments(setting, options.model, options.draft)]
         threads, context = str(options.threads), str(options.context)
-        self.command += ["-t", threads, "-tb", threads, "-c", context, "-np", "1", "--cache-ram", "0", "--no-webui", "--offline"]
+        self.command += [
+            "-t",
+            threads,
+            "-tb",
+            threads,
+            "-c",
+            context,
+            "-np",
+            "1",
+            "--cache-ram",
+            "0",
+            "--no-webui",
+            "--offline",
+        ]
 
     def __enter__(self):
         for _ in range(3):  # another process may take the port before the server does
@@ -66,7 +79,9 @@ class LlamaServer:
         until = time.monotonic() + self.options.start_limit
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{self.port}/health", timeout=5
+                ) as answer:
                     if answer.status == 200:
                         return True
             except OSError:  # not there yet, or still loading
@@ -93,7 +108,12 @@ class LlamaServer:
 
     def answer(self, prompt, round_number):
         """A prompt's sample."""
-        return sample(self._ask(prompt.text, prompt.system, self.options.max_tokens), self.setting, round_number, prompt)
+        return sample(
+            self._ask(prompt.text, prompt.system, self.options.max_tokens),
+            self.setting,
+            round_number,
+            prompt,
+        )
 
     def _ask(self, text, system, max_tokens):
         messages = [{"role": "system", "content": system}] if system else []
@@ -112,16 +132,21 @@ class LlamaServer:
             with urllib.request.urlopen(request, timeout=self.options.answer_limit) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise ServerFailed(f"{self.setting}: {error}: {error.read().decode(errors='replace')}") from error
+            raise ServerFailed(
+                f"{self.setting}: {error}: {error.read().decode(errors='replace')}"
+            ) from error
         except (OSError, ValueError) as error:
-            raise ServerFailed(f"{self.setting}: no answer: {error}; the server said:\n{self._said()}") from error
+            raise ServerFailed(
+                f"{self.setting}: no answer: {error}; the server said:\n{self._said()}"
+            ) from error
 
 
 def sample(answer, setting, round_number, prompt):
     """A sample of what `/v1/chat/completions` answered.
 
-    `predicted_n / predicted_ms` counts the first token but not the pass that made it, which is part of `prompt_ms`: at 128 tokens the
-    peer's speed comes out 0.8 % too high. It is taken as the peer reports it.
+    `predicted_n / predicted_ms` counts the first token but not the pass that made it, which is part
+    of `prompt_ms`: at 128 tokens the peer's speed comes out 0.8 % too high. It is taken as the peer
+    reports it.
     """
     timings = answer["timings"]
     return Sample(

@@ -27,36 +27,53 @@ def describe(programs):
 
 def version(program):
     """What a program says to `--version`, on whichever stream."""
-    ended = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
     lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines()]
     return "; ".join(line for line in lines if line)
 
 
 def llama_build(program):
-    """The build of llama.cpp: what the variable LLAMA_VERSION says, else the number of `--version`, else "unknown".
+    """The build of llama.cpp: what the variable LLAMA_VERSION says, else the number of `--version`,
+    else "unknown".
 
-    A build out of a source package, without its history, calls itself version 0; only its package knows better."""
+    A build out of a source package, without its history, calls itself version 0; only its package
+    knows better."""
     if said := os.environ.get("LLAMA_VERSION"):
         return said
     match = re.search(r"version: (\d+)", version(program))
-    return match.group(1) if match and int(match.group(1)) else "unknown: set LLAMA_VERSION to the version of its package"
+    return (
+        match.group(1)
+        if match and int(match.group(1))
+        else "unknown: set LLAMA_VERSION to the version of its package"
+    )
 
 
 class Quiet:
-    """Checks before each turn, while the benchmark runs nothing, whether other processes compute."""
+    """Checks before each turn, while the benchmark runs nothing, whether other processes
+    compute."""
 
     def __init__(self, say, load=os.getloadavg, busy_cores=None):
         self.say, self.load, self.busy_cores = say, load, busy_cores or busy_cores_for_a_second
 
     def before(self, turn):
-        """What to note of a turn. The load average of a minute still holds our own last turn, so where it is high a second of the processors' own count decides."""
+        """What to note of a turn. The load average of a minute still holds our own last turn, so
+        where it is high a second of the processors' own count decides.
+        """
         load = self.load()[0]
         cores = self.busy_cores() if load > QUIET_LOAD else None
         busy = load > QUIET_LOAD and (cores is None or cores > QUIET_LOAD)
         if busy:
             seen = "" if cores is None else f" and {cores:.1f} cores are busy"
-            self.say(f"WARNING: the load average is {load:.2f}{seen} before {turn}, while the benchmark runs nothing: another process is computing, and the numbers of this turn are not to be trusted")
-        return {"load_before": round(load, 2), "busy_cores_before": None if cores is None else round(cores, 2), "busy": busy}
+            self.say(
+                f"WARNING: the load average is {load:.2f}{seen} before {turn}, while the benchmark runs nothing: another process is computing, and the numbers of this turn are not to be trusted"
+            )
+        return {
+            "load_before": round(load, 2),
+            "busy_cores_before": None if cores is None else round(cores, 2),
+            "busy": busy,
+        }
 
 
 def busy_cores_for_a_second(sleep=time.sleep, path="/proc/stat"):

@@ -4,13 +4,17 @@ import re
 
 MOST_DRAFTED = 8
 
-LLAMA_NAMES = "plain, ngram, draft-N and draft-N-pP (N drafted tokens at most, draft probability P at least)"
+LLAMA_NAMES = (
+    "plain, ngram, draft-N and draft-N-pP (N drafted tokens at most, draft probability P at least)"
+)
 SPECKV_NAMES = "off, a controller such as speckv, fixed-4 or entropy:adaedl (with the draft model), ngram/CONTROLLER"
 
 LLAMA_ALL = ["plain", "ngram"] + [
     f"draft-{n}{p}" for p in ("", "-p0.75") for n in range(1, MOST_DRAFTED + 1)
 ]
-SPECKV_ALL = ["off", "speckv"] + [f"fixed-{n}" for n in range(1, MOST_DRAFTED + 1)] + ["ngram/fixed-4"]
+SPECKV_ALL = (
+    ["off", "speckv"] + [f"fixed-{n}" for n in range(1, MOST_DRAFTED + 1)] + ["ngram/fixed-4"]
+)
 
 # Two engines, a draft each, and the peer without one: enough to see that everything works.
 LLAMA_QUICK = ["plain", "draft-3"]
@@ -55,7 +59,14 @@ def _llama(name, model, draft):
     if not match:
         raise UnknownSetting(f"{name!r} is no setting of llama-server; there are {LLAMA_NAMES}")
     n_max, p_min = match.group(1), match.group(2) or "0"
-    speculate = ["--spec-type", "draft-simple", "--spec-draft-n-max", n_max, "--spec-draft-p-min", p_min]
+    speculate = [
+        "--spec-type",
+        "draft-simple",
+        "--spec-draft-n-max",
+        n_max,
+        "--spec-draft-p-min",
+        p_min,
+    ]
     return start + ["-md", draft] + speculate
 
 

@@ -1,4 +1,6 @@
-"""`speckv run --json`: a process per prompt. Speeds come from its own statistics, so loading costs patience but no tokens per second."""
+"""`speckv run --json`: a process per prompt. Speeds come from its own statistics, so loading costs
+patience but no tokens per second.
+"""
 
 import json
 import subprocess
@@ -17,8 +19,21 @@ class SpeckvRun:
     def __init__(self, binary, setting, options):
         self.setting = setting
         self.options = options
-        self.command = [binary, "run", "--json", "--quiet", *arguments(setting, options.model, options.draft)]
-        self.command += ["--threads", str(options.threads), "--ctx", str(options.context), "--temperature", "0"]
+        self.command = [
+            binary,
+            "run",
+            "--json",
+            "--quiet",
+            *arguments(setting, options.model, options.draft),
+        ]
+        self.command += [
+            "--threads",
+            str(options.threads),
+            "--ctx",
+            str(options.context),
+            "--temperature",
+            "0",
+        ]
 
     def __enter__(self):
         return self
@@ -32,7 +47,12 @@ class SpeckvRun:
 
     def answer(self, prompt, round_number):
         """A prompt's sample."""
-        return sample(self._ask(prompt.text, prompt.system, self.options.max_tokens), self.setting, round_number, prompt)
+        return sample(
+            self._ask(prompt.text, prompt.system, self.options.max_tokens),
+            self.setting,
+            round_number,
+            prompt,
+        )
 
     def _ask(self, text, system, max_tokens):
         command = self.command + ["--max-tokens", str(max_tokens)]
@@ -40,11 +60,20 @@ class SpeckvRun:
         limit = self.options.start_limit + self.options.answer_limit
         try:
             # Standard input, since a prompt may look like an option.
-            ended = subprocess.run([*command, "-"], input=text, capture_output=True, text=True, timeout=limit, check=False)
+            ended = subprocess.run(
+                [*command, "-"],
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=limit,
+                check=False,
+            )
         except subprocess.TimeoutExpired as error:
             raise RunFailed(f"{self.setting}: no answer within {limit} seconds") from error
         if ended.returncode != 0:
-            raise RunFailed(f"{self.setting}: speckv ended with status {ended.returncode}; it said:\n{ended.stderr.strip()}")
+            raise RunFailed(
+                f"{self.setting}: speckv ended with status {ended.returncode}; it said:\n{ended.stderr.strip()}"
+            )
         return json.loads(ended.stdout)
 
 

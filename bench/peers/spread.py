@@ -26,7 +26,9 @@ class Spread:
 
 
 def quantile(values, q):
-    """The value at place q (m - 1) of m sorted values, between neighbours by linear interpolation (Hyndman and Fan type 7)."""
+    """The value at place q (m - 1) of m sorted values, between neighbours by linear interpolation
+    (Hyndman and Fan type 7).
+    """
     ordered = sorted(values)
     if not ordered:
         raise ValueError("a quantile needs a value")
@@ -41,12 +43,18 @@ def spread(values):
     values = list(values)
     if not values:
         return None
-    return Spread(quantile(values, 0.5), quantile(values, 0.25), quantile(values, 0.75), len(values))
+    return Spread(
+        quantile(values, 0.5), quantile(values, 0.25), quantile(values, 0.75), len(values)
+    )
 
 
 def paired_ratio(over, under):
-    """The spread of over[key] / under[key] over the keys that both have: what was measured on the same prompt in the same round.
+    """The spread of over[key] / under[key] over the keys that both have: what was measured on the
+    same prompt in the same round.
 
-    A slow quarter of an hour on a shared machine hits both sides of a pair and leaves the ratio alone.
+    A slow quarter of an hour on a shared machine hits both sides of a pair and leaves the ratio
+    alone.
     """
-    return spread(over[key] / under[key] for key in sorted(over.keys() & under.keys()) if under[key] > 0)
+    return spread(
+        over[key] / under[key] for key in sorted(over.keys() & under.keys()) if under[key] > 0
+    )

@@ -1,4 +1,6 @@
-"""From samples to the rows of the table: speed, acceptance, ratios against the peer's best setting and against own plain decoding."""
+"""From samples to the rows of the table: speed, acceptance, ratios against the peer's best setting
+and against own plain decoding.
+"""
 
 from dataclasses import dataclass
 
@@ -41,7 +43,10 @@ class Row:
     against_own_plain: Spread | None
 
     def as_json(self):
-        return {name: value.as_json() if isinstance(value, Spread) else value for name, value in vars(self).items()}
+        return {
+            name: value.as_json() if isinstance(value, Spread) else value
+            for name, value in vars(self).items()
+        }
 
 
 def speeds(samples, setting):
@@ -60,7 +65,8 @@ def best_setting(samples, engine):
 
 
 def rows(samples, plain):
-    """A row per setting, in order of first appearance. `plain` names each engine's plain setting."""
+    """A row per setting, in order of first appearance. `plain` names each engine's plain
+    setting."""
     best = best_setting(samples, "llama")
     best_speeds = speeds(samples, best) if best else {}
     result = []
@@ -73,24 +79,34 @@ def rows(samples, plain):
                 setting=setting,
                 engine=engine,
                 speed=spread(s.tokens_per_second for s in own),
-                prompt_speed=spread(s.prompt_tokens_per_second for s in own if s.prompt_tokens_per_second),
+                prompt_speed=spread(
+                    s.prompt_tokens_per_second for s in own if s.prompt_tokens_per_second
+                ),
                 acceptance_rate=sum(s.accepted for s in own) / drafted if drafted else None,
                 against_best_peer=paired_ratio(speeds(samples, setting), best_speeds),
-                against_own_plain=paired_ratio(speeds(samples, setting), speeds(samples, plain.get(engine, ""))),
+                against_own_plain=paired_ratio(
+                    speeds(samples, setting), speeds(samples, plain.get(engine, ""))
+                ),
             )
         )
     return result
 
 
 def by_task(samples, plain):
-    """Rows over all samples, then over those of each task alone: a task has its own best setting of the peer."""
+    """Rows over all samples, then over those of each task alone: a task has its own best setting of
+    the peer.
+    """
     tasks = list(dict.fromkeys(s.task for s in samples))
-    parts = {"all tasks": samples} | {task: [s for s in samples if s.task == task] for task in tasks}
+    parts = {"all tasks": samples} | {
+        task: [s for s in samples if s.task == task] for task in tasks
+    }
     return {name: rows(part, plain) for name, part in parts.items()}
 
 
 def prompt_disagreements(samples):
-    """Prompts that were not always the same number of tokens: {prompt: {tokens: settings}}. Such a comparison is void."""
+    """Prompts that were not always the same number of tokens: {prompt: {tokens: settings}}. Such a
+    comparison is void.
+    """
     counts = {}
     for s in samples:
         settings = counts.setdefault(s.prompt, {}).setdefault(s.prompt_tokens, [])
@@ -100,7 +116,8 @@ def prompt_disagreements(samples):
 
 
 def texts_unlike_plain(samples, plain):
-    """Per setting, how many answers differ from the first answer of its engine's plain setting to the prompt, and of how many.
+    """Per setting, how many answers differ from the first answer of its engine's plain setting to
+    the prompt, and of how many.
 
     Greedy decoding under speculation should change none.
     """

@@ -8,14 +8,23 @@ def columns(head, lines):
 
     def one(line):
         first = line[0].ljust(widths[0])
-        return "  ".join([first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]).rstrip()
+        return "  ".join(
+            [first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+        ).rstrip()
 
     return "\n".join(one(line) for line in cells)
 
 
 def of_rows(rows):
     """The table of `summary.rows`."""
-    head = ["setting", "tokens/s", "prompt tokens/s", "accepted", "against best llama", "against own plain"]
+    head = [
+        "setting",
+        "tokens/s",
+        "prompt tokens/s",
+        "accepted",
+        "against best llama",
+        "against own plain",
+    ]
 
     def spread_text(spread, decimals):
         return spread.text(decimals) if spread else "-"

@@ -9,7 +9,12 @@ BATCHED = """
 {"n_threads": 2, "pp": 128, "tg": 4, "pl": 5, "t_pp": 1.5, "t_tg": 0.6, "speed_tg": 33.33}
 
 """
-BENCH = json.dumps([{"n_prompt": 128, "n_gen": 0, "samples_ts": [40.0]}, {"n_prompt": 0, "n_gen": 4, "samples_ts": [16.0]}])
+BENCH = json.dumps(
+    [
+        {"n_prompt": 128, "n_gen": 0, "samples_ts": [40.0]},
+        {"n_prompt": 0, "n_gen": 4, "samples_ts": [16.0]},
+    ]
+)
 
 
 def speckv(one, five, speed):
@@ -22,7 +27,9 @@ class CurveTest(unittest.TestCase):
     def test_answers_of_all_programs_are_understood(self):
         self.assertEqual(curve.of_batched_bench(BATCHED), {1: 60.0, 5: 150.0})
         self.assertEqual(curve.of_llama_bench(BENCH), {128: 40.0})
-        self.assertEqual(curve.of_speckv_bench(speckv(30.0, 45.0, 90.0)), ({1: 30.0, 5: 45.0}, {128: 90.0}))
+        self.assertEqual(
+            curve.of_speckv_bench(speckv(30.0, 45.0, 90.0)), ({1: 30.0, 5: 45.0}, {128: 90.0})
+        )
 
     def test_ratios_are_taken_within_rounds(self):
         # The second round is twice as slow for all.

@@ -21,9 +21,15 @@ PROMPT = Prompt("code-7", "code", "Be brief.", "--why?")
 ANSWER = {
     "choices": [{"message": {"role": "assistant", "content": "yes"}}],
     "timings": {
-        "cache_n": 0, "prompt_n": 41, "prompt_ms": 100.0, "prompt_per_second": 410.0,
-        "predicted_n": 40, "predicted_ms": 2000.0, "predicted_per_second": 20.0,
-        "draft_n": 30, "draft_n_accepted": 24,
+        "cache_n": 0,
+        "prompt_n": 41,
+        "prompt_ms": 100.0,
+        "prompt_per_second": 410.0,
+        "predicted_n": 40,
+        "predicted_ms": 2000.0,
+        "predicted_per_second": 20.0,
+        "draft_n": 30,
+        "draft_n_accepted": 24,
     },
 }
 
@@ -60,7 +66,8 @@ if "broken" in arguments:
 text = sys.stdin.read()
 system = arguments[arguments.index("--system") + 1] if "--system" in arguments else None
 stats = {"tokens_per_second": 30.0, "prompt_tokens_per_second": 300.0, "drafted": 8, "accepted": 5}
-print(json.dumps({"text": json.dumps([system, text]), "tokens": [1, 2, 3], "prompt_tokens": 41, "stats": stats}))
+print(json.dumps({"text": json.dumps([system, text]), "tokens": [1, 2, 3], "prompt_tokens": 41,
+"stats": stats}))
 """
 
 
@@ -69,7 +76,13 @@ class EnginesTest(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.options = types.SimpleNamespace(
-            model="T", draft="D", threads=2, context=512, max_tokens=40, start_limit=20, answer_limit=20
+            model="T",
+            draft="D",
+            threads=2,
+            context=512,
+            max_tokens=40,
+            start_limit=20,
+            answer_limit=20,
         )
 
     def program(self, name, source):
@@ -86,8 +99,13 @@ class EnginesTest(unittest.TestCase):
             server.warm_up()
             sample = server.answer(PROMPT, 2)
         self.assertIsNotNone(process.returncode, "the process is over")
-        self.assertEqual((sample.setting, sample.engine, sample.round, sample.prompt), ("llama:draft-3", "llama", 2, "code-7"))
-        self.assertEqual((sample.prompt_tokens, sample.tokens, sample.tokens_per_second), (41, 40, 20.0))
+        self.assertEqual(
+            (sample.setting, sample.engine, sample.round, sample.prompt),
+            ("llama:draft-3", "llama", 2, "code-7"),
+        )
+        self.assertEqual(
+            (sample.prompt_tokens, sample.tokens, sample.tokens_per_second), (41, 40, 20.0)
+        )
         self.assertEqual((sample.drafted, sample.accepted), (30, 24))
         roles = [(message["role"], message["content"]) for message in json.loads(sample.text)]
         self.assertEqual(roles, [("system", "Be brief."), ("user", "--why?")])
@@ -99,13 +117,17 @@ class EnginesTest(unittest.TestCase):
 
     def test_a_server_that_never_gets_ready_is_ended(self):
         self.options.start_limit = 1
-        server = LlamaServer(self.program("server", "import time; time.sleep(60)"), "llama:plain", self.options)
+        server = LlamaServer(
+            self.program("server", "import time; time.sleep(60)"), "llama:plain", self.options
+        )
         with self.assertRaises(ServerFailed):
             server.__enter__()
         self.assertIsNotNone(server.process.returncode)
 
     def test_an_answer_without_drafts_has_none(self):
-        timings = {name: value for name, value in ANSWER["timings"].items() if not name.startswith("draft")}
+        timings = {
+            name: value for name, value in ANSWER["timings"].items() if not name.startswith("draft")
+        }
         sample = llama_server.sample(ANSWER | {"timings": timings}, "llama:plain", 0, PROMPT)
         self.assertEqual((sample.drafted, sample.accepted), (0, 0))
 
@@ -113,7 +135,10 @@ class EnginesTest(unittest.TestCase):
         runner = SpeckvRun(self.program("speckv", SPECKV), "speckv:fixed-4", self.options)
         sample = runner.answer(PROMPT, 1)
         self.assertEqual(json.loads(sample.text), ["Be brief.", "--why?"])
-        self.assertEqual((sample.tokens, sample.tokens_per_second, sample.drafted, sample.accepted), (3, 30.0, 8, 5))
+        self.assertEqual(
+            (sample.tokens, sample.tokens_per_second, sample.drafted, sample.accepted),
+            (3, 30.0, 8, 5),
+        )
 
     def test_a_failing_speckv_is_reported_with_its_words(self):
         self.options.model = "broken"
@@ -124,9 +149,18 @@ class EnginesTest(unittest.TestCase):
     def test_every_round_runs_every_setting_on_every_prompt_and_is_kept(self):
         self.options.settings = ["llama:plain", "speckv:off", "speckv:fixed-2"]
         self.options.rounds, self.options.seed = 2, 5
-        binaries = {"llama": self.program("server", SERVER), "speckv": self.program("speckv", SPECKV)}
+        binaries = {
+            "llama": self.program("server", SERVER),
+            "speckv": self.program("speckv", SPECKV),
+        }
         prompts, kept = [PROMPT, Prompt("math-1", "math", None, "1+1?")], []
-        samples = compare.measure(self.options, prompts, binaries, lambda _: None, lambda s, t: kept.append((len(s), len(t))))
+        samples = compare.measure(
+            self.options,
+            prompts,
+            binaries,
+            lambda _: None,
+            lambda s, t: kept.append((len(s), len(t))),
+        )
         self.assertEqual(kept, [(6, 3), (12, 6)])
         self.assertEqual(len({(s.setting, s.round, s.prompt) for s in samples}), 12)
         self.assertEqual(list(dict.fromkeys(s.setting for s in samples)), self.options.settings)

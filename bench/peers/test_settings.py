@@ -65,7 +65,13 @@ class WorkloadTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             for task in ("math", "code"):
                 lines = [
-                    {"id": f"{task}-{i}", "task": task, "split": split, "system": None, "prompt": f"p{i}"}
+                    {
+                        "id": f"{task}-{i}",
+                        "task": task,
+                        "split": split,
+                        "system": None,
+                        "prompt": f"p{i}",
+                    }
                     for i, split in enumerate(("train", "test", "test", "test"))
                 ]
                 Path(folder, f"{task}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")

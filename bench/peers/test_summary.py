@@ -7,9 +7,17 @@ from summary import Sample, best_setting, by_task, prompt_disagreements, rows, t
 
 def sample(setting, prompt, speed, round_number=0, **other):
     task = prompt.split("-")[0]
-    known = dict(prompt_tokens=30, tokens=10, prompt_tokens_per_second=100.0, drafted=0, accepted=0, text="t")
+    known = dict(
+        prompt_tokens=30, tokens=10, prompt_tokens_per_second=100.0, drafted=0, accepted=0, text="t"
+    )
     return Sample(
-        setting, setting.split(":")[0], round_number, prompt, task, tokens_per_second=speed, **(known | other)
+        setting,
+        setting.split(":")[0],
+        round_number,
+        prompt,
+        task,
+        tokens_per_second=speed,
+        **(known | other),
     )
 
 
@@ -54,11 +62,18 @@ class SummaryTest(unittest.TestCase):
     def test_different_numbers_of_prompt_tokens_are_found(self):
         self.assertEqual(prompt_disagreements(SAMPLES), {})
         odd = sample("speckv:off", "code-1", 1.0, prompt_tokens=31)
-        self.assertEqual(prompt_disagreements([SAMPLES[0], odd]), {"code-1": {30: ["llama:plain"], 31: ["speckv:off"]}})
+        self.assertEqual(
+            prompt_disagreements([SAMPLES[0], odd]),
+            {"code-1": {30: ["llama:plain"], 31: ["speckv:off"]}},
+        )
 
     def test_different_counts_of_one_setting_in_two_rounds_are_found(self):
         later = sample("llama:plain", "code-1", 1.0, round_number=1, prompt_tokens=5)
-        self.assertTrue(prompt_disagreements([SAMPLES[0], later, sample("speckv:off", "code-1", 1.0, prompt_tokens=5)]))
+        self.assertTrue(
+            prompt_disagreements(
+                [SAMPLES[0], later, sample("speckv:off", "code-1", 1.0, prompt_tokens=5)]
+            )
+        )
 
     def test_answers_unlike_plain_decoding_are_counted(self):
         unlike = texts_unlike_plain(SAMPLES, PLAIN)

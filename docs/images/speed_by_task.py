@@ -1,6 +1,6 @@
 """Draws README's picture from a record: tokens per second against plain decoding, by task.
 
-    python3 docs/images/speed_by_task.py record/2026-11-26-epyc-zen5-qwen2.5-coder/bench-test.txt
+python3 docs/images/speed_by_task.py record/2026-11-26-epyc-zen5-qwen2.5-coder/bench-test.txt
 """
 
 import pathlib
@@ -16,7 +16,8 @@ WIDTH, LEFT, BAR, GAP, TOP, SCALE = 760, 130, 13, 18, 64, 170  # pixels; SCALE: 
 
 
 def table(text):
-    """The record's table of ratios to plain decoding: {setting: [(value, low, high), ...]}, tasks."""
+    """The record's table of ratios to plain decoding: {setting: [(value, low, high), ...]},
+    tasks."""
     lines = text.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith("to off"))
     tasks = lines[start].split()[2:]

@@ -5,9 +5,9 @@
         cargo test -p speckv-cpu --lib --no-run --release --target aarch64-unknown-linux-gnu
     record/arm/mca.py target/aarch64-unknown-linux-gnu/release/deps/speckv_cpu-HASH
 
-Prints a Markdown table. A loop's iteration takes 32 columns of so many rows of weights with all rows
-of activations; a number of cycles is per 32 weights of one row. Bytes per cycle are those of packed
-weights. All data is taken to be in the nearest cache. Needs LLVM 19 (Debian's `llvm-19`).
+Prints a Markdown table. A loop's iteration takes 32 columns of so many rows of weights with all
+rows of activations; a number of cycles is per 32 weights of one row. Bytes per cycle are those of
+packed weights. All data is taken to be in the nearest cache. Needs LLVM 19 (Debian's `llvm-19`).
 """
 
 import re
@@ -36,7 +36,7 @@ def output(*command, text=None):
 def functions(path):
     """Start, end and generic arguments of every tile kernel, from the debug information."""
     pattern = re.compile(
-        r'DW_AT_low_pc\s+\((0x\w+)\)\s+DW_AT_high_pc\s+\((0x\w+)\)(?:(?!DW_TAG)[\s\S])*?'
+        r"DW_AT_low_pc\s+\((0x\w+)\)\s+DW_AT_high_pc\s+\((0x\w+)\)(?:(?!DW_TAG)[\s\S])*?"
         r'DW_AT_name\s+\("tile<speckv_cpu::kernels::neon::Neon<speckv_cpu::kernels::neon::(\w+), '
         r'(\d+)>, speckv_cpu::kernels::format::(\w+), (\d+)>"\)'
     )
@@ -46,8 +46,12 @@ def functions(path):
 def inner_loop(path, start, end):
     """The shortest loop with products of bytes: from an address to a branch back to it."""
     text = output(
-        "llvm-objdump-19", "-d", "--no-show-raw-insn", f"--start-address={start}",
-        f"--stop-address={end}", path,
+        "llvm-objdump-19",
+        "-d",
+        "--no-show-raw-insn",
+        f"--start-address={start}",
+        f"--stop-address={end}",
+        path,
     )
     lines = re.findall(r"^\s*([0-9a-f]+):\s+(\S.*)$", text, re.M)
     numbers = {int(address, 16): number for number, (address, _) in enumerate(lines)}
@@ -68,8 +72,12 @@ def inner_loop(path, start, end):
 
 def cycles(body, processor):
     text = output(
-        "llvm-mca-19", "-mtriple=aarch64", f"-mcpu={processor}", "-mattr=+dotprod,+i8mm",
-        f"-iterations={ITERATIONS}", text="loop:\n" + "\n".join(body) + "\n",
+        "llvm-mca-19",
+        "-mtriple=aarch64",
+        f"-mcpu={processor}",
+        "-mattr=+dotprod,+i8mm",
+        f"-iterations={ITERATIONS}",
+        text="loop:\n" + "\n".join(body) + "\n",
     )
     return int(re.search(r"Total Cycles:\s+(\d+)", text).group(1)) / ITERATIONS
 
@@ -92,8 +100,8 @@ def main():
                     products = "DotProd" if (isa, rows) == ("i8mm", 1) else PRODUCT[isa]
                     vectors, start, end = kernels[products, form, rows]
                     body = inner_loop(path, start, end)
-                    # A loop over 16 columns, where the two halves of a block are not unrolled, counts
-                    # twice; what is done once per block is then left out.
+                    # A loop over 16 columns, where the two halves of a block are not unrolled,
+                    # counts twice; what is done once per block is then left out.
                     pairs = -(-rows // 2) if products == "MatMul" else rows
                     expected = 8 * vectors * pairs
                     found = sum(bool(PRODUCTS.search(code)) for code in body)

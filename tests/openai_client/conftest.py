@@ -1,4 +1,6 @@
-"""The official `openai` client against a running server: its address comes in SPECKV_URL, its key (if any) in SPECKV_API_KEY."""
+"""The official `openai` client against a running server: its address comes in SPECKV_URL, its key
+(if any) in SPECKV_API_KEY.
+"""
 
 import os
 

@@ -146,6 +146,7 @@ pub fn prompt_too_long(got: usize, context: usize) -> Failure {
         format!(
             "the prompt has {got} tokens, but the context holds {context}, the answer included"
         ),
-        "shorten the prompt, or give a larger context with --ctx; `speckv inspect MODEL` shows the model's longest",
+        "shorten the prompt, or give a larger context with --ctx; `speckv inspect MODEL` shows \
+         the model's longest",
     )
 }

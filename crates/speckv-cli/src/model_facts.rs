@@ -13,7 +13,7 @@ use speckv_local::{
 
 use crate::printer::Printer;
 
-/// What a recording says of a model that was asked for as `name` and lies at `path`.
+/// What a recording says of a model that was asked for as `name` and is at `path`.
 ///
 /// # Errors
 /// A file that cannot be read, or an interruption.

@@ -126,7 +126,8 @@ impl Drop for Progress {
 fn bar_style(unit: Unit) -> ProgressStyle {
     let template = match unit {
         Unit::Bytes => {
-            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left"
+            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} \
+             left"
         }
         Unit::Tokens => "{msg} {wide_bar} {pos}/{len} tokens {eta} left",
         Unit::Items => "{msg} {wide_bar} {pos}/{len} {eta} left",

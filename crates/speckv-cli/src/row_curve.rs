@@ -83,7 +83,8 @@ impl TryFrom<Value> for Times {
     }
 }
 
-const HINT: &str = "give what `speckv bench --curve MODEL --json` prints, or a curve such as {\"verify_ms\": {\"1\": 20, \"8\": 21, \"64\": 30}, \"draft_ms\": 4}";
+const HINT: &str = "give what `speckv bench --curve MODEL --json` prints, or a curve such as \
+    {\"verify_ms\": {\"1\": 20, \"8\": 21, \"64\": 30}, \"draft_ms\": 4}";
 
 impl Curves {
     /// Reads any of the three.

@@ -272,10 +272,7 @@ fn ctrl_c_ends_a_comparison_with_what_was_measured() {
     }
     interrupt(&child);
     let ended = Ended::new(&options, child.wait_with_output().expect("an end"));
-    assert!(
-        ended.out.contains("only prompts that everybody had answered are counted"),
-        "{ended:#?}"
-    );
+    assert!(ended.out.contains("only prompts that all had answered are counted"), "{ended:#?}");
     ended.fails(130, &["stopped before the end"]);
 }
 

@@ -411,7 +411,8 @@ fn the_small_real_model_answers() {
         folder.map(|folder| folder.join("smollm2-135m.gguf")).filter(|path| path.is_file())
     else {
         eprintln!(
-            "SKIPPED: the_small_real_model_answers needs smollm2-135m.gguf (`speckv pull smollm2-135m`)"
+            "SKIPPED: the_small_real_model_answers needs smollm2-135m.gguf (`speckv pull \
+             smollm2-135m`)"
         );
         return;
     };

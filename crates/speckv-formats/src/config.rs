@@ -220,10 +220,12 @@ pub enum ConfigError {
     #[error("config.json has no \"{0}\"")]
     Missing(String),
     /// Another architecture.
-    #[error("the architecture \"{0}\" is not supported; supported are {list}", list = supported_architectures().collect::<Vec<_>>().join(", "))]
+    #[error("the architecture \"{0}\" is not supported; supported are \
+        {list}", list = supported_architectures().collect::<Vec<_>>().join(", "))]
     Architecture(String),
     /// Another `model_type`.
-    #[error("the model_type \"{0}\" is not supported; supported are {list}", list = supported_model_types().collect::<Vec<_>>().join(", "))]
+    #[error("the model_type \"{0}\" is not supported; supported are \
+        {list}", list = supported_model_types().collect::<Vec<_>>().join(", "))]
     ModelType(String),
     /// A key that may change the model and is not known.
     #[error("{key}: not known for the architecture \"{architecture}\", and may change the output")]

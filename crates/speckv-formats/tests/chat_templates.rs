@@ -33,7 +33,8 @@ fn templates_have_what_transformers_gives_them() {
         ("{{ tools is none and documents is none }}", "True"),
         ("{% if not tools is defined %}no{% endif %}{% if tools %}yes{% endif %}", ""),
         (
-            "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+            "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% \
+             endfor %}{{ ns.n }}",
             "1",
         ),
         ("{{ messages[1:] | length }}{{ messages[::-1][0].role }}", "0user"),
@@ -76,7 +77,8 @@ fn errors_tell_the_line_and_a_next_step() {
 
     let error = render("\n\n{{ raise_exception('roles must alternate') }}", &hello()).unwrap_err();
     assert!(
-        matches!(&error, TemplateError::Raised { line: 3, message } if message == "roles must alternate"),
+        matches!(&error, TemplateError::Raised { line: 3, message } if message == "roles must \
+            alternate"),
         "{error}"
     );
     assert!(error.hint().is_some());
@@ -113,7 +115,8 @@ fn models_without_a_template_get_a_fallback_that_says_so() {
         ("<|im_end|>", Control),
     ]));
     assert_eq!((template.origin(), template.stop_strings()), (Origin::ChatMl, &[][..]));
-    let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+    let expected = "<|im_start|>system\nBe \
+        brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(template.render(&messages, true).unwrap(), expected);
 
     let template = ChatTemplate::fallback(&tokenizer(&[
@@ -171,8 +174,10 @@ fn content_is_given_in_the_kind_that_the_template_writes() {
         talk.prompt(&template).map(|prompt| prompt.into_text()).ok()
     };
     let only_text = "{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}";
-    let only_parts = "{% for m in messages %}{% for p in m.content if p.type == 'text' %}<{{ p.text }}>{% endfor %}{% endfor %}";
-    let both = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}";
+    let only_parts = "{% for m in messages %}{% for p in m.content if p.type == 'text' %}<{{ \
+        p.text }}>{% endfor %}{% endfor %}";
+    let both = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% \
+        for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}";
     let talk = Talk::new(&[("user", "s")]);
     assert_eq!(text(only_text, &talk).unwrap(), "<s>");
     assert_eq!(text(only_parts, &talk).unwrap(), "<s>");

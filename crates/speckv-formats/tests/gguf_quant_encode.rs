@@ -166,7 +166,8 @@ proptest! {
         let peak = values.iter().fold(0.0_f32, |peak, v| peak.max(v.abs()));
         for tensor_type in TensorType::ALL {
             for (value, decoded) in values.iter().zip(there_and_back(tensor_type, &values)) {
-                prop_assert!((value - decoded).abs() <= peak + 1e-6, "{tensor_type}: {value} came back as {decoded}");
+                prop_assert!((value - decoded).abs() <= peak + 1e-6, "{tensor_type}: {value} came \
+                    back as {decoded}");
             }
         }
     }

@@ -108,8 +108,10 @@ fn a_hostile_template_is_stopped_when_it_is_loaded_too() {
 
 #[test]
 fn long_conversations_have_room_enough() {
-    let source = "{% set ns = namespace(n=0) %}{% for m in messages[::-1] %}{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}\
-        {% for m in messages %}{% set content = m.content.split('</think>')[-1].lstrip('\n') %}{{ '<|im_start|>' + m.role + '\n' + content + '<|im_end|>\n' }}{% endfor %}{{ ns.n }}";
+    let source = "{% set ns = namespace(n=0) %}{% for m in messages[::-1] %}{% if m.role == \
+        'user' %}{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}\
+        {% for m in messages %}{% set content = m.content.split('</think>')[-1].lstrip('\n') %}{{ \
+        '<|im_start|>' + m.role + '\n' + content + '<|im_end|>\n' }}{% endfor %}{{ ns.n }}";
     let many = vec![("user", "some words of a message\n"); 5_000];
     assert!(outcome(source, &Talk::new(&many)).is_ok());
     let long = vec![("user", "word ".repeat(400_000)); 2];

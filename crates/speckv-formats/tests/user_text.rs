@@ -10,7 +10,9 @@ use speckv_formats::{
 };
 use talk::Talk;
 
-const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + \
+    '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% \
+    endif %}";
 
 /// A vocabulary of printable characters with the tokens 1 `<|im_start|>`, 2 `<|im_end|>` and 3
 /// `<tool>`, which is user-defined.

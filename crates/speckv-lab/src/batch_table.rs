@@ -46,7 +46,8 @@ pub enum TableError {
     },
     /// Not a probability, or more than at the position before.
     #[error(
-        "position {position}: expected a share between 0 and that of the position before ({limit}), got {got}"
+        "position {position}: expected a share between 0 and that of the position before \
+         ({limit}), got {got}"
     )]
     NotAShare {
         /// Position in the draft, from 1.

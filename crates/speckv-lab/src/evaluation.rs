@@ -152,7 +152,7 @@ pub struct Evaluation {
     pub prompts: Vec<PromptId>,
     /// Who answered them.
     pub sides: Vec<Side>,
-    /// Everybody against the baseline.
+    /// Every controller against the baseline.
     pub verdicts: Vec<Verdict>,
 }
 
@@ -195,7 +195,7 @@ fn verdict(of: &str, against: &str, a: &[Cell], b: &[Cell], seed: u64) -> Option
 }
 
 impl Evaluation {
-    /// Everybody but the baseline against it.
+    /// Every controller but the baseline against it.
     #[must_use]
     pub fn judged(self, baseline: &str) -> Self {
         let Some(base) = self.sides.iter().find(|side| side.name == baseline) else { return self };

@@ -49,7 +49,8 @@ pub enum RunFolderError {
         source: serde_json::Error,
     },
     /// The folder holds something else.
-    #[error("{}: expected an empty folder or one with {RUN_FILE}, found other files", path.display())]
+    #[error("{}: expected an empty folder or one with {RUN_FILE}, found other \
+        files", path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
@@ -91,7 +92,8 @@ impl RunFolderError {
             RunFolderError::Io { .. } => "check the path, its permissions and the free space",
             RunFolderError::NotARun { .. } => "give an empty or new folder to record into",
             RunFolderError::OtherSettings { .. } | RunFolderError::OtherPrompt { .. } => {
-                "give another folder, or the settings that the recording was begun with; run.json in the folder lists them"
+                "give another folder, or the settings that the recording was begun with; run.json \
+                 in the folder lists them"
             }
             RunFolderError::Empty { .. } | RunFolderError::Malformed { .. } => {
                 "`speckv profile --trace DIR` records traces into a folder; give that folder"

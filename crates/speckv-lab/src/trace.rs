@@ -121,7 +121,8 @@ pub enum TraceError {
     },
     /// An agreement that the tokens contradict.
     #[error(
-        "trace of {prompt_id}, position {position}: expected an agreement of {expected} tokens by comparing the texts, got {got}"
+        "trace of {prompt_id}, position {position}: expected an agreement of {expected} tokens by \
+         comparing the texts, got {got}"
     )]
     Agreement {
         /// The prompt.

@@ -9,7 +9,8 @@ const STEP_HEAD: &str = "compression,gamma,task,step,accepted,acceptance_rate,to
 /// Two runs of two steps each.
 fn files() -> (String, String) {
     let runs = format!(
-        "{RUN_HEAD}\nfp16,2,code,\"Sort, please.\",4,0.2,20.0,0.5,1.0,0.8,2\nnf4,8,chat,Hello,10,0.5,20.0,0.5,1.0,0.8,2\n"
+        "{RUN_HEAD}\nfp16,2,code,\"Sort, \
+         please.\",4,0.2,20.0,0.5,1.0,0.8,2\nnf4,8,chat,Hello,10,0.5,20.0,0.5,1.0,0.8,2\n"
     );
     let steps = format!(
         "{STEP_HEAD}\nfp16,2,code,0,0,0.0,1,2.0,0.65,2.9,0.45\nfp16,2,code,1,2,1.0,3,0.1,0.99,0.2,0.98\n\

@@ -112,7 +112,7 @@ fn scenarios() -> Vec<(&'static str, Vec<Regime>)> {
         ("chat 0.65", vec![level(512, 0.8)]),
         ("summary 0.75", vec![level(512, 1.5)]),
         ("code 0.92", vec![level(512, 3.2)]),
-        ("blind 0.75", vec![Regime { trust: 0.0, bias: 1.0, ..level(512, 1.5) }]),
+        ("unweighted 0.75", vec![Regime { trust: 0.0, bias: 1.0, ..level(512, 1.5) }]),
         ("overconfident 0.6", vec![Regime { bias: 2.0, ..level(512, 0.5) }]),
         ("mixed", vec![level(128, 3.5), level(128, -1.0), level(128, 3.0), level(128, 0.5)]),
         ("bad then good", vec![level(128, -3.0), level(384, 3.0)]),
@@ -189,17 +189,17 @@ fn it_comes_back_after_a_bad_start_where_catching_up_is_cheap() {
 fn it_works_without_any_calibration() {
     for (machine, truth) in [("cpu", cpu()), ("gpu", gpu())] {
         let traces = traces(&[Regime::calibrated(512, 1.5)], 12);
-        let mut blind = Summary::default();
+        let mut unweighted = Summary::default();
         for trace in &traces {
             let mut controller = build("speckv", &CostModel::uncalibrated());
-            blind +=
+            unweighted +=
                 Summary::of(&replay(controller.as_mut(), trace, &truth).expect("a good trace"));
         }
-        let (blind, measured) =
-            (blind.tokens_per_second(), run("speckv", &truth, &traces).tokens_per_second());
+        let (unweighted, measured) =
+            (unweighted.tokens_per_second(), run("speckv", &truth, &traces).tokens_per_second());
         assert!(
-            blind > 0.93 * measured,
-            "{machine}: {blind:.2} without, {measured:.2} with calibration"
+            unweighted > 0.93 * measured,
+            "{machine}: {unweighted:.2} without, {measured:.2} with calibration"
         );
     }
 }

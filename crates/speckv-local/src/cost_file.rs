@@ -26,7 +26,8 @@ enum Content {
     Curve(Curve),
 }
 
-const HINT: &str = "give a stored cost model, or a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}";
+const HINT: &str = "give a stored cost model, or a curve such as {\"verify_ms\": [40, 41, 43], \
+    \"draft_ms\": 14, \"catch_up_ms\": 4}";
 
 /// Reads a cost model.
 ///

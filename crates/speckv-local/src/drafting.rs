@@ -55,7 +55,8 @@ impl fmt::Display for Drafting {
                 f.write_str("drafting: look-up of earlier text")?;
                 match self.origin {
                     DraftOrigin::NothingFound => f.write_str(
-                        " (no smaller model with this vocabulary is at hand; --draft MODEL names one)",
+                        " (no smaller model with this vocabulary is at hand; --draft MODEL names \
+                         one)",
                     ),
                     DraftOrigin::DoesNotFit => f.write_str(
                         " (a model with this vocabulary is at hand and does not fit into memory)",

@@ -23,7 +23,7 @@ pub fn weights_name(weights: &str, cache_type: CacheType) -> String {
     }
 }
 
-/// A path's file name: where a file lies says nothing about it.
+/// A path's file name: the folder of a file is no fact about it.
 #[must_use]
 pub fn shown_name(name: &str) -> String {
     Path::new(name)

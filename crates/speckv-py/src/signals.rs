@@ -48,12 +48,14 @@ impl Signals {
     fn __repr__(&self) -> String {
         let speckv::signals::Signals { entropy_bits, confidence, margin, match_length } = self.0;
         format!(
-            "Signals(entropy_bits={entropy_bits}, confidence={confidence}, margin={margin}, match_length={match_length})"
+            "Signals(entropy_bits={entropy_bits}, confidence={confidence}, margin={margin}, \
+             match_length={match_length})"
         )
     }
 }
 
-const LAYOUT: &str = "give float32 logits as they lie in memory: numpy.ascontiguousarray(logits, dtype=numpy.float32) makes such a copy";
+const LAYOUT: &str = "give float32 logits as they lie in memory: numpy.ascontiguousarray(logits, \
+    dtype=numpy.float32) makes such a copy";
 
 /// What is wrong with an argument that should be logits.
 pub fn wrong_array(logits: &Bound<'_, PyAny>, dimensions: &str) -> PyErr {

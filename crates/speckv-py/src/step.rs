@@ -173,7 +173,8 @@ impl SharedPass {
     fn __repr__(&self) -> String {
         let cost::SharedPass { sequences, rows, drafted_beside, drafting_beside } = self.0;
         format!(
-            "SharedPass(sequences={sequences}, rows={rows}, drafted_beside={drafted_beside}, drafting_beside={drafting_beside})"
+            "SharedPass(sequences={sequences}, rows={rows}, drafted_beside={drafted_beside}, \
+             drafting_beside={drafting_beside})"
         )
     }
 }

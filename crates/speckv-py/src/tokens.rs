@@ -6,7 +6,8 @@ use speckv::token::Token;
 
 use crate::error::Fault;
 
-const HINT: &str = "token ids are whole numbers from 0 to 4294967295, in a list or a one-dimensional array of int32, int64 or uint32";
+const HINT: &str = "token ids are whole numbers from 0 to 4294967295, in a list or a \
+    one-dimensional array of int32, int64 or uint32";
 
 /// Reads token ids.
 ///

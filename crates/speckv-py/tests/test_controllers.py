@@ -1,4 +1,6 @@
-"""Controllers behave as in Rust: driven from Python they take the very steps of a replay and of the command line."""
+"""Controllers behave as in Rust: driven from Python they take the very steps of a replay and of the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,28 @@ import pytest
 import tiny
 
 import speckv
-from speckv import Controller, CostModel, Lookup, OrderError, SharedPass, Signals, Source, Trace, Verdict
+from speckv import (
+    Controller,
+    CostModel,
+    Lookup,
+    OrderError,
+    SharedPass,
+    Signals,
+    Source,
+    Trace,
+    Verdict,
+)
 
 NAMES = [name for name, _, _ in speckv.controllers()]
-ALL = [*NAMES, "fixed:2", "confidence:0.6", "entropy:adaedl", "entropy:svip:0.3", "chain+speckv", "chain+fixed:3"]
+ALL = [
+    *NAMES,
+    "fixed:2",
+    "confidence:0.6",
+    "entropy:adaedl",
+    "entropy:svip:0.3",
+    "chain+speckv",
+    "chain+fixed:3",
+]
 COSTS = CostModel.from_curve([0.040, 0.0405, 0.042, 0.046, 0.048], 0.008, 0.001)
 
 
@@ -71,18 +91,36 @@ def test_driven_from_python_a_controller_takes_the_steps_of_the_replay_in_rust(n
     theirs = speckv.replay(Controller(name, costs=COSTS), trace, COSTS)
     assert len(mine) == len(theirs)
     for ours, rust in zip(mine, theirs):
-        assert (ours.plan, ours.drafted, ours.accepted, ours.tokens) == (rust.plan, rust.drafted, rust.accepted, rust.tokens)
-        assert ours.verified == rust.verified and ours.last == rust.last and ours.censored == rust.censored
+        assert (ours.plan, ours.drafted, ours.accepted, ours.tokens) == (
+            rust.plan,
+            rust.drafted,
+            rust.accepted,
+            rust.tokens,
+        )
+        assert (
+            ours.verified == rust.verified
+            and ours.last == rust.last
+            and ours.censored == rust.censored
+        )
         assert ours.total_seconds == pytest.approx(rust.total_seconds, abs=1e-8)
     assert [token for record in mine for token in record.tokens] == trace.tokens
 
 
 def test_a_replay_of_recorded_traces_says_what_the_command_line_says(run, tmp_path):
-    """The groups of `speckv replay --json`, number for number, and their steps summed up in Python."""
-    target, draft = tiny.write(tmp_path / "target", seed=3), tiny.write(tmp_path / "draft", seed=3, noise=0.15)
-    prompts = [{"id": f"code-0{n}", "task": "code", "split": "test", "prompt": f"Say {n} {n} {n} {n}."} for n in range(1, 4)]
+    """The groups of `speckv replay --json`, number for number, and their steps summed up in
+    Python."""
+    target, draft = (
+        tiny.write(tmp_path / "target", seed=3),
+        tiny.write(tmp_path / "draft", seed=3, noise=0.15),
+    )
+    prompts = [
+        {"id": f"code-0{n}", "task": "code", "split": "test", "prompt": f"Say {n} {n} {n} {n}."}
+        for n in range(1, 4)
+    ]
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "code.jsonl").write_text("\n".join(json.dumps(prompt) for prompt in prompts))
+    (tmp_path / "work" / "code.jsonl").write_text(
+        "\n".join(json.dumps(prompt) for prompt in prompts)
+    )
     costs = {"verify_ms": [40, 41, 43, 47], "draft_ms": 9, "catch_up_ms": 2}
     (tmp_path / "costs.json").write_text(json.dumps(costs))
     run(
@@ -90,7 +128,9 @@ def test_a_replay_of_recorded_traces_says_what_the_command_line_says(run, tmp_pa
         "--cost", tmp_path / "costs.json", "--max-tokens", 40, "--split", "all", "--threads", 1,
     )  # fmt: skip
     names = ["off", "fixed:3", "speckv", "chain+speckv", "expected-value", "confidence:0.3"]
-    said = json.loads(run("replay", "--trace", tmp_path / "trace", "--controllers", ",".join(names), "--json"))
+    said = json.loads(
+        run("replay", "--trace", tmp_path / "trace", "--controllers", ",".join(names), "--json")
+    )
     folder = speckv.TraceFolder(tmp_path / "trace")
     assert len(folder) == 3 and folder.costs is not None and folder.settings["max_tokens"] == 40
     assert folder.compare(names) == said["groups"]
@@ -98,7 +138,10 @@ def test_a_replay_of_recorded_traces_says_what_the_command_line_says(run, tmp_pa
         tokens = seconds = 0.0
         for trace in folder:
             controller = Controller(
-                name, costs=folder.costs, predictor=folder.predictor(), compression=folder.compression
+                name,
+                costs=folder.costs,
+                predictor=folder.predictor(),
+                compression=folder.compression,
             )
             for record in speckv.replay(controller, trace, folder.costs):
                 tokens += len(record.tokens)
@@ -109,7 +152,9 @@ def test_a_replay_of_recorded_traces_says_what_the_command_line_says(run, tmp_pa
 def test_every_name_of_the_command_line_is_known_and_others_are_refused_in_its_words(binary, run):
     help_text = run("run", "--help")
     for name, parameter, purpose in speckv.controllers():
-        assert name + parameter in help_text and purpose.split(" (")[0][:40] in " ".join(help_text.split())
+        assert name + parameter in help_text and purpose.split(" (")[0][:40] in " ".join(
+            help_text.split()
+        )
         assert Controller(name).name.startswith(name)
     for wrong in ["", "fast", "fixed:0", "fixed:65", "chain+off", "speckv:3"]:
         with pytest.raises(speckv.ArgumentError) as caught:
@@ -139,7 +184,12 @@ def test_calls_out_of_order_are_refused_and_change_nothing():
     with pytest.raises(speckv.ArgumentError, match="after 0 accepted"):
         controller.observe(0, None)
     record = controller.observe(1, 9)
-    assert (record.tokens, record.last, record.verified, controller.steps) == ([7, 9], "recovered", 2, 1)
+    assert (record.tokens, record.last, record.verified, controller.steps) == (
+        [7, 9],
+        "recovered",
+        2,
+        1,
+    )
     assert [record.label(position) for position in range(3)] == [True, False, None]
     controller.plan(12, has_model=True)
     controller.abandon()
@@ -157,7 +207,9 @@ def test_an_end_token_ends_the_step_and_censors_it():
 
 def test_load_makes_it_draft_less():
     def drafted(shared: SharedPass | None) -> int:
-        controller = Controller("speckv", costs=CostModel.from_curve([0.04 + 0.004 * row for row in range(17)], 0.004))
+        controller = Controller(
+            "speckv", costs=CostModel.from_curve([0.04 + 0.004 * row for row in range(17)], 0.004)
+        )
         total = 0
         for _ in range(30):
             controller.plan(100, has_model=True, gamma_limit=16, shared=shared)
@@ -171,7 +223,10 @@ def test_load_makes_it_draft_less():
 
 
 def test_costs_can_be_replaced_and_change_what_is_decided():
-    free, dear = CostModel.from_curve([0.04, 0.04001], 1e-6), CostModel.from_curve([0.04, 0.08, 0.12], 0.04)
+    free, costly = (
+        CostModel.from_curve([0.04, 0.04001], 1e-6),
+        CostModel.from_curve([0.04, 0.08, 0.12], 0.04),
+    )
 
     def gamma(controller: Controller) -> int:
         plan = controller.plan(50, has_model=True)
@@ -180,7 +235,7 @@ def test_costs_can_be_replaced_and_change_what_is_decided():
 
     controller = Controller("expected-value", costs=free)
     assert gamma(controller) > 0
-    controller.set_costs(dear)
+    controller.set_costs(costly)
     assert gamma(controller) == 0
     controller.set_costs(free)
     assert gamma(controller) > 0
@@ -192,16 +247,21 @@ def test_lookup_is_taken_where_the_controller_may():
         controller = Controller("chain+fixed:3", drafting=drafting)
         assert controller.plan(40, has_model=True, lookup=found).source == source
     with pytest.raises(speckv.ArgumentError):
-        Controller(drafting="nobody")
+        Controller(drafting="unknown")
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": float("nan")}, {"compression": 1.5}, {"gamma": 65}])
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": -1.0}, {"temperature": float("nan")}, {"compression": 1.5}, {"gamma": 65}],
+)
 def test_options_outside_their_range_are_named(options):
     with pytest.raises(speckv.ArgumentError, match=next(iter(options))):
         Controller(**options)
 
 
-@pytest.mark.parametrize(("spec", "gamma"), [("ema", 4), ("paper", 4), ("off", 4), ("fixed:3", 4), ("speckv", 0)])
+@pytest.mark.parametrize(
+    ("spec", "gamma"), [("ema", 4), ("paper", 4), ("off", 4), ("fixed:3", 4), ("speckv", 0)]
+)
 def test_a_gamma_that_a_controller_cannot_have_is_refused(spec, gamma):
     with pytest.raises(speckv.ArgumentError, match="gamma"):
         Controller(spec, gamma=gamma)
@@ -236,12 +296,16 @@ def test_a_used_controller_is_not_replayed_and_missing_weights_are_a_file_error(
 
 def test_many_threads_each_with_its_controller_take_the_steps_of_one():
     trace = Trace.synthetic(300, 0.8, seed=9)
-    expected = [record.tokens for record in speckv.replay(Controller("speckv", costs=COSTS), trace, COSTS)]
+    expected = [
+        record.tokens for record in speckv.replay(Controller("speckv", costs=COSTS), trace, COSTS)
+    ]
     results: list[list[list[int]]] = []
 
     def work() -> None:
         for _ in range(5):
-            results.append([record.tokens for record in drive(Controller("speckv", costs=COSTS), trace, COSTS)])
+            results.append(
+                [record.tokens for record in drive(Controller("speckv", costs=COSTS), trace, COSTS)]
+            )
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

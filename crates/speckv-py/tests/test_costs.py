@@ -98,5 +98,8 @@ def test_predictors_come_back_and_the_shipped_one_is_found_by_shape():
     assert "speckv train" in caught.value.hint
     online = speckv.OnlinePredictor(shipped)
     first = online.begin(speckv.Source.MODEL, 100)
-    low, high = online.push(speckv.Signals(6.0, 0.1, 0.02)), online.push(speckv.Signals(0.1, 0.99, 0.98))
+    low, high = (
+        online.push(speckv.Signals(6.0, 0.1, 0.02)),
+        online.push(speckv.Signals(0.1, 0.99, 0.98)),
+    )
     assert 0 < first < 1 and low[0] < high[0]

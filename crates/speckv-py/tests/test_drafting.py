@@ -1,4 +1,6 @@
-"""Drafting for an engine that only verifies: many sequences, each with its controller; models on the CPU; look-up."""
+"""Drafting for an engine that only verifies: many sequences, each with its controller; models on
+the CPU; look-up.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> CpuModel:
 
 @pytest.fixture(scope="module")
 def draft(tmp_path_factory: pytest.TempPathFactory) -> CpuModel:
-    return CpuModel.load(tiny.write(tmp_path_factory.mktemp("draft"), seed=3, noise=0.15), threads=1)
+    return CpuModel.load(
+        tiny.write(tmp_path_factory.mktemp("draft"), seed=3, noise=0.15), threads=1
+    )
 
 
 def greedy(model: CpuModel, prompt: list[int], count: int) -> list[int]:
@@ -44,7 +48,9 @@ class Verifier:
         self.model = model
         self.caches: dict[int, speckv.Cache] = {}
 
-    def verify(self, texts: dict[int, list[int]], drafts: dict[int, list[int]]) -> dict[int, tuple[int, int]]:
+    def verify(
+        self, texts: dict[int, list[int]], drafts: dict[int, list[int]]
+    ) -> dict[int, tuple[int, int]]:
         feeds = []
         for name, text in texts.items():
             cache = self.caches.setdefault(name, self.model.cache())
@@ -62,12 +68,19 @@ class Verifier:
         return outcomes
 
 
-def serve(drafter: Drafter, model: CpuModel, name: str, count: int) -> tuple[dict[int, list[int]], list[tuple[int, ...]]]:
-    """All prompts at once, until each has `count` tokens; the outputs, and how much each sequence drafted in each step."""
+def serve(
+    drafter: Drafter, model: CpuModel, name: str, count: int
+) -> tuple[dict[int, list[int]], list[tuple[int, ...]]]:
+    """All prompts at once, until each has `count` tokens; the outputs, and how much each sequence
+    drafted in each step.
+    """
     costs = CostModel.from_curve([0.04 + 0.001 * row for row in range(17)], 0.002)
     verifier = Verifier(model)
     texts = {index: list(prompt) for index, prompt in enumerate(PROMPTS)}
-    sequences = {index: drafter.open(Controller(name, costs=costs), prompt) for index, prompt in enumerate(PROMPTS)}
+    sequences = {
+        index: drafter.open(Controller(name, costs=costs), prompt)
+        for index, prompt in enumerate(PROMPTS)
+    }
     lengths = []
     while sequences:
         running = list(sequences)
@@ -75,7 +88,9 @@ def serve(drafter: Drafter, model: CpuModel, name: str, count: int) -> tuple[dic
         proposals = drafter.propose([sequences[index] for index in running], limits)
         lengths.append(tuple(len(proposal) for proposal in proposals))
         drafts = dict(zip(running, proposals))
-        for index, (accepted, token) in verifier.verify({index: texts[index] for index in running}, drafts).items():
+        for index, (accepted, token) in verifier.verify(
+            {index: texts[index] for index in running}, drafts
+        ).items():
             record = sequences[index].observe(accepted, token)
             texts[index] += record.tokens
             assert sequences[index].tokens().tolist() == texts[index]
@@ -84,7 +99,9 @@ def serve(drafter: Drafter, model: CpuModel, name: str, count: int) -> tuple[dic
     return {index: text[len(PROMPTS[index]) :] for index, text in texts.items()}, lengths
 
 
-@pytest.mark.parametrize("name", ["fixed:3", "speckv", "chain+fixed:2", "confidence:0.3", "heuristic", "off"])
+@pytest.mark.parametrize(
+    "name", ["fixed:3", "speckv", "chain+fixed:2", "confidence:0.3", "heuristic", "off"]
+)
 @pytest.mark.parametrize("lookup", [True, False])
 def test_whatever_is_drafted_the_output_is_that_of_plain_decoding(target, draft, name, lookup):
     drafter = Drafter(draft, lookup=lookup)
@@ -97,7 +114,9 @@ def test_whatever_is_drafted_the_output_is_that_of_plain_decoding(target, draft,
     else:
         assert len(lengths) < 40, "some draft token was accepted"
     if name in ("confidence:0.3", "speckv"):
-        assert any(len(set(step)) > 1 for step in lengths), "sequences of one step may draft different numbers"
+        assert any(len(set(step)) > 1 for step in lengths), (
+            "sequences of one step may draft different numbers"
+        )
 
 
 def test_look_up_alone_drafts_without_a_model(target):
@@ -124,14 +143,18 @@ def test_drafting_together_is_drafting_alone(target, draft):
 
 def test_a_model_computes_what_numpy_computes_of_its_file(target):
     logits = target.forward([(target.cache(), [1, 2, 3], 3)])
-    assert logits.shape == (3, tiny.VOCAB) and logits.dtype == np.float32 and np.isfinite(logits).all()
+    assert (
+        logits.shape == (3, tiny.VOCAB) and logits.dtype == np.float32 and np.isfinite(logits).all()
+    )
     made = tiny.weights(3)
     x = made["model.embed_tokens.weight"][[1]].astype(np.float64)
     norm = lambda v: v / np.sqrt((v**2).mean(-1, keepdims=True) + 1e-6)  # noqa: E731
     for layer in range(tiny.LAYERS):  # one token: attention is its own value, whatever the angles
         at = lambda name: made[f"model.layers.{layer}.{name}"].astype(np.float64)  # noqa: B023, E731
         v = norm(x) @ at("self_attn.v_proj.weight").T + at("self_attn.v_proj.bias")
-        heads = np.repeat(v.reshape(tiny.KV_HEADS, -1), tiny.HEADS // tiny.KV_HEADS, axis=0).reshape(1, -1)
+        heads = np.repeat(
+            v.reshape(tiny.KV_HEADS, -1), tiny.HEADS // tiny.KV_HEADS, axis=0
+        ).reshape(1, -1)
         x = x + heads @ at("self_attn.o_proj.weight").T
         gate, up = norm(x) @ at("mlp.gate_proj.weight").T, norm(x) @ at("mlp.up_proj.weight").T
         x = x + (gate / (1 + np.exp(-gate)) * up) @ at("mlp.down_proj.weight").T
@@ -202,7 +225,9 @@ def test_a_sequence_follows_an_engine_whose_own_list_is_the_truth(draft):
     sequence = drafter.open(Controller("fixed:4"), [1, 2, 3, 4, 5])
     [proposal] = drafter.propose([sequence], 8)
     assert len(proposal) == 4 and sequence.proposed == proposal and sequence.under_way
-    assert sequence.sync([1, 2, 3, 4, 5]) == 5 and sequence.under_way, "the same text changes nothing"
+    assert sequence.sync([1, 2, 3, 4, 5]) == 5 and sequence.under_way, (
+        "the same text changes nothing"
+    )
     assert sequence.sync([1, 2, 9, 4]) == 2 and not sequence.under_way
     [after] = drafter.propose([sequence], 4)
     fresh = drafter.open(Controller("fixed:4"), [1, 2, 9, 4])
@@ -218,7 +243,11 @@ def test_state_is_given_back_on_close_on_exit_and_when_forgotten(draft):
     with drafter.open(Controller("fixed:2"), [1, 2]) as sequence:
         assert drafter.open_sequences == 1
     sequence.close()
-    for call in (lambda: sequence.extend([1]), lambda: drafter.propose([sequence]), lambda: sequence.observe(0, 1)):
+    for call in (
+        lambda: sequence.extend([1]),
+        lambda: drafter.propose([sequence]),
+        lambda: sequence.observe(0, 1),
+    ):
         with pytest.raises(OrderError) as caught:
             call()
         assert "Drafter.open" in caught.value.hint
@@ -258,13 +287,16 @@ def test_limits_bind_and_end_tokens_end_a_draft(draft):
 
 def test_costs_and_load_reach_the_controllers(draft):
     drafter = Drafter(draft, lookup=False)
-    free, dear = CostModel.from_curve([0.04, 0.0401], 1e-5), CostModel.from_curve([0.04, 0.12, 0.2], 0.04)
+    free, costly = (
+        CostModel.from_curve([0.04, 0.0401], 1e-5),
+        CostModel.from_curve([0.04, 0.12, 0.2], 0.04),
+    )
 
     def drafted(**options: object) -> int:
         with drafter.open(Controller("expected-value"), [1, 2, 3]) as sequence:
             return len(drafter.propose([sequence], 8, **options)[0])  # type: ignore[arg-type]
 
-    assert drafted(costs=free) > drafted(costs=dear) == 0
+    assert drafted(costs=free) > drafted(costs=costly) == 0
     steep = CostModel.from_curve([0.04 + 0.006 * row for row in range(17)], 0.002)
     assert drafted(costs=steep, rows=12, waiting=12) < drafted(costs=steep)
 
@@ -281,7 +313,11 @@ def test_the_models_time_and_tokens_are_counted_apart_from_those_of_look_up(draf
     assert work.model_seconds > work.lookup_seconds > 0.0 and work.controller_seconds > 0.0
     assert (work.catch_up_tokens, work.catch_up_seconds) == (0, 0.0)
     drafter.propose([lookup], 4)
-    assert (drafter.work.model_tokens, drafter.work.model_seconds, drafter.work.lookup_tokens) == (0, 0.0, 4)
+    assert (drafter.work.model_tokens, drafter.work.model_seconds, drafter.work.lookup_tokens) == (
+        0,
+        0.0,
+        4,
+    )
     with pytest.raises(AttributeError):
         work.model_tokens = 3  # type: ignore[misc]
 
@@ -300,12 +336,16 @@ def test_what_the_model_missed_is_read_in_parts_and_drafted_when_it_is_read(draf
         if drafted[-1] == [3, 3]:
             break
     assert 200 - 8 <= sum(read) <= 200 and max(read) <= 32, read
-    assert drafted[:3] == [[0, 0]] * 3 and [3, 0] in drafted, "the first is drafted for while the second is read"
+    assert drafted[:3] == [[0, 0]] * 3 and [3, 0] in drafted, (
+        "the first is drafted for while the second is read"
+    )
     assert proposals == expected * 2, "what was read in parts says the same"
     first.observe(3, 7)  # all accepted: its last token is still to be read
     third = parts.open(Controller("fixed:3"), prompt)
     [reading, drafting] = parts.propose([third, first], 3, read_limit=32)
-    assert (reading, len(drafting)) == ([], 3), "a draft that is a token behind need not wait for one that reads a prompt"
+    assert (reading, len(drafting)) == ([], 3), (
+        "a draft that is a token behind need not wait for one that reads a prompt"
+    )
     with pytest.raises(speckv.ArgumentError, match="read_limit"):
         parts.propose([first], 3, read_limit=4)
 
@@ -324,7 +364,9 @@ def test_look_up_in_one_text_knows_what_followed():
 
 
 def test_another_thread_runs_while_a_model_computes(tmp_path):
-    """Prefill of some hundred tokens takes tens of milliseconds; a thread that wants a turn every half millisecond gets them inside the call."""
+    """Prefill of some hundred tokens takes tens of milliseconds; a thread that wants a turn every
+    half millisecond gets them inside the call.
+    """
     model = CpuModel.load(tiny.write(tmp_path / "m", seed=1), threads=1)
     tokens = list(range(1, 250)) * 2
     turns: list[float] = []
@@ -344,7 +386,10 @@ def test_another_thread_runs_while_a_model_computes(tmp_path):
             began = time.monotonic()
             model.forward([(cache, tokens, len(tokens))])
             ended = time.monotonic()
-            inside += sum(began + 0.25 * (ended - began) < turn < ended - 0.25 * (ended - began) for turn in list(turns))
+            inside += sum(
+                began + 0.25 * (ended - began) < turn < ended - 0.25 * (ended - began)
+                for turn in list(turns)
+            )
             if inside >= 5:
                 break
     finally:
@@ -375,10 +420,14 @@ def test_threads_share_a_model_and_a_drafter(target, draft):
 
 
 def test_a_real_model_drafts_for_itself_and_stays_right(small_model: Path):
-    """The draft is the target in other four bits: outputs equal plain decoding, and a good part of the tokens are accepted."""
+    """The draft is the target in other four bits: outputs equal plain decoding, and a good part of
+    the tokens are accepted.
+    """
     target = CpuModel.load(small_model, context=256)
     draft = CpuModel.load(small_model, context=256, compression="q4_0")
-    prompt = target.tokenizer().encode("The quick brown fox jumps over the lazy dog. The quick brown")
+    prompt = target.tokenizer().encode(
+        "The quick brown fox jumps over the lazy dog. The quick brown"
+    )
     drafter, verifier = Drafter(draft), Verifier(target)
     sequence, text = drafter.open(Controller("speckv"), prompt), list(prompt)
     accepted = drafted = 0

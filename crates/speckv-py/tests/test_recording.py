@@ -27,12 +27,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
     work = root / "work"
     work.mkdir()
     for task in ("code", "chat"):
-        lines = [{"id": f"{task}-0{n}", "task": task, "split": "test", "prompt": f"Say {task} {n} {n} {n}."} for n in (1, 2)]
+        lines = [
+            {
+                "id": f"{task}-0{n}",
+                "task": task,
+                "split": "test",
+                "prompt": f"Say {task} {n} {n} {n}.",
+            }
+            for n in (1, 2)
+        ]
         (work / f"{task}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     return tiny.write(root / "target", seed=3), tiny.write(root / "draft", seed=3, noise=0.15), work
 
 
-def paper_grid(folders: tuple[Path, Path, Path], out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def paper_grid(
+    folders: tuple[Path, Path, Path], out: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
     target, draft, work = folders
     command = [
         sys.executable, EXAMPLES / "paper_grid.py", "--target", target, "--draft", draft, "--workload", work, "--output", out,
@@ -60,16 +70,27 @@ def test_the_script_records_every_gamma_on_every_prompt(recorded):
     for row in rows:
         key = (row["prompt_id"], row["gamma"])
         texts.setdefault(key, []).extend(int(token) for token in row["tokens"].split())
-        assert int(row["gamma"]) >= int(row["drafted"]) >= int(row["verified"]) >= int(row["accepted"])
+        assert (
+            int(row["gamma"]) >= int(row["drafted"]) >= int(row["verified"]) >= int(row["accepted"])
+        )
         assert float(row["total_seconds"]) >= float(row["verify_seconds"]) > 0
     prompts = {"code-01", "code-02", "chat-01", "chat-02"}
     assert set(texts) == {(prompt, gamma) for prompt in prompts for gamma in ("0", "2", "4")}
     for prompt in prompts:
-        assert texts[prompt, "0"] == texts[prompt, "2"] == texts[prompt, "4"], "greedy: the same text whatever gamma"
+        assert texts[prompt, "0"] == texts[prompt, "2"] == texts[prompt, "4"], (
+            "greedy: the same text whatever gamma"
+        )
     assert {row["compression"] for row in rows} == {"fp32"}
-    assert any(int(row["accepted"]) > 0 for row in rows) and all(row["acceptance_rate"] == "" for row in rows if row["gamma"] == "0")
+    assert any(int(row["accepted"]) > 0 for row in rows) and all(
+        row["acceptance_rate"] == "" for row in rows if row["gamma"] == "0"
+    )
     settings = json.loads((recorded / "run.json").read_text())["settings"]
-    assert settings["target"]["shape"] == {"architecture": "qwen2", "layers": 2, "hidden": 64, "vocab_size": tiny.VOCAB}
+    assert settings["target"]["shape"] == {
+        "architecture": "qwen2",
+        "layers": 2,
+        "hidden": 64,
+        "vocab_size": tiny.VOCAB,
+    }
 
 
 def test_a_recording_that_was_done_is_not_done_again_and_another_one_is_refused(folders, recorded):
@@ -83,7 +104,13 @@ def test_a_recording_that_was_done_is_not_done_again_and_another_one_is_refused(
 
 def test_the_reports_of_the_command_line_read_records_and_evaluation(recorded, run, tmp_path):
     said = run(
-        "report", "--grid", recorded, "--evaluation", recorded / "evaluation-fp32.json", "--output", tmp_path / "report"
+        "report",
+        "--grid",
+        recorded,
+        "--evaluation",
+        recorded / "evaluation-fp32.json",
+        "--output",
+        tmp_path / "report",
     )
     page = (tmp_path / "report" / "report.html").read_text()
     assert "fp32" in page and "speckv" in page, said
@@ -104,13 +131,24 @@ def test_the_evaluation_says_what_was_measured(recorded):
 
 
 @pytest.mark.parametrize("compression", ["int8", "nf4"])
-def test_targets_that_bitsandbytes_quantizes_are_recorded_on_the_cpu(folders, tmp_path, compression):
-    """On the CPU its kernels are others than on a GPU: this is about loading, caches and records, not about their numbers."""
+def test_targets_that_bitsandbytes_quantizes_are_recorded_on_the_cpu(
+    folders, tmp_path, compression
+):
+    """On the CPU its kernels are others than on a GPU: this is about loading, caches and records,
+    not about their numbers.
+    """
     for package in ("bitsandbytes", "accelerate"):
-        pytest.importorskip(package, reason=f"{package} is not installed: `pip install bitsandbytes accelerate`")
+        pytest.importorskip(
+            package, reason=f"{package} is not installed: `pip install bitsandbytes accelerate`"
+        )
     # Its NF4 on the CPU takes rows of whole blocks of 64.
-    target, draft = (tiny.write(tmp_path / f"noise {noise}", seed=3, noise=noise, feed_forward=128) for noise in (0.0, 0.15))
-    done = paper_grid((target, draft, folders[2]), tmp_path / "g", "--compressions", f"fp32,{compression}")
+    target, draft = (
+        tiny.write(tmp_path / f"noise {noise}", seed=3, noise=noise, feed_forward=128)
+        for noise in (0.0, 0.15)
+    )
+    done = paper_grid(
+        (target, draft, folders[2]), tmp_path / "g", "--compressions", f"fp32,{compression}"
+    )
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "g" / "steps.csv")
     texts: dict[tuple[str, str], list[str]] = {}
@@ -119,7 +157,9 @@ def test_targets_that_bitsandbytes_quantizes_are_recorded_on_the_cpu(folders, tm
     assert len(texts) == 2 * 3
     for name in ("fp32", compression):
         assert 0 < len(texts[name, "0"]) <= 4 * 16
-        assert texts[name, "0"] == texts[name, "2"] == texts[name, "4"], "greedy: the same text whatever gamma"
+        assert texts[name, "0"] == texts[name, "2"] == texts[name, "4"], (
+            "greedy: the same text whatever gamma"
+        )
     if compression == "nf4":
         assert texts["fp32", "0"] != texts["nf4", "0"], "another model than the uncompressed one"
     assert any(int(row["accepted"]) > 0 for row in rows if row["compression"] == compression)
@@ -132,7 +172,10 @@ def test_without_bitsandbytes_the_script_says_what_to_install(folders, tmp_path,
     monkeypatch.setenv("PYTHONPATH", str(missing))
     done = paper_grid(folders, tmp_path / "g", "--compressions", "nf4")
     assert done.returncode != 0
-    assert "nf4 needs bitsandbytes" in done.stderr and "hint: pip install bitsandbytes accelerate" in done.stderr
+    assert (
+        "nf4 needs bitsandbytes" in done.stderr
+        and "hint: pip install bitsandbytes accelerate" in done.stderr
+    )
 
 
 def test_records_that_contradict_their_settings_are_refused(tmp_path):
@@ -150,11 +193,23 @@ def test_records_that_contradict_their_settings_are_refused(tmp_path):
     with pytest.raises(speckv.ArgumentError, match="gammas"):
         grid.save("fp32", "code-01", [1, 2, 3], answers=[(0, 0, [record], [["x"]])], **options)
     with pytest.raises(speckv.ArgumentError, match="piece"):
-        grid.save("fp32", "code-01", [1, 2, 3], answers=[(0, 0, [record], [[]]), (2, 1, [record], [["x"]])], **options)
+        grid.save(
+            "fp32",
+            "code-01",
+            [1, 2, 3],
+            answers=[(0, 0, [record], [[]]), (2, 1, [record], [["x"]])],
+            **options,
+        )
     with pytest.raises(speckv.ArgumentError, match="names a file"):
         grid.holds("../fp32", "code-01", [1])
     assert not grid.holds("fp32", "code-01", [1, 2, 3])
-    grid.save("fp32", "code-01", [1, 2, 3], answers=[(0, 0, [record], [["x"]]), (2, 1, [record], [["x"]])], **options)
+    grid.save(
+        "fp32",
+        "code-01",
+        [1, 2, 3],
+        answers=[(0, 0, [record], [["x"]]), (2, 1, [record], [["x"]])],
+        **options,
+    )
     assert grid.holds("fp32", "code-01", [1, 2, 3]) and grid.assemble() == 2
     with pytest.raises(speckv.FileError, match="same id"):
         grid.holds("fp32", "code-01", [1, 2, 4])

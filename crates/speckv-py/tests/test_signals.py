@@ -39,14 +39,19 @@ def test_rows_are_read_alike_and_columns_may_be_cut():
     assert rows == [speckv.read_signals(row) for row in logits]
     cut = logits[:, :200]
     assert not cut.flags.c_contiguous
-    assert speckv.read_signals_rows(cut) == [speckv.read_signals(np.ascontiguousarray(row)) for row in cut]
+    assert speckv.read_signals_rows(cut) == [
+        speckv.read_signals(np.ascontiguousarray(row)) for row in cut
+    ]
     assert speckv.read_signals_rows(np.empty((0, 7), np.float32)) == []
 
 
 def test_logits_are_not_copied():
-    """A gigabyte of logits is read within a few megabytes: a copy would show as the peak of memory."""
+    """A gigabyte of logits is read within a few megabytes: a copy would show as the peak of
+    memory."""
     resource = pytest.importorskip("resource")
-    logits = np.zeros((1024, 256 * 1024), np.float32)  # zero pages: they take no memory until they are written
+    logits = np.zeros(
+        (1024, 256 * 1024), np.float32
+    )  # zero pages: they take no memory until they are written
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     view = logits[:4]
     assert len(speckv.read_signals_rows(view)) == 4
@@ -75,7 +80,9 @@ def test_another_type_shape_or_layout_is_refused_with_a_hint(logits):
     assert isinstance(caught.value, ValueError) and isinstance(caught.value, speckv.Error)
 
 
-@pytest.mark.parametrize("logits", [[], [float("nan"), 0.0], [float("inf"), 0.0], [-float("inf")] * 3])
+@pytest.mark.parametrize(
+    "logits", [[], [float("nan"), 0.0], [float("inf"), 0.0], [-float("inf")] * 3]
+)
 def test_logits_that_make_no_token_are_refused(logits):
     with pytest.raises(speckv.ArgumentError):
         speckv.read_signals(np.array(logits, np.float32))
@@ -88,7 +95,9 @@ def test_a_read_only_array_is_read():
 
 
 def test_no_other_thread_runs_while_logits_are_read():
-    """Another thread could write to the array or resize it. It counts while one thread reads for some 0.1 s, and gets no turn before the call has ended."""
+    """Another thread could write to the array or resize it. It counts while one thread reads for
+    some 0.1 s, and gets no turn before the call has ended.
+    """
     logits = np.zeros(100_000_000, np.float32)
     turns: list[float] = []
     stop = threading.Event()
@@ -107,5 +116,9 @@ def test_no_other_thread_runs_while_logits_are_read():
     finally:
         stop.set()
         counter.join()
-    inside = [turn for turn in turns if began + 0.1 * (ended - began) < turn < ended - 0.1 * (ended - began)]
+    inside = [
+        turn
+        for turn in turns
+        if began + 0.1 * (ended - began) < turn < ended - 0.1 * (ended - began)
+    ]
     assert not inside, f"{len(inside)} turns in {ended - began:.3f} s"

@@ -1,4 +1,6 @@
-"""Speculation with transformers: greedy identity, exact sampling, and everything in between, on a tiny pair on the CPU."""
+"""Speculation with transformers: greedy identity, exact sampling, and everything in between, on a
+tiny pair on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,18 @@ transformers = pytest.importorskip("transformers")
 import speckv.transformers as subject  # noqa: E402
 from speckv.transformers import Speculation, generate, measure_costs  # noqa: E402
 
-CONTROLLERS = ["off", "fixed:1", "fixed:4", "speckv", "chain+fixed:3", "confidence:0.4", "heuristic", "entropy:svip", "paper", "ema"]
+CONTROLLERS = [
+    "off",
+    "fixed:1",
+    "fixed:4",
+    "speckv",
+    "chain+fixed:3",
+    "confidence:0.4",
+    "heuristic",
+    "entropy:svip",
+    "paper",
+    "ema",
+]
 PROMPTS = [[10, 20, 30, 10, 20], [7, 8, 9, 7, 8, 9, 7], [65, 66, 67], [100], list(range(40, 90))]
 
 
@@ -30,7 +43,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     ]
     torch.set_num_threads(1)
     target, draft = (
-        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval() for folder in folders
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        for folder in folders
     )
     return target, draft
 
@@ -39,7 +53,12 @@ def plain(model: Any, prompt: list[int], count: int, ends: list[int] | None = No
     """What the library itself generates greedily."""
     ids = torch.tensor([prompt])
     out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=count, eos_token_id=ends or None, pad_token_id=0
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=count,
+        eos_token_id=ends or None,
+        pad_token_id=0,
     )
     return [int(token) for token in out[0, len(prompt) :]]
 
@@ -53,7 +72,11 @@ def test_greedy_tokens_are_those_of_generate(pair, name):
         assert result.tokens == plain(target, prompt, 48), (name, prompt)
         assert sum((record.tokens for record in result.records), []) == result.tokens
         assert result.finish_reason == "length"
-        steps, tokens, accepted = steps + len(result.records), tokens + 48, accepted + result.accepted
+        steps, tokens, accepted = (
+            steps + len(result.records),
+            tokens + 48,
+            accepted + result.accepted,
+        )
     if name == "off":
         assert steps == tokens and accepted == 0
     else:
@@ -64,7 +87,9 @@ def test_look_up_alone_needs_no_draft(pair):
     target, _ = pair
     drafted = 0
     for prompt in PROMPTS:
-        result = generate(target, None, prompt, controller="chain+fixed:4", max_new_tokens=80, end_tokens=[])
+        result = generate(
+            target, None, prompt, controller="chain+fixed:4", max_new_tokens=80, end_tokens=[]
+        )
         assert result.tokens == plain(target, prompt, 80)
         drafted += result.drafted
     assert drafted > 0
@@ -76,8 +101,12 @@ def test_an_end_token_ends_the_text_where_generate_ends_it(pair):
         whole = plain(target, prompt, 40)
         end = whole[17]
         for name in ["off", "fixed:4", "fixed:7"]:
-            result = generate(target, draft, prompt, controller=name, max_new_tokens=40, end_tokens=[end])
-            assert result.tokens == plain(target, prompt, 40, [end]) == whole[: whole.index(end) + 1]
+            result = generate(
+                target, draft, prompt, controller=name, max_new_tokens=40, end_tokens=[end]
+            )
+            assert (
+                result.tokens == plain(target, prompt, 40, [end]) == whole[: whole.index(end) + 1]
+            )
             assert result.finish_reason == "stop" and result.tokens[-1] == end
 
 
@@ -92,7 +121,10 @@ def test_prompts_of_every_form_are_read(pair):
     expected = generate(target, draft, [10, 20, 30], controller="fixed:2", max_new_tokens=6).tokens
     tensor = torch.tensor([[10, 20, 30]])
     for prompt in (tensor, tensor[0], tensor.numpy(), {"input_ids": tensor}, (10, 20, 30)):
-        assert generate(target, draft, prompt, controller="fixed:2", max_new_tokens=6).tokens == expected
+        assert (
+            generate(target, draft, prompt, controller="fixed:2", max_new_tokens=6).tokens
+            == expected
+        )
     with pytest.raises(speckv.ArgumentError, match="one prompt"):
         generate(target, draft, torch.zeros((2, 3), dtype=torch.long))
     with pytest.raises(speckv.ArgumentError, match="at least one token"):
@@ -102,7 +134,9 @@ def test_prompts_of_every_form_are_read(pair):
 def test_the_context_bounds_the_text(pair):
     target, draft = pair
     prompt = [1 + n % 200 for n in range(500)]
-    result = generate(target, draft, prompt, controller="fixed:8", max_new_tokens=100, end_tokens=[])
+    result = generate(
+        target, draft, prompt, controller="fixed:8", max_new_tokens=100, end_tokens=[]
+    )
     assert len(result.tokens) == 512 - 500 and result.finish_reason == "length"
     assert result.tokens == plain(target, prompt, 12)
     with pytest.raises(speckv.ArgumentError, match="context"):
@@ -125,7 +159,11 @@ def test_a_pass_that_breaks_off_between_two_layers_leaves_the_text_as_it_was(pai
     for fatal in ({1}, {2}, {4, 5, 9}):
         calls = 0
         text = Speculation(target, draft)
-        hook = (target if who == "target" else draft).model.layers[1].register_forward_pre_hook(break_off)
+        hook = (
+            (target if who == "target" else draft)
+            .model.layers[1]
+            .register_forward_pre_hook(break_off)
+        )
         broken = 0
         try:
             while True:
@@ -170,7 +208,9 @@ def test_a_step_that_fails_leaves_the_text_as_it_was(pair, monkeypatch):
     text.step()
     before = list(text.tokens)
     with monkeypatch.context() as patch:
-        patch.setattr(text.target, "read", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
+        patch.setattr(
+            text.target, "read", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory"))
+        )
         with pytest.raises(RuntimeError, match="out of memory"):
             text.step()
     assert text.tokens == before and text.target.length <= len(before) - 1
@@ -180,7 +220,9 @@ def test_a_step_that_fails_leaves_the_text_as_it_was(pair, monkeypatch):
 
 
 def test_the_cpu_backend_says_what_transformers_says(pair, tmp_path):
-    """The same file in both: the same signals up to the eight bits of the CPU backend's activations."""
+    """The same file in both: the same signals up to the eight bits of the CPU backend's
+    activations.
+    """
     target, _ = pair
     model = speckv.CpuModel.load(tiny.write(tmp_path / "m", seed=3))
     tokens = PROMPTS[4]
@@ -189,7 +231,9 @@ def test_the_cpu_backend_says_what_transformers_says(pair, tmp_path):
         theirs = target(torch.tensor([tokens])).logits[0].numpy()
     agree = (ours.argmax(1) == theirs.argmax(1)).mean()
     assert agree > 0.9, agree
-    for (_, mine), (_, other) in zip(speckv.read_signals_rows(ours), speckv.read_signals_rows(theirs)):
+    for (_, mine), (_, other) in zip(
+        speckv.read_signals_rows(ours), speckv.read_signals_rows(theirs)
+    ):
         assert mine.entropy_bits == pytest.approx(other.entropy_bits, abs=0.35)
 
 
@@ -201,7 +245,9 @@ VOCAB = 6
 
 @pytest.fixture(scope="module")
 def small_pair() -> tuple[Any, Any]:
-    """Two unrelated models over six tokens: most drafts are rejected, so that the rule of acceptance carries the result."""
+    """Two unrelated models over six tokens: most drafts are rejected, so that the rule of
+    acceptance carries the result.
+    """
 
     def model(seed: int) -> Any:
         torch.manual_seed(seed)
@@ -214,7 +260,9 @@ def small_pair() -> tuple[Any, Any]:
     return model(1), model(2)
 
 
-def sequence_probabilities(model: Any, prompt: list[int], length: int, sampler: Sampler) -> dict[tuple[int, ...], float]:
+def sequence_probabilities(
+    model: Any, prompt: list[int], length: int, sampler: Sampler
+) -> dict[tuple[int, ...], float]:
     """The target's probability of every continuation, by enumeration."""
     found: dict[tuple[int, ...], float] = {(): 1.0}
     for _ in range(length):
@@ -229,8 +277,12 @@ def sequence_probabilities(model: Any, prompt: list[int], length: int, sampler: 
     return found
 
 
-def chi_square_p(counts: dict[tuple[int, ...], int], expected: dict[tuple[int, ...], float], draws: int) -> float:
-    """P of Pearson's test, by the Wilson-Hilferty approximation; cells that expect fewer than 5 are one cell."""
+def chi_square_p(
+    counts: dict[tuple[int, ...], int], expected: dict[tuple[int, ...], float], draws: int
+) -> float:
+    """P of Pearson's test, by the Wilson-Hilferty approximation; cells that expect fewer than 5 are
+    one cell.
+    """
     assert set(counts) <= set(expected), "a text that the target cannot say"
     statistic, cells, rest = 0.0, 0, [0.0, 0.0]
     for text, probability in expected.items():
@@ -248,14 +300,22 @@ def chi_square_p(counts: dict[tuple[int, ...], int], expected: dict[tuple[int, .
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def sampled(pair: tuple[Any, Any], name: str, sampler: Sampler, draws: int, lookup: bool = False) -> tuple[dict[tuple[int, ...], int], int]:
+def sampled(
+    pair: tuple[Any, Any], name: str, sampler: Sampler, draws: int, lookup: bool = False
+) -> tuple[dict[tuple[int, ...], int], int]:
     target, draft = pair
     text = Speculation(target, None if lookup else draft, lookup=lookup)
     prompt = [1, 2, 3, 1, 2]
     counts: dict[tuple[int, ...], int] = {}
     drafted = 0
     for seed in range(draws):
-        text.start(prompt, Controller(name, temperature=sampler.temperature), max_new_tokens=3, sampler=sampler, seed=seed)
+        text.start(
+            prompt,
+            Controller(name, temperature=sampler.temperature),
+            max_new_tokens=3,
+            sampler=sampler,
+            seed=seed,
+        )
         drafted += sum(len(record.drafted) for record in text.steps())
         key = tuple(text.tokens[len(prompt) :])
         counts[key] = counts.get(key, 0) + 1
@@ -275,7 +335,9 @@ def test_sampled_texts_have_the_targets_distribution(small_pair, name, sampler, 
     assert sum(expected.values()) == pytest.approx(1.0, abs=1e-4)
     counts, drafted = sampled(small_pair, name, sampler, 4000, lookup)
     assert drafted > 1300
-    assert chi_square_p(counts, expected, 4000) > 1e-4  # three cases: a right rule fails with 0.03 %, the wrong one below with certainty
+    assert (
+        chi_square_p(counts, expected, 4000) > 1e-4
+    )  # three cases: a right rule fails with 0.03 %, the wrong one below with certainty
 
 
 def test_a_broken_verifier_fails_the_same_test(small_pair, monkeypatch):
@@ -289,9 +351,19 @@ def test_a_broken_verifier_fails_the_same_test(small_pair, monkeypatch):
 
 def test_a_seed_makes_the_same_text_again(small_pair):
     one, two = (
-        generate(*small_pair, [1, 2], sampler=Sampler(1.0), controller="fixed:3", seed=8, max_new_tokens=30).tokens for _ in range(2)
+        generate(
+            *small_pair,
+            [1, 2],
+            sampler=Sampler(1.0),
+            controller="fixed:3",
+            seed=8,
+            max_new_tokens=30,
+        ).tokens
+        for _ in range(2)
     )
-    other = generate(*small_pair, [1, 2], sampler=Sampler(1.0), controller="fixed:3", seed=9, max_new_tokens=30).tokens
+    other = generate(
+        *small_pair, [1, 2], sampler=Sampler(1.0), controller="fixed:3", seed=9, max_new_tokens=30
+    ).tokens
     assert one == two != other
 
 

@@ -12,37 +12,55 @@ LAYERS, HIDDEN, HEADS, KV_HEADS, FEED_FORWARD, VOCAB = 2, 64, 4, 2, 96, 320
 
 
 def byte_letters() -> list[str]:
-    """GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others follow from 256 on."""
+    """GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others follow
+    from 256 on.
+    """
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
 
 
-def weights(seed: int, noise: float = 0.0, noise_seed: int = 0, feed_forward: int = FEED_FORWARD) -> dict[str, np.ndarray]:
-    """Weights of a seed; `noise` disturbs them, which makes a draft that often, not always, agrees."""
+def weights(
+    seed: int, noise: float = 0.0, noise_seed: int = 0, feed_forward: int = FEED_FORWARD
+) -> dict[str, np.ndarray]:
+    """Weights of a seed; `noise` disturbs them, which makes a draft that often, not always,
+    agrees."""
     draw, disturb = np.random.default_rng(seed), np.random.default_rng(1000 + noise_seed)
 
     def matrix(rows: int, columns: int, scale: float = 1.0) -> np.ndarray:
         values = scale * draw.standard_normal((rows, columns)) / np.sqrt(columns)
-        return (values + noise * scale * disturb.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
+        return (
+            values + noise * scale * disturb.standard_normal((rows, columns)) / np.sqrt(columns)
+        ).astype(np.float32)
 
     head = HIDDEN // HEADS
-    made = {"model.embed_tokens.weight": matrix(VOCAB, HIDDEN, 6.0), "model.norm.weight": np.ones(HIDDEN, np.float32)}
+    made = {
+        "model.embed_tokens.weight": matrix(VOCAB, HIDDEN, 6.0),
+        "model.norm.weight": np.ones(HIDDEN, np.float32),
+    }
     made["lm_head.weight"] = matrix(VOCAB, HIDDEN, 4.0)
     for layer in range(LAYERS):
         stem = f"model.layers.{layer}."
         for name, rows in [("q", HEADS * head), ("k", KV_HEADS * head), ("v", KV_HEADS * head)]:
             made[f"{stem}self_attn.{name}_proj.weight"] = matrix(rows, HIDDEN)
-            made[f"{stem}self_attn.{name}_proj.bias"] = (0.1 * draw.standard_normal(rows)).astype(np.float32)
+            made[f"{stem}self_attn.{name}_proj.bias"] = (0.1 * draw.standard_normal(rows)).astype(
+                np.float32
+            )
         made[f"{stem}self_attn.o_proj.weight"] = matrix(HIDDEN, HIDDEN)
-        for name, shape in [("gate", (feed_forward, HIDDEN)), ("up", (feed_forward, HIDDEN)), ("down", (HIDDEN, feed_forward))]:
+        for name, shape in [
+            ("gate", (feed_forward, HIDDEN)),
+            ("up", (feed_forward, HIDDEN)),
+            ("down", (HIDDEN, feed_forward)),
+        ]:
             made[f"{stem}mlp.{name}_proj.weight"] = matrix(*shape)
         made[f"{stem}input_layernorm.weight"] = np.ones(HIDDEN, np.float32)
         made[f"{stem}post_attention_layernorm.weight"] = np.ones(HIDDEN, np.float32)
     return made
 
 
-def write(folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = FEED_FORWARD) -> Path:
+def write(
+    folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = FEED_FORWARD
+) -> Path:
     """Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -53,8 +71,21 @@ def write(folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = F
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     letters = byte_letters()
-    added = {"id": 256, "content": "<|end|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    added = {
+        "id": 256,
+        "content": "<|end|>",
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": False,
+        "use_regex": True,
+    }
     tokenizer = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": [added], "normalizer": None,
         "pre_tokenizer": level, "post_processor": None, "decoder": level,
@@ -70,7 +101,11 @@ def write(folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = F
     data = b""
     for name, values in weights(seed, noise, feed_forward=feed_forward).items():
         block = values.tobytes()
-        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [len(data), len(data) + len(block)]}
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(values.shape),
+            "data_offsets": [len(data), len(data) + len(block)],
+        }
         data += block
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)

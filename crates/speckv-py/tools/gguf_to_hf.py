@@ -1,9 +1,11 @@
-"""Turns a GGUF file of the llama or qwen2 family into a Hugging Face folder that transformers and vLLM read.
+"""Turns a GGUF file of the llama or qwen2 family into a Hugging Face folder that transformers and
+vLLM read.
 
     python gguf_to_hf.py MODEL.gguf FOLDER [--dtype f32|bf16|f16]
 
-Writes config.json, generation_config.json, model.safetensors, tokenizer.json and tokenizer_config.json. Weights are what the file's quantized
-blocks stand for, so the folder is the *same* model, dequantized, not the one that was quantized once. Needs the packages numpy and gguf.
+Writes config.json, generation_config.json, model.safetensors, tokenizer.json and
+tokenizer_config.json. Weights are what the file's quantized blocks stand for, so the folder is the
+*same* model, dequantized, not the one that was quantized once. Needs the packages numpy and gguf.
 """
 
 import argparse
@@ -15,7 +17,11 @@ from pathlib import Path
 import numpy as np
 from gguf import GGUFReader, GGUFValueType, dequantize
 
-HF_DTYPE = {"f32": ("float32", "F32", 4), "f16": ("float16", "F16", 2), "bf16": ("bfloat16", "BF16", 2)}
+HF_DTYPE = {
+    "f32": ("float32", "F32", 4),
+    "f16": ("float16", "F16", 2),
+    "bf16": ("bfloat16", "BF16", 2),
+}
 
 # GGUF's names of a layer's tensors and Hugging Face's.
 LAYER = {
@@ -31,9 +37,7 @@ LAYER = {
 }
 TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def refuse(message: str, hint: str) -> None:
@@ -56,7 +60,11 @@ class Metadata:
                 return [bytes(field.parts[index]).decode("utf-8") for index in field.data]
             return [field.parts[index][0].item() for index in field.data]
         value = field.parts[field.data[0]]
-        return bytes(value).decode("utf-8") if field.types[0] == GGUFValueType.STRING else value[0].item()
+        return (
+            bytes(value).decode("utf-8")
+            if field.types[0] == GGUFValueType.STRING
+            else value[0].item()
+        )
 
     def get(self, key: str, default=None):
         return self[key] if key in self.fields else default
@@ -70,7 +78,10 @@ def config(metadata: Metadata, names: set[str], vocab: int, dtype: str) -> dict:
     of = metadata.of_architecture
     heads, hidden = of("attention.head_count"), of("embedding_length")
     if of("rope.scaling.type", "none") not in ("none", ""):
-        refuse(f"rope scaling of type {of('rope.scaling.type')} is not translated", "choose a model without rope scaling")
+        refuse(
+            f"rope scaling of type {of('rope.scaling.type')} is not translated",
+            "choose a model without rope scaling",
+        )
     common = {
         "hidden_size": hidden,
         "intermediate_size": of("feed_forward_length"),
@@ -91,16 +102,24 @@ def config(metadata: Metadata, names: set[str], vocab: int, dtype: str) -> dict:
     if metadata.architecture == "llama":
         head = {"head_dim": hidden // heads, "attention_bias": False, "mlp_bias": False}
         return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **common, **head}
-    return {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **common, "use_sliding_window": False}
+    return {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        **common,
+        "use_sliding_window": False,
+    }
 
 
 def unpermute(weight: np.ndarray, heads: int) -> np.ndarray:
-    """Undoes what GGUF does to the query and key rows of llama: there the two halves of a head's rotary dimensions are interleaved.
+    """Undoes what GGUF does to the query and key rows of llama: there the two halves of a head's
+    rotary dimensions are interleaved.
 
     [heads, half, 2, columns] -> [heads, 2, half, columns]
     """
     rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    return (
+        weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+    )
 
 
 def hf_name(name: str) -> str | None:
@@ -119,16 +138,24 @@ def to_bytes(values: np.ndarray, dtype: str) -> bytes:
     if dtype == "f16":
         return values.astype("<f2").tobytes()
     bits = values.astype("<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()  # to nearest, ties to even
+    return (
+        ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+    )  # to nearest, ties to even
 
 
-def write_safetensors(path: Path, tensors: list[tuple[str, tuple[int, ...], object]], dtype: str) -> None:
+def write_safetensors(
+    path: Path, tensors: list[tuple[str, tuple[int, ...], object]], dtype: str
+) -> None:
     """`tensors`: name, shape and a function that makes the values; one is in memory at a time."""
     _, kind, width = HF_DTYPE[dtype]
     header, offset = {"__metadata__": {"format": "pt"}}, 0
     for name, shape, _ in tensors:
         size = int(np.prod(shape)) * width
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": kind,
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -141,18 +168,29 @@ def write_safetensors(path: Path, tensors: list[tuple[str, tuple[int, ...], obje
 def tokenizer(metadata: Metadata) -> tuple[dict, dict]:
     """tokenizer.json and tokenizer_config.json of a byte-level BPE vocabulary."""
     if metadata["tokenizer.ggml.model"] != "gpt2":
-        refuse(f"the vocabulary is of type {metadata['tokenizer.ggml.model']}, not byte-level BPE", "choose another model")
+        refuse(
+            f"the vocabulary is of type {metadata['tokenizer.ggml.model']}, not byte-level BPE",
+            "choose another model",
+        )
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     splits = {
         "qwen2": [
-            {"type": "Split", "pattern": {"Regex": QWEN2_SPLIT}, "behavior": "Isolated", "invert": False},
+            {
+                "type": "Split",
+                "pattern": {"Regex": QWEN2_SPLIT},
+                "behavior": "Isolated",
+                "invert": False,
+            },
             byte_level | {"use_regex": False},
         ],
         "smollm": [{"type": "Digits", "individual_digits": True}, byte_level | {"use_regex": True}],
     }
     kind = metadata.get("tokenizer.ggml.pre", "default")
     if kind not in splits:
-        refuse(f"how texts are split is called {kind!r} here, which is not known", f"known are {', '.join(splits)}")
+        refuse(
+            f"how texts are split is called {kind!r} here, which is not known",
+            f"known are {', '.join(splits)}",
+        )
     tokens, types = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
     control, user_defined = 3, 4
     added = [
@@ -191,7 +229,11 @@ def tokenizer(metadata: Metadata) -> tuple[dict, dict]:
             "merges": merges,
         },
     }
-    name = lambda key: tokens[token] if (token := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None else None
+    name = lambda key: (
+        tokens[token]
+        if (token := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None
+        else None
+    )
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": name("bos"),
@@ -209,7 +251,10 @@ def convert(source: Path, folder: Path, dtype: str) -> int:
     reader = GGUFReader(source)
     metadata = Metadata(reader)
     if metadata.architecture not in ("llama", "qwen2"):
-        refuse(f"the family {metadata.architecture} is not translated", "choose a model of the family llama or qwen2")
+        refuse(
+            f"the family {metadata.architecture} is not translated",
+            "choose a model of the family llama or qwen2",
+        )
     names = {tensor.name for tensor in reader.tensors}
     heads = {"attn_q": metadata.of_architecture("attention.head_count")}
     heads["attn_k"] = metadata.of_architecture("attention.head_count_kv", heads["attn_q"])
@@ -219,7 +264,10 @@ def convert(source: Path, folder: Path, dtype: str) -> int:
             refuse("the file has rope factors of its own", "choose a model without rope scaling")
         name = hf_name(tensor.name)
         if name is None:
-            refuse(f"no Hugging Face name is known for the tensor {tensor.name}", "choose a plain llama or qwen2 model")
+            refuse(
+                f"no Hugging Face name is known for the tensor {tensor.name}",
+                "choose a plain llama or qwen2 model",
+            )
         shape = tuple(int(size) for size in reversed(tensor.shape))
         vocab = shape[0] if tensor.name == "token_embd.weight" else vocab
 
@@ -233,14 +281,20 @@ def convert(source: Path, folder: Path, dtype: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     facts = config(metadata, names, vocab, dtype)
     document, settings = tokenizer(metadata)
-    ends = {"bos_token_id": facts["bos_token_id"], "eos_token_id": facts["eos_token_id"], "do_sample": False}
+    ends = {
+        "bos_token_id": facts["bos_token_id"],
+        "eos_token_id": facts["eos_token_id"],
+        "do_sample": False,
+    }
     for name, content in [
         ("config.json", facts),
         ("generation_config.json", ends),
         ("tokenizer.json", document),
         ("tokenizer_config.json", settings),
     ]:
-        (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8"
+        )
     write_safetensors(folder / "model.safetensors", tensors, dtype)
     return len(tensors)
 
@@ -249,10 +303,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="a GGUF file")
     parser.add_argument("folder", type=Path, help="the folder to write")
-    parser.add_argument("--dtype", choices=HF_DTYPE, default="f32", help="type of the weights (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=HF_DTYPE,
+        default="f32",
+        help="type of the weights (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     if not arguments.source.is_file():
-        refuse(f"there is no file {arguments.source}", "`speckv models` shows where downloaded models lie")
+        refuse(
+            f"there is no file {arguments.source}",
+            "`speckv models` shows where downloaded models lie",
+        )
     count = convert(arguments.source, arguments.folder, arguments.dtype)
     print(f"{arguments.folder}: {count} tensors as {HF_DTYPE[arguments.dtype][0]}")
 

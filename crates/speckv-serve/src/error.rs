@@ -83,7 +83,8 @@ impl ApiError {
     #[must_use]
     pub fn context_length(param: &str, context: usize, got: usize) -> Self {
         let message = format!(
-            "This model's maximum context length is {context} tokens, the answer included; the prompt has {got}. \
+            "This model's maximum context length is {context} tokens, the answer included; the \
+             prompt has {got}. \
              Shorten the prompt, or start the server with a larger --ctx."
         );
         let error = Self::field(param, message);
@@ -111,7 +112,8 @@ impl ApiError {
     #[must_use]
     pub fn key(given: bool) -> Self {
         let message = if given {
-            "Incorrect API key provided. Give the key that the server was started with (--api-key, SPECKV_API_KEY, or api-keys in its file)."
+            "Incorrect API key provided. Give the key that the server was started with \
+             (--api-key, SPECKV_API_KEY, or api-keys in its file)."
         } else {
             "You didn't provide an API key. Send it in the header `Authorization: Bearer KEY`."
         };
@@ -270,7 +272,8 @@ impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Late => {
-                let message = "The request took longer than the server's time limit (--request-timeout); the text so far is lost.";
+                let message = "The request took longer than the server's time limit \
+                    (--request-timeout); the text so far is lost.";
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, SERVER, Some("timeout"), message)
             }
             Fault::Stopping => ApiError::unavailable("The server is stopping.", 10),

@@ -236,7 +236,8 @@ impl Metrics {
             panics: add(
                 r,
                 "panics",
-                "Panics that were contained, in handlers and in steps; those that a retry made good are among them",
+                "Panics that were contained, in handlers and in steps; those that a retry made \
+                 good are among them",
                 Counter::default(),
             ),
             draft_failures: add(

@@ -254,7 +254,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(8);
         let mut stream = Timed::new(near, Duration::from_millis(20));
         stream.write_all(b"12345678").await.expect("room");
-        let error = stream.write_all(b"9").await.expect_err("nobody reads");
+        let error = stream.write_all(b"9").await.expect_err("the server has closed the connection");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 

@@ -149,12 +149,23 @@ impl FileSettings {
     /// Text that is not TOML, a key that does not exist, a value of another type.
     pub fn read(text: &str) -> Result<Self, SettingsError> {
         toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let line = error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            let message = error.message().split(", expected one of").next().unwrap_or_default().to_owned();
+            let message = error
+                .message()
+                .split(
+                    ", expected one \
+                of",
+                )
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let hint = unknown_key(error.message()).map_or_else(
                 || {
-                    "values are written as in TOML: port = 8080, host = \"127.0.0.1\", api-keys = [\"secret\"]"
+                    "values are written as in TOML: port = 8080, host = \"127.0.0.1\", api-keys = \
+                     [\"secret\"]"
                         .to_owned()
                 },
                 |key| format!("did you mean `{}`? The keys are {}", nearest(key), names()),

@@ -269,7 +269,7 @@ async fn answers_to_one_prompt_read_it_once_and_are_those_of_the_prompt_alone() 
             assert_eq!(
                 rows,
                 prompt.len() as f64 + 4.0 * 20.0 - 1.0,
-                "one reads, the last token is everybody's own"
+                "one reads, each request feeds its own last token"
             );
         }
     }

@@ -35,7 +35,8 @@ async fn listen(server: &Server, bounds: Connections) -> Listening {
 
 fn post(body: &str, more: &str) -> String {
     format!(
-        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
         body.len()
     )
 }
@@ -116,14 +117,14 @@ async fn a_client_that_hangs_up_cancels_its_answer() {
         drop(stream);
         let start = Instant::now();
         while server.handle.running() > 0 {
-            assert!(start.elapsed() < Duration::from_secs(5), "it went on for nobody");
+            assert!(start.elapsed() < Duration::from_secs(5), "it went on without a client");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_stands_still_holds_up_nobody_and_is_given_up() {
+async fn a_reader_that_stands_still_delays_no_other_and_is_cut_off() {
     let server =
         Server::new(Setup { context: 60_000, draft: None, controller: "off", ..Setup::default() });
     let bounds =

@@ -32,7 +32,7 @@ fn cached(usage: &Value) -> u64 {
 
 #[tokio::test]
 async fn what_was_read_for_one_key_is_not_told_to_another() {
-    let prompt = "a long prompt that nobody else should know of, ".repeat(4);
+    let prompt = "a long prompt that no other key may observe, ".repeat(4);
     // With room for new sequences, and where each answer takes over the memory of the one before.
     for most in [6, 1] {
         let rules = Rules {

@@ -1,4 +1,4 @@
-//! Bounds, refusals, cancellation, panics: what goes wrong stays with whoever caused it, and is
+//! Bounds, refusals, cancellation, panics: an error stays with the request that caused it, and is
 //! said in OpenAI's form.
 
 mod support;
@@ -58,7 +58,7 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
             chat(json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})),
             "messages[0].content[0]",
         ),
-        (chat(json!({"messages": [{"role": "nobody", "content": "x"}]})), "messages"),
+        (chat(json!({"messages": [{"role": "unknown", "content": "x"}]})), "messages"),
         (chat(json!({"temperature": "hot"})), "temperature"),
         (chat(json!({"temperature": -1})), "temperature"),
         (chat(json!({"temperature": 1e300})), "temperature"),
@@ -332,7 +332,7 @@ async fn a_request_that_breaks_the_model_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_pass_that_panics_once_costs_nobody_anything_when_it_is_shared() {
+async fn a_pass_that_panics_once_costs_no_request_anything_when_it_is_shared() {
     let server = Server::new(Setup { pass: Duration::from_millis(1), ..Setup::default() });
     let server = &server;
     let asks = futures_util::future::join_all(

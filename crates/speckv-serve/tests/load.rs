@@ -29,7 +29,8 @@ async fn gamma(crowd: usize) -> f64 {
     });
     let asks = (0..crowd).map(|number| {
         let body = json!({
-            "prompt": format!("{number} in a crowd"), "max_tokens": 120, "temperature": 0, "ignore_eos": true,
+            "prompt": format!("{number} in a \
+             crowd"), "max_tokens": 120, "temperature": 0, "ignore_eos": true,
             "speculation": {"controller": "speckv", "draft": "model"}
         });
         server.ask("/v1/completions", body)

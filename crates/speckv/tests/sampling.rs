@@ -254,9 +254,9 @@ fn with_impossible_tokens_samples_have_the_targets_distribution() {
 
 /// Draws from the model's distribution and reports another one: what a mistake in the bookkeeping
 /// of q would look like.
-struct Liar(ModelDrafter<SimModel>);
+struct WrongProbabilities(ModelDrafter<SimModel>);
 
-impl Drafter for Liar {
+impl Drafter for WrongProbabilities {
     fn open(&mut self) -> Result<Slot, DraftError> {
         self.0.open()
     }
@@ -287,8 +287,9 @@ impl Drafter for Liar {
 #[test]
 fn a_wrong_draft_distribution_is_seen() {
     let target = target(5);
-    let liar = Liar(ModelDrafter::new(Arc::new(target.draft(Difference::Opposed)), 5));
-    let fit = sample(&target, Box::new(liar), Box::new(Fixed::new(3)), &settings()[0], 5, 3);
+    let wrong =
+        WrongProbabilities(ModelDrafter::new(Arc::new(target.draft(Difference::Opposed)), 5));
+    let fit = sample(&target, Box::new(wrong), Box::new(Fixed::new(3)), &settings()[0], 5, 3);
     fit.check().unwrap_err();
 }
 

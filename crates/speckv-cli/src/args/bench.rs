@@ -32,7 +32,8 @@ pub struct BenchArgs {
     pub context: Option<Vec<usize>>,
     /// Prompt lengths to time [default: 128,512, or what the model was made for if that is less]
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Curve", requires = "curve",
-        value_parser = whole(1..=MOST_TOKENS, "give lengths of prompts as people write them: 128,512"))]
+        value_parser = whole(1..=MOST_TOKENS, "give lengths of prompts as people write them: \
+            128,512"))]
     pub prompt: Option<Vec<usize>>,
     /// Megabytes that the read rate is measured on [default: what a pass reads, so that caches help
     /// both alike]
@@ -51,7 +52,8 @@ pub struct BenchArgs {
     pub cache: CacheOptions,
     /// Rounds: everything is measured once in each, in a new order [default: 1; with --curve 9]
     #[arg(long, value_name = "N",
-        value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take longer"))]
+        value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take \
+            longer"))]
     pub rounds: Option<usize>,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
@@ -86,7 +88,8 @@ pub struct ComparisonOptions {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub tasks: Vec<String>,
     /// The first N prompts of each task [default: all]
-    #[arg(long, value_name = "N", value_parser = whole(1..=100_000_usize, "2 prompts per task make a quick look"))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=100_000_usize, "2 prompts per task \
+        make a quick look"))]
     pub prompts_per_task: Option<usize>,
     /// Most tokens of an answer
     #[arg(long, short = 'n', value_name = "N", default_value = "128",
@@ -95,17 +98,18 @@ pub struct ComparisonOptions {
     /// A folder of prompts in place of the built-in workload
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
-    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full price.
+    /// Move the draft's logits half a vocabulary on: as sure as ever, always wrong, at full cost.
     /// Shows what a worthless draft costs
     #[arg(long)]
     pub spoil_draft: bool,
     /// Let the draft read each prompt as part of the measured answer, in place of before
-    /// anybody's
+    /// it
     #[arg(long)]
     pub cold_draft: bool,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made
     /// for if that is less]
-    #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context grows with it"))]
+    #[arg(long, value_name = "N", value_parser = whole(2..=MOST_TOKENS, "memory for the context \
+        grows with it"))]
     pub ctx: Option<usize>,
     // These two are those of `PredictorOptions`: a flattened struct in here would empty the group
     // that `--curve` and `--saved` refuse.

@@ -50,7 +50,8 @@ pub struct ModelOptions {
     pub threads: Option<usize>,
     /// Tokens that prompt and answer may have together [default: 4096, or what the model was made
     /// for if that is less]
-    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it; 4096 is a good start"))]
+    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the \
+        context grows with it; 4096 is a good start"))]
     pub ctx: Option<usize>,
     /// How keys and values are stored.
     #[command(flatten)]
@@ -148,7 +149,8 @@ pub struct SamplingOptions {
     pub max_tokens: Option<usize>,
     /// 0 takes the likeliest token, above 0 samples
     #[arg(long, short, value_name = "T", default_value = "0", allow_negative_numbers = true,
-        value_parser = number("from 0 to 10", |t| (0.0..=10.0).contains(&t), "0 is greedy, 0.7 is lively, above 1.5 most models ramble"))]
+        value_parser = number("from 0 to 10", |t| (0.0..=10.0).contains(&t), "0 is greedy, 0.7 is \
+            lively, above 1.5 most models ramble"))]
     pub temperature: f32,
     /// Keep the K likeliest tokens; 0 keeps all
     #[arg(long, value_name = "K", default_value = "0", allow_negative_numbers = true,
@@ -156,15 +158,18 @@ pub struct SamplingOptions {
     pub top_k: usize,
     /// Keep the fewest tokens whose probabilities reach P; 1 keeps all
     #[arg(long, value_name = "P", default_value = "1", allow_negative_numbers = true,
-        value_parser = number("above 0, at most 1", |p| p > 0.0 && p <= 1.0, "1 keeps all tokens, 0.95 is a common value"))]
+        value_parser = number("above 0, at most 1", |p| p > 0.0 && p <= 1.0, "1 keeps all tokens, \
+            0.95 is a common value"))]
     pub top_p: f32,
     /// Keep tokens at least P times as likely as the likeliest; 0 keeps all
     #[arg(long, value_name = "P", default_value = "0", allow_negative_numbers = true,
-        value_parser = number("from 0 to 1", |p| (0.0..=1.0).contains(&p), "0 keeps all tokens, 0.05 is a common value"))]
+        value_parser = number("from 0 to 1", |p| (0.0..=1.0).contains(&p), "0 keeps all tokens, \
+            0.05 is a common value"))]
     pub min_p: f32,
     /// Make tokens of the recent text less likely; 1 does nothing
     #[arg(long, value_name = "R", default_value = "1", allow_negative_numbers = true,
-        value_parser = number("above 0, at most 10", |r| r > 0.0 && r <= 10.0, "1 does nothing, 1.1 is a common value"))]
+        value_parser = number("above 0, at most 10", |r| r > 0.0 && r <= 10.0, "1 does nothing, \
+            1.1 is a common value"))]
     pub repetition_penalty: f32,
     /// Start of the random numbers
     #[arg(long, value_name = "N", default_value = "0")]

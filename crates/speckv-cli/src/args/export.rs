@@ -18,7 +18,11 @@ impl std::str::FromStr for Shares {
             part.trim().parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share))
         };
         text.split(',').map(share).collect::<Option<Vec<f64>>>().map(Shares).ok_or_else(|| {
-            format!("expected shares from 0 to 1, separated by commas, got {text:?}\nhint: 0.8,0.6,0.5 says that the first draft token was accepted in 80 % of the steps, the first two in 60 %")
+            format!(
+                "expected shares from 0 to 1, separated by commas, got {text:?}\nhint: \
+                0.8,0.6,0.5 says that the first draft token was accepted in 80 % of the steps, \
+                the first two in 60 %"
+            )
         })
     }
 }
@@ -28,7 +32,8 @@ fn source(text: &str) -> Result<Source, String> {
         "model" => Ok(Source::MODEL),
         "ngram" => Ok(Source::NGRAM),
         _ => Err(format!(
-            "expected model or ngram, got {text:?}\nhint: who drafts in the engine that the table is for"
+            "expected model or ngram, got {text:?}\nhint: who drafts in the engine that the table \
+             is for"
         )),
     }
 }
@@ -61,7 +66,8 @@ pub struct ExportArgs {
     pub source: Option<Source>,
     /// Length of the context that passes are taken at [default: the traces' mean, or the least
     /// measured]
-    #[arg(long, value_name = "N", value_parser = whole(0..=16_777_216_usize, "the mean length of the texts that you serve"))]
+    #[arg(long, value_name = "N", value_parser = whole(0..=16_777_216_usize, "the mean length of \
+        the texts that you serve"))]
     pub context: Option<usize>,
     /// Largest batch in the table.
     #[arg(long, value_name = "N", default_value = "64", value_parser = whole(1..=65_536_usize, "max_num_seqs in vLLM, max_batch_size in TensorRT-LLM"))]

@@ -41,7 +41,8 @@ impl std::str::FromStr for SplitChoice {
             "all" => Ok(SplitChoice::All),
             _ => text.parse().map(SplitChoice::Only).map_err(|_| {
                 format!(
-                    "expected train, test or all, got {text:?}\nhint: fit and tune on train, report figures on test"
+                    "expected train, test or all, got {text:?}\nhint: fit and tune on train, \
+                     report figures on test"
                 )
             }),
         }
@@ -51,7 +52,7 @@ impl std::str::FromStr for SplitChoice {
 /// Arguments of `profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Record a trace into this folder: what everybody would say at every position, for `train` and
+    /// Record a trace into this folder: what every source would propose at every position, for `train` and
     /// `replay`. An unfinished one is continued.
     #[arg(long, value_name = "DIR", required_unless_present = "grid", conflicts_with = "grid")]
     pub trace: Option<PathBuf>,
@@ -97,14 +98,16 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub tasks: Vec<String>,
     /// Prompts of each task, the first ones [default: all]
-    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000_usize, "leave it away for all prompts"))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000_usize, "leave it away for \
+        all prompts"))]
     pub prompts_per_task: Option<usize>,
     /// A folder of *.jsonl files in place of the built-in workload.
     #[arg(long, value_name = "DIR")]
     pub workload: Option<PathBuf>,
     /// Tokens that prompt and text may have together [default: 4096, or what the model was made for
     /// if that is less]
-    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the context grows with it"))]
+    #[arg(long, value_name = "N", value_parser = whole(2..=16_777_216_usize, "memory for the \
+        context grows with it"))]
     pub ctx: Option<usize>,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
@@ -138,7 +141,8 @@ pub struct TrainArgs {
     pub epochs: usize,
     /// Pull of logistic weights towards the prior, in units of examples.
     #[arg(long, value_name = "R", default_value = "100",
-        value_parser = number("from 0 to 1000000", |r| (0.0..=1e6).contains(&r), "less follows few examples closer; 100 is a good start"))]
+        value_parser = number("from 0 to 1000000", |r| (0.0..=1e6).contains(&r), "less follows \
+            few examples closer; 100 is a good start"))]
     pub ridge: f32,
     /// Start of the random numbers.
     #[arg(long, value_name = "N", default_value = "0")]
@@ -200,11 +204,12 @@ pub struct EvaluateArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
-    /// Everybody is tested against this one.
+    /// Every controller is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
-    /// Rounds: everybody answers everything once in each, in a new order [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole(1..=1000_usize, "more rounds make each prompt's speed surer; more prompts make the intervals narrower"))]
+    /// Rounds: every controller answers every prompt once in each, in a new order [default: 1]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1000_usize, "more rounds make each \
+        prompt's speed surer; more prompts make the intervals narrower"))]
     pub rounds: Option<usize>,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]

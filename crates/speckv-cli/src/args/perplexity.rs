@@ -36,13 +36,16 @@ pub struct PerplexityArgs {
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     pub reference_kv: KvChoice,
     /// Positions of a window [default: 512, or what the models were made for if that is less]
-    #[arg(long, value_name = "N", value_parser = whole(4..=1_048_576_usize, "512 is a common size"))]
+    #[arg(long, value_name = "N", value_parser = whole(4..=1_048_576_usize, "512 is a common \
+        size"))]
     pub window: Option<usize>,
     /// Tokens from the start of one window to that of the next [default: half a window]
-    #[arg(long, value_name = "N", value_parser = whole(1..=1_048_575_usize, "half a window gives every token at least as much context"))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_048_575_usize, "half a window gives \
+        every token at least as much context"))]
     pub stride: Option<usize>,
     /// Read only the first N tokens of the text [default: all]
-    #[arg(long, value_name = "N", value_parser = whole(2..=1_000_000_000_usize, "a few thousand tokens give a first impression"))]
+    #[arg(long, value_name = "N", value_parser = whole(2..=1_000_000_000_usize, "a few thousand \
+        tokens give a first impression"))]
     pub tokens: Option<usize>,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]

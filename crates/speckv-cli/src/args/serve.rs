@@ -130,7 +130,8 @@ pub struct ServeArgs {
     /// Connections at a time, more than --queue; others wait to be accepted [default: 512, or what
     /// --queue and --parallel need if that is more]
     #[arg(long, value_name = "N", env = "SPECKV_CONNECTIONS", help_heading = "Limits",
-        value_parser = whole(2..=1_000_000_usize, "512 is the default; each takes a file descriptor (`ulimit -n`)"))]
+        value_parser = whole(2..=1_000_000_usize, "512 is the default; each takes a file \
+            descriptor (`ulimit -n`)"))]
     pub connections: Option<usize>,
     /// Megabytes for keys and values of all sequences, resting ones included [default: 2048]
     #[arg(long, value_name = "MB", env = "SPECKV_KV_MEMORY", help_heading = "Limits",

@@ -21,7 +21,10 @@ impl FromStr for KvChoice {
         let all = [CacheType::F16, CacheType::Q8_0];
         let found = all.into_iter().find(|cache| cache.name() == text);
         found.map(KvChoice).ok_or_else(|| {
-            format!("expected f16 or q8_0, got {text:?}\nhint: q8_0 takes about half the memory and rounds a little")
+            format!(
+                "expected f16 or q8_0, got {text:?}\nhint: q8_0 takes about half the memory \
+                and rounds a little"
+            )
         })
     }
 }
@@ -131,7 +134,8 @@ pub(super) fn number(
 pub(super) fn gamma() -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
     whole(
         1..=MAX_GAMMA,
-        "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns drafting off",
+        "gamma is the number of tokens a step may draft; 4 is a good start, `--draft none` turns \
+         drafting off",
     )
 }
 

@@ -184,7 +184,8 @@ fn saved(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         if !args.despite_differences {
             return Err(Failure::new(
                 format!("the two runs were not made under the same conditions: {said}"),
-                "measure both on one machine with the same files; --despite-differences compares them as they are",
+                "measure both on one machine with the same files; --despite-differences compares \
+                 them as they are",
             ));
         }
         printer.warning(&format!("not the same conditions: {said}"));
@@ -269,20 +270,23 @@ fn text(verdicts: &[Verdict]) -> String {
     let mut text = table.to_string();
     let _ = write!(
         text,
-        "\nPaired by prompt. Brackets: 95 % intervals, {RESAMPLES} resamples of prompts. Tests are two-sided, on logarithms of the ratios per prompt: Wilcoxon's signed\n\
+        "\nPaired by prompt. Brackets: 95 % intervals, {RESAMPLES} resamples of prompts. Tests \
+         are two-sided, on logarithms of the ratios per prompt: Wilcoxon's signed\n\
          ranks and {FLIPS} flips of signs. "
     );
     text.push_str(&match verdicts.len() {
         0 | 1 => "One comparison: nothing to adjust.\n".to_owned(),
         count => format!(
-            "{count} comparisons were made together: of unadjusted p-values below 0.05 one in twenty would come by chance;\n\
+            "{count} comparisons were made together: of unadjusted p-values below 0.05 one in \
+             twenty would come by chance;\n\
              hold Holm's p against 0.05 instead.\n"
         ),
     });
     if verdicts.iter().any(|verdict| verdict.prompts < FEWEST_UNITS) {
         let _ = writeln!(
             text,
-            "With fewer than {FEWEST_UNITS} prompts there are no intervals, and no p-value can be below 0.05, however large the difference."
+            "With fewer than {FEWEST_UNITS} prompts there are no intervals, and no p-value can be \
+             below 0.05, however large the difference."
         );
     }
     text

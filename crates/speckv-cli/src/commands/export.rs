@@ -49,7 +49,8 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Outcome<()> {
     }
     printer.data(&text(&choices, &tables))?;
     printer.aside(&format!(
-        "all speeds are modelled from passes of 1 to {measured} rows at context {}; more rows are extrapolated",
+        "all speeds are modelled from passes of 1 to {measured} rows at context {}; more rows are \
+         extrapolated",
         profile.context
     ));
     Ok(())
@@ -86,7 +87,8 @@ impl Profile {
         let acceptance = acceptance.map_err(|error| {
             Failure::new(
                 chain(&error),
-                "--source says who drafts; `speckv profile --trace` records; --acceptance takes 0.8,0.6,0.5",
+                "--source says who drafts; `speckv profile --trace` records; --acceptance takes \
+                 0.8,0.6,0.5",
             )
         })?;
         let own = recorded.as_ref().and_then(|recorded| recorded.cost.as_ref());
@@ -100,7 +102,8 @@ impl Profile {
             (None, None) => {
                 return Err(Failure::usage(
                     "nothing says what a pass costs",
-                    "give --curve FILE: what `speckv bench --curve MODEL --json` prints, or {\"verify_ms\": {\"1\": 20, \"8\": 21, \"64\": 30}, \"draft_ms\": 4}",
+                    "give --curve FILE: what `speckv bench --curve MODEL --json` prints, or \
+                     {\"verify_ms\": {\"1\": 20, \"8\": 21, \"64\": 30}, \"draft_ms\": 4}",
                 ));
             }
         };
@@ -115,7 +118,8 @@ impl Profile {
                 let one = target.draft_ms.or(own.map(|cost| 1e3 * cost.draft_seconds(context))).ok_or_else(|| {
                     Failure::usage(
                         "nothing says what a draft token costs",
-                        "give --draft-curve FILE, or \"draft_ms\" in --curve, or --source ngram for look-up",
+                        "give --draft-curve FILE, or \"draft_ms\" in --curve, or --source ngram \
+                         for look-up",
                     )
                 })?;
                 let growth = one / (1e3 * times.at(1.0));
@@ -227,7 +231,8 @@ impl Tables {
                     .map(|(batch, length)| format!("    {batch}: {length}\n"))
                     .collect();
                 format!(
-                    "speculative_config:\n  max_draft_len: {longest}\n  draft_len_schedule:\n{entries}"
+                    "speculative_config:\n  max_draft_len: {longest}\n  \
+                     draft_len_schedule:\n{entries}"
                 )
             }
         };

@@ -145,7 +145,8 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     } else {
         for Mismatch { prompt, controller, threads, position, .. } in &mismatches {
             printer.data(&format!(
-                "differs: prompt {prompt}, {controller}, {threads} threads, from generated token {position} on\n"
+                "differs: prompt {prompt}, {controller}, {threads} threads, from generated token \
+                 {position} on\n"
             ))?;
         }
         printer.note(&format!("{accepted} of {drafted} drafted tokens were accepted on the way"));
@@ -157,7 +158,8 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     }
     Err(Failure::new(
         format!("{} of {comparisons} answers differ from plain decoding", mismatches.len()),
-        "this is a bug in speckv; please report it with the output of `speckv identity --json` and of `speckv inspect`",
+        "this is a bug in speckv; please report it with the output of `speckv identity --json` \
+         and of `speckv inspect`",
     ))
 }
 

@@ -201,7 +201,8 @@ fn same_vocabulary(target: &Tokenizer, reference: &Checkpoint) -> Outcome<()> {
     };
     Err(Failure::new(
         format!(
-            "model and reference have different vocabularies: token {} is {} in one and {} in the other",
+            "model and reference have different vocabularies: token {} is {} in one and {} in the \
+             other",
             difference.token,
             shown(&difference.ours),
             shown(&difference.theirs)

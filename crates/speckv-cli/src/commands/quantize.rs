@@ -60,7 +60,8 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
                 }
                 RequantizeError::NotInFiles(_) => Failure::new(
                     chain(&error),
-                    "give --type int8 or q4_0; `--compression nf4` gives it to a model while it is loaded, `--draft self:nf4` to a draft",
+                    "give --type int8 or q4_0; `--compression nf4` gives it to a model while it \
+                     is loaded, `--draft self:nf4` to a draft",
                 ),
                 RequantizeError::Gguf(error) => Failure::from_error(
                     &error,
@@ -69,7 +70,8 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
                 ),
                 RequantizeError::Folder(_) => Failure::new(
                     chain(&error),
-                    "run the folder as it is: `--compression` gives its weights another type while they are loaded",
+                    "run the folder as it is: `--compression` gives its weights another type \
+                     while they are loaded",
                 ),
                 RequantizeError::Adapter(error) => adapter_failure(&error),
                 RequantizeError::Convert { .. } => {
@@ -97,7 +99,8 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     }
     if let Some((name, to)) = changes.fallen_back.first() {
         printer.note(&format!(
-            "{} matrices have rows that are no whole number of blocks of {} and became {to} or F16, {name} the first",
+            "{} matrices have rows that are no whole number of blocks of {} and became {to} or \
+             F16, {name} the first",
             changes.fallen_back.len(),
             args.to,
         ));

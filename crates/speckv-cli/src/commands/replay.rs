@@ -59,7 +59,7 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let gamma_max = run.settings.gamma_max;
     let has_model = run.settings.draft.is_some();
     let names = if args.controllers.is_empty() {
-        let mut names = everybody(gamma_max, has_model);
+        let mut names = all_controllers(gamma_max, has_model);
         if run.settings.block_max > 0 {
             names.extend(contestant::parallel_names().map(str::to_owned));
         }
@@ -105,18 +105,20 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
         .collect();
     if !cut.is_empty() {
         printer.note(&format!(
-            "the recording is {gamma_max} tokens deep, and these would have drafted further in some steps: {}; their rows are \
+            "the recording is {gamma_max} tokens deep, and these would have drafted further in \
+             some steps: {}; their rows are \
              exact only up to there",
             cut.join(", ")
         ));
     }
     printer.aside(&format!(
-        "steps and acceptance are exact, all speeds are modelled by the cost model; predictor: {predictor_name}; drafts cut at {gamma_max}"
+        "steps and acceptance are exact, all speeds are modelled by the cost model; predictor: \
+         {predictor_name}; drafts cut at {gamma_max}"
     ));
     Ok(())
 }
 
-fn everybody(gamma_max: usize, has_model: bool) -> Vec<String> {
+fn all_controllers(gamma_max: usize, has_model: bool) -> Vec<String> {
     let fixed = (1..=gamma_max.min(8)).map(|gamma| format!("fixed:{gamma}"));
     let rest = DEFAULT[1..].iter().filter(|name| {
         (gamma_max >= 3 || !name.ends_with(":3")) && (has_model || !name.ends_with("@model"))
@@ -130,7 +132,8 @@ fn cost(asked: &str, run: &Run) -> Outcome<CostModel> {
         ("trace", Some(cost)) => Ok(cost.clone()),
         ("trace", None) => Err(Failure::usage(
             "these traces were recorded without measured costs",
-            "give --cost FILE with a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": 14, \"catch_up_ms\": 4}",
+            "give --cost FILE with a curve such as {\"verify_ms\": [40, 41, 43], \"draft_ms\": \
+             14, \"catch_up_ms\": 4}",
         )),
         (path, _) => cost_file::read(Path::new(path)),
     }
@@ -159,7 +162,8 @@ fn text(comparison: &Comparison) -> String {
 
 fn heading(group: &Group) -> String {
     format!(
-        "{}: {} prompts, {} tokens; modelled: off {:.2} tokens/s, best fixed gamma {} makes {:.3} x off, the oracle {:.3} x off, {:.3} with the model alone\n",
+        "{}: {} prompts, {} tokens; modelled: off {:.2} tokens/s, best fixed gamma {} makes {:.3} \
+         x off, the oracle {:.3} x off, {:.3} with the model alone\n",
         group.task,
         group.prompts,
         group.tokens,

@@ -38,7 +38,8 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
     {
         return Err(Failure::usage(
             "there is nothing to report on",
-            "give --grid DIR, --trace DIR, --bench FILE, --evaluation FILE or --curve FILE; `speckv report --help` says which command makes each",
+            "give --grid DIR, --trace DIR, --bench FILE, --evaluation FILE or --curve FILE; \
+             `speckv report --help` says which command makes each",
         ));
     }
     let warnings = disagreements(&inputs);
@@ -92,7 +93,8 @@ fn read(args: &ReportArgs) -> Outcome<Inputs> {
         inputs.trace = Some(trace(path, args.predictor.as_deref())?);
     }
     for path in args.bench.iter().chain(&args.evaluation) {
-        let hint = "give report.json of `speckv bench --output DIR`, or evaluation.json of `speckv evaluate --output DIR`";
+        let hint = "give report.json of `speckv bench --output DIR`, or evaluation.json of \
+            `speckv evaluate --output DIR`";
         let contests = Contest::from_json(&text(path)?)
             .map_err(|error| Failure::new(error, hint).about(path.display()))?;
         inputs.contests.extend(contests);

@@ -348,7 +348,8 @@ fn listen_on_loopback(port: u16) -> io::Result<Vec<TcpListener>> {
 fn cannot_listen(settings: &ServeSettings, error: &io::Error) -> Failure {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another process has this port, perhaps another speckv serve; give another --port, or --port 0 for a free one"
+            "another process has this port, perhaps another speckv serve; give another --port, or \
+             --port 0 for a free one"
         }
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; give a --port above",
         _ => "give an address of this machine with --host, such as 127.0.0.1 or 0.0.0.0",

@@ -63,7 +63,8 @@ pub(super) fn run(args: &TrainArgs, printer: &Printer) -> Outcome<()> {
     }
     if repeated > 0 {
         printer.note(&format!(
-            "{repeated} prompts were recorded more than once with the same pair and weights; the first recording counts"
+            "{repeated} prompts were recorded more than once with the same pair and weights; the \
+             first recording counts"
         ));
     }
     let texts = learned.len();

@@ -83,7 +83,7 @@ pub fn check_parallel(contestants: &[Contestant], is_parallel: bool) -> Result<(
     }
 }
 
-/// Everybody, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in
+/// All contestants, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in
 /// their order, each once.
 ///
 /// # Errors
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(name("ema@model", true), "ema");
         assert_eq!(name("speckv@ngram", false), "speckv");
         for (text, has_model) in
-            [("speckv@model", false), ("ema@both", true), ("ema@somebody", true), ("fast", true)]
+            [("speckv@model", false), ("ema@both", true), ("ema@unknown", true), ("fast", true)]
         {
             assert!(parse(text, has_model).expect_err(text).contains("\nhint: "), "{text}");
         }

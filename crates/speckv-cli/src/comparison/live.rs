@@ -191,7 +191,7 @@ impl Live {
         let race = measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
         if race.samples.is_empty() {
             return Err(Failure::interrupted(
-                "stopped before anybody had answered a prompt",
+                "stopped before any controller had answered a prompt",
                 "fewer --controllers, --gammas or --max-tokens take less time",
             ));
         }

@@ -66,7 +66,7 @@ pub struct Race {
 /// Has every contestant (the first decodes plainly) answer every prompt, greedily, in an order
 /// shuffled per prompt and round.
 ///
-/// In each block target and draft read the prompt once, before the clock of anybody runs
+/// In each block target and draft read the prompt once, before any contestant's time is taken
 /// ([`Rules::cold_draft`] keeps the draft from it); the contestants then start one after the other
 /// from the same caches, cut back to the prompt, each with a fresh controller. `at(done, total)`
 /// counts answers and says whether to go on; `block` gets the samples of each finished block.
@@ -157,7 +157,7 @@ pub fn race<M: LanguageModel>(
     Ok(race)
 }
 
-/// A few tokens with everybody's parts, so that memory is touched and threads are awake.
+/// A few tokens with every contestant's parts, so that memory is mapped and threads run.
 fn warm_up<M: LanguageModel>(
     engine: &mut Engine<M>,
     sequence: &mut Sequence<M>,

@@ -135,7 +135,8 @@ impl Report {
     fn notes(&self) -> String {
         let subject = &self.subject;
         let mut text = format!(
-            "{} prompt{} ({} split), up to {} tokens each, {} round{}, {} threads, {}; brackets: 95 % intervals, {RESAMPLES} resamples of prompts\n",
+            "{} prompt{} ({} split), up to {} tokens each, {} round{}, {} threads, {}; brackets: \
+             95 % intervals, {RESAMPLES} resamples of prompts\n",
             subject.prompts,
             if subject.prompts == 1 { "" } else { "s" },
             subject.split,
@@ -162,7 +163,8 @@ impl Report {
         if subject.max_tokens > HEAD_TOKENS {
             let _ = writeln!(
                 text,
-                "from token {}: to off, without what the first {HEAD_TOKENS} tokens of each answer took; in it a controller finds out what a draft is worth",
+                "from token {}: to off, without what the first {HEAD_TOKENS} tokens of each \
+                 answer took; in it a controller finds out what a draft is worth",
                 HEAD_TOKENS + 1
             );
         }
@@ -204,7 +206,7 @@ impl Report {
         let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
         if self.stopped {
             text.push_str(
-                "stopped before the end: only prompts that everybody had answered are counted\n",
+                "stopped before the end: only prompts that all had answered are counted\n",
             );
         }
         text

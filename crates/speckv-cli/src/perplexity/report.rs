@@ -110,7 +110,8 @@ impl Report {
             format!("none: fewer than {FEWEST_BLOCKS} blocks of {BLOCK} tokens")
         } else {
             format!(
-                "95%, percentile bootstrap of {RESAMPLES} resamples over blocks of {BLOCK} neighbouring tokens"
+                "95%, percentile bootstrap of {RESAMPLES} resamples over blocks of {BLOCK} \
+                 neighbouring tokens"
             )
         };
         Report {

@@ -151,7 +151,8 @@ fn connections(asked: Option<usize>, queue: usize, parallel: usize) -> Outcome<u
     match asked {
         Some(asked) if asked <= queue => Err(Failure::usage(
             format!(
-                "--connections {asked} never fills a queue of {queue}: an answer that waits holds a connection"
+                "--connections {asked} never fills a queue of {queue}: an answer that waits holds \
+                 a connection"
             ),
             format!("give --connections {} or more, or a smaller --queue", queue + parallel + 1),
         )),
@@ -204,7 +205,8 @@ impl ServeSettings {
             let megabytes = (sequence_bytes * wanted as u64).div_ceil(1_000_000);
             return Err(Failure::usage(
                 format!(
-                    "keys and values of one sequence take {}, and --kv-memory holds {}: that is room for {fit}, not for {wanted}",
+                    "keys and values of one sequence take {}, and --kv-memory holds {}: that is \
+                     room for {fit}, not for {wanted}",
                     units::bytes(sequence_bytes),
                     units::bytes(self.kv_bytes)
                 ),
@@ -236,8 +238,12 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.toml");
-        std::fs::write(&path, "port = 9000\nqueue = 3\nmodel = \"m.gguf\"\ndraft = \"ngram\"\nlog-format = \"json\"\n")
-            .expect("a file");
+        std::fs::write(
+            &path,
+            "port = 9000\nqueue = 3\nmodel = \"m.gguf\"\ndraft = \
+            \"ngram\"\nlog-format = \"json\"\n",
+        )
+        .expect("a file");
         let path = path.display().to_string();
         let (settings, models) =
             resolved(&["--config", &path, "--port", "9001"]).expect("settings");
@@ -303,7 +309,8 @@ mod tests {
     fn options_with_a_default_give_way_to_the_file_and_flags_do_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.toml");
-        let text = "kv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \"asis\"\ndraft-head = \"whole\"\nno-lookup = true\n\
+        let text = "kv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \
+            \"asis\"\ndraft-head = \"whole\"\nno-lookup = true\n\
                     recalibrate = true\npaper-weights = \"w.npz\"\npredictor = \"prior\"\n";
         std::fs::write(&path, text).expect("a file");
         let config = path.display().to_string();

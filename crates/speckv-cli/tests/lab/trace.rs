@@ -142,7 +142,7 @@ fn traces_are_recorded_resumed_trained_on_and_replayed() {
 
     assert!(
         rows.iter().all(|row| row["cut_steps"] == 0),
-        "16 deep is as far as anybody goes: {rows:#?}"
+        "no source proposes more than 16 tokens: {rows:#?}"
     );
     assert_eq!(rows[1]["controller"], "fixed:2", "as it is typed");
     assert_eq!(rows[3]["controller"], "speckv@model");
@@ -181,7 +181,7 @@ fn a_changed_setting_is_refused_with_a_way_out() {
     for (arguments, words) in [
         (vec!["replay", "--trace", "t", "--controllers", "fixed:17"], "gamma of at most 16"),
         (
-            vec!["replay", "--trace", "t", "--controllers", "speckv@nobody"],
+            vec!["replay", "--trace", "t", "--controllers", "speckv@unknown"],
             "expected @model, @ngram or @both",
         ),
         (vec!["replay", "--trace", "work"], "speckv profile --trace DIR"),

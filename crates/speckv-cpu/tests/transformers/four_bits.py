@@ -1,13 +1,16 @@
-"""Makes the folder `four_bits`: what the bitsandbytes library says that 4 bits mean, and a tiny model that `transformers` saved in them.
+"""Makes the folder `four_bits`: what the bitsandbytes library says that 4 bits mean, and a tiny
+model that `transformers` saved in them.
 
     pip install torch transformers accelerate bitsandbytes safetensors
     python four_bits.py four_bits
 
-`cases.safetensors`: matrices `NAME.weight` with the companions of a checkpoint, quantized on the CPU, and `NAME.values`, the numbers of
-the library in float32: all, or, as the shape tells, the last of them. They are those of its portable implementation:
-version 0.50.2's kernel for AVX-512 takes wrong scales for many shapes whose rows end inside a block (the round trip is then off by several steps).
-Where no row does, `dequantize_4bit` has to say the same. `model.safetensors` and `config.json`: a llama of random weights, saved by
-`save_pretrained` in NF4 with double quantization. `logits.json`: its logits in float64, from weights as `dequantize_4bit` gives them.
+`cases.safetensors`: matrices `NAME.weight` with the companions of a checkpoint, quantized on the
+CPU, and `NAME.values`, the numbers of the library in float32: all, or, as the shape tells, the last
+of them. They are those of its portable implementation: version 0.50.2's kernel for AVX-512 takes
+wrong scales for many shapes whose rows end inside a block (the round trip is then off by several
+steps). Where no row does, `dequantize_4bit` has to say the same. `model.safetensors` and
+`config.json`: a llama of random weights, saved by `save_pretrained` in NF4 with double
+quantization. `logits.json`: its logits in float64, from weights as `dequantize_4bit` gives them.
 """
 
 import json
@@ -40,7 +43,9 @@ def values(codes, state):
     absmax = state.absmax
     if state.nested:
         absmax = dequantize_blockwise(absmax, state.state2) + state.offset
-    found = _dequantize_4bit_compute(codes.flatten(), absmax, state.code, state.blocksize, state.shape, torch.float32)
+    found = _dequantize_4bit_compute(
+        codes.flatten(), absmax, state.code, state.blocksize, state.shape, torch.float32
+    )
     if state.shape[1] % state.blocksize == 0:
         assert torch.allclose(found, dequantize_4bit(codes, state), rtol=1e-6, atol=0)
     return found.flatten()
@@ -51,7 +56,9 @@ def cases():
     for name, (kind, block, nested, shape, kept) in CASES.items():
         # Scales far from each other.
         weights = torch.randn(shape) * torch.rand(shape[0], 1).mul(8).sub(6).exp2()
-        codes, state = quantize_4bit(weights, blocksize=block, quant_type=kind, compress_statistics=nested)
+        codes, state = quantize_4bit(
+            weights, blocksize=block, quant_type=kind, compress_statistics=nested
+        )
         tensors[f"{name}.weight"] = codes
         for end, part in state.as_dict(packed=True).items():
             tensors[f"{name}.weight.{end}"] = part
@@ -80,14 +87,24 @@ def main(folder):
     save_file(cases(), folder / "cases.safetensors")
 
     config = transformers.LlamaConfig(
-        vocab_size=32, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=1,
-        max_position_embeddings=64, tie_word_embeddings=True, initializer_range=0.2)
+        vocab_size=32,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+    )
     plain = folder / "plain"
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(plain)
     four_bits = transformers.BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        plain, quantization_config=four_bits, device_map="cpu", dtype=torch.bfloat16)
+        plain, quantization_config=four_bits, device_map="cpu", dtype=torch.bfloat16
+    )
     model.save_pretrained(folder)
     weights = dequantized(model)
     for file in [*plain.iterdir(), folder / "generation_config.json"]:
@@ -101,7 +118,9 @@ def main(folder):
     with torch.no_grad():
         logits = exact(torch.tensor([TOKENS])).logits[0, -1]
     made_by = f"transformers {transformers.__version__}, bitsandbytes {bitsandbytes.__version__}, torch {torch.__version__}"
-    reference = dict(made_by=made_by, tokens=TOKENS, logits=[float(f"{x:.6g}") for x in logits.tolist()])
+    reference = dict(
+        made_by=made_by, tokens=TOKENS, logits=[float(f"{x:.6g}") for x in logits.tolist()]
+    )
     (folder / "logits.json").write_text(json.dumps(reference) + "\n")
 
 

@@ -1,11 +1,13 @@
-"""Makes `logits.json`: what the `transformers` library computes for tiny models in the layout of its folders.
+"""Makes `logits.json`: what the `transformers` library computes for tiny models in the layout of
+its folders.
 
     pip install torch transformers
     python make.py > logits.json
 
-The weights are no data: element i of a tensor is a hash of the tensor's name and i (see `weights`), which `folders.rs` computes again. All
-values have 8 significant bits, so that float32, float16 and bfloat16 hold them exactly and one list of logits serves all three. The models
-run in float64, with eager attention, on the CPU.
+The weights are no data: element i of a tensor is a hash of the tensor's name and i (see `weights`),
+which `folders.rs` computes again. All values have 8 significant bits, so that float32, float16 and
+bfloat16 hold them exactly and one list of logits serves all three. The models run in float64, with
+eager attention, on the CPU.
 """
 
 import json
@@ -19,23 +21,43 @@ TOKENS = [(i * 37 + i * i * 11 + 5) % 64 for i in range(24)]
 POSITIONS = [2, 23]
 
 SMALL = dict(
-    vocab_size=64, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=128, rms_norm_eps=1e-5,
+    vocab_size=64,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=128,
+    rms_norm_eps=1e-5,
 )
 GEMMA = SMALL | dict(num_hidden_layers=7, head_dim=32, sliding_window=6, query_pre_attn_scalar=24)
 
 MODELS = {
     "llama": transformers.LlamaConfig(**SMALL, attention_bias=True, tie_word_embeddings=False),
-    "llama 3": transformers.LlamaConfig(**SMALL, tie_word_embeddings=True, rope_parameters=dict(
-        rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-        original_max_position_embeddings=32)),
+    "llama 3": transformers.LlamaConfig(
+        **SMALL,
+        tie_word_embeddings=True,
+        rope_parameters=dict(
+            rope_type="llama3",
+            rope_theta=10000.0,
+            factor=8.0,
+            low_freq_factor=1.0,
+            high_freq_factor=4.0,
+            original_max_position_embeddings=32,
+        ),
+    ),
     "mistral": transformers.MistralConfig(**SMALL, sliding_window=5),
     "qwen2": transformers.Qwen2Config(**SMALL, tie_word_embeddings=True),
     "qwen3": transformers.Qwen3Config(**SMALL | dict(head_dim=32), tie_word_embeddings=False),
     "gemma3": transformers.Gemma3TextConfig(**GEMMA),
-    "gemma3 capped": transformers.Gemma3TextConfig(**GEMMA, final_logit_softcapping=3.0, rope_parameters=dict(
-        full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
-        sliding_attention=dict(rope_type="default", rope_theta=5e3))),
+    "gemma3 capped": transformers.Gemma3TextConfig(
+        **GEMMA,
+        final_logit_softcapping=3.0,
+        rope_parameters=dict(
+            full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6),
+            sliding_attention=dict(rope_type="default", rope_theta=5e3),
+        ),
+    ),
 }
 
 
@@ -47,7 +69,9 @@ def mix(x):
 
 
 def weights(name, shape):
-    """Bytes of a hash as numbers in [-1, 1), times a power of two by the tensor's kind; fewer bits for norms, which may be near 1."""
+    """Bytes of a hash as numbers in [-1, 1), times a power of two by the tensor's kind; fewer bits
+    for norms, which may be near 1.
+    """
     seed = 0xCBF29CE484222325  # FNV-1a
     for byte in name.encode():
         seed = (seed ^ byte) * 0x100000001B3 & MASK
@@ -78,10 +102,17 @@ def main():
                     stored[name] = list(parameter.shape)
             logits = model(torch.tensor([TOKENS])).logits[0]
         rows = [[float(f"{x:.6g}") for x in logits[position].tolist()] for position in POSITIONS]
-        config = {key: value for key, value in json.loads(config.to_json_string()).items() if value is not None}
+        config = {
+            key: value
+            for key, value in json.loads(config.to_json_string()).items()
+            if value is not None
+        }
         models.append(dict(label=label, config=config, tensors=stored, logits=rows))
     made_by = f"transformers {transformers.__version__}, torch {torch.__version__}"
-    print("{" + f'"made_by": {json.dumps(made_by)}, "tokens": {TOKENS}, "positions": {POSITIONS}, "models": [')
+    print(
+        "{"
+        + f'"made_by": {json.dumps(made_by)}, "tokens": {TOKENS}, "positions": {POSITIONS}, "models": ['
+    )
     print(",\n".join(json.dumps(model, separators=(",", ":")) for model in models))
     print("]}")
 

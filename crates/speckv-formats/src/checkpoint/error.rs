@@ -28,7 +28,8 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// A folder without anything that makes it a model.
-    #[error("{} has no {missing}: expected a Hugging Face folder with config.json, tokenizer.json and model.safetensors, or shards with model.safetensors.index.json", folder.display())]
+    #[error("{} has no {missing}: expected a Hugging Face folder with config.json, tokenizer.json \
+        and model.safetensors, or shards with model.safetensors.index.json", folder.display())]
     NotAModel {
         /// The folder.
         folder: PathBuf,
@@ -36,7 +37,8 @@ pub enum CheckpointError {
         missing: &'static str,
     },
     /// Weights in a format that is not read.
-    #[error("{} has its weights in {found}; supported are model.safetensors, and shards with model.safetensors.index.json", folder.display())]
+    #[error("{} has its weights in {found}; supported are model.safetensors, and shards with \
+        model.safetensors.index.json", folder.display())]
     OtherFormat {
         /// The folder.
         folder: PathBuf,
@@ -44,7 +46,8 @@ pub enum CheckpointError {
         found: String,
     },
     /// Shards that the index names are not there.
-    #[error("{} names {} that {} not there: {}", index.display(), if missing.len() == 1 { "a shard" } else { "shards" }, if missing.len() == 1 { "is" } else { "are" }, missing.join(", "))]
+    #[error("{} names {} that {} not there: \
+        {}", index.display(), if missing.len() == 1 { "a shard" } else { "shards" }, if missing.len() == 1 { "is" } else { "are" }, missing.join(", "))]
     MissingShards {
         /// The index.
         index: PathBuf,
@@ -90,7 +93,8 @@ impl CheckpointError {
         Some(match self {
             Self::Gguf(error) => return error.hint(),
             Self::Config { .. } => {
-                "config.json says what the model is; `speckv models` lists models that are known to work"
+                "config.json says what the model is; `speckv models` lists models that are known \
+                 to work"
             }
             Self::Io { .. } => "check that the file exists and may be read",
             Self::NotAModel { .. } => {

@@ -126,7 +126,8 @@ fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     for (name, Raw { dtype, shape, data_offsets: [start, end] }) in raw {
         if start != end_of_last || end < start || end > data.len() {
             return Err(format!(
-                "the tensor {name} has the bytes {start} to {end}, expected to begin at {end_of_last} and to end within {}",
+                "the tensor {name} has the bytes {start} to {end}, expected to begin at \
+                 {end_of_last} and to end within {}",
                 data.len()
             ));
         }

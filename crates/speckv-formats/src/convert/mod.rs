@@ -25,7 +25,8 @@ use crate::{
 #[non_exhaustive]
 pub enum ConvertError {
     /// Something of the blueprint has no key.
-    #[error("{}: GGUF has no metadata key of the {architecture} family for {what}", folder.display())]
+    #[error("{}: GGUF has no metadata key of the {architecture} family for \
+        {what}", folder.display())]
     Blueprint {
         /// The folder.
         folder: PathBuf,

@@ -10,9 +10,13 @@ const TEXTS: [&str; 14] = [
     "I'm sure they'll say it's what we'd've DON'T I'LL 'S 'tis",
     "def f(x):\n    return x**2 + 3.14e-10  # comment\n\n\nclass A:\n\tpass\n",
     "camelCaseWords HTTPServer2 XMLHttpRequest snake_case_name SCREAMING",
-    "\u{4f60}\u{597d}\u{ff0c}\u{4e16}\u{754c}\u{ff01}\u{3053}\u{3093}\u{306b}\u{3061}\u{306f} \u{c548}\u{b155} 3\u{56de}",
-    "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442}, \u{43c}\u{438}\u{440}! \u{39a}\u{3b1}\u{3bb}\u{3b7}\u{3bc}\u{3ad}\u{3c1}\u{3b1} \u{645}\u{631}\u{62d}\u{628}\u{627} \u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}",
-    "\u{1f600} \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} e\u{301} n\u{303} \u{fb01} \u{2460} \u{bd} \u{2164}",
+    "\u{4f60}\u{597d}\u{ff0c}\u{4e16}\u{754c}\u{ff01}\u{3053}\u{3093}\u{306b}\u{3061}\u{306f} \
+     \u{c548}\u{b155} 3\u{56de}",
+    "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442}, \u{43c}\u{438}\u{440}! \
+     \u{39a}\u{3b1}\u{3bb}\u{3b7}\u{3bc}\u{3ad}\u{3c1}\u{3b1} \u{645}\u{631}\u{62d}\u{628}\u{627} \
+     \u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}",
+    "\u{1f600} \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} \u{2764}\u{fe0f} e\u{301} n\u{303} \
+     \u{fb01} \u{2460} \u{bd} \u{2164}",
     "a.b,c;d:e!f?g/h\\i|j~k`l@m#n$o%p^q&r*s(t)u-v_w=x+y[z]{0}<1>\"2'",
     "====----....!!!!????    ////\\\\\\\\ <<>> ->=> :: ... ...\n---\n",
     "\u{a0}no-break\u{2003}em\u{3000}wide\u{200b}zero \u{ad}soft\u{85}next",

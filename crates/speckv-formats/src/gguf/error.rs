@@ -53,7 +53,8 @@ pub enum GgufError {
     },
     /// The file ends inside something.
     #[error(
-        "expected {what} of {needed} bytes at offset {offset}, got {left} bytes before the end of the file"
+        "expected {what} of {needed} bytes at offset {offset}, got {left} bytes before the end of \
+         the file"
     )]
     Truncated {
         /// What was being read.
@@ -161,7 +162,8 @@ pub enum GgufError {
     },
     /// Two tensors share bytes.
     #[error(
-        "expected tensors that do not overlap, got `{first}` and `{second}` sharing the byte at offset {offset}"
+        "expected tensors that do not overlap, got `{first}` and `{second}` sharing the byte at \
+         offset {offset}"
     )]
     Overlap {
         /// The tensor that begins earlier.
@@ -224,7 +226,8 @@ impl GgufError {
                 Some("the download may be incomplete: fetch the file again")
             }
             Self::Split { .. } => Some(
-                "join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of llama.cpp",
+                "join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of \
+                 llama.cpp",
             ),
             Self::TensorType { .. } => {
                 Some("take the model in one of the supported types, for example Q4_K_M or Q8_0")

@@ -105,15 +105,20 @@ impl Metadata {
             _ => None,
         };
         /// An unsigned integer below 2^32.
-        u32, opt_u32, "an unsigned integer of at most 32 bits" -> u32, |value| value.as_integer()?.try_into().ok();
+        u32, opt_u32, "an unsigned integer of at most 32 \
+            bits" -> u32, |value| value.as_integer()?.try_into().ok();
         /// An unsigned integer below 2^64.
-        u64, opt_u64, "an unsigned integer of at most 64 bits" -> u64, |value| value.as_integer()?.try_into().ok();
+        u64, opt_u64, "an unsigned integer of at most 64 \
+            bits" -> u64, |value| value.as_integer()?.try_into().ok();
         /// An unsigned integer that can be a size on this machine.
-        usize, opt_usize, "an unsigned integer" -> usize, |value| value.as_integer()?.try_into().ok();
+        usize, opt_usize, "an unsigned \
+            integer" -> usize, |value| value.as_integer()?.try_into().ok();
         /// A signed integer of 32 bits.
-        i32, opt_i32, "an integer of at most 32 bits" -> i32, |value| value.as_integer()?.try_into().ok();
+        i32, opt_i32, "an integer of at most 32 \
+            bits" -> i32, |value| value.as_integer()?.try_into().ok();
         /// A signed integer of 64 bits.
-        i64, opt_i64, "an integer of at most 64 bits" -> i64, |value| value.as_integer()?.try_into().ok();
+        i64, opt_i64, "an integer of at most 64 \
+            bits" -> i64, |value| value.as_integer()?.try_into().ok();
         /// A float; one of 64 bits is rounded.
         f32, opt_f32, "a float" -> f32, |value| match *value {
             Value::F32(float) => Some(float),
@@ -131,13 +136,15 @@ impl Metadata {
             _ => None,
         };
         /// An array of integers that all fit into 32 bits, signed.
-        i32s, opt_i32s, "an array of integers of at most 32 bits" -> Cow<'a, [i32]>, |value| match value {
+        i32s, opt_i32s, "an array of integers of at most 32 \
+            bits" -> Cow<'a, [i32]>, |value| match value {
             Value::Array(Array::I32(integers)) => Some(Cow::Borrowed(integers)),
             Value::Array(array) => integers(array).map(Cow::Owned),
             _ => None,
         };
         /// An array of integers that all fit into 32 bits, unsigned.
-        u32s, opt_u32s, "an array of unsigned integers of at most 32 bits" -> Cow<'a, [u32]>, |value| match value {
+        u32s, opt_u32s, "an array of unsigned integers of at most 32 \
+            bits" -> Cow<'a, [u32]>, |value| match value {
             Value::Array(Array::U32(integers)) => Some(Cow::Borrowed(integers)),
             Value::Array(array) => integers(array).map(Cow::Owned),
             _ => None,

@@ -6,7 +6,8 @@ use super::{TensorType, float, iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum QuantError {
     /// The number of elements is no whole number of blocks.
-    #[error("expected a multiple of {} elements for {tensor_type}, got {elements}", tensor_type.block_len())]
+    #[error("expected a multiple of {} elements for {tensor_type}, got \
+        {elements}", tensor_type.block_len())]
     PartialBlock {
         /// The format.
         tensor_type: TensorType,
@@ -25,7 +26,8 @@ pub enum QuantError {
     },
     /// A value that the format cannot hold.
     #[error(
-        "expected numbers between -{largest} and {largest} for {tensor_type}, got {value} at element {index}"
+        "expected numbers between -{largest} and {largest} for {tensor_type}, got {value} at \
+         element {index}"
     )]
     OutOfRange {
         /// The format.

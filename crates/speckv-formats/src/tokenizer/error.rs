@@ -18,7 +18,8 @@ pub enum TokenizerError {
     },
     /// The file does not say how text is cut before merging.
     #[error(
-        "the tokenizer does not say how it cuts text before merging (`tokenizer.ggml.pre` is missing)"
+        "the tokenizer does not say how it cuts text before merging (`tokenizer.ggml.pre` is \
+         missing)"
     )]
     MissingPreTokenizer,
     /// The way to cut text before merging is not known here.
@@ -116,10 +117,12 @@ impl TokenizerError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::MissingPreTokenizer => {
-                "convert the model again with a current converter, which writes `tokenizer.ggml.pre`"
+                "convert the model again with a current converter, which writes \
+                 `tokenizer.ggml.pre`"
             }
             Self::UnknownModel { .. } | Self::UnknownPreTokenizer { .. } => {
-                "another pre-tokenizer would give other tokens than the model was trained on; use a model from a supported family"
+                "another pre-tokenizer would give other tokens than the model was trained on; use \
+                 a model from a supported family"
             }
             Self::Json { .. } => {
                 "use the `tokenizer.json` that was published with the model, unchanged"

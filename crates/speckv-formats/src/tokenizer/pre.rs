@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::TokenizerError;
 
-/// One pass: parts that match are cut out, what lies between stays as it is.
+/// One pass: parts that match are cut out, the text between stays as it is.
 struct Stage {
     regex: Regex,
     /// The published pattern has `\s+(?!\S)` before `\s+`: a run of whitespace leaves its last

@@ -1,9 +1,10 @@
-"""Makes the expected data of gguf_oracle.rs with the `gguf` package of the llama.cpp project (0.19.0, numpy 2).
+"""Makes the expected data of gguf_oracle.rs with the `gguf` package of the llama.cpp project
+(0.19.0, numpy 2).
 
     pip install gguf==0.19.0 && python make_gguf_oracle.py
 
-blocks.txt   per type: name, blocks as stored in hexadecimal, the floats they decode to as hexadecimal binary32
-oracle.bin   a small file with a metadata value of every type and two tensors
+blocks.txt   per type: name, blocks as stored in hexadecimal, the floats they decode to as
+hexadecimal binary32 oracle.bin   a small file with a metadata value of every type and two tensors
 """
 
 import os
@@ -13,8 +14,21 @@ import numpy as np
 from gguf import GGMLQuantizationType as T
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HALVES = {T.Q8_0: [0], T.Q4_0: [0], T.Q5_0: [0], T.IQ4_NL: [0], T.Q4_1: [0, 2], T.Q5_1: [0, 2], T.Q2_K: [80, 82],
-          T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.BF16: [], T.F16: []}
+HALVES = {
+    T.Q8_0: [0],
+    T.Q4_0: [0],
+    T.Q5_0: [0],
+    T.IQ4_NL: [0],
+    T.Q4_1: [0, 2],
+    T.Q5_1: [0, 2],
+    T.Q2_K: [80, 82],
+    T.Q3_K: [108],
+    T.Q4_K: [0, 2],
+    T.Q5_K: [0, 2],
+    T.Q6_K: [208],
+    T.BF16: [],
+    T.F16: [],
+}
 rng = np.random.default_rng(20260801)
 
 with open(os.path.join(HERE, "blocks.txt"), "w") as out:
@@ -26,10 +40,15 @@ with open(os.path.join(HERE, "blocks.txt"), "w") as out:
             blocks[:, 1] &= 0xBB if kind == T.F16 else 0xBF
         for at in halves:
             scale = rng.normal(0, 0.01, count).astype(np.float16)
-            blocks[:, at:at + 2] = scale.view(np.uint8).reshape(count, 2)
+            blocks[:, at : at + 2] = scale.view(np.uint8).reshape(count, 2)
         values = gguf.quants.dequantize(blocks, kind).astype(np.float32).ravel()
         assert values.size == count * length
-        print(kind.name, blocks.tobytes().hex(), values.view(np.uint32).astype(">u4").tobytes().hex(), file=out)
+        print(
+            kind.name,
+            blocks.tobytes().hex(),
+            values.view(np.uint32).astype(">u4").tobytes().hex(),
+            file=out,
+        )
 
 writer = gguf.GGUFWriter(os.path.join(HERE, "oracle.bin"), "llama")
 writer.add_uint8("u8", 200)
@@ -49,7 +68,11 @@ writer.add_array("integers", [1, -2, 3])
 writer.add_array("floats", [0.25, -8.0])
 writer.add_array("bools", [True, False, True])
 writer.add_tensor("matrix", np.arange(6, dtype=np.float32).reshape(2, 3))
-writer.add_tensor("packed", gguf.quants.quantize(np.arange(64, dtype=np.float32).reshape(2, 32), T.Q8_0), raw_dtype=T.Q8_0)
+writer.add_tensor(
+    "packed",
+    gguf.quants.quantize(np.arange(64, dtype=np.float32).reshape(2, 32), T.Q8_0),
+    raw_dtype=T.Q8_0,
+)
 writer.write_header_to_file()
 writer.write_kv_data_to_file()
 writer.write_tensors_to_file()

@@ -84,7 +84,8 @@ pub enum GridError {
         path: PathBuf,
     },
     /// The recording has not come to its end.
-    #[error("{}: the grid is not finished: {parts} of its parts are there, steps.csv is not", path.display())]
+    #[error("{}: the grid is not finished: {parts} of its parts are there, steps.csv is \
+        not", path.display())]
     Unfinished {
         /// The folder.
         path: PathBuf,
@@ -129,13 +130,15 @@ impl GridError {
             }
             GridError::Folder(error) => error.hint(),
             GridError::Unfinished { .. } => {
-                "run the command in its run.json (origin.command) again: it records what is missing and writes the tables"
+                "run the command in its run.json (origin.command) again: it records what is \
+                 missing and writes the tables"
             }
             GridError::OtherMachine { .. } => {
                 "give another folder, or go on with this one on the machine that began it"
             }
             GridError::Sheet(_) | GridError::Part { .. } | GridError::Name { .. } => {
-                "delete this file and run the same `speckv profile` again: it records only what is missing"
+                "delete this file and run the same `speckv profile` again: it records only what \
+                 is missing"
             }
             GridError::Table { .. } => "check the free space and run the same command again",
         }

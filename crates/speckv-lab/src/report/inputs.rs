@@ -264,7 +264,8 @@ fn facts(evaluation: &Evaluation) -> Vec<(&'static str, String)> {
         (
             "settings",
             format!(
-                "{}, {} prompts, {} split, rounds {}, up to {} tokens, {} threads, {}, seed {}, answers unlike plain decoding's {}",
+                "{}, {} prompts, {} split, rounds {}, up to {} tokens, {} threads, {}, seed {}, \
+                 answers unlike plain decoding's {}",
                 conditions.compression,
                 evaluation.prompts.len(),
                 evaluation.split,

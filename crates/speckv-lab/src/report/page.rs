@@ -30,15 +30,21 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     }
     if !said.is_empty() {
         body.push_str(
-            "<p class=\"caption\">Brackets are 95 % intervals: speeds and ratios by resampling prompts, shares of tokens by Wilson's with as many tokens as the differences between prompts leave. \
-             The fastest gamma is chosen by the prompts that it is shown on. Seconds are those of decoding, without reading the prompt.</p>",
+            "<p class=\"caption\">Brackets are 95 % intervals: speeds and ratios by resampling \
+             prompts, shares of tokens by Wilson's with as many tokens as the differences between \
+             prompts leave. \
+             The fastest gamma is chosen by the prompts that it is shown on. Seconds are those of \
+             decoding, without reading the prompt.</p>",
         );
     }
     for (at, figure) in figures.iter().enumerate() {
         section(&mut body, at + 1, figure);
     }
     if !missing.is_empty() {
-        body.push_str("<h2>Left out</h2><p class=\"caption\">These figures need data that was not given; the command makes it.</p><ul class=\"missing\">");
+        body.push_str(
+            "<h2>Left out</h2><p class=\"caption\">These figures need data that was not \
+            given; the command makes it.</p><ul class=\"missing\">",
+        );
         for figure in missing {
             let _ = write!(
                 body,
@@ -52,12 +58,15 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
     facts(&mut body, inputs);
     let _ = write!(
         body,
-        "<footer>Made by speckv {} from the files named above; nothing is fetched when this page is read.</footer>",
+        "<footer>Made by speckv {} from the files named above; nothing is fetched when this page \
+         is read.</footer>",
         env!("CARGO_PKG_VERSION")
     );
     format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{}{}{}</style></head><body><main>{body}</main></body></html>\n",
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width,initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light \
+         dark\"><title>{}</title><style>{}{}{}</style></head><body><main>{body}</main></body></html>\n",
         escaped(title),
         style::COLOURS,
         style::DRAWING,

@@ -10,7 +10,8 @@ pub const COLOURS: &str = ":root{--paper:#fdfdfb;--ink:#1d1f21;--soft:#5c6166;--
 --accepted:#1d4a3a;--recovered:#5e3218;--bonus:#1f4163}}";
 
 /// Classes of drawings.
-pub const DRAWING: &str = "text{font:12px ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:var(--ink);\
+pub const DRAWING: &str = "text{font:12px ui-sans-serif,system-ui,-apple-system,'Segoe \
+    UI',Roboto,'Helvetica Neue',Arial,sans-serif;fill:var(--ink);\
 font-variant-numeric:tabular-nums}text.tick,text.note{fill:var(--soft);font-size:11px}text.label{fill:var(--soft)}text.title{font-size:16px;font-weight:600}\
 text.head{font-weight:600}text.value{font-size:11px}text.cell{font-size:12px}text.inverse{fill:var(--paper)}.paper{fill:var(--paper)}\
 line.grid{stroke:var(--rule);stroke-width:1}line.axis{stroke:var(--soft);stroke-width:1}line.one{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3}\
@@ -23,22 +24,43 @@ line.grid{stroke:var(--rule);stroke-width:1}line.axis{stroke:var(--soft);stroke-
 
 /// Classes of pages.
 pub const PAGE: &str = "*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}body{margin:0;background:var(--paper);color:var(--ink);\
-font:16px/1.55 ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;hyphens:manual}\
-main{max-width:1180px;margin:0 auto;padding:2.2rem 1.2rem 4rem}h1{font-size:1.8rem;line-height:1.2;margin:0 0 .3rem;letter-spacing:-.01em;text-wrap:balance}\
-h2{font-size:1.2rem;margin:3rem 0 .3rem;line-height:1.3}h2 .n{color:var(--soft);font-weight:400;margin-right:.5rem}h3{font-size:.95rem;margin:.2rem 0 .2rem}\
-p{max-width:44rem;margin:.4rem 0}.lead{color:var(--soft)}.warning{border-left:3px solid var(--best);padding-left:.7rem}.caption{color:var(--soft);font-size:.94rem}.finding h2{margin-top:1.8rem}.finding p{max-width:52rem;margin:.45rem 0}\
+font:16px/1.55 ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica \
+Neue',Arial,sans-serif;hyphens:manual}\
+main{max-width:1180px;margin:0 auto;padding:2.2rem 1.2rem \
+4rem}h1{font-size:1.8rem;line-height:1.2;margin:0 0 .3rem;letter-spacing:-.01em;text-wrap:balance}\
+h2{font-size:1.2rem;margin:3rem 0 .3rem;line-height:1.3}h2 \
+.n{color:var(--soft);font-weight:400;margin-right:.5rem}h3{font-size:.95rem;margin:.2rem 0 .2rem}\
+p{max-width:44rem;margin:.4rem 0}.lead{color:var(--soft)}.warning{border-left:3px solid \
+var(--best);padding-left:.7rem}.caption{color:var(--soft);font-size:.94rem}.finding \
+h2{margin-top:1.8rem}.finding p{max-width:52rem;margin:.45rem 0}\
 table.numbers{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.8rem 0}table.numbers th{font-weight:400;color:var(--soft);text-align:left;vertical-align:bottom;line-height:1.3;padding:.3rem 1.2rem .3rem 0;max-width:11rem}\
-table.numbers td{padding:.3rem 1.2rem .3rem 0;border-top:1px solid var(--rule);vertical-align:top;white-space:nowrap}table.numbers td:last-child{white-space:normal}table.numbers td:first-child{font-weight:600}\
-@media(max-width:800px){table.numbers thead{display:none}table.numbers,table.numbers tbody,table.numbers tr,table.numbers td{display:block}table.numbers tr{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.5rem .7rem;margin:.6rem 0}\
-table.numbers td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.12rem 0;text-align:right;white-space:normal}table.numbers td::before{content:attr(data-name);color:var(--soft);text-align:left;font-weight:400}}\
+table.numbers td{padding:.3rem 1.2rem .3rem 0;border-top:1px solid \
+var(--rule);vertical-align:top;white-space:nowrap}table.numbers \
+td:last-child{white-space:normal}table.numbers td:first-child{font-weight:600}\
+@media(max-width:800px){table.numbers thead{display:none}table.numbers,table.numbers \
+tbody,table.numbers tr,table.numbers td{display:block}table.numbers \
+tr{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.5rem \
+.7rem;margin:.6rem 0}\
+table.numbers td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.12rem \
+0;text-align:right;white-space:normal}table.numbers \
+td::before{content:attr(data-name);color:var(--soft);text-align:left;font-weight:400}}\
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:1rem;margin:.9rem 0 .2rem;align-items:start}\
-.panel{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.7rem .7rem .4rem;min-width:0}.panel svg{display:block;width:100%;height:auto;overflow:visible}\
+.panel{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.7rem .7rem \
+.4rem;min-width:0}.panel svg{display:block;width:100%;height:auto;overflow:visible}\
 .panels.one{grid-template-columns:minmax(0,29rem)}.panels.two{grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),29rem))}code,kbd{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}code{overflow-wrap:anywhere}\
-table.facts{border-collapse:collapse;font-size:.9rem;margin:.6rem 0;width:100%}table.facts th{text-align:left;font-weight:400;color:var(--soft);padding:.2rem 1rem .2rem 0;vertical-align:top;white-space:nowrap}\
-table.facts td{padding:.2rem 0;overflow-wrap:anywhere}table.facts tr.begins>*{padding-top:.9rem}details{margin:.8rem 0}summary{cursor:pointer;color:var(--soft)}\
-.answer{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.8rem 1rem;margin:.8rem 0}.answer pre{margin:.4rem 0 0;white-space:pre-wrap;overflow-wrap:anywhere;\
-font:13.5px/1.75 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}.answer .meta{color:var(--soft);font-size:.86rem}\
-.k{border-radius:3px;padding:.08em 0;-webkit-box-decoration-break:clone;box-decoration-break:clone}.k.a{background:var(--accepted)}.k.r{background:var(--recovered);border-bottom:2px solid var(--c1)}\
-.k.b{background:var(--bonus);border-bottom:2px dotted var(--c0)}.key{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;font-size:.9rem;margin:.5rem 0}.missing{color:var(--soft)}\
+table.facts{border-collapse:collapse;font-size:.9rem;margin:.6rem 0;width:100%}table.facts \
+th{text-align:left;font-weight:400;color:var(--soft);padding:.2rem 1rem .2rem \
+0;vertical-align:top;white-space:nowrap}\
+table.facts td{padding:.2rem 0;overflow-wrap:anywhere}table.facts \
+tr.begins>*{padding-top:.9rem}details{margin:.8rem 0}summary{cursor:pointer;color:var(--soft)}\
+.answer{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:.8rem \
+1rem;margin:.8rem 0}.answer pre{margin:.4rem 0 0;white-space:pre-wrap;overflow-wrap:anywhere;\
+font:13.5px/1.75 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}.answer \
+.meta{color:var(--soft);font-size:.86rem}\
+.k{border-radius:3px;padding:.08em \
+0;-webkit-box-decoration-break:clone;box-decoration-break:clone}.k.a{background:var(--accepted)}.k.r{background:var(--recovered);border-bottom:2px solid var(--c1)}\
+.k.b{background:var(--bonus);border-bottom:2px dotted \
+var(--c0)}.key{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;font-size:.9rem;margin:.5rem \
+0}.missing{color:var(--soft)}\
 footer{margin-top:4rem;color:var(--soft);font-size:.86rem}@media(max-width:480px){main{padding:1.3rem .8rem 3rem}h1{font-size:1.45rem}table.facts th{white-space:normal;padding-right:.6rem}.panel{padding:.5rem .4rem .3rem}}\
 @media print{.panel,.answer{break-inside:avoid}}";

@@ -204,7 +204,10 @@ pub fn document(title: &str, panels: &[Panel]) -> String {
     }
     let width = columns as f64 * (WIDTH + 16.0);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\"><style>{}{}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/><text class=\"title\" x=\"8\" y=\"22\">{}</text>{body}</svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\"><style>{}{}</style><rect class=\"paper\" \
+         width=\"100%\" height=\"100%\"/><text class=\"title\" x=\"8\" \
+         y=\"22\">{}</text>{body}</svg>\n",
         super::style::COLOURS,
         super::style::DRAWING,
         escaped(title)

@@ -94,9 +94,12 @@ pub fn help() -> String {
         .collect();
     format!(
         "Controllers:\n{}\n  {:<32} look-up of earlier text first, NAME where it finds nothing\n\n\
-         speckv is the default. With a draft model it looks up earlier text too, at no cost that can be measured, unless --no-lookup\n\
-         is given; the others draft with the model alone, as they do where they come from, unless chain+ is put before them.\n\
-         speckv, expected-value and adaptive-verification decide by measured costs: the first run of a pair measures them, in two\n\
+         speckv is the default. With a draft model it looks up earlier text too, at no cost that \
+         can be measured, unless --no-lookup\n\
+         is given; the others draft with the model alone, as they do where they come from, unless \
+         chain+ is put before them.\n\
+         speckv, expected-value and adaptive-verification decide by measured costs: the first run \
+         of a pair measures them, in two\n\
          seconds or in one pass of each kind, and keeps them in the user's cache folder.",
         rows.join("\n"),
         "chain+NAME"

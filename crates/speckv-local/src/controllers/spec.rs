@@ -235,7 +235,8 @@ pub enum SpecError {
         got: usize,
     },
     /// No controller has this name.
-    #[error("expected one of {}, or chain+ before one of them, got \"{got}\"", ControllerSpec::NAMES.join(", "))]
+    #[error("expected one of {}, or chain+ before one of them, got \
+        \"{got}\"", ControllerSpec::NAMES.join(", "))]
     UnknownName {
         /// The text.
         got: String,

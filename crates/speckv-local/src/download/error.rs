@@ -30,7 +30,8 @@ pub enum DownloadError {
         source: io::Error,
     },
     /// The disk has too little room, seen before or while writing.
-    #[error("the disk is full: {} more are needed in {}{}", units::bytes(*needed), path.display(), free_text(*free))]
+    #[error("the disk is full: {} more are needed in \
+        {}{}", units::bytes(*needed), path.display(), free_text(*free))]
     DiskFull {
         /// The folder or file.
         path: PathBuf,
@@ -101,15 +102,26 @@ impl DownloadError {
                 path.parent().unwrap_or(path).display()
             ),
             DownloadError::DiskFull { .. } => {
-                "free some space or set SPECKV_MODELS to a folder on a larger disk; what is downloaded is kept".into()
+                "free some space or set SPECKV_MODELS to a folder on a larger disk; what is \
+                 downloaded is kept"
+                    .into()
             }
-            DownloadError::Interrupted { .. } => "the next `speckv pull` continues from here".into(),
-            DownloadError::InterruptedWaiting => "run the command again once the other process has finished".into(),
+            DownloadError::Interrupted { .. } => "the next `speckv pull` continues from \
+                here"
+                .into(),
+            DownloadError::InterruptedWaiting => "run the command again once the other process \
+                has finished"
+                .into(),
             DownloadError::Foreign { path, .. } | DownloadError::Damaged { path, .. } => {
-                format!("remove {} and pull again, or give it by its path: --model {0}", path.display())
+                format!(
+                    "remove {} and pull again, or give it by its path: --model \
+                    {0}",
+                    path.display()
+                )
             }
             DownloadError::Exhausted { path, size, sha256, .. } => format!(
-                "get the file elsewhere ({size} bytes, sha256 {sha256}) and place it at {}, or give any GGUF file by its path: --model FILE.gguf",
+                "get the file elsewhere ({size} bytes, sha256 {sha256}) and place it at {}, or \
+                 give any GGUF file by its path: --model FILE.gguf",
                 path.display()
             ),
         }

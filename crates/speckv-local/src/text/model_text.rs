@@ -81,7 +81,8 @@ impl ModelText {
                 Some("the model has no chat template; ChatML is used since it has its tokens")
             }
             Origin::Plain => Some(
-                "the model has no chat template and was perhaps not made for chat; --raw may fit it better",
+                "the model has no chat template and was perhaps not made for chat; --raw may fit \
+                 it better",
             ),
         }
     }

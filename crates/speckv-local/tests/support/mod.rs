@@ -119,7 +119,7 @@ fn answer(mut stream: TcpStream, request: &Request, reply: &Reply) -> std::io::R
 }
 
 /// The address of a port without a listener.
-pub fn nobody() -> String {
+pub fn unreachable() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }

@@ -1,7 +1,10 @@
-"""Lossless speculative decoding that finds its own speculation length, for engines written in Python.
+"""Lossless speculative decoding that finds its own speculation length, for engines written in
+Python.
 
-`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs a draft on the CPU, `read_signals` reads logits where
-they lie. `speckv.transformers` and `speckv.vllm` are whole integrations. `_native.pyi` documents every class; `docs/reference/python.md` the whole.
+`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs
+a draft on the CPU, `read_signals` reads logits where they lie. `speckv.transformers` and
+`speckv.vllm` are whole integrations. `_native.pyi` documents every class;
+`docs/reference/python.md` the whole.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ Tokens = Sequence[int] | NDArray[np.int32] | NDArray[np.int64] | NDArray[np.uint
 class Signals:
     """What a draft's distribution says of itself at one position, at temperature 1 and before any filter. Immutable."""
 
-    def __new__(cls, entropy_bits: float, confidence: float, margin: float, match_length: int = 0) -> Signals: ...
+    def __new__(
+        cls, entropy_bits: float, confidence: float, margin: float, match_length: int = 0
+    ) -> Signals: ...
     @property
     def entropy_bits(self) -> float:
         """`-sum p log2 p`, from 0 to log2 of the vocabulary's size."""
@@ -144,7 +146,9 @@ class SharedPass:
     chunks of prompts). `drafted_beside`: rows of others' drafts, as far as known. `drafting_beside`: other sequences that draft with the model."""
 
     ALONE: ClassVar[SharedPass]
-    def __new__(cls, sequences: int = 1, rows: int = 1, drafted_beside: int = 0, drafting_beside: int = 0) -> SharedPass: ...
+    def __new__(
+        cls, sequences: int = 1, rows: int = 1, drafted_beside: int = 0, drafting_beside: int = 0
+    ) -> SharedPass: ...
     @property
     def sequences(self) -> int: ...
     @property
@@ -312,7 +316,9 @@ class CostModel:
     def __new__(cls) -> CostModel: ...
     @staticmethod
     def from_curve(
-        verify_seconds: Sequence[float], draft_seconds: float | None = None, catch_up_seconds: float | None = None
+        verify_seconds: Sequence[float],
+        draft_seconds: float | None = None,
+        catch_up_seconds: float | None = None,
     ) -> CostModel:
         """Passes of 1, 2, 3, ... rows; one draft token; one missed token read by the draft. Rows beyond the curve go on with its slope."""
     @staticmethod
@@ -373,7 +379,9 @@ class PassCurve:
 class ModelShape:
     """What a model is recognised by: architecture as its file names it (`qwen2`), layers, width, vocabulary (padding included). Immutable."""
 
-    def __new__(cls, architecture: str, layers: int, hidden: int, vocab_size: int) -> ModelShape: ...
+    def __new__(
+        cls, architecture: str, layers: int, hidden: int, vocab_size: int
+    ) -> ModelShape: ...
     @property
     def architecture(self) -> str: ...
     @property
@@ -411,7 +419,13 @@ class Predictor:
 class OnlinePredictor:
     """A predictor that corrects itself while a sequence is decoded: what `speckv` decides by, to look at it alone."""
 
-    def __new__(cls, predictor: Predictor | None = None, *, temperature: float = 0.0, compression: float = 0.0) -> OnlinePredictor: ...
+    def __new__(
+        cls,
+        predictor: Predictor | None = None,
+        *,
+        temperature: float = 0.0,
+        compression: float = 0.0,
+    ) -> OnlinePredictor: ...
     def begin(self, source: Source, context: int) -> float:
         """Begins a step: the probability that its first token is accepted."""
     def push(self, signals: Signals) -> tuple[float, float]:
@@ -429,7 +443,9 @@ class Tokenizer:
     def vocab_size(self) -> int: ...
     @property
     def end_tokens(self) -> list[int]: ...
-    def encode(self, text: str, *, parse_special: bool = True, add_special: bool = True) -> list[int]: ...
+    def encode(
+        self, text: str, *, parse_special: bool = True, add_special: bool = True
+    ) -> list[int]: ...
     def decode(self, tokens: Tokens, *, skip_special: bool = True) -> str: ...
 
 @final
@@ -487,7 +503,14 @@ class CpuModel:
 class NgramText:
     """Look-up in one text: what followed the longest suffix of the text at its latest earlier occurrence. Its time does not grow with the text."""
 
-    def __new__(cls, tokens: Tokens | None = None, *, min_match: int = 2, max_match: int = 8, max_places: int = 256) -> NgramText: ...
+    def __new__(
+        cls,
+        tokens: Tokens | None = None,
+        *,
+        min_match: int = 2,
+        max_match: int = 8,
+        max_places: int = 256,
+    ) -> NgramText: ...
     def __len__(self) -> int: ...
     def extend(self, tokens: Tokens) -> None: ...
     def truncate(self, length: int) -> None: ...
@@ -521,7 +544,13 @@ class Drafter:
     @property
     def draft_failures(self) -> int:
         """Sequences for which drafting ended since the draft model failed, by logits with NaN for example. `propose` then gives a RuntimeWarning and no tokens for them."""
-    def open(self, controller: Controller, tokens: Tokens | None = None, *, end_tokens: Sequence[int] = ...) -> DraftSequence:
+    def open(
+        self,
+        controller: Controller,
+        tokens: Tokens | None = None,
+        *,
+        end_tokens: Sequence[int] = ...,
+    ) -> DraftSequence:
         """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
     def propose(
         self,
@@ -597,7 +626,13 @@ class DraftSequence:
     def proposed(self) -> list[int]:
         """Tokens to verify in the step under way."""
     def observe(
-        self, accepted: int, token: int | None, *, verified: int | None = None, verify_seconds: float = 0.0, draft_times: bool = False
+        self,
+        accepted: int,
+        token: int | None,
+        *,
+        verified: int | None = None,
+        verify_seconds: float = 0.0,
+        draft_times: bool = False,
     ) -> StepRecord:
         """Ends the step and appends `proposed[:accepted]` and `token` to the text. `verify_seconds` above 0 teaches the controller's costs (only a sequence alone
         in its pass); `draft_times` puts the seconds that drafting took on this machine's clock into the record. Leave both alone where several
@@ -617,7 +652,9 @@ class Trace:
     """One greedy output of a target with everything that could have been drafted for it."""
 
     @staticmethod
-    def synthetic(tokens: int, level: float = 1.5, *, lookup: tuple[float, float] = ..., seed: int = 0) -> Trace:
+    def synthetic(
+        tokens: int, level: float = 1.5, *, lookup: tuple[float, float] = ..., seed: int = 0
+    ) -> Trace:
         """A trace without models: acceptance as a random process around sigmoid(`level`), the draft's confidence calibrated; `lookup`: probabilities (default 0) that
         look-up finds something, and that it agrees."""
     @property
@@ -645,7 +682,9 @@ class Trace:
 class TraceFolder:
     """Traces that `speckv profile --trace DIR` recorded."""
 
-    def __new__(cls, path: str | os.PathLike[str], *, split: Literal["train", "test", "all"] = "all") -> TraceFolder: ...
+    def __new__(
+        cls, path: str | os.PathLike[str], *, split: Literal["train", "test", "all"] = "all"
+    ) -> TraceFolder: ...
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the traces: models, depths, limits."""
@@ -662,11 +701,17 @@ class TraceFolder:
     def __getitem__(self, index: int) -> Trace: ...
     def __iter__(self) -> Iterator[Trace]: ...
     def compare(
-        self, specs: Sequence[str], *, costs: CostModel | None = None, predictor: Predictor | None = None
+        self,
+        specs: Sequence[str],
+        *,
+        costs: CostModel | None = None,
+        predictor: Predictor | None = None,
     ) -> list[dict[str, Any]]:
         """Controllers side by side: the `groups` of `speckv replay --json`. Steps and acceptance are exact, times are modelled."""
 
-def replay(controller: Controller, trace: Trace, costs: CostModel | None = None) -> list[StepRecord]:
+def replay(
+    controller: Controller, trace: Trace, costs: CostModel | None = None
+) -> list[StepRecord]:
     """The very steps that a fresh controller would take live with these costs. The seconds of the records are modelled."""
 
 @final
@@ -715,7 +760,9 @@ class Sampler:
     def distribution(self, logits: NDArray[np.float32], context: Tokens) -> Distribution:
         """What the settings make of `logits` (`[vocab]`, copied) after `context`, every token before the position."""
 
-def verify(drafted: int, p: Distribution, q: Distribution, u_accept: float, u_draw: float) -> tuple[bool, int]:
+def verify(
+    drafted: int, p: Distribution, q: Distribution, u_accept: float, u_draw: float
+) -> tuple[bool, int]:
     """Whether `drafted`, drawn from q, is kept, and the token that stands there: `drafted`, or one drawn from (p - q)+. So the token has distribution p
     (Leviathan et al. 2023). Both numbers are independent and uniform in [0, 1)."""
 
@@ -730,7 +777,12 @@ class StepGrid:
     compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that was begun with the same settings goes on; others are refused."""
 
     def __new__(
-        cls, path: str | os.PathLike[str], settings: dict[str, Any], *, command: Sequence[str] = ..., machine: str | None = None
+        cls,
+        path: str | os.PathLike[str],
+        settings: dict[str, Any],
+        *,
+        command: Sequence[str] = ...,
+        machine: str | None = None,
     ) -> StepGrid: ...
     def holds(self, compression: str, prompt_id: str, prompt: Tokens) -> bool:
         """Whether this prompt was recorded whole under this compression."""

@@ -6,7 +6,9 @@ __all__ = ["ArgumentError", "Error", "FileError", "ModelError", "OrderError"]
 
 
 class Error(Exception):
-    """Something that `speckv` could not do. `message` says what was expected and what came, `hint` what to do next; `str()` shows both."""
+    """Something that `speckv` could not do. `message` says what was expected and what came, `hint`
+    what to do next; `str()` shows both.
+    """
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message, hint)

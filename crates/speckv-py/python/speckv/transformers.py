@@ -1,15 +1,19 @@
-"""Speculative generation for any pair of `AutoModelForCausalLM`, with a SpecKV controller deciding per token.
+"""Speculative generation for any pair of `AutoModelForCausalLM`, with a SpecKV controller deciding
+per token.
 
     from speckv.transformers import generate
 
-    result = generate(target, draft, prompt_ids, controller="speckv", costs=measure_costs(target, draft, prompt_ids), max_new_tokens=200)
-    print(tokenizer.decode(result.tokens), result.acceptance_length)
+    result = generate(target, draft, prompt_ids, controller="speckv", costs=measure_costs(target,
+    draft, prompt_ids), max_new_tokens=200) print(tokenizer.decode(result.tokens),
+    result.acceptance_length)
 
-The models' caches are cropped, never recomputed: rejection is `DynamicCache.crop`. Greedy decoding gives the tokens of `target.generate(do_sample=False)`,
-sampling draws from the target's own distribution (Leviathan et al. 2023), both whatever the draft and the controller do.
+The models' caches are cropped, never recomputed: rejection is `DynamicCache.crop`. Greedy decoding
+gives the tokens of `target.generate(do_sample=False)`, sampling draws from the target's own
+distribution (Leviathan et al. 2023), both whatever the draft and the controller do.
 
-How exact greedy is: a pass over several tokens and a pass over one go through different matrix kernels in PyTorch, whose results differ in the last
-bits. Where the two likeliest tokens are nearer to each other than that, either may come out, as it may with any two batch sizes. In float32 that is
+How exact greedy is: a pass over several tokens and a pass over one go through different matrix
+kernels in PyTorch, whose results differ in the last bits. Where the two likeliest tokens are nearer
+to each other than that, either may come out, as it may with any two batch sizes. In float32 that is
 rare; in half precision it happens. (`speckv run` computes every row alike and has no such places.)
 """
 
@@ -53,7 +57,10 @@ def _torch() -> Any:
         import torch
         import transformers  # noqa: F401
     except ImportError as error:
-        raise ModelError(f"speckv.transformers needs torch and transformers: {error}", "pip install 'speckv[transformers]'") from error
+        raise ModelError(
+            f"speckv.transformers needs torch and transformers: {error}",
+            "pip install 'speckv[transformers]'",
+        ) from error
     return torch
 
 
@@ -78,8 +85,9 @@ class _Reader:
         self.length = 0
 
     def read(self, tokens: Sequence[int], rows: int) -> torch.Tensor:
-        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's device. A pass that is broken off (memory, Ctrl-C) may
-        have lengthened some layers and not others: the cache is dropped, and the next pass reads the text again."""
+        """Appends tokens; logits of the last `rows` positions, `[rows, vocab]`, on the model's
+        device. A pass that is broken off (memory, Ctrl-C) may have lengthened some layers and not
+        others: the cache is dropped, and the next pass reads the text again."""
         library = _torch()
         ids = library.tensor([list(tokens)], dtype=library.long, device=self.model.device)
         options: dict[str, Any] = {}
@@ -87,7 +95,9 @@ class _Reader:
             options[self.keeps] = max(rows, 1)
         try:
             with library.inference_mode():
-                out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, **options)
+                out = self.model(
+                    input_ids=ids, past_key_values=self.cache, use_cache=True, **options
+                )
             self.cache = out.past_key_values
             self.length += len(tokens)
         except BaseException:
@@ -100,7 +110,9 @@ class _Reader:
         if length >= self.length:
             return
         try:
-            self.cache.crop(length - self.length)  # below 0: so many tokens from the end, in every version of the library
+            self.cache.crop(
+                length - self.length
+            )  # below 0: so many tokens from the end, in every version of the library
             self.length = length
         except BaseException:
             self.forget()
@@ -108,13 +120,16 @@ class _Reader:
 
 
 def _on_cpu(logits: torch.Tensor) -> NDArray[np.float32]:
-    """The values as NumPy sees them; shared with the tensor where it is float32 on the CPU already."""
+    """The values as NumPy sees them; shared with the tensor where it is float32 on the CPU
+    already."""
     values: NDArray[np.float32] = logits.float().cpu().contiguous().numpy()
     return values
 
 
 def _finish(model: Any) -> None:
-    """Waits until the device has done what was asked, so that a clock read after it means something."""
+    """Waits until the device has done what was asked, so that a clock read after it means
+    something.
+    """
     if model.device.type == "cuda":
         _torch().cuda.synchronize(model.device)
 
@@ -157,7 +172,9 @@ class Generation:
 
 
 def _likeliest(rows: torch.Tensor) -> list[int]:
-    """The likeliest token of each row. A row of which no token can be made is refused: `argmax` alone would take the first NaN."""
+    """The likeliest token of each row. A row of which no token can be made is refused: `argmax`
+    alone would take the first NaN.
+    """
     largest, tokens = rows.max(dim=-1)  # NaN if there is one in the row
     if not bool(largest.isfinite().all()):
         row = largest.isfinite().tolist().index(False)
@@ -169,17 +186,21 @@ def _likeliest(rows: torch.Tensor) -> list[int]:
 
 
 class Speculation:
-    """One text in the making: target, draft, their caches, and a controller. `step` makes at least one token.
+    """One text in the making: target, draft, their caches, and a controller. `step` makes at least
+    one token.
 
-    `draft=None` drafts by look-up of earlier text; with a draft, `lookup=True` lets controllers such as `speckv` and `chain+NAME` use both.
-    The draft must have the target's vocabulary; sizes may differ by padding.
+    `draft=None` drafts by look-up of earlier text; with a draft, `lookup=True` lets controllers
+    such as `speckv` and `chain+NAME` use both. The draft must have the target's vocabulary; sizes
+    may differ by padding.
     """
 
     def __init__(self, target: Any, draft: Any | None = None, *, lookup: bool = True) -> None:
         _torch()
         self.target = _Reader(target)
         self.draft = None if draft is None else _Reader(draft)
-        self.vocab_size = min(reader.vocab_size for reader in (self.target, self.draft) if reader is not None)
+        self.vocab_size = min(
+            reader.vocab_size for reader in (self.target, self.draft) if reader is not None
+        )
         self.uses_lookup = lookup
         self.ngram: NgramText | None = None
         self.tokens: list[int] = []
@@ -207,17 +228,23 @@ class Speculation:
         """Reads a prompt, keeping what was read of a common beginning, with a fresh controller."""
         prompt = [int(token) for token in prompt]
         if not prompt:
-            raise ArgumentError("expected at least one token of prompt, got none", "a tokenizer adds a first token: add_special_tokens=True")
+            raise ArgumentError(
+                "expected at least one token of prompt, got none",
+                "a tokenizer adds a first token: add_special_tokens=True",
+            )
         if len(prompt) + 1 > self.target.most:
             raise ArgumentError(
-                f"the prompt has {len(prompt)} tokens, the model's context {self.target.most}", "shorten the prompt"
+                f"the prompt has {len(prompt)} tokens, the model's context {self.target.most}",
+                "shorten the prompt",
             )
         common = 0
         for old, new in zip(self.tokens, prompt, strict=False):
             if old != new:
                 break
             common += 1
-        self._forget(min(common, len(prompt) - 1))  # first, so that the caches never hold more than what the text says
+        self._forget(
+            min(common, len(prompt) - 1)
+        )  # first, so that the caches never hold more than what the text says
         self.tokens = prompt
         self.prompt_length = len(prompt)
         self.ngram = NgramText(self.tokens) if self.uses_lookup else None
@@ -251,7 +278,10 @@ class Speculation:
 
     def _room(self) -> int:
         """Tokens that budget and context still allow."""
-        return min(self.max_new_tokens - (len(self.tokens) - self.prompt_length), self.target.most - len(self.tokens))
+        return min(
+            self.max_new_tokens - (len(self.tokens) - self.prompt_length),
+            self.target.most - len(self.tokens),
+        )
 
     def steps(self) -> Iterator[StepRecord]:
         """Steps until the text ends."""
@@ -261,7 +291,9 @@ class Speculation:
     def step(self) -> StepRecord:
         """Decide, draft, verify, accept, commit, observe."""
         if self.finish_reason is not None:
-            raise ArgumentError(f"the text has ended: {self.finish_reason}", "start() or rewind() begins another")
+            raise ArgumentError(
+                f"the text has ended: {self.finish_reason}", "start() or rewind() begins another"
+            )
         began = time.perf_counter()
         committed = len(self.tokens)
         try:
@@ -272,7 +304,9 @@ class Speculation:
             draft_seconds = time.perf_counter() - drafting
             kept = self.controller.kept_tokens
             verifying = time.perf_counter()
-            rows = self.target.read(self.tokens[self.target.length : committed] + kept, len(kept) + 1)
+            rows = self.target.read(
+                self.tokens[self.target.length : committed] + kept, len(kept) + 1
+            )
             likeliest, logits = self._look(rows)
             verify_seconds = time.perf_counter() - verifying
             accepted, token = self._accept(kept, q, likeliest, logits)
@@ -324,11 +358,17 @@ class Speculation:
         return time.perf_counter() - began
 
     def _draft(self, plan: Plan) -> list[Distribution]:
-        """Drafts into `tokens` until the controller, or the source, has enough; q of each token where sampling needs it."""
+        """Drafts into `tokens` until the controller, or the source, has enough; q of each token
+        where sampling needs it.
+        """
         q: list[Distribution] = []
         drafted: list[int] = []
         while self.controller.wants_more:
-            proposal = self._propose_by_model() if plan.source == Source.MODEL else self._propose_by_lookup(drafted)
+            proposal = (
+                self._propose_by_model()
+                if plan.source == Source.MODEL
+                else self._propose_by_lookup(drafted)
+            )
             if proposal is None:
                 self.controller.exhausted()
                 break
@@ -354,7 +394,9 @@ class Speculation:
             token, signals = read_signals(logits)
         except ArgumentError as error:
             self.broken_drafts += 1
-            warnings.warn(f"the draft model proposes nothing here: {error}", RuntimeWarning, stacklevel=4)
+            warnings.warn(
+                f"the draft model proposes nothing here: {error}", RuntimeWarning, stacklevel=4
+            )
             return None
         if self.sampler.is_greedy and not self.sampler.has_penalty:
             return token, signals, Distribution.certain(token)
@@ -369,7 +411,9 @@ class Speculation:
         return token, signals, Distribution.certain(token)
 
     def _look(self, rows: torch.Tensor) -> tuple[list[int] | None, NDArray[np.float32] | None]:
-        """What acceptance needs of the target's logits: the likeliest tokens where that is all, else the logits. Waits for the device."""
+        """What acceptance needs of the target's logits: the likeliest tokens where that is all,
+        else the logits. Waits for the device.
+        """
         if self.sampler.is_greedy and not self.sampler.has_penalty:
             return _likeliest(rows), None
         return None, _on_cpu(rows)
@@ -381,14 +425,18 @@ class Speculation:
         likeliest: list[int] | None,
         logits: NDArray[np.float32] | None,
     ) -> tuple[int, int | None]:
-        """How many of the kept tokens stay, and the token after them; None where an accepted end token ended the text."""
+        """How many of the kept tokens stay, and the token after them; None where an accepted end
+        token ended the text.
+        """
         committed = len(self.tokens) - len(kept)
         for position, drafted in enumerate(kept):
             if likeliest is not None:
                 stays, token = likeliest[position] == drafted, likeliest[position]
             else:
                 p = self._distribution(logits, position, committed)
-                stays, token = verify(drafted, p, q[position], self.randomness.uniform(), self.randomness.uniform())
+                stays, token = verify(
+                    drafted, p, q[position], self.randomness.uniform(), self.randomness.uniform()
+                )
             if not stays:
                 return position, token
             if drafted in self.end_tokens:
@@ -398,7 +446,9 @@ class Speculation:
         p = self._distribution(logits, len(kept), committed)
         return len(kept), p.draw(self.randomness.uniform())
 
-    def _distribution(self, logits: NDArray[np.float32] | None, position: int, committed: int) -> Distribution:
+    def _distribution(
+        self, logits: NDArray[np.float32] | None, position: int, committed: int
+    ) -> Distribution:
         assert logits is not None
         return self.sampler.distribution(logits[position], self.tokens[: committed + position])
 
@@ -411,14 +461,19 @@ def _end_tokens(model: Any) -> list[int]:
 
 
 def _ids(prompt: Any) -> list[int]:
-    """Token ids of a list, an array, a tensor `[tokens]` or `[1, tokens]`, or what a tokenizer returned."""
+    """Token ids of a list, an array, a tensor `[tokens]` or `[1, tokens]`, or what a tokenizer
+    returned.
+    """
     if hasattr(prompt, "keys") and "input_ids" in prompt:
         prompt = prompt["input_ids"]
     if hasattr(prompt, "tolist"):
         prompt = prompt.tolist()
     if prompt and isinstance(prompt[0], list):
         if len(prompt) != 1:
-            raise ArgumentError(f"expected one prompt, got {len(prompt)}", "call generate() for each: every text has its own controller")
+            raise ArgumentError(
+                f"expected one prompt, got {len(prompt)}",
+                "call generate() for each: every text has its own controller",
+            )
         prompt = prompt[0]
     return [int(token) for token in prompt]
 
@@ -441,17 +496,30 @@ def generate(
 ) -> Generation:
     """Continues a prompt (ids as a list, array or tensor, or what a tokenizer returned).
 
-    `controller`: a name, or a fresh `Controller`, for which `costs`, `predictor` and `compression` are then its own affair. `costs`: see `measure_costs`; without
-    them the controllers that decide by time begin with a guess and learn. `sampler`: None is greedy. `end_tokens`: None takes those of the target's
+    `controller`: a name, or a fresh `Controller`, for which `costs`, `predictor` and `compression`
+    are then its own affair. `costs`: see `measure_costs`; without them the controllers that decide
+    by time begin with a guess and learn. `sampler`: None is greedy. `end_tokens`: None takes those
+    of the target's
     generation config. `on_step` is called after each step, for streaming."""
     if isinstance(controller, str):
         temperature = 0.0 if sampler is None else sampler.temperature
         controller = Controller(
-            controller, costs=costs, predictor=predictor, temperature=temperature, compression=compression
+            controller,
+            costs=costs,
+            predictor=predictor,
+            temperature=temperature,
+            compression=compression,
         )
     text = Speculation(target, draft, lookup=lookup)
     ends = _end_tokens(target) if end_tokens is None else end_tokens
-    text.start(_ids(prompt), controller, max_new_tokens=max_new_tokens, sampler=sampler, end_tokens=ends, seed=seed)
+    text.start(
+        _ids(prompt),
+        controller,
+        max_new_tokens=max_new_tokens,
+        sampler=sampler,
+        end_tokens=ends,
+        seed=seed,
+    )
     records = []
     for record in text.steps():
         records.append(record)
@@ -474,13 +542,18 @@ def measure_costs(
     draft_tokens: int = 8,
     repeats: int = 5,
 ) -> CostModel:
-    """Measures what this pair costs here, in place: passes of the target over `rows` tokens, draft tokens one by one, the draft reading eight at once.
+    """Measures what this pair costs here, in place: passes of the target over `rows` tokens, draft
+    tokens one by one, the draft reading eight at once.
 
-    Takes `repeats` rounds after one that is thrown away (kernels are compiled and chosen in it); rounds go through all sizes, so that a drift of the machine
-    hits them alike. Logits are fetched as generation fetches them. The prompt is as long as the texts that will be generated, or the cost of context is unknown."""
+    Takes `repeats` rounds after one that is thrown away (kernels are compiled and chosen in it);
+    rounds go through all sizes, so that a drift of the machine
+    hits them alike. Logits are fetched as generation fetches them. The prompt is as long as the
+    texts that will be generated, or the cost of context is unknown."""
     ids = _ids(prompt)
     if len(ids) < 2:
-        raise ArgumentError(f"expected a prompt of at least 2 tokens, got {len(ids)}", "give a typical prompt")
+        raise ArgumentError(
+            f"expected a prompt of at least 2 tokens, got {len(ids)}", "give a typical prompt"
+        )
     context = len(ids)
     passes: list[tuple[int, int, float]] = []
     drafts: list[tuple[int, int, float]] = []

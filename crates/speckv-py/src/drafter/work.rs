@@ -66,7 +66,8 @@ impl DraftWork {
     fn __repr__(&self) -> String {
         let Work { catch_up_tokens, model_tokens, model_passes, lookup_tokens, .. } = self.0;
         format!(
-            "DraftWork({catch_up_tokens} tokens read, {model_tokens} of the model in {model_passes} passes, \
+            "DraftWork({catch_up_tokens} tokens read, {model_tokens} of the model in \
+             {model_passes} passes, \
              {lookup_tokens} of look-up)"
         )
     }

@@ -12,7 +12,18 @@ HERE = Path(__file__).resolve().parent
 class Worker:
     """A vLLM engine in a process of its own. `with` ends it."""
 
-    def __init__(self, model, *, speckv=None, tensor_parallel=1, cap=8, max_length=1024, requests=8, switch=False, log=None):
+    def __init__(
+        self,
+        model,
+        *,
+        speckv=None,
+        tensor_parallel=1,
+        cap=8,
+        max_length=1024,
+        requests=8,
+        switch=False,
+        log=None,
+    ):
         settings = {
             "model": str(model),
             "speckv": speckv,
@@ -36,7 +47,9 @@ class Worker:
     def _read(self):
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the engine ended with status {self._process.wait()}; its log says why")
+            raise RuntimeError(
+                f"the engine ended with status {self._process.wait()}; its log says why"
+            )
         return json.loads(line)
 
     def wait(self):
@@ -45,7 +58,13 @@ class Worker:
         return self
 
     def answer(self, prompts, concurrency, max_tokens, setting=None, ignore_eos=False):
-        task = {"prompts": prompts, "concurrency": concurrency, "max_tokens": max_tokens, "setting": setting, "ignore_eos": ignore_eos}
+        task = {
+            "prompts": prompts,
+            "concurrency": concurrency,
+            "max_tokens": max_tokens,
+            "setting": setting,
+            "ignore_eos": ignore_eos,
+        }
         self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.flush()
         return self._read()
@@ -72,12 +91,18 @@ def model_file(name):
 def convert(source, folder, dtype="f32"):
     """The Hugging Face folder of a GGUF file."""
     tool = HERE.parent.parent / "tools" / "gguf_to_hf.py"
-    subprocess.run([sys.executable, str(tool), str(source), str(folder), "--dtype", dtype], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, str(tool), str(source), str(folder), "--dtype", dtype],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return folder
 
 
 def tiny_qwen2(folder, vocab_size=64):
-    """A random Qwen2 of a few kilobytes without a tokenizer. Its greedy text soon runs in circles, which look-up finds."""
+    """A random Qwen2 of a few kilobytes without a tokenizer. Its greedy text soon runs in circles,
+    which look-up finds.
+    """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -100,18 +125,25 @@ def tiny_qwen2(folder, vocab_size=64):
 
 
 def workload(tokenizer, tasks, per_task, longest):
-    """Prompts of the repository's test split as token ids, chat template applied: the first ones of each task that are not too long."""
+    """Prompts of the repository's test split as token ids, chat template applied: the first ones of
+    each task that are not too long.
+    """
     root = HERE.parents[3] / "crates/speckv-lab/workloads"
     prompts = []
     for task in tasks:
-        lines = [json.loads(line) for line in (root / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [
+            json.loads(line)
+            for line in (root / f"{task}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         taken = 0
         for line in lines:
             if line["split"] != "test" or taken == per_task:
                 continue
             messages = [{"role": "system", "content": line["system"]}] if line["system"] else []
             messages.append({"role": "user", "content": line["prompt"]})
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             if len(ids) <= longest:
                 prompts.append((line["id"], ids))

@@ -1,4 +1,6 @@
-"""A proposer that is another one at every turn, for measuring settings against each other in one engine."""
+"""A proposer that is another one at every turn, for measuring settings against each other in one
+engine.
+"""
 
 import json
 import os
@@ -11,7 +13,8 @@ from speckv.vllm import Proposer
 class SwitchedProposer:
     """Delegates to a `Proposer` per setting; each keeps what it learned for its next turn.
 
-    Which one is on is in the file that `SPECKV_SWITCH` names, as JSON: vLLM runs proposers in processes of its own. Reading it takes microseconds.
+    Which one is on is in the file that `SPECKV_SWITCH` names, as JSON: vLLM runs proposers in
+    processes of its own. Reading it takes microseconds.
     """
 
     def __init__(self, vllm_config):
@@ -25,7 +28,9 @@ class SwitchedProposer:
         if setting not in self._proposers:
             names = ("speculative_config", "parallel_config", "model_config")
             parts = {name: getattr(self._config, name) for name in names}
-            self._proposers[setting] = Proposer(SimpleNamespace(**parts, additional_config={"speckv": json.loads(setting)}))
+            self._proposers[setting] = Proposer(
+                SimpleNamespace(**parts, additional_config={"speckv": json.loads(setting)})
+            )
         return self._proposers[setting]
 
     def load_model(self, *_, **__):

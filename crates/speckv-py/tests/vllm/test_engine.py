@@ -17,8 +17,16 @@ class Machine:
     def __init__(self, slope=1e-4, cap=8, spec="speckv", drafter=None, **drafts):
         self.now = 0.0
         self.slope = slope
-        self.drafts_of = Drafts(drafter or speckv.Drafter(None, lookup=True), **({"caches": 16} | drafts))
-        self.engine = Engine(self.drafts_of, lambda: speckv.Controller(spec), cap=cap, max_length=4096, clock=lambda: self.now)
+        self.drafts_of = Drafts(
+            drafter or speckv.Drafter(None, lookup=True), **({"caches": 16} | drafts)
+        )
+        self.engine = Engine(
+            self.drafts_of,
+            lambda: speckv.Controller(spec),
+            cap=cap,
+            max_length=4096,
+            clock=lambda: self.now,
+        )
         self.texts, self.drafts = [], []
 
     def start(self, *prompts):
@@ -76,13 +84,18 @@ def test_fixed_gammas_draft_what_they_say():
 
 
 def test_where_rows_cost_as_much_as_passes_nothing_is_drafted():
-    free, dear = Machine(slope=1e-6), Machine(slope=0.1)
-    for machine in (free, dear):
-        machine.start(*[[0, *range(500 + 40 * row, 530 + 40 * row), *list(range(1, 10)) * 3] for row in range(4)])
+    free, costly = Machine(slope=1e-6), Machine(slope=0.1)
+    for machine in (free, costly):
+        machine.start(
+            *[
+                [0, *range(500 + 40 * row, 530 + 40 * row), *list(range(1, 10)) * 3]
+                for row in range(4)
+            ]
+        )
         for _ in range(80):
             machine.step()
-    assert sum(map(len, dear.step())) <= sum(map(len, free.step()))
-    assert dear.engine.curve.seconds(4) == pytest.approx(0.010 + 0.4, rel=0.1)
+    assert sum(map(len, costly.step())) <= sum(map(len, free.step()))
+    assert costly.engine.curve.seconds(4) == pytest.approx(0.010 + 0.4, rel=0.1)
 
 
 def test_a_pass_is_timed_by_its_tokens_and_a_stall_changes_nothing():
@@ -153,17 +166,34 @@ def test_a_prompt_is_read_in_parts_and_nothing_is_drafted_before_its_end(model):
     assert max(read) <= 64 and read[:3] == [64, 64, 64]
     assert drafted[:3] == [[0, 0]] * 3, "neither is caught up"
     assert drafted[-1] == [4, 4]
-    assert machine.engine.curve.passes > 0 and machine.drafts_of.times.costs(machine.engine.curve) is not None
+    assert (
+        machine.engine.curve.passes > 0
+        and machine.drafts_of.times.costs(machine.engine.curve) is not None
+    )
 
 
 def test_a_draft_token_of_the_model_costs_what_the_model_took_whatever_was_looked_up_beside_it():
     times, curve = DraftTimes(), speckv.PassCurve()
     assert times.costs(curve) is None
-    work = {"model_passes": 4, "model_tokens": 4, "model_seconds": 0.020, "lookup_tokens": 400, "lookup_seconds": 1e-4}
+    work = {
+        "model_passes": 4,
+        "model_tokens": 4,
+        "model_seconds": 0.020,
+        "lookup_tokens": 400,
+        "lookup_seconds": 1e-4,
+    }
     times.observe(Names(**work, catch_up_tokens=0, catch_up_seconds=0.0))
     assert times.costs(curve).draft_seconds() == pytest.approx(0.005)
-    times.observe(Names(**(work | {"model_passes": 0, "model_tokens": 0, "model_seconds": 0.0}), catch_up_tokens=0, catch_up_seconds=0.0))
-    assert times.costs(curve).draft_seconds() == pytest.approx(0.005), "look-up alone teaches nothing about the model"
+    times.observe(
+        Names(
+            **(work | {"model_passes": 0, "model_tokens": 0, "model_seconds": 0.0}),
+            catch_up_tokens=0,
+            catch_up_seconds=0.0,
+        )
+    )
+    assert times.costs(curve).draft_seconds() == pytest.approx(0.005), (
+        "look-up alone teaches nothing about the model"
+    )
 
 
 def test_a_pass_of_several_drafts_is_brought_to_one_of_one_by_the_curve():
@@ -171,15 +201,35 @@ def test_a_pass_of_several_drafts_is_brought_to_one_of_one_by_the_curve():
     for _ in range(15):
         curve.observe(1, 0.010)
         curve.observe(4, 0.020)
-    times.observe(Names(model_passes=3, model_tokens=12, model_seconds=0.030, catch_up_tokens=0, catch_up_seconds=0.0))
-    assert times.costs(curve).draft_seconds() == pytest.approx(0.005, rel=0.05)  # 10 ms a pass; t(4) / t(1) = 2
+    times.observe(
+        Names(
+            model_passes=3,
+            model_tokens=12,
+            model_seconds=0.030,
+            catch_up_tokens=0,
+            catch_up_seconds=0.0,
+        )
+    )
+    assert times.costs(curve).draft_seconds() == pytest.approx(
+        0.005, rel=0.05
+    )  # 10 ms a pass; t(4) / t(1) = 2
 
 
 def test_what_a_token_costs_to_read_is_learned_from_long_readings():
     times, curve = DraftTimes(), speckv.PassCurve()
     for tokens, seconds in [(64, 0.064), (64, 0.064), (64, 5.0), (5, 0.5)]:
-        times.observe(Names(model_passes=1, model_tokens=1, model_seconds=0.008, catch_up_tokens=tokens, catch_up_seconds=seconds))
-    assert times.costs(curve).catch_up_seconds(1) == pytest.approx(0.001), "neither the stall nor the short one counts"
+        times.observe(
+            Names(
+                model_passes=1,
+                model_tokens=1,
+                model_seconds=0.008,
+                catch_up_tokens=tokens,
+                catch_up_seconds=seconds,
+            )
+        )
+    assert times.costs(curve).catch_up_seconds(1) == pytest.approx(0.001), (
+        "neither the stall nor the short one counts"
+    )
 
 
 def test_only_so_many_requests_have_a_cache_and_the_rest_look_up(model):
@@ -192,7 +242,9 @@ def test_only_so_many_requests_have_a_cache_and_the_rest_look_up(model):
     del machine.texts[0], machine.drafts[0]
     machine.start([7, 8, 9, *cycle])
     machine.step()
-    assert (machine.drafts_of.caches, machine.drafts_of.open_sequences) == (1, 3), "the place that came free was taken"
+    assert (machine.drafts_of.caches, machine.drafts_of.open_sequences) == (1, 3), (
+        "the place that came free was taken"
+    )
 
 
 class Breaking:
@@ -227,12 +279,14 @@ def test_a_request_whose_draft_fails_decodes_plainly_and_the_others_go_on(caplog
 def test_a_request_that_gets_no_cache_looks_up(model, caplog):
     class Full(Breaking):
         def open(self, *arguments):
-            raise speckv.ModelError("no memory", "buy some")
+            raise speckv.ModelError("no memory", "use a smaller model")
 
     machine = Machine(spec="fixed:3", drafter=Full(speckv.Drafter(model), None))
     machine.start(list(range(1, 10)) * 4)
     machine.step()
-    assert len(machine.step()[0]) == 3 and "no memory" in caplog.text and machine.engine.failures == 0
+    assert (
+        len(machine.step()[0]) == 3 and "no memory" in caplog.text and machine.engine.failures == 0
+    )
 
 
 def test_the_same_batches_and_times_give_the_same_drafts():
@@ -285,7 +339,9 @@ def test_settings_are_read():
     assert Settings.of(Config({"controller": "fixed:2", "temperature": 1})).controller == "fixed:2"
 
 
-def test_an_error_that_nobody_can_be_blamed_for_costs_a_step_and_only_many_turn_drafting_off(caplog):
+def test_an_error_that_nobody_can_be_blamed_for_costs_a_step_and_only_many_turn_drafting_off(
+    caplog,
+):
     proposer = Proposer(Config({"controller": "fixed:2"}))
     text = np.array([[1, 2, 3, 1, 2, 3, 1, 0, 0, 0]], dtype=np.int32)
     good = lambda: proposer.propose([[1]], np.array([7]), text)  # noqa: E731

@@ -17,16 +17,25 @@ class Batch:
 
 
 def known(*texts):
-    return [Request(row, np.array(text, dtype=np.int32), f"state {row}") for row, text in enumerate(texts)]
+    return [
+        Request(row, np.array(text, dtype=np.int32), f"state {row}")
+        for row, text in enumerate(texts)
+    ]
 
 
 def states(requests, sampled, batch):
     rows, gone = match_rows(requests, sampled, batch.lengths, batch.tokens)
-    return [row.request.state if row.request else None for row in rows], [request.state for request in gone], rows
+    return (
+        [row.request.state if row.request else None for row in rows],
+        [request.state for request in gone],
+        rows,
+    )
 
 
 def test_rows_that_grew_by_the_sampled_tokens_continue():
-    found, gone, rows = states(known([1, 2], [3, 4, 5]), [[6], [7, 8]], Batch([1, 2, 6], [3, 4, 5, 7, 8]))
+    found, gone, rows = states(
+        known([1, 2], [3, 4, 5]), [[6], [7, 8]], Batch([1, 2, 6], [3, 4, 5, 7, 8])
+    )
     assert found == ["state 0", "state 1"] and not gone
     assert all(row.continues for row in rows)
 
@@ -82,13 +91,21 @@ def test_whatever_happens_to_a_batch_each_request_keeps_its_own_state():
             if random.random() < 0.1:
                 del texts[name]
         while len(texts) < 6 and random.random() < 0.6:
-            texts[f"{step}-{len(texts)}"] = [*random.integers(0, 4, random.integers(1, 6)).tolist(), 100 + step, len(texts)]
+            texts[f"{step}-{len(texts)}"] = [
+                *random.integers(0, 4, random.integers(1, 6)).tolist(),
+                100 + step,
+                len(texts),
+            ]
         order = list(random.permutation(sorted(texts)))
         sampled = [random.integers(0, 4, random.integers(1, 4)).tolist() for _ in order]
         known_before = {id(request): request for request in requests}
         for name, tokens in zip(order, sampled):
             texts[name] = texts[name] + tokens
-        rows, gone = match_rows(requests, sampled, *(lambda b: (b.lengths, b.tokens))(Batch(*[texts[name][-30:] for name in order])))
+        rows, gone = match_rows(
+            requests,
+            sampled,
+            *(lambda b: (b.lengths, b.tokens))(Batch(*[texts[name][-30:] for name in order])),
+        )
         if any(len(text) > 30 for text in texts.values()):
             texts, requests = {}, []
             continue
@@ -97,7 +114,9 @@ def test_whatever_happens_to_a_batch_each_request_keeps_its_own_state():
         taken = {id(row.request) for row in rows if row.request}
         assert {id(request) for request in gone} == set(known_before) - taken
         names = {name: name for name in order}
-        requests = [Request(place, row.text, name) for place, (name, row) in enumerate(zip(order, rows))]
+        requests = [
+            Request(place, row.text, name) for place, (name, row) in enumerate(zip(order, rows))
+        ]
 
 
 @pytest.mark.parametrize(

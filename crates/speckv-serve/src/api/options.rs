@@ -87,7 +87,8 @@ impl StreamOptions {
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(
     untagged,
-    expecting = "expected an object with controller, gamma, draft and details, the name of a controller, or false"
+    expecting = "expected an object with controller, gamma, draft and details, the name of a \
+        controller, or false"
 )]
 pub enum SpeculationField {
     /// `false` is off, `true` is the server's own choice.
@@ -193,7 +194,8 @@ impl SpeculationDefaults {
             if options.controller.is_none() {
                 controller = OFF;
             } else {
-                let message = "This server drafts with nothing; start it with --draft MODEL or --draft ngram.";
+                let message = "This server drafts with nothing; start it with --draft MODEL or \
+                    --draft ngram.";
                 return Err(ApiError::field("speculation.controller", message));
             }
         }

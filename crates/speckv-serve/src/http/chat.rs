@@ -35,8 +35,10 @@ use crate::{
     post, path = "/v1/chat/completions", operation_id = "createChatCompletion", tag = "OpenAI", request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer", content((ChatAnswer = "application/json"), (ChatChunk = "text/event-stream"))),
-        (status = "4XX", description = "A wrong request, a wrong key, a full queue (429)", body = ErrorBody),
-        (status = "5XX", description = "A fault (500), not now (503), too late (504)", body = ErrorBody),
+        (status = "4XX", description = "A wrong request, a wrong key, a full queue \
+            (429)", body = ErrorBody),
+        (status = "5XX", description = "A fault (500), not now (503), too late \
+            (504)", body = ErrorBody),
     )
 )]
 pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {

@@ -36,9 +36,12 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 #[utoipa::path(
     post, path = "/v1/completions", operation_id = "createCompletion", tag = "OpenAI", request_body = CompletionRequest,
     responses(
-        (status = 200, description = "The text; in a stream, chunks of the same shape", content((TextAnswer = "application/json"), (TextAnswer = "text/event-stream"))),
-        (status = "4XX", description = "A wrong request, a wrong key, a full queue (429)", body = ErrorBody),
-        (status = "5XX", description = "A fault (500), not now (503), too late (504)", body = ErrorBody),
+        (status = 200, description = "The text; in a stream, chunks of the same \
+            shape", content((TextAnswer = "application/json"), (TextAnswer = "text/event-stream"))),
+        (status = "4XX", description = "A wrong request, a wrong key, a full queue \
+            (429)", body = ErrorBody),
+        (status = "5XX", description = "A fault (500), not now (503), too late \
+            (504)", body = ErrorBody),
     )
 )]
 pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {

@@ -12,7 +12,8 @@ use super::{chat, completions, others};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "SpecKV", description = "An OpenAI-compatible server with lossless speculative decoding"),
+    info(title = "SpecKV", description = "An OpenAI-compatible server with lossless speculative \
+        decoding"),
     paths(
         chat::create,
         completions::create,

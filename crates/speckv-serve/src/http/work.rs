@@ -41,7 +41,7 @@ impl Permits {
     }
 }
 
-/// Says whether anybody still waits for a piece of work.
+/// Tells whether a client still waits for a piece of work.
 #[derive(Debug, Clone)]
 pub struct Wanted(Arc<()>);
 

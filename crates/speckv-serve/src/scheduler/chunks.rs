@@ -64,7 +64,7 @@ mod tests {
         };
         assert_eq!(draft_share(1, &rules), 256);
         assert_eq!([2, 3, 4].map(|running| draft_share(running, &rules)), [64, 42, 32]);
-        assert_eq!(draft_share(64, &rules), 8, "nobody falls behind for good");
+        assert_eq!(draft_share(64, &rules), 8, "no sequence falls behind for good");
     }
 
     proptest! {

@@ -221,7 +221,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             }
             (Err(fault), &[alone]) => self.fail(alone, fault),
             (Err(fault), stepping) => {
-                tracing::warn!(%fault, sequences = stepping.len(), "a shared step failed; each answer steps alone");
+                tracing::warn!(%fault, sequences = stepping.len(), "a shared step failed; each \
+                    answer steps alone");
                 stepping.iter().rev().for_each(|&index| self.step_alone(index));
             }
         }

@@ -118,11 +118,11 @@ mod tests {
             [0, 1, 2].map(|index| waits(&readers, index))
         };
         assert_eq!(at([0, 0, 0]), [false, true, true]);
-        assert_eq!(at([0, 10, 0]), [true, false, true], "whoever is ahead reads on");
+        assert_eq!(at([0, 10, 0]), [true, false, true], "the sequence that is ahead reads on");
         assert_eq!(
             at([49, 0, 0]),
             [false, false, true],
-            "what is read can be copied; it waits for nobody"
+            "what is read can be copied; no sequence waits"
         );
     }
 

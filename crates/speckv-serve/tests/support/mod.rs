@@ -81,8 +81,8 @@ impl Language for Characters {
         for message in &conversation.messages {
             let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
             let (role, content) = (field("role"), field("content"));
-            if role == "nobody" {
-                return Err(LanguageError::Template("nobody may speak".into()));
+            if role == "unknown" {
+                return Err(LanguageError::Template("role unknown is refused".into()));
             }
             assert!(content != "panic in the template", "told to");
             let content = if conversation.special_in_text {

@@ -108,7 +108,8 @@ impl GoodnessOfFit {
             return Ok(());
         }
         Err(format!(
-            "{} samples do not have the expected distribution: chi-square {statistic:.1} with {degrees} degrees of freedom, \
+            "{} samples do not have the expected distribution: chi-square {statistic:.1} with \
+             {degrees} degrees of freedom, \
              expected at most {critical:.1}",
             self.samples
         ))

@@ -356,7 +356,8 @@ mod tests {
                                 let got = f64::from(chain_memory.probability(token as Token));
                                 assert!(
                                     (got - expected).abs() < 3e-6,
-                                    "token {token} of {len}: {got} instead of {expected}, {settings:?}"
+                                    "token {token} of {len}: {got} instead of {expected}, \
+                                     {settings:?}"
                                 );
                                 assert_eq!(
                                     got > 0.0,

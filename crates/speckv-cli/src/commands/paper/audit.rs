@@ -48,8 +48,10 @@ fn costs(text: &mut String, audit: &Audit) {
     }
     let _ = writeln!(
         text,
-        "{table}Compression moves the cost of a step, hardly its tokens. Tokens/s here is the paper's: the mean over prompts, each counting alike. The table\n\
-         below has all tokens by all seconds, as a user who waits for all of them sees it, so that the fastest gamma may be another{}.\n",
+        "{table}Compression moves the cost of a step, hardly its tokens. Tokens/s here is the \
+         paper's: the mean over prompts, each counting alike. The table\n\
+         below has all tokens by all seconds, as a user who waits for all of them sees it, so \
+         that the fastest gamma may be another{}.\n",
         other_fastest(audit).unwrap_or_default()
     );
 }
@@ -77,8 +79,10 @@ fn other_fastest(audit: &Audit) -> Option<String> {
 
 fn speeds(text: &mut String, audit: &Audit) {
     text.push_str(
-        "Tokens per second of the policies by these costs. Forecast: the models' own tokens by measured seconds. Observed: the tokens that were\n\
-         really made, where the logged gamma is the one that the policy chooses; models that never saw the prompt\n",
+        "Tokens per second of the policies by these costs. Forecast: the models' own tokens by \
+         measured seconds. Observed: the tokens that were\n\
+         really made, where the logged gamma is the one that the policy chooses; models that \
+         never saw the prompt\n",
     );
     let head = [
         "target",
@@ -140,7 +144,8 @@ fn choices(text: &mut String, audit: &Audit) {
         .collect();
     let _ = writeln!(
         text,
-        "SpecKV-fast chooses on the test rows: {}. Against always 8 it forecasts {:+.1} %.\nDrafting 8 in place of 4 moved the measured speed: {}.\n",
+        "SpecKV-fast chooses on the test rows: {}. Against always 8 it forecasts {:+.1} \
+         %.\nDrafting 8 in place of 4 moved the measured speed: {}.\n",
         shares.join(", "),
         audit.above_fixed_8_percent,
         moves.join(", ")
@@ -167,7 +172,8 @@ fn by_gamma(text: &mut String, audit: &Audit) {
     }
     let _ = writeln!(
         text,
-        "{table}At gamma 8 the forecast is {:+.0} % off what was observed: the signals of a short draft know nothing of the tokens that a long one would\n\
+        "{table}At gamma 8 the forecast is {:+.0} % off what was observed: the signals of a short \
+         draft know nothing of the tokens that a long one would\n\
          have added, and gamma alone does not make up for it.\n",
         audit.optimism_percent
     );
@@ -196,7 +202,8 @@ fn generalisation(text: &mut String, audit: &Audit) {
     }
     let _ = writeln!(
         text,
-        "{table}A split of rows leaves nearly the same text under another gamma or compression in training. The last column is what can be known when gamma\n\
+        "{table}A split of rows leaves nearly the same text under another gamma or compression in \
+         training. The last column is what can be known when gamma\n\
          is chosen: the signals of a draft exist only once it was paid for.\n"
     );
 }
@@ -211,7 +218,8 @@ fn seeds(text: &mut String, audit: &Audit) {
     let spread = &audit.seeds;
     let _ = writeln!(
         text,
-        "Over {} seeds of MLP-16 alone, the forecast of SpecKV-fast goes from {}, that of always 8 from {} (tokens per step): more than the interval\n\
+        "Over {} seeds of MLP-16 alone, the forecast of SpecKV-fast goes from {}, that of always \
+         8 from {} (tokens per step): more than the interval\n\
          of one seed, which resamples rows and holds the weights fixed.",
         spread.seeds.len(),
         range(&spread.speckv_fast),

@@ -50,7 +50,8 @@ fn unusable(error: &SheetError) -> Failure {
             "give the folder of the paper's public data: see docs/guides/repeat-the-paper.md"
         }
         _ => {
-            "fetch the file again; the reader takes the published files as they are and nothing else"
+            "fetch the file again; the reader takes the published files as they are and nothing \
+             else"
         }
     };
     Failure::from_error(error, None, hint)

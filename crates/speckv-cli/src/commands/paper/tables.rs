@@ -97,7 +97,8 @@ pub(super) fn text(
         made.published_test.map_or_else(String::new, |[mean, p]| format!(" ({mean:.3}, p = {p})"));
     let _ = writeln!(
         text,
-        "SpecKV-fast above Fixed-4: {} %. Paired difference {:.3} [{:.3}, {:.3}], p {}{published}.\n",
+        "SpecKV-fast above Fixed-4: {} %. Paired difference {:.3} [{:.3}, {:.3}], p \
+         {}{published}.\n",
         beside(made.improvement_percent, 1),
         test.difference.value,
         test.difference.low,
@@ -120,7 +121,8 @@ pub(super) fn text(
         |published: Option<f64>| published.map_or_else(String::new, |ms| format!(" ({ms} ms)"));
     let _ = writeln!(
         text,
-        "One decision among four gammas, on this machine, signals not counted: MLP-16 {:.5} ms{}, RF-100 {:.4} ms{}.",
+        "One decision among four gammas, on this machine, signals not counted: MLP-16 {:.5} ms{}, \
+         RF-100 {:.4} ms{}.",
         decision.fast_ms,
         shown(numbers.map(|numbers| numbers.fast_overhead_ms)),
         decision.accurate_ms,

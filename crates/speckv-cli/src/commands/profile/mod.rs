@@ -30,7 +30,8 @@ fn choose(args: &ProfileArgs) -> Outcome<Vec<Prompt>> {
     let workload = workload.map_err(|error: WorkloadError| {
         Failure::new(
             chain(&error),
-            "a workload is a folder of *.jsonl files; see crates/speckv-lab/workloads/README.md in the repository",
+            "a workload is a folder of *.jsonl files; see crates/speckv-lab/workloads/README.md \
+             in the repository",
         )
     })?;
     if let Some(unknown) = args.tasks.iter().find(|task| !workload.tasks().contains(&task.as_str()))

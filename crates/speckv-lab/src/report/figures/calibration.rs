@@ -60,8 +60,11 @@ pub(super) fn figure(input: &TraceInput) -> Option<Figure> {
     }
     let auc = |metrics: &Metrics| metrics.auc.map_or_else(|| "-".into(), number);
     let caption = format!(
-        "{} of {} {} the predictor, drafted four at a time; ten bins of equal width, Wilson's 95 % intervals over tokens. \
-         Expected calibration error {} (confidence: {}), Brier score {} ({}), area under the curve {} ({}). The predictor is as shipped or given, without its correction while running.",
+        "{} of {} {} the predictor, drafted four at a time; ten bins of equal width, Wilson's 95 \
+         % intervals over tokens. \
+         Expected calibration error {} (confidence: {}), Brier score {} ({}), area under the \
+         curve {} ({}). The predictor is as shipped or given, without its correction while \
+         running.",
         super::counted(ours.count, "draft token"),
         super::counted(files.len(), "prompt"),
         if unseen { "that did not train" } else { "that may have trained" },

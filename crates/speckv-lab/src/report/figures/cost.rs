@@ -17,7 +17,8 @@ pub(super) fn figure(curves: &[CurveFile]) -> Option<Figure> {
         .collect();
     let first = curves.first()?;
     let caption = format!(
-        "Medians with the quartiles of the rounds, {} threads, {}. The flatter the curve, the cheaper it is to verify a draft; a pass of one token is plain decoding.",
+        "Medians with the quartiles of the rounds, {} threads, {}. The flatter the curve, the \
+         cheaper it is to verify a draft; a pass of one token is plain decoding.",
         first.threads, first.instruction_set
     );
     (!panels.is_empty()).then_some(Figure {

@@ -24,9 +24,12 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
     tasks.sort_unstable();
     tasks.dedup();
     let mut html = String::from(
-        "<div class=\"key\"><span><span class=\"k a\">accepted</span> proposed by the draft, kept by the target</span>\
-         <span><span class=\"k r\">recovered</span> the target's own, after it refused the draft's</span>\
-         <span><span class=\"k b\">bonus</span> the target's own, after a whole draft</span><span>plain: nothing was drafted</span></div>",
+        "<div class=\"key\"><span><span class=\"k a\">accepted</span> proposed by the draft, kept \
+         by the target</span>\
+         <span><span class=\"k r\">recovered</span> the target's own, after it refused the \
+         draft's</span>\
+         <span><span class=\"k b\">bonus</span> the target's own, after a whole \
+         draft</span><span>plain: nothing was drafted</span></div>",
     );
     for task in tasks {
         // The first prompt by name, those of the test split before the others.
@@ -42,7 +45,8 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
         write_answer(&mut html, id, &answer);
     }
     let caption = format!(
-        "One answer per task, {compression}, gamma {gamma}. Every token is the one that plain decoding of the target gives; the colours only say how it was found. \
+        "One answer per task, {compression}, gamma {gamma}. Every token is the one that plain \
+         decoding of the target gives; the colours only say how it was found. \
          Point at a token for the draft's confidence."
     );
     Some(Figure { id: "gallery", title: TITLE, caption, content: Content::Html(html) })
@@ -53,7 +57,8 @@ fn write_answer(html: &mut String, id: &str, steps: &[&StepRow]) {
     let accepted: usize = steps.iter().map(|step| step.accepted).sum();
     let _ = write!(
         html,
-        "<div class=\"answer\"><div class=\"meta\"><strong>{}</strong> · {tokens} tokens in {} steps · {accepted} from the draft</div><pre>",
+        "<div class=\"answer\"><div class=\"meta\"><strong>{}</strong> · {tokens} tokens in {} \
+         steps · {accepted} from the draft</div><pre>",
         escaped(id),
         steps.len()
     );

@@ -27,8 +27,10 @@ pub(super) fn figure(grid: &Grid) -> Figure {
         "bars: 95 % intervals over prompts".to_owned()
     };
     let caption = format!(
-        "Gamma 0 is plain decoding. Longer drafts may only add tokens to a step; whether they add tokens per second is a matter of what drafting and verifying cost, which compression \
-         changes. {}; {bars}; lines stand a little apart for the eye. Steps that budget or an end token cut are left out of the first two. Reading the prompt is in no number.",
+        "Gamma 0 is plain decoding. Longer drafts may only add tokens to a step; whether they add \
+         tokens per second is a matter of what drafting and verifying cost, which compression \
+         changes. {}; {bars}; lines stand a little apart for the eye. Steps that budget or an end \
+         token cut are left out of the first two. Reading the prompt is in no number.",
         counted(grid.prompts(), "prompt")
     );
     Figure { id: "gamma", title: TITLE, caption, content: Content::Panels(panels) }

@@ -17,7 +17,9 @@ const ROW: f64 = 30.0;
 
 pub(super) fn figure(grid: &Grid) -> Figure {
     let panels = grid.compressions.iter().map(|compression| panel(grid, compression)).collect();
-    let caption = "The stronger the colour, the faster, each row by itself; the frame marks the row's fastest gamma. Gamma 0 is plain decoding.".into();
+    let caption = "The stronger the colour, the faster, each row by itself; the frame marks the \
+        row's fastest gamma. Gamma 0 is plain decoding."
+        .into();
     Figure { id: "heat", title: TITLE, caption, content: Content::Panels(panels) }
 }
 

@@ -21,7 +21,9 @@ pub(super) fn bars(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(bar_panel).collect();
     let tested = contests.iter().flat_map(|contest| &contest.rows).any(|row| row.holm_p.is_some());
     let caption = format!(
-        "Tokens per second, as multiples of the baseline's on the same prompts; whiskers: 95 % intervals, resampled by prompt, where there are 6 or more; numbers to the right: tokens per second.{} \
+        "Tokens per second, as multiples of the baseline's on the same prompts; whiskers: 95 % \
+         intervals, resampled by prompt, where there are 6 or more; numbers to the right: tokens \
+         per second.{} \
          Fixed gammas are all shown: the best of them is known only in hindsight.",
         if tested { " A star: Holm's p below 0.05, Wilcoxon's signed ranks." } else { "" }
     );
@@ -90,7 +92,8 @@ fn short(name: &str) -> String {
 
 pub(super) fn histograms(contests: &[Contest]) -> Figure {
     let panels = contests.iter().map(histogram_panel).collect();
-    let caption = "Share of steps by the number of tokens drafted, 0 being plain decoding; the stronger the colour, the more often. Fixed gammas draft less where the budget ends.";
+    let caption = "Share of steps by the number of tokens drafted, 0 being plain decoding; the \
+        stronger the colour, the more often. Fixed gammas draft less where the budget ends.";
     Figure {
         id: "histograms",
         title: HISTOGRAMS,

@@ -89,7 +89,8 @@ pub(super) fn figure(grid: &Grid) -> Option<Figure> {
         "gamma with the most tokens per second",
     );
     let mut caption = String::from(
-        "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
+        "Marks: the fastest gamma. Bars: all gammas between those whose speed cannot be told from \
+         the fastest one's (the 95 % interval of the ratio, paired by prompt, reaches 1). \
                    The fastest is chosen by the same prompts that it is shown on.",
     );
     let prompts = |compression: &String, task: &String| {

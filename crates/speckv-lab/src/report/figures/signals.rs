@@ -96,8 +96,11 @@ pub(super) fn figure(steps: &[StepRow]) -> Option<Figure> {
         area(&seen, score).map_or_else(|| "-".into(), |area| number(area.value))
     };
     let caption = format!(
-        "Each of {} draft tokens whose outcome was seen, in ten bins of equal width; bars: 95 % intervals (Wilson's, with as many tokens as the differences between prompts leave). The shade \
-         below shows how the tokens spread over the bins. How often an accepted token ranks above a rejected one: confidence {}, entropy {}, margin {}.",
+        "Each of {} draft tokens whose outcome was seen, in ten bins of equal width; bars: 95 % \
+         intervals (Wilson's, with as many tokens as the differences between prompts leave). The \
+         shade \
+         below shows how the tokens spread over the bins. How often an accepted token ranks above \
+         a rejected one: confidence {}, entropy {}, margin {}.",
         grouped(seen.len()),
         say(|token| token.confidence),
         say(|token| -token.entropy_bits),

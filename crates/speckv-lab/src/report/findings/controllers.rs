@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(judged(&clear, Some(0.15)), Verdict::Unknown);
         let text =
             said("It is", &["fp16", "nf4"], &[Some((clear, Some(0.01))), Some((clear, Some(0.2)))]);
-        let words = "It is faster with fp16 (1.40 [1.10, 1.90] times as fast); not to be told from it in speed with nf4 (1.40 [1.10, 1.90] times as fast).";
+        let words = "It is faster with fp16 (1.40 [1.10, 1.90] times as fast); not to be told \
+            from it in speed with nf4 (1.40 [1.10, 1.90] times as fast).";
         assert_eq!(text.as_deref(), Some(words));
         assert_eq!(said("It is", &["fp16"], &[None]), None);
         let few = said("It is", &["fp16"], &[Some((Ratio::alone(1.4), None))]);

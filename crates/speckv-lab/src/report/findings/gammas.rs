@@ -62,11 +62,13 @@ fn moved(grid: &Grid, best: &[(&str, usize)]) -> Option<String> {
     let chosen = match pairs.len() {
         1 => "Both gammas were chosen as the fastest by these same prompts".to_owned(),
         count => format!(
-            "That is the clearest of {count} such pairs, and it and its gammas were chosen by these same prompts"
+            "That is the clearest of {count} such pairs, and it and its gammas were chosen by \
+             these same prompts"
         ),
     };
     Some(format!(
-        "{head}: with {}, gamma {} is {} times as fast as gamma {}, the best with {}. {chosen}, so the difference looks larger than it will on others.",
+        "{head}: with {}, gamma {} is {} times as fast as gamma {}, the best with {}. {chosen}, \
+         so the difference looks larger than it will on others.",
         mine.0,
         mine.1,
         ratio(gain),

@@ -66,7 +66,10 @@ fn percent(estimate: &Estimate) -> String {
 fn too_few(prompts: usize) -> Option<String> {
     (prompts < FEWEST_UNITS).then(|| {
         let of = super::figures::counted(prompts, "prompt");
-        format!("{of}: too few for intervals, so nothing here is known to be faster or slower; {FEWEST_UNITS} are the least.")
+        format!(
+            "{of}: too few for intervals, so nothing here is known to be faster or slower; \
+            {FEWEST_UNITS} are the least."
+        )
     })
 }
 

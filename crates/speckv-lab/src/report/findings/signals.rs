@@ -58,7 +58,8 @@ fn said(all: &[Seen]) -> Option<String> {
         _ => "They tell nothing that these prompts could show",
     };
     let mut text = format!(
-        "{head}: in {} of the pairs of an accepted and a rejected token the accepted one has the higher confidence (50 % would be chance)",
+        "{head}: in {} of the pairs of an accepted and a rejected token the accepted one has the \
+         higher confidence (50 % would be chance)",
         percent(&confidence)
     );
     if let Some(entropy) = area(all, |token| -token.entropy_bits) {
@@ -66,7 +67,8 @@ fn said(all: &[Seen]) -> Option<String> {
     }
     if let (Some(sure), Some(unsure)) = shares(all) {
         text += &format!(
-            ". Of tokens that the draft gave {SURE} or more, {} were accepted; of those below {UNSURE}, {}",
+            ". Of tokens that the draft gave {SURE} or more, {} were accepted; of those below \
+             {UNSURE}, {}",
             percent(&sure.into()),
             percent(&unsure.into())
         );

@@ -56,7 +56,8 @@ pub fn answers_are_those_of_the_rows<M: LanguageModel>(
             let (token, signals) = signals::read(logits).map_err(|error| error.to_string())?;
             ensure((best.token, likeliest) == (token, token), || {
                 format!(
-                    "row {row}, {vocab} tokens: {token} is likeliest, best says {}, likeliest {likeliest}",
+                    "row {row}, {vocab} tokens: {token} is likeliest, best says {}, likeliest \
+                     {likeliest}",
                     best.token
                 )
             })?;

@@ -7,7 +7,7 @@ use crate::{
     record::Source,
 };
 
-/// Prices of a step's time: seconds times the tokens per second that they could buy.
+/// Prices of a step's time: seconds times the tokens per second that the same time could give.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prices {
     /// One draft token of a source with a pass for each; 0 where one pass drafts them all.

@@ -68,7 +68,7 @@ fn a_size_is_not_given_up_for_its_first_slow_pass() {
     learned.observe(3, 0.011);
     learned.observe(3, 0.012);
     assert_eq!((learned.seconds(3), learned.points()[1].sure), (0.012, true));
-    // A fast pass is believed at once, and so is a slow size that is slow three times; what lies
+    // A fast pass counts at once, and so does a slow size that is slow three times; what is
     // beyond it is no faster.
     let mut learned = curve(plain().chain([(3, 0.0102)]));
     assert_eq!(learned.seconds(3), 0.0102);
