@@ -1,4 +1,5 @@
-"""`examples/train_parallel_draft.py` on a tiny model: its rows are those of a decoding draft, it learns, and what it writes says what it learned."""
+"""`examples/train_parallel_draft.py` on a tiny model: its rows are those of a decoding draft, it
+learns, and what it writes says what it learned."""
 
 from __future__ import annotations
 
@@ -61,11 +62,15 @@ def test_a_mask_row_is_the_row_of_a_plain_pass_over_the_text_and_the_masks(examp
     text = texts(1)[0]
     prompt, answer = text
     whole = prompt + answer
-    rows = example.rows_of([text], [[TOKENS - 1] * len(whole)], len(prompt) + TOKENS * len(answer), "cpu")
+    rows = example.rows_of(
+        [text], [[TOKENS - 1] * len(whole)], len(prompt) + TOKENS * len(answer), "cpu"
+    )
     with torch.no_grad():
         logits, _ = draft(rows)
         chosen = rows["label"] >= 0
-        places = list(zip(rows["anchor"][chosen].tolist(), rows["step"][chosen].tolist(), strict=True))
+        places = list(
+            zip(rows["anchor"][chosen].tolist(), rows["step"][chosen].tolist(), strict=True)
+        )
         assert {step for _, step in places} == {1, 2, 3, 4}
         embed = draft.model.get_input_embeddings()
         for anchor in range(len(prompt) - 1, len(whole) - TOKENS):
@@ -78,13 +83,17 @@ def test_a_mask_row_is_the_row_of_a_plain_pass_over_the_text_and_the_masks(examp
 
 def test_it_learns_and_the_folder_says_what_it_learned(example: Any, tmp_path: Path) -> None:
     draft = example.ParallelDraft(tiny(), TOKENS, 8, 16.0)
-    options = argparse.Namespace(tokens=TOKENS, rows=400, keep=0.7, steps=150, learning_rate=1e-2, seed=1, device="cpu")
+    options = argparse.Namespace(
+        tokens=TOKENS, rows=400, keep=0.7, steps=150, learning_rate=1e-2, seed=1, device="cpu"
+    )
     held_out = texts(60)[40:]
     before = example.acceptance(draft, held_out, TOKENS, "cpu")
     example.train(draft, texts(40), options)
     after = example.acceptance(draft, held_out, TOKENS, "cpu")
     assert before[TOKENS - 1] < 0.1 and after[TOKENS - 1] > 0.6, (before, after)
-    assert all(after[j] >= after[j + 1] for j in range(TOKENS - 1)), "all of the first j include all of the first j - 1"
+    assert all(after[j] >= after[j + 1] for j in range(TOKENS - 1)), (
+        "all of the first j include all of the first j - 1"
+    )
     prompt = torch.tensor([[41, 42, 7, 8, 9]])
     with torch.no_grad():
         fed = torch.cat([draft.model.get_input_embeddings()(prompt[0]), draft.masks])[None]
@@ -100,6 +109,6 @@ def test_it_learns_and_the_folder_says_what_it_learned(example: Any, tmp_path: P
 
 def test_blocks_are_cut_as_often_as_asked(example: Any) -> None:
     lengths = example.lengths_of([([1], [2] * 9_999)], TOKENS, 0.7, random.Random(3))[0]
-    share = lambda masks: sum(length >= masks for length in lengths) / len(lengths)  # noqa: E731
+    share = lambda masks: sum(length >= masks for length in lengths) / len(lengths)
     for masks in range(1, TOKENS):
         assert abs(share(masks) - 0.7**masks) < 0.02
