@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{draft::READ_ALONG_PARALLEL, signals::Signals, token::Token};
+use crate::{gamma::READ_ALONG_PARALLEL, signals::Signals, token::Token};
 
 pub use crate::source::Source;
 

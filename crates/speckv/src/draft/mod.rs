@@ -20,6 +20,8 @@ pub use none::NoDrafter;
 pub use reading::{Reading, TargetRead};
 pub use slots::{Slot, Slots};
 
+pub use crate::gamma::{PARALLEL_DEPTH, READ_ALONG_PARALLEL};
+
 use crate::{
     controller::Lookup,
     logits::LogitsError,
@@ -33,12 +35,6 @@ use crate::{
 /// Missed tokens that a draft model reads along with the first drafting pass of a step: one pass
 /// over a few tokens takes less time than two passes.
 pub const READ_ALONG: usize = 4;
-
-/// Missed tokens that a draft model reads along in a pass that proposes several tokens.
-pub const READ_ALONG_PARALLEL: usize = 16;
-
-/// Most tokens that a draft with one mask token for all positions proposes in a pass.
-pub const PARALLEL_DEPTH: usize = 16;
 
 /// Most tokens that a draft with these mask tokens proposes in a pass: one more than there are
 /// masks; [`PARALLEL_DEPTH`] where a single one stands for all positions; 0 without masks.

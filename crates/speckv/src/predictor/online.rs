@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
-    draft::PARALLEL_DEPTH,
-    gamma::MAX_GAMMA,
+    gamma::{MAX_GAMMA, PARALLEL_DEPTH},
     record::StepRecord,
     signals::Signals,
     source::{PerSource, Source},

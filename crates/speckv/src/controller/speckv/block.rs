@@ -1,7 +1,7 @@
 //! How far a pass that proposes several tokens is expected to be right, position by position.
 
 use super::prices::Prices;
-use crate::{draft::PARALLEL_DEPTH, record::StepRecord};
+use crate::{gamma::PARALLEL_DEPTH, record::StepRecord};
 
 /// Acceptance of each position of a pass after the first, given that those before it are accepted:
 /// the mean of its outcomes, and the estimate of the position before it as so many outcomes more.

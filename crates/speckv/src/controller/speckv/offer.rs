@@ -10,7 +10,7 @@ use super::{
 use crate::{
     controller::Situation,
     cost::CostModel,
-    draft::READ_ALONG_PARALLEL,
+    gamma::READ_ALONG_PARALLEL,
     predictor::OnlinePredictor,
     source::{PerSource, Source},
 };
