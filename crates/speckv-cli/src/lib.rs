@@ -16,6 +16,7 @@ pub mod commands;
 pub mod comparison;
 pub mod curve;
 pub mod device;
+pub mod grammar;
 pub mod identity_prompts;
 pub mod interrupt;
 pub mod model_facts;

@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory};
 use crate::args::Cli;
 
 /// Environment variables that no option has: name and effect.
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 16] = [
     (
         "SPECKV_MODELS",
         "folder of downloaded models, in place of `speckv/models` in the cache folder",
@@ -15,6 +15,15 @@ const VARIABLES: [(&str, &str); 10] = [
     ("XDG_CACHE_HOME", "cache folder for models and measured costs, in place of `~/.cache`"),
     ("SPECKV_HUB_ENDPOINT", "address of a mirror of the Hugging Face Hub"),
     ("HF_ENDPOINT", "the same, where `SPECKV_HUB_ENDPOINT` is not set"),
+    (
+        "HF_TOKEN",
+        "what the Hugging Face Hub knows the user by; else the file that its own tool leaves",
+    ),
+    ("HF_HOME", "folder of the Hub's cache, in place of `~/.cache/huggingface`"),
+    ("HF_HUB_CACHE", "the cache itself, in place of `hub` in that folder"),
+    ("HF_HUB_OFFLINE", "nothing is fetched from the Hub, if it is 1"),
+    ("LLAMA_CACHE", "folder in which models of llama.cpp are looked for"),
+    ("OLLAMA_MODELS", "folder in which models of Ollama are looked for"),
     ("SPECKV_PIP", "command that is pip, for models that come as Python packages"),
     ("SPECKV_ISA", "instruction set of the kernels: `portable`, `avx2`, `avx512` or `amx`"),
     ("SPECKV_LOG", "what `speckv serve` logs: `error`, `warn`, `info` or `debug`"),

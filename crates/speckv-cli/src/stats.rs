@@ -17,6 +17,7 @@ pub struct Stats {
     steps: usize,
     drafted: usize,
     accepted: usize,
+    forced: usize,
     drafting: Duration,
     verifying: Duration,
     controlling: Duration,
@@ -38,9 +39,11 @@ pub struct Report {
     pub drafted: usize,
     /// Draft tokens kept.
     pub accepted: usize,
+    /// Tokens that a grammar forced, without a draft.
+    pub forced: usize,
     /// Accepted per drafted.
     pub acceptance_rate: Option<f64>,
-    /// Tokens per step.
+    /// Tokens per step, forced ones apart.
     pub acceptance_length: Option<f64>,
     /// Seconds of drafting, including its signals and what the draft had to read first.
     pub draft_seconds: f64,
@@ -70,6 +73,7 @@ impl Stats {
             steps: totals.steps,
             drafted: totals.drafted,
             accepted: totals.accepted,
+            forced: totals.forced,
             drafting: totals.times.draft + totals.times.catch_up,
             verifying: totals.times.verify,
             controlling: totals.times.controller,
@@ -88,6 +92,7 @@ impl Stats {
         self.steps += other.steps;
         self.drafted += other.drafted;
         self.accepted += other.accepted;
+        self.forced += other.forced;
         self.drafting += other.drafting;
         self.verifying += other.verifying;
         self.controlling += other.controlling;
@@ -108,8 +113,9 @@ impl Stats {
             steps: self.steps,
             drafted: self.drafted,
             accepted: self.accepted,
+            forced: self.forced,
             acceptance_rate: share(self.accepted, self.drafted),
-            acceptance_length: share(self.generated, self.steps),
+            acceptance_length: share(self.generated - self.forced, self.steps),
             draft_seconds: self.drafting.as_secs_f64(),
             verify_seconds: self.verifying.as_secs_f64(),
             controller_seconds: self.controlling.as_secs_f64(),
@@ -142,6 +148,13 @@ impl Stats {
                 self.accepted,
                 self.drafted,
                 100.0 * rate
+            ));
+        }
+        if self.forced > 0 {
+            let share = 100.0 * self.forced as f64 / self.generated as f64;
+            lines.push(format!(
+                "grammar: {} tokens forced without a draft ({share:.0} %)",
+                self.forced
             ));
         }
         lines

@@ -357,11 +357,24 @@ fn inspect_says_what_a_file_holds_and_whether_it_runs() {
     assert_eq!(json["bytes_per_token"].as_u64(), Some(bytes - 266 * 68));
     // 2 layers, 2 key-value heads, keys and values of 16 numbers, 2 bytes each.
     assert_eq!(json["cache_bytes_per_token"].as_u64(), Some(2 * 2 * 2 * 16 * 2));
+    let here = &json["here"];
+    assert_eq!(here["cache_bytes"].as_u64(), Some(256 * 2 * 2 * 2 * 16 * 2));
+    assert!(here["weight_bytes"].as_u64() < Some(bytes) && here["fits"] != false, "{here}");
+    assert!(here["tokens_per_second"].as_f64() > Some(0.0) && here["read_rate"].is_f64());
+    // The draft beside it has more than half of its bytes: the head is most of them.
+    assert!(here["draft"].is_null(), "{here}");
+    desk.model("deep.gguf", &Tiny { layers: 9, ..Tiny::default() });
+    let deep = desk.run(&["inspect", "deep.gguf"]).succeeds().out;
+    for words in ["memory needed ", "plain decoding ", "draft                   draft.gguf"] {
+        assert!(deep.contains(words), "{words} in {deep}");
+    }
 
     desk.model("other.gguf", &Tiny { architecture: "mamba", ..Tiny::default() });
     let ended = desk.run(&["inspect", "other.gguf"]).succeeds();
     assert!(
-        ended.out.contains("supported               no") && ended.out.contains("\"mamba\""),
+        ended.out.contains("supported               no")
+            && ended.out.contains("\"mamba\"")
+            && !ended.out.contains("memory needed"),
         "{ended:#?}"
     );
 }

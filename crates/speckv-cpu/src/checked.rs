@@ -106,6 +106,7 @@ pub fn attention(
             queries: queries[row * head_dim..].as_ptr(),
             visible: visible[row..].as_ptr(),
             scale,
+            cap: None,
             scores: scores.as_mut_ptr(),
             score_stride: stride,
             out: out[row * head_dim..].as_mut_ptr(),

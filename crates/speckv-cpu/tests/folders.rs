@@ -1,11 +1,14 @@
 //! Hugging Face folders: against the `transformers` library, against the same model as GGUF, whole,
 //! in shards, and damaged.
 
+#[path = "support/reference_weights.rs"]
+mod reference_weights;
 #[path = "support/safetensors.rs"]
 mod safetensors;
 
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
 
+use reference_weights::weights;
 use safetensors::{Entry, write};
 use serde_json::{Value, json};
 use speckv::{
@@ -34,26 +37,6 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut cache = model.new_cache().unwrap();
     model.forward(&mut [Feed::new(&mut cache, tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
-}
-
-/// Names, shapes and values of the tensors that `transformers/make.py` made.
-fn weights(name: &str, shape: &[usize]) -> Vec<f32> {
-    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mix = |x: u64| {
-        let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ x >> 31
-    };
-    let norm = name.ends_with("norm.weight");
-    let size = if norm || name.contains("embed") { 1.0 } else { 0.25 };
-    (0..shape.iter().product::<usize>() as u64)
-        .map(|i| {
-            let value = (mix(seed.wrapping_add(i)) >> 56) as i32 - 128;
-            (if norm { value.div_euclid(4) } else { value }) as f32 * (size / 128.0)
-        })
-        .collect()
 }
 
 fn bytes(dtype: &str, values: &[f32]) -> Vec<u8> {

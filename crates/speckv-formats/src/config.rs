@@ -1,12 +1,20 @@
 //! A model's blueprint: the shape and the constants of a transformer, whatever file says them.
 
+mod family;
 mod gguf;
 mod json;
 mod keys;
+mod rope;
+mod ropes;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
+
+use family::FAMILIES;
+pub use family::QueryKeyNorm;
+pub(crate) use family::{Family, Norms, Pairs};
+pub use rope::{Long, Rope, RopeFactors, Yarn};
 
 use crate::gguf::GgufError;
 
@@ -39,16 +47,28 @@ pub struct Config {
     pub rope: Rope,
     /// Layers that see only the latest positions.
     pub sliding: Option<Sliding>,
+    /// Whether positions do not turn in each layer, `[layers]`; empty where they turn in all.
+    pub unrotated: Vec<bool>,
     /// Activation function of the feed-forward part.
     pub activation: Activation,
-    /// Every head's query and key go through a norm before they turn.
-    pub query_key_norm: bool,
+    /// Query and key go through a norm before they turn.
+    pub query_key_norm: Option<QueryKeyNorm>,
+    /// What attention and feed-forward part read goes through a norm.
+    pub pre_norms: bool,
     /// What attention and feed-forward part add to the residual stream goes through a norm.
     pub post_norms: bool,
     /// Embeddings are multiplied by this.
     pub embedding_scale: f32,
     /// Products of query and key are multiplied by this.
     pub attention_scale: f32,
+    /// Scaled products of query and key become `cap * tanh(product / cap)`.
+    pub attention_cap: Option<f32>,
+    /// Queries are multiplied by a factor that grows with the position.
+    pub query_growth: Option<QueryGrowth>,
+    /// What attention and feed-forward part add to the residual stream is multiplied by this.
+    pub residual_scale: f32,
+    /// Logits are multiplied by this, before the cap.
+    pub logit_scale: f32,
     /// Which projections have biases.
     pub biases: Biases,
     /// Logits become `cap * tanh(logit / cap)`.
@@ -72,6 +92,23 @@ pub struct Biases {
     pub feed_forward: Option<bool>,
 }
 
+/// A query at position `i` is multiplied by `1 + rate * ln(1 + floor(i / span))`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueryGrowth {
+    /// Factor of the logarithm.
+    pub rate: f32,
+    /// Positions with the same factor.
+    pub span: usize,
+}
+
+impl QueryGrowth {
+    /// The factor at a position.
+    #[must_use]
+    pub fn at(self, position: usize) -> f32 {
+        1.0 + self.rate * ((1 + position / self.span.max(1)) as f32).ln()
+    }
+}
+
 /// Layers whose positions see only the latest ones: position `i` sees `i - window + 1` to `i`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sliding {
@@ -83,37 +120,6 @@ pub struct Sliding {
     pub rope: Rope,
 }
 
-/// Rotary position embedding: pair `i` of a head turns by `position / (factor_i * linear_factor) *
-/// base^(-2i / dim)`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub base: f32,
-    /// Values of a head that turn; the rest stays.
-    pub dim: usize,
-    /// Pairs are neighbours, not halves.
-    pub interleaved: bool,
-    /// All positions are divided by this.
-    pub linear_factor: f32,
-    /// Factors per pair, [dim / 2]; empty where all are 1. GGUF keeps them as a tensor instead.
-    pub factors: Vec<f32>,
-}
-
-impl Rope {
-    /// Angle per position of each pair, [dim / 2]. `factors` stand in where the blueprint has none.
-    #[must_use]
-    pub fn frequencies(&self, factors: Option<&[f32]>) -> Vec<f64> {
-        let factors = if self.factors.is_empty() { factors } else { Some(self.factors.as_slice()) };
-        (0..self.dim / 2)
-            .map(|pair| {
-                let factor = factors.map_or(1.0, |factors| f64::from(factors[pair]));
-                let exponent = -2.0 * pair as f64 / self.dim as f64;
-                f64::from(self.base).powf(exponent) / factor / f64::from(self.linear_factor)
-            })
-            .collect()
-    }
-}
-
 /// Activation function of the feed-forward part's gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -123,66 +129,6 @@ pub enum Activation {
     /// 1606.08415.
     Gelu,
 }
-
-/// A family that this crate runs, and what of it no metadata key says.
-struct Family {
-    /// Name in GGUF.
-    architecture: &'static str,
-    /// Names in `config.json`.
-    model_types: &'static [&'static str],
-    /// Pairs are neighbours in GGUF: the converter permutes llama's query and key rows. In Hugging
-    /// Face folders they never are.
-    interleaved_rope: bool,
-    activation: Activation,
-    query_key_norm: bool,
-    /// Query, key and value always have biases, the attention's output never.
-    biases: bool,
-    /// The family of Gemma: norms after attention and feed-forward part, norm weights stored less
-    /// 1, scaled embeddings, and local layers.
-    gemma: bool,
-}
-
-const FAMILIES: [Family; 4] = [
-    Family {
-        architecture: "llama",
-        model_types: &["llama", "mistral"],
-        interleaved_rope: true,
-        activation: Activation::Silu,
-        query_key_norm: false,
-        biases: false,
-        gemma: false,
-    },
-    Family {
-        architecture: "qwen2",
-        model_types: &["qwen2"],
-        interleaved_rope: false,
-        activation: Activation::Silu,
-        query_key_norm: false,
-        biases: true,
-        gemma: false,
-    },
-    Family {
-        architecture: "qwen3",
-        model_types: &["qwen3"],
-        interleaved_rope: false,
-        activation: Activation::Silu,
-        query_key_norm: true,
-        biases: false,
-        gemma: false,
-    },
-    Family {
-        architecture: "gemma3",
-        model_types: &["gemma3_text", "gemma3"],
-        interleaved_rope: false,
-        activation: Activation::Gelu,
-        query_key_norm: true,
-        biases: false,
-        gemma: true,
-    },
-];
-
-/// Of Gemma 3, every sixth layer sees the whole context.
-const GEMMA_PATTERN: usize = 6;
 
 /// Architectures that this crate runs, as GGUF names them.
 pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
@@ -267,6 +213,22 @@ impl Config {
             .is_some_and(|sliding| sliding.layers.get(layer).copied().unwrap_or_default())
     }
 
+    /// Whether a layer turns queries and keys by their positions.
+    #[must_use]
+    pub fn rotates(&self, layer: usize) -> bool {
+        !self.unrotated.get(layer).copied().unwrap_or_default()
+    }
+
+    /// What no file says of this model's family.
+    pub(crate) fn family(&self) -> &'static Family {
+        family::of_architecture(&self.architecture).expect("a blueprint is of a known family")
+    }
+
+    /// GGUF's name of the norm before the feed-forward part.
+    pub(crate) fn feed_forward_norm(&self) -> &'static str {
+        self.family().feed_forward_norm
+    }
+
     /// Refuses what contradicts itself. `key` says what the file calls
     /// a value that GGUF calls so.
     fn checked(self, key: &dyn Fn(&str) -> String) -> Result<Self, ConfigError> {
@@ -297,7 +259,16 @@ impl Config {
         };
         positive("attention.layer_norm_rms_epsilon", self.epsilon)?;
         positive("attention.scale", self.attention_scale)?;
+        positive("residual_scale", self.residual_scale)?;
+        positive("logit_scale", self.logit_scale)?;
+        positive("embedding_scale", self.embedding_scale)?;
+        self.attention_cap.map_or(Ok(()), |cap| positive("attn_logit_softcapping", cap))?;
         self.logit_cap.map_or(Ok(()), |cap| positive("final_logit_softcapping", cap))?;
+        if let Some(QueryGrowth { rate, span }) = self.query_growth {
+            positive("attention.temperature_scale", rate)?;
+            let name = "rope.scaling.original_context_length";
+            demand(span > 0, name, "at least 1".to_owned(), &span)?;
+        }
         for rope in
             std::iter::once(&self.rope).chain(self.sliding.as_ref().map(|sliding| &sliding.rope))
         {
@@ -310,7 +281,22 @@ impl Config {
             )?;
             positive("rope.freq_base", rope.base)?;
             positive("rope.scaling.factor", rope.linear_factor)?;
-            rope.factors.iter().try_for_each(|&factor| positive("rope.scaling.factor", factor))?;
+            positive("rope.scaling.attn_factor", rope.attention_factor)?;
+            let long = rope.long.as_ref().map_or(&[][..], |long| &long.factors);
+            for factors in [&rope.factors[..], long] {
+                let whole = factors.is_empty() || factors.len() == rope.dim / 2;
+                let expected = format!("{} factors", rope.dim / 2);
+                demand(whole, "rope.scaling.factor", expected, &factors.len())?;
+                factors.iter().try_for_each(|&factor| positive("rope.scaling.factor", factor))?;
+            }
+            if let Some(yarn) = &rope.yarn {
+                positive("rope.scaling.factor", yarn.factor)?;
+                positive("rope.scaling.yarn_beta_fast", yarn.fast)?;
+                positive("rope.scaling.yarn_beta_slow", yarn.slow)?;
+                let name = "rope.scaling.original_context_length";
+                demand(yarn.context > 0, name, "at least 1".to_owned(), &yarn.context)?;
+                demand(rope.base > 1.0, "rope.freq_base", "more than 1".to_owned(), &rope.base)?;
+            }
         }
         if let Some(sliding) = &self.sliding {
             demand(

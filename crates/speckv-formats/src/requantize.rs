@@ -96,6 +96,18 @@ fn file_type(tensor_type: TensorType) -> u32 {
         TensorType::Q6K => 18,
         TensorType::Iq4Nl => 25,
         TensorType::BF16 => 32,
+        TensorType::Iq2Xxs => 19,
+        TensorType::Iq2Xs => 20,
+        TensorType::Iq3Xxs => 23,
+        TensorType::Iq1S => 24,
+        TensorType::Iq3S => 26,
+        TensorType::Iq2S => 28,
+        TensorType::Iq4Xs => 30,
+        TensorType::Iq1M => 31,
+        TensorType::Tq1_0 => 36,
+        TensorType::Tq2_0 => 37,
+        TensorType::Mxfp4 => 38,
+        TensorType::Nvfp4 => 39,
     }
 }
 

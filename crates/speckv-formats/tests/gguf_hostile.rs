@@ -339,11 +339,11 @@ fn tensors_that_lie_are_refused() {
         assert!(matches!(one(shape, 0, 0).error(), GgufError::Shape { .. }), "{shape:?}");
     }
     assert!(one(&[33], 8, 0).message().contains("multiple of 32 for Q8_0, got shape [33]"));
-    let unknown = one(&[256], 16, 0).message();
+    let unknown = one(&[256], 36, 0).message();
     assert!(
         unknown.contains("tensor `t`")
             && unknown.contains("Q4_K")
-            && unknown.ends_with("got IQ2_XXS (type 16)")
+            && unknown.ends_with("got IQ4_NL_4_4 (type 36)")
     );
     assert!(one(&[256], 999, 0).message().ends_with("got the unknown type 999"));
 

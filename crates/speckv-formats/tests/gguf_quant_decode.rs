@@ -238,13 +238,15 @@ fn walk(tensor_type: TensorType, b: &[u8]) -> Vec<f64> {
                 }
             }
         }
+        other => panic!("{other} is only read"),
     }
     out
 }
 
 #[test]
 fn decoding_is_the_exact_value_rounded_once() {
-    for tensor_type in TensorType::ALL {
+    // What is only read is compared with the gguf package, in `gguf_oracle.rs`.
+    for tensor_type in TensorType::WRITTEN {
         let bytes = quant::random_blocks(tensor_type, 300, 7);
         let values = decode(tensor_type, &bytes);
         let expected =

@@ -60,7 +60,19 @@ pub struct Format {
 }
 
 impl Format {
+    /// Whether kernels read weights of this type.
+    #[must_use]
+    pub fn supports(weight_type: WeightType) -> bool {
+        match weight_type {
+            WeightType::Nf4 => true,
+            WeightType::File(tensor_type) => tensor_type.is_written(),
+        }
+    }
+
     /// The format of a weight type.
+    ///
+    /// # Panics
+    /// For a type that kernels do not read; see [`supports`](Self::supports).
     #[must_use]
     pub fn of(weight_type: WeightType) -> Self {
         let bits = |low_words, high_words, unit_blocks, scales, offset| Format {
@@ -96,6 +108,7 @@ impl Format {
             TensorType::Q4K => bits(4, 0, 8, ScaleKind::Six, 0),
             TensorType::Q5K => bits(4, 1, 8, ScaleKind::Six, 0),
             TensorType::Q6K => bits(4, 2, 8, ScaleKind::Bytes, 32),
+            other => panic!("expected a type that kernels read, got {other}"),
         }
     }
 

@@ -12,7 +12,7 @@ use speckv_gpu::{
 };
 
 fn weight_types() -> Vec<WeightType> {
-    TensorType::ALL.map(WeightType::File).into_iter().chain([WeightType::Nf4]).collect()
+    TensorType::WRITTEN.map(WeightType::File).into_iter().chain([WeightType::Nf4]).collect()
 }
 
 /// Products: every format, tile and epilogue.

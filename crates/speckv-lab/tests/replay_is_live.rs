@@ -111,7 +111,7 @@ impl Controller for WithBranch {
     fn plan(&mut self, _: &Situation) -> Plan {
         Plan {
             gamma: self.0,
-            source: if self.0 % 2 == 0 { Source::MODEL } else { Source::PARALLEL },
+            source: if self.0.is_multiple_of(2) { Source::MODEL } else { Source::PARALLEL },
         }
     }
 

@@ -29,8 +29,9 @@ pub struct FoundDraft {
     pub file: Checkpoint,
 }
 
-/// The smallest model with the target's vocabulary and at most half of its bytes, out of the store
-/// and the target's own folder. Files that cannot be opened or run are ignored.
+/// The smallest model with the target's vocabulary and at most half of its bytes, out of the store,
+/// the target's own folder and the caches of other programs. Files that cannot be opened or run are
+/// ignored.
 #[must_use]
 pub fn find(
     target: &Checkpoint,
@@ -43,13 +44,17 @@ pub fn find(
         let ready = entries.iter().filter(|entry| store.state(entry) == State::Ready);
         ready.map(|entry| (entry.name.clone(), store.path(entry)))
     });
+    let cached = source.caches.models().into_iter().map(|model| (model.name, model.path));
     let mut candidates: Vec<(u64, String, PathBuf)> = installed
         .chain(neighbours(target_path))
+        .chain(cached)
         .filter(|(_, path)| !same_file(path, target_path))
         .filter_map(|(name, path)| Some((bytes(&path)?, name, path)))
         .filter(|&(bytes, ..)| bytes as f64 <= MOST_SHARE * target.file_size() as f64)
         .collect();
     candidates.sort();
+    // A header with a vocabulary takes some time to read: no more are looked at than a folder has.
+    candidates.truncate(MOST_FILES);
     candidates.into_iter().find_map(|(_, name, path)| {
         let file = Checkpoint::open(&path).ok()?;
         drafts_for(text.tokenizer(), &file).then_some(FoundDraft { name, path, file })
@@ -109,7 +114,7 @@ mod tests {
     use speckv_formats::tiny::Tiny;
 
     use super::*;
-    use crate::{catalogue::Catalogue, download::Options, store::Store};
+    use crate::{catalogue::Catalogue, download::Options, found_models::Caches, store::Store};
 
     /// A folder with a target of eight layers.
     struct Desk {
@@ -136,6 +141,10 @@ mod tests {
                 catalogue: Catalogue::builtin(),
                 store: Some(Store::new(self.folder.path().join("store"))),
                 options: Options::default(),
+                caches: Caches {
+                    llama_cpp: Some(self.folder.path().join("llama")),
+                    ..Caches::default()
+                },
             };
             find(&file, &path, &text, &source).map(|draft| draft.name)
         }
@@ -149,6 +158,16 @@ mod tests {
         assert_eq!(desk.found(), None, "a draft as large as the target saves nothing");
         desk.put("small.gguf", &Tiny { layers: 1, ..Tiny::default() });
         desk.put("medium.gguf", &Tiny { layers: 2, ..Tiny::default() });
+        assert_eq!(desk.found().as_deref(), Some("small.gguf"));
+    }
+
+    #[test]
+    fn a_model_in_another_programs_cache_drafts() {
+        let desk = Desk::new();
+        fs::create_dir(desk.folder.path().join("llama")).expect("a folder");
+        desk.put("llama/other.gguf", &Tiny { layers: 1, vocab_size: 300, ..Tiny::default() });
+        assert_eq!(desk.found().as_deref(), Some("other.gguf"), "padding makes no other words");
+        desk.put("llama/small.gguf", &Tiny { layers: 1, ..Tiny::default() });
         assert_eq!(desk.found().as_deref(), Some("small.gguf"));
     }
 

@@ -3,7 +3,11 @@
 
 use std::fmt;
 
-use crate::draft_choice::{DraftChoice, DraftModel};
+use crate::{
+    draft_choice::{DraftChoice, DraftModel},
+    known_drafts::KnownDraft,
+    units,
+};
 
 /// Where a draft comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum DraftOrigin {
     Found,
     /// No model was found: look-up is what remains.
     NothingFound,
+    /// No model was found, and this one is known to have the vocabulary.
+    Offered(KnownDraft),
     /// A model was found, and it does not fit into memory beside the target.
     DoesNotFit,
 }
@@ -57,6 +63,15 @@ impl fmt::Display for Drafting {
                     DraftOrigin::NothingFound => f.write_str(
                         " (no smaller model with this vocabulary is at hand; --draft MODEL names \
                          one)",
+                    ),
+                    DraftOrigin::Offered(draft) => write!(
+                        f,
+                        " (no smaller model with this vocabulary is at hand; --draft {} fetches \
+                         one of {}, licence {}{})",
+                        draft.name,
+                        units::bytes(draft.size),
+                        draft.licence,
+                        if draft.is_certain() { "" } else { ", if its vocabulary is the same" }
                     ),
                     DraftOrigin::DoesNotFit => f.write_str(
                         " (a model with this vocabulary is at hand and does not fit into memory)",

@@ -1,5 +1,5 @@
-//! From what the user calls a model to a file that is there: a path is checked, a catalogue name is
-//! pulled on first use.
+//! From what the user calls a model to a file that is there: a path is checked, a catalogue name or
+//! the name of a repository on the Hub is pulled on first use.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,6 +7,8 @@ use crate::{
     catalogue::{Catalogue, Entry},
     download::{self, DownloadError, Event, Installed, Options},
     failure::{Failure, Outcome},
+    found_models::Caches,
+    hub::{self, HubName, Pulled},
     interrupt::Interrupt,
     model_name::ModelName,
     report::{Reporter, Unit},
@@ -23,6 +25,8 @@ pub struct ModelSource {
     pub store: Option<Store>,
     /// Where they come from.
     pub options: Options,
+    /// Where other programs keep models.
+    pub caches: Caches,
 }
 
 impl ModelSource {
@@ -33,6 +37,7 @@ impl ModelSource {
             catalogue: Catalogue::builtin(),
             store: Store::from_environment(),
             options: Options::from_environment(),
+            caches: Caches::from_environment(),
         }
     }
 
@@ -72,8 +77,8 @@ impl ModelSource {
         suggest::closest(name, names).map(|meant| format!("did you mean {meant}?"))
     }
 
-    /// The file or folder of a model given by catalogue name or by path. A catalogue model that is
-    /// absent is pulled first.
+    /// The file or folder of a model given by catalogue name, by path, or by the name of a
+    /// repository on the Hub where nothing has that path. What is absent is pulled first.
     ///
     /// # Errors
     /// If there is nothing at the path, or the pull fails.
@@ -94,17 +99,46 @@ impl ModelSource {
         match std::fs::metadata(path) {
             Ok(_) => Ok(path.to_owned()),
             Err(error) => {
+                if let Some(name) = model.as_str().and_then(HubName::parse) {
+                    return self.pull_from_hub(&name, interrupt, reporter).map(|it| it.path);
+                }
                 let hint = model.as_str().and_then(|name| self.closest(name));
                 let hint = hint.unwrap_or_else(|| {
                     format!(
-                        "give the path of a GGUF file, of a Hugging Face folder, or one of the \
-                         names {}",
+                        "give the path of a GGUF file, of a Hugging Face folder, a repository as \
+                         hf:USER/REPO, or one of the names {}",
                         self.catalogue.names()
                     )
                 });
                 Err(Failure::new(format!("cannot open the model {model}: {error}"), hint))
             }
         }
+    }
+
+    /// Makes a repository's model be in the Hub's cache, with a progress display.
+    ///
+    /// # Errors
+    /// See [`hub::HubError`].
+    pub fn pull_from_hub(
+        &self,
+        name: &HubName,
+        interrupt: &Interrupt,
+        reporter: &dyn Reporter,
+    ) -> Outcome<Pulled> {
+        let label = name.repo.rsplit('/').next().unwrap_or(&name.repo);
+        let mut progress = reporter.progress(label, Unit::Bytes, Duration::from_millis(500));
+        let result = hub::pull(name, &self.options, interrupt, &mut |event, total| match event {
+            Event::Note(text) => progress.suspend(&mut || reporter.note(&text)),
+            Event::At(bytes) => progress.at(bytes, total),
+        });
+        progress.finish();
+        result.map_err(|error| {
+            let hint = error.hint();
+            match error.is_interrupt() {
+                true => Failure::interrupted(error, hint),
+                false => Failure::new(error, hint),
+            }
+        })
     }
 
     /// Installs an entry, with a progress display; verifies one that is there.

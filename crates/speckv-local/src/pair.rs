@@ -22,6 +22,7 @@ use crate::{
     drafting::{DraftOrigin, Drafting},
     failure::{DAMAGED, Failure, Outcome, chain},
     interrupt::Interrupt,
+    known_drafts,
     memory::{self, MemoryNeed},
     model_source::ModelSource,
     other_content,
@@ -188,9 +189,12 @@ impl PairFiles {
 
     /// Adds a draft that is on this machine, if there is one.
     fn search(&mut self, search: DraftSearch, source: &ModelSource) {
-        self.drafting.origin = DraftOrigin::NothingFound;
         let found = draft_search::find(&self.target, &self.target_path, &self.text, source);
-        let Some(FoundDraft { name, path, file }) = found else { return };
+        let Some(FoundDraft { name, path, file }) = found else {
+            let known = known_drafts::for_target(&self.target, self.text.tokenizer());
+            self.drafting.origin = known.map_or(DraftOrigin::NothingFound, DraftOrigin::Offered);
+            return;
+        };
         let model = DraftModel::Named(name.into());
         self.drafting = Drafting {
             choice: match search {

@@ -71,6 +71,7 @@ impl World {
             stall: Duration::from_secs(20),
             retries: 2,
             pause: Duration::from_millis(10),
+            ..Options::default()
         };
         let store = Store::new(folder.path().join("models"));
         World { folder, store, entry, bytes, pip, options, notes: Vec::new() }

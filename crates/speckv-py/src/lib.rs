@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod constraint;
 mod controller;
 mod cost;
 mod drafter;
@@ -41,6 +42,7 @@ mod _native {
 
     #[pymodule_export]
     use super::{
+        constraint::Constraint,
         controller::{Controller, controllers},
         cost::{CostModel, PassCurve},
         drafter::{DraftSequence, DraftWork, Drafter},

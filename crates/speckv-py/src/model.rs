@@ -29,6 +29,7 @@ use speckv_local::{
 };
 
 use crate::{
+    constraint::{self, Constraint},
     error::{Fault, Outcome},
     lock,
     predictor::ModelShape,
@@ -93,6 +94,19 @@ impl Tokenizer {
     ) -> PyResult<String> {
         let tokens = tokens::read(tokens)?;
         Ok(py.detach(|| self.0.tokenizer().decode(&tokens, skip_special)))
+    }
+
+    #[pyo3(signature = (*, json_schema = None, grammar = None, regex = None, choices = None))]
+    fn constraint(
+        &self,
+        py: Python<'_>,
+        json_schema: Option<&str>,
+        grammar: Option<&str>,
+        regex: Option<&str>,
+        choices: Option<Vec<String>>,
+    ) -> PyResult<Constraint> {
+        let source = constraint::source(json_schema, grammar, regex, choices)?;
+        Ok(py.detach(|| Constraint::of(&self.0, &source))?)
     }
 }
 

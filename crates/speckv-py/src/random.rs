@@ -99,6 +99,7 @@ impl Sampler {
             repetition_penalty,
             repetition_window,
             seed,
+            ..SamplingSettings::default()
         };
         let chain = Chain::new(settings)
             .map_err(|error| Fault::argument(error, "temperature 0 is greedy"))?;
@@ -117,7 +118,7 @@ impl Sampler {
 
     #[getter]
     fn has_penalty(&self) -> bool {
-        lock(&self.0).has_penalty()
+        lock(&self.0).changes_logits()
     }
 
     fn distribution(

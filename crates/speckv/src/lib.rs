@@ -70,6 +70,7 @@
 
 mod exponential;
 mod recycle;
+mod sim_constraint;
 
 pub mod conformance;
 pub mod controller;

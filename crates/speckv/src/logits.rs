@@ -158,4 +158,7 @@ pub enum LogitsError {
     /// Every logit is minus infinity: no token is possible.
     #[error("expected at least one possible token, got minus infinity for all")]
     AllImpossible,
+    /// The constraint of the sequence failed; see [`Chain::failure`](crate::sampling::Chain).
+    #[error("expected a constraint that allows a token, got one that failed")]
+    Constraint,
 }

@@ -123,8 +123,8 @@ pub struct Outcome {
     pub accepted: usize,
     /// What made the token after the accepted ones.
     pub last: Last,
-    /// Tokens added to the sequence: those accepted of the draft and of the branch beside it, and
-    /// one more unless the last accepted one is an end token.
+    /// Tokens added to the sequence: those accepted of the draft and of the branch beside it, one
+    /// more unless the last accepted one is an end token, and what a constraint forced.
     pub produced: usize,
     /// An accepted end token cut the step: what draft and target would have said after it was not
     /// seen.
@@ -150,7 +150,7 @@ impl Outcome {
     /// ```
     #[must_use]
     pub fn label(&self, position: usize) -> Option<bool> {
-        if self.ended && position >= self.produced {
+        if self.ended && position >= self.accepted {
             None
         } else if position < self.accepted {
             Some(true)
@@ -160,6 +160,16 @@ impl Outcome {
             None
         }
     }
+}
+
+/// Tokens that a constraint forced in a step: proposed without a draft, accepted without a decision.
+/// They are not among the drafted tokens, and no signals belong to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forced {
+    /// Rows of the target's pass that read forced tokens, of this step or the one before.
+    pub rows: usize,
+    /// Which of [`StepRecord::tokens`] were forced, ascending.
+    pub places: Vec<usize>,
 }
 
 /// Where the step's time went. Where several sequences share a pass, each one's record has the time
@@ -190,6 +200,8 @@ pub struct StepRecord {
     pub branch: Branch,
     /// Known after.
     pub outcome: Outcome,
+    /// What a constraint forced.
+    pub forced: Forced,
     /// Where the time went.
     pub times: Times,
     /// Tokens added to the sequence, `[produced]`.
@@ -197,10 +209,11 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// Rows of the target's pass: the text's last token, the draft and the branch beside it.
+    /// Rows of the target's pass: the text's last token, the draft, the branch beside it, and forced
+    /// tokens.
     #[must_use]
     pub fn rows(&self) -> usize {
-        1 + self.outcome.verified + self.branch.tokens.len()
+        1 + self.outcome.verified + self.branch.tokens.len() + self.forced.rows
     }
 
     /// Whether budget, context or an end token, and not the controller or the target, ended this

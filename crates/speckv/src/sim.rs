@@ -1,6 +1,8 @@
 //! Language models without weights: exact caches, pseudo-random logits, a settable agreement and a
 //! settable cost.
 
+pub use crate::sim_constraint::SimConstraint;
+
 use std::time::Duration;
 
 use crate::{

@@ -253,7 +253,7 @@ fn one_pass_of_a_parallel_draft_proposes_what_several_passes_of_it_do() {
             let block = sequence.record().before.block;
             assert_eq!(
                 block > 0,
-                source == Source::PARALLEL && sequence.record().drafted.len() > 0
+                source == Source::PARALLEL && !sequence.record().drafted.is_empty()
             );
             drafted.push(sequence.record().drafted.clone());
         }

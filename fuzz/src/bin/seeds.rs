@@ -3,7 +3,10 @@
 use std::{io, path::Path};
 
 use serde_json::{Value, json};
-use speckv_formats::{quant::TensorType, tiny::Tiny};
+use speckv_formats::{
+    quant::{TensorType, random_blocks},
+    tiny::Tiny,
+};
 
 fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = folder.join(target);
@@ -33,6 +36,11 @@ fn main() -> io::Result<()> {
         let tokenizer = std::fs::read(place.path().join("tokenizer.json"))?;
         put(folder, "tokenizer_json", name, &tokenizer)?;
     }
+    for (kind, tensor_type) in TensorType::ALL.into_iter().enumerate() {
+        let mut bytes = vec![kind as u8];
+        bytes.extend(random_blocks(tensor_type, 2, kind as u64));
+        put(folder, "blocks", tensor_type.name(), &bytes)?;
+    }
     let table = include_str!("../../../crates/speckv-formats/tests/jinja/expected.json");
     let table: Value = serde_json::from_str(table)?;
     for (number, case) in table["cases"].as_array().into_iter().flatten().enumerate() {
@@ -59,6 +67,19 @@ fn main() -> io::Result<()> {
         let mut bytes = vec![route];
         bytes.extend(body.to_string().into_bytes());
         put(folder, "request", &number.to_string(), &bytes)?;
+    }
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3},
+        "b": {"anyOf": [{"$ref": "#/$defs/c"}, {"enum": ["x", null]}]}}, "required": ["a"],
+        "$defs": {"c": {"type": "string", "pattern": "^[a-f]+$"}}});
+    for (kind, text) in [
+        (0, schema.to_string()),
+        (1, "start: \"a\" (/[0-9]+/ | word)*\nword: \"x\" \"y\"?".to_owned()),
+        (2, "root ::= \"a\" (digit | word){1,3}\ndigit ::= [0-9]\nword ::= \"x\" \"y\"?".to_owned()),
+        (3, "(ab|c)*[0-9]{2,4}".to_owned()),
+        (4, "yes,no,perhaps".to_owned()),
+    ] {
+        let bytes = [&[kind], text.as_bytes()].concat();
+        put(folder, "grammar", &kind.to_string(), &bytes)?;
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ fn similar(text: &str) -> Option<String> {
     let names: Vec<String> = Compression::NAMED
         .into_iter()
         .map(|(name, _)| name.to_owned())
-        .chain(TensorType::ALL.into_iter().map(|kind| kind.name().to_ascii_lowercase()))
+        .chain(TensorType::WRITTEN.into_iter().map(|kind| kind.name().to_ascii_lowercase()))
         .collect();
     let meant = suggest::closest(text, names.iter().map(String::as_str));
     meant.map(|meant| format!("did you mean {meant}?"))

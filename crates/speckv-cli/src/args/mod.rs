@@ -4,6 +4,7 @@ mod bench;
 mod common;
 mod export;
 mod generate;
+mod grammar;
 mod lab;
 mod perplexity;
 mod serve;
@@ -22,6 +23,7 @@ pub use common::{
 };
 pub use export::{ExportArgs, Shares};
 pub use generate::{CompletionsArgs, ManArgs};
+pub use grammar::GrammarOptions;
 pub use lab::{
     EvaluateArgs, PaperArgs, ProfileArgs, ReplayArgs, ReportArgs, SplitChoice, TrainArgs,
 };
@@ -118,6 +120,9 @@ pub struct RunArgs {
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingOptions,
+    /// What the answer may be.
+    #[command(flatten)]
+    pub grammar: GrammarOptions,
     /// Measure joules per token with the machine's own counters; the idle machine is measured for a
     /// second first and subtracted.
     #[arg(long)]
@@ -141,7 +146,8 @@ pub struct ChatArgs {
 /// Arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Print one JSON object in place of text.
     #[arg(long)]
@@ -151,7 +157,8 @@ pub struct InspectArgs {
 /// Arguments of `quantize`.
 #[derive(Debug, clap::Args)]
 pub struct QuantizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The GGUF file to write.
     pub output: PathBuf,
@@ -176,7 +183,8 @@ pub struct QuantizeArgs {
 /// Arguments of `tokenize`.
 #[derive(Debug, clap::Args)]
 pub struct TokenizeArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// The text; `-` reads it from standard input. Control tokens are found by their spelling, none
     /// are added.
@@ -193,7 +201,8 @@ pub struct TokenizeArgs {
 /// Arguments of `score`.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A catalogue name, or the path of a GGUF file or a Hugging Face folder.
+    /// A catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]`.
     pub model: ModelName,
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
@@ -209,8 +218,8 @@ pub struct ScoreArgs {
 /// Arguments of `identity`.
 #[derive(Debug, clap::Args)]
 pub struct IdentityArgs {
-    /// Target: a catalogue name, or the path of a GGUF file or a Hugging Face folder [default:
-    /// qwen2.5-coder-1.5b]
+    /// Target: a catalogue name, the path of a GGUF file or a Hugging Face folder, or
+    /// `hf:USER/REPO[:QUANT]` [default: qwen2.5-coder-1.5b]
     #[arg(long, short, value_name = "MODEL")]
     pub model: Option<ModelName>,
     /// Draft: a catalogue name, a path, `self:TYPE` (the target's own weights compressed to TYPE),
@@ -249,7 +258,8 @@ pub struct IdentityArgs {
 /// Arguments of `pull`.
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
-    /// Catalogue names; see `speckv models`.
+    /// Catalogue names (see `speckv models`) or repositories of the Hugging Face Hub:
+    /// `hf:USER/REPO`, `hf:USER/REPO:QUANT` or `USER/REPO:QUANT`.
     pub names: Vec<String>,
     /// Print one JSON object in place of text.
     #[arg(long)]

@@ -1,4 +1,6 @@
-//! `speckv inspect`: what a model file holds, and whether it can run.
+//! `speckv inspect`: what a model file holds, whether it can run, and how fast here.
+
+mod here;
 
 use std::path::Path;
 
@@ -12,10 +14,10 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
-    failure::{Outcome, chain},
-    model_source::ModelSource,
-    pair, units,
+    failure::Outcome, found_models::obstacles, model_source::ModelSource, pair, units,
 };
+
+use here::Here;
 
 use crate::{args::InspectArgs, interrupt, printer::Printer};
 
@@ -46,13 +48,26 @@ struct Kind {
 }
 
 pub(super) fn run(args: &InspectArgs, printer: &Printer) -> Outcome<()> {
-    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
+    let source = ModelSource::from_environment();
+    let path = source.file(&args.model, &interrupt::install(), printer)?;
     let file = pair::open(&path)?;
     let summary = Summary::of(&file);
+    let here = match &summary.config {
+        Some(config) if summary.obstacles.is_empty() => {
+            Some(Here::measure(&file, &path, config, &source)?)
+        }
+        _ => None,
+    };
     if args.json {
-        printer.json(&as_json(&file, &summary))
+        let mut json = as_json(&file, &summary);
+        json["here"] = here.map_or(Json::Null, |here| here.as_json());
+        printer.json(&json)
     } else {
-        printer.data(&as_text(&file, &summary))
+        let mut text = as_text(&file, &summary);
+        if let Some(here) = here {
+            text += &here.as_text();
+        }
+        printer.data(&text)
     }
 }
 
@@ -83,17 +98,9 @@ impl Summary {
         let separate = file.stored("output.weight").is_some();
         let bytes_per_token = if separate { all - embedding + row } else { all + row };
 
-        let mut obstacles = Vec::new();
-        let config = file.config().map_err(|error| obstacles.push(chain(&error))).ok();
+        let mut obstacles = obstacles(file);
+        let config = file.config().ok();
         let masks = file.mask_tokens().map_err(|error| obstacles.push(chain(&error)));
-        match file.tokenizer() {
-            Ok(tokenizer) => {
-                if let Err(error) = file.chat_template(&tokenizer) {
-                    obstacles.push(chain(&error));
-                }
-            }
-            Err(error) => obstacles.push(chain(&error)),
-        }
         let parameters = types.iter().map(|kind| kind.elements).sum();
         let masks = masks.unwrap_or_default();
         Summary { types, parameters, bytes_per_token, config, masks, obstacles }
@@ -126,7 +133,7 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
         "format": if version.is_some() { "gguf" } else { "safetensors" },
         "gguf_version": version,
         "weight_files": match file {
-            Checkpoint::Gguf(_) => 1,
+            Checkpoint::Gguf(file) => file.files(),
             Checkpoint::Folder(folder) => folder.shards(),
         },
         "parameters": summary.parameters,
@@ -179,6 +186,9 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
         lines.push(path.display().to_string());
     }
     let kind = match file {
+        Checkpoint::Gguf(file) if file.files() > 1 => {
+            format!("GGUF version {} in {} files", file.version(), file.files())
+        }
         Checkpoint::Gguf(file) => format!("GGUF version {}", file.version()),
         Checkpoint::Folder(folder) if folder.shards() == 1 => {
             "Hugging Face folder with one file of weights".into()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
+use speckv_grammar::GrammarSource;
 use speckv_local::{
     backend::Backend,
     energy::{Energy, EnergyCounter, EnergyMeter, NoCounter},
@@ -20,7 +21,7 @@ use crate::{
     answer::{self, Finish},
     args::RunArgs,
     device::{self, OnDevice},
-    interrupt,
+    grammar, interrupt,
     printer::Printer,
     prompt,
     settings::{self, AnswerSettings},
@@ -33,10 +34,11 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
     let (pair, answer) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
+    let grammar = grammar::read(&args.grammar)?;
     let text = prompt::read(&args.prompt, printer)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    device::run(&pair, Run { args, pair: &pair, answer, text, source, interrupt, printer })
+    device::run(&pair, Run { args, pair: &pair, answer, grammar, text, source, interrupt, printer })
 }
 
 /// One prompt, and what answers it.
@@ -44,6 +46,7 @@ struct Run<'a> {
     args: &'a RunArgs,
     pair: &'a PairSettings,
     answer: AnswerSettings,
+    grammar: Option<GrammarSource>,
     text: String,
     source: ModelSource,
     interrupt: Interrupt,
@@ -58,6 +61,7 @@ impl OnDevice for Run<'_> {
             args,
             pair: pair_settings,
             answer: mut settings,
+            grammar,
             text,
             source,
             interrupt,
@@ -78,6 +82,8 @@ impl OnDevice for Run<'_> {
             let said = said.strip_suffix('\r').unwrap_or(said);
             Conversation::new(settings.system.as_deref()).prompt(said, &files.text)?.tokens
         };
+        let constraint =
+            grammar.map(|source| grammar::constraint(&source, &files.text)).transpose()?;
         let (prompt_tokens, context) = (prompt.len(), files.context(pair_settings.context)?);
         if prompt_tokens >= context {
             return Err(answer::prompt_too_long(prompt_tokens, context));
@@ -101,6 +107,9 @@ impl OnDevice for Run<'_> {
             })
             .map_err(|error| answer::engine_failure(&error))?;
 
+        if constraint.is_some() {
+            sequence.constrain(constraint);
+        }
         let decoder = pair.text.decoder(settings.raw, stop);
         let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
         let answer =

@@ -38,6 +38,8 @@ pub struct AttentionArgs {
     pub visible: *const usize,
     /// Factor of the scores before the softmax.
     pub scale: f32,
+    /// Scaled scores become `cap * tanh(score / cap)`.
+    pub cap: Option<f32>,
     /// Room for scores, [N, `score_stride`].
     pub scores: *mut f32,
     /// At least the largest `visible`, rounded up to 16.
@@ -215,7 +217,7 @@ unsafe fn weight<S: Simd>(args: &AttentionArgs, row: usize, position: usize) -> 
     unsafe { S::splat(*args.scores.add(row * args.score_stride + position)) }
 }
 
-/// `out = softmax(scale * q K^T) V` over each query's visible positions. Vaswani et al. 2017, arXiv
+/// `out = softmax(cap(scale * q K^T)) V` over each query's visible positions. Vaswani et al. 2017, arXiv
 /// 1706.03762.
 ///
 /// # Safety
@@ -237,8 +239,14 @@ pub unsafe fn attention<S: Simd, C: CacheFormat, const N: usize>(args: &Attentio
             // A row's softmax begins at its own group of 16, whatever the others see; positions of
             // that group that it does not see get weight 0.
             let start = from / GROUP * GROUP;
+            let mut scale = args.scale;
+            if let Some(cap) = args.cap {
+                rows::scale(&mut scores[from..visible], scale);
+                rows::soft_cap(&mut scores[from..visible], cap);
+                scale = 1.0;
+            }
             scores[start..from].fill(f32::NEG_INFINITY);
-            rows::softmax(&mut scores[start..], visible - start, args.scale);
+            rows::softmax(&mut scores[start..], visible - start, scale);
             scores[least..from].fill(0.0);
         }
         std::slice::from_raw_parts_mut(args.out, N * head_dim).fill(0.0);

@@ -15,6 +15,7 @@
 //! half `h` in bit `4h + j`), or two bits in one vector per half (quad `j` in bits `2j, 2j + 1`). A
 //! weight is `scale * (q - OFFSET) + min`. A unit takes exactly the bytes of its rows in the file,
 //! except for Q3_K, whose 6-bit scales take 8; NF4, which no file has, takes 4.25 bits per weight.
+//! [`code_book`](super::code_book) has the formats whose integers are indices into levels.
 
 use speckv_formats::quant::{iq4_nl, nf4};
 
@@ -43,7 +44,8 @@ pub trait Format: 'static {
     const LOW: usize;
     /// High bits per weight: 0, 1 or 2.
     const HIGH: usize = 0;
-    /// Bits of the largest unsigned weight that reaches the multiplier.
+    /// Bits of the largest unsigned weight that reaches the multiplier: up to 6, or 8, and then
+    /// [`OFFSET`](Self::OFFSET) is 128.
     const BITS: u32;
     /// Columns that share a scale: 16 or 32.
     const SUB: usize = 32;
@@ -80,7 +82,7 @@ fn f16_to_f32(bits: u16) -> f32 {
 }
 
 #[inline(always)]
-fn halves(bytes: &[u8]) -> [f32; GROUP] {
+pub(super) fn halves(bytes: &[u8]) -> [f32; GROUP] {
     std::array::from_fn(|row| f16_to_f32(u16::from_le_bytes([bytes[2 * row], bytes[2 * row + 1]])))
 }
 

@@ -18,6 +18,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod cache_type;
+pub mod code_book;
 pub mod dense;
 pub mod format;
 mod isa;

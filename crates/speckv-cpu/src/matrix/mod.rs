@@ -9,6 +9,7 @@ use crate::{
     kernels::{
         Isa, STRIP,
         activation::Activations,
+        code_book,
         dense::{self, DenseArgs},
         format,
         simd::GROUP,
@@ -311,6 +312,19 @@ impl Matrix {
             TensorType::Q4K => Kernel::Integer(isa.tile_kernel::<format::Q4K>(rows)),
             TensorType::Q5K => Kernel::Integer(isa.tile_kernel::<format::Q5K>(rows)),
             TensorType::Q6K => Kernel::Integer(isa.tile_kernel::<format::Q6K>(rows)),
+            TensorType::Iq4Xs => Kernel::Integer(isa.tile_kernel::<code_book::Iq4Xs>(rows)),
+            TensorType::Iq3S => Kernel::Integer(isa.tile_kernel::<code_book::Iq3S>(rows)),
+            TensorType::Iq3Xxs => Kernel::Integer(isa.tile_kernel::<code_book::Iq3Xxs>(rows)),
+            TensorType::Iq2S => Kernel::Integer(isa.tile_kernel::<code_book::Iq2S>(rows)),
+            TensorType::Iq2Xs => Kernel::Integer(isa.tile_kernel::<code_book::Iq2Xs>(rows)),
+            TensorType::Iq2Xxs => Kernel::Integer(isa.tile_kernel::<code_book::Iq2Xxs>(rows)),
+            TensorType::Iq1S => Kernel::Integer(isa.tile_kernel::<code_book::Iq1S>(rows)),
+            TensorType::Iq1M => Kernel::Integer(isa.tile_kernel::<code_book::Iq1M>(rows)),
+            TensorType::Mxfp4 => Kernel::Integer(isa.tile_kernel::<code_book::Mxfp4>(rows)),
+            TensorType::Nvfp4 => Kernel::Integer(isa.tile_kernel::<code_book::Nvfp4>(rows)),
+            TensorType::Tq1_0 | TensorType::Tq2_0 => {
+                Kernel::Integer(isa.tile_kernel::<code_book::Ternary>(rows))
+            }
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use speckv_formats::quant::{
-    self, QuantError, Rows, TensorType, WeightType, iq4_nl, nf4, q2k, q3k, q4_0, q4_1, q4k, q5_0,
-    q5_1, q5k, q6k, q8_0,
+    self, QuantError, Rows, TensorType, WeightType, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s,
+    iq3_xxs, iq4_nl, iq4_xs, mxfp4, nf4, nvfp4, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k,
+    q8_0, tq1_0, tq2_0,
 };
 
 use super::{Matrix, group::group_bytes};
 use crate::{
     disjoint::DisjointMut,
     kernels::{
-        Isa,
+        Isa, code_book,
         format::{self, Format},
         simd::GROUP,
     },
@@ -166,6 +167,112 @@ pack! {
     }
 }
 
+/// Scales of `parts` parts, as bytes.
+fn put_bytes(parts: usize, units: &[Unit; GROUP], out: &mut [u8]) {
+    for (row, unit) in units.iter().enumerate() {
+        for part in 0..parts {
+            out[part * GROUP + row] = unit.scales[part];
+        }
+    }
+}
+
+macro_rules! pack_levels {
+    ($($format:ident from $module:ident;)*) => {$(
+        impl Pack for code_book::$format {
+            const FILE_BYTES: usize = $module::BYTES;
+
+            fn read(block: &[u8], unit: &mut Unit) {
+                let block = $module::unpack(block.try_into().expect("a whole block"));
+                unit.q = block.q;
+                unit.d = block.d;
+                for (to, from) in unit.scales.iter_mut().zip(block.scales) {
+                    *to = from as u8;
+                }
+            }
+
+            fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+                put_d(units, out);
+                put_bytes(Self::UNIT / Self::SUB, units, &mut out[32..]);
+            }
+        }
+    )*};
+}
+
+pack_levels! {
+    Iq4Xs from iq4_xs;
+    Iq3S from iq3_s;
+    Iq3Xxs from iq3_xxs;
+    Iq2S from iq2_s;
+    Iq2Xs from iq2_xs;
+    Iq2Xxs from iq2_xxs;
+    Iq1S from iq1_s;
+    Iq1M from iq1_m;
+}
+
+impl Pack for code_book::Mxfp4 {
+    const FILE_BYTES: usize = mxfp4::BYTES;
+
+    fn read(block: &[u8], unit: &mut Unit) {
+        let block = mxfp4::unpack(block.try_into().expect("a whole block"));
+        unit.q[..Self::UNIT].copy_from_slice(&block.q);
+        unit.scales[0] = block.e;
+    }
+
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+        put_bytes(1, units, out);
+    }
+}
+
+impl Pack for code_book::Nvfp4 {
+    const FILE_BYTES: usize = nvfp4::BYTES;
+
+    fn read(block: &[u8], unit: &mut Unit) {
+        let block = nvfp4::unpack(block.try_into().expect("a whole block"));
+        unit.q[..Self::UNIT].copy_from_slice(&block.q);
+        unit.scales[..4].copy_from_slice(&block.scales);
+    }
+
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+        put_bytes(4, units, out);
+    }
+}
+
+impl Pack for code_book::Ternary {
+    const FILE_BYTES: usize = tq2_0::BYTES;
+
+    fn read(block: &[u8], unit: &mut Unit) {
+        let block = tq2_0::unpack(block.try_into().expect("a whole block"));
+        (unit.q, unit.d) = (block.q, block.d);
+    }
+
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+        put_d(units, out);
+    }
+}
+
+/// TQ1_0, which becomes what TQ2_0 is in memory.
+struct FiveToAByte;
+
+impl Format for FiveToAByte {
+    const UNIT: usize = code_book::Ternary::UNIT;
+    const LOW: usize = code_book::Ternary::LOW;
+    const BITS: u32 = code_book::Ternary::BITS;
+    const SCALE_BYTES: usize = code_book::Ternary::SCALE_BYTES;
+}
+
+impl Pack for FiveToAByte {
+    const FILE_BYTES: usize = tq1_0::BYTES;
+
+    fn read(block: &[u8], unit: &mut Unit) {
+        let block = tq1_0::unpack(block.try_into().expect("a whole block"));
+        (unit.q, unit.d) = (block.q, block.d);
+    }
+
+    fn write_scales(units: &[Unit; GROUP], out: &mut [u8]) {
+        put_d(units, out);
+    }
+}
+
 impl Pack for format::Nf4 {
     const FILE_BYTES: usize = nf4::BYTES;
 
@@ -276,6 +383,18 @@ fn pack_rows<'a>(weight_type: WeightType, row: impl Fn(usize) -> Option<&'a [u8]
         TensorType::Q4K => pack_group::<format::Q4K>(row, out),
         TensorType::Q5K => pack_group::<format::Q5K>(row, out),
         TensorType::Q6K => pack_group::<format::Q6K>(row, out),
+        TensorType::Iq4Xs => pack_group::<code_book::Iq4Xs>(row, out),
+        TensorType::Iq3S => pack_group::<code_book::Iq3S>(row, out),
+        TensorType::Iq3Xxs => pack_group::<code_book::Iq3Xxs>(row, out),
+        TensorType::Iq2S => pack_group::<code_book::Iq2S>(row, out),
+        TensorType::Iq2Xs => pack_group::<code_book::Iq2Xs>(row, out),
+        TensorType::Iq2Xxs => pack_group::<code_book::Iq2Xxs>(row, out),
+        TensorType::Iq1S => pack_group::<code_book::Iq1S>(row, out),
+        TensorType::Iq1M => pack_group::<code_book::Iq1M>(row, out),
+        TensorType::Mxfp4 => pack_group::<code_book::Mxfp4>(row, out),
+        TensorType::Nvfp4 => pack_group::<code_book::Nvfp4>(row, out),
+        TensorType::Tq1_0 => pack_group::<FiveToAByte>(row, out),
+        TensorType::Tq2_0 => pack_group::<code_book::Ternary>(row, out),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Transformers of the llama, qwen and gemma families behind [`speckv::model::LanguageModel`].
+//! Dense transformers of all families that `speckv-formats` knows, behind [`speckv::model::LanguageModel`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,8 +81,8 @@ impl CpuModel {
         let weights = Weights::load(file, &config, options, progress)?;
         let ropes = std::iter::once(&config.rope)
             .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
-        let rope_frequencies =
-            ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
+        let factors = weights.rope_factors.as_factors();
+        let rope_frequencies = ropes.map(|rope| rope.frequencies(factors, context)).collect();
         Ok(CpuModel {
             weights,
             context,

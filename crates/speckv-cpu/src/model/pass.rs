@@ -196,23 +196,24 @@ impl CpuModel {
 
     /// Cosines and sines of this slice's positions, for every rotary embedding of the model.
     fn angles(&self, rows: &[Row], scratch: &mut Scratch) {
-        for (frequencies, Angles { cos, sin }) in
-            self.rope_frequencies.iter().zip(&mut scratch.angles)
-        {
+        let sliding = self.config.sliding.as_ref().map_or(&self.config.rope, |s| &s.rope);
+        let factors = [&self.config.rope, sliding].map(|rope| f64::from(rope.attention_factor));
+        let embeddings = self.rope_frequencies.iter().zip(factors);
+        for ((frequencies, factor), Angles { cos, sin }) in embeddings.zip(&mut scratch.angles) {
             let pairs = frequencies.len();
             let (cos, sin) = (room(cos, rows.len() * pairs), room(sin, rows.len() * pairs));
             for (i, row) in rows.iter().enumerate() {
                 for (pair, frequency) in frequencies.iter().enumerate() {
                     let angle = row.position as f64 * frequency;
-                    cos[i * pairs + pair] = angle.cos() as f32;
-                    sin[i * pairs + pair] = angle.sin() as f32;
+                    cos[i * pairs + pair] = (angle.cos() * factor) as f32;
+                    sin[i * pairs + pair] = (angle.sin() * factor) as f32;
                 }
             }
         }
     }
 
-    /// `normed = rms_norm(x)`, and its quantized form.
-    fn norm(&self, weight: &[f32], n: usize, scratch: &mut Scratch) {
+    /// `normed = rms_norm(x)`, or `x` where there is no norm, and its quantized form.
+    fn norm(&self, weight: Option<&[f32]>, n: usize, scratch: &mut Scratch) {
         let hidden = self.config.hidden;
         let normed = DisjointMut::new(room(&mut scratch.normed, n * hidden));
         let quantize = hidden.is_multiple_of(32);
@@ -224,12 +225,11 @@ impl CpuModel {
         self.for_rows(n, &|row| {
             // SAFETY: one task per row.
             let normed = unsafe { normed.row(row, hidden) };
-            self.isa.rms_norm(
-                &x[row * hidden..(row + 1) * hidden],
-                weight,
-                self.config.epsilon,
-                normed,
-            );
+            let x = &x[row * hidden..(row + 1) * hidden];
+            match weight {
+                Some(weight) => self.isa.rms_norm(x, weight, self.config.epsilon, normed),
+                None => normed.copy_from_slice(x),
+            }
             if quantize {
                 // SAFETY: one task per row.
                 unsafe { self.isa.quantize(normed, parts, row) };
@@ -237,7 +237,8 @@ impl CpuModel {
         });
     }
 
-    /// `x += W_o attention(norm(x))`; with a post-norm, `x += norm(W_o attention(norm(x)))`.
+    /// `x += W_o attention(norm(x))`; with a post-norm, `x += norm(W_o attention(norm(x)))`. Families
+    /// without the first norm read `x` itself.
     fn attend(
         &self,
         number: usize,
@@ -249,7 +250,7 @@ impl CpuModel {
         let (config, n) = (&self.config, rows.len());
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (queries, keys) = (config.heads * head_dim, config.kv_heads * head_dim);
-        self.norm(&layer.attention_norm, n, scratch);
+        self.norm(layer.attention_norm.as_deref(), n, scratch);
         let input = Input::new(&scratch.wide, &scratch.normed);
         let query = room(&mut scratch.query, n * queries);
         let key = room(&mut scratch.key, n * keys);
@@ -270,7 +271,7 @@ impl CpuModel {
         let rope = usize::from(config.slides(number));
         let Angles { cos, sin } = &scratch.angles[rope];
         let pairs = self.rope_frequencies[rope].len();
-        let interleaved = config.rope.interleaved;
+        let (rotates, interleaved) = (config.rotates(number), config.rope.interleaved);
         let mut caches = recycled(std::mem::take(&mut scratch.caches));
         caches.extend(feeds.iter_mut().map(|feed| feed.cache.heads(number)));
         self.for_rows(n, &|row| {
@@ -288,15 +289,24 @@ impl CpuModel {
                 for (values, norm) in
                     [(&mut *query, &layer.query_norm), (&mut *key, &layer.key_norm)]
                 {
+                    // As many values go through a norm together as it has weights: those of a head,
+                    // or all.
                     let Some(norm) = norm else { continue };
-                    for head in values.chunks_exact_mut(head_dim) {
-                        self.isa.rms_norm_in_place(head, norm, config.epsilon);
+                    for part in values.chunks_exact_mut(norm.len()) {
+                        self.isa.rms_norm_in_place(part, norm, config.epsilon);
                     }
                 }
-                let (cos, sin) =
-                    (&cos[row * pairs..(row + 1) * pairs], &sin[row * pairs..(row + 1) * pairs]);
-                for head in query.chunks_exact_mut(head_dim).chain(key.chunks_exact_mut(head_dim)) {
-                    self.isa.rotate(head, cos, sin, interleaved);
+                if rotates {
+                    let angles = row * pairs..(row + 1) * pairs;
+                    let (cos, sin) = (&cos[angles.clone()], &sin[angles]);
+                    let (queries, keys) =
+                        (query.chunks_exact_mut(head_dim), key.chunks_exact_mut(head_dim));
+                    for head in queries.chain(keys) {
+                        self.isa.rotate(head, cos, sin, interleaved);
+                    }
+                }
+                if let Some(growth) = config.query_growth {
+                    self.isa.scale(query, growth.at(rows[row].position));
                 }
                 let cache = caches[rows[row].feed];
                 let heads = key.chunks_exact(head_dim).zip(value.chunks_exact(head_dim));
@@ -328,7 +338,7 @@ impl CpuModel {
         self.add_to_stream(layer.attention_post_norm.as_deref(), n, scratch);
     }
 
-    /// `x += delta`, or `x += norm(delta)`.
+    /// `x += scale * delta`, or `x += scale * norm(delta)`.
     fn add_to_stream(&self, norm: Option<&[f32]>, n: usize, scratch: &mut Scratch) {
         let hidden = self.config.hidden;
         let delta = &mut scratch.delta[..n * hidden];
@@ -339,6 +349,10 @@ impl CpuModel {
                 let delta = unsafe { delta.row(row, hidden) };
                 self.isa.rms_norm_in_place(delta, norm, self.config.epsilon);
             });
+        }
+        let delta = &mut scratch.delta[..n * hidden];
+        if self.config.residual_scale != 1.0 {
+            self.isa.scale(delta, self.config.residual_scale);
         }
         self.isa.add(&mut scratch.x[..n * hidden], delta);
     }
@@ -397,6 +411,7 @@ impl CpuModel {
                         from: from.as_ptr().add(line),
                         visible: visible.as_ptr().add(line),
                         scale,
+                        cap: config.attention_cap,
                         scores: scores.as_mut_ptr(),
                         score_stride: positions,
                         out: out.as_mut_ptr().add(line * head_dim),
@@ -435,7 +450,7 @@ impl CpuModel {
     /// `x += W_down (activation(W_gate norm(x)) * W_up norm(x))`, with a post-norm as in attention.
     fn feed_forward(&self, layer: &Layer, n: usize, scratch: &mut Scratch) {
         let Config { hidden, feed_forward: width, activation, .. } = self.config;
-        self.norm(&layer.feed_forward_norm, n, scratch);
+        self.norm(layer.feed_forward_norm.as_deref(), n, scratch);
         let input = Input::new(&scratch.wide, &scratch.normed);
         let quantize = layer.down.matrix.is_quantized();
         if quantize {
@@ -511,7 +526,7 @@ impl CpuModel {
             scratch.x.copy_within(i * hidden..(i + 1) * hidden, count * hidden);
             count += 1;
         }
-        self.norm(&self.weights.output_norm, count, scratch);
+        self.norm(Some(&self.weights.output_norm), count, scratch);
         let input = Input::new(&scratch.wide, &scratch.normed);
         let vocab_size = self.weights.embedding.vocab_size;
         let values = logits.rows_mut(first, count);
@@ -529,7 +544,7 @@ impl CpuModel {
             }
             _ => self.multiply_groups(input, count, &[(&head.matrix, 0..groups, out)]),
         }
-        self.cap_logits(values);
+        self.finish_logits(values);
         if let Some(gap) = &head.gap {
             let leaving_out =
                 wanted().zip(values.chunks_exact_mut(vocab_size)).filter(|(row, _)| row.gap);
@@ -539,7 +554,11 @@ impl CpuModel {
         }
     }
 
-    fn cap_logits(&self, logits: &mut [f32]) {
+    /// Logits as the model has them: scaled, then capped.
+    fn finish_logits(&self, logits: &mut [f32]) {
+        if self.config.logit_scale != 1.0 {
+            self.isa.scale(logits, self.config.logit_scale);
+        }
         if let Some(cap) = self.config.logit_cap {
             self.isa.soft_cap(logits, cap);
         }

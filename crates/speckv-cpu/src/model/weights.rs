@@ -3,13 +3,13 @@
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use speckv_formats::{
-    checkpoint::{Checkpoint, Stored},
+    checkpoint::{Checkpoint, Part, Stored},
     compression::{Compression, Role},
     config::{Config, ConfigError},
     quant::{Rows, WeightType},
     weights::{
-        self, EMBEDDING, Embedding, Layout, LayoutError, MatrixSlot, VectorSlot, WeightError,
-        WeightSink,
+        self, EMBEDDING, Embedding, FactorTensors, Layout, LayoutError, MatrixSlot, VectorSlot,
+        WeightError, WeightSink,
     },
 };
 
@@ -31,8 +31,8 @@ pub(super) struct Weights {
     pub layers: Vec<Layer>,
     pub output_norm: Vec<f32>, // [hidden]
     pub head: Head,
-    /// Factor that divides each pair's angle, if the file has one: [rope.dim / 2].
-    pub rope_factors: Option<Vec<f32>>,
+    /// Factors that divide each pair's angle, where the file has them as tensors.
+    pub rope_factors: FactorTensors<Vec<f32>>,
 }
 
 /// The output head.
@@ -97,7 +97,7 @@ impl WeightSink for Packer<'_> {
     fn matrix(
         &mut self,
         _: &MatrixSlot,
-        tensor: &Stored<'_>,
+        tensor: &Part<'_>,
         to: WeightType,
     ) -> Result<Matrix, PackError> {
         Matrix::pack(tensor, None, Some(to), self.pool)

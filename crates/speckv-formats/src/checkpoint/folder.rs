@@ -62,7 +62,7 @@ impl Folder {
         }
         let config = Config::from_json_file(&config_path)
             .map_err(|source| CheckpointError::Config { folder: path.to_owned(), source })?;
-        let names = Names { query_key_norm: config.query_key_norm, post_norms: config.post_norms };
+        let names = Names::of(&config);
         let (files, placed) = files(path)?;
         let mut folder = Folder {
             path: path.to_owned(),

@@ -18,7 +18,7 @@ pub use adapter::{Adapter, AdapterError};
 pub use error::CheckpointError;
 pub use folder::Folder;
 pub use four_bit::FourBitInfo;
-pub use stored::Stored;
+pub use stored::{Part, Stored};
 
 use crate::{
     chat_template::{ChatTemplate, TemplateError},

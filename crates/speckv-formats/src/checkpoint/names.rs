@@ -1,8 +1,12 @@
 //! What Hugging Face calls the tensors that GGUF calls otherwise.
 
-/// Parts of a layer: GGUF's name, Hugging Face's name.
-const LAYER: [(&str, &str); 16] = [
-    ("attn_norm.weight", "input_layernorm.weight"),
+use crate::config::{Config, Norms};
+
+/// A name in GGUF and in Hugging Face's files.
+type Pair = (&'static str, &'static str);
+
+/// Parts of every layer.
+const LAYER: [Pair; 10] = [
     ("attn_q.weight", "self_attn.q_proj.weight"),
     ("attn_q.bias", "self_attn.q_proj.bias"),
     ("attn_k.weight", "self_attn.k_proj.weight"),
@@ -11,28 +15,60 @@ const LAYER: [(&str, &str); 16] = [
     ("attn_v.bias", "self_attn.v_proj.bias"),
     ("attn_output.weight", "self_attn.o_proj.weight"),
     ("attn_output.bias", "self_attn.o_proj.bias"),
+    ("ffn_down.weight", "mlp.down_proj.weight"),
+    ("ffn_down.bias", "mlp.down_proj.bias"),
+];
+
+/// Gate and up apart.
+const GATE_UP: [Pair; 4] = [
     ("ffn_gate.weight", "mlp.gate_proj.weight"),
     ("ffn_gate.bias", "mlp.gate_proj.bias"),
     ("ffn_up.weight", "mlp.up_proj.weight"),
     ("ffn_up.bias", "mlp.up_proj.bias"),
-    ("ffn_down.weight", "mlp.down_proj.weight"),
-    ("ffn_down.bias", "mlp.down_proj.bias"),
-    ("ffn_norm.weight", "post_attention_layernorm.weight"),
+];
+
+/// Gate and up as one.
+const FUSED_GATE_UP: [Pair; 2] =
+    [("ffn_up.weight", "mlp.gate_up_proj.weight"), ("ffn_up.bias", "mlp.gate_up_proj.bias")];
+
+/// Query, key and value as one.
+const FUSED_QUERY_KEY_VALUE: [Pair; 2] = [
+    ("attn_qkv.weight", "self_attn.qkv_proj.weight"),
+    ("attn_qkv.bias", "self_attn.qkv_proj.bias"),
 ];
 
 /// Norms of queries and keys.
-const QUERY_KEY_NORMS: [(&str, &str); 2] = [
+const QUERY_KEY_NORMS: [Pair; 2] = [
     ("attn_q_norm.weight", "self_attn.q_norm.weight"),
     ("attn_k_norm.weight", "self_attn.k_norm.weight"),
 ];
 
-/// Where there are norms after attention and feed-forward part, the norm called "post attention" is
-/// really that, not the one before the feed-forward part.
-const POST_NORMS: [(&str, &str); 3] = [
-    ("post_attention_norm.weight", "post_attention_layernorm.weight"),
-    ("ffn_norm.weight", "pre_feedforward_layernorm.weight"),
-    ("post_ffw_norm.weight", "post_feedforward_layernorm.weight"),
-];
+/// The norms of attention and feed-forward part. What is called "post attention" is after the
+/// attention in some families and before the feed-forward part in others.
+fn norms(norms: Norms) -> &'static [Pair] {
+    match norms {
+        Norms::Before => &[
+            ("attn_norm.weight", "input_layernorm.weight"),
+            ("ffn_norm.weight", "post_attention_layernorm.weight"),
+        ],
+        Norms::Around => &[
+            ("attn_norm.weight", "input_layernorm.weight"),
+            ("post_attention_norm.weight", "post_attention_layernorm.weight"),
+            ("ffn_norm.weight", "pre_feedforward_layernorm.weight"),
+            ("post_ffw_norm.weight", "post_feedforward_layernorm.weight"),
+        ],
+        Norms::AroundGlm => &[
+            ("attn_norm.weight", "input_layernorm.weight"),
+            ("post_attention_norm.weight", "post_self_attn_layernorm.weight"),
+            ("ffn_norm.weight", "post_attention_layernorm.weight"),
+            ("post_ffw_norm.weight", "post_mlp_layernorm.weight"),
+        ],
+        Norms::After => &[
+            ("post_attention_norm.weight", "post_attention_layernorm.weight"),
+            ("post_ffw_norm.weight", "post_feedforward_layernorm.weight"),
+        ],
+    }
+}
 
 const WHOLE: [(&str, &str); 3] = [
     ("token_embd.weight", "model.embed_tokens.weight"),
@@ -43,8 +79,26 @@ const WHOLE: [(&str, &str); 3] = [
 /// The names of one family.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names {
-    pub query_key_norm: bool,
-    pub post_norms: bool,
+    query_key_norm: bool,
+    norms: Norms,
+    fused_query_key_value: bool,
+    fused_gate_up: bool,
+    /// GGUF's name of the norm before the feed-forward part.
+    feed_forward_norm: &'static str,
+}
+
+impl Names {
+    /// The names of a blueprint's family.
+    pub fn of(config: &Config) -> Self {
+        let family = config.family();
+        Names {
+            query_key_norm: family.query_key_norm.is_some(),
+            norms: family.norms,
+            fused_query_key_value: family.fused_query_key_value,
+            fused_gate_up: family.fused_gate_up,
+            feed_forward_norm: family.feed_forward_norm,
+        }
+    }
 }
 
 /// What a name in a file stands for.
@@ -60,11 +114,20 @@ pub(super) enum Meaning {
 }
 
 impl Names {
-    fn layer(self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let norms = if self.query_key_norm { &QUERY_KEY_NORMS[..] } else { &[] };
-        let (layer, post) =
-            if self.post_norms { (&LAYER[..15], &POST_NORMS[..]) } else { (&LAYER[..], &[][..]) };
-        layer.iter().chain(norms).chain(post).copied()
+    fn layer(self) -> impl Iterator<Item = Pair> {
+        let some = |wanted: bool, pairs: &'static [Pair]| if wanted { pairs } else { &[] };
+        let inner = if self.fused_gate_up { &FUSED_GATE_UP[..] } else { &GATE_UP };
+        let lists = [
+            &LAYER[..],
+            inner,
+            some(self.fused_query_key_value, &FUSED_QUERY_KEY_VALUE),
+            some(self.query_key_norm, &QUERY_KEY_NORMS),
+            norms(self.norms),
+        ];
+        lists.into_iter().flatten().map(move |&(gguf, hugging_face)| match gguf {
+            "ffn_norm.weight" => (self.feed_forward_norm, hugging_face),
+            _ => (gguf, hugging_face),
+        })
     }
 
     /// What a name of a Hugging Face file stands for.
@@ -90,6 +153,8 @@ impl Names {
             "multi_modal_projector.",
             "model.vision_tower.",
             "model.multi_modal_projector.",
+            "visual.",
+            "model.visual.",
         ];
         if name.ends_with("rotary_emb.inv_freq")
             || other_parts.iter().any(|prefix| name.starts_with(prefix))
@@ -125,12 +190,22 @@ impl Names {
 mod tests {
     use super::*;
 
-    const PLAIN: Names = Names { query_key_norm: false, post_norms: false };
-    const GEMMA: Names = Names { query_key_norm: true, post_norms: true };
+    const PLAIN: Names = Names {
+        query_key_norm: false,
+        norms: Norms::Before,
+        fused_query_key_value: false,
+        fused_gate_up: false,
+        feed_forward_norm: "ffn_norm.weight",
+    };
+    const GEMMA: Names = Names { query_key_norm: true, norms: Norms::Around, ..PLAIN };
+    const GLM: Names = Names { norms: Norms::AroundGlm, fused_gate_up: true, ..PLAIN };
+    const PHI: Names = Names { fused_query_key_value: true, fused_gate_up: true, ..PLAIN };
+    const OLMO: Names = Names { query_key_norm: true, norms: Norms::After, ..PLAIN };
+    const SEED: Names = Names { feed_forward_norm: "post_attention_norm.weight", ..PLAIN };
 
     #[test]
     fn names_go_there_and_back() {
-        for names in [PLAIN, GEMMA, Names { query_key_norm: true, post_norms: false }] {
+        for names in [PLAIN, GEMMA, GLM, PHI, OLMO, SEED] {
             for (gguf, _) in names.layer() {
                 let gguf = format!("blk.17.{gguf}");
                 assert_eq!(names.meaning(&names.spelled(&gguf)), Meaning::Tensor(gguf));
@@ -146,6 +221,8 @@ mod tests {
         let name = "model.layers.3.post_attention_layernorm.weight";
         assert_eq!(PLAIN.meaning(name), Meaning::Tensor("blk.3.ffn_norm.weight".into()));
         assert_eq!(GEMMA.meaning(name), Meaning::Tensor("blk.3.post_attention_norm.weight".into()));
+        assert_eq!(SEED.meaning(name), Meaning::Tensor("blk.3.post_attention_norm.weight".into()));
+        assert_eq!(GLM.meaning(name), Meaning::Tensor("blk.3.ffn_norm.weight".into()));
     }
 
     #[test]

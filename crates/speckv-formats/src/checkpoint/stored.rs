@@ -1,5 +1,7 @@
 //! A tensor in whichever way a checkpoint stores it.
 
+use std::ops::Range;
+
 use super::FourBitInfo;
 use crate::{
     gguf::Tensor,
@@ -128,5 +130,62 @@ impl Rows for Stored<'_> {
         }
         self.read(row, values)?;
         encode(values, to, out)
+    }
+}
+
+/// Some rows of a matrix: all, or those of one of several matrices that lie in one tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    whole: Stored<'a>,
+    first: usize,
+    shape: [usize; 2],
+}
+
+impl<'a> Part<'a> {
+    /// Rows `rows` of a matrix.
+    ///
+    /// # Panics
+    /// If `whole` is no matrix or has no such rows.
+    #[must_use]
+    pub fn new(whole: Stored<'a>, rows: Range<usize>) -> Self {
+        let &[columns, all] = whole.shape() else { panic!("expected a matrix") };
+        assert!(rows.start <= rows.end && rows.end <= all, "rows {rows:?} of {all}");
+        Part { whole, first: rows.start, shape: [columns, rows.len()] }
+    }
+
+    /// As [`Stored::read`].
+    ///
+    /// # Errors
+    /// If `out` does not have the length of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn read(&self, row: usize, out: &mut [f32]) -> Result<(), QuantError> {
+        self.whole.read(self.first + row, out)
+    }
+}
+
+impl Rows for Part<'_> {
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn weight_type(&self) -> WeightType {
+        self.whole.weight_type()
+    }
+
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        self.whole.bytes(self.first + row)
+    }
+
+    fn write(
+        &self,
+        row: usize,
+        to: WeightType,
+        encode: Encode<'_>,
+        values: &mut [f32],
+        out: &mut Vec<u8>,
+    ) -> Result<(), QuantError> {
+        self.whole.write(self.first + row, to, encode, values, out)
     }
 }

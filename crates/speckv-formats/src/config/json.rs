@@ -6,14 +6,16 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, Biases, Config, ConfigError, FAMILIES, Family, GEMMA_PATTERN, Rope, Sliding,
+    Activation, Biases, Config, ConfigError, QueryGrowth, Sliding,
+    family::{self, Family, Norms, Rotation},
+    ropes::{ropes, rotary_dim},
 };
 
 /// Fields of one object, read with the checks that foreign JSON needs.
 #[derive(Clone, Copy)]
-struct Fields<'a>(&'a Map<String, Value>);
+pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
-fn wrong(key: &str, expected: impl Into<String>, got: &Value) -> ConfigError {
+pub(super) fn wrong(key: &str, expected: impl Into<String>, got: &Value) -> ConfigError {
     let mut got = got.to_string();
     if got.len() > 100 {
         got = got.chars().take(100).collect::<String>() + "...";
@@ -23,11 +25,11 @@ fn wrong(key: &str, expected: impl Into<String>, got: &Value) -> ConfigError {
 
 impl<'a> Fields<'a> {
     /// A field; null counts as absent, as it does in Python's configurations.
-    fn get(self, key: &str) -> Option<&'a Value> {
+    pub fn get(self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    fn read<T>(
+    pub fn read<T>(
         self,
         key: &str,
         expected: &str,
@@ -38,32 +40,32 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    fn opt_size(self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub fn opt_size(self, key: &str) -> Result<Option<usize>, ConfigError> {
         self.read(key, "a whole number", |value| value.as_u64()?.try_into().ok())
     }
 
-    fn size(self, key: &str) -> Result<usize, ConfigError> {
+    pub fn size(self, key: &str) -> Result<usize, ConfigError> {
         self.opt_size(key)?.ok_or_else(|| ConfigError::Missing(key.to_owned()))
     }
 
-    fn opt_float(self, key: &str) -> Result<Option<f32>, ConfigError> {
+    pub fn opt_float(self, key: &str) -> Result<Option<f32>, ConfigError> {
         self.read(key, "a number", |value| value.as_f64().map(|x| x as f32))
     }
 
-    fn opt_bool(self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub fn opt_bool(self, key: &str) -> Result<Option<bool>, ConfigError> {
         self.read(key, "true or false", Value::as_bool)
     }
 
-    fn opt_string(self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub fn opt_string(self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         self.read(key, "a string", Value::as_str)
     }
 
-    fn opt_object(self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
+    pub fn opt_object(self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
         Ok(self.read(key, "an object", Value::as_object)?.map(Fields))
     }
 
     /// Refuses a field that is set to anything but `allowed`.
-    fn only(self, key: &str, allowed: &Value, expected: &str) -> Result<(), ConfigError> {
+    pub fn only(self, key: &str, allowed: &Value, expected: &str) -> Result<(), ConfigError> {
         match self.get(key) {
             Some(value) if value != allowed => Err(wrong(key, expected, value)),
             _ => Ok(()),
@@ -96,11 +98,20 @@ impl Config {
         let model_type = whole
             .opt_string("model_type")?
             .ok_or_else(|| ConfigError::Missing("model_type".into()))?;
-        let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
+        let family = family::of_model_type(model_type);
         let family = family.ok_or_else(|| ConfigError::ModelType(model_type.to_owned()))?;
-        let fields = whole.opt_object("text_config")?.unwrap_or(whole);
+        let part = whole.opt_object("text_config")?;
+        let fields = part.unwrap_or(whole);
+        // What sees may have a part for text of more than one family.
+        let part_type = part.map(|part| part.opt_string("model_type")).transpose()?.flatten();
+        let part_type = part_type.unwrap_or(model_type);
+        let family = match family::of_model_type(part_type) {
+            Some(family) => family,
+            None if part_type.strip_suffix("_text") == Some(model_type) => family,
+            None => return Err(ConfigError::ModelType(part_type.to_owned())),
+        };
         refuse_quantized(fields)?;
-        // The library's own defaults for Gemma 3, on which its published files rely.
+        // The library's own defaults for Gemma, on which its published files rely.
         let gemma = |value: usize| family.gemma.then_some(value);
         let or_missing = |value: Option<usize>, key: &str| {
             value.ok_or_else(|| ConfigError::Missing(key.to_owned()))
@@ -112,11 +123,12 @@ impl Config {
         let heads = or_missing(heads, "num_attention_heads")?;
         let head_dim = match fields.opt_size("head_dim")?.or(gemma(256)) {
             Some(head_dim) => head_dim,
-            None if family.architecture == "qwen3" => 128,
+            None if family.head_dim > 0 && !family.gemma => family.head_dim,
             None if heads > 0 && hidden.is_multiple_of(heads) => hidden / heads,
             None => return Err(ConfigError::Missing("head_dim".into())),
         };
-        let context_length = fields.opt_size("max_position_embeddings")?.or(gemma(131_072));
+        let usual = if family.architecture == "gemma2" { 8192 } else { 131_072 };
+        let context_length = fields.opt_size("max_position_embeddings")?.or(gemma(usual));
         let epsilon = fields.opt_float("rms_norm_eps")?.or(family.gemma.then_some(1e-6));
         let activation = match family.activation {
             Activation::Silu => "silu",
@@ -133,22 +145,26 @@ impl Config {
             &false.into(),
             "false: only causal attention is supported",
         )?;
-        fields.only(
-            "attn_logit_softcapping",
-            &Value::Null,
-            "null: capped attention is not supported",
-        )?;
-        fields.only(
-            "partial_rotary_factor",
-            &1.0.into(),
-            "1.0: heads that turn in part are not supported",
-        )?;
-
-        let slides = sliding_layers(fields, family, layers)?;
-        let window = if slides.contains(&true) { fields.size("sliding_window")? } else { 0 };
-        let (rope, local) = ropes(fields, family, head_dim)?;
+        let context_length = or_missing(context_length, "max_position_embeddings")?;
+        let slides = sliding_layers(fields, family, model_type, layers)?;
+        let window = match fields.opt_size("sliding_window")? {
+            _ if !slides.contains(&true) => 0,
+            None if matches!(family.architecture, "gemma2" | "olmo2") => 4096,
+            None => fields.size("sliding_window")?,
+            Some(window) => window,
+        };
+        let turning = rotary_dim(fields, family, head_dim)?;
+        let (rope, local) = ropes(fields, family, turning, context_length)?;
         let sliding = (window > 0).then_some(Sliding { window, layers: slides, rope: local });
         let scalar = fields.opt_float("query_pre_attn_scalar")?.or(family.gemma.then_some(256.0));
+        let multiplier = |key: &str| -> Result<Option<f32>, ConfigError> {
+            Ok(if family.architecture == "granite" { fields.opt_float(key)? } else { None })
+        };
+        let of_gemma2 = |cap: f32| (family.architecture == "gemma2").then_some(cap);
+        // A null is none, an absent one the library's default.
+        let cap = |key: &str, usual: f32| -> Result<Option<f32>, ConfigError> {
+            Ok(if fields.0.contains_key(key) { fields.opt_float(key)? } else { of_gemma2(usual) })
+        };
         let config = Config {
             architecture: family.architecture.to_owned(),
             layers,
@@ -158,21 +174,33 @@ impl Config {
             kv_heads: fields.opt_size("num_key_value_heads")?.or(gemma(4)).unwrap_or(heads),
             head_dim,
             epsilon: epsilon.ok_or_else(|| ConfigError::Missing("rms_norm_eps".into()))?,
-            context_length: or_missing(context_length, "max_position_embeddings")?,
+            context_length,
+            unrotated: unrotated(fields, family, sliding.as_ref(), layers)?,
             rope,
             sliding,
             activation: family.activation,
             query_key_norm: family.query_key_norm,
-            post_norms: family.gemma,
-            embedding_scale: if family.gemma { (hidden as f32).sqrt() } else { 1.0 },
-            attention_scale: 1.0 / scalar.unwrap_or(head_dim as f32).sqrt(),
+            pre_norms: family.norms != Norms::After,
+            post_norms: family.norms != Norms::Before,
+            embedding_scale: match family.gemma {
+                true => (hidden as f32).sqrt(),
+                false => multiplier("embedding_multiplier")?.unwrap_or(1.0),
+            },
+            attention_scale: match family.architecture {
+                "granite" => multiplier("attention_multiplier")?.unwrap_or(1.0),
+                _ => 1.0 / scalar.unwrap_or(head_dim as f32).sqrt(),
+            },
+            attention_cap: cap("attn_logit_softcapping", 50.0)?,
+            query_growth: query_growth(fields, family, context_length)?,
+            residual_scale: multiplier("residual_multiplier")?.unwrap_or(1.0),
+            logit_scale: 1.0 / multiplier("logits_scaling")?.unwrap_or(1.0),
             biases: biases(fields, family)?,
-            logit_cap: fields.opt_float("final_logit_softcapping")?,
+            logit_cap: cap("final_logit_softcapping", 30.0)?,
             norm_offset: if family.gemma { 1.0 } else { 0.0 },
             tied: whole
                 .opt_bool("tie_word_embeddings")?
                 .or(fields.opt_bool("tie_word_embeddings")?)
-                .or(Some(family.gemma)),
+                .or(Some(family.tied)),
             vocab_size: fields.opt_size("vocab_size")?,
         };
         config.checked(&|name| field(name).to_owned())
@@ -211,14 +239,19 @@ fn biases(fields: Fields<'_>, family: &Family) -> Result<Biases, ConfigError> {
         )?;
         return Ok(Biases { query_key_value: Some(true), output: Some(false), feed_forward });
     }
-    let said = Some(fields.opt_bool("attention_bias")?.unwrap_or(false));
-    Ok(Biases { query_key_value: said, output: said, feed_forward })
+    let said = Some(fields.opt_bool("attention_bias")?.unwrap_or(family.attention_bias));
+    let output = match family.own_output_bias {
+        true => Some(fields.opt_bool("attention_out_bias")?.unwrap_or(false)),
+        false => said,
+    };
+    Ok(Biases { query_key_value: said, output, feed_forward })
 }
 
 /// Which layers see only the latest positions.
 fn sliding_layers(
     fields: Fields<'_>,
     family: &Family,
+    model_type: &str,
     layers: usize,
 ) -> Result<Vec<bool>, ConfigError> {
     if let Some(types) = fields.read("layer_types", "an array", Value::as_array)? {
@@ -234,105 +267,83 @@ fn sliding_layers(
         return types.iter().map(slides).collect();
     }
     let layers = layers.min(1 << 12); // more is refused later
-    if family.gemma {
+    let windowed = fields.get("sliding_window").is_some();
+    if let Some(windows) = family.windows {
+        if !(windowed || family.gemma || model_type == "olmo3") {
+            return Ok(vec![false; layers]);
+        }
+        // A pattern of EXAONE's spells each layer: L has a window, G has none.
+        if let Some(letters) = fields.get("sliding_window_pattern").and_then(Value::as_str) {
+            let letters: Vec<char> = letters.chars().collect();
+            let slides = |layer: usize| letters.get(layer % letters.len().max(1)) == Some(&'L');
+            return Ok((0..layers).map(slides).collect());
+        }
         let pattern = fields
             .opt_size("sliding_window_pattern")?
-            .or(fields.opt_size("_sliding_window_pattern")?);
-        let pattern = pattern.unwrap_or(GEMMA_PATTERN).max(1);
-        return Ok((1..=layers).map(|layer| layer % pattern != 0).collect());
+            .or(fields.opt_size("_sliding_window_pattern")?)
+            .unwrap_or(windows.pattern);
+        return Ok((1..=layers).map(|layer| pattern == 0 || layer % pattern != 0).collect());
     }
     // Qwen's files name a window and say apart from that whether it is used; Mistral's name one
     // where it is.
+    let mistral = matches!(family.architecture, "llama" | "mistral3");
     let used = match fields.opt_bool("use_sliding_window")? {
-        Some(used) => used && fields.get("sliding_window").is_some(),
-        None => family.architecture == "llama" && fields.get("sliding_window").is_some(),
+        Some(used) => used && windowed,
+        None => mistral && windowed,
     };
     let first = match used {
-        true if family.architecture == "llama" => 0,
+        true if mistral => 0,
         true => fields.size("max_window_layers")?,
         false => layers,
     };
     Ok((0..layers).map(|layer| layer >= first).collect())
 }
 
-/// Rotary embeddings of layers that see everything, and of those that slide.
-fn ropes(
+/// Layers in which positions do not turn.
+fn unrotated(
     fields: Fields<'_>,
     family: &Family,
-    head_dim: usize,
-) -> Result<(Rope, Rope), ConfigError> {
-    let parameters = fields.opt_object("rope_parameters")?;
-    let base = fields.opt_float("rope_theta")?;
-    let default_base = if family.gemma { 1_000_000.0 } else { 10_000.0 };
-    if let Some(parameters) = parameters {
-        let of = |key: &str, default: f32| match parameters.opt_object(key)? {
-            Some(own) => rope(own, base.unwrap_or(default), head_dim),
-            None => rope(parameters, base.unwrap_or(default), head_dim),
-        };
-        return Ok((of("full_attention", default_base)?, of("sliding_attention", 10_000.0)?));
-    }
-    let empty = Map::new();
-    let scaling = fields.opt_object("rope_scaling")?.unwrap_or(Fields(&empty));
-    let global = rope(scaling, base.unwrap_or(default_base), head_dim)?;
-    let local = match family.gemma {
-        true => rope(
-            Fields(&empty),
-            fields.opt_float("rope_local_base_freq")?.unwrap_or(10_000.0),
-            head_dim,
-        )?,
-        false => global.clone(),
-    };
-    Ok((global, local))
-}
-
-/// One rotary embedding: its base, and how its frequencies are scaled.
-fn rope(fields: Fields<'_>, base: f32, dim: usize) -> Result<Rope, ConfigError> {
-    let base = fields.opt_float("rope_theta")?.unwrap_or(base);
-    let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?).unwrap_or("default");
-    let number = |key: &str| {
-        fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))
-    };
-    let (linear_factor, factors) = match kind {
-        "default" => (1.0, Vec::new()),
-        "linear" => (number("factor")?, Vec::new()),
-        "llama3" => {
-            let ends = [number("low_freq_factor")?, number("high_freq_factor")?];
-            let context = number("original_max_position_embeddings")?;
-            (
-                1.0,
-                llama3_factors(
-                    base,
-                    dim.min(super::MAX_HEAD_DIM),
-                    number("factor")?,
-                    ends,
-                    context,
-                ),
-            )
+    sliding: Option<&Sliding>,
+    layers: usize,
+) -> Result<Vec<bool>, ConfigError> {
+    match family.rotation {
+        Rotation::All => Ok(Vec::new()),
+        Rotation::Windows => Ok(sliding.map_or_else(Vec::new, |sliding| {
+            sliding.layers.iter().map(|slides| !slides).collect()
+        })),
+        Rotation::NotEveryFourth => {
+            const KEY: &str = "no_rope_layers"; // 1 where positions turn
+            let Some(list) = fields.read(KEY, "an array", Value::as_array)? else {
+                let every = fields.opt_size("no_rope_layer_interval")?.unwrap_or(4).max(1);
+                return Ok((1..=layers.min(1 << 12)).map(|layer| layer % every == 0).collect());
+            };
+            if list.len() != layers {
+                let expected = format!("{layers} layers, as num_hidden_layers says");
+                return Err(wrong(KEY, expected, &list.len().into()));
+            }
+            let stays = |value: &Value| match value.as_u64() {
+                Some(turns @ (0 | 1)) => Ok(turns == 0),
+                _ => Err(wrong(KEY, "0 or 1", value)),
+            };
+            list.iter().map(stays).collect()
         }
-        other => return Err(wrong("rope_type", "default, linear or llama3", &other.into())),
-    };
-    Ok(Rope { base, dim, interleaved: false, linear_factor, factors })
+    }
 }
 
-/// Llama 3.1 divides slow frequencies by `factor` and leaves fast ones; between, by the number of
-/// turns `t` that a pair makes over the original context, the frequency goes from one to the other:
-/// `f (s + (1 - s) / factor)`, `s = (t - low) / (high - low)`.
-fn llama3_factors(
-    base: f32,
-    dim: usize,
-    factor: f32,
-    [low, high]: [f32; 2],
-    context: f32,
-) -> Vec<f32> {
-    let [base, factor, low, high, context] = [base, factor, low, high, context].map(f64::from);
-    (0..dim / 2)
-        .map(|pair| {
-            let frequency = base.powf(-2.0 * pair as f64 / dim as f64);
-            let turns = context * frequency / std::f64::consts::TAU;
-            let share = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-            (1.0 / (share + (1.0 - share) / factor)) as f32
-        })
-        .collect()
+/// How queries grow with the position.
+fn query_growth(
+    fields: Fields<'_>,
+    family: &Family,
+    context_length: usize,
+) -> Result<Option<QueryGrowth>, ConfigError> {
+    if family.architecture != "mistral3" {
+        return Ok(None);
+    }
+    let parameters = fields.opt_object("rope_parameters")?.or(fields.opt_object("rope_scaling")?);
+    let Some(parameters) = parameters else { return Ok(None) };
+    let rate = parameters.opt_float("llama_4_scaling_beta")?.filter(|&rate| rate != 0.0);
+    let span = parameters.opt_size("original_max_position_embeddings")?.unwrap_or(context_length);
+    Ok(rate.map(|rate| QueryGrowth { rate, span }))
 }
 
 /// What `config.json` calls a value that GGUF calls so.
@@ -347,10 +358,18 @@ pub(super) fn field(name: &str) -> &str {
         "attention.layer_norm_rms_epsilon" => "rms_norm_eps",
         "attention.scale" => "query_pre_attn_scalar",
         "attention.sliding_window" => "sliding_window",
+        "attention.temperature_scale" => "llama_4_scaling_beta",
+        "embedding_scale" => "embedding_multiplier",
+        "residual_scale" => "residual_multiplier",
+        "logit_scale" => "logits_scaling",
         "context_length" => "max_position_embeddings",
         "rope.dimension_count" => "head_dim",
         "rope.freq_base" => "rope_theta",
         "rope.scaling.factor" => "rope factor",
+        "rope.scaling.attn_factor" => "attention_factor",
+        "rope.scaling.original_context_length" => "original_max_position_embeddings",
+        "rope.scaling.yarn_beta_fast" => "beta_fast",
+        "rope.scaling.yarn_beta_slow" => "beta_slow",
         other => other,
     }
 }

@@ -37,14 +37,14 @@ const KEYS: [(&str, Rule); 43] = [
     // Of the token embeddings, whose shape says it.
     ("vocab_size", Rule::Harmless),
     // What the model was made for before its context was extended.
-    ("rope.scaling.original_context_length", Rule::Harmless),
+    ("rope.scaling.original_context_length", Rule::Read),
     ("rope.scaling.finetuned", Rule::Harmless),
-    // Only read with scaling of the type "yarn", which is refused.
-    ("rope.scaling.yarn_ext_factor", Rule::Harmless),
-    ("rope.scaling.yarn_attn_factor", Rule::Harmless),
-    ("rope.scaling.yarn_beta_fast", Rule::Harmless),
-    ("rope.scaling.yarn_beta_slow", Rule::Harmless),
-    ("rope.scaling.yarn_log_multiplier", Rule::Harmless),
+    // Only read with scaling of the type "yarn".
+    ("rope.scaling.yarn_ext_factor", Rule::Read),
+    ("rope.scaling.yarn_attn_factor", Rule::Read),
+    ("rope.scaling.yarn_beta_fast", Rule::Read),
+    ("rope.scaling.yarn_beta_slow", Rule::Read),
+    ("rope.scaling.yarn_log_multiplier", Rule::Read),
     // Of norms that these architectures do not have.
     ("attention.layer_norm_epsilon", Rule::Harmless),
     ("attention.group_norm_epsilon", Rule::Harmless),
@@ -56,7 +56,7 @@ const KEYS: [(&str, Rule); 43] = [
     ("expert_count", Rule::Only(0.0)),
     ("expert_used_count", Rule::Only(0.0)),
     ("nextn_predict_layers", Rule::Only(0.0)),
-    ("rope.scaling.attn_factor", Rule::Only(1.0)),
+    ("rope.scaling.attn_factor", Rule::Read),
     ("logit_scale", Rule::Only(1.0)),
     ("embedding_scale", Rule::Only(1.0)),
     ("residual_scale", Rule::Only(1.0)),
@@ -66,25 +66,22 @@ const KEYS: [(&str, Rule); 43] = [
     ("attention.shared_kv_layers", Rule::Only(0.0)),
 ];
 
-/// Keys that are read for the family of Gemma only.
-const GEMMA: [&str; 3] =
-    ["attention.sliding_window", "rope.freq_base_swa", "attention.sliding_window_pattern"];
-
 /// Parts for pictures and sound, which text does not need.
 const OTHER_PARTS: [&str; 3] = ["vision.", "mm.", "audio."];
 
-/// Refuses keys that are not known and values that would change the model.
+/// Refuses keys that are not known and values that would change the model. `own` are the keys that
+/// the family alone has.
 pub(super) fn check(
     metadata: &Metadata,
     architecture: &str,
-    gemma: bool,
+    own: &[&str],
     context_length: usize,
 ) -> Result<(), ConfigError> {
     let prefix = format!("{architecture}.");
     for (key, value) in metadata.iter() {
         let Some(name) = key.strip_prefix(&prefix) else { continue };
         let other_part = OTHER_PARTS.iter().any(|part| name.starts_with(part));
-        if other_part || gemma && GEMMA.contains(&name) {
+        if other_part || own.contains(&name) {
             continue;
         }
         let wrong = |expected: String| {

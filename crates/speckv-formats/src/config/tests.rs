@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Activation, Config, ConfigError};
+use super::{Activation, Config, ConfigError, QueryKeyNorm};
 use crate::{
     gguf::{self, Gguf},
     tiny::Tiny,
@@ -34,7 +34,7 @@ fn a_folder_and_its_defaults_become_one_blueprint() {
     let config = Config::from_json(&qwen3()).unwrap();
     assert_eq!((config.architecture.as_str(), config.head_dim, config.group()), ("qwen3", 32, 2));
     assert!(
-        config.query_key_norm
+        config.query_key_norm == Some(QueryKeyNorm::PerHead)
             && !config.post_norms
             && config.sliding.is_none()
             && !config.rope.interleaved
@@ -91,7 +91,7 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_contradicts_itself_or_is_not_supported_is_named() {
     let cases = [
-        ("model_type", json!("mamba"), "llama, mistral, qwen2, qwen3, gemma3_text, gemma3"),
+        ("model_type", json!("mamba"), "llama, mistral, ministral, mistral3, qwen2, qwen3, gemma3"),
         ("num_key_value_heads", json!(3), "a divisor of 4"),
         ("head_dim", json!(0), "1 to 65536"),
         ("hidden_size", json!(0), "1 to"),
@@ -104,7 +104,14 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("layer_types", json!(["full_attention"]), "2 layers"),
         ("layer_types", json!(["full_attention", "linear_attention"]), "linear_attention"),
         ("layer_types", json!(["full_attention", "sliding_attention"]), "sliding_window"),
-        ("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0}), "default, linear or llama3"),
+        ("rope_scaling", json!({"rope_type": "dynamic", "factor": 4.0}), "yarn or longrope"),
+        ("rope_scaling", json!({"rope_type": "longrope", "short_factor": [1.0]}), "long_factor"),
+        (
+            "rope_scaling",
+            json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}),
+            "16 factors",
+        ),
+        ("partial_rotary_factor", json!(1.5), "a share of a head"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
         ("rope_scaling", json!([1]), "an object"),
         ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "got \"gptq\""),
@@ -185,7 +192,7 @@ fn a_rotary_factor_counts_in_every_spelling() {
     assert_eq!(factor(&[old, new.clone()]), 4.0);
     assert_eq!(factor(&[kind("none"), new.clone()]), 1.0);
     assert_eq!(factor(&[("llama.rope.scaling.factor", 0f32.into())]), 1.0);
-    assert!(metadata(&[kind("yarn"), new]).is_err());
+    assert!(metadata(&[kind("dynamic"), new]).is_err());
 }
 
 #[test]
@@ -207,9 +214,10 @@ fn keys_of_the_architecture_are_known_or_refused_by_name() {
         ("llama.expert_count", 8u32.into()),
         ("llama.attention.causal", false.into()),
         ("llama.attention.sliding_window", 16u32.into()),
+        ("llama.attention.temperature_scale", 0.1f32.into()),
+        ("llama.rope.dimension_sections", vec![8u32, 8, 8, 0].into()),
         ("llama.logit_scale", 0.5f32.into()),
         ("llama.attention.clamp_kqv", 8f32.into()),
-        ("llama.attn_logit_softcapping", 50f32.into()),
         ("llama.residual_scale", 0.2f32.into()),
         ("llama.use_parallel_residual", true.into()),
     ] {

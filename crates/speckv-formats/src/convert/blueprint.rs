@@ -3,7 +3,7 @@
 use super::ConvertError;
 use crate::{
     checkpoint::Folder,
-    config::{Biases, Config, Sliding},
+    config::{Biases, Config, Pairs, Rope, Sliding},
     gguf::{Gguf, Value, Writer},
 };
 
@@ -38,26 +38,43 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
     }
     say("attention.layer_norm_rms_epsilon", config.epsilon.into());
     say("rope.freq_base", config.rope.base.into());
-    if config.rope.linear_factor != 1.0 {
-        say("rope.scaling.type", "linear".into());
-        say("rope.scaling.factor", config.rope.linear_factor.into());
+    for (name, value) in rope_keys(&config.rope) {
+        say(name, value);
     }
     // Of Gemma's sizes one has a scale that readers know by its number of layers.
-    if config.post_norms || config.attention_scale != 1.0 / (config.head_dim as f32).sqrt() {
+    let gemma = config.family().gemma;
+    if gemma || config.attention_scale != 1.0 / (config.head_dim as f32).sqrt() {
         say("attention.scale", config.attention_scale.into());
     }
-    if let Some(cap) = config.logit_cap {
-        say("final_logit_softcapping", cap.into());
+    // Of Gemma 2, readers take their own caps where the file says nothing.
+    let usual = (architecture == "gemma2").then_some(0.0);
+    for (name, number) in [
+        ("attn_logit_softcapping", config.attention_cap.or(usual)),
+        ("final_logit_softcapping", config.logit_cap.or(usual)),
+        ("attention.temperature_scale", config.query_growth.map(|growth| growth.rate)),
+        ("residual_scale", Some(config.residual_scale).filter(|&scale| scale != 1.0)),
+        ("embedding_scale", Some(config.embedding_scale).filter(|&x| x != 1.0 && !gemma)),
+        ("logit_scale", Some(1.0 / config.logit_scale).filter(|&scale| scale != 1.0)),
+    ] {
+        if let Some(number) = number {
+            say(name, number.into());
+        }
     }
     if let Some(Sliding { window, layers, rope }) = &expected.sliding {
         say(
             "attention.sliding_window",
             u32::try_from(*window).map_err(|_| cannot("so wide a window"))?.into(),
         );
-        say("rope.freq_base_swa", rope.base.into());
-        // Of a model that has fewer layers than the pattern is long, none sees everything.
-        let pattern = layers.iter().position(|slides| !slides).unwrap_or(layers.len());
-        say("attention.sliding_window_pattern", (pattern as u32 + 1).into());
+        if gemma {
+            // Of a model that has fewer layers than the pattern is long, none sees everything.
+            let pattern = layers.iter().position(|slides| !slides).unwrap_or(layers.len());
+            say("attention.sliding_window_pattern", (pattern as u32 + 1).into());
+        } else if architecture != "phi3" {
+            say("attention.sliding_window_pattern", layers.clone().into());
+        }
+        if architecture != "phi3" {
+            say("rope.freq_base_swa", rope.base.into());
+        }
     }
     let read = read_again(&keys).map_err(|why| cannot(&why))?;
     match difference(&read, &expected) {
@@ -66,28 +83,62 @@ pub(super) fn keys(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertError
     }
 }
 
+/// How a rotary embedding is stretched.
+fn rope_keys(rope: &Rope) -> Vec<(&'static str, Value)> {
+    let mut keys: Vec<(&str, Value)> = Vec::new();
+    let context = |context: usize| Value::from(u32::try_from(context).unwrap_or(u32::MAX));
+    if rope.linear_factor != 1.0 {
+        keys.push(("rope.scaling.type", "linear".into()));
+        keys.push(("rope.scaling.factor", rope.linear_factor.into()));
+    }
+    if let Some(yarn) = &rope.yarn {
+        keys.extend([
+            ("rope.scaling.type", "yarn".into()),
+            ("rope.scaling.factor", yarn.factor.into()),
+            ("rope.scaling.original_context_length", context(yarn.context)),
+            ("rope.scaling.yarn_beta_fast", yarn.fast.into()),
+            ("rope.scaling.yarn_beta_slow", yarn.slow.into()),
+            ("rope.scaling.yarn_attn_factor", rope.attention_factor.into()),
+        ]);
+    }
+    if let Some(long) = &rope.long {
+        keys.extend([
+            ("rope.scaling.type", "longrope".into()),
+            ("rope.scaling.original_context_length", context(long.context)),
+            ("rope.scaling.attn_factor", rope.attention_factor.into()),
+        ]);
+    }
+    keys
+}
+
 /// What reading the keys must give: the folder's blueprint, with what GGUF keeps elsewhere where it
 /// keeps it.
 fn expected(config: &Config) -> Config {
     let mut expected = config.clone();
-    // The converter turns the pairs, adds the 1 to the norms, and writes the factors as a tensor.
-    let interleaved = config.architecture == "llama";
-    expected.rope.interleaved = interleaved;
-    expected.rope.factors = Vec::new();
+    // The converter turns the pairs, adds the 1 to the norms, and writes the factors as tensors.
+    let family = config.family();
+    let as_tensors = |rope: &mut Rope| {
+        rope.interleaved = family.pairs != Pairs::Halves;
+        rope.factors = Vec::new();
+        if let Some(long) = &mut rope.long {
+            long.factors = Vec::new();
+        }
+    };
+    as_tensors(&mut expected.rope);
     expected.norm_offset = 0.0;
     (expected.tied, expected.vocab_size) = (None, None);
     expected.biases = Biases {
-        query_key_value: config.biases.query_key_value.filter(|_| config.architecture == "qwen2"),
+        query_key_value: config.biases.query_key_value.filter(|_| family.biases),
         ..Biases::default()
     };
     match &mut expected.sliding {
-        // Only Gemma's files have windows. Up to the window's length it makes no difference, so
+        // Of other families, files have no windows. Up to the window's length it makes no difference, so
         // that is how long a context may be.
-        Some(sliding) if !config.post_norms => {
+        Some(sliding) if !family.has_windows() => {
             expected.context_length = config.context_length.min(sliding.window);
             expected.sliding = None;
         }
-        Some(sliding) => sliding.rope.factors = Vec::new(),
+        Some(sliding) => as_tensors(&mut sliding.rope),
         None => {}
     }
     expected

@@ -65,6 +65,8 @@ pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, Conv
             return Ok(file
                 .metadata()
                 .iter()
+                // What comes out is one file, whatever came in.
+                .filter(|(key, _)| !key.starts_with("split."))
                 .map(|(key, value)| (key.to_owned(), value.clone()))
                 .collect());
         }

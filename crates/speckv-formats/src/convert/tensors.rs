@@ -8,12 +8,14 @@ use std::{
 
 use crate::{
     checkpoint::{Adapter, Checkpoint, Stored},
-    config::Config,
+    config::{Config, Pairs},
     quant::{QuantError, Rows, TensorType, WeightType, encode},
 };
 
-/// Llama 3's factors of the rotary frequencies, which folders have as a formula.
+/// Factors of the rotary frequencies, which folders have as a formula or a list.
 const FACTORS: &str = "rope_freqs.weight";
+/// The same of models that have others for long contexts, and those.
+const LONG_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 
 /// A model on its way into a GGUF file.
 pub(crate) struct Export<'a> {
@@ -57,18 +59,23 @@ impl<'a> Export<'a> {
             Planned { name, shape, from, byte_len: tensor.byte_len() as u64 }
         };
         let mut all: Vec<Planned> = self.source.contents().map(planned).collect();
-        if let Some(factors) = self.factors() {
-            let (name, shape) = (FACTORS.to_owned(), vec![factors.len()]);
+        for (name, factors) in self.factors() {
+            let (name, shape) = (name.to_owned(), vec![factors.len()]);
             all.push(Planned { name, shape, from: TensorType::F32.into(), byte_len: 0 });
         }
         all
     }
 
-    fn factors(&self) -> Option<&[f32]> {
-        self.config
-            .as_ref()
-            .map(|config| config.rope.factors.as_slice())
-            .filter(|factors| !factors.is_empty())
+    /// Factors of the rotary frequencies by the names of their tensors.
+    fn factors(&self) -> Vec<(&'static str, &[f32])> {
+        let Some(rope) = self.config.as_ref().map(|config| &config.rope) else { return Vec::new() };
+        let all = match &rope.long {
+            Some(long) => {
+                vec![(LONG_FACTORS[0], &rope.factors[..]), (LONG_FACTORS[1], &long.factors)]
+            }
+            None => vec![(FACTORS, &rope.factors[..])],
+        };
+        all.into_iter().filter(|(_, factors)| !factors.is_empty()).collect()
     }
 
     /// The bytes of a tensor in the type `to`, rows shared among threads; nothing for a name that
@@ -79,7 +86,7 @@ impl<'a> Export<'a> {
         to: TensorType,
         threads: usize,
     ) -> Result<Cow<'a, [u8]>, QuantError> {
-        if let (FACTORS, Some(factors)) = (name, self.factors()) {
+        if let Some((_, factors)) = self.factors().into_iter().find(|(known, _)| *known == name) {
             return Ok(Cow::Owned(
                 factors.iter().flat_map(|factor| factor.to_le_bytes()).collect(),
             ));
@@ -126,7 +133,7 @@ impl<'a> Export<'a> {
             Some(config) => config.clone(),
             None => self.source.config().ok()?,
         };
-        let config = Some(config).filter(|config| config.architecture == "llama")?;
+        let config = Some(config).filter(|config| config.family().pairs == Pairs::Permuted)?;
         let (_, part) = name.strip_prefix("blk.")?.split_once('.')?;
         matches!(part, "attn_q.weight" | "attn_q.bias" | "attn_k.weight" | "attn_k.bias")
             .then_some(config.head_dim)

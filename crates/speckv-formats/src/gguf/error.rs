@@ -118,6 +118,36 @@ pub enum GgufError {
         /// How many there are.
         count: u64,
     },
+    /// One of several files under a name that does not lead to the others.
+    #[error(
+        "part {part} of {count}, whose name does not end in `{expected}` as those of the others"
+    )]
+    SplitName {
+        /// Its number, from 1.
+        part: u64,
+        /// How many there are.
+        count: u64,
+        /// How its name should end.
+        expected: String,
+    },
+    /// A part of a model that is not there.
+    #[error("{}: part {part} of {count} is missing", path.display())]
+    MissingPart {
+        /// Where it should be.
+        path: PathBuf,
+        /// Its number, from 1.
+        part: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// A part that is not the one that its name says.
+    #[error("expected {expected}, got {got}")]
+    SplitPart {
+        /// What the model needs.
+        expected: String,
+        /// What the file is.
+        got: String,
+    },
     /// A tensor type without a decoder here.
     #[error("tensor `{name}`: {source}")]
     TensorType {
@@ -229,6 +259,8 @@ impl GgufError {
                 "join the parts: `llama-gguf-split --merge FIRST-PART.gguf WHOLE.gguf`, a tool of \
                  llama.cpp",
             ),
+            Self::SplitName { .. } => Some("give all parts the names under which they came"),
+            Self::MissingPart { .. } => Some("fetch all parts into one folder"),
             Self::TensorType { .. } => {
                 Some("take the model in one of the supported types, for example Q4_K_M or Q8_0")
             }

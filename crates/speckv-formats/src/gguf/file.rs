@@ -1,24 +1,23 @@
 //! A whole file, opened and checked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
 };
 
 use super::{
     ALIGNMENT_KEY, DEFAULT_ALIGNMENT, GgufError, MAGIC, Metadata, Tensor, TensorInfo,
-    cursor::Cursor, source::Source, tensor, value,
+    cursor::Cursor, source::Source, split::Split, tensor, value,
 };
 
-/// Of how many files this is one, and which, from 0.
-const SPLIT_COUNT_KEY: &str = "split.count";
-const SPLIT_NUMBER_KEY: &str = "split.no";
-
-/// An open GGUF file: metadata in memory, tensors in place.
+/// An open GGUF file: metadata in memory, tensors in place. A model in several files counts as one.
 #[derive(Debug)]
 pub struct Gguf {
-    source: Source,
+    /// One, or those of all parts in order.
+    sources: Vec<Source>,
+    /// The file of each tensor.
+    places: Vec<usize>,
     path: Option<PathBuf>,
     version: u32,
     metadata: Metadata,
@@ -30,15 +29,46 @@ impl Gguf {
     /// Opens and maps the file at `path`, and reads its header. Every tensor is known to lie inside
     /// the file afterwards.
     ///
+    /// Of a model in several files, any part opens them all. Their names end in
+    /// `-00001-of-00003.gguf` and so on, and the metadata are those of the first.
+    ///
     /// The file must not be truncated or rewritten while it is open: it is read in place.
     ///
     /// # Errors
     /// [`GgufError::Io`] where the file cannot be opened or mapped, [`GgufError::InFile`] with the
     /// path for everything that is wrong inside.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        Self::parse(Source::open(path)?, Some(path.to_owned())).map_err(|problem| {
-            GgufError::InFile { path: path.to_owned(), problem: Box::new(problem) }
-        })
+        let file = File::open(path)?;
+        let in_file = |path: &Path, problem| GgufError::InFile {
+            path: path.to_owned(),
+            problem: Box::new(problem),
+        };
+        let Some(split) = file.split else { return Self::of(vec![file], Some(path.to_owned())) };
+        let paths = split.paths(path).map_err(|problem| in_file(path, problem))?;
+        let mut files = Vec::new();
+        for (number, path) in paths.iter().enumerate() {
+            if !path.exists() {
+                let (part, count) = (number as u64 + 1, split.count);
+                return Err(GgufError::MissingPart { path: path.clone(), part, count });
+            }
+            let part = File::open(path)?;
+            let expected = Split { number: number as u64, ..split };
+            let same = part.split.map(|found| (found.number, found.count));
+            if same != Some((expected.number, expected.count)) {
+                return Err(in_file(
+                    path,
+                    GgufError::SplitPart {
+                        expected: format!("part {} of {}", number + 1, split.count),
+                        got: part.split.map_or_else(
+                            || "a whole model".to_owned(),
+                            |got| format!("part {} of {}", got.number.saturating_add(1), got.count),
+                        ),
+                    },
+                ));
+            }
+            files.push(part);
+        }
+        Self::of(files, Some(path.to_owned())).map_err(|problem| in_file(path, problem))
     }
 
     /// Reads a file that is already in memory.
@@ -46,7 +76,46 @@ impl Gguf {
     /// # Errors
     /// Whatever is wrong with the bytes.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GgufError> {
-        Self::parse(Source::Memory(bytes), None)
+        let file = File::parse(Source::Memory(bytes))?;
+        match file.split {
+            None => Self::of(vec![file], None),
+            Some(split) => Err(split.alone()),
+        }
+    }
+
+    /// One model of the parts in order.
+    fn of(files: Vec<File>, path: Option<PathBuf>) -> Result<Self, GgufError> {
+        let split = files[0].split;
+        let (mut sources, mut places) = (Vec::new(), Vec::new());
+        let (mut tensors, mut index) = (Vec::new(), HashMap::new());
+        let mut first = None;
+        for (number, file) in files.into_iter().enumerate() {
+            let File { source, version, metadata, tensors: own, .. } = file;
+            for info in own {
+                if index.insert(info.name.clone(), tensors.len()).is_some() {
+                    return Err(GgufError::DuplicateTensor { name: info.name });
+                }
+                places.push(number);
+                tensors.push(info);
+            }
+            sources.push(source);
+            first.get_or_insert((version, metadata));
+        }
+        let said = split.and_then(|split| split.tensors);
+        if let Some(said) = said.filter(|&said| said != tensors.len() as u64) {
+            return Err(GgufError::SplitPart {
+                expected: format!("{said} tensors in all parts"),
+                got: tensors.len().to_string(),
+            });
+        }
+        let (version, metadata) = first.expect("there is at least one file");
+        Ok(Self { sources, places, path, version, metadata, tensors, index })
+    }
+
+    /// Number of files.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.sources.len()
     }
 
     /// Format version, 2 or 3.
@@ -70,20 +139,27 @@ impl Gguf {
     /// The tensor of that name.
     #[must_use]
     pub fn tensor(&self, name: &str) -> Option<Tensor<'_>> {
-        let info = &self.tensors[*self.index.get(name)?];
+        let place = *self.index.get(name)?;
+        let (info, source) = (&self.tensors[place], &self.sources[self.places[place]]);
         let start = info.offset as usize;
-        Some(Tensor { info, bytes: &self.source.bytes()[start..start + info.byte_len] })
+        Some(Tensor { info, bytes: &source.bytes()[start..start + info.byte_len] })
     }
 
     /// Copies a row of a tensor's bytes from the file; see [`Source::read_at`].
     pub(crate) fn read_row(&self, info: &TensorInfo, row: usize, to: &mut [u8]) -> io::Result<()> {
-        self.source.read_at(info.offset as usize + row * info.row_bytes(), to)
+        let source = self.source_of(info).ok_or(io::ErrorKind::NotFound)?;
+        source.read_at(info.offset as usize + row * info.row_bytes(), to)
     }
 
-    /// Size in bytes.
+    /// The file of a tensor.
+    fn source_of(&self, info: &TensorInfo) -> Option<&Source> {
+        self.index.get(&info.name).map(|&place| &self.sources[self.places[place]])
+    }
+
+    /// Size of all files in bytes.
     #[must_use]
     pub fn file_size(&self) -> u64 {
-        self.source.bytes().len() as u64
+        self.sources.iter().map(|source| source.bytes().len() as u64).sum()
     }
 
     /// Where the file is, if it was opened by path.
@@ -96,12 +172,31 @@ impl Gguf {
     /// that were copied elsewhere do not count twice. They may still be read, and are then fetched
     /// again. Does nothing for a file in memory.
     pub fn release(&self, info: &TensorInfo) {
-        if let Ok(start) = usize::try_from(info.offset) {
-            self.source.release(start..start.saturating_add(info.byte_len));
+        if let (Ok(start), Some(source)) = (usize::try_from(info.offset), self.source_of(info)) {
+            source.release(start..start.saturating_add(info.byte_len));
         }
     }
+}
 
-    fn parse(source: Source, path: Option<PathBuf>) -> Result<Self, GgufError> {
+/// One file, checked.
+struct File {
+    source: Source,
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    /// Which part of a model it is, if it is not a whole one.
+    split: Option<Split>,
+}
+
+impl File {
+    fn open(path: &Path) -> Result<Self, GgufError> {
+        Self::parse(Source::open(path)?).map_err(|problem| GgufError::InFile {
+            path: path.to_owned(),
+            problem: Box::new(problem),
+        })
+    }
+
+    fn parse(source: Source) -> Result<Self, GgufError> {
         let bytes = source.bytes();
         let mut cursor = Cursor::new(bytes);
         let version = read_version(&mut cursor, bytes)?;
@@ -109,23 +204,19 @@ impl Gguf {
         // The smallest entry: an empty key and a value of one byte.
         let metadata_count = cursor.count("metadata count", 8 + 4 + 1)?;
         let metadata = read_metadata(&mut cursor, metadata_count)?;
-        if let Some(count) = metadata.opt_u64(SPLIT_COUNT_KEY)?.filter(|&count| count > 1) {
-            let part = metadata.opt_u64(SPLIT_NUMBER_KEY)?.unwrap_or(0).saturating_add(1);
-            return Err(GgufError::Split { part, count });
-        }
-
+        let split = Split::of(&metadata)?;
         let mut tensors = Vec::new();
-        let mut index = HashMap::new();
+        let mut names = HashSet::new();
         for _ in 0..tensor_count {
             let info = tensor::read_info(&mut cursor)?;
-            if index.insert(info.name.clone(), tensors.len()).is_some() {
+            if !names.insert(info.name.clone()) {
                 return Err(GgufError::DuplicateTensor { name: info.name });
             }
             tensors.push(info);
         }
         let alignment = metadata.opt_u64(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
         place(&mut tensors, cursor.offset(), alignment, bytes.len() as u64)?;
-        Ok(Self { source, path, version, metadata, tensors, index })
+        Ok(Self { source, version, metadata, tensors, split })
     }
 }
 

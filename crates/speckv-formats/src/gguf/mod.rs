@@ -1,4 +1,4 @@
-//! GGUF: one file that holds a model's metadata, vocabulary and weights.
+//! GGUF: one file, or a few, that hold a model's metadata, vocabulary and weights.
 //!
 //! [`Gguf`] reads versions 2 and 3, little endian, over a memory map; [`Writer`] makes such files.
 //! The layout, all integers little endian, a string being its length in bytes (u64) and then its
@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod metadata;
 mod source;
+mod split;
 mod tensor;
 mod value;
 mod writer;
@@ -29,6 +30,7 @@ pub use error::GgufError;
 pub use file::Gguf;
 pub use metadata::Metadata;
 pub(crate) use source::Source;
+pub use split::part_of_name;
 pub use tensor::{Tensor, TensorInfo};
 pub use value::{Array, Value};
 pub use writer::Writer;

@@ -1,6 +1,9 @@
 //! Whole tensors: from bytes to floats and from floats to bytes.
 
-use super::{TensorType, float, iq4_nl, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0};
+use super::{
+    TensorType, float, iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, iq4_nl, iq4_xs, mxfp4,
+    nvfp4, q2k, q3k, q4_0, q4_1, q4k, q5_0, q5_1, q5k, q6k, q8_0, tq1_0, tq2_0,
+};
 
 /// Why a conversion was refused.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -23,6 +26,13 @@ pub enum QuantError {
         expected: usize,
         /// Bytes given.
         got: usize,
+    },
+    /// A format that is read and not written.
+    #[error("{tensor_type} can be read but not written; written are {list}",
+        list = TensorType::WRITTEN.map(TensorType::name).join(", "))]
+    NotWritten {
+        /// The format.
+        tensor_type: TensorType,
     },
     /// A value that the format cannot hold.
     #[error(
@@ -70,6 +80,34 @@ pub fn dequantize(
         TensorType::Q5K => decode(bytes, out, |block| q5k::unpack(block).values()),
         TensorType::Q6K => decode(bytes, out, |block| q6k::unpack(block).values()),
         TensorType::Iq4Nl => decode(bytes, out, |block| iq4_nl::unpack(block).values()),
+        TensorType::Iq4Xs => {
+            decode(bytes, out, |block| iq4_xs::unpack(block).values(&iq4_xs::LEVELS, iq4_xs::UNIT))
+        }
+        TensorType::Iq3S => {
+            decode(bytes, out, |block| iq3_s::unpack(block).values(&iq3_s::LEVELS, iq3_s::UNIT))
+        }
+        TensorType::Iq3Xxs => decode(bytes, out, |block| {
+            iq3_xxs::unpack(block).values(&iq3_xxs::LEVELS, iq3_xxs::UNIT)
+        }),
+        TensorType::Iq2S => {
+            decode(bytes, out, |block| iq2_s::unpack(block).values(&iq2_s::LEVELS, iq2_s::UNIT))
+        }
+        TensorType::Iq2Xs => {
+            decode(bytes, out, |block| iq2_xs::unpack(block).values(&iq2_xs::LEVELS, iq2_xs::UNIT))
+        }
+        TensorType::Iq2Xxs => decode(bytes, out, |block| {
+            iq2_xxs::unpack(block).values(&iq2_xxs::LEVELS, iq2_xxs::UNIT)
+        }),
+        TensorType::Iq1S => {
+            decode(bytes, out, |block| iq1_s::unpack(block).values(&iq1_s::LEVELS, iq1_s::UNIT))
+        }
+        TensorType::Iq1M => {
+            decode(bytes, out, |block| iq1_m::unpack(block).values(&iq1_m::LEVELS, iq1_m::UNIT))
+        }
+        TensorType::Mxfp4 => decode(bytes, out, |block| mxfp4::unpack(block).values()),
+        TensorType::Nvfp4 => decode(bytes, out, |block| nvfp4::unpack(block).values()),
+        TensorType::Tq1_0 => decode(bytes, out, |block| tq1_0::unpack(block).values()),
+        TensorType::Tq2_0 => decode(bytes, out, |block| tq2_0::unpack(block).values()),
     }
     Ok(())
 }
@@ -81,6 +119,7 @@ pub fn dequantize(
 /// [`QuantError::PartialBlock`] or [`QuantError::ByteLen`] where `values` and `out` do not fit
 /// together; [`QuantError::OutOfRange`] for a value that is not finite or beyond the format's
 /// range: 65504 where scales are half floats (and for F16), 3.39e38 for BF16; F32 takes everything.
+/// [`QuantError::NotWritten`] for a type that is not in [`TensorType::WRITTEN`].
 /// `out` is untouched then.
 pub fn quantize(tensor_type: TensorType, values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
     check_sizes(tensor_type, out.len(), values.len())?;
@@ -100,6 +139,7 @@ pub fn quantize(tensor_type: TensorType, values: &[f32], out: &mut [u8]) -> Resu
         TensorType::Q5K => encode(values, out, |values| q5k::pack(&q5k::quantize(values))),
         TensorType::Q6K => encode(values, out, |values| q6k::pack(&q6k::quantize(values))),
         TensorType::Iq4Nl => encode(values, out, |values| iq4_nl::pack(&iq4_nl::quantize(values))),
+        other => return Err(QuantError::NotWritten { tensor_type: other }),
     }
     Ok(())
 }

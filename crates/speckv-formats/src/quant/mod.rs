@@ -19,6 +19,14 @@
 //! | [Q4_K](q4k) | 256 | 144 | d scale\[i/32\] q - dmin min\[i/32\] |
 //! | [Q5_K](q5k) | 256 | 176 | d scale\[i/32\] q - dmin min\[i/32\] |
 //! | [Q6_K](q6k) | 256 | 210 | d scale\[i/16\] (q - 32) |
+//! | [IQ4_XS](iq4_xs) | 256 | 136 | d scale\[i/32\] level\[q\] |
+//! | [IQ3_S](iq3_s), [IQ3_XXS](iq3_xxs) | 256 | 110, 98 | d scale\[i/32\] level\[q\] |
+//! | [IQ2_S](iq2_s), [IQ2_XS](iq2_xs) | 256 | 82, 74 | d scale\[i/16\] level\[q\] |
+//! | [IQ2_XXS](iq2_xxs) | 256 | 66 | d scale\[i/32\] level\[q\] |
+//! | [IQ1_S](iq1_s), [IQ1_M](iq1_m) | 256 | 50, 56 | d scale\[i/32\] level\[q\], i/16 |
+//! | [MXFP4](mxfp4) | 32 | 17 | 2^e level\[q\] |
+//! | [NVFP4](nvfp4) | 64 | 36 | scale\[i/16\] level\[q\] |
+//! | [TQ1_0](tq1_0), [TQ2_0](tq2_0) | 256 | 54, 66 | d (q - 1) |
 //! | [NF4](nf4), in memory only | 64 | 36 | absmax level\[q\] |
 //! | [4 bits of bitsandbytes](bitsandbytes), in folders only | any | | absmax level\[q\] |
 //!
@@ -27,6 +35,8 @@
 //! whatever the order of the multiplications, the value is the real-number formula rounded once.
 //! Two implementations therefore agree bit for bit or one is wrong.
 //!
+//! The types from IQ4_XS on are read and not written.
+//!
 //! **Quantizing** looks for the scale (and minimum) of a block, or of a group within a block of
 //! 256, that makes the sum of squared errors small: `search` tries some clippings, rounds, fits the
 //! scale to the integers by least squares, and keeps the best. The integers are then rounded again
@@ -34,8 +44,19 @@
 
 pub mod bitsandbytes;
 pub mod float;
+pub mod iq1_m;
+pub mod iq1_s;
+pub mod iq2_s;
+pub mod iq2_xs;
+pub mod iq2_xxs;
+pub mod iq3_s;
+pub mod iq3_xxs;
 pub mod iq4_nl;
+pub mod iq4_xs;
+pub mod levels;
+pub mod mxfp4;
 pub mod nf4;
+pub mod nvfp4;
 pub mod q2k;
 pub mod q3k;
 pub mod q4_0;
@@ -46,8 +67,11 @@ pub mod q5_1;
 pub mod q5k;
 pub mod q6k;
 pub mod q8_0;
+pub mod tq1_0;
+pub mod tq2_0;
 
 mod convert;
+mod grid;
 mod halves;
 mod nibbles;
 mod random;

@@ -19,6 +19,12 @@ pub fn random_blocks(tensor_type: TensorType, blocks: usize, seed: u64) -> Vec<u
             TensorType::F32 => block.copy_from_slice(&unit.to_le_bytes()),
             TensorType::F16 => halves::put(block, 0, unit),
             TensorType::BF16 => block.copy_from_slice(&super::float::f32_to_bf16(unit)),
+            // 2^-19 to 2^-4, which the levels make larger.
+            TensorType::Mxfp4 => block[0] = 109 + block[0] % 16,
+            // 2^-7 to 2.
+            TensorType::Nvfp4 => block[..4].iter_mut().for_each(|scale| *scale %= 64),
+            // The upper four bits of the scale: an exponent of 2^-11 to 2^-8 of either sign.
+            TensorType::Iq1M => block[55] = block[55] & 0x8f | 0x10,
             _ => {
                 for &at in half_offsets(tensor_type) {
                     let word = next();
@@ -46,6 +52,12 @@ fn half_offsets(tensor_type: TensorType) -> &'static [usize] {
         TensorType::Q2K => &[80, 82],
         TensorType::Q3K => &[108],
         TensorType::Q6K => &[208],
+        TensorType::Iq4Xs | TensorType::Iq3S | TensorType::Iq3Xxs | TensorType::Iq2S => &[0],
+        TensorType::Iq2Xs | TensorType::Iq2Xxs | TensorType::Iq1S => &[0],
+        TensorType::Tq1_0 => &[52],
+        TensorType::Tq2_0 => &[64],
+        // Their scales are no half floats, or lie in pieces.
+        TensorType::Iq1M | TensorType::Mxfp4 | TensorType::Nvfp4 => &[],
     }
 }
 

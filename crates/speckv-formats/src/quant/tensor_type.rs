@@ -22,11 +22,23 @@ pub enum TensorType {
     Q5K,
     Q6K,
     Iq4Nl,
+    Iq4Xs,
+    Iq3S,
+    Iq3Xxs,
+    Iq2S,
+    Iq2Xs,
+    Iq2Xxs,
+    Iq1S,
+    Iq1M,
+    Mxfp4,
+    Nvfp4,
+    Tq1_0,
+    Tq2_0,
 }
 
 impl TensorType {
     /// Every supported type.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 26] = [
         Self::F32,
         Self::F16,
         Self::BF16,
@@ -41,7 +53,36 @@ impl TensorType {
         Self::Q5K,
         Self::Q6K,
         Self::Iq4Nl,
+        Self::Iq4Xs,
+        Self::Iq3S,
+        Self::Iq3Xxs,
+        Self::Iq2S,
+        Self::Iq2Xs,
+        Self::Iq2Xxs,
+        Self::Iq1S,
+        Self::Iq1M,
+        Self::Mxfp4,
+        Self::Nvfp4,
+        Self::Tq1_0,
+        Self::Tq2_0,
     ];
+
+    /// Every type that [`quantize`](super::quantize) writes; the others are only read.
+    pub const WRITTEN: [Self; 14] = {
+        let mut written = [Self::F32; 14];
+        let mut i = 0;
+        while i < written.len() {
+            written[i] = Self::ALL[i];
+            i += 1;
+        }
+        written
+    };
+
+    /// Whether [`quantize`](super::quantize) writes the type.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        Self::WRITTEN.contains(&self)
+    }
 
     /// The number that stands for the type in a file.
     #[must_use]
@@ -61,6 +102,18 @@ impl TensorType {
             Self::Q6K => 14,
             Self::Iq4Nl => 20,
             Self::BF16 => 30,
+            Self::Iq4Xs => 23,
+            Self::Iq3S => 21,
+            Self::Iq3Xxs => 18,
+            Self::Iq2S => 22,
+            Self::Iq2Xs => 17,
+            Self::Iq2Xxs => 16,
+            Self::Iq1S => 19,
+            Self::Iq1M => 29,
+            Self::Mxfp4 => 39,
+            Self::Nvfp4 => 40,
+            Self::Tq1_0 => 34,
+            Self::Tq2_0 => 35,
         }
     }
 
@@ -78,7 +131,11 @@ impl TensorType {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
             Self::Q8_0 | Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Iq4Nl => 32,
+            Self::Mxfp4 => 32,
+            Self::Nvfp4 => 64,
             Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => 256,
+            Self::Iq4Xs | Self::Iq3S | Self::Iq3Xxs | Self::Iq2S | Self::Iq2Xs => 256,
+            Self::Iq2Xxs | Self::Iq1S | Self::Iq1M | Self::Tq1_0 | Self::Tq2_0 => 256,
         }
     }
 
@@ -98,6 +155,18 @@ impl TensorType {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::Iq4Xs => 136,
+            Self::Iq3S => 110,
+            Self::Iq3Xxs => 98,
+            Self::Iq2S => 82,
+            Self::Iq2Xs => 74,
+            Self::Iq2Xxs => 66,
+            Self::Iq1S => 50,
+            Self::Iq1M => 56,
+            Self::Mxfp4 => 17,
+            Self::Nvfp4 => 36,
+            Self::Tq1_0 => 54,
+            Self::Tq2_0 => 66,
         }
     }
 
@@ -119,6 +188,18 @@ impl TensorType {
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
             Self::Iq4Nl => "IQ4_NL",
+            Self::Iq4Xs => "IQ4_XS",
+            Self::Iq3S => "IQ3_S",
+            Self::Iq3Xxs => "IQ3_XXS",
+            Self::Iq2S => "IQ2_S",
+            Self::Iq2Xs => "IQ2_XS",
+            Self::Iq2Xxs => "IQ2_XXS",
+            Self::Iq1S => "IQ1_S",
+            Self::Iq1M => "IQ1_M",
+            Self::Mxfp4 => "MXFP4",
+            Self::Nvfp4 => "NVFP4",
+            Self::Tq1_0 => "TQ1_0",
+            Self::Tq2_0 => "TQ2_0",
         }
     }
 
@@ -162,29 +243,17 @@ impl UnsupportedTensorType {
             5 => "Q4_3",
             9 => "Q8_1",
             15 => "Q8_K",
-            16 => "IQ2_XXS",
-            17 => "IQ2_XS",
-            18 => "IQ3_XXS",
-            19 => "IQ1_S",
-            21 => "IQ3_S",
-            22 => "IQ2_S",
-            23 => "IQ4_XS",
             24 => "I8",
             25 => "I16",
             26 => "I32",
             27 => "I64",
             28 => "F64",
-            29 => "IQ1_M",
             31 => "Q4_0_4_4",
             32 => "Q4_0_4_8",
             33 => "Q4_0_8_8",
-            34 => "TQ1_0",
-            35 => "TQ2_0",
             36 => "IQ4_NL_4_4",
             37 => "IQ4_NL_4_8",
             38 => "IQ4_NL_8_8",
-            39 => "MXFP4",
-            40 => "NVFP4",
             _ => return None,
         })
     }

@@ -1,13 +1,13 @@
 //! Which tensors make up a model, and what shapes they must have.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
-use super::{Layer, Projection, embedding::EMBEDDING};
+use super::{FactorTensors, Layer, Projection, embedding::EMBEDDING};
 use crate::{
     checkpoint::{Checkpoint, Stored},
     compression::Role,
-    config::{Biases, Config},
-    quant::Rows,
+    config::{Biases, Config, QueryKeyNorm},
+    quant::{QuantError, Rows},
 };
 
 /// A matrix of a model: its tensor and the shape that was checked.
@@ -15,6 +15,8 @@ use crate::{
 pub struct MatrixSlot {
     /// The tensor's name in GGUF.
     pub name: String,
+    /// Row of the tensor that the matrix begins with: not 0 where a tensor holds several matrices.
+    pub first: usize,
     /// Number of outputs.
     pub rows: usize,
     /// Number of inputs.
@@ -28,10 +30,29 @@ pub struct MatrixSlot {
 pub struct VectorSlot {
     /// The tensor's name in GGUF.
     pub name: String,
+    /// Value of the tensor that the vector begins with.
+    pub first: usize,
     /// Number of values.
     pub len: usize,
     /// Added to each stored value: 1 for the norms of folders of the Gemma family, else 0.
     pub offset: f32,
+}
+
+impl VectorSlot {
+    /// The vector's values in its tensor, the offset added.
+    ///
+    /// # Errors
+    /// A tensor that is shorter than the layout has found.
+    pub fn values(&self, tensor: &Stored<'_>) -> Result<Vec<f32>, QuantError> {
+        let mut values = vec![0.0; tensor.elements()];
+        tensor.read(0, &mut values)?;
+        let mut values = values.split_off(self.first.min(values.len()));
+        values.truncate(self.len);
+        if self.offset != 0.0 {
+            values.iter_mut().for_each(|value| *value += self.offset);
+        }
+        Ok(values)
+    }
 }
 
 /// Where every weight of a model is in its file. Making one reads no weights.
@@ -46,8 +67,8 @@ pub struct Layout {
     pub output_norm: VectorSlot,
     /// Output head, [vocab, hidden]: the embedding's tensor where the two are tied.
     pub head: MatrixSlot,
-    /// Factor that divides each rotary pair's angle, if the file has one: [rope.dim / 2].
-    pub rope_factors: Option<VectorSlot>,
+    /// Factors that divide each rotary pair's angle, where the file has them as tensors.
+    pub rope_factors: FactorTensors<VectorSlot>,
 }
 
 /// Why the tensors of a file are not those of its configuration.
@@ -114,7 +135,7 @@ impl Layout {
                 .map(|layer| finder.layer(layer))
                 .collect::<Result<_, _>>()?,
             output_norm: finder.norm("output_norm.weight", config.hidden)?,
-            rope_factors: finder.optional("rope_freqs.weight", config.rope.dim / 2)?,
+            rope_factors: finder.rope_factors()?,
             file: file.clone(),
         };
         match layout.unused().into_iter().find(|name| !is_harmless(name)) {
@@ -140,7 +161,23 @@ impl Layout {
     /// All vectors.
     pub fn vectors(&self) -> impl Iterator<Item = &VectorSlot> {
         let layers = self.layers.iter().flat_map(Layer::vectors);
-        layers.chain([&self.output_norm]).chain(&self.rope_factors)
+        let FactorTensors { usual, long } = &self.rope_factors;
+        layers.chain([&self.output_norm]).chain(usual).chain(long)
+    }
+
+    /// Bytes of the matrices and vectors in the file.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        let matrices = self.matrices().map(|slot| self.matrix_bytes(slot));
+        let vectors = self.vectors().filter_map(|slot| self.file.stored(&slot.name));
+        matrices.chain(vectors.map(|tensor| tensor.byte_len() as u64)).sum()
+    }
+
+    /// Bytes of a matrix in the file: its share of the tensor that it lies in.
+    pub(super) fn matrix_bytes(&self, slot: &MatrixSlot) -> u64 {
+        let Some(tensor) = self.file.stored(&slot.name) else { return 0 };
+        let rows = tensor.shape().get(1).copied().unwrap_or(1).max(1);
+        (tensor.byte_len() as u128 * slot.rows as u128 / rows as u128) as u64
     }
 
     /// GGUF's names of the tensors that the model consists of.
@@ -195,13 +232,38 @@ impl Finder<'_> {
         columns: usize,
         role: Role,
     ) -> Result<MatrixSlot, LayoutError> {
-        self.check(name, &[columns, rows])?;
-        Ok(MatrixSlot { name: name.to_owned(), rows, columns, role })
+        self.part(name, 0..rows, rows, columns, role)
+    }
+
+    /// Some rows of a tensor that has `all`.
+    fn part(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        all: usize,
+        columns: usize,
+        role: Role,
+    ) -> Result<MatrixSlot, LayoutError> {
+        self.check(name, &[columns, all])?;
+        Ok(MatrixSlot { name: name.to_owned(), first: rows.start, rows: rows.len(), columns, role })
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<VectorSlot, LayoutError> {
         self.check(name, &[len])?;
-        Ok(VectorSlot { name: name.to_owned(), len, offset: 0.0 })
+        Ok(VectorSlot { name: name.to_owned(), first: 0, len, offset: 0.0 })
+    }
+
+    /// Factors of rotary pairs: one list, or one for short and one for long contexts.
+    fn rope_factors(&self) -> Result<FactorTensors<VectorSlot>, LayoutError> {
+        let pairs = self.config.rope.dim / 2;
+        if self.config.rope.long.is_none() || self.file.stored("rope_freqs.weight").is_some() {
+            let usual = self.optional("rope_freqs.weight", pairs)?;
+            return Ok(FactorTensors { usual, long: None });
+        }
+        Ok(FactorTensors {
+            usual: self.optional("rope_factors_short.weight", pairs)?,
+            long: self.optional("rope_factors_long.weight", pairs)?,
+        })
     }
 
     fn optional(&self, name: &str, len: usize) -> Result<Option<VectorSlot>, LayoutError> {
@@ -220,7 +282,20 @@ impl Finder<'_> {
         columns: usize,
         biased: Option<bool>,
     ) -> Result<Projection<MatrixSlot, VectorSlot>, LayoutError> {
-        let matrix = self.matrix(&format!("{name}.weight"), rows, columns, Role::Layer)?;
+        self.projection_part(name, 0..rows, rows, columns, biased)
+    }
+
+    /// A projection whose matrix and bias are some rows of tensors that have `all`.
+    fn projection_part(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        all: usize,
+        columns: usize,
+        biased: Option<bool>,
+    ) -> Result<Projection<MatrixSlot, VectorSlot>, LayoutError> {
+        let weight = format!("{name}.weight");
+        let matrix = self.part(&weight, rows.clone(), all, columns, Role::Layer)?;
         let bias = format!("{name}.bias");
         let found = self.file.stored(&bias).is_some();
         let field = if name.contains(".ffn_") { "mlp_bias" } else { "attention_bias" };
@@ -234,8 +309,31 @@ impl Finder<'_> {
                 name,
                 expected: format!("none, as {source} is not true"),
             }),
-            _ => Ok(Projection { matrix, bias: self.optional(&bias, rows)? }),
+            _ => {
+                let bias = self.optional(&bias, all)?;
+                let of_part = |slot| VectorSlot { first: rows.start, len: rows.len(), ..slot };
+                Ok(Projection { matrix, bias: bias.map(of_part) })
+            }
         }
+    }
+
+    /// Neighbouring parts of one tensor, each with its number of rows.
+    fn fused<const PARTS: usize>(
+        &self,
+        name: &str,
+        rows: [usize; PARTS],
+        columns: usize,
+        biased: Option<bool>,
+    ) -> Result<[Projection<MatrixSlot, VectorSlot>; PARTS], LayoutError> {
+        let all = rows.iter().sum();
+        let mut parts = Vec::with_capacity(PARTS);
+        let mut first = 0;
+        for rows in rows {
+            let rows = first..first + rows;
+            first = rows.end;
+            parts.push(self.projection_part(name, rows, all, columns, biased)?);
+        }
+        Ok(parts.try_into().unwrap_or_else(|_| unreachable!("one projection for each part")))
     }
 
     /// Refuses layers beyond those that the configuration counts.
@@ -253,29 +351,56 @@ impl Finder<'_> {
     }
 
     fn layer(&self, layer: usize) -> Result<Layer<MatrixSlot, VectorSlot>, LayoutError> {
-        let &Config { hidden, feed_forward, head_dim, query_key_norm, post_norms, .. } =
-            self.config;
+        let &Config { hidden, feed_forward, head_dim, pre_norms, post_norms, .. } = self.config;
         let (queries, keys) = (self.config.heads * head_dim, self.config.kv_heads * head_dim);
         let Biases { query_key_value: biased, output: output_biased, feed_forward: inner } =
             self.config.biases;
         let name = |part: &str| format!("blk.{layer}.{part}");
-        let norm = |part, len| self.norm(&name(part), len);
-        let norm_if = |wanted: bool, part, len| wanted.then(|| norm(part, len)).transpose();
+        let norm_if =
+            |wanted: bool, part: &str, len| wanted.then(|| self.norm(&name(part), len)).transpose();
         let projection =
             |part, rows, columns, biased| self.projection(&name(part), rows, columns, biased);
+        // Matrices of one input may lie in one tensor.
+        let is_fused = |whole: &str, part: &str| {
+            self.file.stored(&name(whole)).is_some() && self.file.stored(&name(part)).is_none()
+        };
+        let [query, key, value] = match is_fused("attn_qkv.weight", "attn_q.weight") {
+            true => self.fused(&name("attn_qkv"), [queries, keys, keys], hidden, biased)?,
+            false => [
+                projection("attn_q", queries, hidden, biased)?,
+                projection("attn_k", keys, hidden, biased)?,
+                projection("attn_v", keys, hidden, biased)?,
+            ],
+        };
+        let [gate, up] = match is_fused("ffn_up.weight", "ffn_gate.weight") {
+            true => self.fused(&name("ffn_up"), [feed_forward, feed_forward], hidden, inner)?,
+            false => [
+                projection("ffn_gate", feed_forward, hidden, inner)?,
+                projection("ffn_up", feed_forward, hidden, inner)?,
+            ],
+        };
+        let head_norms = match self.config.query_key_norm {
+            None => None,
+            Some(QueryKeyNorm::PerHead) => Some([head_dim, head_dim]),
+            Some(QueryKeyNorm::Whole) => Some([queries, keys]),
+        };
+        let head_norm = |part, which: usize| match head_norms {
+            Some(lengths) => self.norm(&name(part), lengths[which]).map(Some),
+            None => Ok(None),
+        };
         Ok(Layer {
-            attention_norm: norm("attn_norm.weight", hidden)?,
-            query: projection("attn_q", queries, hidden, biased)?,
-            key: projection("attn_k", keys, hidden, biased)?,
-            value: projection("attn_v", keys, hidden, biased)?,
+            attention_norm: norm_if(pre_norms, "attn_norm.weight", hidden)?,
+            query,
+            key,
+            value,
             output: projection("attn_output", hidden, queries, output_biased)?,
-            query_norm: norm_if(query_key_norm, "attn_q_norm.weight", head_dim)?,
-            key_norm: norm_if(query_key_norm, "attn_k_norm.weight", head_dim)?,
+            query_norm: head_norm("attn_q_norm.weight", 0)?,
+            key_norm: head_norm("attn_k_norm.weight", 1)?,
             attention_post_norm: norm_if(post_norms, "post_attention_norm.weight", hidden)?,
             feed_forward_post_norm: norm_if(post_norms, "post_ffw_norm.weight", hidden)?,
-            feed_forward_norm: norm("ffn_norm.weight", hidden)?,
-            gate: projection("ffn_gate", feed_forward, hidden, inner)?,
-            up: projection("ffn_up", feed_forward, hidden, inner)?,
+            feed_forward_norm: norm_if(pre_norms, self.config.feed_forward_norm(), hidden)?,
+            gate,
+            up,
             down: projection("ffn_down", hidden, feed_forward, inner)?,
         })
     }

@@ -1,8 +1,8 @@
 //! Reading a model's weights into a backend.
 
-use super::{Embedding, Layer, Layout, MatrixSlot, Projection, VectorSlot, Weights};
+use super::{Embedding, FactorTensors, Layer, Layout, MatrixSlot, Projection, VectorSlot, Weights};
 use crate::{
-    checkpoint::{Checkpoint, Stored},
+    checkpoint::{Checkpoint, Part, Stored},
     compression::Compression,
     quant::{QuantError, Rows, WeightType},
 };
@@ -24,7 +24,7 @@ pub trait WeightSink {
     fn matrix(
         &mut self,
         slot: &MatrixSlot,
-        tensor: &Stored<'_>,
+        tensor: &Part<'_>,
         to: WeightType,
     ) -> Result<Self::Matrix, Self::Error>;
 
@@ -82,7 +82,7 @@ impl Layout {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<WeightsOf<S>, WeightError<S::Error>> {
         let total = self.bytes_read();
-        let mut loader = Loader { file: &self.file, compression, sink, progress, done: 0, total };
+        let mut loader = Loader { layout: self, compression, sink, progress, done: 0, total };
         Ok(Weights {
             head: loader.matrix(&self.head)?,
             layers: self
@@ -91,21 +91,18 @@ impl Layout {
                 .map(|slots| loader.layer(slots))
                 .collect::<Result<_, _>>()?,
             output_norm: loader.vector(&self.output_norm)?,
-            rope_factors: self.rope_factors.as_ref().map(|slot| loader.values(slot)).transpose()?,
+            rope_factors: FactorTensors {
+                usual: loader.opt_values(self.rope_factors.usual.as_ref())?,
+                long: loader.opt_values(self.rope_factors.long.as_ref())?,
+            },
             embedding: Embedding::new(self.file.clone(), self.embedding.rows),
         })
-    }
-
-    fn bytes_read(&self) -> u64 {
-        let matrices = self.matrices().map(|slot| slot.name.as_str());
-        let names = matrices.chain(self.vectors().map(|slot| slot.name.as_str()));
-        names.filter_map(|name| self.file.stored(name)).map(|tensor| tensor.byte_len() as u64).sum()
     }
 }
 
 /// Reads tensors, hands them on and counts bytes.
 struct Loader<'a, S> {
-    file: &'a Checkpoint,
+    layout: &'a Layout,
     compression: Compression,
     sink: &'a mut S,
     progress: &'a mut dyn FnMut(Progress),
@@ -116,48 +113,52 @@ struct Loader<'a, S> {
 type Loaded<T, S> = Result<T, WeightError<<S as WeightSink>::Error>>;
 
 impl<'a, S: WeightSink> Loader<'a, S> {
-    fn stored(&self, name: &str) -> Stored<'a> {
-        self.file.stored(name).expect("the layout has found the tensor in this file")
+    fn file(&self) -> &'a Checkpoint {
+        &self.layout.file
     }
 
-    fn finish(&mut self, name: &str) {
-        let tensor = self.stored(name);
-        let bytes = tensor.byte_len() as u64;
-        self.file.release(&tensor);
+    fn stored(&self, name: &str) -> Stored<'a> {
+        self.file().stored(name).expect("the layout has found the tensor in this file")
+    }
+
+    fn finish(&mut self, tensor: &Stored<'_>, bytes: u64) {
+        self.file().release(tensor);
         self.done += bytes;
         (self.progress)(Progress { done: self.done, total: self.total });
     }
 
     fn matrix(&mut self, slot: &MatrixSlot) -> Loaded<S::Matrix, S> {
         let tensor = self.stored(&slot.name);
-        let to = self.compression.of(tensor.weight_type(), slot.role);
-        let matrix = self
-            .sink
-            .matrix(slot, &tensor, to)
-            .map_err(|source| WeightError::Store { name: self.file.spelled(&slot.name), source })?;
-        self.finish(&slot.name);
+        let part = Part::new(tensor, slot.first..slot.first + slot.rows);
+        let to = self.compression.of(part.weight_type(), slot.role);
+        let matrix = self.sink.matrix(slot, &part, to).map_err(|source| WeightError::Store {
+            name: self.file().spelled(&slot.name),
+            source,
+        })?;
+        self.finish(&tensor, self.layout.matrix_bytes(slot));
         Ok(matrix)
     }
 
     /// The floats of a vector, its offset added.
     fn values(&mut self, slot: &VectorSlot) -> Loaded<Vec<f32>, S> {
-        let mut values = vec![0.0; slot.len];
-        self.stored(&slot.name).read(0, &mut values).map_err(|source| WeightError::Decode {
-            name: self.file.spelled(&slot.name),
+        let tensor = self.stored(&slot.name);
+        let values = slot.values(&tensor).map_err(|source| WeightError::Decode {
+            name: self.file().spelled(&slot.name),
             source,
         })?;
-        if slot.offset != 0.0 {
-            values.iter_mut().for_each(|value| *value += slot.offset);
-        }
-        self.finish(&slot.name);
+        self.finish(&tensor, tensor.byte_len() as u64);
         Ok(values)
+    }
+
+    fn opt_values(&mut self, slot: Option<&VectorSlot>) -> Loaded<Option<Vec<f32>>, S> {
+        slot.map(|slot| self.values(slot)).transpose()
     }
 
     fn vector(&mut self, slot: &VectorSlot) -> Loaded<S::Vector, S> {
         let values = self.values(slot)?;
         self.sink
             .vector(slot, values)
-            .map_err(|source| WeightError::Store { name: self.file.spelled(&slot.name), source })
+            .map_err(|source| WeightError::Store { name: self.file().spelled(&slot.name), source })
     }
 
     fn optional(&mut self, slot: Option<&VectorSlot>) -> Loaded<Option<S::Vector>, S> {
@@ -179,7 +180,7 @@ impl<'a, S: WeightSink> Loader<'a, S> {
         slots: &Layer<MatrixSlot, VectorSlot>,
     ) -> Loaded<Layer<S::Matrix, S::Vector>, S> {
         Ok(Layer {
-            attention_norm: self.vector(&slots.attention_norm)?,
+            attention_norm: self.optional(slots.attention_norm.as_ref())?,
             query: self.projection(&slots.query)?,
             key: self.projection(&slots.key)?,
             value: self.projection(&slots.value)?,
@@ -188,7 +189,7 @@ impl<'a, S: WeightSink> Loader<'a, S> {
             key_norm: self.optional(slots.key_norm.as_ref())?,
             attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
             feed_forward_post_norm: self.optional(slots.feed_forward_post_norm.as_ref())?,
-            feed_forward_norm: self.vector(&slots.feed_forward_norm)?,
+            feed_forward_norm: self.optional(slots.feed_forward_norm.as_ref())?,
             gate: self.projection(&slots.gate)?,
             up: self.projection(&slots.up)?,
             down: self.projection(&slots.down)?,

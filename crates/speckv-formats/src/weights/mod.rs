@@ -15,6 +15,8 @@ mod load;
 #[cfg(test)]
 mod tests;
 
+use crate::config::RopeFactors;
+
 pub use embedding::{EMBEDDING, Embedding, EmbeddingError};
 pub use layout::{Layout, LayoutError, MatrixSlot, VectorSlot};
 pub use load::{Progress, WeightError, WeightSink, WeightsOf};
@@ -30,24 +32,41 @@ pub struct Weights<M, V> {
     pub output_norm: V,
     /// Output head, [vocab, hidden].
     pub head: M,
-    /// Factor that divides each rotary pair's angle, if the file has one: [rope.dim / 2].
-    pub rope_factors: Option<Vec<f32>>,
+    /// Factors that divide each rotary pair's angle, where the file has them as tensors.
+    pub rope_factors: FactorTensors<Vec<f32>>,
+}
+
+/// Factors of rotary pairs that a file keeps as tensors, each [rope.dim / 2].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactorTensors<V> {
+    /// Of all contexts, or of short ones.
+    pub usual: Option<V>,
+    /// Of long contexts.
+    pub long: Option<V>,
+}
+
+impl FactorTensors<Vec<f32>> {
+    /// The factors, as [`Rope::frequencies`](crate::config::Rope::frequencies) takes them.
+    #[must_use]
+    pub fn as_factors(&self) -> RopeFactors<'_> {
+        RopeFactors { usual: self.usual.as_deref(), long: self.long.as_deref() }
+    }
 }
 
 /// One layer. Norms that the family does not have are absent.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the names of a transformer's parts; shapes stand beside them")]
 pub struct Layer<M, V> {
-    pub attention_norm: V,                 // [hidden]
+    pub attention_norm: Option<V>,         // [hidden]
     pub query: Projection<M, V>,           // [heads * head_dim, hidden]
     pub key: Projection<M, V>,             // [kv_heads * head_dim, hidden]
     pub value: Projection<M, V>,           // [kv_heads * head_dim, hidden]
     pub output: Projection<M, V>,          // [hidden, heads * head_dim]
-    pub query_norm: Option<V>,             // [head_dim]
-    pub key_norm: Option<V>,               // [head_dim]
+    pub query_norm: Option<V>,             // [head_dim], or [heads * head_dim]
+    pub key_norm: Option<V>,               // [head_dim], or [kv_heads * head_dim]
     pub attention_post_norm: Option<V>,    // [hidden]
     pub feed_forward_post_norm: Option<V>, // [hidden]
-    pub feed_forward_norm: V,              // [hidden]
+    pub feed_forward_norm: Option<V>,      // [hidden]
     pub gate: Projection<M, V>,            // [feed_forward, hidden]
     pub up: Projection<M, V>,              // [feed_forward, hidden]
     pub down: Projection<M, V>,            // [hidden, feed_forward]
@@ -76,11 +95,11 @@ impl<M, V> Layer<M, V> {
     /// The layer's vectors: norms and biases.
     pub fn vectors(&self) -> impl Iterator<Item = &V> {
         let norms = [
-            Some(&self.attention_norm),
+            self.attention_norm.as_ref(),
             self.query_norm.as_ref(),
             self.key_norm.as_ref(),
             self.attention_post_norm.as_ref(),
-            Some(&self.feed_forward_norm),
+            self.feed_forward_norm.as_ref(),
             self.feed_forward_post_norm.as_ref(),
         ];
         self.projections()

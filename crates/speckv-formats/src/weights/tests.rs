@@ -6,7 +6,7 @@ use super::{
     Layout, LayoutError, MatrixSlot, Progress, VectorSlot, WeightError, WeightSink, Weights,
 };
 use crate::{
-    checkpoint::{Checkpoint, Stored},
+    checkpoint::{Checkpoint, Part},
     compression::Compression,
     gguf::{Gguf, Writer},
     quant::{QuantError, Rows, TensorType, WeightType},
@@ -27,7 +27,7 @@ impl WeightSink for Floats {
     fn matrix(
         &mut self,
         slot: &MatrixSlot,
-        tensor: &Stored<'_>,
+        tensor: &Part<'_>,
         to: WeightType,
     ) -> Result<Vec<f32>, Infallible> {
         assert_eq!(tensor.shape(), [slot.columns, slot.rows]);
@@ -53,12 +53,7 @@ impl WeightSink for Refusing {
     type Vector = ();
     type Error = QuantError;
 
-    fn matrix(
-        &mut self,
-        slot: &MatrixSlot,
-        _: &Stored<'_>,
-        _: WeightType,
-    ) -> Result<(), QuantError> {
+    fn matrix(&mut self, slot: &MatrixSlot, _: &Part<'_>, _: WeightType) -> Result<(), QuantError> {
         let tensor_type = TensorType::F16;
         let refusal = QuantError::PartialBlock { tensor_type, elements: slot.columns };
         if slot.name == self.0 { Err(refusal) } else { Ok(()) }
@@ -118,7 +113,7 @@ fn every_tensor_of_every_family_has_its_place() {
         assert_eq!(layout.names(), names.iter().map(String::as_str).collect::<HashSet<_>>());
         assert_eq!(layout.unused(), Vec::<String>::new(), "{tiny:?}");
         assert_eq!(layout.is_tied(), tiny.tied);
-        assert_eq!(layout.rope_factors.is_some(), tiny.rope_factors);
+        assert_eq!(layout.rope_factors.usual.is_some(), tiny.rope_factors);
         assert_eq!(layout.matrices().count(), 7 * tiny.layers + 1);
     }
 }

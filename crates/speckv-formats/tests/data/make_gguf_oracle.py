@@ -4,7 +4,9 @@
     pip install gguf==0.19.0 && python make_gguf_oracle.py
 
 blocks.txt   per type: name, blocks as stored in hexadecimal, the floats they decode to as
-hexadecimal binary32 oracle.bin   a small file with a metadata value of every type and two tensors
+             hexadecimal binary32
+read.txt     the same of the types that are only read
+oracle.bin   a small file with a metadata value of every type and two tensors
 """
 
 import os
@@ -38,6 +40,47 @@ with open(os.path.join(HERE, "blocks.txt"), "w") as out:
         blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
         if not halves:  # floats: any bits but NaN and infinity
             blocks[:, 1] &= 0xBB if kind == T.F16 else 0xBF
+        for at in halves:
+            scale = rng.normal(0, 0.01, count).astype(np.float16)
+            blocks[:, at : at + 2] = scale.view(np.uint8).reshape(count, 2)
+        values = gguf.quants.dequantize(blocks, kind).astype(np.float32).ravel()
+        assert values.size == count * length
+        print(
+            kind.name,
+            blocks.tobytes().hex(),
+            values.view(np.uint32).astype(">u4").tobytes().hex(),
+            file=out,
+        )
+
+# Types that are only read: where their half floats are. MXFP4 and NVFP4 have scales of their own;
+# those of IQ1_M lie in pieces.
+READ = {
+    T.IQ4_XS: [0],
+    T.IQ3_S: [0],
+    T.IQ3_XXS: [0],
+    T.IQ2_S: [0],
+    T.IQ2_XS: [0],
+    T.IQ2_XXS: [0],
+    T.IQ1_S: [0],
+    T.IQ1_M: [],
+    T.MXFP4: [],
+    T.NVFP4: [],
+    T.TQ1_0: [52],
+    T.TQ2_0: [64],
+}
+rng = np.random.default_rng(20261128)
+
+with open(os.path.join(HERE, "read.txt"), "w") as out:
+    for kind, halves in READ.items():
+        length, size = gguf.GGML_QUANT_SIZES[kind]
+        count = max(2, 512 // length)
+        blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
+        if kind == T.MXFP4:  # every kind of exponent, the two subnormal scales among them
+            blocks[:, 0] = ([0, 1, 2, 240] + list(range(100, 132)))[:count]
+        if kind == T.NVFP4:  # subnormal scales, no number, and the bit that means nothing
+            blocks[0, :4], blocks[1, :4] = [0, 1, 7, 8], [0x7F, 0x7E, 0xFF, 0x80]
+        if kind == T.IQ1_M:  # no exponent of infinity
+            blocks[:, 55] &= 0xBF
         for at in halves:
             scale = rng.normal(0, 0.01, count).astype(np.float16)
             blocks[:, at : at + 2] = scale.view(np.uint8).reshape(count, 2)

@@ -5,15 +5,15 @@ use std::{path::PathBuf, sync::Arc};
 use speckv_formats::{
     checkpoint::Checkpoint,
     compression::Compression,
-    config::{Config, ConfigError},
-    quant::QuantError,
+    config::{Config, ConfigError, QueryKeyNorm},
+    quant::{QuantError, Rows},
     weights::{Layout, LayoutError},
 };
 
 pub use speckv_formats::weights::Progress;
 
 use super::{buffers::Sizes, cache, weights};
-use crate::{device::Device, error::GpuError, matrix::BuildError};
+use crate::{device::Device, error::GpuError, format::Format, matrix::BuildError};
 
 /// Options of loading.
 #[derive(Debug, Clone)]
@@ -59,6 +59,17 @@ pub enum LoadError {
         name: String,
         /// Why.
         source: QuantError,
+    },
+    /// Something of the model that the kernels do not have.
+    #[error(
+        "a GPU cannot run {architecture} models with {what}\n\
+         hint: `--device cpu` runs them"
+    )]
+    Unsupported {
+        /// The model's family.
+        architecture: String,
+        /// What the kernels lack.
+        what: String,
     },
     /// More context was asked for than the model was made for.
     #[error(
@@ -111,13 +122,52 @@ pub(super) fn context_of(
     Ok(context)
 }
 
+/// Refuses blueprints with parts that the kernels do not have.
+pub(super) fn check_blueprint(config: &Config) -> Result<(), LoadError> {
+    let lacks = [
+        (!config.pre_norms, "norms after each part only"),
+        (config.query_key_norm == Some(QueryKeyNorm::Whole), "norms of whole queries and keys"),
+        (config.attention_cap.is_some(), "capped attention"),
+        (config.query_growth.is_some(), "queries that grow with their position"),
+        (config.residual_scale != 1.0, "a scale of the residual stream"),
+        (config.logit_scale != 1.0, "a scale of the logits"),
+        (config.unrotated.contains(&true), "layers without rotary embedding"),
+    ];
+    match lacks.into_iter().find(|(lacks, _)| *lacks) {
+        None => Ok(()),
+        Some((_, what)) => Err(unsupported(config, what.to_owned())),
+    }
+}
+
+fn unsupported(config: &Config, what: String) -> LoadError {
+    LoadError::Unsupported { architecture: config.architecture.clone(), what }
+}
+
+/// Refuses weights of types that the kernels do not read.
+pub(super) fn check_types(
+    file: &Checkpoint,
+    config: &Config,
+    layout: &Layout,
+    compression: Compression,
+) -> Result<(), LoadError> {
+    let types = layout
+        .matrices()
+        .filter_map(|slot| Some(compression.of(file.stored(&slot.name)?.weight_type(), slot.role)));
+    match types.into_iter().find(|&weight_type| !Format::supports(weight_type)) {
+        None => Ok(()),
+        Some(other) => Err(unsupported(config, format!("weights in {other}"))),
+    }
+}
+
 /// The device memory that a file's model would take, without reading a weight.
 ///
 /// # Errors
 /// A file that holds no model, or a context that it does not have.
 pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNeed, LoadError> {
     let config = file.config()?;
+    check_blueprint(&config)?;
     let layout = Layout::new(file, &config)?;
+    check_types(file, &config, &layout, options.compression)?;
     let context = context_of(file, &config, options.context)?;
     let sizes = Sizes::new(&config, layout.head.rows, context, options.device.binding_limit());
     Ok(MemoryNeed {

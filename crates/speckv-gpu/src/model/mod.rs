@@ -1,4 +1,4 @@
-//! Transformers of the llama, qwen and gemma families on a GPU, behind
+//! Dense transformers on a GPU, behind
 //! [`speckv::model::LanguageModel`].
 
 mod buffers;
@@ -91,6 +91,7 @@ impl GpuModel {
     ) -> Result<Self, LoadError> {
         let file = file.into();
         let config = file.config()?;
+        load::check_blueprint(&config)?;
         let layout = Layout::new(&file, &config)?;
         let device = &options.device;
         load::check_memory(&file, device, load::memory_need(&file, options)?)?;
@@ -110,8 +111,8 @@ impl GpuModel {
         let output_norm = binder.picked_norm(&weights.output_norm)?;
         let ropes = std::iter::once(&config.rope)
             .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
-        let rope_frequencies =
-            ropes.map(|rope| rope.frequencies(weights.rope_factors.as_deref())).collect();
+        let factors = weights.rope_factors.as_factors();
+        let rope_frequencies = ropes.map(|rope| rope.frequencies(factors, context)).collect();
         let shared = Shared {
             device: Arc::clone(device),
             sizes,

@@ -181,12 +181,15 @@ impl Shared {
         }
         device.write(&buffers.rows, 0, &host.words);
         device.write(&buffers.paths, 0, &paths);
-        for (frequencies, angles) in self.rope_frequencies.iter().zip(&buffers.angles) {
+        let sliding = self.config.sliding.as_ref().map_or(&self.config.rope, |s| &s.rope);
+        let factors = [&self.config.rope, sliding].map(|rope| f64::from(rope.attention_factor));
+        let embeddings = self.rope_frequencies.iter().zip(factors);
+        for ((frequencies, factor), angles) in embeddings.zip(&buffers.angles) {
             host.words.clear();
             for row in rows {
                 host.words.extend(frequencies.iter().flat_map(|frequency| {
                     let angle = row.position as f64 * frequency;
-                    [(angle.cos() as f32).to_bits(), (angle.sin() as f32).to_bits()]
+                    [angle.cos(), angle.sin()].map(|part| ((part * factor) as f32).to_bits())
                 }));
             }
             device.write(angles, 0, &host.words);

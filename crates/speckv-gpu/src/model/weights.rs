@@ -5,7 +5,7 @@ use speckv_formats::{
     compression::Compression,
     config::Config,
     quant::{self, QuantError, Rows, WeightType},
-    weights::{self, Layout, MatrixSlot, Projection, VectorSlot},
+    weights::{self, FactorTensors, Layout, MatrixSlot, Projection, VectorSlot},
 };
 
 use super::load::{LoadError, Progress};
@@ -24,8 +24,8 @@ pub(super) struct Weights {
     pub layers: Vec<Layer>,
     pub output_norm: Buffer, // [hidden]
     pub head: Matrix,        // [vocab, hidden]
-    /// Factor that divides each pair's angle, if the file has one: [rope.dim / 2].
-    pub rope_factors: Option<Vec<f32>>,
+    /// Factors that divide each pair's angle, where the file has them as tensors.
+    pub rope_factors: FactorTensors<Vec<f32>>,
 }
 
 /// One layer. Vectors are filled up to whole blocks of 32 with zeros.
@@ -91,9 +91,11 @@ impl<'a> Loader<'a> {
         self.file.stored(name).expect("the layout has found the tensor in this file")
     }
 
-    fn finish(&mut self, name: &str) {
+    /// Counts the share of a tensor that a matrix or vector is.
+    fn finish(&mut self, name: &str, share: f64) {
         let tensor = self.stored(name);
-        self.done += tensor.byte_len() as u64;
+        let bytes = (tensor.byte_len() as f64 * share) as u64;
+        self.done = self.total.min(self.done + bytes);
         self.file.release(&tensor);
         (self.progress)(Progress { done: self.done, total: self.total });
     }
@@ -104,12 +106,10 @@ impl<'a> Loader<'a> {
 
     /// The floats of a vector.
     fn values(&mut self, slot: &VectorSlot) -> Result<Vec<f32>, LoadError> {
-        let mut values = vec![0.0; slot.len];
-        self.stored(&slot.name)
-            .read(0, &mut values)
+        let values = slot
+            .values(&self.stored(&slot.name))
             .map_err(|source| LoadError::Decode { name: self.file.spelled(&slot.name), source })?;
-        values.iter_mut().for_each(|value| *value += slot.offset);
-        self.finish(&slot.name);
+        self.finish(&slot.name, 1.0);
         Ok(values)
     }
 
@@ -121,6 +121,11 @@ impl<'a> Loader<'a> {
     fn vector(&mut self, slot: &VectorSlot) -> Result<Buffer, LoadError> {
         let values = self.values(slot)?;
         self.buffer(&slot.name, values)
+    }
+
+    /// A norm that every model has that [`check_blueprint`](super::load::check_blueprint) lets pass.
+    fn required(&mut self, slot: Option<&VectorSlot>) -> Result<Buffer, LoadError> {
+        self.vector(slot.expect("the blueprint has norms before each part"))
     }
 
     fn optional(&mut self, slot: Option<&VectorSlot>) -> Result<Option<Buffer>, LoadError> {
@@ -138,13 +143,16 @@ impl<'a> Loader<'a> {
         let to = self.weight_type(slots[0]);
         let tensors: Vec<Stored<'_>> = slots.iter().map(|slot| self.stored(&slot.name)).collect();
         let source = |row: usize, out: &mut Vec<u8>| match place(row) {
-            Some((slot, row)) => append(&tensors[slot], row, to, out),
+            Some((slot, row)) => append(&tensors[slot], slots[slot].first + row, to, out),
             None => Ok(()),
         };
         let matrix = Matrix::build(self.device, to, [rows, slots[0].columns], &source).map_err(
             |source| LoadError::Weight { name: self.file.spelled(&slots[0].name), source },
         )?;
-        slots.iter().for_each(|slot| self.finish(&slot.name));
+        for slot in slots {
+            let rows = self.stored(&slot.name).shape()[1].max(1);
+            self.finish(&slot.name, slot.rows as f64 / rows as f64);
+        }
         Ok(matrix)
     }
 
@@ -223,14 +231,14 @@ impl<'a> Loader<'a> {
             _ => None,
         };
         Ok(Layer {
-            attention_norm: self.vector(&slots.attention_norm)?,
+            attention_norm: self.required(slots.attention_norm.as_ref())?,
             qkv,
             qkv_bias: has_bias.then(|| self.buffer("biases", bias)).transpose()?,
             head_norms,
             output: self.matrix(&slots.output.matrix)?,
             output_bias: self.optional(slots.output.bias.as_ref())?,
             attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
-            feed_forward_norm: self.vector(&slots.feed_forward_norm)?,
+            feed_forward_norm: self.required(slots.feed_forward_norm.as_ref())?,
             gate_up: self.gate_up(&slots.gate, &slots.up)?,
             down: self.matrix(&slots.down.matrix)?,
             down_bias: self.optional(slots.down.bias.as_ref())?,
@@ -253,11 +261,9 @@ impl Weights {
         compression: Compression,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
-        let names = layout.matrices().map(|slot| slot.name.as_str());
-        let names = names.chain(layout.vectors().map(|slot| slot.name.as_str()));
-        let total = names.filter_map(|name| file.stored(name)).map(|t| t.byte_len() as u64).sum();
+        let total = layout.bytes_read();
         let mut loader = Loader { device, file, compression, progress, done: 0, total };
-        let factors = layout.rope_factors.as_ref();
+        let FactorTensors { usual, long } = &layout.rope_factors;
         Ok(Weights {
             head: loader.matrix(&layout.head)?,
             layers: layout
@@ -266,7 +272,10 @@ impl Weights {
                 .map(|slots| loader.layer(slots))
                 .collect::<Result<_, _>>()?,
             output_norm: loader.vector(&layout.output_norm)?,
-            rope_factors: factors.map(|slot| loader.values(slot)).transpose()?,
+            rope_factors: FactorTensors {
+                usual: usual.as_ref().map(|slot| loader.values(slot)).transpose()?,
+                long: long.as_ref().map(|slot| loader.values(slot)).transpose()?,
+            },
         })
     }
 

@@ -71,6 +71,14 @@ pub enum DownloadError {
         /// The file's checksum.
         got: String,
     },
+    /// A file of the Hub cannot be fetched.
+    #[error("cannot fetch {name}: {reason}")]
+    Failed {
+        /// The file.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// No source gave the file.
     #[error("no source has {name}:{}", tried_text(tried))]
     Exhausted {
@@ -118,6 +126,11 @@ impl DownloadError {
                     {0}",
                     path.display()
                 )
+            }
+            DownloadError::Failed { .. } => {
+                "run the command again: what was fetched is kept and continued; for a model with \
+                 terms, set HF_TOKEN"
+                    .into()
             }
             DownloadError::Exhausted { path, size, sha256, .. } => format!(
                 "get the file elsewhere ({size} bytes, sha256 {sha256}) and place it at {}, or \

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ureq::{config::RedirectAuthHeaders, typestate::WithoutBody};
+
 use super::{
     DownloadError, Event, Options, PartFile,
     error::{SourceError, SourceResult},
@@ -198,16 +200,7 @@ fn rest(time: Duration, part: &PartFile, interrupt: &Interrupt) -> SourceResult<
 
 /// Sends the request and hands on the response, until its end or until the reader has gone.
 fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSender<Message>) {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .user_agent(concat!("speckv/", env!("CARGO_PKG_VERSION")))
-        .timeout_resolve(Some(options.connect))
-        .timeout_connect(Some(options.connect))
-        .timeout_recv_response(Some(options.stall))
-        .timeout_per_read(Some(options.stall))
-        .build();
-    let agent = ureq::Agent::new_with_config(config);
-    let mut request = agent.get(url);
+    let mut request = request(url, options);
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));
     }
@@ -253,7 +246,28 @@ fn talk(url: &str, from: u64, proven: bool, options: &Options, sender: &SyncSend
     }
 }
 
-fn error_text(error: &ureq::Error) -> String {
+/// A request with this program's patience, and the user's token if it goes to the Hub.
+pub(crate) fn request(url: &str, options: &Options) -> ureq::RequestBuilder<WithoutBody> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .user_agent(concat!("speckv/", env!("CARGO_PKG_VERSION")))
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .timeout_resolve(Some(options.connect))
+        .timeout_connect(Some(options.connect))
+        .timeout_recv_response(Some(options.stall))
+        .timeout_per_read(Some(options.stall))
+        .build();
+    let request = ureq::Agent::new_with_config(config).get(url);
+    match &options.token {
+        Some(token) if url.strip_prefix(&options.hub).is_some_and(|rest| rest.starts_with('/')) => {
+            request.header("Authorization", format!("Bearer {token}"))
+        }
+        _ => request,
+    }
+}
+
+/// Why a request failed, for users.
+pub(crate) fn error_text(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => {
             "its host name cannot be found (no network, or no name server)".into()

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{DownloadError, Event};
+use super::{Blob, DownloadError, Event};
 use crate::{catalogue::Entry, interrupt::Interrupt, store::Store};
 
 const CHUNK: usize = 1 << 20;
@@ -36,12 +36,44 @@ impl PartFile {
         interrupt: &Interrupt,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Self, DownloadError> {
-        let path = store.beside(entry, ".part");
+        let part = PartFile::at(
+            store.beside(entry, ".part"),
+            entry.size,
+            entry.sha256.clone(),
+            interrupt,
+            on_event,
+        )?;
+        Ok(PartFile {
+            sizes_path: store.beside(entry, ".part.json"),
+            wheels: store.beside(entry, ".wheels"),
+            ..part
+        })
+    }
+
+    /// The same of a file in the Hub's cache, under the name that other programs give it.
+    pub(super) fn of_blob(
+        blob: &Blob,
+        interrupt: &Interrupt,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Self, DownloadError> {
+        let mut path = blob.path.clone().into_os_string();
+        path.push(".incomplete");
+        let sha256 = blob.sha256.clone().unwrap_or_default();
+        PartFile::at(path.into(), blob.size, sha256, interrupt, on_event)
+    }
+
+    fn at(
+        path: PathBuf,
+        size: u64,
+        sha256: String,
+        interrupt: &Interrupt,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Self, DownloadError> {
         let io = |error| DownloadError::io("open", &path, error);
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(io)?;
         let mut len = file.metadata().map_err(io)?.len();
-        if len > entry.size {
+        if len > size {
             file.set_len(0).map_err(io)?;
             len = 0;
         }
@@ -52,17 +84,17 @@ impl PartFile {
         })
         .map_err(|error| DownloadError::io("read", &path, error))?;
         if interrupt.is_raised() {
-            return Err(DownloadError::Interrupted { held: len, size: entry.size });
+            return Err(DownloadError::Interrupted { held: len, size });
         }
         Ok(PartFile {
+            sizes_path: path.with_extension("json"),
+            wheels: path.with_extension("wheels"),
             path,
-            sizes_path: store.beside(entry, ".part.json"),
-            wheels: store.beside(entry, ".wheels"),
             file,
             len,
-            size: entry.size,
+            size,
             hasher,
-            sha256: entry.sha256.clone(),
+            sha256,
         })
     }
 
@@ -128,10 +160,12 @@ impl PartFile {
         Ok(())
     }
 
-    /// The checksum of a complete file if it is not the model's, `None` if it is.
+    /// The checksum of a complete file if it is not the model's, `None` if it is, or if none is
+    /// known.
     pub(super) fn checksum_mismatch(&self) -> Option<String> {
         let got = hex(&self.hasher.clone().finalize());
-        (self.len != self.size || got != self.sha256).then_some(got)
+        let same = self.sha256.is_empty() || got == self.sha256;
+        (self.len != self.size || !same).then_some(got)
     }
 
     /// Gives the complete, verified file its final name and removes what helped to make it.

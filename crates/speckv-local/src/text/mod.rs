@@ -7,6 +7,7 @@
 
 mod conversation;
 mod decoder;
+mod grammars;
 mod model_text;
 
 pub use conversation::{Conversation, Prompt, PromptEncoder};

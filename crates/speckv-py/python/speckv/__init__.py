@@ -12,6 +12,7 @@ from __future__ import annotations
 from . import errors
 from ._native import (
     Cache,
+    Constraint,
     Controller,
     CostModel,
     CpuModel,
@@ -51,6 +52,7 @@ from .errors import ArgumentError, Error, FileError, ModelError, OrderError
 __all__ = [
     "ArgumentError",
     "Cache",
+    "Constraint",
     "Controller",
     "CostModel",
     "CpuModel",

@@ -447,6 +447,31 @@ class Tokenizer:
         self, text: str, *, parse_special: bool = True, add_special: bool = True
     ) -> list[int]: ...
     def decode(self, tokens: Tokens, *, skip_special: bool = True) -> str: ...
+    def constraint(
+        self,
+        *,
+        json_schema: str | None = None,
+        grammar: str | None = None,
+        regex: str | None = None,
+        choices: Sequence[str] | None = None,
+    ) -> Constraint:
+        """What an answer may be: JSON that fits a schema (as text), a grammar in GBNF or Lark, a
+        regular expression, or one of these texts. Exactly one of them.
+        """
+
+@final
+class Constraint:
+    """Which tokens may follow, at one place in an answer."""
+
+    def advance(self, token: int) -> None:
+        """Reads a token, which must be allowed."""
+    def rollback(self, count: int) -> None:
+        """Forgets the last tokens."""
+    def is_allowed(self, token: int) -> bool: ...
+    def forced(self) -> int | None:
+        """The one token that may follow, where the grammar leaves one text."""
+    def allowed(self) -> NDArray[np.bool_]:
+        """Whether each token of the vocabulary may follow, `[vocab]`."""
 
 @final
 class Cache:

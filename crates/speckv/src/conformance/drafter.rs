@@ -57,7 +57,8 @@ impl Check<'_> {
     ) -> Result<Vec<Vec<Proposal>>, String> {
         let mut proposals = vec![Vec::new(); texts.len()];
         let mut distributions = vec![Distribution::new(); texts.len()];
-        let mut chains = vec![self.chain.clone(); texts.len()];
+        let chain = || Chain::new(self.chain.settings().clone()).map_err(|e| e.to_string());
+        let mut chains: Vec<Chain> = texts.iter().map(|_| chain()).collect::<Result<_, _>>()?;
         for drafted in 0..3 {
             let mut asks: Vec<Ask<'_>> = Vec::new();
             let parts = slots

@@ -3,11 +3,13 @@
 //!
 //! Each check returns the first rule that does not hold, in words.
 
+mod constraint;
 mod controller;
 mod drafter;
 mod model;
 pub mod statistics;
 
+pub use constraint::check_constraint;
 pub use controller::check_controller;
 pub use drafter::check_drafter;
 pub use model::{check_foreign_cache, check_model};

@@ -121,6 +121,12 @@ pub trait Controller: Send {
     /// learned of models and machine stays true, what was learned of the text may not.
     fn next_text(&mut self) {}
 
+    /// Whether tokens that a constraint forces are taken without a decision of the target. The
+    /// output is the same in any case; `false` is for plain decoding, one pass per token.
+    fn takes_forced(&self) -> bool {
+        true
+    }
+
     /// Decides by these costs from the next step on: for engines that measure their own passes.
     fn set_cost(&mut self, cost: &CostModel) {
         let _ = cost;
@@ -157,6 +163,10 @@ macro_rules! pass_on {
 
             fn next_text(&mut self) {
                 (**self).next_text();
+            }
+
+            fn takes_forced(&self) -> bool {
+                (**self).takes_forced()
             }
 
             fn set_cost(&mut self, cost: &CostModel) {

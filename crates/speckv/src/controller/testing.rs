@@ -48,6 +48,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
             .collect(),
         branch: Default::default(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
+        forced: Default::default(),
         times: Times::default(),
         tokens: vec![0; accepted + 1],
     }

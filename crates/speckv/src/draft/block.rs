@@ -61,30 +61,43 @@ impl Block {
     /// Logits that make no token.
     pub(super) fn answer(&self, ask: &mut Ask<'_>, vocab_size: usize) -> Result<(), DraftError> {
         let row = ask.tokens.len() - self.start;
-        let Proposal { token, signals } = self.rows[row];
+        let best = self.rows[row];
         let logits = self.logits.get(row * vocab_size..(row + 1) * vocab_size);
-        let token = match logits {
-            Some(logits) if needs_logits(ask) => choose(ask, logits)?,
-            _ => token,
-        };
-        ask.proposal = Some(Proposal { token, signals });
+        ask.proposal = Some(match logits {
+            Some(logits) if needs_logits(ask) => choose(ask, best, logits)?,
+            _ => best,
+        });
         Ok(())
     }
 }
 
-/// Whether more than the likeliest token of a row is asked for.
+/// Whether more than the likeliest token of a row may be asked for.
 pub(super) fn needs_logits(ask: &Ask<'_>) -> bool {
-    !ask.chain.is_greedy() || ask.chain.has_penalty()
+    !ask.chain.is_greedy() || ask.chain.changes_logits() || ask.chain.is_constrained()
 }
 
-/// The token of an ask by its chain; under sampling its distribution is left in the ask.
+/// The proposal of an ask by its chain, where the row's likeliest token is `best`; under sampling
+/// its distribution is left in the ask.
 ///
 /// # Errors
 /// Logits that make no token.
-pub(super) fn choose(ask: &mut Ask<'_>, logits: &[f32]) -> Result<Token, DraftError> {
-    if ask.chain.is_greedy() {
-        return Ok(ask.chain.argmax(logits, ask.tokens)?);
+pub(super) fn choose(
+    ask: &mut Ask<'_>,
+    best: Proposal,
+    logits: &[f32],
+) -> Result<Proposal, DraftError> {
+    let Proposal { token: likeliest, mut signals } = best;
+    let allowed = ask.chain.allows(ask.tokens, likeliest)?;
+    if !allowed {
+        signals = ask.chain.constrained_signals(logits, ask.tokens)?.unwrap_or(signals);
     }
-    ask.chain.fill(logits, ask.tokens, ask.distribution)?;
-    Ok(ask.distribution.draw(ask.uniform))
+    let token = if allowed && ask.chain.is_greedy() && !ask.chain.changes_logits() {
+        likeliest
+    } else if ask.chain.is_greedy() {
+        ask.chain.argmax(logits, ask.tokens)?
+    } else {
+        ask.chain.fill(logits, ask.tokens, ask.distribution)?;
+        ask.distribution.draw(ask.uniform)
+    };
+    Ok(Proposal { token, signals })
 }

@@ -230,11 +230,11 @@ impl<M: LanguageModel> ModelDrafter<M> {
                 block.answer(ask, self.vocab_size)?;
             } else {
                 let Best { token, signals } = self.output.best(row, self.vocab_size)?;
-                let token = match needs_logits(ask) {
-                    true => choose(ask, &self.output.logits(row)?[..self.vocab_size])?,
-                    false => token,
-                };
-                ask.proposal = Some(Proposal { token, signals });
+                let best = Proposal { token, signals };
+                ask.proposal = Some(match needs_logits(ask) {
+                    true => choose(ask, best, &self.output.logits(row)?[..self.vocab_size])?,
+                    false => best,
+                });
             }
             row += rows;
         }

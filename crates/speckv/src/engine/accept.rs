@@ -40,12 +40,18 @@ impl<M: LanguageModel> Sequence<M> {
         first_row: usize,
         buffers: &mut Buffers,
     ) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
+        let trunk = self.tokens.len() - self.step.committed; // drafted tokens and forced ones
         loop {
             let (accepted, beside) = (self.step.accepted, self.step.branch_accepted);
+            if beside == 0 && self.accept_forced(accepted) {
+                if self.ends_with(self.tokens[self.step.committed + accepted]) {
+                    return Ok(());
+                }
+                continue;
+            }
             // Rows: the text's last token, the draft, the branch.
-            let row = first_row + if beside > 0 { kept + beside } else { accepted };
-            let candidates = self.candidates(accepted, beside);
+            let row = first_row + if beside > 0 { trunk + beside } else { accepted };
+            let candidates = self.candidates(accepted, beside, trunk);
             let end = self.step.committed + accepted + beside;
             let choice = if self.chain.is_greedy() {
                 self.choose_greedily(output, row, end, candidates)?
@@ -55,7 +61,10 @@ impl<M: LanguageModel> Sequence<M> {
             let (Choice::Draft(token) | Choice::Branch(token) | Choice::Other(token)) = choice;
             self.likelihoods.decided(token, output, row)?;
             match choice {
-                Choice::Draft(_) => self.step.accepted += 1,
+                Choice::Draft(_) => {
+                    self.step.accepted += 1;
+                    self.step.accepted_drafts += 1;
+                }
                 Choice::Branch(_) => {
                     self.tokens.truncate(end);
                     self.tokens.push(token);
@@ -72,13 +81,22 @@ impl<M: LanguageModel> Sequence<M> {
         }
     }
 
-    /// What may follow `accepted` tokens of the draft and `beside` tokens of the branch.
-    fn candidates(&self, accepted: usize, beside: usize) -> Candidates {
+    /// Whether the token at this position after the committed ones was forced: then it stays.
+    fn accept_forced(&mut self, position: usize) -> bool {
+        let is_forced = self.step.is_forced.get(position).copied().unwrap_or(false);
+        self.step.accepted += usize::from(is_forced);
+        is_forced
+    }
+
+    /// What may follow `accepted` of the `trunk` tokens of the draft and `beside` tokens of the
+    /// branch.
+    fn candidates(&self, accepted: usize, beside: usize, trunk: usize) -> Candidates {
         let branch = &self.stepper.record().branch;
         let in_branch = beside > 0 || branch.at == accepted;
         let next = branch.tokens.get(beside).filter(|_| in_branch);
-        let draft = self.stepper.kept().get(accepted).filter(|_| beside == 0);
-        Candidates { draft: draft.map(|it| it.token), branch: next.map(|it| it.token) }
+        let draft =
+            (beside == 0 && accepted < trunk).then(|| self.tokens[self.step.committed + accepted]);
+        Candidates { draft, branch: next.map(|it| it.token) }
     }
 
     /// The target's likeliest token.
@@ -89,13 +107,16 @@ impl<M: LanguageModel> Sequence<M> {
         end: usize,
         candidates: Candidates,
     ) -> Result<Choice, ModelError> {
-        let token = if self.chain.has_penalty() {
-            self.chain
-                .argmax(output.logits(row)?, &self.tokens[..end])
-                .map_err(|source| ModelError::Logits { row, source })?
-        } else {
-            let vocab_size = output.vocab_size();
-            output.likeliest(row, vocab_size)?
+        let text = &self.tokens[..end];
+        let failed = |source| ModelError::Logits { row, source };
+        let vocab_size = output.vocab_size();
+        let likeliest = match self.chain.changes_logits() {
+            true => None,
+            false => Some(output.likeliest(row, vocab_size)?),
+        };
+        let token = match likeliest {
+            Some(token) if self.chain.allows(text, token).map_err(failed)? => token,
+            _ => self.chain.argmax(output.logits(row)?, text).map_err(failed)?,
         };
         Ok(match candidates {
             Candidates { draft: Some(draft), .. } if draft == token => Choice::Draft(token),
@@ -119,7 +140,7 @@ impl<M: LanguageModel> Sequence<M> {
             .map_err(|source| ModelError::Logits { row, source })?;
         let mut target = &*p;
         if let Some(token) = draft {
-            let q = &self.step.distributions[self.step.accepted];
+            let q = &self.step.distributions[self.step.accepted_drafts];
             let u_accept = self.randomness.uniform();
             if is_accepted(p.probability(token), q.probability(token), u_accept) {
                 // The draw that a rejection would have taken: texts do not depend on it.
@@ -151,7 +172,7 @@ impl<M: LanguageModel> Sequence<M> {
     /// # Errors
     /// The cache's.
     pub(super) fn keep_branch(&mut self) -> Result<(), ModelError> {
-        let kept = self.stepper.kept().len();
+        let kept = self.stepper.kept().len(); // nothing is forced beside a branch
         let step = &mut self.step;
         if step.branch_accepted == 0 || step.parents.is_empty() {
             return Ok(()); // the branch is no branch where it goes on at the draft's end

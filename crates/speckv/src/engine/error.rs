@@ -1,7 +1,10 @@
 //! Why the engine could not go on.
 
 use crate::{
-    draft::DraftError, logits::LogitsError, model::ModelError, sampling::SamplingError,
+    draft::DraftError,
+    logits::LogitsError,
+    model::ModelError,
+    sampling::{ConstraintError, SamplingError},
     step::StepError,
 };
 
@@ -30,6 +33,14 @@ pub enum EngineError {
     /// A sampling setting is outside its range.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// The constraint of a sequence failed.
+    #[error("the constraint on the answer failed (sequence {sequence} of the step)")]
+    Constraint {
+        /// Index in the slice of sequences.
+        sequence: usize,
+        /// Why.
+        source: ConstraintError,
+    },
     /// The target's pass failed.
     #[error("the target model failed")]
     Model(#[from] ModelError),

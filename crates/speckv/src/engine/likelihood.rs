@@ -28,6 +28,10 @@ impl Likelihoods {
         self.positions.clear();
     }
 
+    pub fn are_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     pub fn begin(&mut self) {
         self.positions.clear();
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod clock;
 mod error;
+mod forced;
 mod generation;
 mod home;
 mod likelihood;

@@ -21,10 +21,13 @@ impl<M: LanguageModel> Sequence<M> {
         if !step.active {
             return;
         }
-        step.generated_before = self.generated;
-        step.unread = 0;
+        (step.start, step.generated_before) = (self.tokens.len(), self.generated);
+        self.force_before();
+        let step = &mut self.step;
+        (step.unread, step.unread_forced) = (0, 0);
         step.committed = self.tokens.len();
-        (step.accepted, step.branch_accepted) = (0, 0);
+        step.is_forced.clear();
+        (step.accepted, step.accepted_drafts, step.branch_accepted) = (0, 0, 0);
         step.last_token = None;
         step.rest_was_empty = false;
         step.times = Times { controller: self.observing, ..Times::default() };
@@ -40,7 +43,7 @@ impl<M: LanguageModel> Sequence<M> {
             slot: self.place.slot(),
             source: self.stepper.source(),
             tokens: &self.tokens,
-            drafted,
+            drafted: self.tokens.len() - self.step.committed,
             more: self.stepper.room(),
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
             chain: &mut self.chain,
@@ -101,20 +104,38 @@ impl<M: LanguageModel> Sequence<M> {
             self.stepper.exhausted();
             return Ok(());
         };
+        // The target would reject it: leaving it out changes the time only.
+        if !self.chain.allows(&self.tokens, token).unwrap_or(false) {
+            self.stepper.exhausted();
+            return Ok(());
+        }
         let ends = self.ends_with(token);
         let start = clock.now();
         let verdict = self.stepper.judge(Drafted { token, signals }, ends)?;
         self.step.times.controller += clock.now() - start;
         if verdict != Verdict::Drop {
             self.tokens.push(token);
+            self.step.is_forced.push(false);
+            if !ends {
+                self.force_between();
+            }
         }
         Ok(())
     }
 
+    /// Tells the stepper of the forced tokens before the step.
+    pub(super) fn note_forced(&mut self) {
+        let StepState { committed, forced_before, .. } = self.step;
+        for &token in &self.tokens[committed - forced_before..committed] {
+            self.stepper.force(token);
+        }
+    }
+
     /// How the target's pass ended the step.
     pub(super) fn ending(&self) -> Ending {
-        let StepState { accepted, branch_accepted, last_token, .. } = self.step;
-        Ending { accepted, token: last_token, verified: None, branch: branch_accepted }
+        let StepState { accepted_drafts: accepted, branch_accepted: branch, last_token, .. } =
+            self.step;
+        Ending { accepted, token: last_token, verified: None, branch }
     }
 
     /// Makes the accepted draft and the token after it part of the text.
@@ -126,7 +147,8 @@ impl<M: LanguageModel> Sequence<M> {
         self.cache.truncate(self.tokens.len() - 1);
         self.generated += self.tokens.len() - committed;
         self.totals.empty_rests += usize::from(rest_was_empty);
-        if self.ends_with(self.tokens[self.tokens.len() - 1]) {
+        self.force_after();
+        if self.has_ended() {
             self.finish = Some(FinishReason::Stop);
         } else {
             self.check_room();
@@ -135,8 +157,9 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// Takes back what a failed step did.
     pub(super) fn roll_back(&mut self) {
-        self.tokens.truncate(self.step.committed);
+        self.tokens.truncate(self.step.start);
         self.cache.truncate(self.tokens.len() - 1);
+        self.forced_unread = self.forced_unread.saturating_sub(self.step.forced_before);
         self.generated = self.step.generated_before;
         self.finish = None;
         self.likelihoods.begin();

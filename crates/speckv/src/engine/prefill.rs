@@ -38,7 +38,7 @@ impl<M: LanguageModel> Engine<M> {
         mut progress: impl FnMut(Prefill) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EngineError> {
         self.check(&[&mut *sequence])?;
-        let total = sequence.unread();
+        let total = sequence.unread_text();
         let mut done = 0;
         while done < total {
             done += self.read_pass(&mut [&mut *sequence], |_| true, chunk.max(1))?;
@@ -56,7 +56,9 @@ impl<M: LanguageModel> Engine<M> {
         sequences: &mut [&mut Sequence<M>],
     ) -> Result<(), EngineError> {
         let ahead = |sequence: &Sequence<M>| {
-            sequence.step.active && sequence.limits.target == usize::MAX && sequence.unread() > 0
+            sequence.step.active
+                && sequence.limits.target == usize::MAX
+                && sequence.unread_text() > 0
         };
         while sequences.iter().any(|sequence| ahead(sequence)) {
             let _ = self.read_pass(sequences, ahead, PREFILL_CHUNK)?;
@@ -80,7 +82,7 @@ impl<M: LanguageModel> Engine<M> {
             if !chosen(sequence) {
                 continue;
             }
-            let count = sequence.unread().min(most - read);
+            let count = sequence.unread_text().min(most - read);
             let Sequence { cache, tokens, step, .. } = &mut **sequence;
             step.ahead = count;
             step.held = cache.len();

@@ -100,6 +100,12 @@ impl<M: LanguageModel> Sequence<M> {
         self.tokens.len() - 1 - self.cache.len()
     }
 
+    /// Of these, the ones that a pass of their own reads: forced tokens are read along with
+    /// verification.
+    pub(super) fn unread_text(&self) -> usize {
+        self.unread().saturating_sub(self.forced_unread)
+    }
+
     /// Tokens at the beginning of `tokens` that this sequence's target has read already.
     #[must_use]
     pub fn read_of(&self, tokens: &[crate::token::Token]) -> usize {
@@ -154,6 +160,7 @@ impl<M: LanguageModel> Engine<M> {
         (sequence.chain, sequence.randomness) = (chain, randomness);
         sequence.stepper = Stepper::new(controller);
         (sequence.end_tokens, sequence.max_tokens) = (end_tokens, max_tokens);
+        sequence.chain.begin(sequence.tokens.len(), &sequence.end_tokens);
         sequence.limits = ReadLimits::NONE;
         sequence.likelihoods.set_wanted(None);
         sequence.totals = Totals::default();

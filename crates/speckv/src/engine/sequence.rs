@@ -12,7 +12,7 @@ use crate::{
     draft::Slot,
     model::{Cache, LanguageModel},
     record::{Drafted, StepRecord, Times},
-    sampling::{Chain, Distribution, Randomness, SamplingSettings},
+    sampling::{Chain, Constraint, Distribution, Randomness, SamplingSettings},
     step::Stepper,
     token::Token,
 };
@@ -61,6 +61,7 @@ pub struct Sequence<M: LanguageModel> {
     pub(super) context_length: usize,
     pub(super) finish: Option<FinishReason>,
     pub(super) totals: Totals,
+    pub(super) forced_unread: usize, // forced tokens at the end that the target has not read
     pub(super) limits: ReadLimits,
     pub(super) likelihoods: Likelihoods,
     pub(super) observing: Duration, // what observing the last record took; booked on the next
@@ -72,16 +73,22 @@ pub struct Sequence<M: LanguageModel> {
 pub(super) struct StepState {
     pub active: bool,
     pub reading: usize, // tokens that it reads in this step, and nothing else
+    pub start: usize,   // tokens in the text before the step, forced ones apart
     pub generated_before: usize,
-    pub unread: usize, // of the text before the step, read in its pass
+    pub forced_before: usize, // forced tokens at the end of `committed`
+    pub room: usize,          // tokens that the step may make
+    pub unread: usize,        // of the text before the step, read in its pass
+    pub unread_forced: usize, // forced tokens of these
     pub catches_up_to: Option<usize>, // end of the text that the draft reads before it drafts
-    pub ahead: usize,  // tokens that the target read of it in a pass before that
-    pub held: usize,   // positions in the cache before the target's pass
+    pub ahead: usize,         // tokens that the target read of it in a pass before that
+    pub held: usize,          // positions in the cache before the target's pass
     pub first_hidden: Option<usize>, // the first of its hidden states in the pass, if wanted
-    pub committed: usize, // tokens in the text before the step
+    pub committed: usize,     // tokens in the text before the step
     pub times: Times,
     pub distributions: Vec<Distribution>, // q of each drafted token, [most ever drafted]
-    pub accepted: usize,
+    pub is_forced: Vec<bool>,             // of each token after `committed`
+    pub accepted: usize, // tokens after `committed` that stay, forced ones included
+    pub accepted_drafts: usize,
     pub said: Vec<Drafted>,  // what look-up says beside the draft
     pub parents: Vec<usize>, // of the feed's tokens, where it has a branch
     pub path: Vec<usize>,    // of the feed's tokens, those that stay where the branch does
@@ -153,6 +160,16 @@ impl<M: LanguageModel> Sequence<M> {
     /// Another controller from the next step on.
     pub fn set_controller(&mut self, controller: Box<dyn Controller>) {
         self.stepper.set_controller(controller);
+    }
+
+    /// Puts what is generated from here on under a constraint, or under none. The constraint begins
+    /// anew wherever the text is changed from outside.
+    ///
+    /// Tokens that it forces are proposed without a draft and accepted without a decision of the
+    /// target; see [`Controller::takes_forced`].
+    pub fn constrain(&mut self, constraint: Option<Box<dyn Constraint>>) {
+        self.chain.constrain(constraint);
+        self.chain.begin(self.tokens.len(), &self.end_tokens);
     }
 
     /// The random numbers, to start them anew or to save them.
@@ -244,7 +261,8 @@ impl<M: LanguageModel> Sequence<M> {
 
     fn start_anew(&mut self) {
         self.stepper.next_text();
-        self.generated = 0;
+        self.chain.begin(self.tokens.len(), &self.end_tokens);
+        (self.generated, self.forced_unread) = (0, 0);
         self.finish = None;
         self.check_room();
     }

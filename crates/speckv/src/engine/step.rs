@@ -10,9 +10,10 @@ use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::SharedPass,
     draft::{Ask, DraftFailures, Drafter, GuardedDrafter, Proposal, Reading},
+    logits::LogitsError,
     model::{Cache, Feed, LanguageModel, ModelError},
     recycle::recycle,
-    sampling::{Chain, Distribution, Randomness},
+    sampling::{Chain, ConstraintError, Distribution, Randomness},
     step::Stepper,
     token::Token,
 };
@@ -90,7 +91,8 @@ impl<M: LanguageModel> Engine<M> {
             return Err(EngineError::PromptTooLong { context: context_length, got: prompt.len() });
         }
         let randomness = Randomness::new(sampling.seed);
-        let chain = Chain::new(sampling)?;
+        let mut chain = Chain::new(sampling)?;
+        chain.begin(prompt.len(), &end_tokens);
         self.close_returned();
         let cache = self.target.new_cache()?;
         let place = self.home.place(self.drafter.open()?);
@@ -108,6 +110,7 @@ impl<M: LanguageModel> Engine<M> {
             context_length,
             finish: None,
             totals: Totals::default(),
+            forced_unread: 0,
             limits: ReadLimits::NONE,
             likelihoods: Likelihoods::default(),
             observing: Duration::ZERO,
@@ -206,6 +209,7 @@ impl<M: LanguageModel> Engine<M> {
         }
         let context = sequence.tokens.len();
         let remaining = sequence.room();
+        sequence.step.room = remaining;
         let gamma_limit = (remaining - 1).min(MAX_GAMMA);
         let draft_behind = self.drafter.behind(sequence.slot(), context);
         let lookup = if gamma_limit > 0 {
@@ -227,6 +231,7 @@ impl<M: LanguageModel> Engine<M> {
         };
         let start = self.clock.now();
         let _ = sequence.stepper.plan(&situation)?;
+        sequence.note_forced();
         sequence.step.times.controller += self.clock.now() - start;
         let read = sequence.stepper.read_ahead(sequence.limits.draft);
         sequence.step.catches_up_to = (read > 0).then(|| context - (draft_behind - read));
@@ -270,6 +275,9 @@ impl<M: LanguageModel> Engine<M> {
         }
         let branches = self.target.takes_branches();
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            if sequence.chain.is_constrained() {
+                continue; // what is forced stands between drafted tokens
+            }
             let start = self.clock.now();
             let most = sequence.stepper.beside();
             if most > 0 {
@@ -297,13 +305,16 @@ impl<M: LanguageModel> Engine<M> {
             .iter_mut()
             .filter(|sequence| sequence.step.active || sequence.step.reading > 0)
         {
-            let Sequence { cache, tokens, step, stepper, .. } = &mut **sequence;
+            let Sequence { cache, tokens, step, stepper, forced_unread, .. } = &mut **sequence;
             let held = cache.len();
             step.unread = if step.active { step.committed - 1 - held } else { 0 };
             step.parents.clear();
             let (end, rows) = if step.active {
+                step.unread_forced = step.unread.min(*forced_unread);
+                let between = step.is_forced.iter().filter(|&&forced| forced).count();
+                stepper.set_forced_rows(step.unread_forced + between);
                 append_branch(tokens, &mut step.parents, step.unread, stepper);
-                (tokens.len(), stepper.record().branch.tokens.len() + stepper.kept().len() + 1)
+                (tokens.len(), tokens.len() - step.committed + 1)
             } else {
                 (held + step.reading, 0)
             };
@@ -328,12 +339,13 @@ impl<M: LanguageModel> Engine<M> {
         self.feeds = recycle(feeds);
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
-            let kept = sequence.stepper.kept().len();
-            sequence.tokens.truncate(sequence.step.committed + kept);
+            let branch = sequence.stepper.record().branch.tokens.len();
+            let trunk = sequence.tokens.len() - branch;
+            sequence.tokens.truncate(trunk);
             sequence.step.times.verify = elapsed;
             // What was unread went along in the pass; the target has now read all but the token
             // that was just decided.
-            sequence.totals.prompt_tokens += sequence.step.unread;
+            sequence.totals.prompt_tokens += sequence.step.unread - sequence.step.unread_forced;
         }
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.reading > 0) {
             sequence.totals.prefill += elapsed;
@@ -351,11 +363,16 @@ impl<M: LanguageModel> Engine<M> {
         for (index, sequence) in
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
-            let record = sequence.stepper.record();
-            let rows = sequence.stepper.kept().len() + 1 + record.branch.tokens.len();
+            let branch = sequence.stepper.record().branch.tokens.len();
+            let rows = sequence.tokens.len() - sequence.step.committed + 1 + branch;
             let accepted = sequence.accept(&mut self.output, first_row, &mut self.buffers);
             let read = |step: &StepState| step.committed + step.accepted + step.branch_accepted;
             accepted.map_err(|error| match error {
+                ModelError::Logits { source: LogitsError::Constraint, .. } => {
+                    let failure = sequence.chain.failure().cloned();
+                    let source = failure.unwrap_or_else(|| ConstraintError::new("it failed"));
+                    EngineError::Constraint { sequence: index, source }
+                }
                 ModelError::Logits { source, .. } => {
                     EngineError::Logits { sequence: index, position: read(&sequence.step), source }
                 }

@@ -21,6 +21,8 @@ pub struct Totals {
     pub verified: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
+    /// Tokens that a constraint forced, without a draft.
+    pub forced: usize,
     /// Recovered tokens drawn from p because (p - q)+ was empty in floating point: see
     /// [`crate::verify::verify`].
     pub empty_rests: usize,
@@ -36,9 +38,11 @@ impl Totals {
         let drafted = record.drafted.len();
         self.steps += 1;
         self.produced += record.outcome.produced;
-        self.drafted += drafted + record.branch.tokens.len();
-        self.verified += record.rows() - 1;
-        self.accepted += record.outcome.accepted + record.branch.accepted;
+        let branch = &record.branch;
+        self.drafted += drafted + branch.tokens.len();
+        self.verified += record.outcome.verified + branch.tokens.len();
+        self.accepted += record.outcome.accepted + branch.accepted;
+        self.forced += record.forced.places.len();
         if self.gamma_histogram.len() <= drafted {
             self.gamma_histogram.resize(drafted + 1, 0);
         }
@@ -56,10 +60,10 @@ impl Totals {
         (self.drafted > 0).then(|| self.accepted as f64 / self.drafted as f64)
     }
 
-    /// Tokens per step; `None` before the first step.
+    /// Tokens per step, forced ones apart; `None` before the first step.
     #[must_use]
     pub fn acceptance_length(&self) -> Option<f64> {
-        (self.steps > 0).then(|| self.produced as f64 / self.steps as f64)
+        (self.steps > 0).then(|| (self.produced - self.forced) as f64 / self.steps as f64)
     }
 
     /// Tokens generated per second of the steps, prefill apart; `None` if no time has passed.

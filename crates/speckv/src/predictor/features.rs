@@ -298,6 +298,7 @@ mod tests {
                 produced: accepted + 1,
                 ended: false,
             },
+            forced: Default::default(),
             times: Times::default(),
             tokens: vec![0; accepted + 1],
         }

@@ -5,11 +5,15 @@
 //! distribution that the *settings* describe, not only the raw one.
 
 mod chain;
+mod constraint;
 mod distribution;
 mod randomness;
 mod settings;
+mod token_set;
 
 pub use chain::Chain;
+pub use constraint::{Constraint, ConstraintError};
 pub use distribution::Distribution;
 pub use randomness::Randomness;
 pub use settings::{SamplingError, SamplingSettings};
+pub use token_set::TokenSet;

@@ -1,5 +1,7 @@
 //! The knobs of sampling.
 
+use crate::token::Token;
+
 /// How tokens are chosen from logits. The default is greedy decoding.
 ///
 /// | name | default | range | effect | when it misleads |
@@ -10,13 +12,20 @@
 /// | `min_p` | 0 (off) | 0 to 1 | keeps tokens at least `min_p` times as likely as the likeliest | at 1 only the likeliest (and its equals) remain |
 /// | `repetition_penalty` | 1 (off) | 0.01 to 100 | for tokens in the window, divides positive logits and multiplies negative ones | punishes needed repetitions (names, code); above 1.2 text degrades |
 /// | `repetition_window` | 64 | 0 (all), or more | how many of the last tokens, prompt included, are penalised | with 0 the cost of a step grows with the context |
+/// | `frequency_penalty` | 0 (off) | -2 to 2 | subtracted from a token's logit once for each time that the output has it | grows with the length of the output: words such as "the" become rare |
+/// | `presence_penalty` | 0 (off) | -2 to 2 | subtracted from the logit of every token that the output has | as `frequency_penalty` |
+/// | `logit_bias` | none | -100 to 100 each | added to the logits of these tokens | a word has several tokens, with and without the space before it |
+/// | `min_tokens` | 0 | 0, or more | end tokens are impossible before the output has so many tokens | the model goes on after its answer is complete |
 /// | `seed` | 0 | any | start of the random numbers | the same seed gives the same text only with the same controller: speculation uses random numbers differently |
 ///
-/// The order is: repetition penalty, temperature, top-k, top-p, min-p, as in Hugging Face's
-/// `generate`. The penalty is defined on the logits and comes first. Temperature comes before the
+/// The order is: repetition penalty, frequency and presence penalty, bias, [`Constraint`],
+/// temperature, top-k, top-p, min-p, as in Hugging Face's `generate`. The penalties are defined on
+/// the logits and come first. Temperature comes before the
 /// filters, so that they cut the distribution that is drawn from. Top-p counts the mass of what
 /// top-k left; min-p compares probabilities with each other, so that where it stands makes no
 /// difference to the tokens it removes.
+///
+/// [`Constraint`]: super::Constraint
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingSettings {
     /// Divides the logits; 0 is greedy.
@@ -31,6 +40,14 @@ pub struct SamplingSettings {
     pub repetition_penalty: f32,
     /// Number of recent tokens that are penalised; 0 is the whole context.
     pub repetition_window: usize,
+    /// Subtracted from a token's logit for each time that the output has it.
+    pub frequency_penalty: f32,
+    /// Subtracted from the logit of every token of the output.
+    pub presence_penalty: f32,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(Token, f32)>,
+    /// Tokens of the output before which no end token is possible.
+    pub min_tokens: usize,
     /// Start of the random numbers.
     pub seed: u64,
 }
@@ -44,6 +61,10 @@ impl Default for SamplingSettings {
             min_p: 0.0,
             repetition_penalty: 1.0,
             repetition_window: 64,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            logit_bias: Vec::new(),
+            min_tokens: 0,
             seed: 0,
         }
     }
@@ -66,7 +87,17 @@ impl SamplingSettings {
             "0.01 to 100",
             self.repetition_penalty,
             (0.01..=100.0).contains(&self.repetition_penalty),
-        )
+        )?;
+        for (name, got) in [
+            ("frequency_penalty", self.frequency_penalty),
+            ("presence_penalty", self.presence_penalty),
+        ] {
+            within(name, "-2 to 2", got, (-2.0..=2.0).contains(&got))?;
+        }
+        for &(_, bias) in &self.logit_bias {
+            within("logit_bias", "-100 to 100", bias, (-100.0..=100.0).contains(&bias))?;
+        }
+        Ok(())
     }
 
     /// Whether the likeliest token is always taken and no random number is used.
@@ -102,7 +133,7 @@ mod tests {
     #[test]
     fn a_value_outside_its_range_is_named() {
         type Change = fn(&mut SamplingSettings);
-        let broken: [(&str, Change); 13] = [
+        let broken: [(&str, Change); 17] = [
             ("temperature", |s| s.temperature = -0.1),
             ("temperature", |s| s.temperature = f32::NAN),
             ("temperature", |s| s.temperature = f32::INFINITY),
@@ -116,6 +147,10 @@ mod tests {
             ("repetition_penalty", |s| s.repetition_penalty = 1e38),
             ("repetition_penalty", |s| s.repetition_penalty = -2.0),
             ("repetition_penalty", |s| s.repetition_penalty = f32::INFINITY),
+            ("frequency_penalty", |s| s.frequency_penalty = 2.1),
+            ("presence_penalty", |s| s.presence_penalty = f32::NAN),
+            ("logit_bias", |s| s.logit_bias = vec![(3, 101.0)]),
+            ("logit_bias", |s| s.logit_bias = vec![(1, 0.0), (3, f32::NAN)]),
         ];
         for (field, change) in broken {
             let mut settings = SamplingSettings::default();

@@ -53,8 +53,9 @@ use crate::{
 pub struct Stepper<C: Controller = Box<dyn Controller>> {
     controller: C,
     record: StepRecord,
-    signals: Vec<Signals>, // of each drafted token, [drafted]
-    lookup: bool,          // look-up has found something in this step
+    signals: Vec<Signals>,       // of each drafted token, [drafted]
+    lookup: bool,                // look-up has found something in this step
+    forced: Vec<(usize, Token)>, // forced tokens, with the number of drafted ones kept before them
     kept: usize,
     budget: usize, // most tokens that this step drafts
     phase: Phase,
@@ -96,6 +97,7 @@ impl<C: Controller> Stepper<C> {
             record: StepRecord::default(),
             signals: Vec::new(),
             lookup: false,
+            forced: Vec::new(),
             kept: 0,
             budget: 0,
             phase: Phase::Idle,
@@ -242,6 +244,31 @@ impl<C: Controller> Stepper<C> {
         if self.wants_more() { self.budget - self.kept } else { 0 }
     }
 
+    /// Notes a token that a constraint forces where the step stands: before its first draft token,
+    /// or after the last one kept. It counts as accepted if those before it are. Does nothing where
+    /// no step takes its draft.
+    pub fn force(&mut self, token: Token) {
+        if matches!(self.phase, Phase::Drafting | Phase::Drafted) {
+            self.forced.push((self.kept, token));
+        }
+    }
+
+    /// Notes a token that a constraint forces after a committed step's last token. Does nothing
+    /// where no step is committed.
+    pub fn force_after(&mut self, token: Token) {
+        if self.phase == Phase::Committed {
+            let StepRecord { tokens, forced, outcome, .. } = &mut self.record;
+            forced.places.push(tokens.len());
+            tokens.push(token);
+            outcome.produced = tokens.len();
+        }
+    }
+
+    /// Rows of the target's pass that read forced tokens.
+    pub fn set_forced_rows(&mut self, rows: usize) {
+        self.record.forced.rows = rows;
+    }
+
     /// Draft tokens to verify.
     #[must_use]
     pub fn kept(&self) -> &[Drafted] {
@@ -319,9 +346,16 @@ impl<C: Controller> Stepper<C> {
             _ if whole => Last::Bonus,
             _ => Last::Recovered,
         };
-        let StepRecord { drafted, branch, tokens, outcome, .. } = &mut self.record;
+        let StepRecord { drafted, branch, tokens, outcome, forced, .. } = &mut self.record;
+        let mut runs = self.forced.iter().peekable();
+        for position in 0..=accepted {
+            while let Some((_, token)) = runs.next_if(|(after, _)| *after == position) {
+                forced.places.push(tokens.len());
+                tokens.push(*token);
+            }
+            tokens.extend(drafted[..accepted].get(position).map(|drafted| drafted.token));
+        }
         branch.accepted = beside;
-        tokens.extend(drafted[..accepted].iter().map(|drafted| drafted.token));
         tokens.extend(branch.tokens[..beside].iter().map(|drafted| drafted.token));
         tokens.extend(token);
         *outcome = Outcome { verified, accepted, last, produced: tokens.len(), ended };
@@ -386,13 +420,17 @@ impl<C: Controller> Stepper<C> {
 
     /// Empties the record and keeps its memory.
     fn clear(&mut self) {
-        let StepRecord { before, drafted, branch, outcome, times, tokens } = &mut self.record;
+        let StepRecord { before, drafted, branch, outcome, forced, times, tokens } =
+            &mut self.record;
         (*before, *outcome, *times) = Default::default();
         (branch.at, branch.accepted) = (0, 0);
         branch.tokens.clear();
         drafted.clear();
         tokens.clear();
+        forced.rows = 0;
+        forced.places.clear();
         self.signals.clear();
+        self.forced.clear();
         (self.kept, self.budget) = (0, 0);
     }
 }

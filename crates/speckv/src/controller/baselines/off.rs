@@ -14,4 +14,8 @@ impl Controller for Off {
     fn plan(&mut self, _: &Situation) -> Plan {
         Plan::OFF
     }
+
+    fn takes_forced(&self) -> bool {
+        false
+    }
 }

@@ -27,6 +27,7 @@ pub(crate) fn record(gamma: usize, draft: f64, verify: f64) -> StepRecord {
             produced: 1,
             ended: false,
         },
+        forced: Default::default(),
         times: Times {
             draft: seconds(draft * gamma as f64),
             verify: seconds(verify),

@@ -1,0 +1,194 @@
+//! Rotary embeddings as `config.json` describes them.
+
+use serde_json::{Map, Value};
+
+use super::{
+    ConfigError, Long, MAX_HEAD_DIM, Rope, Yarn,
+    family::{Family, LocalRope, Pairs},
+    json::{Fields, wrong},
+};
+
+/// Values of a head that turn.
+pub(super) fn rotary_dim(
+    fields: Fields<'_>,
+    family: &Family,
+    head_dim: usize,
+) -> Result<usize, ConfigError> {
+    const KEY: &str = "partial_rotary_factor";
+    let nested = fields.opt_object("rope_parameters")?;
+    let own = nested.map(|nested| nested.opt_float(KEY)).transpose()?.flatten();
+    let share = match own {
+        Some(share) => share,
+        None => fields.opt_float(KEY)?.unwrap_or(family.rotary_share),
+    };
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(wrong(KEY, "a share of a head, above 0 and up to 1", &share.into()));
+    }
+    Ok((head_dim as f32 * share) as usize)
+}
+
+/// Rotary embeddings of layers that see everything, and of those that slide.
+pub(super) fn ropes(
+    fields: Fields<'_>,
+    family: &Family,
+    dim: usize,
+    context: usize,
+) -> Result<(Rope, Rope), ConfigError> {
+    let reader = Reader { fields, family, dim, context };
+    let base = fields.opt_float("rope_theta")?;
+    let usual = base.unwrap_or(family.rope_base);
+    let local = family.windows.map_or(LocalRope::Same, |windows| windows.local);
+    let own_base = match local {
+        LocalRope::Base(base) => base,
+        LocalRope::Same | LocalRope::Unscaled => family.rope_base,
+    };
+    if let Some(parameters) = fields.opt_object("rope_parameters")? {
+        let of = |key: &str, usual: f32| match parameters.opt_object(key)? {
+            Some(own) => reader.rope(own, base.unwrap_or(usual)).map(|rope| (rope, true)),
+            None => reader.rope(parameters, base.unwrap_or(usual)).map(|rope| (rope, false)),
+        };
+        let (global, _) = of("full_attention", family.rope_base)?;
+        let (sliding, is_own) = of("sliding_attention", own_base)?;
+        let unscaled = local == LocalRope::Unscaled && !is_own;
+        return Ok((global, if unscaled { sliding.unscaled() } else { sliding }));
+    }
+    let empty = Map::new();
+    let scaling = fields.opt_object("rope_scaling")?.unwrap_or(Fields(&empty));
+    let global = reader.rope(scaling, usual)?;
+    let local = match local {
+        LocalRope::Same => global.clone(),
+        LocalRope::Unscaled => global.unscaled(),
+        LocalRope::Base(base) => {
+            let base = fields.opt_float("rope_local_base_freq")?.unwrap_or(base);
+            Rope { base, ..global.unscaled() }
+        }
+    };
+    Ok((global, local))
+}
+
+/// Reads the rotary embeddings of one model.
+struct Reader<'a> {
+    fields: Fields<'a>,
+    family: &'a Family,
+    dim: usize,
+    /// The longest context.
+    context: usize,
+}
+
+impl Reader<'_> {
+    /// One rotary embedding: its base, and how its frequencies are scaled.
+    fn rope(&self, fields: Fields<'_>, base: f32) -> Result<Rope, ConfigError> {
+        let base = fields.opt_float("rope_theta")?.unwrap_or(base);
+        let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?);
+        let kind = match kind.unwrap_or("default") {
+            // Early files of Phi 3 have other names for it.
+            "su" | "yarn" if self.family.architecture == "phi3" => "longrope",
+            // Three numbers per position, which are the same for text.
+            "mrope" if self.family.keys.contains(&"rope.dimension_sections") => "default",
+            kind => kind,
+        };
+        let number = |key: &str| {
+            fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))
+        };
+        let plain = Rope::plain(base, self.dim, self.family.pairs == Pairs::Neighbours);
+        Ok(match kind {
+            "default" => plain,
+            "linear" => Rope { linear_factor: number("factor")?, ..plain },
+            "llama3" => {
+                let ends = [number("low_freq_factor")?, number("high_freq_factor")?];
+                let context = number("original_max_position_embeddings")?;
+                let dim = self.dim.min(MAX_HEAD_DIM);
+                let factors = llama3_factors(base, dim, number("factor")?, ends, context);
+                Rope { factors, ..plain }
+            }
+            "yarn" => self.yarn(fields, plain)?,
+            "longrope" => self.long(fields, plain)?,
+            other => {
+                let expected = "default, linear, llama3, yarn or longrope";
+                return Err(wrong("rope_type", expected, &other.into()));
+            }
+        })
+    }
+
+    /// Positions before the context was extended.
+    fn original(&self, fields: Fields<'_>) -> Result<usize, ConfigError> {
+        const KEY: &str = "original_max_position_embeddings";
+        let own = fields.opt_size(KEY)?.or(self.fields.opt_size(KEY)?);
+        Ok(own.unwrap_or(self.context))
+    }
+
+    /// How much longer the context has become.
+    fn factor(&self, fields: Fields<'_>, original: usize) -> Result<f32, ConfigError> {
+        let said = fields.opt_float("factor")?;
+        Ok(said.unwrap_or(self.context as f32 / original.max(1) as f32))
+    }
+
+    fn yarn(&self, fields: Fields<'_>, plain: Rope) -> Result<Rope, ConfigError> {
+        let context = self.original(fields)?;
+        let factor = self.factor(fields, context)?;
+        let some = |key: &str| -> Result<Option<f32>, ConfigError> {
+            Ok(fields.opt_float(key)?.filter(|&number| number != 0.0))
+        };
+        let usual = match (some("mscale")?, some("mscale_all_dim")?) {
+            (Some(one), Some(all)) => {
+                Yarn::attention_factor(factor, one) / Yarn::attention_factor(factor, all)
+            }
+            _ => Yarn::attention_factor(factor, 1.0),
+        };
+        let yarn = Yarn {
+            factor,
+            context,
+            fast: some("beta_fast")?.unwrap_or(32.0),
+            slow: some("beta_slow")?.unwrap_or(1.0),
+            whole: fields.opt_bool("truncate")?.unwrap_or(true),
+        };
+        let attention_factor = fields.opt_float("attention_factor")?.unwrap_or(usual);
+        Ok(Rope { yarn: Some(yarn), attention_factor, ..plain })
+    }
+
+    fn long(&self, fields: Fields<'_>, plain: Rope) -> Result<Rope, ConfigError> {
+        let context = self.original(fields)?;
+        // Where the field is there, its ratio is that of the contexts.
+        let ratio = self.factor(fields, context)?;
+        let usual = match ratio > 1.0 {
+            true => (1.0 + ratio.ln() / (context as f32).ln()).sqrt(),
+            false => 1.0,
+        };
+        let list = |key: &str| -> Result<Vec<f32>, ConfigError> {
+            let list = fields.read(key, "an array of numbers", Value::as_array)?;
+            let list = list.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))?;
+            let number = |value: &Value| {
+                let number = value.as_f64().map(|number| number as f32);
+                number.ok_or_else(|| wrong(key, "numbers", value))
+            };
+            list.iter().map(number).collect()
+        };
+        Ok(Rope {
+            factors: list("short_factor")?,
+            long: Some(Long { context, factors: list("long_factor")? }),
+            attention_factor: fields.opt_float("attention_factor")?.unwrap_or(usual),
+            ..plain
+        })
+    }
+}
+
+/// Llama 3.1 divides slow frequencies by `factor` and leaves fast ones; between, by the number of
+/// turns `t` that a pair makes over the original context, the frequency goes from one to the other:
+/// `f (s + (1 - s) / factor)`, `s = (t - low) / (high - low)`.
+fn llama3_factors(
+    base: f32,
+    dim: usize,
+    factor: f32,
+    [low, high]: [f32; 2],
+    context: f32,
+) -> Vec<f32> {
+    let [base, factor, low, high, context] = [base, factor, low, high, context].map(f64::from);
+    (0..dim / 2)
+        .map(|pair| {
+            let frequency = base.powf(-2.0 * pair as f64 / dim as f64);
+            let turns = context * frequency / std::f64::consts::TAU;
+            let share = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+            (1.0 / (share + (1.0 - share) / factor)) as f32
+        })
+        .collect()
+}
