@@ -14,7 +14,10 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
-    failure::Outcome, found_models::obstacles, model_source::ModelSource, pair, units,
+    failure::{Outcome, chain},
+    found_models::obstacles,
+    model_source::ModelSource,
+    pair, units,
 };
 
 use here::Here;

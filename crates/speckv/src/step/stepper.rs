@@ -376,8 +376,8 @@ impl<C: Controller> Stepper<C> {
         self.record.times = times;
         self.phase = Phase::Idle;
         self.steps += 1;
-        self.last =
-            Expected { verifies: self.record.rows() - 1, drafts: self.record.expects_drafting() };
+        let verifies = self.record.outcome.verified + self.record.branch.tokens.len();
+        self.last = Expected { verifies, drafts: self.record.expects_drafting() };
         self.controller.observe(&self.record);
         Ok(&self.record)
     }
