@@ -16,10 +16,12 @@ pub mod commands;
 pub mod comparison;
 pub mod curve;
 pub mod device;
+pub mod doctor;
 pub mod grammar;
 pub mod identity_prompts;
 pub mod interrupt;
 pub mod model_facts;
+pub mod pace;
 pub mod perplexity;
 pub mod printer;
 pub mod progress;
@@ -32,6 +34,7 @@ pub mod settings;
 pub mod stats;
 pub mod table;
 pub mod terminal_text;
+pub mod verdict;
 
 use std::{
     panic::{self, AssertUnwindSafe},

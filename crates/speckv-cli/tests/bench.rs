@@ -259,6 +259,35 @@ fn tables_are_for_people_and_a_spoiled_draft_is_named() {
 }
 
 #[test]
+fn a_comparison_says_how_long_it_takes_and_ends_with_its_verdict() {
+    let desk = desk();
+    let ended = desk.run(&COMPARE).succeeds();
+    let forecast = "3 prompts, 8 settings, 1 round: about ";
+    assert!(ended.err.lines().any(|line| line.starts_with(forecast)), "{ended:#?}");
+    let last = ended.out.lines().last().expect("a line");
+    assert!(
+        last.starts_with("The setting speckv ")
+            && last.contains(" on this machine with this model: ")
+            && last.ends_with(
+                "x plain decoding with the draft's reading of the prompts counted, on 3 prompts, \
+                 too few for an interval."
+            )
+            || last.ends_with("; --controller off decodes plainly."),
+        "{ended:#?}"
+    );
+    // Joules are counted, or it is said that they are not.
+    assert!(
+        ended.out.contains("J/token: joules per token above")
+            || ended.out.contains("energy: not measured: "),
+        "{ended:#?}"
+    );
+    let json = desk.run(&[&COMPARE[..], &["--json"]].concat()).succeeds().json();
+    assert!(json["verdict"].as_str().is_some_and(|text| text.starts_with("The setting speckv ")));
+    let energy = &json["energy"];
+    assert!(energy["absent"].is_string() || energy["source"].is_string(), "{energy}");
+}
+
+#[test]
 fn ctrl_c_ends_a_comparison_with_what_was_measured() {
     let desk = desk();
     let options = [&COMPARE[..], &["--rounds", "1000", "-o", "out"]].concat();

@@ -4,6 +4,7 @@ mod family;
 mod gguf;
 mod json;
 mod keys;
+mod quantization;
 mod rope;
 mod ropes;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use family::FAMILIES;
 pub use family::QueryKeyNorm;
 pub(crate) use family::{Family, Norms, Pairs};
+pub use quantization::Quantization;
 pub use rope::{Long, Rope, RopeFactors, Yarn};
 
 use crate::gguf::GgufError;
@@ -77,6 +79,8 @@ pub struct Config {
     pub norm_offset: f32,
     /// What the file says of the output head being the embedding, if it says anything.
     pub tied: Option<bool>,
+    /// How a folder stores its matrices.
+    pub quantization: Quantization,
     /// Tokens, if the file says so apart from the embedding's shape.
     pub vocab_size: Option<usize>,
 }

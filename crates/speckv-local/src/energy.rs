@@ -16,6 +16,9 @@ use std::{
 /// Where Linux lists counters of energy.
 const POWERCAP: &str = "/sys/class/powercap";
 
+/// Time that the idle machine is measured.
+pub const IDLE: Duration = Duration::from_secs(1);
+
 /// Why no energy is counted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCounter {
@@ -133,7 +136,14 @@ impl Energy {
     /// Joules of the work: what the idle machine would have taken is subtracted.
     #[must_use]
     pub fn net_joules(&self) -> f64 {
-        (self.joules - self.idle_watts * self.seconds).max(0.0)
+        self.balance().max(0.0)
+    }
+
+    /// The same, below zero where the machine took less than before: differences of balances are
+    /// those of the work between them.
+    #[must_use]
+    pub fn balance(&self) -> f64 {
+        self.joules - self.idle_watts * self.seconds
     }
 }
 
@@ -160,15 +170,27 @@ impl EnergyMeter {
         Ok(EnergyMeter { counter, idle_watts, start, began: Instant::now() })
     }
 
-    /// Ends the work.
+    /// The energy since the work began.
     ///
     /// # Errors
     /// A counter that can no longer be read.
-    pub fn finish(mut self) -> Result<Energy, NoCounter> {
+    pub fn so_far(&mut self) -> Result<Energy, NoCounter> {
         let seconds = self.began.elapsed().as_secs_f64();
         let joules = self.counter.joules()? - self.start;
         let source = self.counter.source();
         Ok(Energy { joules, idle_watts: self.idle_watts, seconds, source })
+    }
+
+    /// Watts of the idle machine.
+    #[must_use]
+    pub fn idle_watts(&self) -> f64 {
+        self.idle_watts
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.counter.source()
     }
 }
 
@@ -240,10 +262,12 @@ mod tests {
         assert_eq!(energy.net_joules(), 30.0);
         assert_eq!(Energy { joules: 5.0, ..energy }.net_joules(), 0.0);
         let tree = Tree::new();
-        let meter = EnergyMeter::start(tree.counter(), Duration::ZERO).expect("a meter");
+        let mut meter = EnergyMeter::start(tree.counter(), Duration::ZERO).expect("a meter");
         tree.count("intel-rapl:0:1", 107_000_000);
-        let energy = meter.finish().expect("readable");
+        let energy = meter.so_far().expect("readable");
         assert_eq!((energy.joules, energy.idle_watts), (7.0, 0.0));
+        tree.count("intel-rapl:0", 905_000_000);
+        assert_eq!(meter.so_far().expect("readable").joules, 12.0, "the work goes on");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 )]
 
 pub mod api;
+pub mod energy;
 pub mod error;
 pub mod http;
 pub mod language;

@@ -1,8 +1,11 @@
 //! Numbers for Prometheus: names as in vLLM and llama.cpp after the prefix `speckv:`.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -11,6 +14,9 @@ use prometheus_client::{
     registry::Registry,
 };
 use speckv::{draft::MemoryUse, engine::Pass, record::StepRecord};
+use speckv_local::energy::NoCounter;
+
+use crate::energy::EnergyAccount;
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -48,7 +54,20 @@ pub struct Metrics {
     predicted_seconds: Counter<f64, AtomicU64>,
     panics: Counter,
     draft_failures: Counter,
+    energy: Option<Energy>,
     last_usage: AtomicU64,
+}
+
+/// Joules of answers, where the machine counts them.
+struct Energy {
+    account: Mutex<EnergyAccount>,
+    joules: Counter<f64, AtomicU64>,
+    idle_watts: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EnergySource {
+    source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -246,8 +265,65 @@ impl Metrics {
                 "Answers for which drafting ended since the draft model failed",
                 Counter::default(),
             ),
+            energy: None,
             last_usage: AtomicU64::new(0),
             registry,
+        }
+    }
+
+    /// Counts joules too. Where there is no counter, `speckv:energy_source` is 0 and its label says
+    /// why; there are no joules then.
+    #[must_use]
+    pub fn with_energy(mut self, counted: Result<EnergyAccount, NoCounter>) -> Self {
+        let r = &mut self.registry;
+        let source = add(
+            r,
+            "energy_source",
+            "1 with what counts energy, or 0 with the reason why nothing does",
+            Family::<EnergySource, Gauge>::default(),
+        );
+        match counted {
+            Err(reason) => {
+                source.get_or_create(&EnergySource { source: reason.to_string() }).set(0);
+            }
+            Ok(account) => {
+                source.get_or_create(&EnergySource { source: account.source() }).set(1);
+                self.energy = Some(Energy {
+                    account: Mutex::new(account),
+                    joules: add(
+                        r,
+                        "energy_joules",
+                        "Joules of the machine while answers were made, above those of the idle \
+                         machine",
+                        Counter::default(),
+                    ),
+                    idle_watts: add(
+                        r,
+                        "energy_idle_watts",
+                        "Watts of the machine in its last idle time",
+                        Gauge::default(),
+                    ),
+                });
+            }
+        }
+        self
+    }
+
+    /// Whether joules are counted.
+    #[must_use]
+    pub fn counts_energy(&self) -> bool {
+        self.energy.is_some()
+    }
+
+    /// A time ended in which answers were made (`busy`) or none was. A counter that fails counts
+    /// no more until it can be read again.
+    pub fn spent(&self, busy: bool, now: Instant) {
+        let Some(energy) = &self.energy else { return };
+        let Ok(mut account) = energy.account.lock() else { return };
+        if busy {
+            energy.joules.inc_by(account.worked(now).unwrap_or(0.0));
+        } else if account.idled(now).is_ok() {
+            energy.idle_watts.set(account.idle_watts().unwrap_or(0.0));
         }
     }
 
@@ -411,5 +487,42 @@ mod tests {
             assert!(text.contains(name), "{name} is not in\n{text}");
         }
         assert_eq!(metrics.kv_usage(), 0.5);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an account needs a time to begin at")]
+    fn joules_are_counted_or_their_absence_is_stated() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let zone = folder.path().join("intel-rapl:0");
+        std::fs::create_dir(&zone).expect("a folder");
+        let put = |file: &str, text: &str| std::fs::write(zone.join(file), text).expect("a file");
+        put("name", "package-0");
+        put("max_energy_range_uj", "262143328850");
+        put("energy_uj", "1000000");
+        let start = Instant::now();
+        let counter = speckv_local::energy::EnergyCounter::open_in(folder.path());
+        let account = EnergyAccount::new(counter.expect("a counter"), start);
+        let metrics = Metrics::new().with_energy(account);
+        assert!(metrics.counts_energy());
+        put("energy_uj", "41000000"); // 40 J in 4 s
+        metrics.spent(false, start + Duration::from_secs(4));
+        put("energy_uj", "141000000"); // 100 J in 2 s
+        metrics.spent(true, start + Duration::from_secs(6));
+        let text = metrics.text().expect("text");
+        for line in [
+            "speckv:energy_source{source=\"Linux powercap: package-0\"} 1",
+            "speckv:energy_joules_total 80.0",
+            "speckv:energy_idle_watts 10.0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        let absent = NoCounter::Absent("/sys/class/powercap".into());
+        let text = Metrics::new().with_energy(Err(absent)).text().expect("text");
+        assert!(
+            text.contains(
+                "source=\"this machine lists no energy counter in /sys/class/powercap\"} 0"
+            ) && !text.contains("energy_joules"),
+            "{text}"
+        );
     }
 }

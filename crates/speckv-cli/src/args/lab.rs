@@ -249,6 +249,9 @@ pub struct ReportArgs {
     /// train`, `shipped`, or `prior` [default: those shipped for the pair, else the prior]
     #[arg(long, value_name = "FILE|shipped|prior")]
     pub predictor: Option<String>,
+    /// Date on the report [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
+    pub date: Option<String>,
     /// Title of the report.
     #[arg(long, value_name = "TEXT", default_value = "SpecKV: a pair of models, measured")]
     pub title: String,
@@ -258,4 +261,12 @@ pub struct ReportArgs {
     /// Print one JSON object in place of text.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Parser of a date.
+fn date(text: &str) -> Result<String, String> {
+    let date: Result<jiff::civil::Date, _> = text.parse();
+    date.map(|date| date.to_string()).map_err(|_| {
+        format!("expected a date such as 2026-11-28, got {text:?}\nhint: omit --date for today's")
+    })
 }

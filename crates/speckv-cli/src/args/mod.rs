@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod doctor;
 mod export;
 mod generate;
 mod grammar;
@@ -21,6 +22,7 @@ use common::compression;
 pub use common::{
     CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
 };
+pub use doctor::DoctorArgs;
 pub use export::{ExportArgs, Shares};
 pub use generate::{CompletionsArgs, ManArgs};
 pub use grammar::GrammarOptions;
@@ -60,6 +62,9 @@ pub enum Command {
     /// List the GPUs of this machine.
     #[cfg(feature = "gpu")]
     Devices(DevicesArgs),
+    /// Check in under a minute whether speculation helps on this machine with this model.
+    #[command(after_help = controllers::help())]
+    Doctor(Box<DoctorArgs>),
     /// Answer one prompt.
     #[command(after_help = controllers::help())]
     Run(RunArgs),

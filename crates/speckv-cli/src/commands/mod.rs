@@ -5,6 +5,7 @@ mod chat;
 mod completions;
 #[cfg(feature = "gpu")]
 mod devices;
+mod doctor;
 mod evaluate;
 mod export;
 mod identity;
@@ -38,6 +39,7 @@ pub fn run(command: Command, printer: &Printer) -> Outcome<()> {
         Command::Models(args) => models::run(&args, printer),
         #[cfg(feature = "gpu")]
         Command::Devices(args) => devices::run(&args, printer),
+        Command::Doctor(args) => doctor::run(&args, printer),
         Command::Quantize(args) => quantize::run(&args, printer),
         Command::Run(args) => run::run(&args, printer),
         Command::Chat(args) => chat::run(&args, printer),

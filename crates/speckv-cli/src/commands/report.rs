@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Zoned;
 use serde_json::json;
 use speckv::cost::CostModel;
 use speckv_lab::{
@@ -52,8 +53,9 @@ pub(super) fn run(args: &ReportArgs, printer: &Printer) -> Outcome<()> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error)).map(|()| path)
     };
-    let page =
-        write(args.output.join("report.html"), &html(&args.title, &inputs, &figures, &missing))?;
+    let date = args.date.clone().unwrap_or_else(|| Zoned::now().date().to_string());
+    let text = html(&args.title, &date, &inputs, &figures, &missing);
+    let page = write(args.output.join("report.html"), &text)?;
     let mut drawn = Vec::new();
     for figure in &figures {
         if let Content::Panels(panels) = &figure.content {

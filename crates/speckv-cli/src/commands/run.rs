@@ -1,13 +1,11 @@
 //! `speckv run`: one prompt, one answer.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
 use speckv_grammar::GrammarSource;
 use speckv_local::{
     backend::Backend,
-    energy::{Energy, EnergyCounter, EnergyMeter, NoCounter},
+    energy::{Energy, EnergyCounter, EnergyMeter, IDLE, NoCounter},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     model_source::ModelSource,
@@ -27,9 +25,6 @@ use crate::{
     settings::{self, AnswerSettings},
     stats::Stats,
 };
-
-/// Time that the idle machine is measured.
-const IDLE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let source = ModelSource::from_environment();
@@ -114,7 +109,7 @@ impl OnDevice for Run<'_> {
         let mut say = |text: &str| if args.json { Ok(()) } else { printer.data(text) };
         let answer =
             answer::give(&mut pair.engine, &mut sequence, decoder, &interrupt, printer, &mut say)?;
-        let energy = meter.map(|meter| meter.and_then(EnergyMeter::finish));
+        let energy = meter.map(|meter| meter.and_then(|mut meter| meter.so_far()));
         let costs = costs.map(|costs| costs.view());
         let stats = Stats::of(sequence.totals(), sequence.controller().name(), costs);
         if args.json {

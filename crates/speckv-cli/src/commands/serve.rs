@@ -1,6 +1,9 @@
 //! `speckv serve`: an OpenAI-compatible server.
 
-#![expect(clippy::disallowed_methods, reason = "SPECKV_LOG has a syntax of its own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "SPECKV_LOG has a syntax of its own, and energy is counted from a start"
+)]
 
 use std::{
     io,
@@ -8,7 +11,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use speckv_local::{
@@ -16,6 +19,7 @@ use speckv_local::{
     calibration,
     controllers::{self, ControllerSpec},
     draft_choice::DraftChoice,
+    energy::EnergyCounter,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
     model_source::ModelSource,
@@ -26,6 +30,7 @@ use speckv_local::{
 };
 use speckv_serve::{
     api::options::SpeculationDefaults,
+    energy::EnergyAccount,
     http::{self, App, Info, Limits, Origins},
     language::Language,
     metrics::Metrics,
@@ -169,7 +174,9 @@ impl Serve<'_> {
         let Pair { mut engine, text, .. } = pair;
         engine.set_lookup_memory(settings.lookup_memory);
         let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
-        let metrics = Arc::new(Metrics::new());
+        let counted =
+            EnergyCounter::open().and_then(|counter| EnergyAccount::new(counter, Instant::now()));
+        let metrics = Arc::new(Metrics::new().with_energy(counted));
         let (handle, orders) = Handle::new(settings.queue);
         let thread = scheduler::start(
             engine,

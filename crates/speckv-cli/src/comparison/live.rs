@@ -17,13 +17,15 @@ use speckv_cpu::model::CpuModel;
 use speckv_lab::{columns, workload::Workload};
 
 use super::{
-    Contestant, Field, Race, Rules, Sample, Text, contestant, race, report::Subject,
+    Contestant, Field, Meters, Race, Rules, Sample, Text, contestant, forecast, race,
+    report::{EnergyNote, Subject},
     spoiled::Spoiled,
 };
 use speckv_local::{
     backend::CpuBackend,
     calibration, controllers,
     draft_choice::DraftChoice,
+    energy::{EnergyCounter, EnergyMeter, IDLE, NoCounter},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     model_name::ModelName,
@@ -36,7 +38,7 @@ use speckv_local::{
     text::Conversation,
 };
 
-use crate::{answer, args::ComparisonOptions, printer::Printer};
+use crate::{answer, args::ComparisonOptions, pace::Pace, printer::Printer};
 
 /// What is compared, on which prompts: everything that can be known before a model is loaded.
 pub struct Contest {
@@ -115,6 +117,8 @@ pub struct Live {
     pub contestants: Vec<Contestant>,
     /// What was measured.
     pub race: Race,
+    /// Where its joules come from.
+    pub energy: EnergyNote,
     /// The models.
     pub pair: Pair,
 }
@@ -188,14 +192,18 @@ impl Live {
         };
         let field = Field { texts: &texts, contestants: &contestants, parts: &parts };
         let mut samples = folder.map(Samples::create).transpose()?;
-        let race = measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
+        let has_model = pair.draft.is_some();
+        let seconds = forecast::seconds(&field, &rules, Pace::of(&costs.model), has_model);
+        printer.note(&forecast::line(&field, &rules, seconds));
+        let (race, energy) =
+            measure(&mut pair, &field, &rules, samples.as_mut(), interrupt, printer)?;
         if race.samples.is_empty() {
             return Err(Failure::interrupted(
                 "stopped before any controller had answered a prompt",
                 "fewer --controllers, --gammas or --max-tokens take less time",
             ));
         }
-        Ok(Live { subject, texts, contestants, race, pair })
+        Ok(Live { subject, texts, contestants, race, energy, pair })
     }
 }
 
@@ -291,13 +299,14 @@ fn measure(
     mut file: Option<&mut Samples>,
     interrupt: &Interrupt,
     printer: &Printer,
-) -> Outcome<Race> {
+) -> Outcome<(Race, EnergyNote)> {
+    let mut meter = EnergyCounter::open().and_then(|counter| EnergyMeter::start(counter, IDLE));
     let mut progress = printer.progress("measuring", Unit::Items, Duration::ZERO);
     let clock = Clock::system();
     let mut failure = None;
     let outcome = race(
         &mut pair.engine,
-        &clock,
+        &mut Meters { clock: &clock, joules: &mut || net_joules(&mut meter) },
         field,
         rules,
         &mut |done, total| {
@@ -313,8 +322,21 @@ fn measure(
     progress.finish();
     match failure {
         Some(failure) => Err(failure),
-        None => outcome.map_err(|error| answer::engine_failure(&error)),
+        None => {
+            let race = outcome.map_err(|error| answer::engine_failure(&error))?;
+            let energy = meter.map_or_else(EnergyNote::from, |meter| EnergyNote::Counted {
+                source: meter.source(),
+                idle_watts: meter.idle_watts(),
+            });
+            Ok((race, energy))
+        }
     }
+}
+
+/// Joules so far above those of the idle machine. A counter that fails counts no more.
+fn net_joules(meter: &mut Result<EnergyMeter, NoCounter>) -> Option<f64> {
+    let energy = meter.as_mut().ok()?.so_far();
+    energy.map_err(|reason| *meter = Err(reason)).ok().map(|energy| energy.balance())
 }
 
 /// The file of all samples; what is measured is written at once, so that a crash loses one block at

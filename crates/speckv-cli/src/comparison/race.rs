@@ -54,6 +54,15 @@ pub struct Rules {
     pub cold_draft: bool,
 }
 
+/// What is read around answers.
+pub struct Meters<'a> {
+    /// The clock.
+    pub clock: &'a Clock,
+    /// Joules that the machine has used so far above what it uses when idle; `None` where they are
+    /// not counted.
+    pub joules: &'a mut dyn FnMut() -> Option<f64>,
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Race {
@@ -75,7 +84,7 @@ pub struct Race {
 /// The engine's.
 pub fn race<M: LanguageModel>(
     engine: &mut Engine<M>,
-    clock: &Clock,
+    meters: &mut Meters<'_>,
     field: &Field<'_>,
     rules: &Rules,
     at: &mut dyn FnMut(u64, u64) -> bool,
@@ -96,12 +105,12 @@ pub fn race<M: LanguageModel>(
                 controller: contestants[0].build(parts),
             })?;
             let _ = engine.prefill(&mut sequence, PREFILL_CHUNK, |_| ControlFlow::Continue(()))?;
-            let start = clock.now();
+            let start = meters.clock.now();
             let draft_prompt_seconds = if rules.cold_draft {
                 0.0
             } else {
                 engine.prefill_draft(&mut sequence)?;
-                (clock.now() - start).as_secs_f64()
+                (meters.clock.now() - start).as_secs_f64()
             };
             if done == 0 {
                 warm_up(engine, &mut sequence, field, rules)?;
@@ -116,6 +125,7 @@ pub fn race<M: LanguageModel>(
                 sequence.set_controller(contestants[contestant].build(parts));
                 sequence.reset_totals();
                 let mut head = None;
+                let before = (meters.joules)();
                 while sequence.finish_reason().is_none() {
                     if !at(done, total) {
                         engine.close(sequence);
@@ -126,6 +136,7 @@ pub fn race<M: LanguageModel>(
                         head = Some(Cell::of(sequence.totals()));
                     }
                 }
+                let joules = before.zip((meters.joules)()).map(|(before, after)| after - before);
                 done += 1;
                 let totals = sequence.totals().clone();
                 let head = head.unwrap_or_else(|| Cell::of(&totals));
@@ -137,6 +148,7 @@ pub fn race<M: LanguageModel>(
                     totals,
                     head,
                     draft_prompt_seconds,
+                    joules,
                     identical: true,
                 };
                 answers[contestant] =
@@ -206,6 +218,11 @@ mod tests {
         SimCost { pass: Duration::from_micros(pass), token: Duration::from_micros(token) }
     }
 
+    /// A machine that works at 20 W above idle.
+    fn joules(clock: &Clock) -> Option<f64> {
+        Some(20.0 * clock.now().as_secs_f64())
+    }
+
     fn run(rounds: usize, spoil: bool, stop_at: u64) -> (Vec<Contestant>, Race, usize) {
         run_with(rounds, spoil, stop_at, false)
     }
@@ -246,7 +263,7 @@ mod tests {
         let mut blocks = 0;
         let race = race(
             &mut engine,
-            &clock,
+            &mut Meters { clock: &clock, joules: &mut || joules(&clock) },
             &Field {
                 texts: &[text("t-01", 0), text("t-02", 7)],
                 contestants: &contestants,
@@ -271,6 +288,8 @@ mod tests {
         );
         for sample in &race.samples {
             assert!(sample.identical && sample.totals.produced == 50, "{sample:?}");
+            let joules = 20.0 * sample.totals.times.total.as_secs_f64();
+            assert!((sample.joules.expect("counted") - joules).abs() < 1e-9, "{sample:?}");
             assert!(sample.totals.prefill == Duration::ZERO, "the prompt was read before");
             assert_eq!(
                 sample.draft_prompt_seconds, 0.0117,

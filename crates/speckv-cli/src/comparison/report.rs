@@ -9,7 +9,9 @@ use super::{
     Contestant, Sample, Text,
     statistics::{Cell, Ratio, ratio, throughput},
 };
-use speckv_local::{calibration::View, provenance::Origin};
+use speckv_local::{calibration::View, energy::NoCounter, provenance::Origin};
+
+use crate::verdict;
 
 /// What was measured on what.
 #[derive(Debug, Clone, Serialize)]
@@ -60,6 +62,30 @@ pub struct Subject {
     pub costs: View,
 }
 
+/// Where joules come from, or why there are none.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum EnergyNote {
+    /// They are counted.
+    Counted {
+        /// What is counted.
+        source: String,
+        /// Watts of the idle machine before the race, which are subtracted.
+        idle_watts: f64,
+    },
+    /// They are not.
+    Absent {
+        /// Why not.
+        absent: String,
+    },
+}
+
+impl From<NoCounter> for EnergyNote {
+    fn from(reason: NoCounter) -> Self {
+        EnergyNote::Absent { absent: reason.to_string() }
+    }
+}
+
 /// One comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -80,6 +106,10 @@ pub struct Report {
     pub mismatches: usize,
     /// Mean seconds that the draft model took to read a prompt; in no throughput.
     pub draft_prompt_seconds: f64,
+    /// Where the joules come from.
+    pub energy: EnergyNote,
+    /// One sentence: whether speculation helps, and by how much.
+    pub verdict: String,
     /// Contestants in the order of the list.
     pub settings: Vec<Row>,
 }
@@ -100,6 +130,8 @@ pub struct Row {
     pub to_off_after_head: Option<Ratio>,
     /// By that of `off`, with the draft's reading of the prompts counted as decoding.
     pub to_off_with_draft_prompts: Option<Ratio>,
+    /// Joules per token above what the idle machine takes, where they are counted.
+    pub joules_per_token: Option<f64>,
     /// Accepted by drafted.
     pub acceptance_rate: Option<f64>,
     /// Tokens per step.
@@ -223,6 +255,7 @@ impl Table<'_> {
                 .zip(&totals.gamma_histogram)
                 .for_each(|(sum, count)| *sum += count);
         }
+        let joules: Option<f64> = mine().map(|sample| sample.joules).sum();
         let part = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
         let share = |seconds: f64| if total > 0.0 { seconds / total } else { 0.0 };
         let reads = index > 0 && contestant.drafting != Drafting::Ngram;
@@ -248,6 +281,9 @@ impl Table<'_> {
                 &self.cells(0, None, false),
                 self.seed,
             ),
+            joules_per_token: joules
+                .filter(|_| produced > 0)
+                .map(|joules| joules.max(0.0) / produced as f64),
             acceptance_rate: part(accepted, drafted),
             acceptance_length: part(produced, steps),
             mean_gamma: part(drafted, steps),
@@ -281,6 +317,7 @@ impl Report {
         texts: &[Text],
         contestants: &[Contestant],
         samples: &[Sample],
+        energy: EnergyNote,
         stopped: bool,
     ) -> Self {
         let table = Table { texts, contestants, samples, seed: subject.seed };
@@ -295,7 +332,14 @@ impl Report {
         let ours = contestants.iter().position(|contestant| contestant.name == "speckv");
         let blocks = samples.iter().filter(|sample| sample.contestant == 0);
         let reading: Vec<f64> = blocks.map(|sample| sample.draft_prompt_seconds).collect();
+        let settings: Vec<Row> = (0..contestants.len())
+            .map(|index| table.row(index, best_fixed, &best_by_task))
+            .collect();
+        let prompts = table.cells(0, None, false).len();
+        let draft_prompt_seconds = reading.iter().sum::<f64>() / reading.len().max(1) as f64;
         Report {
+            verdict: verdict(&settings, &subject, draft_prompt_seconds > 0.0, prompts),
+            energy,
             stopped,
             best_fixed: best_fixed.map(name),
             best_fixed_by_task: best_by_task
@@ -307,13 +351,33 @@ impl Report {
                 .zip(best_rival)
                 .and_then(|(ours, rival)| table.compared(ours, rival, None)),
             mismatches: samples.iter().filter(|sample| !sample.identical).count(),
-            draft_prompt_seconds: reading.iter().sum::<f64>() / reading.len().max(1) as f64,
-            settings: (0..contestants.len())
-                .map(|index| table.row(index, best_fixed, &best_by_task))
-                .collect(),
-            subject: Subject { prompts: table.cells(0, None, false).len(), ..subject },
+            draft_prompt_seconds,
+            settings,
+            subject: Subject { prompts, ..subject },
         }
     }
+}
+
+/// The sentence on `speckv`, or on the last setting where that did not take part. The draft's
+/// reading of the prompts counts, where there was one.
+fn verdict(settings: &[Row], subject: &Subject, reads: bool, prompts: usize) -> String {
+    let ours = settings.iter().find(|row| row.setting == "speckv").or(settings.last());
+    let ours = ours.filter(|row| row.setting != "off");
+    let with_reading = reads || subject.cold_draft;
+    let ratio = ours.and_then(|row| {
+        let ratio = if with_reading { row.to_off_with_draft_prompts } else { row.to_off };
+        Some((row, ratio?))
+    });
+    let Some((row, ratio)) = ratio else {
+        return "Only plain decoding was measured; --controllers and --gammas name more.".into();
+    };
+    let scope = if with_reading {
+        "with the draft's reading of the prompts counted"
+    } else {
+        "once the prompts are read"
+    };
+    let what = format!("The setting {}", row.setting);
+    verdict::sentence(&what, &ratio, scope, prompts)
 }
 
 #[cfg(test)]
@@ -368,6 +432,8 @@ pub(super) mod tests {
                         head: Cell { tokens: 64.0, seconds: 0.5 * total.as_secs_f64() },
                         totals,
                         draft_prompt_seconds,
+                        // 10 W above idle.
+                        joules: Some(10.0 * total.as_secs_f64()),
                         identical,
                     });
                 }
@@ -396,7 +462,8 @@ pub(super) mod tests {
             origin: Origin::here(),
             costs: Costs::guessed().view(),
         };
-        Report::new(subject, &texts, &contestants, &samples, false)
+        let energy = EnergyNote::Counted { source: "a counter".into(), idle_watts: 12.25 };
+        Report::new(subject, &texts, &contestants, &samples, energy, false)
     }
 
     #[test]
@@ -425,6 +492,8 @@ pub(super) mod tests {
             (speckv.acceptance_rate, speckv.acceptance_length, speckv.mean_gamma),
             (Some(0.5), Some(2.0), Some(1.8))
         );
+        // 14 s at 10 W for 600 tokens.
+        assert!((speckv.joules_per_token.expect("counted") - 140.0 / 600.0).abs() < 1e-12);
         assert_eq!((speckv.draft_share, speckv.verify_share), (0.25, 0.5));
         assert_eq!(speckv.gamma_histogram, [60, 240]);
         assert_eq!((report.mismatches, report.settings[3].mismatches), (1, 1));

@@ -27,6 +27,8 @@ pub struct Sample {
     pub head: Cell,
     /// Seconds that the draft model took to read the prompt.
     pub draft_prompt_seconds: f64,
+    /// Joules of the steps above what the idle machine takes; `None` where they are not counted.
+    pub joules: Option<f64>,
     /// Whether the tokens are those of plain decoding.
     pub identical: bool,
 }
@@ -85,6 +87,7 @@ impl Sample {
             ("verify_seconds", seconds(|sample| sample.totals.times.verify.as_secs_f64())),
             ("controller_seconds", seconds(|sample| sample.totals.times.controller.as_secs_f64())),
             ("draft_prompt_seconds", seconds(|sample| sample.draft_prompt_seconds)),
+            ("joules", Values::Number(samples.iter().map(|sample| sample.joules).collect())),
             ("identical", Values::Flag(samples.iter().map(|sample| sample.identical).collect())),
             ("gamma_histogram", Values::Wholes(samples.iter().map(histogram).collect())),
         ];
@@ -110,6 +113,7 @@ mod tests {
             totals,
             head: Cell { tokens: 5.0, seconds: 0.25 },
             draft_prompt_seconds: 0.5,
+            joules: Some(2.5),
             identical: true,
         };
         assert_eq!(sample.tail().tokens, 2.0);
@@ -123,7 +127,7 @@ mod tests {
         let row = csv.lines().nth(1).expect("a row");
         assert!(
             row.starts_with("0,code-01,code,speckv,2,7,0,5,0.25,")
-                && row.ends_with(",0.5,true,1 0 2"),
+                && row.ends_with(",0.5,2.5,true,1 0 2"),
             "{row}"
         );
         let parquet =

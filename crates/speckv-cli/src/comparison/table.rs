@@ -6,13 +6,14 @@ use speckv_cpu::model::CacheType;
 
 use super::{
     Report,
-    report::Row,
+    report::{EnergyNote, Row},
     sample::HEAD_TOKENS,
     statistics::{RESAMPLES, Ratio},
 };
 use speckv_lab::statistics::FEWEST_UNITS;
 
-/// What becomes of gamma as the target's compression changes: one line per report.
+/// What becomes of gamma as the target's compression changes: one line per report, and the
+/// verdict of each at the end.
 #[must_use]
 pub fn across_compressions(reports: &[Report]) -> String {
     let head = [
@@ -47,19 +48,21 @@ pub fn across_compressions(reports: &[Report]) -> String {
             ours.map_or(String::new(), |ours| bars(&ours.gamma_histogram)),
         ]);
     }
-    aligned(&rows)
+    let mut text = aligned(&rows);
+    text.push('\n');
+    for report in reports {
+        let _ = writeln!(text, "{}: {}", report.subject.compression, report.verdict);
+    }
+    text
 }
 
 impl Report {
-    /// Two tables, over everything and by task, and what to know about them.
+    /// Two tables, over everything and by task, what to know about them, and the verdict as the
+    /// last line.
     #[must_use]
     pub fn as_text(&self) -> String {
-        let mut text = self.overview();
-        text.push('\n');
-        text.push_str(&self.by_task());
-        text.push('\n');
-        text.push_str(&self.notes());
-        text
+        let (overview, by_task, notes) = (self.overview(), self.by_task(), self.notes());
+        format!("{overview}\n{by_task}\n{notes}\n{}\n", self.verdict)
     }
 
     fn overview(&self) -> String {
@@ -82,6 +85,10 @@ impl Report {
         if long {
             head.insert(3, late);
         }
+        let energy = self.settings.iter().any(|row| row.joules_per_token.is_some());
+        if energy {
+            head.push("J/token".to_owned());
+        }
         let mut rows = vec![head];
         for row in &self.settings {
             let number = |value: Option<f64>, decimals: usize| {
@@ -100,7 +107,8 @@ impl Report {
                 format!("{:.0} %", 100.0 * row.verify_share),
                 format!("{:.2} %", 100.0 * row.controller_share),
             ];
-            rows.push(first.into_iter().chain(late).chain(rest).collect());
+            let joules = energy.then(|| number(row.joules_per_token, 3));
+            rows.push(first.into_iter().chain(late).chain(rest).chain(joules).collect());
         }
         aligned(&rows)
     }
@@ -203,6 +211,13 @@ impl Report {
         text.push_str(
             "control: planning, judging and learning; draft: drafting and reading its signals\n",
         );
+        let _ = match &self.energy {
+            EnergyNote::Counted { source, idle_watts } => writeln!(
+                text,
+                "J/token: joules per token above the idle machine's {idle_watts:.1} W ({source})"
+            ),
+            EnergyNote::Absent { absent } => writeln!(text, "energy: not measured: {absent}"),
+        };
         let _ = writeln!(text, "answers that differ from plain decoding: {}", self.mismatches);
         if self.stopped {
             text.push_str(
@@ -272,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_name_everybody_and_every_task() {
+    fn the_tables_name_every_setting_and_task_and_end_with_the_verdict() {
         let text = super::super::report::tests::report().as_text();
         for part in [
             "speckv",
@@ -286,10 +301,20 @@ mod tests {
             "3 prompts (test split)",
             "differ from plain decoding: 1",
             "each prompt in 0.50 s",
+            "J/token: joules per token above the idle machine's 12.2 W (a counter)",
+            "0.233",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines.last().copied(),
+            Some(
+                "The setting speckv probably helps on this machine with this model: 1.41 x plain \
+                 decoding with the draft's reading of the prompts counted, on 3 prompts, \
+                 too few for an interval."
+            )
+        );
         let column = lines[0].find("to best fixed").expect("a head") + "to best fixed".len();
         let digit = |line: &str| line[..column].ends_with(|last: char| last.is_ascii_digit());
         assert!(lines[1..6].iter().all(|line| digit(line)), "columns are aligned:\n{text}");

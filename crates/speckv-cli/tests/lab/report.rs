@@ -47,7 +47,14 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
         "curve.json",
     ];
     let all = desk
-        .run(&[&["report", "-o", "out", "--title", "A <pair>"], &inputs[..], &["--json"]].concat())
+        .run(
+            &[
+                &["report", "-o", "out", "--title", "A <pair>", "--date", "2026-11-28"],
+                &inputs[..],
+                &["--json"],
+            ]
+            .concat(),
+        )
         .succeeds()
         .json();
     assert_eq!(all["left_out"].as_array().map(Vec::len), Some(0), "{all}");
@@ -61,6 +68,11 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
             && page.contains("What does the controller gain?")
             && page.contains("class=\"k ")
     );
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in the page"));
+    let summary = at("<p class=\"summary\">");
+    assert!(summary < at("Report of 2026-11-28."), "summary and date are on top");
+    assert!(at("Brackets are 95 %") < at("<table"), "before the first table");
+    assert!(summary < at("Brackets are 95 %"));
     assert!(
         !page.contains("http://") && !page.contains("https://") && !page.contains("<script"),
         "nothing is fetched"
@@ -81,6 +93,7 @@ fn everything_becomes_one_page_and_what_is_missing_is_named() {
 fn a_report_of_nothing_or_of_something_else_is_refused_and_gaps_are_named() {
     let desk = desk();
     desk.run(&["report", "-o", "out"]).fails(2, &["there is nothing to report on", "--grid DIR"]);
+    desk.run(&["report", "--date", "today", "-o", "out"]).fails(2, &["a date such as", "today"]);
     desk.run(&["report", "--grid", "work", "-o", "out"])
         .fails(1, &["work", "speckv profile --grid DIR"]);
     desk.run(&["report", "--trace", "nowhere", "-o", "out"]).fails(1, &["nowhere"]);

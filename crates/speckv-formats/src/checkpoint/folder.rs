@@ -13,10 +13,11 @@ use super::{
     CheckpointError, FourBitInfo, Stored,
     four_bit::{self, Parts},
     names::{Meaning, Names},
+    packed::{self, PackedInfo},
     shard::{Entry, Shard},
 };
 use crate::{
-    config::Config,
+    config::{Config, Quantization},
     gguf::{MAX_DIMENSIONS, Tensor, TensorInfo},
     quant::TensorType,
 };
@@ -39,6 +40,8 @@ pub struct Folder {
     index: HashMap<String, (usize, usize)>,
     /// Matrices in 4 bits by their GGUF names.
     four_bit: BTreeMap<String, FourBitInfo>,
+    /// Matrices in other quantizations by their GGUF names.
+    packed: BTreeMap<String, PackedInfo>,
 }
 
 impl Folder {
@@ -72,6 +75,7 @@ impl Folder {
             tensors: Vec::new(),
             index: HashMap::new(),
             four_bit: BTreeMap::new(),
+            packed: BTreeMap::new(),
         };
         let mut entries = Vec::new();
         for (number, file) in files.iter().enumerate() {
@@ -80,9 +84,50 @@ impl Folder {
             folder.shards.push(shard);
         }
         folder.check_index(path, &placed, &entries)?;
+        let entries = folder.take_packed(entries)?;
         folder.sort(entries)?;
         folder.settle_head(&config_path)?;
         Ok(folder)
+    }
+
+    /// Puts matrices in FP8, INT8, GPTQ and AWQ together; the rest is left.
+    fn take_packed(
+        &mut self,
+        entries: Vec<(usize, Entry)>,
+    ) -> Result<Vec<(usize, Entry)>, CheckpointError> {
+        let quantization = self.config.quantization;
+        if matches!(quantization, Quantization::None | Quantization::FourBit) {
+            return Ok(entries);
+        }
+        let known = |name: &str| matches!(self.names.meaning(name), Meaning::Tensor(_));
+        let of_matrix = |entry: &Entry| {
+            let bytes = ["F8_E4M3", "I8"].contains(&entry.dtype.as_str());
+            let own = (bytes && known(&entry.name)).then(|| (entry.name.clone(), "weight"));
+            own.or_else(|| packed::part_of(&entry.name).filter(|(matrix, _)| known(matrix)))
+        };
+        let mut matrices: BTreeMap<String, packed::Parts> = BTreeMap::new();
+        let mut rest = Vec::new();
+        for (number, entry) in entries {
+            match of_matrix(&entry) {
+                Some((matrix, end)) => {
+                    let (path, name) = (self.shards[number].path.clone(), entry.name.clone());
+                    let parts = matrices.entry(matrix).or_default();
+                    if parts.insert(end, (number, entry)).is_some() {
+                        let (expected, got) = ("one tensor of this name".into(), "two".into());
+                        return Err(CheckpointError::Tensor { path, name, expected, got });
+                    }
+                }
+                None if packed::is_of_activations(&entry.name) => {}
+                None => rest.push((number, entry)),
+            }
+        }
+        for (spelled, parts) in matrices {
+            let Meaning::Tensor(name) = self.names.meaning(&spelled) else { continue };
+            let shards = &self.shards;
+            let info = PackedInfo::assemble(name.clone(), &spelled, &parts, shards, quantization)?;
+            self.packed.insert(name, info);
+        }
+        Ok(rest)
     }
 
     /// Tells matrices in 4 bits, which consist of several tensors, from the rest.
@@ -179,7 +224,7 @@ impl Folder {
             offset: entry.start as u64,
             byte_len: entry.byte_len,
         };
-        if self.index.contains_key(&name) {
+        if self.index.contains_key(&name) || self.packed.contains_key(&name) {
             return Err(fail("one tensor of this name", "two".into()));
         }
         self.index.insert(name, (shard, self.tensors.len()));
@@ -222,6 +267,7 @@ impl Folder {
             (Some(true), true) => {
                 self.index.remove(HEAD);
                 self.four_bit.remove(HEAD);
+                self.packed.remove(HEAD);
                 self.tensors.retain(|info| info.name != HEAD);
                 for (place, info) in self.tensors.iter().enumerate() {
                     if let Some((_, at)) = self.index.get_mut(&info.name) {
@@ -258,12 +304,18 @@ impl Folder {
         self.four_bit.values().map(|info| Stored::FourBit(info, info.values(&self.shards)))
     }
 
+    /// The matrices in FP8, INT8, GPTQ and AWQ.
+    pub fn packed(&self) -> impl Iterator<Item = Stored<'_>> {
+        self.packed.values().map(|info| Stored::Packed(info.packed(&self.shards)))
+    }
+
     /// The tensor that GGUF calls so, however it is stored.
     #[must_use]
     pub fn stored(&self, name: &str) -> Option<Stored<'_>> {
         let four_bit =
             || self.four_bit.get(name).map(|info| Stored::FourBit(info, info.values(&self.shards)));
-        self.tensor(name).map(Stored::Plain).or_else(four_bit)
+        let packed = || self.packed.get(name).map(|info| Stored::Packed(info.packed(&self.shards)));
+        self.tensor(name).map(Stored::Plain).or_else(four_bit).or_else(packed)
     }
 
     /// The tensor that GGUF calls so, unless it is in 4 bits.
@@ -302,6 +354,7 @@ impl Folder {
                     self.shards[shard].source.release(start..start.saturating_add(info.byte_len));
                 }
             }
+            Stored::Packed(packed) => packed.info.release(&self.shards),
             Stored::FourBit(info, _) => {
                 if let Some(own) = self.four_bit.get(&info.name) {
                     own.release(&self.shards);

@@ -9,6 +9,7 @@ mod error;
 mod folder;
 mod four_bit;
 mod names;
+mod packed;
 mod shard;
 mod stored;
 
@@ -18,6 +19,7 @@ pub use adapter::{Adapter, AdapterError};
 pub use error::CheckpointError;
 pub use folder::Folder;
 pub use four_bit::FourBitInfo;
+pub use packed::{Packed, PackedInfo};
 pub use stored::{Part, Stored};
 
 use crate::{
@@ -112,7 +114,9 @@ impl Checkpoint {
     pub fn contents(&self) -> impl Iterator<Item = Stored<'_>> {
         let (plain, four_bit) = match self {
             Checkpoint::Gguf(file) => (file.tensors(), None),
-            Checkpoint::Folder(folder) => (folder.tensors(), Some(folder.four_bit())),
+            Checkpoint::Folder(folder) => {
+                (folder.tensors(), Some(folder.four_bit().chain(folder.packed())))
+            }
         };
         let plain = plain.iter().filter_map(|info| self.tensor(&info.name)).map(Stored::Plain);
         plain.chain(four_bit.into_iter().flatten())
@@ -179,7 +183,7 @@ impl Checkpoint {
         match (self, tensor) {
             (Checkpoint::Gguf(file), Stored::Plain(tensor)) => file.release(tensor.info),
             (Checkpoint::Folder(folder), tensor) => folder.release(tensor),
-            (Checkpoint::Gguf(_), Stored::FourBit(..)) => {}
+            (Checkpoint::Gguf(_), Stored::FourBit(..) | Stored::Packed(_)) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::FourBitInfo;
+use super::{FourBitInfo, Packed};
 use crate::{
     gguf::Tensor,
     quant::{self, Encode, QuantError, Rows, TensorType, WeightType, bitsandbytes::FourBit, nf4},
@@ -15,6 +15,8 @@ pub enum Stored<'a> {
     Plain(Tensor<'a>),
     /// A matrix in the 4 bits of bitsandbytes.
     FourBit(&'a FourBitInfo, FourBit<'a>),
+    /// A matrix in FP8, INT8, or the 4 bits of GPTQ or AWQ.
+    Packed(Packed<'a>),
 }
 
 impl Stored<'_> {
@@ -24,6 +26,7 @@ impl Stored<'_> {
         match self {
             Stored::Plain(tensor) => &tensor.info.name,
             Stored::FourBit(info, _) => &info.name,
+            Stored::Packed(packed) => &packed.info.name,
         }
     }
 
@@ -33,6 +36,7 @@ impl Stored<'_> {
         match self {
             Stored::Plain(tensor) => tensor.info.tensor_type.name(),
             Stored::FourBit(info, _) => info.kind,
+            Stored::Packed(packed) => packed.info.kind,
         }
     }
 
@@ -42,6 +46,7 @@ impl Stored<'_> {
         match self {
             Stored::Plain(tensor) => tensor.info.byte_len,
             Stored::FourBit(info, _) => info.byte_len,
+            Stored::Packed(packed) => packed.info.byte_len,
         }
     }
 
@@ -65,19 +70,26 @@ impl Stored<'_> {
             }
             Stored::FourBit(info, values) => {
                 let columns = info.shape[0];
-                if out.len() != columns {
-                    let (expected, got) = (columns * 4, out.len() * 4);
-                    return Err(QuantError::ByteLen {
-                        tensor_type: TensorType::F32,
-                        expected,
-                        got,
-                    });
-                }
+                check_length(columns, out)?;
                 values.values(row * columns, out);
+                Ok(())
+            }
+            Stored::Packed(packed) => {
+                check_length(packed.info.shape[0], out)?;
+                packed.values(row, out);
                 Ok(())
             }
         }
     }
+}
+
+/// Refuses room for another number of values than a row has.
+fn check_length(columns: usize, out: &[f32]) -> Result<(), QuantError> {
+    if out.len() == columns {
+        return Ok(());
+    }
+    let (expected, got) = (columns * 4, out.len() * 4);
+    Err(QuantError::ByteLen { tensor_type: TensorType::F32, expected, got })
 }
 
 impl Rows for Stored<'_> {
@@ -85,6 +97,7 @@ impl Rows for Stored<'_> {
         match self {
             Stored::Plain(tensor) => &tensor.info.shape,
             Stored::FourBit(info, _) => &info.shape,
+            Stored::Packed(packed) => &packed.info.shape,
         }
     }
 
@@ -99,13 +112,14 @@ impl Rows for Stored<'_> {
                 WeightType::Nf4
             }
             Stored::FourBit(..) => WeightType::File(TensorType::F16),
+            Stored::Packed(packed) => packed.weight_type(),
         }
     }
 
     fn bytes(&self, row: usize) -> Option<&[u8]> {
         match self {
             Stored::Plain(tensor) => tensor.bytes(row),
-            Stored::FourBit(..) => None,
+            Stored::FourBit(..) | Stored::Packed(_) => None,
         }
     }
 
@@ -127,6 +141,9 @@ impl Rows for Stored<'_> {
                 out.extend(nf4::pack(&block));
             }
             return Ok(());
+        }
+        if let Stored::Packed(packed) = self {
+            return packed.write(row, to, encode, values, out);
         }
         self.read(row, values)?;
         encode(values, to, out)

@@ -1,7 +1,7 @@
 //! Blueprints from GGUF metadata.
 
 use super::{
-    Biases, Config, ConfigError, Long, QueryGrowth, Rope, Sliding, Yarn,
+    Biases, Config, ConfigError, Long, Quantization, QueryGrowth, Rope, Sliding, Yarn,
     family::{self, Family, LocalRope, Norms, Pairs, Rotation, Windows},
     keys,
 };
@@ -241,6 +241,7 @@ impl Config {
             logit_cap: cap("final_logit_softcapping", 30.0)?,
             norm_offset: 0.0, // the converter has added it
             tied: None,
+            quantization: Quantization::None,
             vocab_size: None,
             architecture: architecture.to_owned(),
         };

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{
-    Activation, Biases, Config, ConfigError, QueryGrowth, Sliding,
+    Activation, Biases, Config, ConfigError, Quantization, QueryGrowth, Sliding,
     family::{self, Family, Norms, Rotation},
+    quantization::quantization,
     ropes::{ropes, rotary_dim},
 };
 
@@ -94,7 +95,6 @@ impl Config {
     pub fn from_json(value: &Value) -> Result<Self, ConfigError> {
         let whole =
             Fields(value.as_object().ok_or_else(|| wrong("config.json", "an object", value))?);
-        refuse_quantized(whole)?;
         let model_type = whole
             .opt_string("model_type")?
             .ok_or_else(|| ConfigError::Missing("model_type".into()))?;
@@ -110,7 +110,10 @@ impl Config {
             None if part_type.strip_suffix("_text") == Some(model_type) => family,
             None => return Err(ConfigError::ModelType(part_type.to_owned())),
         };
-        refuse_quantized(fields)?;
+        let quantization = match quantization(whole)? {
+            Quantization::None => quantization(fields)?,
+            of_whole => of_whole,
+        };
         // The library's own defaults for Gemma, on which its published files rely.
         let gemma = |value: usize| family.gemma.then_some(value);
         let or_missing = |value: Option<usize>, key: &str| {
@@ -201,30 +204,11 @@ impl Config {
                 .opt_bool("tie_word_embeddings")?
                 .or(fields.opt_bool("tie_word_embeddings")?)
                 .or(Some(family.tied)),
+            quantization,
             vocab_size: fields.opt_size("vocab_size")?,
         };
         config.checked(&|name| field(name).to_owned())
     }
-}
-
-/// Weights in a quantization's own layout cannot be read, but for the 4 bits of bitsandbytes, whose
-/// tensors say everything else themselves.
-fn refuse_quantized(fields: Fields<'_>) -> Result<(), ConfigError> {
-    const KEY: &str = "quantization_config";
-    let Some(quantization) = fields.opt_object(KEY)? else { return Ok(()) };
-    // Early files have no method, and mean this one.
-    let method = quantization.opt_string("quant_method")?;
-    let four = quantization.opt_bool("load_in_4bit")?.unwrap_or(false);
-    let eight = quantization.opt_bool("load_in_8bit")?.unwrap_or(false);
-    let got: Value = match (method, four, eight) {
-        (None | Some("bitsandbytes"), true, false) => return Ok(()),
-        (None | Some("bitsandbytes"), true, true) => "load_in_4bit and load_in_8bit".into(),
-        (None | Some("bitsandbytes"), false, true) => "bitsandbytes in 8 bits".into(),
-        (Some("bitsandbytes"), false, false) => "bitsandbytes without load_in_4bit".into(),
-        (method, ..) => method.map_or_else(|| Value::Object(quantization.0.clone()), Value::from),
-    };
-    let expected = "bitsandbytes in 4 bits, or none: float32, float16 and bfloat16 are read, too";
-    Err(wrong(KEY, expected, &got))
 }
 
 /// Which projections have biases. The library's Qwen 2 has them without a field that says so; the

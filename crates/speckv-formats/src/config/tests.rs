@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Activation, Config, ConfigError, QueryKeyNorm};
+use super::{Activation, Config, ConfigError, Quantization, QueryKeyNorm};
 use crate::{
     gguf::{self, Gguf},
     tiny::Tiny,
@@ -114,7 +114,7 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ("partial_rotary_factor", json!(1.5), "a share of a head"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
         ("rope_scaling", json!([1]), "an object"),
-        ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "got \"gptq\""),
+        ("quantization_config", json!({"quant_method": "gptq", "bits": 3}), "expected 4, got 3"),
         (
             "quantization_config",
             json!({"quant_method": "bitsandbytes", "load_in_8bit": true}),
@@ -129,7 +129,19 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         (
             "quantization_config",
             json!({"quant_method": "awq", "load_in_4bit": true}),
-            "expected bitsandbytes in 4 bits",
+            "got \"awq\"",
+        ),
+        ("quantization_config", json!({"quant_method": "hqq"}), "got \"hqq\""),
+        ("quantization_config", json!({"quant_method": "awq", "bits": 8}), "expected 4, got 8"),
+        (
+            "quantization_config",
+            json!({"quant_method": "fp8", "weight_block_size": [128]}),
+            "two sizes",
+        ),
+        (
+            "quantization_config",
+            json!({"quant_method": "compressed-tensors", "format": "pack-quantized"}),
+            "int-quantized or float-quantized",
         ),
         ("quantization_config", json!({"bits": 4}), "{\"bits\":4}"),
         ("quantization_config", json!("nf4"), "an object"),
@@ -145,16 +157,32 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
 }
 
 #[test]
-fn four_bits_of_bitsandbytes_change_no_blueprint() {
+fn quantized_weights_change_no_other_fact_of_a_blueprint() {
     let plain = Config::from_json(&qwen3()).unwrap();
-    for method in [
-        json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}),
-        json!({"load_in_4bit": true}),
+    let weights = json!({"num_bits": 8, "symmetric": true, "strategy": "channel"});
+    let compressed = |format: &str| {
+        json!({"quant_method": "compressed-tensors", "format": format,
+            "config_groups": {"group_0": {"weights": weights}}})
+    };
+    let block = Some([128, 64]);
+    for (method, expected) in [
+        (
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false}),
+            Quantization::FourBit,
+        ),
+        (json!({"load_in_4bit": true}), Quantization::FourBit),
+        (
+            json!({"quant_method": "fp8", "weight_block_size": [128, 64]}),
+            Quantization::Fp8 { block },
+        ),
+        (compressed("float-quantized"), Quantization::Fp8 { block: None }),
+        (compressed("int-quantized"), Quantization::Int8),
+        (json!({"quant_method": "gptq", "bits": 4}), Quantization::Gptq { offset: 1 }),
+        (json!({"quant_method": "awq", "w_bit": 4, "version": "GEMM"}), Quantization::Awq),
     ] {
-        assert_eq!(
-            Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap(),
-            plain
-        );
+        let read = Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap();
+        assert_eq!(read.quantization, expected);
+        assert_eq!(Config { quantization: Quantization::None, ..read }, plain);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ConvertError;
 use crate::{
     checkpoint::Folder,
-    config::{Biases, Config, Pairs, Rope, Sliding},
+    config::{Biases, Config, Pairs, Quantization, Rope, Sliding},
     gguf::{Gguf, Value, Writer},
 };
 
@@ -125,6 +125,7 @@ fn expected(config: &Config) -> Config {
         }
     };
     as_tensors(&mut expected.rope);
+    expected.quantization = Quantization::None;
     expected.norm_offset = 0.0;
     (expected.tied, expected.vocab_size) = (None, None);
     expected.biases = Biases {

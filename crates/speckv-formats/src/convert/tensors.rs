@@ -196,7 +196,7 @@ fn converted(
                         (Stored::Plain(plain), None) => {
                             plain.write(from, to.into(), &encode, &mut values, &mut row)
                         }
-                        (Stored::FourBit(..), None) => {
+                        (Stored::FourBit(..) | Stored::Packed(_), None) => {
                             tensor.write(from, to.into(), &encode, &mut values, &mut row)
                         }
                     };

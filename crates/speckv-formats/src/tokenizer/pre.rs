@@ -90,6 +90,15 @@ const FAMILIES: &[Family] = &[
         whole_words: false,
         add_bos: false,
     },
+    Family {
+        names: &["seed-coder"],
+        patterns: &[concat!(
+            contractions!(),
+            r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
+        )],
+        whole_words: false,
+        add_bos: false,
+    },
     Family { names: &["qwen35"], patterns: &[ONE_DIGIT_MARKS], whole_words: false, add_bos: false },
     Family {
         names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
@@ -252,6 +261,12 @@ mod tests {
 
     fn split(name: &str, text: &'static str) -> Vec<&'static str> {
         PreTokenizer::new(name).unwrap().split(text)
+    }
+
+    #[test]
+    fn seed_cuts_line_breaks_from_symbols() {
+        assert_eq!(split("seed-coder", "x.\n\n y 12"), ["x", ".", "\n\n", " y", " ", "1", "2"]);
+        assert_eq!(split("qwen2", "x.\n\n y"), ["x", ".\n\n", " y"]);
     }
 
     #[test]

@@ -5,28 +5,40 @@ use std::fmt::Write;
 use super::{
     Content, Figure, Inputs, Missing,
     figures::{cells::Grid, counted, grouped},
-    findings::{Part, findings},
+    findings::{Part, findings, summary},
     origins::disagreements,
     style,
     svg::escaped,
 };
 use crate::run::{ModelFacts, Origin};
 
-/// The page: findings, figures, what is left out, and where the numbers come from.
+/// The page: a summary, findings, figures, what is left out, and where the numbers come from.
+/// `date` is that of the report.
 #[must_use]
-pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing]) -> String {
+pub fn html(
+    title: &str,
+    date: &str,
+    inputs: &Inputs,
+    figures: &[Figure],
+    missing: &[Missing],
+) -> String {
     let mut body = format!("<h1>{}</h1>", escaped(title));
-    let _ = write!(body, "<p class=\"lead\">{}</p>", escaped(&subject(inputs)));
+    let said = findings(inputs);
+    if let Some(sentence) = summary(&said) {
+        let _ = write!(body, "<p class=\"summary\">{}</p>", escaped(sentence));
+    }
+    let _ = write!(
+        body,
+        "<p class=\"lead\">{} Report of {}.</p>",
+        escaped(&subject(inputs)),
+        escaped(date)
+    );
     for sentence in disagreements(inputs) {
         let _ = write!(
             body,
             "<p class=\"warning\"><strong>Careful:</strong> {}.</p>",
             escaped(&sentence)
         );
-    }
-    let said = findings(inputs);
-    for part in &said {
-        answer(&mut body, part);
     }
     if !said.is_empty() {
         body.push_str(
@@ -36,6 +48,9 @@ pub fn html(title: &str, inputs: &Inputs, figures: &[Figure], missing: &[Missing
              The fastest gamma is chosen by the prompts that it is shown on. Seconds are those of \
              decoding, without reading the prompt.</p>",
         );
+    }
+    for part in &said {
+        answer(&mut body, part);
     }
     for (at, figure) in figures.iter().enumerate() {
         section(&mut body, at + 1, figure);
@@ -79,14 +94,15 @@ fn answer(body: &mut String, part: &Part) {
     for sentence in &part.sentences {
         let _ = write!(body, "<p>{}</p>", escaped(sentence));
     }
+    let table = part.table.without_empty_columns();
     body.push_str("<table class=\"numbers\"><thead><tr>");
-    for name in &part.table.head {
+    for name in &table.head {
         let _ = write!(body, "<th>{}</th>", escaped(name));
     }
     body.push_str("</tr></thead><tbody>");
-    for row in &part.table.rows {
+    for row in &table.rows {
         body.push_str("<tr>");
-        for (cell, name) in row.iter().zip(&part.table.head) {
+        for (cell, name) in row.iter().zip(&table.head) {
             // A narrow page shows rows as cards, where every value has its name beside it.
             let _ = write!(body, "<td data-name=\"{}\">{}</td>", escaped(name), escaped(cell));
         }

@@ -30,7 +30,8 @@ main{max-width:1180px;margin:0 auto;padding:2.2rem 1.2rem \
 4rem}h1{font-size:1.8rem;line-height:1.2;margin:0 0 .3rem;letter-spacing:-.01em;text-wrap:balance}\
 h2{font-size:1.2rem;margin:3rem 0 .3rem;line-height:1.3}h2 \
 .n{color:var(--soft);font-weight:400;margin-right:.5rem}h3{font-size:.95rem;margin:.2rem 0 .2rem}\
-p{max-width:44rem;margin:.4rem 0}.lead{color:var(--soft)}.warning{border-left:3px solid \
+p{max-width:44rem;margin:.4rem \
+0}.summary{font-size:1.1rem;max-width:52rem}.lead{color:var(--soft)}.warning{border-left:3px solid \
 var(--best);padding-left:.7rem}.caption{color:var(--soft);font-size:.94rem}.finding \
 h2{margin-top:1.8rem}.finding p{max-width:52rem;margin:.45rem 0}\
 table.numbers{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.8rem 0}table.numbers th{font-weight:400;color:var(--soft);text-align:left;vertical-align:bottom;line-height:1.3;padding:.3rem 1.2rem .3rem 0;max-width:11rem}\

@@ -20,10 +20,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Receiver, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use handle::Status;
@@ -42,6 +42,9 @@ use speckv::{
 use speckv_local::controllers::ControllerParts;
 
 use crate::{language::Language, metrics::Metrics};
+
+/// Time between two readings of energy while nothing runs.
+const ENERGY_EVERY: Duration = Duration::from_secs(60);
 
 /// What the scheduler may do.
 #[derive(Debug, Clone)]
@@ -122,6 +125,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             self.report();
             if !self.running.is_empty() {
                 self.step();
+                self.metrics.spent(true, Instant::now());
                 self.report();
             } else if self.stop.is_some() && self.queue.is_empty() {
                 break;
@@ -133,9 +137,9 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
     fn listen(&mut self) -> bool {
         let idle = self.running.is_empty() && self.queue.is_empty() && self.stop.is_none();
         if idle {
-            match self.orders.recv() {
-                Ok(order) => self.take(order),
-                Err(_) => return false,
+            match self.wait() {
+                Some(order) => self.take(order),
+                None => return false,
             }
         }
         loop {
@@ -147,6 +151,24 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                 }
             }
         }
+    }
+
+    /// Waits for an order; `None` when no more can come. Counters of energy begin again after a
+    /// while, so they are read in between.
+    fn wait(&mut self) -> Option<Order> {
+        self.metrics.spent(true, Instant::now());
+        if !self.metrics.counts_energy() {
+            return self.orders.recv().ok();
+        }
+        let order = loop {
+            match self.orders.recv_timeout(ENERGY_EVERY) {
+                Ok(order) => break Some(order),
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) => self.metrics.spent(false, Instant::now()),
+            }
+        };
+        self.metrics.spent(false, Instant::now());
+        order
     }
 
     fn take(&mut self, order: Order) {

@@ -1,11 +1,10 @@
 //! `speckv bench`: plain decoding, fixed gammas and controllers on one workload, in one table.
 
-use std::{fs, num::NonZeroUsize};
+use std::fs;
 
 use speckv_lab::columns;
 use speckv_local::{
     failure::{Failure, Outcome},
-    machine,
     model_source::ModelSource,
     pair_settings::PairSettings,
 };
@@ -39,7 +38,8 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let several = compressions.len() > 1;
     let contest = Contest::new(options, several, &source)?;
     let interrupt = interrupt::install();
-    let threads = threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    settings::warn_of_threads(*threads, printer);
+    let (threads, _) = settings::threads(*threads);
     let mut reports = Vec::new();
     for &compression in compressions {
         let weights = WeightArgs { compression, draft: draft_weights.clone() };
@@ -66,8 +66,9 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
             folder.as_deref(),
             around,
         )?;
-        let Live { subject, texts, contestants, race, .. } = live;
-        let report = Report::new(subject, &texts, &contestants, &race.samples, race.stopped);
+        let Live { subject, texts, contestants, race, energy, .. } = live;
+        let report =
+            Report::new(subject, &texts, &contestants, &race.samples, energy, race.stopped);
         if let Some(folder) = folder {
             let path = folder.join("report.json");
             let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;

@@ -1,6 +1,6 @@
 //! A grid's steps summed up by compression, gamma and prompt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     grid::{StepRow, folder::compression_rank},
@@ -46,10 +46,13 @@ pub struct Grid {
     pub gammas: Vec<usize>,
     /// Tasks by name.
     pub tasks: Vec<String>,
+    /// Prompts that are left out since not every compression and gamma has answered them.
+    pub incomplete: usize,
 }
 
 impl Grid {
-    /// Sums up.
+    /// Sums up. Compressions and gammas are compared on the same prompts: those that not all of
+    /// them have answered are left out, unless none would remain.
     #[must_use]
     pub fn of(steps: &[StepRow]) -> Self {
         let mut cells: BTreeMap<Key, Sums> = BTreeMap::new();
@@ -67,6 +70,7 @@ impl Grid {
                 sums.whole_steps += 1.0;
             }
         }
+        let incomplete = drop_incomplete(&mut cells);
         let distinct = |name: fn(&Key) -> String| {
             let mut names: Vec<String> = cells.keys().map(name).collect();
             names.sort_unstable();
@@ -79,7 +83,7 @@ impl Grid {
         let mut gammas: Vec<usize> = cells.keys().map(|key| key.1).collect();
         gammas.sort_unstable();
         gammas.dedup();
-        Grid { cells, compressions, gammas, tasks }
+        Grid { cells, compressions, gammas, tasks, incomplete }
     }
 
     /// Pairs of sums by prompt, of one compression and gamma and one task or all, in one order for
@@ -160,6 +164,24 @@ impl Grid {
     }
 }
 
+/// Removes the prompts that not every compression and gamma has answered, unless none would remain;
+/// how many that were.
+fn drop_incomplete(cells: &mut BTreeMap<Key, Sums>) -> usize {
+    let settings: BTreeSet<(&String, usize)> = cells.keys().map(|key| (&key.0, key.1)).collect();
+    let wanted = settings.len();
+    let mut answered: BTreeMap<(String, String), usize> = BTreeMap::new(); // by task and prompt
+    for key in cells.keys() {
+        *answered.entry((key.2.clone(), key.3.clone())).or_default() += 1;
+    }
+    let before = answered.len();
+    answered.retain(|_, settings| *settings == wanted);
+    if answered.is_empty() {
+        return 0;
+    }
+    cells.retain(|key, _| answered.contains_key(&(key.2.clone(), key.3.clone())));
+    before - answered.len()
+}
+
 /// Sum by sum with the bootstrap's interval over prompts; `None` where there is nothing to divide
 /// by.
 #[must_use]
@@ -204,5 +226,30 @@ mod tests {
         assert_eq!(grid.fastest("fp16", None), None);
         assert_eq!(grid.alike("asis", None), [0, 2], "two prompts tell nothing");
         assert_eq!(grid.alike("fp16", None), [0; 0]);
+    }
+
+    #[test]
+    fn settings_are_compared_on_the_prompts_that_all_have_answered() {
+        let step = |compression: &str, gamma: usize, prompt: &str, seconds: f64| StepRow {
+            compression: compression.into(),
+            gamma,
+            task: "t".into(),
+            prompt_id: prompt.into(),
+            tokens_produced: 1,
+            total_seconds: seconds,
+            ..StepRow::default()
+        };
+        // The slow prompt `b` has no answer with gamma 2 yet.
+        let mut steps =
+            vec![step("asis", 0, "a", 0.2), step("asis", 0, "b", 0.8), step("asis", 2, "a", 0.25)];
+        let grid = Grid::of(&steps);
+        assert_eq!((grid.prompts(), grid.incomplete), (1, 1));
+        assert_eq!(grid.fastest("asis", None), Some(0), "0.2 s against 0.25 s on the same prompt");
+        steps.push(step("asis", 2, "b", 0.3));
+        let whole = Grid::of(&steps);
+        assert_eq!((whole.prompts(), whole.incomplete), (2, 0));
+        assert_eq!(whole.fastest("asis", None), Some(2));
+        let apart = Grid::of(&[step("asis", 0, "a", 0.2), step("int8", 0, "b", 0.2)]);
+        assert_eq!((apart.prompts(), apart.incomplete), (2, 0), "nothing would remain");
     }
 }

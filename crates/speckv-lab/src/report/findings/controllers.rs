@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        figures::counted,
         inputs::{Contest, ContestRow},
         plot::number,
     },
@@ -12,6 +13,9 @@ use crate::statistics::throughput::Ratio;
 /// The controller in question.
 const OURS: &str = "speckv";
 
+/// The question.
+pub(super) const HEADING: &str = "What does the controller gain?";
+
 pub(super) fn part(contests: &[Contest]) -> Option<Part> {
     let ours: Vec<(&Contest, &ContestRow)> = contests
         .iter()
@@ -21,7 +25,8 @@ pub(super) fn part(contests: &[Contest]) -> Option<Part> {
     if ours.is_empty() {
         return None;
     }
-    let names: Vec<&str> = ours.iter().map(|(contest, _)| contest.name.as_str()).collect();
+    let names = named(&ours);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let baselines: Vec<&str> = ours.iter().map(|(contest, _)| contest.baseline.as_str()).collect();
     let one = baselines.windows(2).all(|pair| pair[0] == pair[1]);
     let to_baseline: Vec<_> = ours.iter().map(|(_, row)| Some((row.ratio?, row.holm_p))).collect();
@@ -32,7 +37,7 @@ pub(super) fn part(contests: &[Contest]) -> Option<Part> {
         said("Against the best fixed gamma, which only hindsight knows, it is", &names, &to_fixed),
     ];
     Some(Part {
-        heading: "What does the controller gain?",
+        heading: HEADING,
         sentences: sentences.into_iter().flatten().collect(),
         table: Table {
             head: vec![
@@ -48,6 +53,17 @@ pub(super) fn part(contests: &[Contest]) -> Option<Part> {
             rows: ours.iter().map(|(contest, row)| cells(contest, row)).collect(),
         },
     })
+}
+
+/// Names of the contests, with their numbers of prompts where those differ: such ratios are not
+/// those of the same prompts.
+fn named(ours: &[(&Contest, &ContestRow)]) -> Vec<String> {
+    let alike = ours.windows(2).all(|pair| pair[0].0.prompts == pair[1].0.prompts);
+    let name = |contest: &Contest| match alike {
+        true => contest.name.clone(),
+        false => format!("{} on {}", contest.name, counted(contest.prompts, "prompt")),
+    };
+    ours.iter().map(|(contest, _)| name(contest)).collect()
 }
 
 fn against(baseline: &str) -> String {
@@ -128,5 +144,32 @@ mod tests {
             few.as_deref(),
             Some("It is not to be told from it in speed with fp16 (1.40 times as fast).")
         );
+    }
+
+    #[test]
+    fn contests_of_different_numbers_of_prompts_are_told_apart() {
+        let row = ContestRow {
+            name: OURS.into(),
+            tokens_per_second: Some(10.0),
+            ratio: Some(Ratio::alone(1.2)),
+            to_best_fixed: None,
+            holm_p: None,
+            gamma_histogram: vec![],
+        };
+        let contest = |name: &str, prompts| Contest {
+            name: name.into(),
+            baseline: "off".into(),
+            prompts,
+            best_fixed: None,
+            rows: vec![row.clone()],
+            facts: vec![],
+            origin: Default::default(),
+        };
+        let said = |contests: &[Contest]| part(contests).expect("a part").sentences.join(" ");
+        let alike = said(&[contest("fp16", 10), contest("nf4", 10)]);
+        assert!(alike.contains("with fp16 (1.20"), "{alike}");
+        let apart = said(&[contest("fp16", 10), contest("nf4", 42)]);
+        assert!(apart.contains("with fp16 on 10 prompts (1.20"), "{apart}");
+        assert!(apart.contains("nf4 on 42 prompts (1.20"), "{apart}");
     }
 }

@@ -2,7 +2,10 @@
 
 use super::{
     super::{
-        figures::cells::{Grid, SEED, Sums, interval},
+        figures::{
+            cells::{Grid, SEED, Sums, interval},
+            counted,
+        },
         plot::number,
     },
     Part, Table, Verdict, amount, listed, percent, ratio, too_few,
@@ -20,6 +23,7 @@ pub(super) fn part(grid: &Grid) -> Option<Part> {
     }
     let sentences = [
         too_few(grid.prompts()),
+        left_out(grid.incomplete),
         Some(fastest(&best)),
         moved(grid, &best),
         by_task(grid),
@@ -30,6 +34,16 @@ pub(super) fn part(grid: &Grid) -> Option<Part> {
         heading: "Which gamma is best, and where?",
         sentences: sentences.into_iter().flatten().collect(),
         table: table(grid, &best),
+    })
+}
+
+/// What is said where prompts are left out.
+fn left_out(incomplete: usize) -> Option<String> {
+    (incomplete > 0).then(|| {
+        format!(
+            "{}: left out, since not every compression and gamma has answered.",
+            counted(incomplete, "prompt")
+        )
     })
 }
 

@@ -28,6 +28,34 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Table {
+    /// The table without columns that hold nothing in any row.
+    #[must_use]
+    pub fn without_empty_columns(&self) -> Self {
+        let filled =
+            |column: usize| self.rows.iter().any(|row| !matches!(row[column].as_str(), "" | "-"));
+        let kept: Vec<usize> = (0..self.head.len()).filter(|&column| filled(column)).collect();
+        Table {
+            head: kept.iter().map(|&column| self.head[column]).collect(),
+            rows: self
+                .rows
+                .iter()
+                .map(|row| kept.iter().map(|&column| row[column].clone()).collect())
+                .collect(),
+        }
+    }
+}
+
+/// The most important sentence of all findings: the controller's gain if that was measured, else
+/// the first answer. `None` without findings.
+#[must_use]
+pub fn summary(parts: &[Part]) -> Option<&str> {
+    let part = parts.iter().find(|part| part.heading == controllers::HEADING).or(parts.first())?;
+    let too_few = |sentence: &&String| sentence.contains("too few for intervals");
+    let telling = part.sentences.iter().find(|sentence| !too_few(sentence));
+    telling.or(part.sentences.first()).map(String::as_str)
+}
+
 /// Questions that the inputs answer: which gamma is best, what the signals predict, what the
 /// controller gains.
 #[must_use]
@@ -111,6 +139,34 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_without_a_value_are_left_out() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let table = Table {
+            head: vec!["a", "b", "c"],
+            rows: vec![row(["1", "-", "-"]), row(["2", "", "3"])],
+        };
+        let trimmed = table.without_empty_columns();
+        assert_eq!(trimmed.head, ["a", "c"]);
+        assert_eq!(trimmed.rows, [["1", "-"], ["2", "3"]]);
+    }
+
+    #[test]
+    fn the_summary_is_the_controllers_gain_or_the_first_answer() {
+        let part = |heading, sentences: &[&str]| Part {
+            heading,
+            sentences: sentences.iter().map(|&text| text.to_owned()).collect(),
+            table: Table::default(),
+        };
+        let few = "3 prompts: too few for intervals, so nothing is known.";
+        let gammas = part("Which gamma is best, and where?", &[few, "Gamma 4 is."]);
+        assert_eq!(summary(&[]), None);
+        assert_eq!(summary(std::slice::from_ref(&gammas)), Some("Gamma 4 is."));
+        let gain = part(controllers::HEADING, &["It is faster."]);
+        assert_eq!(summary(&[gammas, gain]), Some("It is faster."));
+        assert_eq!(summary(&[part("Which?", &[few])]), Some(few));
+    }
 
     #[test]
     fn words_follow_from_intervals() {
