@@ -268,9 +268,7 @@ fn split(name: &str, of_hugging_face: bool) -> Option<(String, bool)> {
         "lora_B" => false,
         _ => return None,
     };
-    // Adapters change matrices only, whose names are the same in all families.
-    let names = Names { query_key_norm: true, post_norms: false };
-    match names.meaning(&format!("{module}.weight")) {
+    match Names::MATRICES.meaning(&format!("{module}.weight")) {
         Meaning::Tensor(name) => Some((name, is_a)),
         Meaning::Ignored | Meaning::Unknown => None,
     }
