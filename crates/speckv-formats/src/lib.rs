@@ -17,9 +17,12 @@ pub mod config;
 pub mod convert;
 pub mod gguf;
 mod jinja;
+mod mask_tokens;
 pub mod quant;
 pub mod requantize;
 pub mod synthetic;
 pub mod tiny;
 pub mod tokenizer;
 pub mod weights;
+
+pub use mask_tokens::MASK_TOKENS_KEY;

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Adapter, AdapterError, Checkpoint},
     compression::{Compression, Role},
     convert::{self, ConvertError, Export, Planned},
     gguf::{GgufError, Writer},
+    mask_tokens::MASK_TOKENS_KEY,
     quant::{QuantError, TensorType, WeightType},
 };
 
@@ -22,6 +23,9 @@ pub enum RequantizeError {
     /// A folder with something that GGUF has no key for.
     #[error(transparent)]
     Folder(#[from] ConvertError),
+    /// An adapter that does not fit the model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// A weight that the type cannot hold.
     #[error("the tensor {name} cannot be converted")]
     Convert {
@@ -120,17 +124,40 @@ pub fn requantize(
     path: &Path,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Changes, RequantizeError> {
+    requantize_with(source, None, compression, threads, path, progress)
+}
+
+/// As [`requantize`], with an adapter merged into the weights. Matrices that it changes are written
+/// anew, whatever their type; the mask tokens of a parallel draft go into the metadata.
+///
+/// # Errors
+/// As [`requantize`], and an adapter that does not fit the model.
+pub fn requantize_with(
+    source: &Checkpoint,
+    adapter: Option<&Adapter>,
+    compression: Compression,
+    threads: usize,
+    path: &Path,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Changes, RequantizeError> {
     let mut writer = Writer::new();
     for (key, value) in convert::metadata(source)? {
         writer.set(key, value);
     }
-    let export = Export::new(source);
+    if let Some(adapter) = adapter {
+        adapter.check(source)?;
+        if !adapter.mask_tokens().is_empty() {
+            writer.set(MASK_TOKENS_KEY, adapter.mask_tokens().to_vec());
+        }
+    }
+    let export = Export::new(source, adapter);
     let mut changes = Changes::default();
     let mut targets = Vec::new();
     for tensor in export.planned() {
         let (to, fell_back) = target(&tensor, compression)?;
         writer.announce(tensor.name.clone(), &tensor.shape, to)?;
-        if tensor.from == to.into() {
+        let changed = adapter.is_some_and(|adapter| adapter.changes(&tensor.name));
+        if tensor.from == to.into() && !changed {
             changes.kept += 1;
         } else {
             changes.converted += 1;

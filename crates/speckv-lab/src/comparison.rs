@@ -139,7 +139,7 @@ pub fn compare(
             .collect::<Result<Vec<f64>, TraceError>>()
     };
     let (least_both, least_model) =
-        (least(&[Source::MODEL, Source::NGRAM])?, least(&[Source::MODEL])?);
+        (least(&[Source::MODEL, Source::PARALLEL, Source::NGRAM])?, least(&[Source::MODEL])?);
 
     let mut tasks: Vec<&str> = Vec::new();
     for trace in traces {

@@ -10,7 +10,7 @@ pub struct Contestant {
     pub spec: ControllerSpec,
     /// The sources that draft for it.
     pub drafting: Drafting,
-    /// Name in tables: the controller's, and `@model`, `@ngram` or `@both` where that is not its
+    /// Name in tables: the controller's, and `@model`, `@ngram` and so on where that is not its
     /// natural one.
     pub name: String,
 }
@@ -31,13 +31,13 @@ impl Contestant {
         Contestant::new(spec, spec.natural_drafting(has_model), has_model)
     }
 
-    /// Whether it has a fixed gamma and its natural drafter: the best of these is the best fixed
-    /// gamma in hindsight.
+    /// Whether it has a fixed gamma and drafts with the model, or with what there is in its place:
+    /// the best of these is the best fixed gamma in hindsight.
     #[must_use]
     pub fn is_fixed(&self) -> bool {
         !self.spec.chain
             && matches!(self.spec.kind, ControllerKind::Fixed(_))
-            && !self.name.contains('@')
+            && (self.drafting == Drafting::Parallel || !self.name.contains('@'))
     }
 
     /// Whether it is the rule of another engine or paper.

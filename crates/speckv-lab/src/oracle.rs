@@ -27,9 +27,9 @@ pub fn least_seconds(
         let mut best = cost.plain_seconds(context) + least[position + 1];
         for &source in sources {
             let Some(proposal) = trace.positions[position].proposal(source) else { continue };
-            let per_token = cost.source_seconds(source, context);
             for count in 1..=proposal.agreed.min(gamma_limit) {
-                let seconds = count as f64 * per_token + cost.verify_seconds(count + 1, context);
+                let seconds = cost.drafting_seconds(source, count, 0, context)
+                    + cost.verify_seconds(count + 1, context);
                 best = f64::min(best, seconds + least[(position + count + 1).min(length)]);
             }
         }

@@ -77,6 +77,7 @@ pub struct Recorder<T: LanguageModel, D: LanguageModel> {
     target: Engine<T>,
     context: usize,
     draft: Option<ModelDrafter<D>>,
+    parallel: Option<ModelDrafter<D>>, // the same model, where one pass proposes several tokens
     ngram: NgramDrafter,
     depths: Depths,
     greedy: Chain,
@@ -105,12 +106,27 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         Ok(Recorder {
             target: Engine::new(target, Box::new(NoDrafter::default())),
             context,
+            parallel: None,
             draft: draft.map(|draft| ModelDrafter::new(draft, vocab_size)),
             ngram: NgramDrafter::new(ngram),
             depths,
             greedy,
             distribution: Distribution::new(),
         })
+    }
+
+    /// The same recorder, which also records what one pass proposes of a draft model with these mask
+    /// tokens, to the depth [`Depths::block_max`].
+    ///
+    /// # Errors
+    /// A mask token that the draft model does not have.
+    pub fn with_masks(mut self, masks: Vec<Token>) -> Result<Self, RecordingError> {
+        let draft = self.draft.as_ref().filter(|_| !masks.is_empty());
+        self.parallel = draft
+            .map(|draft| draft.again().with_masks(masks))
+            .transpose()
+            .map_err(DraftError::from)?;
+        Ok(self)
     }
 
     /// Records one prompt. `go_on` gets the progress, from 0 to `2 * max_tokens` (the text,
@@ -137,6 +153,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             return Ok(None);
         };
         let mut positions = self.lookups(task, &tokens)?;
+        self.blocks(task, &tokens, &mut positions)?;
         for (position, model) in positions.iter_mut().zip(models) {
             position.model = model;
         }
@@ -213,7 +230,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
                 while chain.len() < depth && !ends(task, chain.last().map(|(drafted, _)| drafted)) {
                     let start = Instant::now();
                     let (chosen, distribution) = (&mut self.greedy, &mut self.distribution);
-                    let ask = (slot, Source::MODEL, chain.len());
+                    let ask = (slot, Source::MODEL, chain.len(), 1);
                     let Some(drafted) = propose(&mut drafter, ask, &text, chosen, distribution)?
                     else {
                         break;
@@ -238,6 +255,38 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         Ok(outcome?.is_continue().then_some((proposals, all_seconds)))
     }
 
+    /// What one pass of the draft model proposes before each token.
+    fn blocks(
+        &mut self,
+        task: &Task<'_>,
+        tokens: &[Token],
+        positions: &mut [Position],
+    ) -> Result<(), RecordingError> {
+        let Some(drafter) = &mut self.parallel else { return Ok(()) };
+        let slot = drafter.open()?;
+        drafter.catch_up(slot, task.prompt)?;
+        let mut text = task.prompt.to_vec();
+        for (position, &token) in tokens.iter().enumerate() {
+            let context = text.len();
+            let depth = self.depths.block_max.min(task.max_tokens - position - 1);
+            let mut drafted: Vec<Drafted> = Vec::new();
+            while drafted.len() < depth && !ends(task, drafted.last()) {
+                let (chain, distribution) = (&mut self.greedy, &mut self.distribution);
+                let ask = (slot, Source::PARALLEL, drafted.len(), depth - drafted.len());
+                let Some(next) = propose(drafter, ask, &text, chain, distribution)? else { break };
+                drafted.push(next);
+                text.push(next.token);
+            }
+            text.truncate(context);
+            drafter.truncate(slot, context);
+            let agreed = agreed(&drafted, &tokens[position..]);
+            positions[position].parallel = Proposal { drafted, agreed };
+            text.push(token);
+        }
+        drafter.close(slot);
+        Ok(())
+    }
+
     fn lookups(
         &mut self,
         task: &Task<'_>,
@@ -252,7 +301,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             let context = text.len();
             let mut drafted: Vec<Drafted> = Vec::new();
             while lookup.is_some() && drafted.len() < depth && !ends(task, drafted.last()) {
-                let ask = (slot, Source::NGRAM, drafted.len());
+                let ask = (slot, Source::NGRAM, drafted.len(), 1);
                 let next =
                     propose(&mut self.ngram, ask, &text, &mut self.greedy, &mut self.distribution)?;
                 let Some(next) = next else { break };
@@ -263,7 +312,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
             let ngram = lookup.map(|lookup| {
                 (lookup, Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted })
             });
-            positions.push(Position { model: Proposal::default(), ngram });
+            positions.push(Position { ngram, ..Position::default() });
             text.push(token);
         }
         self.ngram.close(slot);
@@ -273,7 +322,7 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
 
 fn propose(
     drafter: &mut dyn Drafter,
-    (slot, source, drafted): (Slot, Source, usize),
+    (slot, source, drafted, more): (Slot, Source, usize, usize),
     text: &[Token],
     chain: &mut Chain,
     distribution: &mut Distribution,
@@ -283,6 +332,7 @@ fn propose(
         source,
         tokens: text,
         drafted,
+        more,
         chain,
         uniform: 0.0,
         distribution,

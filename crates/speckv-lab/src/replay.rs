@@ -5,11 +5,12 @@ use std::time::Duration;
 use speckv::{
     controller::{Controller, Situation},
     cost::CostModel,
+    draft::READ_ALONG_PARALLEL,
     record::{Source, StepRecord, Times},
     step::{Ending, Stepper},
 };
 
-use crate::trace::{Trace, TraceError};
+use crate::trace::{Position, Trace, TraceError};
 
 /// Replays a controller over a trace: the steps that it would take live with these costs, through
 /// the [`Stepper`] that the engine uses.
@@ -56,6 +57,7 @@ pub fn replay_counting(
             remaining: trace.max_tokens - done,
             draft_behind: if has_model { (context - 1).saturating_sub(draft_read) } else { 0 },
             has_model,
+            parallel: trace.depths.block_max,
             lookup: here.ngram.as_ref().map(|(lookup, _)| *lookup),
             ..Situation::alone(context, 0)
         })?;
@@ -73,14 +75,18 @@ pub fn replay_counting(
             };
             stepper.judge(*next, trace.end_tokens.contains(&next.token))?;
         }
-        let accepted = proposal.map_or(0, |proposal| proposal.agreed).min(stepper.kept().len());
+        let agreed = proposal.map_or(0, |proposal| proposal.agreed);
+        let accepted = agreed.min(stepper.kept().len());
+        let branch = branch(&mut stepper, here, accepted)?;
         // None where the last accepted token ended the text.
-        let token = trace.tokens.get(done + accepted).copied();
-        let record = stepper.commit(&Ending { accepted, token, verified: None })?;
+        let token = trace.tokens.get(done + accepted + branch).copied();
+        let record = stepper.commit(&Ending { accepted, token, verified: None, branch })?;
         let times = times(cost, record);
         let record = stepper.observe(times)?;
-        if plan.source == Source::MODEL && !record.drafted.is_empty() {
-            draft_read = (context + record.drafted.len() - 1).min(context + accepted);
+        if plan.source.is_of_model() && !record.drafted.is_empty() {
+            // Masks are forgotten; of tokens that had a pass each, the last one is unread.
+            let read = if record.before.block > 0 { 0 } else { record.drafted.len() - 1 };
+            draft_read = context + read.min(accepted);
         }
         done += record.outcome.produced;
         records.push(record.clone());
@@ -88,17 +94,36 @@ pub fn replay_counting(
     Ok((records, cut_steps))
 }
 
+/// Lets look-up say what it says beside the draft; the tokens of a branch that are accepted, after
+/// `accepted` tokens of the draft.
+fn branch(
+    stepper: &mut Stepper<&mut dyn Controller>,
+    here: &Position,
+    accepted: usize,
+) -> Result<usize, TraceError> {
+    let most = stepper.beside();
+    let Some((_, said)) = here.ngram.as_ref().filter(|_| most > 0) else { return Ok(0) };
+    let count = most.min(said.drafted.len());
+    let branch = stepper.branch(&said.drafted[..count], usize::MAX)?;
+    let follows = accepted == branch.at;
+    Ok(if follows { (said.agreed - said.agreed.min(accepted)).min(branch.tokens.len()) } else { 0 })
+}
+
 /// What a step takes by the cost model.
 fn times(cost: &CostModel, record: &StepRecord) -> Times {
-    let StepRecord { before, outcome, .. } = record;
+    let before = &record.before;
     let drafted = record.drafted.len();
-    let per_token = cost.source_seconds(before.plan.source, before.context);
-    let reads = before.plan.source == Source::MODEL && drafted > 0;
-    let catch_up = if reads { cost.catch_up_seconds(before.draft_behind) } else { 0.0 };
+    let (source, behind) = (before.plan.source, before.draft_behind);
+    // A pass that proposes several tokens reads a few missed ones along.
+    let along = source == Source::PARALLEL && behind <= READ_ALONG_PARALLEL;
+    let reads = source.is_of_model() && drafted > 0 && !along;
+    let catch_up = if reads { cost.catch_up_seconds(behind) } else { 0.0 };
+    let passed = if drafted > 0 { before.block } else { 0 };
+    let tokens = if source == Source::PARALLEL { passed } else { drafted };
     let (catch_up, draft, verify) = (
         Duration::from_secs_f64(catch_up),
-        Duration::from_secs_f64(per_token * drafted as f64),
-        Duration::from_secs_f64(cost.verify_seconds(outcome.verified + 1, before.context)),
+        Duration::from_secs_f64(cost.drafting_seconds(source, tokens, behind, before.context)),
+        Duration::from_secs_f64(cost.verify_seconds(record.rows(), before.context)),
     );
     Times { catch_up, draft, verify, controller: Duration::ZERO, total: catch_up + draft + verify }
 }
@@ -128,8 +153,8 @@ impl Summary {
                 tokens: record.outcome.produced,
                 seconds: record.times.total.as_secs_f64(),
                 steps: 1,
-                drafted: record.drafted.len(),
-                accepted: record.outcome.accepted.min(record.outcome.produced),
+                drafted: record.drafted.len() + record.branch.tokens.len(),
+                accepted: record.outcome.accepted + record.branch.accepted,
             };
         }
         summary

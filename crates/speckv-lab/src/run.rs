@@ -35,6 +35,9 @@ pub struct Settings {
     pub gamma_max: usize,
     /// Depth of look-up's chains.
     pub ngram_max: usize,
+    /// Tokens that one pass of the draft model proposes; 0 where it proposes one per pass.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub block_max: usize,
     /// Most tokens that a live step may draft, whatever a controller plans. Recordings without
     /// it were replayed with 16.
     #[serde(default = "library_limit")]
@@ -64,6 +67,12 @@ fn library_limit() -> usize {
     16
 }
 
+/// Recordings of drafts that propose one token per pass are as they were.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// What recordings have for settings that they did not name.
 pub(crate) fn unknown() -> String {
     "unknown".into()
@@ -76,6 +85,7 @@ impl Settings {
         Depths {
             gamma_max: self.gamma_max,
             ngram_max: self.ngram_max,
+            block_max: self.block_max,
             gamma_limit: self.gamma_limit,
         }
     }

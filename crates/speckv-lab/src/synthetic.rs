@@ -109,7 +109,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
                 };
                 (lookup, proposal)
             });
-            Position { model, ngram }
+            Position { model, parallel: Proposal::default(), ngram }
         })
         .collect();
     let max_tokens = tokens.len();
@@ -119,7 +119,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
         prompt_tokens: PROMPT,
         max_tokens,
         end_tokens: Vec::new(),
-        depths: Depths { gamma_max: DEPTH, ngram_max: DEPTH, gamma_limit: DEPTH },
+        depths: Depths { gamma_max: DEPTH, ngram_max: DEPTH, block_max: 0, gamma_limit: DEPTH },
         tokens,
         positions,
     }

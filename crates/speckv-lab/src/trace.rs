@@ -17,6 +17,8 @@ pub struct Depths {
     pub gamma_max: usize,
     /// Tokens of look-up's chain.
     pub ngram_max: usize,
+    /// Tokens that one pass of the draft model proposes; 0 where it proposes one per pass.
+    pub block_max: usize,
     /// Most tokens that a live step of the recorded engine may draft, whatever a controller
     /// plans.
     pub gamma_limit: usize,
@@ -29,6 +31,7 @@ impl Depths {
         match source {
             Source::MODEL => self.gamma_max,
             Source::NGRAM => self.ngram_max,
+            Source::PARALLEL => self.block_max,
             _ => 0,
         }
     }
@@ -48,6 +51,8 @@ pub struct Proposal {
 pub struct Position {
     /// From the draft model; empty without one.
     pub model: Proposal,
+    /// From one pass of the draft model; empty where it proposes one token per pass.
+    pub parallel: Proposal,
     /// From look-up, where it found something.
     pub ngram: Option<(Lookup, Proposal)>,
 }
@@ -56,8 +61,10 @@ impl Position {
     /// What a source proposes here; `None` for one that traces do not record.
     #[must_use]
     pub fn proposal(&self, source: Source) -> Option<&Proposal> {
+        let some = |proposal| Some(proposal).filter(|it: &&Proposal| !it.drafted.is_empty());
         match source {
-            Source::MODEL => Some(&self.model).filter(|proposal| !proposal.drafted.is_empty()),
+            Source::MODEL => some(&self.model),
+            Source::PARALLEL => some(&self.parallel),
             Source::NGRAM => self.ngram.as_ref().map(|(_, proposal)| proposal),
             _ => None,
         }
@@ -158,7 +165,7 @@ impl Trace {
             });
         }
         for (position, proposals) in self.positions.iter().enumerate() {
-            for proposal in [Source::MODEL, Source::NGRAM]
+            for proposal in [Source::MODEL, Source::PARALLEL, Source::NGRAM]
                 .into_iter()
                 .filter_map(|source| proposals.proposal(source))
             {

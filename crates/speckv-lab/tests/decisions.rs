@@ -198,6 +198,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
             remaining,
             draft_behind: behind,
             has_model: step % 90 < 80,
+            parallel: 0,
             lookup,
             pass,
         };
@@ -217,7 +218,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
             ..Times::default()
         };
         times.total = times.draft + times.verify;
-        let ending = Ending { accepted, token: Some(1), verified: None };
+        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
         let record = stepper.finish(&ending, times).expect("a step");
         digest.add(record);
         context += accepted + 1;

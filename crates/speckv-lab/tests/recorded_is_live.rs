@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc};
 
 use speckv::{
-    controller::MAX_GAMMA,
+    controller::{Drafting, MAX_GAMMA},
     cost::CostModel,
     draft::{Both, ModelDrafter, NgramDrafter, NgramSettings},
     engine::{Clock, Engine, SequenceSettings, VirtualTime},
@@ -20,7 +20,7 @@ use speckv_formats::{gguf::Gguf, tiny::Tiny};
 use speckv_lab::{
     recorder::{Depths, Recorder, Task},
     replay::replay,
-    run_folder::{Origin, Run, RunFolder},
+    run_folder::{Origin, Run, RunFolder, Settings},
     trace_file::PromptFacts,
     workload::Split,
 };
@@ -30,6 +30,8 @@ mod common;
 
 const MAX_TOKENS: usize = 90;
 const END: u32 = 258;
+/// Tokens that stand for what is not known yet: any tokens will do, since the draft is a real one.
+const MASKS: [u32; 5] = [1, 2, 3, 4, 5];
 
 fn load(tiny: &Tiny) -> Arc<CpuModel> {
     let file =
@@ -51,9 +53,11 @@ fn live(
     target: &Arc<CpuModel>,
     draft: &Arc<CpuModel>,
     prompt: &PromptFacts,
-    spec: &ControllerSpec,
+    (spec, drafting): (&ControllerSpec, Drafting),
 ) -> Vec<StepRecord> {
-    let model = ModelDrafter::new(Arc::clone(draft), target.vocab_size());
+    let model = ModelDrafter::new(Arc::clone(draft), target.vocab_size())
+        .with_masks(MASKS.to_vec())
+        .expect("tokens of the model");
     let mut engine =
         Engine::new(Arc::clone(target), Box::new(Both::new(NgramDrafter::default(), model)));
     engine.set_clock(Clock::Virtual(VirtualTime::new())); // stands still: no times are learned from
@@ -62,7 +66,7 @@ fn live(
         sampling: SamplingSettings::default(),
         end_tokens: prompt.end_tokens.clone(),
         max_tokens: prompt.max_tokens,
-        controller: spec.build(&ControllerParts::default()),
+        controller: drafting.restrict(spec.build(&ControllerParts::default())),
     };
     let mut sequence = engine.sequence(settings).expect("good settings");
     engine.prefill_draft(&mut sequence).expect("tiny models do not fail");
@@ -77,16 +81,17 @@ fn live(
 #[test]
 fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     let (target, draft) = models();
-    let depths = Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA };
+    let depths = Depths { gamma_max: 16, ngram_max: 16, block_max: 6, gamma_limit: MAX_GAMMA };
     let mut recorder = Recorder::new(
         Arc::clone(&target),
         Some(Arc::clone(&draft)),
         NgramSettings::default(),
         depths,
     )
+    .and_then(|recorder| recorder.with_masks(MASKS.to_vec()))
     .expect("greedy");
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = common::run_settings(16, MAX_TOKENS);
+    let settings = Settings { block_max: 6, ..common::run_settings(16, MAX_TOKENS) };
     let run = RunFolder::create(folder.path(), &Run { settings, origin: Origin::default() })
         .expect("a new recording");
     let prompts: Vec<PromptFacts> =
@@ -117,7 +122,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
         run.save(prompt.clone(), recording).expect("writes");
     }
     let files = run.load().expect("reads");
-    let (mut drafted, mut accepted) = ([0, 0], 0);
+    let (mut drafted, mut accepted) = ([0; 3], 0);
     for (prompt, file) in prompts.iter().zip(&files) {
         for name in [
             "speckv",
@@ -127,16 +132,24 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
             "confidence:0.4",
             "entropy:adaedl",
             "heuristic",
+            "fixed:4@parallel",
+            "fixed:16@parallel",
+            "speckv@parallel",
         ] {
-            let spec: ControllerSpec = name.parse().expect("known");
-            let live = live(&target, &draft, prompt, &spec);
-            let mut controller = spec.build(&ControllerParts::default());
+            let (spec, drafting) = match name.split_once('@') {
+                Some((spec, _)) => (spec, Drafting::Parallel),
+                None => (name, Drafting::Both),
+            };
+            let spec: ControllerSpec = spec.parse().expect("known");
+            let live = live(&target, &draft, prompt, (&spec, drafting));
+            let mut controller = drafting.restrict(spec.build(&ControllerParts::default()));
             let replayed =
                 replay(controller.as_mut(), &file.recording.trace, &CostModel::uncalibrated())
                     .expect("a good trace");
             for (live, replayed) in live.iter().zip(&replayed) {
                 let of = |record: &StepRecord| {
-                    (record.before, record.drafted.clone(), record.outcome, record.tokens.clone())
+                    let (drafted, branch) = (record.drafted.clone(), record.branch.clone());
+                    (record.before, drafted, branch, record.outcome, record.tokens.clone())
                 };
                 assert_eq!(of(live), of(replayed), "{name}, {}", prompt.id);
                 drafted[live.before.plan.source.index()] += live.drafted.len();
@@ -146,7 +159,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
         }
     }
     let all: usize = drafted.iter().sum();
-    assert!(drafted.iter().all(|&count| count > 0), "both sources draft: {drafted:?}");
+    assert!(drafted.iter().all(|&count| count > 0), "all sources draft: {drafted:?}");
     assert!(
         accepted > 0 && accepted < all,
         "some are accepted and some are not: {accepted} of {all}"

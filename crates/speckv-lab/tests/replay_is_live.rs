@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use speckv::{
-    controller::{Controller, Lookup, MAX_GAMMA, Plan, Situation},
+    controller::{Beside, Controller, Drafting, Lookup, MAX_GAMMA, Plan, Situation, Verdict},
     cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter},
     engine::{Clock, Engine, Sequence, SequenceSettings},
     record::{Source, StepRecord},
     sampling::SamplingSettings,
+    signals::Signals,
     sim::{Difference, SimModel, SimSettings},
 };
 use speckv_lab::{
@@ -19,19 +20,22 @@ use speckv_local::controllers::{ControllerParts, ControllerSpec};
 
 const VOCAB: usize = 24;
 const END: u32 = 5;
+const MASK: u32 = 2;
 const MAX_TOKENS: usize = 150;
 
+/// Texts of models from seed 100 on repeat soon.
 fn target(seed: u64) -> SimModel {
+    let order = if seed < 100 { 3 } else { 1 };
     let settings =
-        SimSettings { vocab_size: VOCAB, context_length: 600, order: 3, seed, sharpness: 3.0 };
+        SimSettings { vocab_size: VOCAB, context_length: 600, order, seed, sharpness: 3.0 };
     SimModel::new(settings)
 }
 
 fn engine(seed: u64) -> Engine<SimModel> {
     let target = target(seed);
-    let draft = target.draft(Difference::Share { agreement: 0.8 });
-    let drafter: Box<dyn Drafter> =
-        Box::new(Both::new(NgramDrafter::default(), ModelDrafter::new(Arc::new(draft), VOCAB)));
+    let draft = target.draft(Difference::Share { agreement: 0.8 }).with_mask(MASK);
+    let model = ModelDrafter::new(Arc::new(draft), VOCAB).with_masks(vec![MASK]).expect("a token");
+    let drafter: Box<dyn Drafter> = Box::new(Both::new(NgramDrafter::default(), model));
     let time = target.time().clone();
     let mut engine = Engine::new(Arc::new(target), drafter);
     engine.set_clock(Clock::Virtual(time)); // stands still: no times are learned from
@@ -65,6 +69,95 @@ fn live(seed: u64, prompt: &[u32], controller: Box<dyn Controller>) -> Vec<StepR
         records.push(sequence.record().clone());
     }
     records
+}
+
+/// A controller that does not know that the draft proposes several tokens in one pass.
+struct Serial(Box<dyn Controller>);
+
+impl Controller for Serial {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        self.0.plan(&Situation { parallel: 0, ..*situation })
+    }
+
+    fn judge(&mut self, signals: &[Signals]) -> Verdict {
+        self.0.judge(signals)
+    }
+
+    fn beside(&mut self) -> usize {
+        self.0.beside()
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        self.0.branch(beside)
+    }
+
+    fn observe(&mut self, record: &StepRecord) {
+        self.0.observe(record);
+    }
+}
+
+/// Drafts with the model, and has look-up say up to six tokens beside it.
+struct WithBranch(usize);
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan {
+            gamma: self.0,
+            source: if self.0.is_multiple_of(2) { Source::MODEL } else { Source::PARALLEL },
+        }
+    }
+
+    fn beside(&mut self) -> usize {
+        6
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        beside.available
+    }
+}
+
+#[test]
+fn replayed_branches_are_the_live_ones() {
+    let (mut beside, mut after) = (0, 0);
+    for seed in 100..106 {
+        let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
+        let trace = trace(seed, &prompt);
+        for gamma in 1..=6 {
+            let live = live(seed, &prompt, Box::new(WithBranch(gamma)));
+            let (replayed, _) =
+                replay_counting(&mut WithBranch(gamma), &trace, &CostModel::uncalibrated())
+                    .expect("a good trace");
+            for (live, replayed) in live.iter().zip(&replayed) {
+                let step = live.before.step;
+                assert_eq!(
+                    live.before, replayed.before,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                assert_eq!(
+                    live.branch, replayed.branch,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                assert_eq!(
+                    live.tokens, replayed.tokens,
+                    "gamma {gamma}, model {seed}, step {step}"
+                );
+                match live.branch.at == live.outcome.verified {
+                    true => after += live.branch.accepted,
+                    false => beside += live.branch.accepted,
+                }
+            }
+            assert_eq!(live.len(), replayed.len(), "gamma {gamma}, model {seed}");
+        }
+    }
+    assert!(beside > 20 && after > 20, "{beside} beside, {after} after");
 }
 
 /// Drafts as deep as it may from one source, and remembers what look-up offered.
@@ -109,7 +202,8 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
             let text = [prompt, &tokens[..done]].concat();
             let (_, model) = proposal(seed, &text, &tokens[done..], Source::MODEL);
             let (lookup, ngram) = proposal(seed, &text, &tokens[done..], Source::NGRAM);
-            Position { model, ngram: lookup.map(|lookup| (lookup, ngram)) }
+            let (_, parallel) = proposal(seed, &text, &tokens[done..], Source::PARALLEL);
+            Position { model, parallel, ngram: lookup.map(|lookup| (lookup, ngram)) }
         })
         .collect();
     Trace {
@@ -118,7 +212,7 @@ fn trace(seed: u64, prompt: &[u32]) -> Trace {
         prompt_tokens: prompt.len(),
         max_tokens: MAX_TOKENS,
         end_tokens: vec![END],
-        depths: Depths { gamma_max: 16, ngram_max: 16, gamma_limit: MAX_GAMMA },
+        depths: Depths { gamma_max: 16, ngram_max: 16, block_max: 16, gamma_limit: MAX_GAMMA },
         tokens,
         positions,
     }
@@ -129,12 +223,19 @@ fn a_replayed_controller_takes_its_live_steps() {
     // With the controller's own costs as the truth, a replay teaches it nothing about time, and
     // neither does a clock that stands still.
     let parts = ControllerParts::default();
-    let (mut ended, mut drafted_from) = (0, [0, 0]);
+    let (mut ended, mut drafted_from) = (0, [0; 3]);
     for seed in 0..6 {
         let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
         let trace = trace(seed, &prompt);
         for name in [
             "speckv",
+            "speckv@serial",
+            "speckv@parallel",
+            "fixed:5@parallel",
+            "confidence:0.4@parallel",
+            "chain+ema@parallel",
+            "expected-value@parallel",
+            "adaptive-verification@parallel",
             "chain+fixed:3",
             "fixed:5",
             "confidence:0.4",
@@ -146,10 +247,19 @@ fn a_replayed_controller_takes_its_live_steps() {
             "chain+speckv",
             "paper",
         ] {
-            let spec: ControllerSpec = name.parse().expect("known");
-            let live = live(seed, &prompt, spec.build(&parts));
+            let (spec, drafting) = match name.split_once('@') {
+                Some((spec, "parallel")) => (spec, Drafting::Parallel),
+                Some((spec, _)) => (spec, Drafting::Both),
+                None => (name, Drafting::Both),
+            };
+            let spec: ControllerSpec = spec.parse().expect("known");
+            let build = || -> Box<dyn Controller> {
+                let built = drafting.restrict(spec.build(&parts));
+                if name.ends_with("@serial") { Box::new(Serial(built)) } else { built }
+            };
+            let live = live(seed, &prompt, build());
             let (replayed, cut) =
-                replay_counting(spec.build(&parts).as_mut(), &trace, &CostModel::uncalibrated())
+                replay_counting(build().as_mut(), &trace, &CostModel::uncalibrated())
                     .expect("a good trace");
             assert_eq!(cut, 0, "{name}: 16 is the limit, and recorded");
             for (live, replayed) in live.iter().zip(&replayed) {
@@ -157,8 +267,9 @@ fn a_replayed_controller_takes_its_live_steps() {
                 assert_eq!(live.before, replayed.before, "{name}, model {seed}, step {step}");
                 assert_eq!(live.drafted, replayed.drafted, "{name}, model {seed}, step {step}");
                 assert_eq!(live.outcome, replayed.outcome, "{name}, model {seed}, step {step}");
+                assert_eq!(live.branch, replayed.branch, "{name}, model {seed}, step {step}");
                 assert_eq!(live.tokens, replayed.tokens, "{name}, model {seed}, step {step}");
-                if name == "speckv" {
+                if name.starts_with("speckv") {
                     drafted_from[live.before.plan.source.index()] += live.drafted.len();
                 }
             }

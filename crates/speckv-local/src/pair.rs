@@ -9,6 +9,8 @@ use std::{
 use speckv::{
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter},
     engine::Engine,
+    model::LanguageModel,
+    token::Token,
 };
 use speckv_formats::{checkpoint::Checkpoint, config::Config, tokenizer::Tokenizer};
 
@@ -38,6 +40,8 @@ pub struct Pair<M: LocalModel = AnyModel> {
     pub engine: Engine<M>,
     /// The draft model, if there is one.
     pub draft: Option<Arc<M>>,
+    /// Mask tokens of a draft model that proposes several tokens in one pass.
+    pub masks: Vec<Token>,
     /// The target's tokenizer and chat template; the draft's vocabulary is the same.
     pub text: ModelText,
     /// What drafts.
@@ -46,6 +50,35 @@ pub struct Pair<M: LocalModel = AnyModel> {
     pub target_path: PathBuf,
     /// The draft's file.
     pub draft_path: Option<PathBuf>,
+}
+
+/// A draft model as it was loaded.
+pub struct LoadedDraft<M> {
+    /// The weights.
+    pub model: Arc<M>,
+    /// Mask tokens, where it proposes several tokens in one pass.
+    pub masks: Vec<Token>,
+}
+
+impl<M: LocalModel> LoadedDraft<M> {
+    /// A drafter for a target with so many tokens.
+    ///
+    /// # Errors
+    /// A mask token that the model does not have.
+    pub fn drafter(self, vocab_size: usize) -> Outcome<ModelDrafter<M>> {
+        with_masks(ModelDrafter::new(self.model, vocab_size), self.masks)
+    }
+}
+
+/// A draft model with its mask tokens.
+///
+/// # Errors
+/// A mask token that the model does not have.
+pub fn with_masks<M: LanguageModel>(
+    drafter: ModelDrafter<M>,
+    masks: Vec<Token>,
+) -> Outcome<ModelDrafter<M>> {
+    drafter.with_masks(masks).map_err(|error| Failure::new(chain(&error), DAMAGED))
 }
 
 /// Opens a model file or folder without loading its weights.
@@ -190,6 +223,17 @@ impl PairFiles {
         Ok((target, draft.map(|file| MemoryNeed { file, compression, what: "draft", ..target })))
     }
 
+    /// Mask tokens of a draft model that proposes several tokens in one pass; none of another one.
+    ///
+    /// # Errors
+    /// Mask tokens that are no tokens of the model.
+    pub fn mask_tokens(&self) -> Outcome<Vec<Token>> {
+        let Some(draft) = &self.draft else { return Ok(Vec::new()) };
+        draft
+            .mask_tokens()
+            .map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(draft)))
+    }
+
     /// Most tokens of prompt and answer: those asked for, else a default that fits the model.
     ///
     /// # Errors
@@ -248,10 +292,11 @@ impl<M: LocalModel> Pair<M> {
         settings: &PairSettings,
         files: PairFiles,
         reporter: &dyn Reporter,
-        drafter: impl FnOnce(&DraftChoice, Option<Arc<M>>, usize) -> Box<dyn Drafter>,
+        drafter: impl FnOnce(&DraftChoice, Option<LoadedDraft<M>>, usize) -> Outcome<Box<dyn Drafter>>,
     ) -> Outcome<Self> {
         let draft_compression = settings.draft_compression()?;
         let context = files.context(settings.context)?;
+        let mut masks = files.mask_tokens()?;
         let PairFiles {
             target: target_file,
             draft: mut draft_file,
@@ -313,9 +358,13 @@ impl<M: LocalModel> Pair<M> {
         let draft = draft_file
             .map(|file| load_model(&backends.draft, &file, context, true, &weights, reporter))
             .transpose()?;
-        let drafter = drafter(&drafting.choice, draft.clone(), target.vocab_size());
+        if draft.is_none() {
+            masks.clear();
+        }
+        let loaded = draft.clone().map(|model| LoadedDraft { model, masks: masks.clone() });
+        let drafter = drafter(&drafting.choice, loaded, target.vocab_size())?;
         let engine = Engine::new(target, drafter);
-        Ok(Pair { engine, draft, text, drafting, target_path, draft_path })
+        Ok(Pair { engine, draft, masks, text, drafting, target_path, draft_path })
     }
 }
 
@@ -335,17 +384,17 @@ fn check_memory(
 /// What drafts.
 fn drafter<M: LocalModel>(
     choice: &DraftChoice,
-    draft: Option<Arc<M>>,
+    draft: Option<LoadedDraft<M>>,
     vocab_size: usize,
-) -> Box<dyn Drafter> {
+) -> Outcome<Box<dyn Drafter>> {
     let lookup = || NgramDrafter::new(NgramSettings::default());
-    let model = draft.map(|draft| ModelDrafter::new(draft, vocab_size));
-    match (choice, model) {
+    let model = draft.map(|draft| draft.drafter(vocab_size)).transpose()?;
+    Ok(match (choice, model) {
         (DraftChoice::Both(_), Some(model)) => Box::new(Both::new(lookup(), model)),
         (_, Some(model)) => Box::new(model),
         (DraftChoice::Ngram, None) => Box::new(lookup()),
         (_, None) => Box::new(NoDrafter::default()),
-    }
+    })
 }
 
 /// The type of the draft's cache: as asked for the target, unless the draft's heads cannot be

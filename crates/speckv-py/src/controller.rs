@@ -127,7 +127,7 @@ impl Controller {
         self.with(py, |stepper| stepper.steps())
     }
 
-    #[pyo3(signature = (context, *, gamma_limit = MAX_GAMMA, remaining = None, has_model = false, draft_behind = 0, lookup = None, shared = None))]
+    #[pyo3(signature = (context, *, gamma_limit = MAX_GAMMA, remaining = None, has_model = false, parallel = 0, draft_behind = 0, lookup = None, shared = None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn plan(
         &self,
@@ -136,6 +136,7 @@ impl Controller {
         gamma_limit: usize,
         remaining: Option<usize>,
         has_model: bool,
+        parallel: usize,
         draft_behind: usize,
         lookup: Option<Lookup>,
         shared: Option<SharedPass>,
@@ -146,6 +147,7 @@ impl Controller {
             remaining: remaining.unwrap_or(usize::MAX),
             draft_behind,
             has_model,
+            parallel: parallel.min(MAX_GAMMA),
             lookup: lookup.map(|lookup| lookup.0),
             pass: shared.map_or(cost::SharedPass::ALONE, |shared| shared.0),
         };
@@ -211,7 +213,7 @@ impl Controller {
         let sum = catch_up + draft + verify;
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
-        let ending = Ending { accepted, token, verified };
+        let ending = Ending { accepted, token, verified, branch: 0 };
         let record = self.with(py, |stepper| stepper.finish(&ending, times).cloned());
         Ok(StepRecord(record.map_err(Fault::from)?))
     }

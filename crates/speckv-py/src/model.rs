@@ -262,6 +262,7 @@ impl LocalModel {
 impl LocalModel {
     #[staticmethod]
     #[pyo3(signature = (model, *, compression = "asis", context = None, threads = None, kv_type = "f16", draft_head = None, device = "cpu"))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn load(
         py: Python<'_>,
         model: PathBuf,

@@ -112,6 +112,7 @@ impl NgramText {
                 source: Source::NGRAM,
                 tokens,
                 drafted: drafted.len(),
+                more: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

@@ -17,6 +17,9 @@ impl Source {
     #[classattr]
     const NGRAM: Source = Source(source::Source::NGRAM);
 
+    #[classattr]
+    const PARALLEL: Source = Source(source::Source::PARALLEL);
+
     #[new]
     fn new(name: &str) -> PyResult<Self> {
         let named = source::Source::named(name);
@@ -32,6 +35,7 @@ impl Source {
         match self.0 {
             source::Source::MODEL => "Source.MODEL".into(),
             source::Source::NGRAM => "Source.NGRAM".into(),
+            source::Source::PARALLEL => "Source.PARALLEL".into(),
             other => format!("Source('{other}')"),
         }
     }

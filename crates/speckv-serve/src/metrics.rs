@@ -13,7 +13,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use speckv::{engine::Pass, record::StepRecord};
+use speckv::{draft::MemoryUse, engine::Pass, record::StepRecord};
 use speckv_local::energy::NoCounter;
 
 use crate::energy::EnergyAccount;
@@ -27,6 +27,8 @@ pub struct Metrics {
     kv_bytes: Gauge,
     kv_limit: Gauge,
     kv_positions: Gauge,
+    memory_tokens: Gauge,
+    memory_bytes: Gauge,
     prompt_tokens: Counter,
     prefix_queries: Counter,
     prefix_hits: Counter,
@@ -144,6 +146,18 @@ impl Metrics {
                 r,
                 "kv_cache_tokens",
                 "Tokens whose keys and values the target holds",
+                Gauge::default(),
+            ),
+            memory_tokens: add(
+                r,
+                "lookup_memory_tokens",
+                "Tokens of earlier answers that look-up finds",
+                Gauge::default(),
+            ),
+            memory_bytes: add(
+                r,
+                "lookup_memory_bytes",
+                "Bytes that these and their index take, about",
                 Gauge::default(),
             ),
             prompt_tokens: add(r, "prompt_tokens", "Tokens of prompts", Counter::default()),
@@ -369,7 +383,9 @@ impl Metrics {
         delivered: &crate::scheduler::Delivered,
         age: Duration,
     ) {
-        let (drafted, accepted) = (record.drafted.len(), record.outcome.accepted);
+        let branch = &record.branch;
+        let drafted = record.drafted.len() + branch.tokens.len();
+        let accepted = record.outcome.accepted + branch.accepted;
         self.drafted_per_step.observe(drafted as f64);
         if drafted > 0 {
             self.drafts.inc();
@@ -394,6 +410,13 @@ impl Metrics {
             self.prompt_seconds.inc_by(done.reading.as_secs_f64());
             self.predicted_seconds.inc_by(done.speaking.as_secs_f64());
         }
+    }
+
+    /// What look-up's memory of earlier answers holds.
+    pub fn remembered(&self, usage: MemoryUse) {
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.memory_tokens.set(whole(usage.tokens));
+        self.memory_bytes.set(whole(usage.bytes));
     }
 
     /// How things stand.

@@ -65,6 +65,8 @@ pub struct FileSettings {
     pub connections: Option<usize>,
     /// Megabytes for keys and values.
     pub kv_memory: Option<u64>,
+    /// Tokens of earlier answers that look-up finds.
+    pub lookup_memory: Option<usize>,
     /// Rows of prompts in a pass that others share.
     pub prefill_chunk: Option<usize>,
     /// Most bytes of a request.

@@ -49,6 +49,43 @@ async fn what_was_read_for_one_key_is_not_told_to_another() {
     }
 }
 
+/// Draft tokens accepted in the answers of the second of two equal questions, which may have keys of
+/// their own, and the tokens that look-up remembers.
+async fn accepted_of_a_second_answer(keys_of: [&'static str; 2], memory: usize) -> (f64, f64) {
+    let limits = keys();
+    let controller = "chain+fixed:1";
+    let setup = Setup { limits, draft: Some(0.0), controller, memory, ..Setup::default() };
+    let server = Server::new(setup);
+    let answer = |key: &'static str| {
+        let body =
+            json!({"prompt": "tell", "max_tokens": 80, "temperature": 0, "ignore_eos": true});
+        Request::post("/v1/completions")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Body::from(body.to_string()))
+            .expect("a request")
+    };
+    let mut before = 0.0;
+    let accepted = "spec_decode_num_accepted_tokens_total";
+    let mut texts = Vec::new();
+    for key in keys_of {
+        before = server.metric(accepted).await;
+        texts.push(server.send(answer(key)).await.ok()["choices"][0]["text"].clone());
+    }
+    assert_eq!(texts[0], texts[1]);
+    (server.metric(accepted).await - before, server.metric("lookup_memory_tokens").await)
+}
+
+#[tokio::test]
+async fn earlier_answers_are_looked_up_by_their_own_key_only() {
+    let (own, held) = accepted_of_a_second_answer(["first", "first"], 10_000).await;
+    let (foreign, _) = accepted_of_a_second_answer(["first", "second"], 10_000).await;
+    let (none, nothing) = accepted_of_a_second_answer(["first", "first"], 0).await;
+    assert!(own > 50.0 && own > foreign + 40.0, "{own} accepted, {foreign} with another key");
+    assert_eq!(none, foreign, "without a memory it is as if the key were another one");
+    assert!(held >= 160.0 && nothing == 0.0, "{held} tokens remembered");
+}
+
 #[tokio::test]
 async fn sharing_across_keys_is_an_option() {
     let limits = Limits { share_across_keys: true, ..keys() };

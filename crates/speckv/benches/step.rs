@@ -116,7 +116,7 @@ impl Walk {
         let (draft, verify) =
             (millis(drafted, 17_000), millis(1, 50_000) + millis(verified, 6_300));
         let total = draft + verify + millis(1, 100);
-        let ending = Ending { accepted, token: Some(1), verified: None };
+        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
         self.stepper.commit(&ending).expect("an outcome");
         self.stepper.observe(Times { draft, verify, total, ..Times::default() }).expect("a step");
     }

@@ -1,4 +1,4 @@
-//! The one limit on gamma.
+//! The one limit on gamma, and those of drafts that propose several tokens in one pass.
 
 /// Most tokens that a step may draft, whatever asks for them: the engine, every controller, the
 /// command line, the server and the Python package have this limit and no other.
@@ -7,6 +7,12 @@
 /// over the vocabulary per drafted token. No controller gains from it: in the recordings of
 /// `record/` the best constant gamma is below 10, and the default controller drafts up to 16.
 pub const MAX_GAMMA: usize = 64;
+
+/// Missed tokens that a draft model reads along in a pass that proposes several tokens.
+pub const READ_ALONG_PARALLEL: usize = 16;
+
+/// Most tokens that a draft with one mask token for all positions proposes in a pass.
+pub const PARALLEL_DEPTH: usize = 16;
 
 /// A gamma outside of 1 to [`MAX_GAMMA`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

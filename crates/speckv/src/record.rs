@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{signals::Signals, token::Token};
+use crate::{gamma::READ_ALONG_PARALLEL, signals::Signals, token::Token};
 
 pub use crate::source::Source;
 
@@ -33,6 +33,12 @@ impl Plan {
         Plan { gamma, source: Source::MODEL }
     }
 
+    /// Up to `gamma` tokens from one pass of the draft model.
+    #[must_use]
+    pub fn parallel(gamma: usize) -> Self {
+        Plan { gamma, source: Source::PARALLEL }
+    }
+
     /// Up to `gamma` tokens from n-gram look-up.
     #[must_use]
     pub fn ngram(gamma: usize) -> Self {
@@ -49,6 +55,19 @@ pub struct Drafted {
     pub signals: Signals,
 }
 
+/// Tokens verified beside the draft: a second branch of the same pass.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Branch {
+    /// Kept draft tokens that it follows; after them it says something else than the draft, or goes
+    /// on where the draft ends.
+    pub at: usize,
+    /// Its tokens, all of them verified.
+    pub tokens: Vec<Drafted>,
+    /// How many of them were accepted, from the first on. 0 where the draft itself was accepted
+    /// beyond [`at`](Self::at), or not that far.
+    pub accepted: usize,
+}
+
 /// Known before the step began.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Before {
@@ -62,6 +81,22 @@ pub struct Before {
     pub gamma_limit: usize,
     /// What the controller decided.
     pub plan: Plan,
+    /// Tokens that the draft's pass proposes at once; 0 where it proposes one per pass.
+    pub block: usize,
+}
+
+impl Before {
+    /// Rows of a pass that proposes [`block`](Self::block) tokens: the text that it reads along,
+    /// its last token, and a mask for each token but the first.
+    #[must_use]
+    pub fn block_rows(&self) -> usize {
+        block_rows(self.block, self.draft_behind)
+    }
+}
+
+/// Rows of a draft's pass that proposes `tokens` tokens with `behind` more to read.
+pub(crate) fn block_rows(tokens: usize, behind: usize) -> usize {
+    tokens + if behind <= READ_ALONG_PARALLEL { behind } else { 0 }
 }
 
 /// What made the step's last token.
@@ -88,8 +123,8 @@ pub struct Outcome {
     pub accepted: usize,
     /// What made the token after the accepted ones.
     pub last: Last,
-    /// Tokens added to the sequence: `accepted + 1`, or `accepted` where the last accepted one is
-    /// an end token, and what a constraint forced.
+    /// Tokens added to the sequence: those accepted of the draft and of the branch beside it, one
+    /// more unless the last accepted one is an end token, and what a constraint forced.
     pub produced: usize,
     /// An accepted end token cut the step: what draft and target would have said after it was not
     /// seen.
@@ -106,7 +141,7 @@ impl Outcome {
     /// # let mut stepper = Stepper::new(Fixed::new(3));
     /// # stepper.plan(&Situation::alone(9, 9))?;
     /// # for token in 0..3 { stepper.judge(Drafted { token, signals: Signals::default() }, false)?; }
-    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None };
+    /// # let ending = Ending { accepted: 1, token: Some(9), verified: None, branch: 0 };
     /// # let record = stepper.finish(&ending, Times::default())?;
     /// // Three tokens verified, one accepted.
     /// let labels = [0, 1, 2].map(|position| record.outcome.label(position));
@@ -161,6 +196,8 @@ pub struct StepRecord {
     pub before: Before,
     /// Known while drafting, one entry per drafted token.
     pub drafted: Vec<Drafted>,
+    /// Tokens verified beside the draft.
+    pub branch: Branch,
     /// Known after.
     pub outcome: Outcome,
     /// What a constraint forced.
@@ -172,6 +209,13 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
+    /// Rows of the target's pass: the text's last token, the draft, the branch beside it, and forced
+    /// tokens.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        1 + self.outcome.verified + self.branch.tokens.len() + self.forced.rows
+    }
+
     /// Whether budget, context or an end token, and not the controller or the target, ended this
     /// step: what would have come after was not seen. A clipped step whose draft the
     /// target rejected is not censored: the rejection would have come whatever followed.
@@ -196,7 +240,7 @@ impl StepRecord {
     #[must_use]
     pub fn expects_drafting(&self) -> bool {
         let Before { step, plan, .. } = &self.before;
-        *step == 0 || (plan.source == Source::MODEL && plan.gamma > 0)
+        *step == 0 || (plan.source.is_of_model() && plan.gamma > 0)
     }
 
     /// The plan went further than budget and context, and the draft went as far as these.

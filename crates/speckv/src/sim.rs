@@ -9,6 +9,7 @@ use crate::{
     engine::VirtualTime,
     logits::Logits,
     model::{Cache, Feed, LanguageModel, LastFeed, ModelError},
+    signals::argmax,
     token::Token,
 };
 
@@ -74,6 +75,7 @@ pub struct SimModel {
     settings: SimSettings,
     difference: Option<Difference>,
     impossible: Option<(Token, Token)>, // modulus, residue
+    mask: Option<Token>,
     cost: SimCost,
     time: VirtualTime,
 }
@@ -98,6 +100,7 @@ impl SimModel {
             settings,
             difference: None,
             impossible: None,
+            mask: None,
             cost: SimCost::default(),
             time: VirtualTime::new(),
         }
@@ -118,6 +121,31 @@ impl SimModel {
     pub fn without(self, modulus: Token, residue: Token) -> Self {
         assert!(modulus > 0, "expected a modulus above 0");
         SimModel { impossible: Some((modulus, residue)), ..self }
+    }
+
+    /// The same model as a parallel draft: at the end of a text, each `mask` stands for the token
+    /// that the model finds likeliest there.
+    #[must_use]
+    pub fn with_mask(self, mask: Token) -> Self {
+        SimModel { mask: Some(mask), ..self }
+    }
+
+    /// `context` with the likeliest tokens in place of the masks at its end; nothing where there
+    /// are none.
+    fn unmasked(&self, context: &[Token]) -> Option<Vec<Token>> {
+        let mask = self.mask?;
+        let masks = context.iter().rev().take_while(|&&token| token == mask).count();
+        let mut text = context[..context.len() - masks].to_vec();
+        if masks == 0 || text.is_empty() {
+            return None;
+        }
+        let known = SimModel { mask: None, ..self.clone() };
+        let mut logits = vec![0.0; self.settings.vocab_size];
+        for _ in 0..masks {
+            known.write(&text, &mut logits);
+            text.push(argmax(&logits).unwrap_or(mask));
+        }
+        Some(text)
     }
 
     /// The same model with a cost.
@@ -148,6 +176,8 @@ impl SimModel {
 
     /// Writes the logits after `context`, `[vocab]`.
     fn write(&self, context: &[Token], out: &mut [f32]) {
+        let unmasked = self.unmasked(context);
+        let context = unmasked.as_deref().unwrap_or(context);
         let sharpness = self.settings.sharpness;
         let text = self.text(context);
         let unrelated = mix(text ^ 0x5bd1_e995);
@@ -323,7 +353,6 @@ impl Cache for SimCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signals::argmax;
 
     fn agreement(difference: Difference) -> f64 {
         let target = SimModel::new(SimSettings::default());
@@ -346,6 +375,19 @@ mod tests {
         }
         assert_eq!(agreement(Difference::Blend { weight: 0.0 }), 1.0);
         assert_eq!(agreement(Difference::Opposed), 0.0);
+    }
+
+    #[test]
+    fn masks_stand_for_the_likeliest_tokens() {
+        let model = SimModel::new(SimSettings::default()).with_mask(7);
+        let likeliest = |context: &[Token]| {
+            let mut row = vec![0.0; 32];
+            model.write(context, &mut row);
+            argmax(&row).unwrap()
+        };
+        let (next, after) = (likeliest(&[3, 1]), likeliest(&[3, 1, 7]));
+        assert_eq!(after, likeliest(&[3, 1, next]));
+        assert_eq!(likeliest(&[3, 1, 7, 7]), likeliest(&[3, 1, next, after]));
     }
 
     #[test]

@@ -17,14 +17,16 @@ pub struct Source(u8);
 static NAMES: RwLock<Vec<&'static str>> = RwLock::new(Vec::new());
 
 /// Names that every process knows.
-const KNOWN: [&str; 2] = ["model", "ngram"];
+const KNOWN: [&str; 3] = ["model", "ngram", "parallel"];
 
 impl Source {
     /// A draft model.
     pub const MODEL: Source = Source(0);
     /// N-gram look-up of earlier text in prompt and output.
     pub const NGRAM: Source = Source(1);
-    /// Most sources that a process can have, those two included.
+    /// A draft model that proposes several tokens in one pass.
+    pub const PARALLEL: Source = Source(2);
+    /// Most sources that a process can have, those three included.
     pub const MOST: usize = 8;
 
     /// The source of this name, which is new if it was not named before.
@@ -68,6 +70,12 @@ impl Source {
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// Whether a draft model proposes, which has to have read the text.
+    #[must_use]
+    pub fn is_of_model(self) -> bool {
+        self == Source::MODEL || self == Source::PARALLEL
     }
 
     /// All numbers that a source may have, used or not.
@@ -164,12 +172,14 @@ mod tests {
 
     #[test]
     fn sources_are_stored_by_their_names_and_new_names_are_new_sources() {
-        for (source, name) in [(Source::MODEL, "model"), (Source::NGRAM, "ngram")] {
+        for (source, name) in
+            [(Source::MODEL, "model"), (Source::NGRAM, "ngram"), (Source::PARALLEL, "parallel")]
+        {
             assert_eq!((source.name(), Source::named(name)), (name, Ok(source)));
             assert_eq!(serde_json::to_string(&source).expect("JSON"), format!("{name:?}"));
         }
         let suffix = Source::named("suffix_1").expect("a name");
-        assert!(suffix.index() >= 2 && suffix != Source::MODEL && suffix != Source::NGRAM);
+        assert!(suffix.index() >= 3 && suffix != Source::MODEL && suffix != Source::NGRAM);
         assert_eq!(serde_json::from_str::<Source>("\"suffix_1\"").expect("a name"), suffix);
         assert_eq!((suffix.name(), Source::named("suffix_1")), ("suffix_1", Ok(suffix)));
         let mut counts = PerSource::<usize>::default();

@@ -15,6 +15,7 @@ use speckv::{
     record::Source,
     signals::Signals,
     sim::{Difference, SimCache, SimModel, SimSettings},
+    token::Token,
 };
 
 fn sim(vocab_size: usize) -> SimModel {
@@ -190,6 +191,17 @@ fn model_drafter() -> ModelDrafter<SimModel> {
     ModelDrafter::new(Arc::new(sim(40).draft(Difference::Share { agreement: 0.5 })), 40)
 }
 
+/// A draft that proposes several tokens in one pass too.
+fn parallel(masks: &[Token]) -> ModelDrafter<SimModel> {
+    model_drafter().with_masks(masks.to_vec()).expect("tokens of the vocabulary")
+}
+
+#[test]
+fn masks_outside_the_vocabulary_are_refused() {
+    let refused = model_drafter().with_masks(vec![39, 40]).err();
+    assert!(matches!(refused, Some(ModelError::UnknownToken { token: 40, vocab_size: 40 })));
+}
+
 #[test]
 fn drafters_are_drafters() {
     let exact = NgramSettings { min_match: 1, max_match: 3, max_places: 4 };
@@ -200,6 +212,9 @@ fn drafters_are_drafters() {
         ("model", Box::new(model_drafter())),
         ("padded model", Box::new(ModelDrafter::new(Arc::new(sim(40)), 30))),
         ("both", Box::new(Both::new(NgramDrafter::default(), model_drafter()))),
+        ("parallel", Box::new(parallel(&[7]))),
+        ("parallel with a mask for each position", Box::new(parallel(&[7, 3]))),
+        ("all", Box::new(Both::new(NgramDrafter::default(), parallel(&[7])))),
     ];
     for (name, mut drafter) in drafters {
         let vocab_size = if name == "padded model" { 30 } else { 40 };

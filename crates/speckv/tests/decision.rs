@@ -59,7 +59,8 @@ fn perceptrons() -> Predictor {
 fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
     let mut decisions = 0;
     for step in 0..steps {
-        let situation = Situation { draft_behind: 1, ..Situation::alone(100 + step, 16) };
+        let here = Situation::alone(100 + step, 16);
+        let situation = Situation { draft_behind: 1, parallel: 8 * (step / 7 % 2), ..here };
         let _ = black_box(stepper.plan(black_box(&situation))).expect("no step is under way");
         let mut position = 0;
         while stepper.wants_more() {
@@ -71,7 +72,7 @@ fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
         }
         let kept = stepper.kept().len();
         let accepted = if step % 5 == 0 { kept / 2 } else { kept };
-        let ending = Ending { accepted, token: Some(1), verified: None };
+        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
         let _ = black_box(stepper.finish(&ending, Times::default())).expect("a step");
         decisions += 2;
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use speckv::{
     conformance::{joint_distribution, statistics::GoodnessOfFit},
-    controller::{Controller, Fixed, Plan, Situation, Verdict},
+    controller::{Beside, Controller, Drafting, Fixed, Plan, Situation, Verdict},
     draft::{Ask, Both, DraftError, Drafter, ModelDrafter, NgramDrafter, Slot},
     engine::{Engine, SequenceSettings},
     record::Source,
@@ -103,7 +103,12 @@ impl Controller for BySignals {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        Plan { gamma: 4, source: if situation.has_model { Source::MODEL } else { Source::NGRAM } }
+        let source = match situation {
+            Situation { has_model: true, .. } => Source::MODEL,
+            Situation { parallel: 1.., .. } => Source::PARALLEL,
+            _ => Source::NGRAM,
+        };
+        Plan { gamma: 4, source }
     }
 
     fn judge(&mut self, signals: &[Signals]) -> Verdict {
@@ -136,6 +141,69 @@ fn with_a_draft_model_samples_have_the_targets_distribution() {
                     panic!("{name}, {difference:?}, {sampling:?}: {error}")
                 });
             }
+        }
+    }
+}
+
+#[test]
+fn with_a_parallel_draft_samples_have_the_targets_distribution() {
+    const VOCAB: usize = 5;
+    const DEPTH: usize = 3;
+    let target = target(VOCAB);
+    for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
+        for sampling in settings() {
+            for controller in [0, 1] {
+                let draft = target.draft(difference).with_mask(0);
+                let model = ModelDrafter::new(Arc::new(draft), VOCAB).with_masks(vec![0]).unwrap();
+                let controller: Box<dyn Controller> = match controller {
+                    0 => Box::new(Fixed::from_source(4, Source::PARALLEL)),
+                    _ => Drafting::Parallel.restrict(Box::new(BySignals)),
+                };
+                let name = controller.name();
+                let fit = sample(&target, Box::new(model), controller, &sampling, VOCAB, DEPTH);
+                assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
+                fit.check().unwrap_or_else(|error| {
+                    panic!("{name}, {difference:?}, {sampling:?}: {error}")
+                });
+            }
+        }
+    }
+}
+
+/// Drafts two tokens with the model, and has look-up say up to three beside it.
+struct WithBranch;
+
+impl Controller for WithBranch {
+    fn name(&self) -> String {
+        "with-branch".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan::model(2)
+    }
+
+    fn beside(&mut self) -> usize {
+        3
+    }
+
+    /// Depends on where look-up leaves the draft, and so on draws; the distribution does not.
+    fn branch(&mut self, beside: &Beside) -> usize {
+        if beside.at == 1 { beside.available.min(1) } else { beside.available }
+    }
+}
+
+#[test]
+fn with_a_branch_beside_the_draft_samples_have_the_targets_distribution() {
+    const VOCAB: usize = 5;
+    let target = target(VOCAB);
+    for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
+        for sampling in settings() {
+            let draft = Arc::new(target.draft(difference));
+            let model = ModelDrafter::new(draft, VOCAB);
+            let drafter = Box::new(Both::new(NgramDrafter::default(), model));
+            let fit = sample(&target, drafter, Box::new(WithBranch), &sampling, VOCAB, 3);
+            assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
+            fit.check().unwrap_or_else(|error| panic!("{difference:?}, {sampling:?}: {error}"));
         }
     }
 }

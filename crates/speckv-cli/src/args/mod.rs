@@ -174,6 +174,10 @@ pub struct QuantizeArgs {
     /// What the matrices become: fp16, int8, compact, or a type such as q4_0 or q6_k
     #[arg(long = "type", value_name = "TYPE", value_parser = compression)]
     pub to: Compression,
+    /// A LoRA adapter to merge into the weights: a PEFT folder, or a safetensors file with GGUF's
+    /// names; its mask embeddings make a draft that proposes several tokens in one pass
+    #[arg(long, value_name = "PATH")]
+    pub adapter: Option<PathBuf>,
     /// Write over a file that is there.
     #[arg(long)]
     pub force: bool,

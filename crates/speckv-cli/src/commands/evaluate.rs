@@ -81,7 +81,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         ctx: Some(live.pair.engine.target().context_length()),
         max_tokens: subject.max_tokens,
     };
-    let evaluation = evaluation(&live, &contest.contestants, conditions).judged(&args.baseline);
+    let evaluation = evaluation(&live, &live.contestants, conditions).judged(&args.baseline);
     if let Some(folder) = &args.comparison.output {
         let path = folder.join("evaluation.json");
         let text = serde_json::to_string_pretty(&evaluation).map_err(Failure::bug)?;

@@ -5,6 +5,7 @@ mod here;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use speckv::draft::parallel_depth;
 use speckv_formats::{
     checkpoint::Checkpoint,
     config::Config,
@@ -12,8 +13,11 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
-    backend::CacheType, failure::Outcome, found_models::obstacles, model_source::ModelSource, pair,
-    units,
+    backend::CacheType,
+    failure::{Outcome, chain},
+    found_models::obstacles,
+    model_source::ModelSource,
+    pair, units,
 };
 
 use here::Here;
@@ -32,6 +36,8 @@ struct Summary {
     /// row.
     bytes_per_token: u64,
     config: Option<Config>,
+    /// Mask tokens of a draft that proposes several tokens in one pass.
+    masks: Vec<u32>,
     /// Why the file cannot run; empty if it can.
     obstacles: Vec<String>,
 }
@@ -95,9 +101,12 @@ impl Summary {
         let separate = file.stored("output.weight").is_some();
         let bytes_per_token = if separate { all - embedding + row } else { all + row };
 
-        let (config, obstacles) = (file.config().ok(), obstacles(file));
+        let mut obstacles = obstacles(file);
+        let config = file.config().ok();
+        let masks = file.mask_tokens().map_err(|error| obstacles.push(chain(&error)));
         let parameters = types.iter().map(|kind| kind.elements).sum();
-        Summary { types, parameters, bytes_per_token, config, obstacles }
+        let masks = masks.unwrap_or_default();
+        Summary { types, parameters, bytes_per_token, config, masks, obstacles }
     }
 
     /// Bytes of keys and values per token of context.
@@ -136,6 +145,7 @@ fn as_json(file: &Checkpoint, summary: &Summary) -> Json {
         "bytes_per_token": summary.bytes_per_token,
         "cache_bytes_per_token": summary.cache_bytes(CacheType::F16),
         "cache_bytes_per_token_q8_0": summary.cache_bytes(CacheType::Q8_0),
+        "mask_tokens": summary.masks,
         "supported": summary.obstacles.is_empty(),
         "obstacles": summary.obstacles,
         "metadata": metadata,
@@ -225,6 +235,10 @@ fn as_text(file: &Checkpoint, summary: &Summary) -> String {
             .map_or(String::new(), |bytes| format!(", in q8_0 {}", units::bytes(bytes as u64)));
         lines.push(format!("cache per token         {}{small}", units::bytes(cache as u64)));
         lines.push(format!("longest context         {} tokens", config.context_length));
+    }
+    if !summary.masks.is_empty() {
+        let tokens = parallel_depth(&summary.masks);
+        lines.push(format!("as a draft              up to {tokens} tokens in one pass"));
     }
     if summary.obstacles.is_empty() {
         lines.push("supported               yes".into());

@@ -3,7 +3,10 @@
 use std::{fs, num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
-use speckv_formats::requantize::{RequantizeError, requantize};
+use speckv_formats::{
+    checkpoint::{Adapter, AdapterError},
+    requantize::{RequantizeError, requantize_with},
+};
 use speckv_local::{
     failure::{Failure, Outcome, chain},
     machine,
@@ -32,6 +35,8 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let source = pair::open(&path)?;
+    let adapter = args.adapter.as_deref().map(Adapter::open).transpose();
+    let adapter = adapter.map_err(|error| adapter_failure(&error))?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     // Under its own name the file appears only when it is whole; its source may be the file that it
     // replaces.
@@ -39,10 +44,11 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     part.push(".part");
     let part = std::path::PathBuf::from(part);
     let mut progress = printer.progress("converting", Unit::Bytes, Duration::from_secs(2));
-    let made = requantize(&source, args.to, threads.get(), &part, &mut |done, total| {
+    let mut at = |done, total| {
         progress.at(done, total);
         !interrupt.is_raised()
-    });
+    };
+    let made = requantize_with(&source, adapter.as_ref(), args.to, threads.get(), &part, &mut at);
     progress.finish();
     let changes = match made {
         Ok(changes) => changes,
@@ -67,6 +73,7 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
                     "run the folder as it is: `--compression` gives its weights another type \
                      while they are loaded",
                 ),
+                RequantizeError::Adapter(error) => adapter_failure(&error),
                 RequantizeError::Convert { .. } => {
                     Failure::new(chain(&error), "a wider --type can hold these weights")
                 }
@@ -107,4 +114,12 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
         units::bytes(before),
         units::bytes(after)
     ))
+}
+
+fn adapter_failure(error: &AdapterError) -> Failure {
+    Failure::new(
+        chain(error),
+        "an adapter is a PEFT folder, or a safetensors file with names such as \
+         blk.0.attn_q.lora_a and alpha in its metadata, made for this model",
+    )
 }

@@ -59,13 +59,19 @@ pub(super) fn run(args: &ReplayArgs, printer: &Printer) -> Outcome<()> {
     let gamma_max = run.settings.gamma_max;
     let has_model = run.settings.draft.is_some();
     let names = if args.controllers.is_empty() {
-        all_controllers(gamma_max, has_model)
+        let mut names = all_controllers(gamma_max, has_model);
+        if run.settings.block_max > 0 {
+            names.extend(contestant::parallel_names().map(str::to_owned));
+        }
+        names
     } else {
         args.controllers.clone()
     };
     let contestants: Result<Vec<_>, _> =
         names.iter().map(|name| contestant::parse(name, has_model)).collect();
     let contestants = contestants
+        .map_err(|words| Failure::told(&words, "`speckv replay --help` names the controllers"))?;
+    contestant::check_parallel(&contestants, run.settings.block_max > 0)
         .map_err(|words| Failure::told(&words, "`speckv replay --help` names the controllers"))?;
     let parts = ControllerParts {
         cost: cost.clone(),

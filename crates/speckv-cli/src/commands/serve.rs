@@ -172,7 +172,8 @@ impl Serve<'_> {
             units::bytes(sequence_bytes),
             settings.queue
         ));
-        let Pair { engine, text, .. } = pair;
+        let Pair { mut engine, text, .. } = pair;
+        engine.set_lookup_memory(settings.lookup_memory);
         let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
         let counted =
             EnergyCounter::open().and_then(|counter| EnergyAccount::new(counter, Instant::now()));

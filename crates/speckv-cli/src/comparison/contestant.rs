@@ -5,7 +5,7 @@ use speckv_lab::contestant::Contestant;
 use speckv_local::controllers;
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 
-/// Reads `NAME` or `NAME@model`, `NAME@ngram`, `NAME@both`.
+/// Reads `NAME`, or `NAME@SOURCES` with one of [`DRAFTINGS`].
 ///
 /// # Errors
 /// No such controller, or no such source of drafts.
@@ -15,13 +15,12 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
     let spec = controllers::parse(name)?;
     let drafting = match drafting {
         None => spec.natural_drafting(has_model),
-        Some("model") => Drafting::Model,
-        Some("ngram") => Drafting::Ngram,
-        Some("both") => Drafting::Both,
-        Some(other) => {
-            return Err(format!(
-                "expected @model, @ngram or @both, got {other:?}\nhint: for example speckv@model"
-            ));
+        Some(name) => {
+            let named = DRAFTINGS.into_iter().find(|drafting| drafting.name() == name);
+            named.ok_or_else(|| {
+                let names = DRAFTINGS.map(|drafting| format!("@{}", drafting.name())).join(", ");
+                format!("expected one of {names}, got {name:?}\nhint: for example speckv@model")
+            })?
         }
     };
     if drafting != Drafting::Ngram && !has_model {
@@ -29,10 +28,59 @@ pub fn parse(text: &str, has_model: bool) -> Result<Contestant, String> {
             "{text:?} needs a draft model\nhint: give --draft MODEL, or leave {text} away"
         ));
     }
-    if drafting == Drafting::Both && !spec.may_look_up() {
+    if matches!(drafting, Drafting::Both | Drafting::ParallelNgram) && !spec.may_look_up() {
         return Err(format!("{name} drafts with one source\nhint: chain+{name} looks up first"));
     }
     Ok(Contestant::new(spec, drafting, has_model))
+}
+
+/// What may stand behind the `@` of a contestant.
+const DRAFTINGS: [Drafting; 7] = [
+    Drafting::Model,
+    Drafting::Beside,
+    Drafting::Parallel,
+    Drafting::ParallelNgram,
+    Drafting::ParallelBeside,
+    Drafting::Ngram,
+    Drafting::Both,
+];
+
+/// The names that are measured too where the draft model proposes several tokens in one pass, so
+/// that every rule is compared with the same source.
+#[must_use]
+pub fn parallel_names() -> [&'static str; 11] {
+    [
+        "fixed:2@parallel",
+        "fixed:3@parallel",
+        "fixed:4@parallel",
+        "fixed:6@parallel",
+        "confidence@parallel",
+        "entropy:adaedl@parallel",
+        "adaptive-verification@parallel",
+        "chain+fixed:3@parallel+ngram",
+        "fixed:3@parallel+beside",
+        "confidence@parallel+beside",
+        "speckv@parallel",
+    ]
+}
+
+/// Refuses contestants that draft several tokens in one pass where the draft model cannot.
+///
+/// # Errors
+/// The first one that cannot draft.
+pub fn check_parallel(contestants: &[Contestant], is_parallel: bool) -> Result<(), String> {
+    use Drafting::{Parallel, ParallelBeside, ParallelNgram};
+    let needs = |contestant: &&Contestant| {
+        matches!(contestant.drafting, Parallel | ParallelNgram | ParallelBeside)
+    };
+    match contestants.iter().find(needs) {
+        Some(contestant) if !is_parallel => Err(format!(
+            "{} needs a draft model that proposes several tokens in one pass\n\
+             hint: `speckv inspect` shows whether a model has mask tokens",
+            contestant.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// All contestants, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in
@@ -76,6 +124,8 @@ pub fn default_names(has_model: bool) -> &'static [&'static str] {
             "adaptive-verification",
             "paper",
             "chain+fixed:4",
+            "fixed:3@beside",
+            "entropy:adaedl@beside",
             "fixed:4@ngram",
             "speckv@ngram",
             "speckv@model",
@@ -146,6 +196,7 @@ mod tests {
             remaining: 99,
             draft_behind: 0,
             has_model: true,
+            parallel: 8,
             lookup: Some(found),
             pass: SharedPass::ALONE,
         };
@@ -157,5 +208,7 @@ mod tests {
         assert_eq!(plan("chain+fixed:3@model"), Plan::model(3));
         assert_eq!(plan("fixed:3@ngram"), Plan::ngram(3));
         assert_eq!(plan("fixed:3"), Plan::model(3));
+        assert_eq!(plan("fixed:3@parallel"), Plan::parallel(3));
+        assert_eq!(plan("chain+fixed:3@parallel+ngram").source, Source::NGRAM);
     }
 }

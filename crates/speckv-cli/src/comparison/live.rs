@@ -29,7 +29,7 @@ use speckv_local::{
     interrupt::Interrupt,
     model_name::ModelName,
     model_source::ModelSource,
-    pair::{Pair, PairFiles},
+    pair::{LoadedDraft, Pair, PairFiles, with_masks},
     pair_settings::PairSettings,
     predictor_weights::Predictors,
     provenance,
@@ -47,6 +47,8 @@ pub struct Contest {
     pub draft: DraftChoice,
     /// Who takes part; the first decodes plainly.
     pub contestants: Vec<Contestant>,
+    /// The user named none of them.
+    by_default: bool,
     predictors: Predictors,
     workload: Workload,
 }
@@ -80,7 +82,27 @@ impl Contest {
         let contestants = contestants(options, several, has_model)?;
         let predictors =
             Predictors::read(options.paper_weights.as_deref(), options.predictor.as_deref())?;
-        Ok(Contest { target, draft, contestants, predictors, workload: workload(options)? })
+        let by_default = options.controllers.is_none() && !several && has_model;
+        let workload = workload(options)?;
+        Ok(Contest { target, draft, contestants, by_default, predictors, workload })
+    }
+}
+
+impl Contest {
+    /// Who takes part, once it is known whether the draft model proposes several tokens in one pass.
+    ///
+    /// # Errors
+    /// A contestant that needs such a draft model where there is none.
+    fn of_pair(&self, is_parallel: bool) -> Outcome<Vec<Contestant>> {
+        let mut all = self.contestants.clone();
+        let told =
+            |words: String| Failure::told(&words, "`speckv bench --help` shows every option");
+        if is_parallel && self.by_default {
+            let names = contestant::parallel_names();
+            all.extend(contestant::list(&[], &names, true).map_err(told)?.into_iter().skip(1));
+        }
+        contestant::check_parallel(&all, is_parallel).map_err(told)?;
+        Ok(all)
     }
 }
 
@@ -90,6 +112,8 @@ pub struct Live {
     pub subject: Subject,
     /// The prompts.
     pub texts: Vec<Text>,
+    /// Who took part.
+    pub contestants: Vec<Contestant>,
     /// What was measured.
     pub race: Race,
     /// Where its joules come from.
@@ -117,6 +141,7 @@ impl Live {
         }
         let backends = devices::of_pair(settings, source, interrupt, printer)?;
         let files = PairFiles::open(settings, source, interrupt, printer)?;
+        let contestants = contest.of_pair(!files.mask_tokens()?.is_empty())?;
         let mut pair =
             Pair::with_drafter(&backends, settings, files, printer, |_, draft, vocab_size| {
                 drafter(draft, vocab_size, options.spoil_draft)
@@ -164,7 +189,7 @@ impl Live {
             origin: provenance::Origin::here(),
             costs: costs.view(),
         };
-        let field = Field { texts: &texts, contestants: &contest.contestants, parts: &parts };
+        let field = Field { texts: &texts, contestants: &contestants, parts: &parts };
         let mut samples = folder.map(Samples::create).transpose()?;
         let has_model = pair.draft.is_some();
         let seconds = forecast::seconds(&field, &rules, Pace::of(&costs.model), has_model);
@@ -177,7 +202,7 @@ impl Live {
                 "fewer --controllers, --gammas or --max-tokens take less time",
             ));
         }
-        Ok(Live { subject, texts, race, energy, pair })
+        Ok(Live { subject, texts, contestants, race, energy, pair })
     }
 }
 
@@ -250,15 +275,20 @@ fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outco
 }
 
 /// Look-up, and the draft model where there is one; contestants are shown what they may use.
-fn drafter(draft: Option<Arc<AnyModel>>, vocab_size: usize, spoil: bool) -> Box<dyn Drafter> {
+fn drafter(
+    draft: Option<LoadedDraft<AnyModel>>,
+    vocab_size: usize,
+    spoil: bool,
+) -> Outcome<Box<dyn Drafter>> {
     let ngram = NgramDrafter::new(NgramSettings::default());
-    match draft {
+    Ok(match draft {
         None => Box::new(ngram),
-        Some(draft) if spoil => {
-            Box::new(Both::new(ngram, ModelDrafter::new(Arc::new(Spoiled(draft)), vocab_size)))
+        Some(LoadedDraft { model, masks }) if spoil => {
+            let model = ModelDrafter::new(Arc::new(Spoiled(model)), vocab_size);
+            Box::new(Both::new(ngram, with_masks(model, masks)?))
         }
-        Some(draft) => Box::new(Both::new(ngram, ModelDrafter::new(draft, vocab_size))),
-    }
+        Some(draft) => Box::new(Both::new(ngram, draft.drafter(vocab_size)?)),
+    })
 }
 
 fn measure(

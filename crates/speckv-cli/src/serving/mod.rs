@@ -40,6 +40,8 @@ pub struct ServeSettings {
     pub connections: usize,
     /// Bytes for keys and values.
     pub kv_bytes: u64,
+    /// Tokens of earlier answers that look-up finds.
+    pub lookup_memory: usize,
     /// Rows of prompts in a pass that others share.
     pub prefill_chunk: usize,
     /// Most bytes of a request.
@@ -121,6 +123,9 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
         queue,
         connections,
         kv_bytes: kv_memory.unwrap_or(DEFAULT_KV_MEGABYTES) * 1_000_000,
+        lookup_memory: origin
+            .count("lookup-memory", args.lookup_memory, file.lookup_memory, 0, 1 << 30)?
+            .unwrap_or(1 << 18),
         prefill_chunk: origin
             .count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?
             .unwrap_or(32),

@@ -4,6 +4,7 @@
 //! [`Checkpoint`] covers both, so that a loader is written once. Tensors have their GGUF names and
 //! shapes, `blk.0.attn_q.weight` and `[in, out]`; [`Folder`] translates.
 
+mod adapter;
 mod error;
 mod folder;
 mod four_bit;
@@ -14,6 +15,7 @@ mod stored;
 
 use std::{path::Path, sync::Arc};
 
+pub use adapter::{Adapter, AdapterError};
 pub use error::CheckpointError;
 pub use folder::Folder;
 pub use four_bit::FourBitInfo;

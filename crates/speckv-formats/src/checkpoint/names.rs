@@ -88,6 +88,15 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The names of matrices in families that keep them apart, which are the same in all of them.
+    pub const MATRICES: Names = Names {
+        query_key_norm: false,
+        norms: Norms::Before,
+        fused_query_key_value: false,
+        fused_gate_up: false,
+        feed_forward_norm: "ffn_norm.weight",
+    };
+
     /// The names of a blueprint's family.
     pub fn of(config: &Config) -> Self {
         let family = config.family();

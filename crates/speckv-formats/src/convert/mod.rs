@@ -16,7 +16,8 @@ use std::path::PathBuf;
 pub(crate) use tensors::{Export, Planned};
 
 use crate::{
-    chat_template::TemplateError, checkpoint::Checkpoint, gguf::Value, tokenizer::TokenizerError,
+    chat_template::TemplateError, checkpoint::Checkpoint, config::ConfigError, gguf::Value,
+    mask_tokens::MASK_TOKENS_KEY, tokenizer::TokenizerError,
 };
 
 /// Why a folder cannot become a GGUF file that says the same.
@@ -42,6 +43,9 @@ pub enum ConvertError {
         /// Why not.
         why: String,
     },
+    /// The mask tokens cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The tokenizer cannot be read.
     #[error(transparent)]
     ReadTokenizer(#[from] TokenizerError),
@@ -69,6 +73,10 @@ pub(crate) fn metadata(source: &Checkpoint) -> Result<Vec<(String, Value)>, Conv
         Checkpoint::Folder(folder) => folder,
     };
     let mut metadata = blueprint::keys(folder)?;
+    let masks = source.mask_tokens()?;
+    if !masks.is_empty() {
+        metadata.push((MASK_TOKENS_KEY.into(), masks.into()));
+    }
     metadata.extend(vocabulary::keys(folder)?);
     metadata.extend(crate::chat_template::Sources::in_folder(folder.path())?.keys());
     Ok(metadata)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{Checkpoint, Stored},
+    checkpoint::{Adapter, Checkpoint, Stored},
     config::{Config, Pairs},
     quant::{QuantError, Rows, TensorType, WeightType, encode},
 };
@@ -22,6 +22,8 @@ pub(crate) struct Export<'a> {
     source: &'a Checkpoint,
     /// Of a folder; a GGUF file has everything as it must be.
     config: Option<Config>,
+    /// What is merged into the weights.
+    adapter: Option<&'a Adapter>,
 }
 
 /// A tensor of the file to be.
@@ -37,12 +39,12 @@ pub(crate) struct Planned {
 }
 
 impl<'a> Export<'a> {
-    pub fn new(source: &'a Checkpoint) -> Self {
+    pub fn new(source: &'a Checkpoint, adapter: Option<&'a Adapter>) -> Self {
         let config = match source {
             Checkpoint::Gguf(_) => None,
             Checkpoint::Folder(folder) => Some(folder.config().clone()),
         };
-        Export { source, config }
+        Export { source, config, adapter }
     }
 
     /// All tensors.
@@ -91,7 +93,8 @@ impl<'a> Export<'a> {
         }
         let Some(tensor) = self.source.stored(name) else { return Ok(Cow::Borrowed(&[])) };
         let turned = self.turned_heads(name);
-        let unchanged = tensor.weight_type() == to.into() && turned.is_none();
+        let adapter = self.adapter.filter(|adapter| adapter.changes(name));
+        let unchanged = tensor.weight_type() == to.into() && turned.is_none() && adapter.is_none();
         let bytes = match (&self.config, tensor) {
             (None, Stored::Plain(plain)) if unchanged || tensor.shape().len() != 2 => {
                 return Ok(Cow::Borrowed(plain.bytes));
@@ -102,7 +105,17 @@ impl<'a> Export<'a> {
             (Some(config), _) if tensor.shape().len() == 1 => {
                 vector(&tensor, config.norm_offset, turned)?
             }
-            _ => converted(&tensor, turned, to, threads)?,
+            _ => {
+                let turned_there = self.turned_in_files(name);
+                let change = adapter.map(|adapter| {
+                    let there = turned_there.filter(|_| adapter.is_of_hugging_face());
+                    move |row: usize, values: &mut [f32]| {
+                        adapter.change(name, source_row(row, there), values);
+                    }
+                });
+                let change = change.as_ref().map(|change| -> Change<'_> { change });
+                converted(&tensor, turned, change, to, threads)?
+            }
         };
         self.source.release(&tensor);
         Ok(Cow::Owned(bytes))
@@ -110,8 +123,17 @@ impl<'a> Export<'a> {
 
     /// Values per head, if the rows of a folder's tensor change their order.
     fn turned_heads(&self, name: &str) -> Option<usize> {
-        let permuted = |config: &&Config| config.family().pairs == Pairs::Permuted;
-        let config = self.config.as_ref().filter(permuted)?;
+        self.config.as_ref()?;
+        self.turned_in_files(name)
+    }
+
+    /// Values per head, if the rows of a tensor have another order in files than in folders.
+    fn turned_in_files(&self, name: &str) -> Option<usize> {
+        let config = match &self.config {
+            Some(config) => config.clone(),
+            None => self.source.config().ok()?,
+        };
+        let config = Some(config).filter(|config| config.family().pairs == Pairs::Permuted)?;
         let (_, part) = name.strip_prefix("blk.")?.split_once('.')?;
         matches!(part, "attn_q.weight" | "attn_q.bias" | "attn_k.weight" | "attn_k.bias")
             .then_some(config.head_dim)
@@ -140,10 +162,14 @@ fn vector(
         .collect())
 }
 
-/// The bytes of a matrix in another type or order.
+/// What is done to a row's values, by its number in GGUF.
+type Change<'a> = &'a (dyn Fn(usize, &mut [f32]) + Sync);
+
+/// The bytes of a matrix in another type or order, or with other values.
 fn converted(
     tensor: &Stored<'_>,
     turned: Option<usize>,
+    change: Option<Change<'_>>,
     to: TensorType,
     threads: usize,
 ) -> Result<Vec<u8>, QuantError> {
@@ -162,11 +188,15 @@ fn converted(
                 for (i, out) in part.chunks_exact_mut(row_bytes).enumerate() {
                     row.clear();
                     let from = source_row(number * share + i, turned);
-                    let made = match tensor {
-                        Stored::Plain(plain) => {
+                    let made = match (tensor, change) {
+                        (tensor, Some(change)) => tensor.read(from, &mut values).and_then(|()| {
+                            change(number * share + i, &mut values);
+                            encode(&values, to.into(), &mut row)
+                        }),
+                        (Stored::Plain(plain), None) => {
                             plain.write(from, to.into(), &encode, &mut values, &mut row)
                         }
-                        Stored::FourBit(..) | Stored::Packed(_) => {
+                        (Stored::FourBit(..) | Stored::Packed(_), None) => {
                             tensor.write(from, to.into(), &encode, &mut values, &mut row)
                         }
                     };

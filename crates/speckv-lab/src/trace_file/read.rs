@@ -221,6 +221,7 @@ fn assemble(
                 seconds.push(row.seconds);
                 &mut position.model
             }
+            "parallel" => &mut position.parallel,
             "ngram" => {
                 if row.draft_index == 0 {
                     let Some(available) = row.available else {
@@ -243,7 +244,7 @@ fn assemble(
             }
             other => {
                 return Err((
-                    "the source target, model or ngram",
+                    "the source target, model, parallel or ngram",
                     format!("{other:?} in row {number}"),
                 ));
             }

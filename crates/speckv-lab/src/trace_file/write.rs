@@ -48,6 +48,10 @@ impl Columns {
                 columns.push(position, "model", index, drafted.token, seconds);
                 columns.signals(Some(drafted), Some(index < proposals.model.agreed), None);
             }
+            for (index, drafted) in proposals.parallel.drafted.iter().enumerate() {
+                columns.push(position, "parallel", index, drafted.token, None);
+                columns.signals(Some(drafted), Some(index < proposals.parallel.agreed), None);
+            }
             if let Some((lookup, proposal)) = &proposals.ngram {
                 for (index, drafted) in proposal.drafted.iter().enumerate() {
                     columns.push(position, "ngram", index, drafted.token, None);

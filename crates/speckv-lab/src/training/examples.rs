@@ -69,7 +69,7 @@ mod tests {
             let signals = Signals { confidence, ..Signals::default() };
             stepper.judge(Drafted { token: 1, signals }, false).expect("it wants more");
         }
-        let ending = Ending { accepted, token: Some(1), verified: Some(verified) };
+        let ending = Ending { accepted, token: Some(1), verified: Some(verified), branch: 0 };
         stepper.finish(&ending, Times::default()).expect("a step").clone()
     }
 

@@ -58,7 +58,7 @@ pub fn train(
     options: &TrainOptions,
 ) -> Predictor {
     let mut predictor = start.clone();
-    for source in [Source::MODEL, Source::NGRAM] {
+    for source in [Source::MODEL, Source::NGRAM, Source::PARALLEL] {
         for question in Question::ALL {
             let chosen: Vec<(Features, bool)> = examples
                 .iter()

@@ -32,7 +32,7 @@ pub fn target() -> SimModel {
 pub fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
     let target = target();
     let draft = target.draft(Difference::Share { agreement: 0.8 });
-    let depths = Depths { gamma_max, ngram_max: 16, gamma_limit: MAX_GAMMA };
+    let depths = Depths { gamma_max, ngram_max: 16, block_max: 0, gamma_limit: MAX_GAMMA };
     Recorder::new(Arc::new(target), Some(Arc::new(draft)), NgramSettings::default(), depths)
         .expect("a recorder")
 }
@@ -78,6 +78,7 @@ pub fn run_settings(gamma_max: usize, max_tokens: usize) -> Settings {
         draft: Some(model("draft")),
         gamma_max,
         ngram_max: 16,
+        block_max: 0,
         gamma_limit: MAX_GAMMA,
         compression: "asis".into(),
         draft_compression: "compact".into(),

@@ -35,6 +35,7 @@ pub fn seconds_per_token(clock: &Clock) -> Option<f64> {
                 source: Source::NGRAM,
                 tokens: &tokens,
                 drafted,
+                more: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

@@ -87,6 +87,7 @@ class Source:
     MODEL: ClassVar[Source]
     """A draft model."""
     NGRAM: ClassVar[Source]
+    PARALLEL: ClassVar[Source]
     """N-gram look-up of earlier text."""
     def __new__(cls, name: str) -> Source:
         """The source of this name: `a` to `z`, digits and `_`. Raises `ValueError` for another name, or for more than 8 sources."""
@@ -244,6 +245,7 @@ class Controller:
         gamma_limit: int = ...,
         remaining: int | None = None,
         has_model: bool = False,
+        parallel: int = 0,
         draft_behind: int = 0,
         lookup: Lookup | None = None,
         shared: SharedPass | None = None,
@@ -253,7 +255,8 @@ class Controller:
         `gamma_limit`: most tokens that budget and context allow to draft (one less than the tokens
         that may still be produced); by default, and at most, MAX_GAMMA. `remaining`: tokens that
         the answer may still have, None where that is not known: a draft reads a long prompt only
-        where enough of them are left. `has_model`: whether there is a draft model. `draft_behind`:
+        where enough of them are left. `has_model`: whether there is a draft model.
+        `parallel`: most tokens that it can propose in one pass; 0 where it cannot. `draft_behind`:
         tokens that it would have to read first, beyond the one that every step feeds. `lookup`:
         what look-up offers. `shared`: the other sequences of the target's pass; None: there are
         none.

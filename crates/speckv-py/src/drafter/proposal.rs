@@ -90,8 +90,16 @@ impl Inner {
         let start = Instant::now();
         // An engine from outside says how far a step may go, not when the answer ends.
         let remaining = usize::MAX;
-        let situation =
-            Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let situation = Situation {
+            context,
+            gamma_limit,
+            remaining,
+            draft_behind,
+            has_model,
+            parallel: 0,
+            lookup,
+            pass,
+        };
         stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
@@ -195,6 +203,7 @@ impl Inner {
                 source,
                 tokens,
                 drafted,
+                more: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

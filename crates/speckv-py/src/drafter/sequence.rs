@@ -136,7 +136,8 @@ impl DraftSequence {
             let total = drafting.catch_up + drafting.draft + verify;
             let times = Times { verify, total, ..drafting };
             let mut stepper = lock(&text.stepper);
-            let record = stepper.finish(&Ending { accepted, token, verified }, times)?.clone();
+            let record =
+                stepper.finish(&Ending { accepted, token, verified, branch: 0 }, times)?.clone();
             drop(stepper);
             text.tokens.extend_from_slice(&record.tokens);
             let held = text.tokens.len() - 1;

@@ -45,10 +45,10 @@ impl StructuredFields<'_> {
         let mut add = |field: &str, source: GrammarSource| {
             found.push(Structured { field: field.to_owned(), source });
         };
-        if let Some(format) = self.response_format {
-            if let Some((field, source)) = response_format(format)? {
-                add(&field, source);
-            }
+        if let Some(format) = self.response_format
+            && let Some((field, source)) = response_format(format)?
+        {
+            add(&field, source);
         }
         for (field, schema) in
             [("json_schema", self.json_schema), ("guided_json", self.guided_json)]

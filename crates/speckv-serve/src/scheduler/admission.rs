@@ -54,6 +54,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
             self.engine.close(sequence);
             return Err(fault);
         }
+        // A request that shares nothing neither finds earlier answers nor is found.
+        self.engine.set_scope(&sequence, job.reuse.then_some(job.scope));
         sequence.set_likelihoods(job.logprobs);
         if let Some(constraints) = &job.constraints {
             let made = contained(&self.metrics, || constraints.make());

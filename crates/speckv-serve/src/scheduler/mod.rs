@@ -322,6 +322,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                         "answer complete"
                     );
                     let running = self.running.remove(index);
+                    self.engine.remember(&running.sequence);
+                    self.metrics.remembered(self.engine.lookup_memory());
                     self.pool.rest(running.scope, running.sequence);
                 }
             }

@@ -176,11 +176,11 @@ impl<M: LanguageModel> Running<M> {
     /// The last step's tokens as text, and whether a stop string ended the answer.
     fn speak(&mut self, time: Duration, sequences: usize) -> (Step, bool) {
         let record = self.sequence.record();
-        let accepted = record.outcome.accepted;
+        let accepted = record.outcome.accepted + record.branch.accepted;
         let likelihoods = self.sequence.likelihoods();
         let mut step = Step {
             tokens: Vec::with_capacity(record.tokens.len() + 1),
-            drafted: record.drafted.len(),
+            drafted: record.drafted.len() + record.branch.tokens.len(),
             accepted,
             source: (!record.drafted.is_empty()).then_some(record.before.plan.source),
             time,

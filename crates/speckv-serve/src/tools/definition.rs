@@ -103,14 +103,14 @@ mod tests {
     fn definitions_of_both_forms_are_read_and_wrong_ones_are_refused_by_path() {
         let f = json!({"name": "f", "description": "d", "parameters": {"type": "object"}});
         let tool = json!({"type": "function", "function": f});
-        let tools = definitions(Some(&[tool.clone()]), None).expect("good");
-        assert_eq!(tools, definitions(None, Some(&[f.clone()])).expect("good"));
+        let tools = definitions(Some(std::slice::from_ref(&tool)), None).expect("good");
+        assert_eq!(tools, definitions(None, Some(std::slice::from_ref(&f))).expect("good"));
         assert_eq!(tools[0].for_template(), tool);
         let wrong = |tools: &[Value], functions: &[Value]| {
             let error = definitions(Some(tools), Some(functions)).expect_err("wrong");
             error.body.param.expect("a field")
         };
-        assert_eq!(wrong(&[tool.clone()], &[f.clone()]), "functions");
+        assert_eq!(wrong(std::slice::from_ref(&tool), std::slice::from_ref(&f)), "functions");
         assert_eq!(wrong(&[json!({"type": "web_search"})], &[]), "tools[0].type");
         assert_eq!(wrong(&[json!({"type": "function"})], &[]), "tools[0].function.name");
         assert_eq!(wrong(&[], &[json!({"name": "a b"})]), "functions[0].name");

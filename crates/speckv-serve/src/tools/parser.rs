@@ -136,8 +136,8 @@ impl AnswerParser {
             return true;
         };
         let said = self.text.trim_start();
-        if said.starts_with(tags.open) {
-            self.text = said[tags.open.len()..].to_owned();
+        if let Some(rest) = said.strip_prefix(tags.open) {
+            self.text = rest.to_owned();
             self.state = State::Reasoning(false);
             return true;
         }

@@ -217,6 +217,8 @@ pub struct Setup {
     pub limits: Limits,
     pub pass: Duration,
     pub draft: Option<f64>,
+    /// Tokens of earlier answers that look-up finds.
+    pub memory: usize,
     pub controller: &'static str,
     /// How long it takes to encode a text.
     pub tokenizing: Duration,
@@ -240,6 +242,7 @@ impl Default for Setup {
             limits: Limits::default(),
             pass: Duration::ZERO,
             draft: Some(0.8),
+            memory: 0,
             controller: "speckv",
             tokenizing: Duration::ZERO,
             simulated_row: None,
@@ -316,6 +319,7 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
+        engine.set_lookup_memory(setup.memory);
         let encoded = Arc::<AtomicU32>::default();
         let characters = Characters { tokenizing: setup.tokenizing, encoded: Arc::clone(&encoded) };
         let language: Arc<dyn Language> = Arc::new(characters);

@@ -48,15 +48,18 @@ fn every_situation_has_a_plan(controller: &mut dyn Controller) {
             for context in [1, 100_000] {
                 for remaining in [1, gamma_limit.saturating_add(1), usize::MAX] {
                     let lookup = None;
-                    controller.plan(&Situation {
-                        context,
-                        gamma_limit,
-                        remaining,
-                        draft_behind,
-                        has_model,
-                        lookup,
-                        pass,
-                    });
+                    for parallel in [0, 8] {
+                        controller.plan(&Situation {
+                            context,
+                            gamma_limit,
+                            remaining,
+                            draft_behind,
+                            has_model,
+                            parallel,
+                            lookup,
+                            pass,
+                        });
+                    }
                 }
             }
         }
@@ -64,15 +67,20 @@ fn every_situation_has_a_plan(controller: &mut dyn Controller) {
 }
 
 fn drafters(target: &SimModel, difference: Difference) -> Vec<(&'static str, Box<dyn Drafter>)> {
-    let model = || {
-        let draft = target.draft(difference).costing(cost(8, 1));
-        ModelDrafter::new(Arc::new(draft), target_vocab(target))
+    let draft = || target.draft(difference).costing(cost(8, 1));
+    let model = || ModelDrafter::new(Arc::new(draft()), target_vocab(target));
+    // A draft that proposes several tokens in one pass too.
+    let parallel = || {
+        let model = ModelDrafter::new(Arc::new(draft().with_mask(0)), target_vocab(target));
+        model.with_masks(vec![0]).unwrap_or_else(|error| unreachable!("{error}"))
     };
     vec![
         ("no drafter", Box::new(NoDrafter::new())),
         ("n-gram", Box::new(NgramDrafter::default())),
         ("model", Box::new(model())),
+        ("parallel model", Box::new(parallel())),
         ("both", Box::new(Both::new(NgramDrafter::default(), model()))),
+        ("all sources", Box::new(Both::new(NgramDrafter::default(), parallel()))),
     ]
 }
 

@@ -23,7 +23,7 @@ pub fn check_drafter(drafter: &mut dyn Drafter, vocab_size: usize) -> Result<(),
         SamplingSettings { temperature: 0.8, ..Default::default() },
         SamplingSettings { temperature: 1.3, top_k: 3, top_p: 0.9, ..Default::default() },
     ] {
-        for source in [Source::MODEL, Source::NGRAM] {
+        for source in [Source::MODEL, Source::NGRAM, Source::PARALLEL] {
             let mut check = Check {
                 drafter,
                 source,
@@ -75,6 +75,7 @@ impl Check<'_> {
                         source: self.source,
                         tokens,
                         drafted,
+                        more: 3 - drafted,
                         chain,
                         uniform,
                         distribution,
@@ -212,6 +213,7 @@ fn closed_slots_are_errors(drafter: &mut dyn Drafter) -> Result<(), String> {
         source,
         tokens: &[0, 0, 0],
         drafted: 0,
+        more: 1,
         chain: &mut chain,
         uniform: 0.5,
         distribution: &mut distribution,

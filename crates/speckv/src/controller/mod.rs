@@ -95,6 +95,23 @@ pub trait Controller: Send {
         Verdict::Continue
     }
 
+    /// Most tokens of look-up's own proposal that are compared with the draft once it is done; 0:
+    /// look-up is not asked. Called where look-up has found something and something else drafted.
+    fn beside(&mut self) -> usize {
+        0
+    }
+
+    /// How many of the tokens that look-up says beside the draft are verified in a branch of the
+    /// same pass.
+    ///
+    /// Where the branch leaves the draft depends on drawn tokens, and may decide this: the branch's
+    /// own tokens are not drawn, so a second candidate at a position only changes how the rest of
+    /// the target's distribution is drawn from, not the result.
+    fn branch(&mut self, beside: &Beside) -> usize {
+        let _ = beside;
+        0
+    }
+
     /// Learns from a finished step.
     fn observe(&mut self, record: &StepRecord) {
         let _ = record;
@@ -132,6 +149,14 @@ macro_rules! pass_on {
                 (**self).judge(signals)
             }
 
+            fn beside(&mut self) -> usize {
+                (**self).beside()
+            }
+
+            fn branch(&mut self, beside: &Beside) -> usize {
+                (**self).branch(beside)
+            }
+
             fn observe(&mut self, record: &StepRecord) {
                 (**self).observe(record);
             }
@@ -166,8 +191,10 @@ pub struct Situation {
     /// Tokens that a draft model would have to read before it can draft (beyond the one that every
     /// step feeds).
     pub draft_behind: usize,
-    /// Whether there is a draft model.
+    /// Whether there is a draft model that may propose one token per pass.
     pub has_model: bool,
+    /// Most tokens that a draft model may propose in one pass; 0 where it may not.
+    pub parallel: usize,
     /// What n-gram look-up could offer, if it found something.
     pub lookup: Option<Lookup>,
     /// The other sequences of the target's pass.
@@ -186,6 +213,7 @@ impl Situation {
             remaining: usize::MAX,
             draft_behind: 0,
             has_model: true,
+            parallel: 0,
             lookup: None,
             pass: SharedPass::ALONE,
         }
@@ -200,6 +228,20 @@ pub struct Lookup {
     /// Tokens that follow there.
     pub available: usize,
     /// Distribution of the first token over all places found.
+    pub signals: Signals,
+}
+
+/// What look-up says beside a draft that is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Beside {
+    /// Draft tokens that are verified.
+    pub kept: usize,
+    /// How many of them look-up says too, from the first on: its next token is another one, or goes
+    /// on where the draft ends.
+    pub at: usize,
+    /// Tokens that look-up says from there on and that fit into the step, at least one.
+    pub available: usize,
+    /// What look-up's distribution looks like where it leaves the draft.
     pub signals: Signals,
 }
 

@@ -40,11 +40,13 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
             draft_behind: 0,
             gamma_limit: 99,
             plan: Plan::model(count),
+            block: 0,
         },
         drafted: confidences
             .iter()
             .map(|&confidence| Drafted { token: 0, signals: signals(confidence) })
             .collect(),
+        branch: Default::default(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },
         forced: Default::default(),
         times: Times::default(),
@@ -83,6 +85,7 @@ pub(crate) fn situation(gamma_limit: usize) -> Situation {
         remaining: 1 << 20,
         draft_behind: 0,
         has_model: true,
+        parallel: 0,
         lookup: None,
         pass: SharedPass::ALONE,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Affine, CostError, MEASURED_ROWS, Online, Samples, calibration, growth::Growth,
+    Affine, CostError, MEASURED_ROWS, Online, Samples, SharedPass, calibration, growth::Growth,
     passes::PassClasses,
 };
 use crate::{record::StepRecord, source::Source};
@@ -226,6 +226,19 @@ impl CostModel {
         }
     }
 
+    /// Seconds of drafting `tokens` tokens from `source` for a sequence alone: see
+    /// [`shared_drafting_seconds`](Self::shared_drafting_seconds).
+    #[must_use]
+    pub fn drafting_seconds(
+        &self,
+        source: Source,
+        tokens: usize,
+        behind: usize,
+        context: usize,
+    ) -> f64 {
+        self.shared_drafting_seconds(source, tokens, behind, context, SharedPass::ALONE)
+    }
+
     /// Seconds of one token proposed by look-up.
     #[must_use]
     pub fn ngram_seconds(&self) -> f64 {
@@ -391,9 +404,14 @@ impl CostModel {
 
     fn observe_times(&mut self, record: &StepRecord) -> bool {
         let (context, times) = (record.before.context, &record.times);
-        let rows = record.outcome.verified + record.forced.rows + 1;
+        let rows = record.rows();
         let mut learned = false;
-        if record.before.plan.source == Source::MODEL && !record.drafted.is_empty() {
+        let source = record.before.plan.source;
+        if source == Source::PARALLEL && !record.drafted.is_empty() {
+            let expected = self.draft_round_seconds(record.before.block_rows(), context);
+            learned |= self.parts.online.observe_draft(times.draft.as_secs_f64() / expected);
+        }
+        if source == Source::MODEL && !record.drafted.is_empty() {
             let measured = times.draft.as_secs_f64() / record.drafted.len() as f64;
             learned |= self.parts.online.observe_draft(measured / self.draft_seconds(context));
             if record.before.draft_behind > 0 {

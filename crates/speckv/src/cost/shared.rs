@@ -23,7 +23,7 @@
 //! falls with load.
 
 use super::CostModel;
-use crate::source::Source;
+use crate::{record::block_rows, source::Source};
 
 /// The other rows and sequences of a pass, as one sequence sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,29 @@ impl CostModel {
         } else {
             self.source_seconds(source, context)
         }
+    }
+
+    /// Seconds of drafting `tokens` tokens from `source` that one sequence pays: so many times those
+    /// of one token, except where one pass proposes them all. Such a pass reads `behind` tokens of
+    /// the text along; other sequences that draft are taken to have as many rows in it.
+    #[must_use]
+    pub fn shared_drafting_seconds(
+        &self,
+        source: Source,
+        tokens: usize,
+        behind: usize,
+        context: usize,
+        pass: SharedPass,
+    ) -> f64 {
+        if source != Source::PARALLEL {
+            return tokens as f64 * self.shared_source_seconds(source, context, pass);
+        }
+        if tokens == 0 {
+            return 0.0;
+        }
+        let drafting = pass.drafting_beside + 1;
+        let rows = drafting * block_rows(tokens, behind);
+        self.draft_round_seconds(rows, context) / drafting as f64
     }
 
     /// Seconds of a drafting round that one drafting sequence pays: `d(m) / m`.

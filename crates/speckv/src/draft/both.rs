@@ -1,6 +1,6 @@
 //! Look-up and a draft model as one drafter; the controller chooses between them per step.
 
-use super::{Ask, DraftError, Drafter, NgramDrafter, Reading, Slot, Slots, TargetRead};
+use super::{Ask, DraftError, Drafter, MemoryUse, NgramDrafter, Reading, Slot, Slots, TargetRead};
 use crate::{controller::Lookup, token::Token};
 
 /// An n-gram drafter and another drafter; each answers the asks of its own source.
@@ -48,6 +48,10 @@ impl<D: Drafter> Drafter for Both<D> {
         self.other.has_model()
     }
 
+    fn parallel(&self) -> usize {
+        self.other.parallel()
+    }
+
     fn behind(&self, slot: Slot, len: usize) -> usize {
         self.slots.get(slot).map_or(0, |pair| self.other.behind(pair.other, len))
     }
@@ -78,6 +82,29 @@ impl<D: Drafter> Drafter for Both<D> {
             self.ngram.copy(from.ngram, to.ngram, len);
             self.other.copy(from.other, to.other, len);
         }
+    }
+
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        if let Some(&pair) = self.slots.get(slot) {
+            self.ngram.set_scope(pair.ngram, scope);
+            self.other.set_scope(pair.other, scope);
+        }
+    }
+
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        if let Some(&pair) = self.slots.get(slot) {
+            self.ngram.remember(pair.ngram, text);
+            self.other.remember(pair.other, text);
+        }
+    }
+
+    fn set_memory(&mut self, limit: usize) {
+        self.ngram.set_memory(limit);
+        self.other.set_memory(limit);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.ngram.memory()
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Ask, DraftError, Drafter, Reading, Slot, TargetRead};
-use crate::{controller::Lookup, record::Source, token::Token};
+use super::{Ask, DraftError, Drafter, MemoryUse, Reading, Slot, TargetRead};
+use crate::{controller::Lookup, token::Token};
 
 /// Failures of a drafter since the engine was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +91,10 @@ impl Drafter for GuardedDrafter {
         self.inner.has_model()
     }
 
+    fn parallel(&self) -> usize {
+        self.inner.parallel()
+    }
+
     fn behind(&self, slot: Slot, len: usize) -> usize {
         if self.failed.contains(&slot) { 0 } else { self.inner.behind(slot, len) }
     }
@@ -144,8 +148,24 @@ impl Drafter for GuardedDrafter {
         }
     }
 
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        self.inner.set_scope(slot, scope);
+    }
+
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        self.inner.remember(slot, text);
+    }
+
+    fn set_memory(&mut self, limit: usize) {
+        self.inner.set_memory(limit);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.inner.memory()
+    }
+
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        let model = |ask: &Ask<'_>| ask.source == Source::MODEL;
+        let model = |ask: &Ask<'_>| ask.source.is_of_model();
         let failed = &self.failed;
         if !asks.iter().any(|ask| model(ask) && failed.contains(&ask.slot)) {
             self.slots.clear();

@@ -1,7 +1,10 @@
 //! Where proposals come from: a draft model, look-up of earlier text, or both.
 
+mod block;
 mod both;
 mod guarded;
+mod index;
+mod memory;
 mod model;
 mod ngram;
 mod none;
@@ -10,11 +13,14 @@ mod slots;
 
 pub use both::Both;
 pub use guarded::{DraftFailures, GuardedDrafter};
+pub use memory::{MemoryUse, TextMemory};
 pub use model::ModelDrafter;
 pub use ngram::{NgramDrafter, NgramSettings};
 pub use none::NoDrafter;
 pub use reading::{Reading, TargetRead};
 pub use slots::{Slot, Slots};
+
+pub use crate::gamma::{PARALLEL_DEPTH, READ_ALONG_PARALLEL};
 
 use crate::{
     controller::Lookup,
@@ -29,6 +35,17 @@ use crate::{
 /// Missed tokens that a draft model reads along with the first drafting pass of a step: one pass
 /// over a few tokens takes less time than two passes.
 pub const READ_ALONG: usize = 4;
+
+/// Most tokens that a draft with these mask tokens proposes in a pass: one more than there are
+/// masks; [`PARALLEL_DEPTH`] where a single one stands for all positions; 0 without masks.
+#[must_use]
+pub fn parallel_depth(masks: &[Token]) -> usize {
+    match masks.len() {
+        0 => 0,
+        1 => PARALLEL_DEPTH,
+        several => (several + 1).min(PARALLEL_DEPTH),
+    }
+}
 
 /// Proposes tokens for several sequences, one token each per round, and keeps the state of each
 /// sequence in a slot.
@@ -105,6 +122,14 @@ pub trait Drafter: Send {
         false
     }
 
+    /// Most tokens that [`Source::PARALLEL`] proposes in one pass; 0 where there is no such source.
+    ///
+    /// The first ask of a step has the tokens of the step in [`Ask::more`]; the asks after it are
+    /// answered from the same pass.
+    fn parallel(&self) -> usize {
+        0
+    }
+
     /// Tokens that a draft model would have to read before it could draft after `len` tokens,
     /// beyond the one that every step feeds.
     fn behind(&self, slot: Slot, len: usize) -> usize {
@@ -161,6 +186,28 @@ pub trait Drafter: Send {
         let _ = (from, to, len);
     }
 
+    /// Says which earlier texts look-up may find for a sequence, by the scope that they were
+    /// [remembered](Drafter::remember) in; `None`: none.
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        let _ = (slot, scope);
+    }
+
+    /// Remembers a finished text in the scope of its sequence, for look-up in later ones.
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        let _ = (slot, text);
+    }
+
+    /// Forgets the texts that were remembered, and remembers at most `limit` tokens from now on; 0,
+    /// which is what it begins with: nothing.
+    fn set_memory(&mut self, limit: usize) {
+        let _ = limit;
+    }
+
+    /// What the memory of finished texts holds.
+    fn memory(&self) -> MemoryUse {
+        MemoryUse::default()
+    }
+
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.
     ///
     /// # Errors
@@ -182,6 +229,8 @@ pub struct Ask<'a> {
     pub tokens: &'a [Token],
     /// How many of `tokens` were drafted in this step and may be taken back.
     pub drafted: usize,
+    /// Tokens that the step may still draft, this one included.
+    pub more: usize,
     /// How the token is to be chosen.
     pub chain: &'a mut Chain,
     /// Uniform in [0, 1), for a drafter that draws its token.

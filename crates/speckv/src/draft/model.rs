@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Ask, DraftError, Drafter, Proposal, READ_ALONG, Reading, Slot, Slots};
+use super::{
+    Ask, DraftError, Drafter, Proposal, READ_ALONG, Reading, Slot, Slots,
+    block::{Block, choose, needs_logits},
+    parallel_depth,
+};
 use crate::{
-    model::{Best, Cache, Feed, LanguageModel, PassOutput},
+    model::{Best, Cache, Feed, LanguageModel, ModelError, PassOutput},
     record::Source,
     recycle::recycle,
     token::Token,
@@ -18,14 +22,38 @@ const CHUNK: usize = 128;
 /// Up to four missed tokens (one is usual: after full acceptance the draft has not read its own
 /// last token) are read along with the first drafting pass of a step; more are read by
 /// [`catch_up_all`](Drafter::catch_up_all), 128 per pass of all sequences together.
+///
+/// A parallel draft (PARD, An et al. 2025, arXiv 2504.18583) also serves [`Source::PARALLEL`]: one
+/// pass over what it has not read and `K - 1` mask tokens gives `K` rows, the last token's for the
+/// next token and mask `j`'s for the token `j` positions after that. The masks are cut from the
+/// cache again, so the tokens that are accepted are read in the next pass.
 #[derive(Debug)]
 pub struct ModelDrafter<M: LanguageModel> {
     model: Arc<M>,
     vocab_size: usize,
-    slots: Slots<Option<M::Cache>>, // a cache is away only while a pass uses it
+    masks: Vec<Token>, // one per position after the first, or one for all; none: not parallel
+    depth: usize,      // most tokens of a parallel pass
+    slots: Slots<State<M::Cache>>,
     output: M::Output,
-    away: Vec<(usize, Slot, M::Cache)>, // index of the ask, its slot, its cache
+    away: Vec<Away<M::Cache>>,
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
+}
+
+/// What is kept of a sequence.
+#[derive(Debug)]
+struct State<C> {
+    cache: Option<C>, // away only while a pass uses it
+    block: Block,
+}
+
+/// A sequence's part in the pass under way.
+#[derive(Debug)]
+struct Away<C> {
+    index: usize, // of the ask or the reading
+    slot: Slot,
+    cache: C,
+    rows: usize,
+    fed: Vec<Token>, // the unread text and the masks, where there are masks
 }
 
 impl<M: LanguageModel> ModelDrafter<M> {
@@ -40,10 +68,33 @@ impl<M: LanguageModel> ModelDrafter<M> {
             output: model.new_output(),
             model,
             vocab_size,
+            masks: Vec::new(),
+            depth: 0,
             slots: Slots::default(),
             away: Vec::new(),
             feeds: Vec::new(),
         }
+    }
+
+    /// Another drafter with the same model and nothing read.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let drafter = ModelDrafter::new(Arc::clone(&self.model), self.vocab_size);
+        ModelDrafter { masks: self.masks.clone(), depth: self.depth, ..drafter }
+    }
+
+    /// The same draft, parallel: `masks[j]` stands for the token `j + 1` positions after the last
+    /// one that is known; a single mask token stands for all positions. A pass then proposes up to
+    /// [`parallel_depth`] tokens. Without masks nothing changes.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownToken`]: a mask token that the model does not have.
+    pub fn with_masks(self, masks: Vec<Token>) -> Result<Self, ModelError> {
+        let vocab_size = self.model.vocab_size();
+        if let Some(&token) = masks.iter().find(|&&token| token as usize >= vocab_size) {
+            return Err(ModelError::UnknownToken { token, vocab_size });
+        }
+        Ok(ModelDrafter { depth: parallel_depth(&masks), masks, ..self })
     }
 
     /// The draft model.
@@ -62,9 +113,9 @@ impl<M: LanguageModel> ModelDrafter<M> {
 
     /// Puts every cache back into its slot.
     fn put_back(&mut self) {
-        for (_, slot, cache) in self.away.drain(..) {
-            if let Ok(place) = self.slots.get_mut(slot) {
-                *place = Some(cache);
+        for Away { slot, cache, fed, .. } in self.away.drain(..) {
+            if let Ok(state) = self.slots.get_mut(slot) {
+                (state.cache, state.block.fed) = (Some(cache), fed);
             }
         }
     }
@@ -73,13 +124,15 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn take_out(&mut self, readings: &[Reading<'_>]) -> Result<(), DraftError> {
         for (index, Reading { slot, tokens }) in readings.iter().enumerate() {
             let Some(end) = tokens.len().checked_sub(1) else { continue };
-            let mut cache = self.slots.get_mut(*slot)?.take().ok_or(DraftError::Slot(*slot))?;
+            let place = &mut self.slots.get_mut(*slot)?.cache;
+            let mut cache = place.take().ok_or(DraftError::Slot(*slot))?;
             cache.truncate(end);
             let held = cache.len();
             if end - held > READ_ALONG && self.can_read(tokens, held) {
-                self.away.push((index, *slot, cache));
-            } else if let Ok(place) = self.slots.get_mut(*slot) {
-                *place = Some(cache);
+                let fed = Vec::new();
+                self.away.push(Away { index, slot: *slot, cache, rows: 0, fed });
+            } else {
+                self.slots.get_mut(*slot)?.cache = Some(cache);
             }
         }
         Ok(())
@@ -91,7 +144,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
         loop {
             let mut feeds = recycle(std::mem::take(&mut self.feeds));
             let mut room = CHUNK;
-            for (index, _, cache) in &mut self.away {
+            for Away { index, cache, .. } in &mut self.away {
                 let ahead = &readings[*index].tokens[cache.len()..];
                 let count = room.min(ahead.len() - 1);
                 if count > 0 {
@@ -111,23 +164,36 @@ impl<M: LanguageModel> ModelDrafter<M> {
         }
     }
 
-    /// Takes the caches of the asks that the model can answer, and has them all read up to their
-    /// last token in one pass.
+    /// Takes the caches of the asks that need a pass and can have one, and has them all read up to
+    /// their last token, and the masks after it, in one pass.
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
-        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source == Source::MODEL) {
-            let mut cache =
-                self.slots.get_mut(ask.slot)?.take().ok_or(DraftError::Slot(ask.slot))?;
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source.is_of_model()) {
+            let rows = self.rows(ask);
+            let State { cache: place, block } = self.slots.get_mut(ask.slot)?;
+            if rows == 0 || (ask.source == Source::PARALLEL && block.answers(ask)) {
+                continue;
+            }
+            let mut cache = place.take().ok_or(DraftError::Slot(ask.slot))?;
             cache.truncate(ask.tokens.len() - 1);
+            let mut fed = std::mem::take(&mut block.fed);
+            fed.clear();
+            if rows > 1 {
+                fed.extend_from_slice(&ask.tokens[cache.len()..]);
+                fed.extend((0..rows - 1).map(|mask| self.masks[mask.min(self.masks.len() - 1)]));
+            }
             if self.can_read(ask.tokens, cache.len()) {
-                self.away.push((index, ask.slot, cache));
-            } else if let Ok(place) = self.slots.get_mut(ask.slot) {
-                *place = Some(cache);
+                self.away.push(Away { index, slot: ask.slot, cache, rows, fed });
+            } else if let Ok(State { cache: place, block }) = self.slots.get_mut(ask.slot) {
+                (*place, block.fed) = (Some(cache), fed);
             }
         }
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
-        for (index, _, cache) in &mut self.away {
-            let tokens = &asks[*index].tokens[cache.len()..];
-            feeds.push(Feed::new(cache, tokens, 1));
+        for Away { index, cache, rows, fed, .. } in &mut self.away {
+            let tokens = match fed.is_empty() {
+                true => &asks[*index].tokens[cache.len()..],
+                false => &fed[..],
+            };
+            feeds.push(Feed::new(cache, tokens, *rows));
         }
         let outcome = if feeds.is_empty() {
             Ok(())
@@ -135,31 +201,50 @@ impl<M: LanguageModel> ModelDrafter<M> {
             self.model.forward(&mut feeds, &mut self.output)
         };
         self.feeds = recycle(feeds);
+        // Masks leave no keys that mean anything.
+        for Away { index, cache, .. } in &mut self.away {
+            cache.truncate(asks[*index].tokens.len());
+        }
         Ok(outcome?)
     }
 
-    /// Makes a proposal of each row that was read.
-    fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        for (row, &(index, ..)) in self.away.iter().enumerate() {
-            let ask = &mut asks[index];
-            let Best { token: likeliest, mut signals } = self.output.best(row, self.vocab_size)?;
-            let allowed = ask.chain.allows(ask.tokens, likeliest)?;
-            if !allowed {
-                let logits = &self.output.logits(row)?[..self.vocab_size];
-                signals = ask.chain.constrained_signals(logits, ask.tokens)?.unwrap_or(signals);
+    /// Rows of the pass that answers an ask: 0 where the source has none.
+    fn rows(&self, ask: &Ask<'_>) -> usize {
+        match ask.source {
+            Source::MODEL => 1,
+            _ => {
+                let room = (self.model.context_length() + 1).saturating_sub(ask.tokens.len());
+                ask.more.max(1).min(self.depth).min(room)
             }
-            let token = if allowed && ask.chain.is_greedy() && !ask.chain.changes_logits() {
-                likeliest
+        }
+    }
+
+    /// Makes a proposal of each row that was read, and of rows of earlier passes.
+    fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
+        let mut row = 0;
+        for Away { index, slot, rows, .. } in &self.away {
+            let ask = &mut asks[*index];
+            if ask.source == Source::PARALLEL {
+                let block = &mut self.slots.get_mut(*slot)?.block;
+                block.take(&mut self.output, (row, *rows), self.vocab_size, ask)?;
+                block.answer(ask, self.vocab_size)?;
             } else {
-                let logits = &self.output.logits(row)?[..self.vocab_size];
-                if ask.chain.is_greedy() {
-                    ask.chain.argmax(logits, ask.tokens)?
-                } else {
-                    ask.chain.fill(logits, ask.tokens, ask.distribution)?;
-                    ask.distribution.draw(ask.uniform)
+                let Best { token, signals } = self.output.best(row, self.vocab_size)?;
+                let best = Proposal { token, signals };
+                ask.proposal = Some(match needs_logits(ask) {
+                    true => choose(ask, best, &self.output.logits(row)?[..self.vocab_size])?,
+                    false => best,
+                });
+            }
+            row += rows;
+        }
+        for ask in asks {
+            if ask.source == Source::PARALLEL && ask.proposal.is_none() {
+                let block = &self.slots.get_mut(ask.slot)?.block;
+                if block.answers(ask) {
+                    block.answer(ask, self.vocab_size)?;
                 }
-            };
-            ask.proposal = Some(Proposal { token, signals });
+            }
         }
         Ok(())
     }
@@ -168,7 +253,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
 impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     fn open(&mut self) -> Result<Slot, DraftError> {
         let cache = self.model.new_cache()?;
-        Ok(self.slots.open(Some(cache)))
+        Ok(self.slots.open(State { cache: Some(cache), block: Block::default() }))
     }
 
     fn close(&mut self, slot: Slot) {
@@ -179,8 +264,13 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
         true
     }
 
+    fn parallel(&self) -> usize {
+        self.depth
+    }
+
     fn behind(&self, slot: Slot, len: usize) -> usize {
-        let held = self.slots.get(slot).and_then(Option::as_ref).map_or(0, Cache::len);
+        let cache = self.slots.get(slot).and_then(|state| state.cache.as_ref());
+        let held = cache.map_or(0, Cache::len);
         len.saturating_sub(held + 1)
     }
 
@@ -191,15 +281,16 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     }
 
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {
-        let Some(mut cache) = self.slots.get_mut(to).ok().and_then(Option::take) else { return };
-        if let Some(from) = self.slots.get(from).and_then(Option::as_ref) {
+        let state = self.slots.get_mut(to).ok();
+        let Some(mut cache) = state.and_then(|state| state.cache.take()) else { return };
+        if let Some(from) = self.slots.get(from).and_then(|state| state.cache.as_ref()) {
             let len = len.min(from.len());
             if len > cache.len() {
                 let _ = cache.copy_from(from, len); // what cannot be copied is read
             }
         }
-        if let Ok(place) = self.slots.get_mut(to) {
-            *place = Some(cache);
+        if let Ok(state) = self.slots.get_mut(to) {
+            state.cache = Some(cache);
         }
     }
 
@@ -214,8 +305,9 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
 
     fn truncate(&mut self, slot: Slot, len: usize) {
         self.put_back(); // none is away, unless a panic cut off the last pass
-        if let Ok(Some(cache)) = self.slots.get_mut(slot) {
+        if let Ok(State { cache: Some(cache), block }) = self.slots.get_mut(slot) {
             cache.truncate(len);
+            block.forget();
         }
     }
 }

@@ -1,8 +1,10 @@
 //! N-gram look-up: proposes what followed an earlier occurrence of the last tokens.
 
-use std::collections::HashMap;
-
-use super::{Ask, DraftError, Drafter, Proposal, Slot, Slots};
+use super::{
+    Ask, DraftError, Drafter, MemoryUse, Proposal, Slot, Slots, TextMemory,
+    index::Index,
+    memory::{GAP, places},
+};
 use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 
 /// Settings of n-gram look-up.
@@ -38,28 +40,69 @@ impl Default for NgramSettings {
 ///
 /// Its signals are those of the empirical distribution of the tokens that follow at the places with
 /// the longest match.
+///
+/// With a [memory](Drafter::set_memory) it also finds the texts that were finished earlier in the
+/// sequence's scope. Of equally long matches the text's own count as the best.
 #[derive(Debug, Default)]
 pub struct NgramDrafter {
     settings: NgramSettings,
-    slots: Slots<Index>,
+    slots: Slots<Text>,
+    memory: TextMemory,
     counts: Vec<(Token, u32)>, // continuations of the look-up at hand
 }
 
-/// Where each n-gram of a text stands.
+/// What is kept of a sequence.
 #[derive(Debug, Default)]
-struct Index {
-    tokens: Vec<Token>,
-    latest: HashMap<u64, u32>, // hash of an n-gram -> position of its last token
-    earlier: Vec<u32>,         // per position: the one before with the same hash; NONE at the first
+struct Text {
+    index: Index,
+    scope: Option<u64>, // of the earlier texts that it may find
 }
-
-const NONE: u32 = u32::MAX;
 
 /// The best place found.
 struct Place {
-    next: usize, // position of the token that follows
+    token: Token,     // that follows there
+    available: usize, // tokens from it on
     match_length: usize,
     signals: Signals,
+}
+
+/// Most tokens that an earlier text is said to offer.
+const MOST_AVAILABLE: usize = 64;
+
+/// A look-up under way: the longest match so far.
+struct Search<'a> {
+    tokens: &'a [Token],
+    settings: NgramSettings,
+    counts: &'a mut Vec<(Token, u32)>,
+    longest: usize,
+    token: Token,
+    available: usize,
+}
+
+impl Search<'_> {
+    /// Compares the place before `end` of `text` with the end of the tokens.
+    fn consider(&mut self, text: &[Token], end: usize) {
+        let NgramSettings { min_match, max_match, .. } = self.settings;
+        let Some(&next) = text.get(end).filter(|&&next| next != GAP) else { return };
+        let ours = self.tokens;
+        let limit = max_match.min(end).min(ours.len());
+        let matched = (0..limit)
+            .take_while(|&back| text[end - 1 - back] == ours[ours.len() - 1 - back])
+            .count();
+        if matched < min_match || matched < self.longest {
+            return; // another n-gram with the same hash, or a worse place
+        }
+        if matched > self.longest {
+            (self.longest, self.token) = (matched, next);
+            let rest = text[end..].iter().take_while(|&&token| token != GAP);
+            self.available = rest.take(MOST_AVAILABLE).count();
+            self.counts.clear();
+        }
+        match self.counts.iter_mut().find(|(token, _)| *token == next) {
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((next, 1)),
+        }
+    }
 }
 
 impl NgramDrafter {
@@ -82,42 +125,28 @@ impl NgramDrafter {
         tokens: &[Token],
         drafted: usize,
     ) -> Result<Option<Place>, DraftError> {
-        let NgramSettings { min_match, max_match, max_places } = self.settings;
-        let index = self.slots.get_mut(slot)?;
+        let NgramDrafter { settings, slots, memory, counts } = self;
+        let NgramSettings { min_match, max_places, .. } = *settings;
+        let Text { index, scope } = slots.get_mut(slot)?;
         index.follow(&tokens[..tokens.len() - drafted], min_match);
         let Some(suffix) = tokens.len().checked_sub(min_match).map(|start| &tokens[start..]) else {
             return Ok(None);
         };
-        let mut at = index.latest.get(&hash(suffix)).copied().unwrap_or(NONE);
-        let (mut longest, mut next) = (0, 0);
-        self.counts.clear();
-        for _ in 0..max_places {
-            if at == NONE {
-                break;
-            }
-            let end = at as usize + 1; // the match ends before this position, the continuation stands at it
-            at = index.earlier[at as usize];
-            if end >= tokens.len() {
-                continue; // the suffix itself
-            }
-            let limit = max_match.min(end);
-            let matched = (0..limit)
-                .take_while(|&back| tokens[end - 1 - back] == tokens[tokens.len() - 1 - back])
-                .count();
-            if matched < min_match || matched < longest {
-                continue; // another n-gram with the same hash, or a worse place
-            }
-            if matched > longest {
-                (longest, next) = (matched, end);
-                self.counts.clear();
-            }
-            match self.counts.iter_mut().find(|(token, _)| *token == tokens[end]) {
-                Some((_, count)) => *count += 1,
-                None => self.counts.push((tokens[end], 1)),
+        counts.clear();
+        let (longest, token, available) = (0, 0, 0);
+        let mut search = Search { tokens, settings: *settings, counts, longest, token, available };
+        for end in places(index, suffix).take(max_places) {
+            search.consider(tokens, end); // there is nothing after the suffix itself
+        }
+        if let Some(index) = scope.and_then(|scope| memory.scope(scope)) {
+            for end in places(index, suffix).take(max_places) {
+                search.consider(&index.tokens, end);
             }
         }
+        let Search { longest, token, available, .. } = search;
         Ok((longest > 0).then(|| Place {
-            next,
+            token,
+            available,
             match_length: longest,
             signals: signals(&self.counts, longest),
         }))
@@ -142,51 +171,9 @@ fn signals(counts: &[(Token, u32)], match_length: usize) -> Signals {
     }
 }
 
-/// Multiply and mix; collisions are found by comparing the tokens.
-fn hash(tokens: &[Token]) -> u64 {
-    tokens.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &token| {
-        let mixed = (hash ^ u64::from(token)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 29)
-    })
-}
-
-impl Index {
-    /// Reads on to the end of `tokens`, of which it holds a prefix.
-    fn follow(&mut self, tokens: &[Token], min_match: usize) {
-        self.truncate(tokens.len(), min_match);
-        for &token in &tokens[self.tokens.len()..] {
-            self.tokens.push(token);
-            let last = self.tokens.len() - 1;
-            let before = match self.tokens.len().checked_sub(min_match) {
-                Some(start) => {
-                    self.latest.insert(hash(&self.tokens[start..]), last as u32).unwrap_or(NONE)
-                }
-                None => NONE,
-            };
-            self.earlier.push(before);
-        }
-    }
-
-    /// Unreads from the end, so that each n-gram's latest place is again the one before.
-    fn truncate(&mut self, len: usize, min_match: usize) {
-        while self.tokens.len() > len {
-            let before = self.earlier.pop().unwrap_or(NONE);
-            if let Some(start) = self.tokens.len().checked_sub(min_match) {
-                let key = hash(&self.tokens[start..]);
-                if before == NONE {
-                    self.latest.remove(&key);
-                } else {
-                    self.latest.insert(key, before);
-                }
-            }
-            self.tokens.pop();
-        }
-    }
-}
-
 impl Drafter for NgramDrafter {
     fn open(&mut self) -> Result<Slot, DraftError> {
-        Ok(self.slots.open(Index::default()))
+        Ok(self.slots.open(Text::default()))
     }
 
     fn close(&mut self, slot: Slot) {
@@ -197,7 +184,7 @@ impl Drafter for NgramDrafter {
         let place = self.find(slot, tokens, 0).ok()??;
         Some(Lookup {
             match_length: place.match_length,
-            available: tokens.len() - place.next,
+            available: place.available,
             signals: place.signals,
         })
     }
@@ -205,7 +192,7 @@ impl Drafter for NgramDrafter {
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         for ask in asks.iter_mut().filter(|ask| ask.source == Source::NGRAM) {
             ask.proposal = self.find(ask.slot, ask.tokens, ask.drafted)?.map(|place| {
-                let token = ask.tokens[place.next];
+                let token = place.token;
                 if !ask.chain.is_greedy() {
                     ask.distribution.set_certain(token);
                 }
@@ -217,9 +204,29 @@ impl Drafter for NgramDrafter {
 
     fn truncate(&mut self, slot: Slot, len: usize) {
         let min_match = self.settings.min_match;
-        if let Ok(index) = self.slots.get_mut(slot) {
-            index.truncate(len, min_match);
+        if let Ok(text) = self.slots.get_mut(slot) {
+            text.index.truncate(len, min_match);
         }
+    }
+
+    fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
+        if let Ok(text) = self.slots.get_mut(slot) {
+            text.scope = scope;
+        }
+    }
+
+    fn remember(&mut self, slot: Slot, text: &[Token]) {
+        if let Some(scope) = self.slots.get(slot).and_then(|text| text.scope) {
+            self.memory.remember(scope, text);
+        }
+    }
+
+    fn set_memory(&mut self, limit: usize) {
+        self.memory = TextMemory::new(limit, self.settings.min_match);
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.memory.usage()
     }
 }
 
@@ -230,7 +237,7 @@ mod tests {
     fn lookup(text: &[Token]) -> Option<(Token, Lookup)> {
         let mut drafter = NgramDrafter::default();
         let slot = drafter.open().unwrap();
-        let next = drafter.find(slot, text, 0).unwrap().map(|place| text[place.next]);
+        let next = drafter.find(slot, text, 0).unwrap().map(|place| place.token);
         Some((next?, drafter.lookup(slot, text)?))
     }
 
@@ -266,33 +273,29 @@ mod tests {
         let mut text = vec![5, 6, 7, 5, 6];
         for drafted in 0..20 {
             let place = drafter.find(slot, &text, drafted).unwrap().unwrap();
-            text.push(text[place.next]);
+            text.push(place.token);
         }
         assert!(text.iter().enumerate().all(|(i, &token)| token == [5, 6, 7][i % 3]), "{text:?}");
     }
 
     #[test]
-    fn an_index_that_was_cut_equals_a_fresh_one() {
-        let mut state = 1_u64;
-        let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % below
+    fn earlier_texts_of_the_scope_are_found_and_the_texts_own_places_win() {
+        let mut drafter = NgramDrafter::default();
+        drafter.set_memory(1000);
+        let (one, other) = (drafter.open().unwrap(), drafter.open().unwrap());
+        drafter.set_scope(one, Some(1));
+        drafter.set_scope(other, Some(2));
+        drafter.remember(one, &[1, 2, 3, 4, 5]);
+        let next = |drafter: &mut NgramDrafter, slot, text: &[Token]| {
+            drafter.truncate(slot, 0); // another text
+            drafter.find(slot, text, 0).unwrap().map(|place| (place.token, place.available))
         };
-        let (mut index, mut text) = (Index::default(), Vec::new());
-        for _ in 0..300 {
-            if random(3) == 0 {
-                text.truncate(text.len() - random(text.len() as u64 + 1) as usize);
-                index.truncate(text.len(), 2);
-            } else {
-                (0..random(9)).for_each(|_| text.push(random(4) as Token));
-            }
-            index.follow(&text, 2);
-            let mut fresh = Index::default();
-            fresh.follow(&text, 2);
-            assert_eq!(
-                (&index.tokens, &index.latest, &index.earlier),
-                (&fresh.tokens, &fresh.latest, &fresh.earlier)
-            );
-        }
+        assert_eq!(next(&mut drafter, one, &[9, 1, 2]), Some((3, 3)));
+        assert_eq!(next(&mut drafter, other, &[9, 1, 2]), None, "another scope's");
+        assert_eq!(next(&mut drafter, one, &[1, 2, 7, 1, 2]), Some((7, 3)), "its own, as long");
+        assert_eq!(next(&mut drafter, one, &[2, 3, 8, 1, 2, 3]), Some((4, 2)), "a longer match");
+        assert_eq!(next(&mut drafter, one, &[9, 4, 5]), None, "nothing follows its end");
+        drafter.set_scope(one, None);
+        assert_eq!(next(&mut drafter, one, &[9, 1, 2]), None);
     }
 }

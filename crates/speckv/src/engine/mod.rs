@@ -1,5 +1,6 @@
 //! The engine: steps sequences, reads the clock, and keeps every cache a prefix of its token list.
 
+mod accept;
 mod clock;
 mod error;
 mod forced;

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::{Clock, FinishReason, Sequence, sequence::StepState};
 use crate::{
     controller::Verdict,
-    draft::{Ask, Proposal},
-    model::{Cache, LanguageModel, ModelError, PassOutput},
-    record::{Drafted, Times},
+    draft::{Ask, DraftError, Drafter, Proposal},
+    model::{Cache, LanguageModel},
+    record::{Drafted, Source, Times},
     sampling::Distribution,
     step::{Ending, StepError},
-    verify::{Verified, verify},
 };
 
 impl<M: LanguageModel> Sequence<M> {
@@ -28,7 +27,7 @@ impl<M: LanguageModel> Sequence<M> {
         (step.unread, step.unread_forced) = (0, 0);
         step.committed = self.tokens.len();
         step.is_forced.clear();
-        (step.accepted, step.accepted_drafts) = (0, 0);
+        (step.accepted, step.accepted_drafts, step.branch_accepted) = (0, 0, 0);
         step.last_token = None;
         step.rest_was_empty = false;
         step.times = Times { controller: self.observing, ..Times::default() };
@@ -45,11 +44,51 @@ impl<M: LanguageModel> Sequence<M> {
             source: self.stepper.source(),
             tokens: &self.tokens,
             drafted: self.tokens.len() - self.step.committed,
+            more: self.stepper.room(),
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
             chain: &mut self.chain,
             distribution: &mut self.step.distributions[drafted],
             proposal: None,
         }
+    }
+
+    /// Asks look-up what it says from the text on, up to `most` tokens, in place of the draft.
+    ///
+    /// # Errors
+    /// The drafter's.
+    pub(super) fn say_beside(
+        &mut self,
+        drafter: &mut dyn Drafter,
+        most: usize,
+        distribution: &mut Distribution,
+    ) -> Result<(), DraftError> {
+        self.step.said.clear();
+        self.tokens.truncate(self.step.committed);
+        while self.step.said.len() < most {
+            let ask = Ask {
+                slot: self.place.slot(),
+                source: Source::NGRAM,
+                tokens: &self.tokens,
+                drafted: self.step.said.len(),
+                more: 1,
+                uniform: 0.0, // nothing is drawn
+                chain: &mut self.chain,
+                distribution,
+                proposal: None,
+            };
+            let mut asks = [ask];
+            drafter.propose(&mut asks)?;
+            let [Ask { proposal, .. }] = asks;
+            let Some(Proposal { token, signals }) = proposal else { break };
+            self.step.said.push(Drafted { token, signals });
+            self.tokens.push(token);
+            if self.ends_with(token) {
+                break;
+            }
+        }
+        self.tokens.truncate(self.step.committed);
+        self.tokens.extend(self.stepper.kept().iter().map(|drafted| drafted.token));
+        Ok(())
     }
 
     /// Takes a proposal in, and asks the controller whether to keep it and whether to go on.
@@ -84,100 +123,6 @@ impl<M: LanguageModel> Sequence<M> {
         Ok(())
     }
 
-    pub(super) fn accept_greedy(
-        &mut self,
-        output: &mut M::Output,
-        first_row: usize,
-    ) -> Result<(), ModelError> {
-        let drafted = self.tokens.len() - self.step.committed;
-        let vocab_size = output.vocab_size();
-        for position in 0..=drafted {
-            let (end, row) = (self.step.committed + position, first_row + position);
-            if self.accept_forced(position) {
-                if self.ends_with(self.tokens[end]) {
-                    break;
-                }
-                continue;
-            }
-            let text = &self.tokens[..end];
-            let failed = |source| ModelError::Logits { row, source };
-            let likeliest = match self.chain.changes_logits() {
-                true => None,
-                false => Some(output.likeliest(row, vocab_size)?),
-            };
-            let token = match likeliest {
-                Some(token) if self.chain.allows(text, token).map_err(failed)? => token,
-                _ => self.chain.argmax(output.logits(row)?, text).map_err(failed)?,
-            };
-            self.likelihoods.decided(token, output, row)?;
-            if position == drafted || token != self.tokens[end] {
-                self.step.last_token = Some(token);
-                return Ok(());
-            }
-            self.step.accepted += 1;
-            self.step.accepted_drafts += 1;
-            if self.ends_with(token) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn accept_sampled(
-        &mut self,
-        output: &mut M::Output,
-        first_row: usize,
-        p: &mut Distribution,
-        rest: &mut Distribution,
-    ) -> Result<(), ModelError> {
-        let last = self.tokens.len() - self.step.committed;
-        for position in 0..=last {
-            let (end, row) = (self.step.committed + position, first_row + position);
-            if self.accept_forced(position) {
-                if self.ends_with(self.tokens[end]) {
-                    break;
-                }
-                continue;
-            }
-            self.chain
-                .fill(output.logits(row)?, &self.tokens[..end], p)
-                .map_err(|source| ModelError::Logits { row, source })?;
-            if position == last {
-                let token = p.draw(self.randomness.uniform());
-                self.likelihoods.decided(token, output, row)?;
-                self.step.last_token = Some(token);
-                return Ok(());
-            }
-            let drafted = self.tokens[end];
-            let (u_accept, u_draw) = (self.randomness.uniform(), self.randomness.uniform());
-            let q = &self.step.distributions[self.step.accepted_drafts];
-            match verify(drafted, p, q, u_accept, u_draw, rest) {
-                Verified::Accepted => {
-                    self.likelihoods.decided(drafted, output, row)?;
-                    self.step.accepted += 1;
-                    self.step.accepted_drafts += 1;
-                }
-                Verified::Recovered { token, rest_was_empty } => {
-                    self.likelihoods.decided(token, output, row)?;
-                    self.step.rest_was_empty = rest_was_empty;
-                    self.step.last_token = Some(token);
-                    return Ok(());
-                }
-            }
-            if self.ends_with(drafted) {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the token at this position after the committed ones was forced: then it stays.
-    fn accept_forced(&mut self, position: usize) -> bool {
-        let is_forced = self.step.is_forced.get(position).copied().unwrap_or(false);
-        self.step.accepted += usize::from(is_forced);
-        is_forced
-    }
-
     /// Tells the stepper of the forced tokens before the step.
     pub(super) fn note_forced(&mut self) {
         let StepState { committed, forced_before, .. } = self.step;
@@ -188,14 +133,16 @@ impl<M: LanguageModel> Sequence<M> {
 
     /// How the target's pass ended the step.
     pub(super) fn ending(&self) -> Ending {
-        let StepState { accepted_drafts: accepted, last_token, .. } = self.step;
-        Ending { accepted, token: last_token, verified: None }
+        let StepState { accepted_drafts: accepted, branch_accepted: branch, last_token, .. } =
+            self.step;
+        Ending { accepted, token: last_token, verified: None, branch }
     }
 
     /// Makes the accepted draft and the token after it part of the text.
     pub(super) fn commit(&mut self) {
-        let StepState { committed, accepted, last_token, rest_was_empty, .. } = self.step;
-        self.tokens.truncate(committed + accepted);
+        let StepState { committed, accepted, branch_accepted, last_token, rest_was_empty, .. } =
+            self.step;
+        self.tokens.truncate(committed + accepted + branch_accepted);
         self.tokens.extend(last_token);
         self.cache.truncate(self.tokens.len() - 1);
         self.generated += self.tokens.len() - committed;

@@ -4,7 +4,7 @@
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
-    draft::{Ask, Drafter},
+    draft::{Ask, Drafter, MemoryUse},
     model::{Cache, LanguageModel},
     record::Source,
     sampling::{Chain, Randomness},
@@ -52,7 +52,7 @@ pub struct Pass {
 /// A drafting round of several sequences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Round {
-    /// Rows that the draft model read: one for each sequence, and what one had missed.
+    /// Rows that the draft model read: one for each proposed token, and what one had missed.
     pub rows: usize,
     /// Mean tokens of the sequences before it.
     pub context: usize,
@@ -64,14 +64,22 @@ impl Round {
     /// The round of these asks, before it is made; `None` where fewer than two are for a draft
     /// model.
     pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
-        let of_model = || asks.iter().filter(|ask| ask.source == Source::MODEL);
+        let len = |ask: &Ask<'_>| ask.tokens.len();
+        // Rows that the draft model reads for an ask; none where the pass was made before.
+        let rows = |ask: &Ask<'_>| match ask.source {
+            Source::MODEL => 1 + drafter.behind(ask.slot, len(ask)),
+            Source::PARALLEL if ask.drafted == 0 => {
+                ask.more.min(drafter.parallel()) + drafter.behind(ask.slot, len(ask))
+            }
+            _ => 0,
+        };
+        let of_model = || asks.iter().filter(|ask| rows(ask) > 0);
         let sequences = of_model().count();
         if sequences < 2 {
             return None;
         }
-        let len = |ask: &Ask<'_>| ask.tokens.len();
-        let rows = of_model().map(|ask| 1 + drafter.behind(ask.slot, len(ask))).sum();
         let context = of_model().map(len).sum::<usize>() / sequences;
+        let rows = of_model().map(rows).sum();
         Some(Round { rows, context, seconds: 0.0 })
     }
 }
@@ -176,6 +184,34 @@ impl<M: LanguageModel> Engine<M> {
             self.drafter.copy(from.slot(), to.slot(), draft);
         }
         to.cache.len()
+    }
+
+    /// Says which earlier texts look-up may find for a sequence: see
+    /// [`Drafter::set_scope`](crate::draft::Drafter::set_scope). Does nothing to a sequence of
+    /// another engine.
+    pub fn set_scope(&mut self, sequence: &Sequence<M>, scope: Option<u64>) {
+        if self.home.owns(&sequence.place) {
+            self.drafter.set_scope(sequence.slot(), scope);
+        }
+    }
+
+    /// Has look-up remember what was generated, in the sequence's scope, for later texts.
+    pub fn remember(&mut self, sequence: &Sequence<M>) {
+        if self.home.owns(&sequence.place) {
+            let start = sequence.tokens.len() - sequence.generated;
+            self.drafter.remember(sequence.slot(), &sequence.tokens[start..]);
+        }
+    }
+
+    /// Has look-up remember at most `limit` tokens of finished texts; 0, the default: none.
+    pub fn set_lookup_memory(&mut self, limit: usize) {
+        self.drafter.set_memory(limit);
+    }
+
+    /// What look-up's memory of finished texts holds.
+    #[must_use]
+    pub fn lookup_memory(&self) -> MemoryUse {
+        self.drafter.memory()
     }
 
     /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and

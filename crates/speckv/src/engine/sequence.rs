@@ -11,7 +11,7 @@ use crate::{
     controller::Controller,
     draft::Slot,
     model::{Cache, LanguageModel},
-    record::{StepRecord, Times},
+    record::{Drafted, StepRecord, Times},
     sampling::{Chain, Constraint, Distribution, Randomness, SamplingSettings},
     step::Stepper,
     token::Token,
@@ -89,6 +89,10 @@ pub(super) struct StepState {
     pub is_forced: Vec<bool>,             // of each token after `committed`
     pub accepted: usize, // tokens after `committed` that stay, forced ones included
     pub accepted_drafts: usize,
+    pub said: Vec<Drafted>,  // what look-up says beside the draft
+    pub parents: Vec<usize>, // of the feed's tokens, where it has a branch
+    pub path: Vec<usize>,    // of the feed's tokens, those that stay where the branch does
+    pub branch_accepted: usize,
     pub last_token: Option<Token>,
     pub rest_was_empty: bool,
 }

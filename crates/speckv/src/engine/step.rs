@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Clock, EngineError, Generation, Pass, ReadLimits, Round, Sequence, SequenceSettings, Totals,
-    home::Home, likelihood::Likelihoods, sequence::StepState,
+    accept::Buffers, home::Home, likelihood::Likelihoods, sequence::StepState,
 };
 use crate::{
     controller::{MAX_GAMMA, Situation},
@@ -15,6 +15,7 @@ use crate::{
     recycle::recycle,
     sampling::{Chain, ConstraintError, Distribution, Randomness},
     step::Stepper,
+    token::Token,
 };
 
 /// Steps sequences: the target, the drafter, and memory that steps reuse. A step allocates nothing
@@ -31,8 +32,8 @@ pub struct Engine<M: LanguageModel> {
     pub(super) feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
     pub(super) readings: Vec<Reading<'static>>,     // empty between passes
     pub(super) rounds: Vec<Round>,                  // of the last step
-    target_distribution: Distribution,              // p
-    rest: Distribution,                             // (p - q)+
+    buffers: Buffers,                               // of acceptance
+    second: Distribution,                           // of what look-up says beside a draft
 }
 
 impl<M: LanguageModel> Engine<M> {
@@ -51,8 +52,8 @@ impl<M: LanguageModel> Engine<M> {
             feeds: Vec::new(),
             readings: Vec::new(),
             rounds: Vec::new(),
-            target_distribution: Distribution::new(),
-            rest: Distribution::new(),
+            buffers: Buffers::default(),
+            second: Distribution::new(),
         }
     }
 
@@ -167,7 +168,9 @@ impl<M: LanguageModel> Engine<M> {
             } else {
                 sequence.roll_back();
             }
-            let held = sequence.tokens.len() - 1;
+            // What the draft has read beyond its accepted tokens is not the text.
+            let held =
+                (sequence.tokens.len() - 1).min(sequence.step.committed + sequence.step.accepted);
             self.drafter.truncate(sequence.slot(), held);
         }
         if outcome.is_ok() {
@@ -194,6 +197,7 @@ impl<M: LanguageModel> Engine<M> {
         self.catch_up(sequences)?;
         self.rounds.clear();
         while self.draft(sequences)? {}
+        self.look_beside(sequences)?;
         self.verify(sequences)?;
         self.accept(sequences)
     }
@@ -214,8 +218,17 @@ impl<M: LanguageModel> Engine<M> {
             None
         };
         let has_model = self.drafter.has_model_for(sequence.slot());
-        let situation =
-            Situation { context, gamma_limit, remaining, draft_behind, has_model, lookup, pass };
+        let parallel = if has_model { self.drafter.parallel() } else { 0 };
+        let situation = Situation {
+            context,
+            gamma_limit,
+            remaining,
+            draft_behind,
+            has_model,
+            parallel,
+            lookup,
+            pass,
+        };
         let start = self.clock.now();
         let _ = sequence.stepper.plan(&situation)?;
         sequence.note_forced();
@@ -255,6 +268,33 @@ impl<M: LanguageModel> Engine<M> {
         Ok(true)
     }
 
+    /// Asks look-up what it says beside each draft, where the controller wants to know.
+    fn look_beside(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
+        if self.drafter.wants_hidden() {
+            return Ok(()); // whose rows are told in the order of a chain
+        }
+        let branches = self.target.takes_branches();
+        for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            if sequence.chain.is_constrained() {
+                continue; // what is forced stands between drafted tokens
+            }
+            let start = self.clock.now();
+            let most = sequence.stepper.beside();
+            if most > 0 {
+                sequence.say_beside(&mut self.drafter, most, &mut self.second)?;
+                let Sequence { stepper, step, tokens, context_length, .. } = &mut **sequence;
+                let said = &step.said[..];
+                let at = stepper.kept().iter().zip(said).take_while(|(a, b)| a.token == b.token);
+                // A draft that goes on needs no branch; each row of a branch needs a position.
+                let fits = branches || at.count() == stepper.kept().len();
+                let room = context_length.saturating_sub(tokens.len());
+                stepper.branch(said, if fits { room } else { 0 })?;
+                sequence.step.times.controller += self.clock.now() - start;
+            }
+        }
+        Ok(())
+    }
+
     /// The target's pass over all sequences: each feeds what the target has not read, its kept
     /// draft at the end.
     fn verify(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
@@ -267,17 +307,17 @@ impl<M: LanguageModel> Engine<M> {
         {
             let Sequence { cache, tokens, step, stepper, forced_unread, .. } = &mut **sequence;
             let held = cache.len();
+            step.unread = if step.active { step.committed - 1 - held } else { 0 };
+            step.parents.clear();
             let (end, rows) = if step.active {
+                step.unread_forced = step.unread.min(*forced_unread);
+                let between = step.is_forced.iter().filter(|&&forced| forced).count();
+                stepper.set_forced_rows(step.unread_forced + between);
+                append_branch(tokens, &mut step.parents, step.unread, stepper);
                 (tokens.len(), tokens.len() - step.committed + 1)
             } else {
                 (held + step.reading, 0)
             };
-            step.unread = if step.active { step.committed - 1 - held } else { 0 };
-            if step.active {
-                step.unread_forced = step.unread.min(*forced_unread);
-                let between = step.is_forced.iter().filter(|&&forced| forced).count();
-                stepper.set_forced_rows(step.unread_forced + between);
-            }
             pass.sequences += 1;
             pass.context += held;
             pass.rows += end - held;
@@ -286,7 +326,8 @@ impl<M: LanguageModel> Engine<M> {
             step.first_hidden = wants_hidden.then_some(hidden_rows);
             let hidden = if wants_hidden { end - held } else { 0 };
             hidden_rows += hidden;
-            feeds.push(Feed::new(cache, &tokens[held..end], rows).with_hidden(hidden));
+            let feed = Feed::new(cache, &tokens[held..end], rows).with_hidden(hidden);
+            feeds.push(feed.with_parents(&step.parents));
         }
         let start = self.clock.now();
         let outcome = if feeds.is_empty() {
@@ -298,6 +339,9 @@ impl<M: LanguageModel> Engine<M> {
         self.feeds = recycle(feeds);
         outcome?;
         for sequence in sequences.iter_mut().filter(|sequence| sequence.step.active) {
+            let branch = sequence.stepper.record().branch.tokens.len();
+            let trunk = sequence.tokens.len() - branch;
+            sequence.tokens.truncate(trunk);
             sequence.step.times.verify = elapsed;
             // What was unread went along in the pass; the target has now read all but the token
             // that was just decided.
@@ -319,28 +363,23 @@ impl<M: LanguageModel> Engine<M> {
         for (index, sequence) in
             sequences.iter_mut().enumerate().filter(|(_, sequence)| sequence.step.active)
         {
-            let rows = sequence.tokens.len() - sequence.step.committed + 1;
-            let (p, rest) = (&mut self.target_distribution, &mut self.rest);
-            let accepted = if sequence.chain.is_greedy() {
-                sequence.accept_greedy(&mut self.output, first_row)
-            } else {
-                sequence.accept_sampled(&mut self.output, first_row, p, rest)
-            };
+            let branch = sequence.stepper.record().branch.tokens.len();
+            let rows = sequence.tokens.len() - sequence.step.committed + 1 + branch;
+            let accepted = sequence.accept(&mut self.output, first_row, &mut self.buffers);
+            let read = |step: &StepState| step.committed + step.accepted + step.branch_accepted;
             accepted.map_err(|error| match error {
                 ModelError::Logits { source: LogitsError::Constraint, .. } => {
                     let failure = sequence.chain.failure().cloned();
                     let source = failure.unwrap_or_else(|| ConstraintError::new("it failed"));
                     EngineError::Constraint { sequence: index, source }
                 }
-                ModelError::Logits { source, .. } => EngineError::Logits {
-                    sequence: index,
-                    position: sequence.step.committed + sequence.step.accepted,
-                    source,
-                },
+                ModelError::Logits { source, .. } => {
+                    EngineError::Logits { sequence: index, position: read(&sequence.step), source }
+                }
                 error => EngineError::Model(error),
             })?;
-            let read = sequence.step.committed + sequence.step.accepted;
-            self.tell_drafter(sequence, read)?;
+            sequence.keep_branch()?;
+            self.tell_drafter(sequence, read(&sequence.step))?;
             sequence.stepper.commit(&sequence.ending())?;
             first_row += rows;
         }
@@ -349,4 +388,24 @@ impl<M: LanguageModel> Engine<M> {
         }
         Ok(())
     }
+}
+
+/// Appends the branch of a step to its text, and says what each token of the feed follows, from the
+/// first of `unread` ones on. Says nothing where the branch goes on at the draft's end: that is a
+/// chain.
+fn append_branch(
+    tokens: &mut Vec<Token>,
+    parents: &mut Vec<usize>,
+    unread: usize,
+    stepper: &Stepper,
+) {
+    let (kept, branch) = (stepper.kept().len(), &stepper.record().branch);
+    tokens.extend(branch.tokens.iter().map(|token| token.token));
+    if branch.tokens.is_empty() || branch.at == kept {
+        return;
+    }
+    let trunk = unread + 1 + kept;
+    parents.extend(0..trunk);
+    parents.push(unread + 1 + branch.at);
+    parents.extend(trunk + 1..trunk + branch.tokens.len());
 }

@@ -38,9 +38,10 @@ impl Totals {
         let drafted = record.drafted.len();
         self.steps += 1;
         self.produced += record.outcome.produced;
-        self.drafted += drafted;
-        self.verified += record.outcome.verified;
-        self.accepted += record.outcome.accepted;
+        let branch = &record.branch;
+        self.drafted += drafted + branch.tokens.len();
+        self.verified += record.outcome.verified + branch.tokens.len();
+        self.accepted += record.outcome.accepted + branch.accepted;
         self.forced += record.forced.places.len();
         if self.gamma_histogram.len() <= drafted {
             self.gamma_histogram.resize(drafted + 1, 0);

@@ -282,6 +282,7 @@ mod tests {
                 step: 0,
                 context: 10,
                 draft_behind: 0,
+                block: 0,
                 gamma_limit: 9,
                 plan: Plan { gamma: 9, source },
             },
@@ -289,6 +290,7 @@ mod tests {
                 .iter()
                 .map(|&c| Drafted { token: 0, signals: signals(c) })
                 .collect(),
+            branch: Default::default(),
             outcome: Outcome {
                 verified: confidences.len(),
                 accepted,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Calibrator, FeatureState, Predictor, Question, SessionFacts};
 use crate::{
-    gamma::MAX_GAMMA,
+    gamma::{MAX_GAMMA, PARALLEL_DEPTH},
     record::StepRecord,
     signals::Signals,
     source::{PerSource, Source},
@@ -22,7 +22,8 @@ pub struct Judgement {
 /// Most positions of a step that are learned from: all that a step may have.
 const POSITIONS: usize = MAX_GAMMA;
 
-/// [`Predictor`], [`FeatureState`] and six [`Calibrator`]s. Does not allocate after construction.
+/// [`Predictor`], [`FeatureState`] and [`Calibrator`]s, one per source and question, and one per
+/// position of a pass that proposes several tokens. Does not allocate after construction.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct OnlinePredictor {
     weights: Arc<Predictor>,
     state: FeatureState,
     calibrators: PerSource<[Calibrator; 3]>, // of each question
+    /// Of [`Question::Accept`], for each position of a pass that proposes several tokens.
+    positions: [Calibrator; PARALLEL_DEPTH],
     first_score: f32,
     accept_scores: [f32; POSITIONS],
     next_scores: [f32; POSITIONS],
@@ -60,6 +63,7 @@ impl OnlinePredictor {
             calibrators: PerSource::from_fn(|_| {
                 [Calibrator::default(), Calibrator::damped(), Calibrator::damped()]
             }),
+            positions: [Calibrator::default(); PARALLEL_DEPTH],
             first_score: 0.0,
             accept_scores: [0.0; POSITIONS],
             next_scores: [0.0; POSITIONS],
@@ -117,8 +121,12 @@ impl OnlinePredictor {
             self.accept_scores[position] = accept_score;
             self.next_scores[position] = next_score;
         }
+        let accept = match self.source {
+            Source::PARALLEL => &self.positions[position.min(PARALLEL_DEPTH - 1)],
+            source => self.calibrator(source, Question::Accept),
+        };
         Judgement {
-            accept: self.calibrator(self.source, Question::Accept).probability(accept_score),
+            accept: accept.probability(accept_score),
             next: self.calibrator(self.source, Question::Next).probability(next_score),
         }
     }
@@ -143,8 +151,11 @@ impl OnlinePredictor {
         for position in 0..record.drafted.len().min(POSITIONS) {
             let Some(accepted) = label(position) else { break };
             learned = true;
-            self.calibrators[source][Question::Accept as usize]
-                .observe(self.accept_scores[position], accepted);
+            let accept = match source {
+                Source::PARALLEL => &mut self.positions[position.min(PARALLEL_DEPTH - 1)],
+                source => &mut self.calibrators[source][Question::Accept as usize],
+            };
+            accept.observe(self.accept_scores[position], accepted);
             if accepted && let Some(next) = label(position + 1) {
                 self.calibrators[source][Question::Next as usize]
                     .observe(self.next_scores[position], next);

@@ -35,6 +35,21 @@ pub enum StepError {
         /// Draft tokens accepted, as given.
         accepted: usize,
     },
+    /// Accepted tokens of a branch that the branch or the draft contradicts.
+    #[error(
+        "expected at most {branch} accepted tokens of a branch after {at} accepted draft tokens, \
+         got {beside} after {accepted}"
+    )]
+    Branch {
+        /// Draft tokens that the branch follows.
+        at: usize,
+        /// Tokens of the branch.
+        branch: usize,
+        /// Draft tokens accepted, as given.
+        accepted: usize,
+        /// Tokens of the branch accepted, as given.
+        beside: usize,
+    },
     /// Neither an accepted token nor one after it.
     #[error("expected a token after 0 accepted ones, got none")]
     NothingProduced,

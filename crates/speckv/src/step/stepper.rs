@@ -2,10 +2,10 @@
 
 use super::{Expected, StepError};
 use crate::{
-    controller::{Controller, Plan, Situation, Verdict},
+    controller::{Beside, Controller, Plan, Situation, Verdict},
     cost::CostModel,
-    draft::READ_ALONG,
-    record::{Drafted, Last, Outcome, Source, StepRecord, Times},
+    draft::{READ_ALONG, READ_ALONG_PARALLEL},
+    record::{Branch, Drafted, Last, Outcome, Source, StepRecord, Times},
     signals::Signals,
     token::Token,
 };
@@ -18,7 +18,9 @@ use crate::{
 /// 2. [`read_ahead`](Self::read_ahead): how much of the text the draft model reads first.
 /// 3. [`judge`](Self::judge) for each drafted token, as long as it [`wants_more`](Self::wants_more);
 ///    [`exhausted`](Self::exhausted) where the source has nothing more to propose.
-/// 4. The target verifies [`kept`](Self::kept).
+/// 4. Where look-up is to say something [`beside`](Self::beside) the draft: [`branch`](Self::branch).
+///    Then the target verifies [`kept`](Self::kept), and the branch of the
+///    [`record`](Self::record) in the same pass.
 /// 5. [`commit`](Self::commit): the outcome.
 /// 6. [`observe`](Self::observe): the times, from which the controller learns.
 ///
@@ -52,6 +54,7 @@ pub struct Stepper<C: Controller = Box<dyn Controller>> {
     controller: C,
     record: StepRecord,
     signals: Vec<Signals>,       // of each drafted token, [drafted]
+    lookup: bool,                // look-up has found something in this step
     forced: Vec<(usize, Token)>, // forced tokens, with the number of drafted ones kept before them
     kept: usize,
     budget: usize, // most tokens that this step drafts
@@ -81,6 +84,8 @@ pub struct Ending {
     pub token: Option<Token>,
     /// Draft tokens that the target verified, where those are fewer than were kept.
     pub verified: Option<usize>,
+    /// Tokens of the branch beside the draft that were accepted.
+    pub branch: usize,
 }
 
 impl<C: Controller> Stepper<C> {
@@ -91,6 +96,7 @@ impl<C: Controller> Stepper<C> {
             controller,
             record: StepRecord::default(),
             signals: Vec::new(),
+            lookup: false,
             forced: Vec::new(),
             kept: 0,
             budget: 0,
@@ -147,12 +153,17 @@ impl<C: Controller> Stepper<C> {
             return Err(StepError::UnderWay);
         }
         let plan = self.controller.plan(situation);
-        let Situation { context, gamma_limit, draft_behind, .. } = *situation;
+        let Situation { context, gamma_limit, draft_behind, parallel, .. } = *situation;
         self.clear();
         let before = &mut self.record.before;
         (before.step, before.context, before.draft_behind) = (self.steps, context, draft_behind);
         (before.gamma_limit, before.plan) = (gamma_limit, plan);
+        self.lookup = situation.lookup.is_some();
         self.budget = plan.gamma.min(gamma_limit);
+        if plan.source == Source::PARALLEL {
+            self.budget = self.budget.min(parallel);
+            before.block = self.budget;
+        }
         self.phase = if self.budget > 0 { Phase::Drafting } else { Phase::Drafted };
         Ok(Plan { gamma: self.budget, ..plan })
     }
@@ -162,12 +173,16 @@ impl<C: Controller> Stepper<C> {
     /// draft model reads on in the next one.
     ///
     /// A draft that is at most [`READ_ALONG`] tokens behind reads them whatever the limit, along
-    /// with its first token.
+    /// with its first token. One that proposes several tokens in a pass reads up to
+    /// [`READ_ALONG_PARALLEL`] along in that pass, and nothing before it.
     pub fn read_ahead(&mut self, limit: usize) -> usize {
-        if self.phase != Phase::Drafting || self.source() != Source::MODEL {
+        if self.phase != Phase::Drafting || !self.source().is_of_model() {
             return 0;
         }
         let behind = self.record.before.draft_behind;
+        if self.source() == Source::PARALLEL && behind <= READ_ALONG_PARALLEL {
+            return 0;
+        }
         let now = if behind <= READ_ALONG { behind } else { behind.min(limit) };
         if now < behind {
             self.exhausted();
@@ -196,7 +211,7 @@ impl<C: Controller> Stepper<C> {
 
     /// Whether the step under way drafts with the model, or would if the draft were not reading.
     fn drafts_with_model(&self) -> bool {
-        self.budget > 0 && self.source() == Source::MODEL
+        self.budget > 0 && self.source().is_of_model()
     }
 
     /// Takes a draft token, and asks the controller whether to keep it and whether to go on.
@@ -221,6 +236,12 @@ impl<C: Controller> Stepper<C> {
             self.phase = Phase::Drafted;
         }
         Ok(verdict)
+    }
+
+    /// Most tokens that the step still drafts.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.wants_more() { self.budget - self.kept } else { 0 }
     }
 
     /// Notes a token that a constraint forces where the step stands: before its first draft token,
@@ -254,6 +275,45 @@ impl<C: Controller> Stepper<C> {
         &self.record.drafted[..self.kept]
     }
 
+    /// Most tokens that look-up is to say from the text on, to be compared with the draft that is
+    /// done; 0 where it is not asked.
+    pub fn beside(&mut self) -> usize {
+        let asks = self.phase == Phase::Drafted && self.lookup && self.source() != Source::NGRAM;
+        let limit = self.record.before.gamma_limit;
+        if asks && limit > 0 { self.controller.beside().min(limit) } else { 0 }
+    }
+
+    /// Takes what look-up says from the text on, and asks the controller how many of its tokens are
+    /// verified in a branch. The branch is in the [`record`](Self::record). `room`: tokens that the
+    /// branch may have at most.
+    ///
+    /// # Errors
+    /// [`StepError::NotUnderWay`], [`StepError::Committed`].
+    pub fn branch(&mut self, said: &[Drafted], room: usize) -> Result<&Branch, StepError> {
+        match self.phase {
+            Phase::Idle => return Err(StepError::NotUnderWay),
+            Phase::Committed => return Err(StepError::Committed),
+            Phase::Drafting | Phase::Drafted => {}
+        }
+        let pairs = self.kept().iter().zip(said);
+        let at = pairs.take_while(|(drafted, said)| drafted.token == said.token).count();
+        let limit = self.record.before.gamma_limit.saturating_sub(at);
+        let available = (said.len() - at).min(limit).min(room);
+        let count = match said.get(at) {
+            Some(next) if available > 0 => {
+                let (kept, signals) = (self.kept, next.signals);
+                let beside = Beside { kept, at, available, signals };
+                self.controller.branch(&beside).min(available)
+            }
+            _ => 0,
+        };
+        let branch = &mut self.record.branch;
+        branch.at = at;
+        branch.tokens.clear();
+        branch.tokens.extend_from_slice(&said[at..at + count]);
+        Ok(&self.record.branch)
+    }
+
     /// Ends the drafting of the step with what the target made of it.
     ///
     /// # Errors
@@ -265,22 +325,28 @@ impl<C: Controller> Stepper<C> {
             Phase::Committed => return Err(StepError::Committed),
             Phase::Drafting | Phase::Drafted => {}
         }
-        let Ending { accepted, token, .. } = *ending;
+        let Ending { accepted, token, branch: beside, .. } = *ending;
         let (kept, verified) = (self.kept, ending.verified.unwrap_or(self.kept));
         if accepted > verified || verified > kept {
             return Err(StepError::Counts { kept, verified, accepted });
         }
+        let Branch { at, tokens, .. } = &self.record.branch;
+        let branch = tokens.len();
+        if beside > branch || (beside > 0 && accepted != *at) {
+            return Err(StepError::Branch { at: *at, branch, accepted, beside });
+        }
         let ended = token.is_none();
-        if ended && accepted == 0 {
+        if ended && accepted + beside == 0 {
             return Err(StepError::NothingProduced);
         }
-        let last = match verified {
+        let whole = if beside > 0 { beside == branch } else { accepted == verified && branch == 0 };
+        let last = match verified + branch {
             0 => Last::Plain,
             _ if ended => Last::Accepted,
-            _ if accepted == verified => Last::Bonus,
+            _ if whole => Last::Bonus,
             _ => Last::Recovered,
         };
-        let StepRecord { drafted, tokens, outcome, forced, .. } = &mut self.record;
+        let StepRecord { drafted, branch, tokens, outcome, forced, .. } = &mut self.record;
         let mut runs = self.forced.iter().peekable();
         for position in 0..=accepted {
             while let Some((_, token)) = runs.next_if(|(after, _)| *after == position) {
@@ -289,6 +355,8 @@ impl<C: Controller> Stepper<C> {
             }
             tokens.extend(drafted[..accepted].get(position).map(|drafted| drafted.token));
         }
+        branch.accepted = beside;
+        tokens.extend(branch.tokens[..beside].iter().map(|drafted| drafted.token));
         tokens.extend(token);
         *outcome = Outcome { verified, accepted, last, produced: tokens.len(), ended };
         self.phase = Phase::Committed;
@@ -308,10 +376,8 @@ impl<C: Controller> Stepper<C> {
         self.record.times = times;
         self.phase = Phase::Idle;
         self.steps += 1;
-        self.last = Expected {
-            verifies: self.record.outcome.verified,
-            drafts: self.record.expects_drafting(),
-        };
+        let verifies = self.record.outcome.verified + self.record.branch.tokens.len();
+        self.last = Expected { verifies, drafts: self.record.expects_drafting() };
         self.controller.observe(&self.record);
         Ok(&self.record)
     }
@@ -354,8 +420,11 @@ impl<C: Controller> Stepper<C> {
 
     /// Empties the record and keeps its memory.
     fn clear(&mut self) {
-        let StepRecord { before, drafted, outcome, forced, times, tokens } = &mut self.record;
+        let StepRecord { before, drafted, branch, outcome, forced, times, tokens } =
+            &mut self.record;
         (*before, *outcome, *times) = Default::default();
+        (branch.at, branch.accepted) = (0, 0);
+        branch.tokens.clear();
         drafted.clear();
         tokens.clear();
         forced.rows = 0;

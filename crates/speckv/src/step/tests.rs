@@ -27,7 +27,7 @@ fn drafted(token: Token, confidence: f32) -> Drafted {
 }
 
 fn ending(accepted: usize, token: Option<Token>) -> Ending {
-    Ending { accepted, token, verified: None }
+    Ending { accepted, token, verified: None, branch: 0 }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn calls_out_of_order_are_refused_and_change_nothing() {
     assert_eq!(stepper.judge(drafted(3, 0.9), false), Err(StepError::WantsNoMore { drafted: 2 }));
     assert_eq!(stepper.observe(Times::default()).err(), Some(StepError::NotCommitted));
     for (accepted, verified) in [(3, None), (2, Some(1)), (0, Some(3))] {
-        let wrong = Ending { accepted, token: Some(9), verified };
+        let wrong = Ending { accepted, token: Some(9), verified, branch: 0 };
         assert!(
             matches!(stepper.commit(&wrong), Err(StepError::Counts { kept: 2, .. })),
             "{wrong:?}"

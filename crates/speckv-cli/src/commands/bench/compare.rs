@@ -67,13 +67,13 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
             folder.as_deref(),
             around,
         )?;
-        let Live { subject, texts, race, energy, .. } = live;
+        let Live { subject, texts, contestants, race, energy, .. } = live;
         let report =
-            Report::new(subject, &texts, &contest.contestants, &race.samples, energy, race.stopped);
+            Report::new(subject, &texts, &contestants, &race.samples, energy, race.stopped);
         if let Some(folder) = folder {
             let path = folder.join("report.json");
             let text = serde_json::to_string_pretty(&report).map_err(Failure::bug)?;
-            let table = Sample::columns(&race.samples, &texts, &contest.contestants);
+            let table = Sample::columns(&race.samples, &texts, &contestants);
             let parquet = columns::to_parquet(Sample::TABLE, &table, Sample::REPORT_KEY, &text)
                 .map_err(Failure::bug)?;
             fs::write(&path, text + "\n").map_err(|error| Failure::io("write", &path, &error))?;

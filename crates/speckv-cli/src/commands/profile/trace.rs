@@ -11,7 +11,10 @@ use std::{
 };
 
 use serde_json::json;
-use speckv::{controller::MAX_GAMMA, draft::NgramSettings};
+use speckv::{
+    controller::MAX_GAMMA,
+    draft::{NgramSettings, parallel_depth},
+};
 use speckv_lab::{
     recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
@@ -87,6 +90,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
         },
         gamma_max: args.gamma_max,
         ngram_max: LOOKUP_DEPTH,
+        block_max: parallel_depth(&pair.masks),
         gamma_limit: MAX_GAMMA,
         compression: target_model.compression().to_string(),
         draft_compression: of_draft(&|model| model.compression().to_string()),
@@ -116,6 +120,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 
     let depths = folder.run().settings.depths();
     let mut recorder = Recorder::new(target_model, pair.draft.clone(), ngram, depths)
+        .and_then(|recorder| recorder.with_masks(pair.masks.clone()))
         .map_err(|error| recording_failure(&error))?;
     let began = Instant::now();
     let mut progress = printer.progress("recording", Unit::Tokens, Duration::from_secs(2));

@@ -5,21 +5,22 @@ use crate::{
     controller::{Controller, Plan, Situation, Verdict},
     cost::{CostModel, SharedPass},
     predictor::{Calibrator, logit},
-    record::StepRecord,
+    record::{Source, StepRecord},
     signals::Signals,
 };
 
 /// Estimates each token's acceptance from the logit of its confidence alone, calibrated online, and
 /// keeps the prefix with the most expected tokens per second of the step: a token stays while `(E +
-/// S_i) / T(i)` rises. vLLM drafts in one parallel pass and trims; here drafting stops at the first
-/// token that would be trimmed, which is the same prefix for less time.
+/// S_i) / T(i)` rises. vLLM drafts in one parallel pass and trims; where each token has a pass,
+/// drafting stops at the first token that would be trimmed, which is the same prefix for less time.
 #[derive(Debug, Clone)]
 pub struct AdaptiveVerification {
     cost: CostModel,
     calibrator: Calibrator,
     gamma: usize,
     context: usize,
-    draft_seconds: f64,
+    draft_seconds: f64, // per token
+    block_seconds: f64, // of the pass that drafts all tokens; 0 where there is none
     pass: SharedPass,
     survival: f64,
     expected: f64,
@@ -40,6 +41,7 @@ impl AdaptiveVerification {
             gamma,
             context: 0,
             draft_seconds: 0.0,
+            block_seconds: 0.0,
             pass: SharedPass::ALONE,
             survival: 1.0,
             expected: 1.0,
@@ -56,7 +58,17 @@ impl Controller for AdaptiveVerification {
     fn plan(&mut self, situation: &Situation) -> Plan {
         let source = default_source(situation);
         (self.context, self.pass) = (situation.context, situation.pass);
-        self.draft_seconds = self.cost.shared_source_seconds(source, self.context, self.pass);
+        let drafting = |tokens| {
+            let Situation { context, draft_behind, pass, .. } = *situation;
+            self.cost.shared_drafting_seconds(source, tokens, draft_behind, context, pass)
+        };
+        (self.draft_seconds, self.block_seconds) = match source {
+            Source::PARALLEL => {
+                let most = situation.parallel.min(situation.gamma_limit);
+                (0.0, drafting(self.gamma.min(most)))
+            }
+            _ => (drafting(1), 0.0),
+        };
         (self.survival, self.expected, self.seconds) =
             (1.0, 1.0, self.cost.shared_plain_seconds(self.context, self.pass));
         Plan { gamma: self.gamma, source }
@@ -67,9 +79,11 @@ impl Controller for AdaptiveVerification {
         self.survival *= f64::from(self.calibrator.probability(logit(newest.confidence)));
         let count = signals.len();
         let seconds = count as f64 * self.draft_seconds
+            + self.block_seconds
             + self.cost.shared_verify_seconds(count + 1, self.context, self.pass);
         // The first token is always drafted (the rule has no off), so its drafting is in both rates.
-        let before = if count == 1 { self.seconds + self.draft_seconds } else { self.seconds };
+        let first = self.draft_seconds + self.block_seconds;
+        let before = if count == 1 { self.seconds + first } else { self.seconds };
         if (self.expected + self.survival) / seconds <= self.expected / before {
             return Verdict::Drop;
         }

@@ -42,7 +42,7 @@ impl Controller for Chain {
         self.inner_steps = found.is_none();
         match found {
             Some(lookup) => Plan::ngram(self.gamma.min(lookup.available)),
-            None if situation.has_model => {
+            None if situation.has_model || situation.parallel > 0 => {
                 self.inner.plan(&Situation { lookup: None, ..*situation })
             }
             None => Plan::OFF,
@@ -54,7 +54,7 @@ impl Controller for Chain {
     }
 
     fn observe(&mut self, record: &StepRecord) {
-        if record.before.plan.source == Source::MODEL {
+        if record.before.plan.source != Source::NGRAM {
             self.inner.observe(record);
         }
     }

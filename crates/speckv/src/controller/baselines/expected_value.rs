@@ -44,16 +44,15 @@ impl ExpectedValue {
     }
 
     fn best(&self, situation: &Situation, source: Source) -> usize {
-        let Situation { context, pass, .. } = *situation;
-        let draft = self.cost.shared_source_seconds(source, context, pass);
+        let Situation { context, pass, draft_behind, .. } = *situation;
+        let cost = &self.cost;
         let (mut survival, mut committed) = (1.0_f64, 1.0_f64);
         let (mut best, mut best_rate) = (0, 1.0 / self.cost.shared_plain_seconds(context, pass));
         for depth in 1..=self.gamma.min(situation.gamma_limit) {
             survival *= f64::from(self.acceptance[depth - 1]);
             committed += survival;
-            let rate = committed
-                / (depth as f64 * draft
-                    + self.cost.shared_verify_seconds(depth + 1, context, pass));
+            let draft = cost.shared_drafting_seconds(source, depth, draft_behind, context, pass);
+            let rate = committed / (draft + cost.shared_verify_seconds(depth + 1, context, pass));
             if rate > best_rate {
                 (best, best_rate) = (depth, rate);
             }

@@ -38,8 +38,12 @@ pub use paper::{PAPER_FEATURES, PAPER_HIDDEN, Paper, PaperPredictor};
 use super::Situation;
 use crate::record::Source;
 
-/// The source of controllers that do not choose one: the draft model where there is one, else
-/// look-up.
+/// The source of controllers that do not choose one: the draft model where there is one, one token
+/// per pass where it may, else look-up.
 fn default_source(situation: &Situation) -> Source {
-    if situation.has_model { Source::MODEL } else { Source::NGRAM }
+    match situation {
+        Situation { has_model: true, .. } => Source::MODEL,
+        Situation { parallel: 1.., .. } => Source::PARALLEL,
+        _ => Source::NGRAM,
+    }
 }

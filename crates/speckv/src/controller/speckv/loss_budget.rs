@@ -29,7 +29,11 @@ pub(super) struct LossBudget {
 /// Acceptance after the first position before anything was seen: what the default pair's recordings
 /// show for the draft model, and a little more for look-up, whose finds run on.
 pub(super) fn sustained_prior(source: Source) -> f64 {
-    if source == Source::NGRAM { 0.85 } else { 0.8 }
+    match source {
+        Source::NGRAM => 0.85,
+        Source::PARALLEL => super::block::PRIOR,
+        _ => 0.8,
+    }
 }
 /// Weight of a new outcome in `sustained`: a memory of 25 outcomes.
 const SUSTAINED_RATE: f64 = 0.04;

@@ -11,19 +11,24 @@
 //!   verify(i))`;
 //! - verify without it, otherwise.
 //!
-//! Before a step the same value is computed for the draft model and for look-up; the better one
-//! drafts if it is worth more than nothing, which is what plain decoding is worth. `L` is what the
+//! Before a step the same value is computed for each source: the draft model with one token per
+//! pass, with several tokens in one pass where it can do that, and look-up. The best one drafts if
+//! it is worth more than nothing, which is what plain decoding is worth. `L` is what the
 //! rule itself has been earning lately, in expected tokens and modelled seconds.
 //!
 //! | module | what it computes |
 //! |---|---|
 //! | `throughput` | `L` |
 //! | `prices` | the price of a step's time, and what drafting further is worth |
+//! | `beside` | what look-up is worth in a branch of the same pass |
+//! | `block` | how far a pass that proposes several tokens is right |
 //! | `catch_up` | the price of what the draft model has not read |
 //! | `offer` | what each source is worth in the step to come |
 //! | `step` | the verdict on each drafted token, and what the step came to |
 //! | `loss_budget` | what each source may lose |
 
+mod beside;
+mod block;
 mod catch_up;
 mod loss_budget;
 mod offer;
@@ -37,15 +42,17 @@ mod tests;
 
 use std::sync::Arc;
 
+use beside::Branches;
+use block::Positions;
 use catch_up::{CatchUp, Progress};
 use loss_budget::{LossBudget, sustained_prior};
 use offer::{Inputs, Offer};
 pub use options::SpeckvOptions;
-use prices::Prices;
+use prices::{Prices, plain_seconds};
 use step::Step;
 use throughput::Throughput;
 
-use super::{Controller, MAX_GAMMA, Plan, Situation, Verdict};
+use super::{Beside, Controller, MAX_GAMMA, Plan, Situation, Verdict};
 use crate::{
     cost::{CostModel, SharedPass},
     predictor::{OnlinePredictor, Predictor, SessionFacts},
@@ -62,6 +69,7 @@ pub struct Speckv {
     online: OnlinePredictor,
     text: Text,
     pass: SharedPass,   // of the step under way
+    context: usize,     // before the step under way
     step: Option<Step>, // the step under way, where it drafts
 }
 
@@ -69,6 +77,8 @@ pub struct Speckv {
 #[derive(Debug, Clone, Copy)]
 struct Text {
     budgets: PerSource<LossBudget>,
+    positions: Positions,
+    branches: Branches,
     throughput: Throughput,
     steps: usize,
     produced: usize,
@@ -76,6 +86,8 @@ struct Text {
     unread_prompt: usize,
 }
 
+/// Tokens that a pass of several tokens reads along after a usual step.
+const USUAL_BEHIND: usize = 2;
 /// Tokens of a probe: enough to see whether a draft goes on after its first token.
 const PROBE_GAMMA: usize = 4;
 
@@ -84,6 +96,8 @@ impl Text {
         let budget = |sustained| LossBudget::new(options.credit, options.allowance, sustained);
         Text {
             budgets: PerSource::from_fn(|source| budget(sustained_prior(source))),
+            positions: Positions::UNKNOWN,
+            branches: Branches::new(),
             throughput: Throughput::UNKNOWN,
             steps: 0,
             produced: 0,
@@ -109,6 +123,7 @@ impl Speckv {
             cost,
             online: OnlinePredictor::new(predictor, facts),
             pass: SharedPass::ALONE,
+            context: 0,
             step: None,
         }
     }
@@ -132,7 +147,24 @@ impl Speckv {
             let prices = Prices::of(&self.cost, situation, Source::MODEL, 1.0, limit);
             rate = prices.best_constant_rate(first, sustained, limit);
         }
+        if situation.parallel > 0 {
+            rate = rate.max(self.parallel_rate(situation));
+        }
         self.text.throughput = Throughput::guess(rate);
+    }
+
+    /// Tokens per plain step of the best constant number of tokens from one pass.
+    fn parallel_rate(&self, situation: &Situation) -> f64 {
+        let Situation { context, parallel, pass, .. } = *situation;
+        let (source, limit) = (Source::PARALLEL, self.options.max_gamma.min(parallel));
+        let first = f64::from(self.online.first(source, context));
+        let prices = Prices::of(&self.cost, situation, source, 1.0, limit);
+        let plain = plain_seconds(&self.cost, situation);
+        let price = |count: usize| {
+            // After a usual step two of the tokens are yet to be read.
+            self.cost.shared_drafting_seconds(source, count, USUAL_BEHIND, context, pass) / plain
+        };
+        self.text.positions.best_rate(first, limit, &prices, price)
     }
 
     /// The price of the draft model's reading.
@@ -142,8 +174,8 @@ impl Speckv {
         CatchUp::of(&self.cost, situation, progress, self.options.prompt_weight)
     }
 
-    /// What look-up and the draft model offer, in this order.
-    fn offers(&self, situation: &Situation, rate: f64) -> [Option<Offer>; 2] {
+    /// What look-up and the draft model offer: look-up, one token per pass, all tokens in one.
+    fn offers(&self, situation: &Situation, rate: f64) -> [Option<Offer>; 3] {
         let inputs = Inputs {
             options: &self.options,
             cost: &self.cost,
@@ -152,12 +184,16 @@ impl Speckv {
             situation,
             rate,
             catch_up: self.catch_up(situation),
+            positions: &self.text.positions,
+            beside: situation.lookup.map_or(0.0, |_| self.text.branches.value()),
             accepted: self.text.accepted,
             is_first: self.text.steps == 0,
         };
         let model = inputs.offer_model();
-        let lookup = inputs.offer_lookup(model.is_some_and(|offer| offer.allowed));
-        [lookup, model]
+        let parallel = inputs.offer_parallel();
+        let drafts = |offer: Option<Offer>| offer.is_some_and(|offer| offer.allowed);
+        let lookup = inputs.offer_lookup(drafts(model) || drafts(parallel));
+        [lookup, model, parallel]
     }
 
     /// Begins a step that drafts.
@@ -185,11 +221,14 @@ impl Text {
         let saved = record.outcome.accepted as f64 - gain.time;
         let budget = &mut self.budgets[source];
         budget.work(saved, record.outcome.produced, gain.value, step.predicted);
+        if source == Source::PARALLEL {
+            self.positions.learn(record);
+        }
         for position in 1..drafted {
             let Some(accepted) = record.outcome.label(position) else { break };
             budget.learn_sustained(accepted);
         }
-        if source == Source::MODEL {
+        if source.is_of_model() {
             self.unread_prompt = 0;
         }
         (gain.tokens, gain.time)
@@ -202,7 +241,7 @@ impl Controller for Speckv {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
-        (self.pass, self.step) = (situation.pass, None);
+        (self.pass, self.context, self.step) = (situation.pass, situation.context, None);
         if self.text.steps == 0 {
             self.text.unread_prompt = situation.draft_behind;
         }
@@ -234,6 +273,16 @@ impl Controller for Speckv {
         step.judge(signals.len(), judgement)
     }
 
+    fn beside(&mut self) -> usize {
+        if self.step.is_some() { beside::MOST } else { 0 }
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        let Some(step) = &self.step else { return 0 };
+        let judgement = self.online.preview(Source::NGRAM, self.context, &beside.signals);
+        self.text.branches.worth(beside, judgement.accept, step)
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         let produced = record.outcome.produced;
         self.text.steps += 1;
@@ -241,12 +290,17 @@ impl Controller for Speckv {
         self.text.accepted += record.outcome.accepted;
         let worked = self.step.as_ref().filter(|_| !record.drafted.is_empty());
         let gained = worked.map(|step| self.text.learn(step, record));
-        for source in [Source::MODEL, Source::NGRAM] {
+        for source in [Source::MODEL, Source::NGRAM, Source::PARALLEL] {
             if gained.is_none() || source != record.before.plan.source {
                 self.text.budgets[source].rest(produced);
             }
         }
+        self.text.branches.learn(record);
         let (tokens, time) = gained.unwrap_or((0.0, 0.0));
+        let branch = self.step.as_ref().map_or(0.0, |step| {
+            step.branch_time(record.outcome.verified, record.branch.tokens.len())
+        });
+        let (tokens, time) = (tokens + record.branch.accepted as f64, time + branch);
         self.text.throughput.observe(1.0 + tokens, 1.0 + time, self.options.window);
         self.online.observe(record);
         if self.pass.is_alone() {

@@ -1,5 +1,6 @@
 //! The price of a step's time in tokens, and what drafting further is worth at that price.
 
+use super::beside::MOST as BESIDE;
 use crate::{
     controller::{MAX_GAMMA, Situation},
     cost::CostModel,
@@ -9,8 +10,10 @@ use crate::{
 /// Prices of a step's time: seconds times the tokens per second that the same time could give.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prices {
-    /// One draft token.
+    /// One draft token of a source with a pass for each; 0 where one pass drafts them all.
     pub draft: f64,
+    /// The pass that drafts all tokens; 0 where there is none.
+    pub pass: f64,
     /// Verifying `k` draft tokens more than none, `[0..=MAX_GAMMA]`.
     pub verify: [f64; MAX_GAMMA + 1],
 }
@@ -22,7 +25,7 @@ pub(super) fn plain_seconds(cost: &CostModel, situation: &Situation) -> f64 {
 }
 
 impl Prices {
-    /// Prices of up to `limit` tokens from `source`, at a throughput of `rate` tokens per plain
+    /// Prices of up to `limit` tokens, and a branch beside them, from `source`, at a throughput of `rate` tokens per plain
     /// step. Of a shared pass this sequence bears its share of what all need, and all of what its
     /// own draft adds, since all wait for that: see [`crate::cost::SharedPass`].
     pub(super) fn of(
@@ -34,14 +37,22 @@ impl Prices {
     ) -> Self {
         let plain = plain_seconds(cost, situation);
         let Situation { context, pass, .. } = *situation;
-        let draft = cost.shared_source_seconds(source, context, pass);
+        let draft = match source {
+            Source::PARALLEL => 0.0, // the pass depends on how many tokens it is to draft
+            source => cost.shared_source_seconds(source, context, pass),
+        };
         let without_draft = cost.shared_plain_seconds(context, pass);
         let mut verify = [0.0; MAX_GAMMA + 1];
-        for (count, price) in verify.iter_mut().enumerate().take(limit + 1).skip(1) {
+        for (count, price) in verify.iter_mut().enumerate().take(limit + BESIDE + 1).skip(1) {
             let seconds = cost.shared_verify_seconds(count + 1, context, pass) - without_draft;
             *price = rate * seconds / plain;
         }
-        Prices { draft: rate * draft / plain, verify }
+        Prices { draft: rate * draft / plain, pass: 0.0, verify }
+    }
+
+    /// Price of drafting so many tokens.
+    pub(super) fn drafting(&self, tokens: usize) -> f64 {
+        self.pass + tokens as f64 * self.draft
     }
 
     /// Price of verifying draft token `position` (from 1) besides those before it.
@@ -100,7 +111,7 @@ mod tests {
         // Draft price 0.1; verification jumps by 0.8 at the first token and is flat after it.
         let mut verify = [0.8; MAX_GAMMA + 1];
         verify[0] = 0.0;
-        let prices = Prices { draft: 0.1, verify };
+        let prices = Prices { draft: 0.1, pass: 0.0, verify };
         assert!(
             (prices.ahead(0, 1.0, 0.8, 0.5, 1) - (0.8 - 0.1 - 0.8)).abs() < 1e-12,
             "one alone does not pay"
@@ -120,7 +131,7 @@ mod tests {
         // Tokens 1, 1.8, 2.2; time 1, 1.5, 2: depth 1 is best.
         let mut verify = [0.0; MAX_GAMMA + 1];
         (verify[1], verify[2]) = (0.25, 0.5);
-        let prices = Prices { draft: 0.25, verify };
+        let prices = Prices { draft: 0.25, pass: 0.0, verify };
         assert!((prices.best_constant_rate(0.8, 0.5, 2) - 1.2).abs() < 1e-12);
         assert_eq!(prices.best_constant_rate(0.1, 0.1, 2), 1.0, "plain decoding is better");
     }

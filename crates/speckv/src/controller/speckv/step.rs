@@ -84,6 +84,31 @@ impl Step {
         }
     }
 
+    /// The prices of its time.
+    pub(super) fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// Plain steps' worth of time that a branch of `count` tokens takes beside `verified` tokens.
+    pub(super) fn branch_time(&self, verified: usize, count: usize) -> f64 {
+        let verify = |tokens: usize| self.prices.verify[tokens.min(MAX_GAMMA)];
+        (verify(verified + count) - verify(verified)) / self.rate
+    }
+
+    /// Probability that the first `at` of `kept` tokens are accepted, and that the next one is given
+    /// that; 0 where there is none.
+    pub(super) fn survival(&self, at: usize, kept: usize) -> (f64, f64) {
+        let survival = |count: usize| match count {
+            0 => 1.0,
+            count => self.expected[count] - self.expected[count - 1],
+        };
+        let at = at.min(self.judged);
+        let reached = survival(at);
+        let next =
+            if at < kept.min(self.judged) { survival(at + 1) / reached.max(1e-9) } else { 0.0 };
+        (reached, next)
+    }
+
     /// What the step came to, after `drafted` tokens.
     pub(super) fn gain(&self, drafted: usize, outcome: &Outcome) -> Gain {
         let accepted = outcome.accepted as f64;
@@ -91,8 +116,7 @@ impl Step {
         let expected =
             if self.judged >= outcome.verified { self.expected[verified] } else { accepted };
         let tokens = 0.5 * (expected + accepted);
-        let worked =
-            (drafted as f64 * self.prices.draft + self.prices.verify[verified]) / self.rate;
+        let worked = (self.prices.drafting(drafted) + self.prices.verify[verified]) / self.rate;
         let value = tokens - self.rate * (worked + self.catch_up.share);
         Gain { tokens, time: worked + self.catch_up.text, value }
     }

@@ -112,7 +112,7 @@ fn a_long_absence_has_its_price() {
         let _ = controller.plan(&situation(99)); // the first step: nothing to read
         controller.observe(&record(&[], 0));
         let situation = Situation { draft_behind: behind, ..situation(99) };
-        let [_, model] = controller.offers(&situation, 1.2);
+        let [_, model, _] = controller.offers(&situation, 1.2);
         model.expect("there is a model").value
     };
     assert!(

@@ -14,10 +14,12 @@ pub(crate) fn record(gamma: usize, draft: f64, verify: f64) -> StepRecord {
             step: 0,
             context: 0,
             draft_behind: 0,
+            block: 0,
             gamma_limit: 16,
             plan: Plan::model(gamma),
         },
         drafted: vec![Drafted { token: 0, signals: Default::default() }; gamma],
+        branch: Default::default(),
         outcome: Outcome {
             verified: gamma,
             accepted: 0,
