@@ -23,7 +23,11 @@ from schemas import SCHEMAS
 
 
 def ask(url, body):
-    request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
     with urllib.request.urlopen(request) as reply:
         return json.load(reply)
 
@@ -33,7 +37,11 @@ def mask_times(program, model, schema, answer):
         paths = [Path(folder) / "schema", Path(folder) / "answer"]
         for path, text in zip(paths, (json.dumps(schema), answer)):
             path.write_text(text)
-        return json.loads(subprocess.run([program, model, *paths], check=True, capture_output=True, text=True).stdout)
+        return json.loads(
+            subprocess.run(
+                [program, model, *paths], check=True, capture_output=True, text=True
+            ).stdout
+        )
 
 
 def main():
@@ -50,28 +58,48 @@ def main():
         for turn in range(options.repeat + 1):
             for controller in ("off", "speckv"):
                 for structured in (True, False):
-                    ask_for = question if structured else question + " Answer with one JSON object on one line."
-                    body = {"messages": [{"role": "user", "content": ask_for}], "temperature": 0, "max_tokens": 320, "speculation": controller, "cache_prompt": True}
-                    reply = ask(options.url, {**body, **({"response_format": form} if structured else {})})
+                    ask_for = (
+                        question
+                        if structured
+                        else question + " Answer with one JSON object on one line."
+                    )
+                    body = {
+                        "messages": [{"role": "user", "content": ask_for}],
+                        "temperature": 0,
+                        "max_tokens": 320,
+                        "speculation": controller,
+                        "cache_prompt": True,
+                    }
+                    reply = ask(
+                        options.url, {**body, **({"response_format": form} if structured else {})}
+                    )
                     timings = reply["timings"]
                     key = (controller, structured)
                     if turn and timings["predicted_per_second"]:
                         speeds.setdefault(key, []).append(timings["predicted_per_second"])
-                    answers.setdefault(structured, set()).add(reply["choices"][0]["message"]["content"])
+                    answers.setdefault(structured, set()).add(
+                        reply["choices"][0]["message"]["content"]
+                    )
                     forced[key] = timings["forced_n"] / timings["predicted_n"]
         for structured, texts in answers.items():
             if len(texts) > 1:
                 sys.exit(f"{name}: answers differ, schema {structured}: {texts}")
         answer = answers[True].pop()
         masks = mask_times(options.mask_times, options.model_file, schema, answer)
-        median = {f"{controller}{'_schema' if structured else ''}": statistics.median(values) for (controller, structured), values in speeds.items()}
+        median = {
+            f"{controller}{'_schema' if structured else ''}": statistics.median(values)
+            for (controller, structured), values in speeds.items()
+        }
         step_us = 1e6 / median["off_schema"]
         rows.append({
             "schema": name, "tokens": masks["tokens"], "tokens_per_second": median, "samples": {f"{c}{'_schema' if s else ''}": v for (c, s), v in speeds.items()},
             "speckv_over_off_with_schema": median["speckv_schema"] / median["off_schema"],
             "forced_share": forced["speckv", True], "mask_us": masks, "mask_share_of_a_plain_step": masks["mean_us"] / step_us,
         })  # fmt: skip
-        print(f"{name:10} {median} forced {forced['speckv', True]:.2f} mask p50 {masks['p50_us']:.0f} us p99 {masks['p99_us']:.0f} us", file=sys.stderr)
+        print(
+            f"{name:10} {median} forced {forced['speckv', True]:.2f} mask p50 {masks['p50_us']:.0f} us p99 {masks['p99_us']:.0f} us",
+            file=sys.stderr,
+        )
     json.dump(rows, sys.stdout, indent=1)
 
 

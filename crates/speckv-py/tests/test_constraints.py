@@ -15,7 +15,12 @@ def tokenizer(small_model):
 
 
 def test_an_answer_that_follows_a_schema_is_json_that_fits(tokenizer):
-    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
     constraint = tokenizer.constraint(json_schema=json.dumps(schema))
     end, tokens = set(tokenizer.end_tokens), []
     while True:
