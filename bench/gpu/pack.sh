@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Collects what run.sh needs on a machine with a GPU, no network and no compiler: the release
-# programs, the test programs of the GPU backend, the Vulkan loader, and models.
+# program, the test programs of the GPU backend, the Vulkan loader, and models.
 #
 #     bench/gpu/pack.sh [FOLDER] [MODEL.gguf..]
 #
@@ -14,8 +14,8 @@ mkdir -p "$folder"
 whole=$(mktemp -d)
 trap 'rm -rf "$whole"' EXIT
 
-cargo build --release -p speckv-gpu --example measure --example speculate
-cp target/release/examples/measure target/release/examples/speculate "$whole/"
+cargo build --release -p speckv-cli
+cp target/release/speckv "$whole/"
 # The path of each test program is the third word of cargo's "Executable" lines.
 cargo test --release -p speckv-gpu --no-run 2>&1 | sed -n 's/.*Executable tests\/\([a-z_]*\)\.rs (\(.*\))/\1 \2/p' \
     | while read -r name path; do cp "$path" "$whole/test-$name"; done

@@ -86,7 +86,7 @@ def test_details_tell_where_each_token_came_from(client, model):
         chunk.model_extra["speckv"] for chunk in chunks if "speckv" in (chunk.model_extra or {})
     ]
     tokens = [token for step in steps for token in step["tokens"]]
-    assert {token["origin"] for token in tokens} <= {"plain", "accepted", "recovered", "bonus"}
+    assert {token["origin"] for token in tokens} <= {"plain", "accepted", "recovered", "bonus", "forced"}
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert "".join(token["text"] for token in tokens) == text
     usage = chunks[-1].usage.model_dump()

@@ -91,7 +91,7 @@ def test_tokens_come_back_as_text(url):
         ({"max_tokens": 0}, "max_tokens"),
         ({"extra_body": {"speculation": {"controller": "fast"}}}, "speculation.controller"),
         ({"extra_body": {"speculation": {"gamma": 1000}}}, "speculation.gamma"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ],
 )
 def test_a_wrong_field_is_a_bad_request_that_names_it(client, model, more, param):

@@ -8,6 +8,7 @@ use speckv::{
     token::Token,
 };
 use speckv_local::{
+    backend::device_hint,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     report::{Reporter, Unit},
@@ -127,7 +128,9 @@ pub fn engine_failure(error: &EngineError) -> Failure {
         }
         EngineError::Model(_) | EngineError::Draft(_) => Failure::new(
             message,
-            "a smaller --ctx takes less memory; if the model file is damaged, fetch it again",
+            device_hint(error).unwrap_or(
+                "a smaller --ctx takes less memory; if the model file is damaged, fetch it again",
+            ),
         ),
         EngineError::Logits { .. } => Failure::new(
             message,

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use speckv_cpu::model::CpuModel;
 use speckv_lab::run_folder::ModelFacts;
 use speckv_local::{
+    backend::LocalModel,
     controllers,
     failure::Outcome,
     interrupt::Interrupt,
@@ -20,7 +20,7 @@ use crate::printer::Printer;
 pub fn facts(
     name: &str,
     path: &Path,
-    model: &CpuModel,
+    model: &impl LocalModel,
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<ModelFacts> {

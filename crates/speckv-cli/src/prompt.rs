@@ -125,9 +125,12 @@ pub fn utf8(bytes: Vec<u8>, whence: &str) -> Outcome<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let byte = error.as_bytes().get(at).copied().unwrap_or_default();
+        // What some editors and shells of Windows write, by its byte order mark.
+        let is_utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let encoding = if is_utf16 { "utf-16" } else { "latin1" };
         Failure::new(
             format!("{whence} is not UTF-8: byte 0x{byte:02x} at offset {at}"),
-            "convert the text first, for example with `iconv -f latin1 -t utf-8`",
+            format!("convert the text first, for example with `iconv -f {encoding} -t utf-8`"),
         )
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))

@@ -55,6 +55,10 @@ impl Language for ServedText {
         self.text.tokenizer().piece(token).unwrap_or_default().to_vec()
     }
 
+    fn is_control(&self, token: Token) -> bool {
+        self.text.tokenizer().is_special(token)
+    }
+
     fn longest_token(&self) -> usize {
         self.longest_token
     }

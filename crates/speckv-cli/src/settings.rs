@@ -9,6 +9,7 @@ use speckv_local::{
     calibration::{self, Costs},
     catalogue::Catalogue,
     controllers,
+    device_choice::DeviceChoices,
     draft_choice::DraftChoice,
     drafting::Drafting,
     failure::{Failure, Outcome},
@@ -194,6 +195,7 @@ pub fn pair_settings(
         target,
         draft,
         search: DraftSearch::Off,
+        devices: DeviceChoices::default(),
         threads,
         context: None,
         compression,
@@ -256,6 +258,7 @@ pub fn resolve(
     let pair = PairSettings {
         context: models.ctx,
         search,
+        devices: models.devices.choices(models.recalibrate),
         ..pair_settings(target, draft, threads, &models.weights, models.cache)
     };
     let answer = AnswerSettings {

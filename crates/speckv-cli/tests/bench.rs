@@ -323,3 +323,14 @@ fn comparisons_that_make_no_sense_are_refused_with_a_hint() {
     desk.run(&["bench", "-m", "target.gguf", "--workload", "nowhere"])
         .fails(1, &["nowhere", ".jsonl"]);
 }
+
+#[test]
+fn a_curve_of_a_shape_without_weights_needs_no_file() {
+    let desk = Desk::new();
+    let short = ["--rounds", "1", "--context", "8", "--prompt", "8", "--buffer", "1"];
+    let curve = |name| desk.run(&[&["bench", "--json", "--curve", name], &short[..]].concat());
+    let json = curve("synthetic:tiny").succeeds().json();
+    assert_eq!((&json["model"], &json["tensor_type"]), (&"synthetic:tiny".into(), &"Q4_K".into()));
+    assert!(json["sha256"].is_null() && json["curves"][0]["passes"][16]["rows"] == 17, "{json}");
+    curve("synthetic:8b").fails(2, &["synthetic:8b", "synthetic:7b"]);
+}

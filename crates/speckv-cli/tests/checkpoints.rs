@@ -232,14 +232,20 @@ fn models_that_do_not_fit_in_memory_together_are_refused_before_they_are_read() 
             " as asis with ",
             " of keys and values, draft",
             " as fp16 with ",
-            "; available: ",
+            "; available on cpu: ",
             "self:nf4",
             "--draft ngram",
         ],
     );
     run(&["--compression", "f32"]).fails(
         1,
-        &["whole", "memory needed: weights", " as f32 with ", "; available: ", "--compression"],
+        &[
+            "whole",
+            "memory needed: weights",
+            " as f32 with ",
+            "; available on cpu: ",
+            "--compression",
+        ],
     );
 }
 

@@ -57,6 +57,18 @@ fn a_byte_order_mark_and_a_final_line_end_are_no_part_of_a_prompt() {
 }
 
 #[test]
+fn text_in_another_encoding_is_told_with_the_way_to_convert_it() {
+    let desk = Desk::new();
+    for (input, hint) in [
+        (&b"caf\xe9"[..], "iconv -f latin1"),
+        (b"\xff\xfeh\0i\0", "iconv -f utf-16"),
+        (b"\xfe\xff\0h\0i", "iconv -f utf-16"),
+    ] {
+        desk.run_with_input(&RUN, input).fails(1, &["is not UTF-8", hint]);
+    }
+}
+
+#[test]
 fn more_threads_than_cores_are_a_warning() {
     let desk = Desk::new();
     let ended = desk.run(&[&RUN[..], &["--threads", "1024", "hi"]].concat()).succeeds();

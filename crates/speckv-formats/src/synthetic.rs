@@ -3,17 +3,21 @@
 //! What they say means nothing; what a pass takes is what it takes with real weights of that shape.
 //! Types are those of a usual 4-bit file: Q4_K, and Q6_K where such files spend more bits.
 
-use std::{borrow::Cow, path::Path};
+use std::sync::Arc;
 
 use crate::{
-    gguf::{GgufError, Writer},
+    checkpoint::Checkpoint,
+    gguf::{Gguf, GgufError, TensorInfo, Writer},
     quant::{TensorType, random_blocks},
 };
 
 /// Blocks of a type that are made; a tensor repeats them.
 const BLOCKS: usize = 1 << 14;
 
-/// The shape of a model: that of the Qwen2.5 model of its size.
+/// Tensors of a type begin at a multiple of this, in bytes.
+const ALIGNMENT: usize = 64;
+
+/// The shape of a model: but for `tiny`, that of the Qwen2.5 model of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synthetic {
     /// Name, which is the size.
@@ -46,8 +50,9 @@ const HEAD_DIM: usize = 128;
 pub const PREFIX: &str = "synthetic:";
 
 impl Synthetic {
-    /// All shapes.
-    pub const ALL: [Self; 4] = [
+    /// All shapes; `tiny` shows in a second that a measurement works.
+    pub const ALL: [Self; 5] = [
+        shape("tiny", [2, 256, 512, 2, 1, 1024]),
         shape("1.5b", [28, 1536, 8960, 12, 2, 151_936]),
         shape("7b", [28, 3584, 18_944, 28, 4, 152_064]),
         shape("14b", [48, 5120, 13_824, 40, 8, 152_064]),
@@ -101,20 +106,20 @@ impl Synthetic {
     /// Bytes of the tensors.
     #[must_use]
     pub fn byte_len(&self) -> u64 {
-        let bytes = |shape: &[usize], kind: TensorType| {
-            shape.iter().product::<usize>() / kind.block_len() * kind.block_bytes()
-        };
-        self.tensors().iter().map(|(_, shape, kind)| bytes(shape, *kind) as u64).sum()
+        self.tensors().iter().map(|(_, shape, kind)| byte_len(shape, *kind) as u64).sum()
     }
 
-    /// Writes the model as a GGUF file. `context` is the longest context that it takes.
+    /// The model, in memory. `context` is the longest context that it takes.
+    ///
+    /// Tensors of one type share their bytes, so that the memory is that of the largest tensor of
+    /// each type: a gigabyte for 32b.
     ///
     /// # Errors
-    /// [`GgufError::Io`] with the path.
-    pub fn write(&self, path: &Path, context: usize) -> Result<(), GgufError> {
-        let mut writer = Writer::new();
+    /// None of the shapes here has any.
+    pub fn checkpoint(&self, context: usize) -> Result<Checkpoint, GgufError> {
+        let mut header = Writer::new();
         let int = |x: usize| u32::try_from(x).unwrap_or(u32::MAX);
-        writer
+        header
             .set("general.architecture", "qwen2")
             .set("general.name", format!("synthetic {}", self.name))
             .set("qwen2.block_count", int(self.layers))
@@ -125,37 +130,50 @@ impl Synthetic {
             .set("qwen2.attention.head_count_kv", int(self.kv_heads))
             .set("qwen2.attention.layer_norm_rms_epsilon", 1e-6f32)
             .set("qwen2.rope.freq_base", 1_000_000f32);
-        let tensors = self.tensors();
-        for (name, shape, kind) in &tensors {
-            writer.announce(name.as_str(), shape, *kind)?;
+        let header = Gguf::from_bytes(header.to_bytes()?)?;
+        let mut tensors: Vec<TensorInfo> = self
+            .tensors()
+            .into_iter()
+            .map(|(name, shape, tensor_type)| TensorInfo {
+                byte_len: byte_len(&shape, tensor_type),
+                offset: 0,
+                name,
+                shape,
+                tensor_type,
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        for kind in [TensorType::Q4K, TensorType::Q6K, TensorType::F32] {
+            let of_kind = || tensors.iter().filter(|info| info.tensor_type == kind);
+            let largest = of_kind().map(|info| info.byte_len).max().unwrap_or(0);
+            let start = bytes.len();
+            for info in tensors.iter_mut().filter(|info| info.tensor_type == kind) {
+                info.offset = start as u64;
+            }
+            let pattern = match kind {
+                TensorType::F32 => 1f32.to_le_bytes().to_vec(),
+                kind => random_blocks(kind, BLOCKS, 1),
+            };
+            bytes.reserve_exact(largest.next_multiple_of(ALIGNMENT));
+            while bytes.len() < start + largest {
+                let rest = start + largest - bytes.len();
+                bytes.extend_from_slice(&pattern[..rest.min(pattern.len())]);
+            }
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         }
-        let pattern = |kind| random_blocks(kind, BLOCKS, 1);
-        let patterns = [TensorType::Q4K, TensorType::Q6K].map(|kind| (kind, pattern(kind)));
-        writer.save_with(path, &mut |name| {
-            let tensor = tensors.iter().find(|(known, ..)| known == name);
-            let Some((_, shape, kind)) = tensor else { return Ok(Cow::default()) };
-            let elements: usize = shape.iter().product();
-            let pattern = patterns.iter().find(|(known, _)| known == kind);
-            Ok::<_, GgufError>(Cow::Owned(match pattern {
-                Some((_, pattern)) => {
-                    let bytes = elements / kind.block_len() * kind.block_bytes();
-                    let mut out = Vec::with_capacity(bytes + pattern.len());
-                    while out.len() < bytes {
-                        out.extend_from_slice(pattern);
-                    }
-                    out.truncate(bytes);
-                    out
-                }
-                None => 1f32.to_le_bytes().repeat(elements),
-            }))
-        })
+        Ok(Arc::new(Gguf::sharing(header, tensors, bytes)?).into())
     }
+}
+
+/// Bytes of a tensor.
+fn byte_len(shape: &[usize], kind: TensorType) -> usize {
+    shape.iter().product::<usize>() / kind.block_len() * kind.block_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{checkpoint::Checkpoint, weights::Layout};
+    use crate::weights::Layout;
 
     #[test]
     fn shapes_are_those_of_files_of_that_size() {
@@ -175,16 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn a_written_model_is_whole() {
-        let small = shape("small", [2, 256, 512, 2, 1, 300]);
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("small.gguf");
-        small.write(&path, 64).unwrap();
-        let file = Checkpoint::open(&path).unwrap();
+    fn a_model_is_whole_and_takes_the_memory_of_its_largest_tensors() {
+        let tiny = Synthetic::named("synthetic:tiny").unwrap();
+        let file = tiny.checkpoint(64).unwrap();
         let config = file.config().unwrap();
         assert_eq!((config.layers, config.head_dim, config.context_length), (2, 128, 64));
         let layout = Layout::new(&file, &config).unwrap();
         assert_eq!(layout.unused(), Vec::<String>::new());
         assert!(!layout.is_tied());
+        let head =
+            byte_len(&[256, 1024], TensorType::Q4K) + byte_len(&[256, 1024], TensorType::Q6K);
+        let rest = file.file_size() as usize - head;
+        assert!(rest < 4096, "{rest} bytes beside embedding and head");
+        let mut row = vec![0f32; 256];
+        file.stored("blk.1.attn_q.weight").unwrap().read(7, &mut row).unwrap();
+        assert!(row.iter().all(|x| x.is_finite()) && row.iter().any(|&x| x != row[0]));
     }
 }

@@ -154,3 +154,68 @@ fn marked_text_has_no_control_tokens_and_else_the_same_tokens() {
     let plain = tokenizer.encode("a</s>", false, true).unwrap();
     assert_eq!(marked[..plain.len()], plain);
 }
+
+#[test]
+fn dropout_of_training_is_not_applied() {
+    let mut random = llama();
+    random["model"]["dropout"] = json!(0.9);
+    let tokenizer = load(&random.to_string(), &[]).unwrap();
+    for _ in 0..50 {
+        assert_eq!(tokenizer.encode("a a a", false, false).unwrap(), [7, 7, 7]);
+    }
+}
+
+#[test]
+fn tokens_of_the_files_beside_it_are_added() {
+    let described = |number: &str, special: bool| {
+        let token = json!({"content": "<new>", "lstrip": false, "normalized": false,
+            "rstrip": false, "single_word": false, "special": special});
+        ("tokenizer_config.json", json!({"added_tokens_decoder": {number: token}}))
+    };
+    let named = ("added_tokens.json", json!({"<new>": 8, "</s>": 2}));
+    let plain = load(&llama().to_string(), &[]).unwrap();
+    assert_eq!(plain.vocab_size(), 8);
+    for (beside, special) in
+        [(described("8", true), true), (described("8", false), false), (named, false)]
+    {
+        let tokenizer = load(&llama().to_string(), &[beside]).unwrap();
+        assert_eq!(tokenizer.vocab_size(), 9);
+        assert_eq!(tokenizer.encode("a<new>", true, false).unwrap(), [7, 8]);
+        assert_eq!((tokenizer.is_special(8), tokenizer.is_special(2)), (special, true));
+        // Special tokens are not shown.
+        assert_eq!(tokenizer.decode(&[7, 8], true), if special { "a" } else { "a<new>" });
+    }
+    let error = load(&llama().to_string(), &[described("11", true)]).unwrap_err();
+    assert!(matches!(error, TokenizerError::AddedToken { expected: 8, got: 11, .. }), "{error}");
+    assert!(error.to_string().contains("tokenizer_config.json") && error.hint().is_some());
+}
+
+#[test]
+fn the_files_beside_it_say_whether_a_token_is_special() {
+    let token = json!({"content": "a", "lstrip": false, "normalized": false, "rstrip": false,
+        "single_word": false, "special": true});
+    let beside = ("tokenizer_config.json", json!({"added_tokens_decoder": {"6": token}}));
+    let tokenizer = load(&llama().to_string(), &[beside]).unwrap();
+    assert!(tokenizer.is_special(6));
+    assert!(!load(&llama().to_string(), &[]).unwrap().is_special(6));
+}
+
+#[test]
+fn beginnings_and_ends_are_added_as_the_class_of_the_tokenizer_reads_them() {
+    let tokens = |class: &str, flags: Value| {
+        let mut config = json!({"tokenizer_class": class, "bos_token": "<s>", "eos_token": "</s>"});
+        config.as_object_mut().unwrap().extend(flags.as_object().unwrap().clone());
+        let beside = [("tokenizer_config.json", config)];
+        load(&llama().to_string(), &beside).unwrap().encode("a", false, true).unwrap()
+    };
+    let llama = "LlamaTokenizerFast";
+    assert_eq!(tokens(llama, json!({})), [1, 7]);
+    assert_eq!(tokens(llama, json!({"add_bos_token": false})), [7]);
+    assert_eq!(tokens(llama, json!({"add_bos_token": true, "add_eos_token": true})), [1, 7, 2]);
+    assert_eq!(
+        tokens("GemmaTokenizer", json!({"add_bos_token": false, "add_eos_token": true})),
+        [7, 2]
+    );
+    // This class leaves the work to `tokenizer.json`.
+    assert_eq!(tokens("PreTrainedTokenizerFast", json!({"add_bos_token": false})), [1, 7]);
+}

@@ -370,6 +370,29 @@ fn gguf_metadata_are_read_or_refused_by_name() {
         };
         assert!(message.contains(expected), "{key}: {message}");
     }
+    let list = |numbers: &[u8]| Value::Array(Array::U8(numbers.to_vec()));
+    for (key, value) in [
+        ("normalizer.lowercase", Value::Bool(false)),
+        ("remove_extra_whitespaces", Value::Bool(false)),
+        ("precompiled_charsmap", list(&[])),
+        ("fim_pre_token_id", Value::U32(0)),
+        ("added_tokens", strings(&["<s>"])),
+    ] {
+        assert!(with(key, value).is_ok(), "{key}");
+    }
+    for (key, value) in [
+        ("normalizer.lowercase", Value::Bool(true)),
+        ("remove_extra_whitespaces", Value::Bool(true)),
+        ("escape_whitespaces", Value::Bool(false)),
+        ("add_sep_token", Value::Bool(true)),
+        ("precompiled_charsmap", list(&[1])),
+        ("suppress_tokens", types(&[1])),
+        ("reverse_text", Value::Bool(false)),
+    ] {
+        let error = with(key, value).expect_err(key);
+        assert!(error.to_string().contains(&format!("tokenizer.ggml.{key}")), "{error}");
+        assert!(error.hint().is_some());
+    }
     for key in ["model", "pre", "tokens", "merges"] {
         let entries: Vec<_> = good.iter().filter(|entry| entry.0 != key).cloned().collect();
         let error = gguf(&entries).unwrap_err().to_string();

@@ -49,17 +49,12 @@ fn options() -> Result<Options, Box<dyn Error>> {
     Ok(options)
 }
 
-/// The model's file; a shape is written to a temporary one.
+/// The model's file, or a shape in memory.
 fn open(name: &str) -> Result<Checkpoint, Box<dyn Error>> {
-    let Some(shape) = Synthetic::named(name) else {
-        return Ok(Checkpoint::open(Path::new(name))?);
-    };
-    let place = std::env::temp_dir().join(format!("speckv-{}-{}", shape.name, std::process::id()));
-    shape.write(&place, CONTEXT)?;
-    let file = Checkpoint::open(&place)?;
-    // The file stays readable while it is open.
-    std::fs::remove_file(&place)?;
-    Ok(file)
+    match Synthetic::named(name) {
+        Some(shape) => Ok(shape.checkpoint(CONTEXT)?),
+        None => Ok(Checkpoint::open(Path::new(name))?),
+    }
 }
 
 fn median(samples: &[f64]) -> f64 {

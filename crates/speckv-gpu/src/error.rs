@@ -7,10 +7,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum GpuError {
     /// No adapter has the number that was asked for.
-    #[error(
-        "expected a GPU number below {count}, got {number}\n\
-         hint: `speckv devices` lists the GPUs"
-    )]
+    #[error("expected a GPU number below {count}, got {number}")]
     NoSuchAdapter {
         /// Number asked for.
         number: usize,
@@ -18,10 +15,7 @@ pub enum GpuError {
         count: usize,
     },
     /// No adapter at all, or only software ones.
-    #[error(
-        "no GPU was found: no driver for Vulkan, Metal or DX12 lists one\n\
-         hint: on Linux, install the GPU's Vulkan driver, then `speckv devices` lists it"
-    )]
+    #[error("no GPU was found: no driver for Vulkan, Metal or DX12 lists one that is no software")]
     NoAdapter,
     /// The adapter refused to open.
     #[error("{adapter} cannot be opened: {reason}")]
@@ -44,10 +38,7 @@ pub enum GpuError {
         least: u64,
     },
     /// Memory of the device ran out.
-    #[error(
-        "{what} needs {bytes} bytes, and the device has no more memory for them\n\
-         hint: a smaller context, a smaller model or `--device cpu` needs less"
-    )]
+    #[error("{what} needs {bytes} bytes, and the device has no more memory for them")]
     OutOfMemory {
         /// What it was for.
         what: String,
@@ -55,10 +46,7 @@ pub enum GpuError {
         bytes: u64,
     },
     /// A model does not fit, known before anything was loaded.
-    #[error(
-        "{what} needs {needed} of device memory, and {adapter} has {available}\n\
-         hint: a smaller `--context`, a smaller model or `--device cpu` needs less"
-    )]
+    #[error("{what} needs {needed} of device memory, and {adapter} has {available}")]
     TooLarge {
         /// What does not fit.
         what: String,
@@ -70,19 +58,13 @@ pub enum GpuError {
         available: String,
     },
     /// The device is gone: unplugged, reset by its driver, or its driver crashed.
-    #[error(
-        "the GPU was lost: {reason}\n\
-         hint: start again; if it happens again, `--device cpu` runs without the GPU"
-    )]
+    #[error("the GPU was lost: {reason}")]
     Lost {
         /// The driver's words.
         reason: String,
     },
     /// A pass did not end in time.
-    #[error(
-        "the GPU did not end a pass within {limit:?}\n\
-         hint: another program may use it; `--device cpu` runs without the GPU"
-    )]
+    #[error("the GPU did not end a pass within {limit:?}")]
     TimedOut {
         /// How long was waited.
         limit: Duration,
@@ -95,4 +77,30 @@ pub enum GpuError {
         /// Its words.
         reason: String,
     },
+}
+
+impl GpuError {
+    /// What a user can do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            GpuError::NoSuchAdapter { .. } => "`speckv devices` lists the GPUs",
+            GpuError::NoAdapter => {
+                "install the GPU's driver, then `speckv devices` lists it; gpu:N takes a software \
+                 adapter"
+            }
+            GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. } => {
+                "a shorter context, a smaller model or the device cpu needs less"
+            }
+            GpuError::Lost { .. } => {
+                "start again; if it happens again, the device cpu runs without the GPU"
+            }
+            GpuError::TimedOut { .. } => {
+                "another program may use the GPU; the device cpu runs without it"
+            }
+            GpuError::Open { .. } | GpuError::Limit { .. } | GpuError::Refused { .. } => {
+                "another driver version may do it; the device cpu runs without the GPU"
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! the same bits however many rows share the pass: sums are exact integers per 32 columns, then
 //! multiply-adds in an order that the shapes alone decide.
 
+pub mod cache_type;
 pub mod device;
 pub mod error;
 pub mod format;

@@ -7,6 +7,7 @@ use naga::{
 };
 use speckv_formats::quant::{TensorType, WeightType};
 use speckv_gpu::{
+    cache_type::CacheType,
     format::Format,
     shader::{AttentionShape, Epilogue, Product, Shader, Slices, TILES},
 };
@@ -48,12 +49,14 @@ fn others() -> Vec<Shader> {
         Shader::read(),
     ];
     for head_dim in [16, 48, 64, 128, 256, 1024] {
-        shaders.push(Shader::keep(head_dim));
-        for group in [1, 2, 7, 16] {
-            let shape = AttentionShape { head_dim, group };
-            shaders.extend([shape.attend(), shape.merge()]);
-            for flags in 0..8 {
-                shaders.push(shape.rotate(flags & 1 > 0, flags & 2 > 0, flags & 4 > 0));
+        let caches = [CacheType::F16, CacheType::Q8_0];
+        for cache in caches.into_iter().filter(|cache| cache.takes(head_dim)) {
+            for group in [1, 2, 7, 16] {
+                let shape = AttentionShape { head_dim, group, cache };
+                shaders.extend([shape.attend(), shape.merge(), shape.keep()]);
+                for flags in 0..8 {
+                    shaders.push(shape.rotate(flags & 1 > 0, flags & 2 > 0, flags & 4 > 0));
+                }
             }
         }
     }

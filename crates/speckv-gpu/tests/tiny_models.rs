@@ -11,7 +11,10 @@ use speckv::{
 };
 use speckv_cpu::{model::CpuModel, pool::Pool};
 use speckv_formats::{compression::Compression, gguf::Gguf, quant::TensorType, tiny::Tiny};
-use speckv_gpu::model::{GpuModel, LoadError, LoadOptions};
+use speckv_gpu::{
+    cache_type::CacheType,
+    model::{GpuModel, LoadError, LoadOptions},
+};
 use support::device;
 
 fn file(tiny: &Tiny) -> Arc<Gguf> {
@@ -116,6 +119,99 @@ fn models_of_every_family_conform() {
         check_model(&model).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
         eprintln!("{} conforms", tiny.architecture);
     }
+}
+
+/// A model with heads of 32 values, whose keys and values can be bytes.
+fn with_bytes() -> Tiny {
+    Tiny { architecture: "qwen3", head_dim: Some(32), layers: 2, ..Tiny::default() }
+}
+
+fn load_with_bytes(tiny: &Tiny) -> Option<GpuModel> {
+    let mut options = LoadOptions::new(device()?);
+    options.cache_type = CacheType::Q8_0;
+    Some(GpuModel::load(file(tiny), &options, &mut |_| {}).unwrap())
+}
+
+#[test]
+fn a_cache_of_bytes_conforms_and_is_near_the_cpus() {
+    let wide = Tiny { head_dim: Some(96), heads: 3, kv_heads: 1, layers: 1, ..with_bytes() };
+    for tiny in [with_bytes(), wide] {
+        let Some(model) = load_with_bytes(&tiny) else { return };
+        check_model(&model).unwrap_or_else(|error| panic!("{tiny:?}: {error}"));
+        let halves = load(&tiny).unwrap();
+        assert_eq!(16 * model.position_bytes(), 9 * halves.position_bytes());
+        let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
+        let mut options = speckv_cpu::model::LoadOptions::new(pool);
+        options.cache_type = speckv_cpu::model::CacheType::Q8_0;
+        let on_cpu = CpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap();
+        let tokens = text(24);
+        let got = logits(&model, &tokens);
+        let of_cpu = logits(&on_cpu, &tokens);
+        // Both round keys and values to bytes, with scales of other precision and in another order.
+        let error = distance(&got, &of_cpu);
+        assert!(error < 0.05, "{tiny:?}: relative error {error}");
+        // What bytes cost against halves is what they cost on the CPU.
+        let rounding = distance(&got, &logits(&halves, &tokens));
+        let cpu_halves = logits(&self::on_cpu(&file(&tiny), Compression::AsIs), &tokens);
+        let cpu_rounding = distance(&of_cpu, &cpu_halves);
+        eprintln!("bytes against halves: {rounding}, on the CPU {cpu_rounding}; apart {error}");
+        assert!(0.0 < rounding && rounding < 1.5 * cpu_rounding, "{tiny:?}: {rounding}");
+    }
+}
+
+#[test]
+fn a_head_with_a_gap_omits_its_tokens_until_the_text_has_one() {
+    let Some(device) = device() else { return };
+    let tiny = Tiny { context_length: 512, ..Tiny::default() };
+    let load = |head_gap| {
+        let mut options = LoadOptions::new(Arc::clone(&device));
+        options.head_gap = head_gap;
+        GpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap()
+    };
+    let (whole, with_gap) = (load(None), load(Some(60..250)));
+    let gap = 64..192; // whole cuts of 64
+    assert_eq!(with_gap.head_size() + gap.len(), whole.head_size());
+    assert!(with_gap.pass_bytes() < whole.pass_bytes());
+    check_model(&with_gap).unwrap();
+    // Position 5 has a token of the gap: its logits and those of the next 255 positions are whole.
+    let tokens: Vec<u32> = (0..300).map(|i| if i == 5 { 100 } else { i * 37 % 64 }).collect();
+    let expected = logits(&whole, &tokens);
+    let check = |position: usize, got: &[f32]| {
+        let omits = !(5..5 + 256).contains(&position);
+        for (token, (got, whole)) in got.iter().zip(&expected[position]).enumerate() {
+            let expected = if omits && gap.contains(&token) { f32::NEG_INFINITY } else { *whole };
+            assert_eq!(got.to_bits(), expected.to_bits(), "position {position}, token {token}");
+        }
+    };
+    for (position, got) in logits(&with_gap, &tokens).iter().enumerate() {
+        check(position, got);
+    }
+    // The same text in pieces, whose rows take the places of earlier ones; a token of the gap that
+    // is taken back leaves nothing.
+    let (mut cache, mut output) = (with_gap.new_cache().unwrap(), with_gap.new_output());
+    let mut read = |cache: &mut _, tokens: &[u32]| {
+        with_gap.forward(&mut [Feed::new(cache, tokens, 1)], &mut output).unwrap();
+        let vocab = with_gap.vocab_size();
+        let best = output.best(0, vocab).unwrap().token;
+        let row = output.logits(0).unwrap().to_vec();
+        assert_eq!(best, speckv::signals::argmax(&row).unwrap());
+        row
+    };
+    read(&mut cache, &[tokens[0], tokens[1], 180]);
+    cache.truncate(2);
+    check(3, &read(&mut cache, &tokens[2..4]));
+    check(6, &read(&mut cache, &tokens[4..7]));
+    check(299, &read(&mut cache, &tokens[7..]));
+}
+
+#[test]
+fn heads_that_bytes_cannot_hold_are_refused() {
+    let Some(device) = device() else { return };
+    let mut options = LoadOptions::new(device);
+    options.cache_type = CacheType::Q8_0;
+    let tiny = Tiny { head_dim: Some(48), ..with_bytes() };
+    let refused = GpuModel::load(file(&tiny), &options, &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, LoadError::CacheType { head_dim: 48, .. }), "{refused}");
 }
 
 #[test]

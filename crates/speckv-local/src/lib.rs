@@ -2,7 +2,7 @@
 //!
 //! Everything that the command line and the Python package share: models by name and how they are
 //! fetched ([`catalogue`], [`download`], [`store`], [`model_source`]), devices that run them
-//! ([`backend`]), loading a target with its draft ([`pair`]), whether they fit in memory
+//! ([`backend`], [`device_choice`], [`devices`], [`device_auto`]), loading a target with its draft ([`pair`]), whether they fit in memory
 //! ([`memory`]), what their passes cost ([`calibration`]), controllers and predictor weights by
 //! name ([`controllers`], [`predictor_weights`]), text to tokens and back ([`text`]), and what a
 //! record says of files and machine ([`provenance`], [`machine`]). Nothing here reads arguments or
@@ -21,6 +21,9 @@ pub mod calibration;
 pub mod catalogue;
 pub mod controllers;
 pub mod cost_file;
+pub mod device_auto;
+pub mod device_choice;
+pub mod devices;
 pub mod download;
 pub mod draft_choice;
 pub mod draft_search;

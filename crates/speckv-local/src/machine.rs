@@ -14,6 +14,12 @@ pub fn threads() -> NonZeroUsize {
     speckv_cpu::cores::default_threads()
 }
 
+/// The processor's name, else the system's and the architecture's.
+#[must_use]
+pub fn processor_or_target() -> String {
+    processor().unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))
+}
+
 /// Processor, cores, operating system and architecture, in one line.
 #[must_use]
 pub fn describe() -> String {

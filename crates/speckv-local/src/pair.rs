@@ -12,11 +12,10 @@ use speckv::{
     model::LanguageModel,
     token::Token,
 };
-use speckv_cpu::model::CpuModel;
 use speckv_formats::{checkpoint::Checkpoint, config::Config, tokenizer::Tokenizer};
 
 use crate::{
-    backend::{Backend, CacheType, LocalModel, WeightOptions},
+    backend::{AnyModel, Backend, CacheType, LocalModel, PairBackends, WeightOptions},
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     draft_search::{self, FoundDraft},
     drafting::{DraftOrigin, Drafting},
@@ -36,7 +35,7 @@ use crate::{
 pub const DEFAULT_CONTEXT: usize = 4096;
 
 /// A target that is ready to answer, with its drafter.
-pub struct Pair<M: LocalModel = CpuModel> {
+pub struct Pair<M: LocalModel = AnyModel> {
     /// Target and drafter.
     pub engine: Engine<M>,
     /// The draft model, if there is one.
@@ -131,6 +130,7 @@ pub fn load_model<B: Backend>(
     let mut progress = reporter.progress(&label, Unit::Bytes, Duration::from_secs(2));
     let loaded = backend.load(file, context, options, &mut |done, total| progress.at(done, total));
     progress.finish();
+    file.check_unchanged().map_err(|error| Failure::from_error(&error, error.hint(), DAMAGED))?;
     loaded.map(Arc::new).map_err(|failure| failure.about(file_name(file)))
 }
 
@@ -217,6 +217,23 @@ impl PairFiles {
             .map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(draft)))
     }
 
+    /// The memory of the target, and of the draft if there is one.
+    ///
+    /// # Errors
+    /// A context that the target does not have, or a compression that the draft cannot have.
+    pub fn memory_needs(
+        &self,
+        settings: &PairSettings,
+    ) -> Outcome<(MemoryNeed<'_>, Option<MemoryNeed<'_>>)> {
+        let context = self.context(settings.context)?;
+        let &PairSettings { compression, cache_type, .. } = settings;
+        let target =
+            MemoryNeed { file: &self.target, compression, context, cache_type, what: "target" };
+        let compression = settings.draft_compression()?;
+        let draft = self.draft.as_ref();
+        Ok((target, draft.map(|file| MemoryNeed { file, compression, what: "draft", ..target })))
+    }
+
     /// Most tokens of prompt and answer: those asked for, else a default that fits the model.
     ///
     /// # Errors
@@ -242,14 +259,14 @@ impl<M: LocalModel> Pair<M> {
     /// # Errors
     /// Whatever keeps one of the files from being used, or vocabularies that differ.
     pub fn load(
-        backend: &impl Backend<Model = M>,
+        backends: &PairBackends<impl Backend<Model = M> + Clone>,
         settings: &PairSettings,
         source: &ModelSource,
         interrupt: &Interrupt,
         reporter: &dyn Reporter,
     ) -> Outcome<Self> {
         let files = PairFiles::open(settings, source, interrupt, reporter)?;
-        Self::from_files(backend, settings, files, reporter)
+        Self::from_files(backends, settings, files, reporter)
     }
 
     /// As [`load`](Self::load), from files that are open already.
@@ -257,12 +274,12 @@ impl<M: LocalModel> Pair<M> {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_files(
-        backend: &impl Backend<Model = M>,
+        backends: &PairBackends<impl Backend<Model = M> + Clone>,
         settings: &PairSettings,
         files: PairFiles,
         reporter: &dyn Reporter,
     ) -> Outcome<Self> {
-        Self::with_drafter(backend, settings, files, reporter, drafter)
+        Self::with_drafter(backends, settings, files, reporter, drafter)
     }
 
     /// As [`from_files`](Self::from_files), with a drafter made by `drafter` from the draft model
@@ -271,7 +288,7 @@ impl<M: LocalModel> Pair<M> {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn with_drafter(
-        backend: &impl Backend<Model = M>,
+        backends: &PairBackends<impl Backend<Model = M> + Clone>,
         settings: &PairSettings,
         files: PairFiles,
         reporter: &dyn Reporter,
@@ -292,7 +309,7 @@ impl<M: LocalModel> Pair<M> {
         let (compression, cache_type) = (settings.compression, settings.cache_type);
         let draft_cache = draft_file
             .as_ref()
-            .map_or(cache_type, |file| draft_cache(backend, file, cache_type, reporter));
+            .map_or(cache_type, |file| draft_cache(&backends.draft, file, cache_type, reporter));
         if let Some(file) = &draft_file {
             let target =
                 MemoryNeed { file: &target_file, compression, context, cache_type, what: "target" };
@@ -303,7 +320,7 @@ impl<M: LocalModel> Pair<M> {
                 what: "draft",
                 ..target
             };
-            match memory::check(backend, &[target, draft]) {
+            match check_memory(backends, target, draft) {
                 // A draft that was not asked for is no reason to fail.
                 Err(_) if drafting.origin == DraftOrigin::Found => {
                     drafting.choice = match drafting.choice {
@@ -317,7 +334,8 @@ impl<M: LocalModel> Pair<M> {
             }
         }
         let weights = WeightOptions { compression, head_gap: None, cache_type };
-        let target = load_model(backend, &target_file, context, false, &weights, reporter)?;
+        let target =
+            load_model(&backends.target, &target_file, context, false, &weights, reporter)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
         let weights = WeightOptions {
             compression: draft_compression,
@@ -330,7 +348,7 @@ impl<M: LocalModel> Pair<M> {
         if let (Some(DraftModel::Itself(compression)), Some(file)) =
             (settings.draft.model(), &draft_file)
         {
-            let bytes = backend.weight_bytes(file, *compression);
+            let bytes = backends.draft.weight_bytes(file, *compression);
             reporter.note(&format!(
                 "the target's own copy in {compression} drafts: {} more of memory",
                 units::bytes(bytes)
@@ -338,7 +356,7 @@ impl<M: LocalModel> Pair<M> {
         }
         let context = target.context_length();
         let draft = draft_file
-            .map(|file| load_model(backend, &file, context, true, &weights, reporter))
+            .map(|file| load_model(&backends.draft, &file, context, true, &weights, reporter))
             .transpose()?;
         if draft.is_none() {
             masks.clear();
@@ -348,6 +366,19 @@ impl<M: LocalModel> Pair<M> {
         let engine = Engine::new(target, drafter);
         Ok(Pair { engine, draft, masks, text, drafting, target_path, draft_path })
     }
+}
+
+/// Refuses a pair that does not fit the memory of its device, or of its two devices.
+fn check_memory(
+    backends: &PairBackends<impl Backend + Clone>,
+    target: MemoryNeed<'_>,
+    draft: MemoryNeed<'_>,
+) -> Outcome<()> {
+    if backends.share_memory() {
+        return memory::check(&backends.target, &[target, draft]);
+    }
+    memory::check(&backends.target, &[target])?;
+    memory::check(&backends.draft, &[draft])
 }
 
 /// What drafts.

@@ -7,6 +7,7 @@ use speckv_formats::compression::Compression;
 use crate::{
     backend::CacheType,
     catalogue::Catalogue,
+    device_choice::DeviceChoices,
     draft_choice::{DraftChoice, DraftHead, DraftModel},
     failure::{Failure, Outcome},
     model_name::ModelName,
@@ -33,6 +34,8 @@ pub struct PairSettings {
     pub draft: DraftChoice,
     /// Whether a model that is on this machine already and has the target's vocabulary drafts too.
     pub search: DraftSearch,
+    /// Devices that the models run on.
+    pub devices: DeviceChoices,
     /// Threads that compute.
     pub threads: NonZeroUsize,
     /// Most tokens of prompt and answer; `None` is a default that fits the model.

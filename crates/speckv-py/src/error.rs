@@ -81,11 +81,11 @@ impl From<ModelError> for Fault {
             }
             ModelError::UnknownToken { .. } => "draft and target must share a vocabulary",
             ModelError::ContextFull { .. } => {
-                "give a longer context to CpuModel.load, or truncate the cache"
+                "give a longer context to LocalModel.load, or truncate the cache"
             }
             ModelError::ForeignCache { .. } => "take caches from new_cache() of the same model",
             ModelError::OutOfMemory { .. } => {
-                "give a shorter context or kv_type=\"q8_0\" to CpuModel.load"
+                "give a shorter context or kv_type=\"q8_0\" to LocalModel.load"
             }
             // Feeds from Python are chains, and rows are those that were asked for.
             ModelError::Parents { .. }
@@ -93,7 +93,8 @@ impl From<ModelError> for Fault {
             | ModelError::Path { .. }
             | ModelError::Row { .. }
             | ModelError::Unsupported { .. } => "this is an error of the package: please report it",
-            _ => "the file may be damaged: fetch it again and compare its checksum",
+            other => speckv_local::backend::device_hint(other)
+                .unwrap_or("the file may be damaged: fetch it again and compare its checksum"),
         };
         Fault::model(chain(&error), hint)
     }

@@ -49,7 +49,7 @@ mod _native {
         evaluation::judge_evaluation,
         grid::{StepGrid, block_order},
         lab::{Trace, TraceFolder, replay},
-        model::{Cache, CpuModel, Tokenizer},
+        model::{Cache, LocalModel, Tokenizer},
         ngram::NgramText,
         predictor::{ModelShape, OnlinePredictor, Predictor},
         random::{Distribution, Randomness, Sampler, verify},

@@ -1,4 +1,4 @@
-//! Models that `speckv-cpu` runs.
+//! Models that this machine runs, on its processor or on a GPU.
 
 use std::{
     io::Write,
@@ -11,16 +11,20 @@ use std::{
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use speckv::{
-    logits::Logits,
-    model::{Cache as _, Feed, LanguageModel},
+    model::{Cache as _, Feed, LanguageModel, PassOutput},
     token::Token,
 };
-use speckv_cpu::model::{CacheType, CpuModel as Weights, KvCache};
 use speckv_local::{
-    backend::{CpuBackend, WeightOptions},
+    backend::{
+        AnyCache, AnyModel as Weights, AnyOutput, Backend as _, CacheType, LocalModel as _,
+        WeightOptions,
+    },
     controllers,
+    device_choice::{DeviceChoice, UnknownDevice},
+    devices,
     interrupt::Interrupt,
     machine,
+    memory::MemoryNeed,
     model_name::ModelName,
     model_source::ModelSource,
     pair,
@@ -113,7 +117,7 @@ impl Tokenizer {
 /// See `_native.pyi`.
 #[pyclass(frozen)]
 pub struct Cache {
-    cache: Mutex<KvCache>,
+    cache: Mutex<AnyCache>,
     of: usize, // address of the weights that it belongs to, which it keeps alive
     _weights: Arc<Weights>,
 }
@@ -131,13 +135,16 @@ impl Cache {
 
 /// See `_native.pyi`.
 #[pyclass(frozen)]
-pub struct CpuModel {
+pub struct LocalModel {
     weights: Arc<Weights>,
+    /// Of the last pass: made once, since on a GPU it is memory there.
+    output: Mutex<AnyOutput>,
+    device: String,
     text: ModelText,
     path: PathBuf,
 }
 
-impl CpuModel {
+impl LocalModel {
     /// The weights.
     pub fn weights(&self) -> &Arc<Weights> {
         &self.weights
@@ -150,7 +157,14 @@ impl CpuModel {
         threads: Option<usize>,
         kv_type: &str,
         draft_head: Option<usize>,
+        device: &str,
     ) -> Outcome<Self> {
+        let device: DeviceChoice = device.parse().map_err(|error: UnknownDevice| {
+            let text = error.to_string();
+            let (what, hint) =
+                text.split_once("\nhint: ").unwrap_or((text.as_str(), "cpu is the default"));
+            Fault::argument(format!("device: {what}"), hint)
+        })?;
         let hint = "asis, fp16, int8, nf4, compact, or a type of the file format such as q4_0";
         let compression = compression.parse().map_err(|error| Fault::argument(error, hint))?;
         let cache_type = match kv_type {
@@ -180,12 +194,16 @@ impl CpuModel {
         pair::check_config(&file).map_err(of_model)?;
         let text = ModelText::of(&file).map_err(of_model)?;
         let head_gap = draft_head.map(|count| text.tokenizer().rare(count));
-        let backend = CpuBackend::new(threads).map_err(of_model)?;
-        let weights = WeightOptions { compression, head_gap, cache_type };
         let (asked, cut) = (context.unwrap_or(pair::DEFAULT_CONTEXT), context.is_none());
+        let need =
+            MemoryNeed { file: &file, compression, context: asked, cache_type, what: "model" };
+        let backend = devices::of_model(device, threads, need, &Interrupt::new(), &Warnings)
+            .map_err(of_model)?;
+        let weights = WeightOptions { compression, head_gap, cache_type };
         let weights =
             pair::load_model(&backend, &file, asked, cut, &weights, &Warnings).map_err(of_model)?;
-        Ok(CpuModel { weights, text, path })
+        let output = Mutex::new(weights.new_output());
+        Ok(LocalModel { weights, output, device: backend.name().to_owned(), text, path })
     }
 
     fn id(&self) -> usize {
@@ -198,7 +216,7 @@ impl CpuModel {
         }
         Err(Fault::argument(
             "expected a cache of this model, got another model's",
-            "CpuModel.cache makes one",
+            "its own `cache` makes one",
         ))
     }
 
@@ -207,7 +225,7 @@ impl CpuModel {
         &self,
         py: Python<'_>,
         feeds: Vec<(Py<Cache>, Vec<Token>, usize)>,
-        body: impl FnOnce(&mut Logits) -> Outcome<T> + Send,
+        body: impl FnOnce(&mut AnyOutput) -> Outcome<T> + Send,
     ) -> Outcome<T> {
         for (index, (cache, ..)) in feeds.iter().enumerate() {
             self.check(cache.get())?;
@@ -227,23 +245,23 @@ impl CpuModel {
             for index in order {
                 guards[index] = Some(lock(&feeds[index].0.get().cache));
             }
-            let mut passes: Vec<Feed<'_, KvCache>> = guards
+            let mut passes: Vec<Feed<'_, AnyCache>> = guards
                 .iter_mut()
                 .flatten()
                 .zip(&feeds)
                 .map(|(cache, (_, tokens, rows))| Feed::new(&mut **cache, tokens, *rows))
                 .collect();
-            let mut logits = Logits::new();
-            self.weights.forward(&mut passes, &mut logits)?;
-            body(&mut logits)
+            let mut output = lock(&self.output);
+            self.weights.forward(&mut passes, &mut output)?;
+            body(&mut output)
         })
     }
 }
 
 #[pymethods]
-impl CpuModel {
+impl LocalModel {
     #[staticmethod]
-    #[pyo3(signature = (model, *, compression = "asis", context = None, threads = None, kv_type = "f16", draft_head = None))]
+    #[pyo3(signature = (model, *, compression = "asis", context = None, threads = None, kv_type = "f16", draft_head = None, device = "cpu"))]
     fn load(
         py: Python<'_>,
         model: PathBuf,
@@ -252,10 +270,11 @@ impl CpuModel {
         threads: Option<usize>,
         kv_type: &str,
         draft_head: Option<usize>,
+        device: &str,
     ) -> PyResult<Self> {
         let name = ModelName::from(model.as_path());
         Ok(py.detach(|| {
-            Self::load_from(&name, compression, context, threads, kv_type, draft_head)
+            Self::load_from(&name, compression, context, threads, kv_type, draft_head, device)
         })?)
     }
 
@@ -272,6 +291,11 @@ impl CpuModel {
     #[getter]
     fn threads(&self) -> usize {
         self.weights.threads()
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.device
     }
 
     #[getter]
@@ -315,9 +339,13 @@ impl CpuModel {
             Ok((cache, tokens::read(&tokens)?, rows))
         };
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
-        let (values, rows, vocab) = self.pass(py, feeds, |logits| {
-            let (rows, vocab) = (logits.rows(), logits.vocab_size());
-            Ok((logits.rows_mut(0, rows).to_vec(), rows, vocab))
+        let (values, rows, vocab) = self.pass(py, feeds, |output| {
+            let (rows, vocab) = (output.rows(), PassOutput::vocab_size(output));
+            let mut values = Vec::with_capacity(rows * vocab);
+            for row in 0..rows {
+                values.extend_from_slice(output.logits(row)?);
+            }
+            Ok((values, rows, vocab))
         })?;
         values.into_pyarray(py).reshape([rows, vocab])
     }
@@ -330,17 +358,22 @@ impl CpuModel {
         let read =
             |(cache, tokens): (Py<Cache>, Bound<'_, PyAny>)| Ok((cache, tokens::read(&tokens)?, 1));
         let feeds = feeds.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
-        Ok(self.pass(py, feeds, |logits| {
+        Ok(self.pass(py, feeds, |output| {
+            let (rows, vocab) = (output.rows(), PassOutput::vocab_size(output));
             let read = |row: usize| {
-                let read = speckv::signals::read(logits.row(row))
-                    .map_err(speckv::draft::DraftError::from)?;
-                Ok((read.0, Signals(read.1)))
+                let best = output.best(row, vocab)?;
+                Ok((best.token, Signals(best.signals)))
             };
-            (0..logits.rows()).map(read).collect()
+            (0..rows).map(read).collect()
         })?)
     }
 
     fn __repr__(&self) -> String {
-        format!("CpuModel('{}', compression='{}')", self.path.display(), self.weights.compression())
+        format!(
+            "LocalModel('{}', compression='{}', device='{}')",
+            self.path.display(),
+            self.weights.compression(),
+            self.device
+        )
     }
 }

@@ -55,6 +55,12 @@ pub trait Language: Send + Sync + 'static {
     /// Bytes that a token stands for, which may be a part of a character.
     fn bytes(&self, token: Token) -> Vec<u8>;
 
+    /// Whether a token is a control token, which text never is.
+    fn is_control(&self, token: Token) -> bool {
+        let _ = token;
+        false
+    }
+
     /// The tokens of a conversation, rendered by the model's chat template. `most_bytes`: the
     /// longest text that is encoded.
     ///

@@ -15,11 +15,14 @@
 )]
 
 pub mod api;
+pub mod constraints;
 pub mod energy;
 pub mod error;
+pub mod grammars;
 pub mod http;
 pub mod language;
 pub mod metrics;
 pub mod scheduler;
 pub mod server;
 pub mod settings;
+pub mod tools;

@@ -39,6 +39,7 @@ pub struct Metrics {
     drafts: Counter,
     draft_tokens: Counter,
     accepted_tokens: Counter,
+    forced_tokens: Counter,
     accepted_per_position: Family<Position, Counter>,
     drafted_per_step: Histogram,
     accepted_per_step: Histogram,
@@ -187,6 +188,12 @@ impl Metrics {
                 r,
                 "spec_decode_num_accepted_tokens",
                 "Draft tokens accepted",
+                Counter::default(),
+            ),
+            forced_tokens: add(
+                r,
+                "forced_tokens",
+                "Tokens that a grammar forced, without a draft",
                 Counter::default(),
             ),
             accepted_per_position: add(
@@ -389,6 +396,7 @@ impl Metrics {
                 self.accepted_per_position.get_or_create(&Position { position }).inc();
             }
         }
+        self.forced_tokens.inc_by(record.forced.places.len() as u64);
         self.generation_tokens.inc_by(delivered.tokens as u64);
         if delivered.is_first {
             self.first_token.observe(age.as_secs_f64());

@@ -37,6 +37,10 @@ pub struct FileSettings {
     pub threads: Option<usize>,
     /// How keys and values are stored.
     pub kv: Option<String>,
+    /// Device of the target.
+    pub device: Option<String>,
+    /// Device of the draft.
+    pub draft_device: Option<String>,
     /// What the target's weights become.
     pub compression: Option<String>,
     /// What the draft's weights become.
@@ -95,7 +99,7 @@ impl std::fmt::Display for CountOrWord {
 }
 
 /// The settings by name, with what they mean: for the reference page and for hints.
-pub const SETTINGS: [(&str, &str); 31] = [
+pub const SETTINGS: [(&str, &str); 33] = [
     ("host", "address to listen on"),
     ("port", "port to listen on"),
     ("api-keys", "list of keys that are accepted"),
@@ -110,6 +114,8 @@ pub const SETTINGS: [(&str, &str); 31] = [
     ("ctx", "tokens that prompt and answer may have together"),
     ("threads", "threads that compute"),
     ("kv", "keys and values of the context: `f16` or `q8_0`"),
+    ("device", "device of the target: `cpu`, `gpu`, `gpu:N` or `auto`"),
+    ("draft-device", "device of the draft, in place of the target's"),
     ("compression", "what the target's weights become: `asis`, `fp16`, `int8`, `nf4`, or a type"),
     ("draft-compression", "what the draft's weights become: as `compression`, or `compact`"),
     ("draft-head", "tokens that the draft's output head covers, or `whole`"),
@@ -245,7 +251,8 @@ mod tests {
         for (name, _) in SETTINGS {
             let value = match name {
                 "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv"
-                | "compression" | "draft-compression" | "paper-weights" | "predictor" => "\"x\"",
+                | "device" | "draft-device" | "compression" | "draft-compression"
+                | "paper-weights" | "predictor" => "\"x\"",
                 "api-keys" | "allow-origin" | "allow-host" => "[]",
                 "no-lookup" | "recalibrate" | "share-across-keys" | "parse-special" => "true",
                 _ => "1",

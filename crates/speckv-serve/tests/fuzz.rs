@@ -9,6 +9,7 @@ use speckv_serve::api::{
     self,
     chat::ChatRequest,
     completion::CompletionRequest,
+    options,
     text::{DetokenizeRequest, TokenizeRequest},
 };
 use support::{Server, Setup};
@@ -96,6 +97,22 @@ const KNOWN: &[&str] = &[
     "user",
     "min_tokens",
     "include_obfuscation",
+    "json_schema",
+    "grammar",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "structured_outputs",
+    "thinking_budget",
+    "stop_token_ids",
+    "parallel_tool_calls",
+    "input",
+    "instructions",
+    "system",
+    "thinking",
+    "options",
+    "format",
+    "think",
 ];
 
 fn field() -> impl Strategy<Value = String> {
@@ -103,7 +120,11 @@ fn field() -> impl Strategy<Value = String> {
 }
 
 /// What each route needs.
-const ROUTES: [(&str, &str); 4] = [
+const ROUTES: [(&str, &str); 8] = [
+    ("/v1/responses", r#"{"input": "hi", "max_output_tokens": 3}"#),
+    ("/v1/messages", r#"{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}"#),
+    ("/api/chat", r#"{"messages": [{"role": "user", "content": "hi"}], "stream": false}"#),
+    ("/api/generate", r#"{"prompt": "hi", "options": {"num_predict": 3}}"#),
     (
         "/v1/chat/completions",
         r#"{"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}"#,
@@ -142,11 +163,15 @@ proptest! {
     fn json_is_read_or_refused_and_never_panics(value in nearly_a_request()) {
         let bytes = value.to_string().into_bytes();
         if let Ok(request) = api::read::<ChatRequest>(&bytes) {
-            let _ = (request.conversation(&support::Characters::default(), true), request.check_supported(), request.alternatives());
+            if let Ok(asked) = request.asked() {
+                let _ = request.conversation(&support::Characters::default(), &asked, true);
+            }
+            let _ = (request.alternatives(), options::biases(request.logit_bias.as_ref(), 128));
             let _ = request.sampling().settings();
         }
         if let Ok(request) = api::read::<CompletionRequest>(&bytes) {
-            let _ = (request.check_supported(), request.alternatives(), request.sampling().settings(), request.prompt.each());
+            let _ = (request.check_supported(), request.structured().resolve());
+            let _ = (request.alternatives(), request.sampling().settings(), request.prompt.each());
         }
     }
 
@@ -168,8 +193,8 @@ fn whatever_is_posted_the_answer_is_json_and_no_500() {
     let server = Server::new(Setup { context: 64, ..Setup::default() });
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut answered = 0;
-    for case in 0..300_usize {
-        let (path, right) = ROUTES[case % 4];
+    for case in 0..400_usize {
+        let (path, right) = ROUTES[case % ROUTES.len()];
         let value = nearly(right).new_tree(&mut runner).expect("a value").current();
         let request = Request::post(path).header("content-type", "application/json");
         let reply = runtime
@@ -178,7 +203,10 @@ fn whatever_is_posted_the_answer_is_json_and_no_500() {
             answered += 1;
         } else {
             assert!((400..500).contains(&reply.status.as_u16()), "{value}: {reply:?}");
-            reply.error(reply.status.as_u16());
+            match path.starts_with("/api") || path == "/v1/messages" {
+                true => assert!(!reply.json()["error"].is_null(), "{reply:?}"),
+                false => drop(reply.error(reply.status.as_u16())),
+            }
         }
     }
     assert!(

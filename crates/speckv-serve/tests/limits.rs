@@ -82,11 +82,17 @@ async fn every_bad_request_is_a_proper_error_that_names_the_field() {
         (chat(json!({"stop": 5})), "stop"),
         (chat(json!({"top_logprobs": 3})), "top_logprobs"),
         (chat(json!({"logprobs": true, "top_logprobs": 99})), "top_logprobs"),
-        (chat(json!({"tools": [{"type": "function"}]})), "tools"),
-        (chat(json!({"functions": [{"name": "f"}]})), "functions"),
-        (chat(json!({"response_format": {"type": "json_object"}})), "response_format"),
-        (chat(json!({"logit_bias": {"5": 100}})), "logit_bias"),
-        (chat(json!({"frequency_penalty": 1.0})), "frequency_penalty"),
+        (chat(json!({"tools": [{"type": "function"}]})), "tools[0].function.name"),
+        (chat(json!({"functions": [{"name": "f g"}]})), "functions[0].name"),
+        (chat(json!({"response_format": {"type": "yaml"}})), "response_format.type"),
+        (chat(json!({"guided_json": {"type": "strin"}})), "guided_json"),
+        (chat(json!({"grammar": "root ::= x"})), "grammar"),
+        (chat(json!({"thinking_budget": 5})), "thinking_budget"),
+        (chat(json!({"guided_regex": "a", "ignore_eos": true})), "ignore_eos"),
+        (chat(json!({"guided_regex": "a", "min_tokens": 3})), "min_tokens"),
+        (chat(json!({"stop_token_ids": [5000]})), "stop_token_ids"),
+        (chat(json!({"logit_bias": {"5": 101}})), "logit_bias.5"),
+        (chat(json!({"frequency_penalty": 3.0})), "frequency_penalty"),
         (chat(json!({"speculation": {"controler": "off"}})), "speculation"),
         (chat(json!({"speculation": "fast"})), "speculation.controller"),
         (chat(json!({"stream": "yes"})), "stream"),
@@ -218,6 +224,7 @@ async fn on_loopback_other_hosts_are_refused() {
         server.send(Request::get("/v1/models").header("host", host).body(Body::empty()).unwrap())
     };
     host("localhost:8080").await.ok();
+    host("localhost.:8080").await.ok();
     assert_eq!(host("evil.example").await.error(403)["code"], "host_not_allowed");
 }
 

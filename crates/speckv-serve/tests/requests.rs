@@ -101,7 +101,11 @@ async fn unknown_fields_are_refused_by_name_wherever_they_stand() {
     };
     let part = json!([{"type": "text", "text": "x", "detail": "high"}]);
     for (path, body, param) in [
-        ("/v1/chat/completions", chat(json!({"guided_regex": "a+"})), "guided_regex"),
+        (
+            "/v1/chat/completions",
+            chat(json!({"guided_decoding_backend": "x"})),
+            "guided_decoding_backend",
+        ),
         (
             "/v1/chat/completions",
             chat(json!({"truncate_prompt_tokens": 5})),
@@ -115,15 +119,10 @@ async fn unknown_fields_are_refused_by_name_wherever_they_stand() {
         ("/v1/chat/completions", user(json!({"content": part})), "messages[0].content[0].detail"),
         (
             "/v1/chat/completions",
-            assistant(json!({"function_call": {"name": "f"}})),
-            "messages[0].function_call",
-        ),
-        (
-            "/v1/chat/completions",
             assistant(json!({"tool_calls": [{"id": "x"}]})),
             "messages[0].tool_calls[0].function",
         ),
-        ("/v1/completions", text(json!({"grammar": "root ::= \"a\""})), "grammar"),
+        ("/v1/completions", text(json!({"n_discard": 4})), "n_discard"),
         ("/v1/completions", text(json!({"use_beam_search": true})), "use_beam_search"),
         ("/tokenize", json!({"content": "x", "messages": []}), "messages"),
         (
@@ -224,6 +223,42 @@ async fn slashes_and_a_missing_version_are_understood() {
     let metrics = server.get("/metrics").await.text;
     assert!(metrics.contains("path=\"/v1/chat/completions\""), "one name per route in {metrics}");
     assert!(!metrics.contains("path=\"/chat/completions\""));
+}
+
+#[tokio::test]
+async fn a_role_may_be_empty_or_begin_with_any_character() {
+    let server = Server::new(Setup::default());
+    for role in ["", "é", "\u{1f469}"] {
+        let messages = json!([{"role": role, "content": "hi"}]);
+        server.ask("/v1/chat/completions", chat(json!({"messages": messages}))).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
+    let server = Server::new(Setup::default());
+    let body = chat(json!({})).to_string();
+    let marked = Request::post("/v1/chat/completions")
+        .header("content-type", "application/json")
+        .body(Body::from(format!("\u{feff}{body}")))
+        .expect("a request");
+    assert_eq!(said(&server.send(marked).await), plain(&server.model, "u:hi~a:", 8));
+}
+
+#[tokio::test]
+async fn headers_that_may_stand_once_are_refused_where_they_stand_twice() {
+    let server = Server::new(Setup::default());
+    let post = |name: &str, value: &str| {
+        Request::post("/v1/chat/completions")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header(name, value)
+            .body(Body::from(chat(json!({})).to_string()))
+            .expect("a request")
+    };
+    server.send(post("x-other", "a")).await.ok();
+    server.send(post("host", "localhost")).await.error(400);
+    server.send(post("content-type", "text/plain")).await.error(415);
 }
 
 fn packed(encoding: &str, bytes: Vec<u8>) -> Request<Body> {

@@ -1,7 +1,12 @@
 //! Writes the first inputs of every target: `seeds FOLDER`. Models are tiny ones of random numbers.
+//!
+//! It fuzzes nothing, but its libraries are instrumented and need libFuzzer to be linked, whose
+//! initialization runs it.
+#![no_main]
 
 use std::{io, path::Path};
 
+use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use speckv_formats::{
     quant::{TensorType, random_blocks},
@@ -14,7 +19,14 @@ fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> 
     std::fs::write(folder.join(name), bytes)
 }
 
-fn main() -> io::Result<()> {
+fuzz_target!(init: run(), |_bytes: &[u8]| {});
+
+fn run() {
+    write().expect("seeds");
+    std::process::exit(0);
+}
+
+fn write() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).expect("expected a folder");
     let folder = Path::new(&folder);
     let small = Tiny { hidden: 32, feed_forward: 32, layers: 1, heads: 2, ..Tiny::default() };

@@ -7,7 +7,7 @@ use speckv_lab::workload::Split;
 use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
-    common::{CacheOptions, DraftWeightArgs, compression},
+    common::{CacheOptions, DeviceOptions, DraftWeightArgs, compression},
     values::{GammaList, draft, gamma_list, threads, whole},
 };
 
@@ -22,8 +22,9 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub comparison: ComparisonOptions,
     /// Measure what passes of 1 to 17 tokens cost, against the memory read rate, and nothing else:
-    /// a catalogue name or the path of a GGUF file
-    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightArgs"])]
+    /// a catalogue name, the path of a GGUF file, or a shape with random weights: synthetic:1.5b,
+    /// 7b, 14b, 32b
+    #[arg(long, value_name = "MODEL", help_heading = "Curve", conflicts_with_all = ["ComparisonOptions", "DraftWeightArgs", "draft_device"])]
     pub curve: Option<ModelName>,
     /// Tokens already read when the passes are timed [default: 128,2048, or what the model was made
     /// for if that is less]
@@ -50,6 +51,9 @@ pub struct BenchArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// Rounds: everything is measured once in each, in a new order [default: 1; with --curve 9]
     #[arg(long, value_name = "N",
         value_parser = whole(1..=1000_usize, "more rounds make intervals narrower, and take \

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use speckv_formats::{compression::Compression, quant::TensorType};
 use speckv_local::{
     controllers,
+    device_choice::{DeviceChoice, DeviceChoices, UnknownDevice},
     draft_choice::{DraftChoice, DraftHead},
     model_name::ModelName,
     suggest,
@@ -56,6 +57,37 @@ pub struct ModelOptions {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
+}
+
+/// Which devices run the models.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Devices")]
+pub struct DeviceOptions {
+    /// Device of the target: cpu, gpu (the first that is no software), gpu:N as `speckv devices`
+    /// numbers them, or auto: the one whose plain pass is faster, measured once, among those whose
+    /// memory suffices
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceChoice,
+    /// Device of the draft [default: the target's; with --device auto the processor where both do
+    /// not fit]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub draft_device: Option<DeviceChoice>,
+}
+
+impl DeviceOptions {
+    /// What the options say; `measure_anew` times plain passes again.
+    #[must_use]
+    pub fn choices(self, measure_anew: bool) -> DeviceChoices {
+        DeviceChoices { target: self.device, draft: self.draft_device, measure_anew }
+    }
+}
+
+/// Parser of a device.
+pub(super) fn device(text: &str) -> Result<DeviceChoice, String> {
+    text.parse().map_err(|error: UnknownDevice| error.to_string())
 }
 
 /// Whose weights the predictors have that controllers decide by.

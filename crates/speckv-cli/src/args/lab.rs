@@ -9,7 +9,7 @@ use speckv_local::{draft_choice::DraftChoice, model_name::ModelName};
 
 use super::{
     bench::ComparisonOptions,
-    common::{CacheOptions, PredictorOptions, WeightArgs, compression},
+    common::{CacheOptions, DeviceOptions, PredictorOptions, WeightArgs, compression},
     values::{GammaList, draft, gamma, grid_gammas, number, threads, whole},
 };
 
@@ -84,6 +84,9 @@ pub struct ProfileArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// Depth of the draft model's chain at every position of a trace; speckv and most others draft
     /// up to 16 tokens.
     #[arg(long, value_name = "N", default_value = "16", allow_negative_numbers = true, value_parser = gamma())]
@@ -204,6 +207,9 @@ pub struct EvaluateArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// Every controller is tested against this one.
     #[arg(long, value_name = "NAME", default_value = "off")]
     pub baseline: String,
@@ -215,7 +221,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = threads())]
     pub threads: Option<usize>,
     /// Compare saved evaluations in place of running one: given twice, before and after.
-    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "baseline", "rounds", "threads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Saved evaluations", conflicts_with_all = ["ComparisonOptions", "WeightArgs", "DraftWeightArgs", "CacheOptions", "DeviceOptions", "baseline", "rounds", "threads"])]
     pub saved: Vec<PathBuf>,
     /// Compare them although machine, files, threads or lengths differ.
     #[arg(long, help_heading = "Saved evaluations", requires = "saved")]

@@ -20,7 +20,8 @@ use clap::{
 };
 use common::compression;
 pub use common::{
-    CacheOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions, WeightArgs,
+    CacheOptions, DeviceOptions, DraftWeightArgs, ModelOptions, PredictorOptions, SamplingOptions,
+    WeightArgs,
 };
 pub use doctor::DoctorArgs;
 pub use export::{ExportArgs, Shares};
@@ -35,7 +36,10 @@ pub use values::{ControllerList, GammaList, KvChoice, TokenList};
 use values::{controller_list, draft, gamma, identity_tokens, prompts, threads};
 
 use speckv_formats::compression::Compression;
-use speckv_local::{controllers, draft_choice::DraftChoice, model_name::ModelName, suggest};
+use speckv_local::{
+    controllers, device_choice::DeviceChoice, draft_choice::DraftChoice, model_name::ModelName,
+    suggest,
+};
 
 use crate::printer;
 
@@ -212,6 +216,9 @@ pub struct ScoreArgs {
     /// Token ids to read: 1,2,3.
     #[arg(long, required = true)]
     pub ids: Option<TokenList>,
+    /// Device of the model: cpu, gpu, gpu:N, or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = common::device)]
+    pub device: DeviceChoice,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
@@ -237,6 +244,9 @@ pub struct IdentityArgs {
     /// How keys and values are stored.
     #[command(flatten)]
     pub cache: CacheOptions,
+    /// Which devices run the models.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
     /// How many of the built-in prompts to use.
     #[arg(long, value_name = "N", default_value = "12", value_parser = prompts())]
     pub prompts: usize,

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use speckv_formats::compression::Compression;
-use speckv_local::model_name::ModelName;
+use speckv_local::{device_choice::DeviceChoice, model_name::ModelName};
 
 use super::{
-    common::compression,
+    common::{compression, device},
     values::{KvChoice, threads, whole},
 };
 
@@ -47,6 +47,9 @@ pub struct PerplexityArgs {
     #[arg(long, value_name = "N", value_parser = whole(2..=1_000_000_000_usize, "a few thousand \
         tokens give a first impression"))]
     pub tokens: Option<usize>,
+    /// Device of both models: cpu, gpu, gpu:N, or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceChoice,
     /// Threads that compute [default: one per performance core]
     #[arg(long, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,

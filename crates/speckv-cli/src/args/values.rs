@@ -4,8 +4,8 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use speckv::token::Token;
-use speckv_cpu::model::CacheType;
 use speckv_local::{
+    backend::CacheType,
     controllers::{self, ControllerSpec, MAX_GAMMA},
     draft_choice::DraftChoice,
 };

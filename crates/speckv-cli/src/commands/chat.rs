@@ -8,7 +8,7 @@ use std::{
 use rustyline::{DefaultEditor, error::ReadlineError};
 use speckv::engine::{Sequence, SequenceSettings};
 use speckv_local::{
-    backend::{Backend, LocalModel},
+    backend::{Backend, LocalModel, PairBackends},
     calibration::Costs,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -89,7 +89,9 @@ pub(super) fn run(args: &ChatArgs, printer: &Printer) -> Outcome<()> {
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
     let asked = args.models.controller.is_some();
-    device::run(&pair, Start { pair: &pair, settings, asked, source, interrupt, printer })
+    let heard = interrupt.clone();
+    let start = Start { pair: &pair, settings, asked, source: &source, interrupt, printer };
+    device::run(&pair, (&source, &heard), printer, start)
 }
 
 /// What a chat begins with.
@@ -97,7 +99,7 @@ struct Start<'a> {
     pair: &'a PairSettings,
     settings: AnswerSettings,
     asked: bool, // for a controller
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
 }
@@ -105,9 +107,9 @@ struct Start<'a> {
 impl OnDevice for Start<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend + Clone>(self, backends: &PairBackends<B>) -> Outcome<()> {
         let Start { pair, mut settings, asked, source, interrupt, printer } = self;
-        let pair = Pair::load(backend, pair, &source, &interrupt, printer)?;
+        let pair = Pair::load(backends, pair, source, &interrupt, printer)?;
         if interrupt.is_raised() {
             return Err(Failure::interrupted(
                 "stopped while loading",

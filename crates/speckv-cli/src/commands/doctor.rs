@@ -6,7 +6,7 @@ use speckv::engine::Clock;
 use speckv_cpu::pool::Pool;
 use speckv_lab::workload::{Split, Workload};
 use speckv_local::{
-    backend::{Backend, LocalModel},
+    backend::{Backend, LocalModel, PairBackends},
     calibration::{self, Costs},
     controllers,
     failure::{Failure, Outcome},
@@ -54,7 +54,9 @@ pub(super) fn run(args: &DoctorArgs, printer: &Printer) -> Outcome<()> {
     let (pair, answers) = settings::resolve(&args.models, &sampling, &source.catalogue)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    device::run(&pair, Doctor { args, pair: &pair, answers, source, interrupt, printer })
+    let heard = interrupt.clone();
+    let doctor = Doctor { args, pair: &pair, answers, source: &source, interrupt, printer };
+    device::run(&pair, (&source, &heard), printer, doctor)
 }
 
 /// What is checked.
@@ -62,7 +64,7 @@ struct Doctor<'a> {
     args: &'a DoctorArgs,
     pair: &'a PairSettings,
     answers: AnswerSettings,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
 }
@@ -70,18 +72,18 @@ struct Doctor<'a> {
 impl OnDevice for Doctor<'_> {
     type Output = ();
 
-    fn run<B: Backend>(mut self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend + Clone>(mut self, backends: &PairBackends<B>) -> Outcome<()> {
         let (printer, interrupt) = (self.printer, self.interrupt.clone());
-        let files = PairFiles::open(self.pair, &self.source, &interrupt, printer)?;
+        let files = PairFiles::open(self.pair, self.source, &interrupt, printer)?;
         let clock = Clock::system();
         let began = clock.now();
         let deadline = began + Duration::from_secs(self.args.seconds);
-        let mut pair = Pair::from_files(backend, self.pair, files, printer)?;
+        let mut pair = Pair::from_files(backends, self.pair, files, printer)?;
         self.answers.follow(&pair.drafting, self.args.models.controller.is_some())?;
         printer.note(&pair.drafting.to_string());
         let drafts = self.answers.controller != controllers::OFF;
         let costs = calibration::costs(&pair, true, &interrupt, printer)?;
-        let read_rate = read_rate(backend.name(), &pair);
+        let read_rate = read_rate(backends.target.name(), &pair);
 
         let pace = Pace::of(&costs.model);
         let left = deadline.saturating_sub(clock.now()).as_secs_f64();
@@ -123,8 +125,14 @@ impl OnDevice for Doctor<'_> {
             printer.warning(&format!("drafting ended, answers went on without it: {why}"));
         }
         let seconds = (clock.now() - began).as_secs_f64();
-        let report =
-            self.report(backend.name(), &pair, &costs, read_rate, (trials, seconds), &rules);
+        let report = self.report(
+            backends.target.name(),
+            &pair,
+            &costs,
+            read_rate,
+            (trials, seconds),
+            &rules,
+        );
         if self.args.json {
             printer.json(&report)?
         } else {

@@ -52,6 +52,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
     let settings = PairSettings {
         context: args.comparison.ctx,
+        devices: args.devices.choices(args.comparison.recalibrate),
         ..settings::pair_settings(
             contest.target.clone(),
             contest.draft.clone(),

@@ -9,8 +9,7 @@ use speckv::{
 };
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use speckv_local::{
-    backend::CpuBackend,
-    controllers,
+    controllers, devices,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -76,15 +75,18 @@ pub(super) fn run(args: &IdentityArgs, printer: &Printer) -> Outcome<()> {
     let mut mismatches = Vec::new();
     for (round, &threads) in args.threads_list.iter().enumerate() {
         let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let settings = settings::pair_settings(
-            target.clone(),
-            draft.clone(),
-            threads,
-            &args.weights,
-            args.cache,
-        );
-        let mut pair =
-            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+        let (target, draft) = (target.clone(), draft.clone());
+        let settings = PairSettings {
+            devices: args.devices.choices(false),
+            ..settings::pair_settings(target, draft, threads, &args.weights, args.cache)
+        };
+        let mut pair = Pair::load(
+            &devices::of_pair(&settings, &source, &interrupt, printer)?,
+            &settings,
+            &source,
+            &interrupt,
+            printer,
+        )?;
         let bar = progress
             .get_or_insert_with(|| printer.progress("comparing", Unit::Items, Duration::ZERO));
         for (number, text) in identity_prompts::TEXTS.iter().take(args.prompts).enumerate() {

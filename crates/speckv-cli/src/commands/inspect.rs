@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 use speckv::draft::parallel_depth;
-use speckv_cpu::model::CacheType;
 use speckv_formats::{
     checkpoint::Checkpoint,
     config::Config,
@@ -14,6 +13,7 @@ use speckv_formats::{
     quant::Rows,
 };
 use speckv_local::{
+    backend::CacheType,
     failure::{Outcome, chain},
     found_models::obstacles,
     model_source::ModelSource,

@@ -5,13 +5,15 @@
 use std::{
     num::NonZeroUsize,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use speckv_cpu::model::{CacheType, CpuModel};
+use speckv_cpu::pool::Pool;
 use speckv_formats::{checkpoint::Checkpoint, tokenizer::Tokenizer};
 use speckv_local::{
-    backend::{CpuBackend, WeightOptions},
+    backend::{AnyBackend, AnyModel, CacheType, CpuBackend, LocalModel, WeightOptions},
+    devices,
     failure::{Failure, Outcome, chain},
     machine, memory,
     model_name::ModelName,
@@ -66,7 +68,6 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     }
 
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
-    let backend = CpuBackend::new(threads)?;
     let need = |file, compression, kv: KvChoice, what| memory::MemoryNeed {
         file,
         compression,
@@ -78,6 +79,8 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
     let reference = reference_file.as_ref().map(|file| {
         need(file, args.reference_compression.unwrap_or_default(), args.reference_kv, "reference")
     });
+    let backend = devices::of_model(args.device, threads, target, &interrupt, printer)?;
+    let pool = host_threads(&backend, threads)?;
     let needs: Vec<memory::MemoryNeed<'_>> =
         [Some(target), reference].into_iter().flatten().collect();
     memory::check(&backend, &needs)?; // both before either is read
@@ -96,7 +99,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         &tokens,
         &plan,
         bos,
-        backend.pool(),
+        &pool,
         &mut |done, total| {
             progress.at(done as u64, total as u64);
             !interrupt.is_raised()
@@ -115,12 +118,12 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
             "the weights are damaged or wrongly converted: fetch the model again",
         ),
     })?;
-    let side = |path: &Path, model: &CpuModel| Side {
+    let side = |path: &Path, model: &AnyModel| Side {
         model: path.display().to_string(),
         weights: model.weight_type().name().to_owned(),
         kv: model.cache_type().name().to_owned(),
         pass_bytes: model.pass_bytes(),
-        position_bytes: model.position_bytes() as u64,
+        position_bytes: model.position_bytes(),
     };
     let reference =
         reference_path.as_deref().zip(reference.as_deref()).map(|(path, model)| side(path, model));
@@ -135,6 +138,14 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         seconds,
     );
     if args.json { printer.json(&report) } else { printer.data(&report.as_text()) }
+}
+
+/// Threads that compare logits: those of the models where these are on the processor.
+fn host_threads(backend: &AnyBackend, threads: NonZeroUsize) -> Outcome<Arc<Pool>> {
+    match backend.pool() {
+        Some(pool) => Ok(Arc::clone(pool)),
+        None => Ok(Arc::clone(CpuBackend::new(threads)?.pool())),
+    }
 }
 
 /// The text's tokens, and the token that the model begins a text with, if it does.

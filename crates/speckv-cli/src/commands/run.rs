@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use speckv::engine::SequenceSettings;
 use speckv_grammar::GrammarSource;
 use speckv_local::{
-    backend::Backend,
+    backend::{Backend, PairBackends},
     energy::{Energy, EnergyCounter, EnergyMeter, IDLE, NoCounter},
     failure::{Failure, Outcome},
     interrupt::Interrupt,
@@ -33,7 +33,9 @@ pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
     let text = prompt::read(&args.prompt, printer)?;
     settings::warn_of_threads(args.models.threads, printer);
     let interrupt = interrupt::install();
-    device::run(&pair, Run { args, pair: &pair, answer, grammar, text, source, interrupt, printer })
+    let heard = interrupt.clone();
+    let run = Run { args, pair: &pair, answer, grammar, text, source: &source, interrupt, printer };
+    device::run(&pair, (&source, &heard), printer, run)
 }
 
 /// One prompt, and what answers it.
@@ -43,7 +45,7 @@ struct Run<'a> {
     answer: AnswerSettings,
     grammar: Option<GrammarSource>,
     text: String,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
 }
@@ -51,7 +53,7 @@ struct Run<'a> {
 impl OnDevice for Run<'_> {
     type Output = ();
 
-    fn run<B: Backend>(self, backend: &B) -> Outcome<()> {
+    fn run<B: Backend + Clone>(self, backends: &PairBackends<B>) -> Outcome<()> {
         let Run {
             args,
             pair: pair_settings,
@@ -63,7 +65,7 @@ impl OnDevice for Run<'_> {
             printer,
         } = self;
         // What the prompt needs is known before gigabytes are read.
-        let files = PairFiles::open(pair_settings, &source, &interrupt, printer)?;
+        let files = PairFiles::open(pair_settings, source, &interrupt, printer)?;
         let mut stop = settings.stop.clone();
         let prompt = if settings.raw {
             files.text.raw(&text)?
@@ -83,7 +85,7 @@ impl OnDevice for Run<'_> {
         if prompt_tokens >= context {
             return Err(answer::prompt_too_long(prompt_tokens, context));
         }
-        let mut pair = Pair::from_files(backend, pair_settings, files, printer)?;
+        let mut pair = Pair::from_files(backends, pair_settings, files, printer)?;
         settings.follow(&pair.drafting, args.models.controller.is_some())?;
         printer.note(&pair.drafting.to_string());
         let costs = settings.costs(&pair, &interrupt, printer)?;

@@ -3,16 +3,17 @@
 use serde::Serialize;
 use serde_json::json;
 use speckv::{
-    logits::Logits,
-    model::{Feed, LanguageModel},
+    model::{Feed, LanguageModel, PassOutput},
     token::Token,
 };
 
 use super::tokenize;
 use speckv_local::{
-    backend::{CpuBackend, WeightOptions},
+    backend::{CacheType, WeightOptions},
+    devices,
     failure::{Failure, Outcome, chain},
     machine,
+    memory::MemoryNeed,
     model_source::ModelSource,
     pair, text,
 };
@@ -49,14 +50,22 @@ struct Expected {
 
 pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let ids = args.ids.as_ref().map(|ids| ids.0.as_slice()).unwrap_or_default();
-    let path = ModelSource::from_environment().file(&args.model, &interrupt::install(), printer)?;
+    let interrupt = interrupt::install();
+    let path = ModelSource::from_environment().file(&args.model, &interrupt, printer)?;
     let file = pair::open(&path)?;
     let tokenizer = text::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
     let threads =
         args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::threads);
-    let backend = CpuBackend::new(threads)?;
     let weights = WeightOptions::default();
+    let need = MemoryNeed {
+        file: &file,
+        compression: weights.compression,
+        context: ids.len(),
+        cache_type: CacheType::F16,
+        what: "model",
+    };
+    let backend = devices::of_model(args.device, threads, need, &interrupt, printer)?;
     let model = pair::load_model(&backend, &file, ids.len(), false, &weights, printer)?;
 
     let failure = |error: speckv::model::ModelError| {
@@ -66,21 +75,23 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
         )
     };
     let mut cache = model.new_cache().map_err(failure)?;
-    let mut logits = Logits::new();
+    let mut output = model.new_output();
     let mut positions = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
         let rows = chunk.len();
-        model.forward(&mut [Feed::new(&mut cache, chunk, rows)], &mut logits).map_err(failure)?;
+        model.forward(&mut [Feed::new(&mut cache, chunk, rows)], &mut output).map_err(failure)?;
         for (row, &token) in chunk.iter().enumerate() {
             let position = positions.len();
             let next = ids.get(position + 1).copied();
-            let scores = Scores::of(logits.row(row), next).ok_or_else(|| {
-                let message = format!("the model's logits are not numbers at position {position}");
-                Failure::new(
-                    message,
-                    "the weights are damaged or wrongly converted: fetch the model file again",
-                )
-            })?;
+            let scores =
+                Scores::of(output.logits(row).map_err(failure)?, next).ok_or_else(|| {
+                    let message =
+                        format!("the model's logits are not numbers at position {position}");
+                    Failure::new(
+                        message,
+                        "the weights are damaged or wrongly converted: fetch the model file again",
+                    )
+                })?;
             let expected = |(token, logprob)| Expected {
                 token,
                 piece: tokenize::piece(&tokenizer, token),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use speckv_local::{
-    backend::{Backend, LocalModel},
+    backend::{Backend, LocalModel, PairBackends},
     calibration,
     controllers::{self, ControllerSpec},
     draft_choice::DraftChoice,
@@ -82,6 +82,7 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
     }
     settings::warn_of_threads(models.threads, printer);
     let interrupt = interrupt::install();
+    let heard = interrupt.clone();
     let work = Serve {
         settings,
         pair: &pair_settings,
@@ -89,12 +90,12 @@ pub(super) fn run(args: ServeArgs, printer: &Printer) -> Outcome<()> {
         asked,
         gamma: models.gamma,
         listeners,
-        source,
+        source: &source,
         interrupt,
         printer,
         json,
     };
-    device::run(&pair_settings, work)
+    device::run(&pair_settings, (&source, &heard), printer, work)
 }
 
 /// What a server begins with.
@@ -106,7 +107,7 @@ struct Serve<'a> {
     asked: Option<ControllerSpec>,
     gamma: Option<usize>,
     listeners: Vec<TcpListener>,
-    source: ModelSource,
+    source: &'a ModelSource,
     interrupt: Interrupt,
     printer: &'a Printer,
     /// Notes are log lines.
@@ -221,8 +222,8 @@ impl Serve<'_> {
 impl OnDevice for Serve<'_> {
     type Output = ();
 
-    fn run<B: Backend>(mut self, backend: &B) -> Outcome<()> {
-        let pair = Pair::load(backend, self.pair, &self.source, &self.interrupt, self.printer)?;
+    fn run<B: Backend + Clone>(mut self, backends: &PairBackends<B>) -> Outcome<()> {
+        let pair = Pair::load(backends, self.pair, self.source, &self.interrupt, self.printer)?;
         if let Some(text) = pair.text.template_warning() {
             self.warning(text);
         }

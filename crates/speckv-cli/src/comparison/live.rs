@@ -13,7 +13,6 @@ use speckv::{
     engine::Clock,
     model::LanguageModel,
 };
-use speckv_cpu::model::CpuModel;
 use speckv_lab::{columns, workload::Workload};
 
 use super::{
@@ -22,8 +21,8 @@ use super::{
     spoiled::Spoiled,
 };
 use speckv_local::{
-    backend::CpuBackend,
-    calibration, controllers,
+    backend::{AnyModel, LocalModel},
+    calibration, controllers, devices,
     draft_choice::DraftChoice,
     energy::{EnergyCounter, EnergyMeter, IDLE, NoCounter},
     failure::{Failure, Outcome, chain},
@@ -140,11 +139,11 @@ impl Live {
             fs::create_dir_all(folder)
                 .map_err(|error| Failure::io("make the folder", folder, &error))?;
         }
-        let backend = CpuBackend::new(settings.threads)?;
+        let backends = devices::of_pair(settings, source, interrupt, printer)?;
         let files = PairFiles::open(settings, source, interrupt, printer)?;
         let contestants = contest.of_pair(!files.mask_tokens()?.is_empty())?;
         let mut pair =
-            Pair::with_drafter(&backend, settings, files, printer, |_, draft, vocab_size| {
+            Pair::with_drafter(&backends, settings, files, printer, |_, draft, vocab_size| {
                 drafter(draft, vocab_size, options.spoil_draft)
             })?;
         let texts = texts(&pair, &contest.workload, options)?;
@@ -181,7 +180,7 @@ impl Live {
             cold_draft: options.cold_draft,
             predictor,
             threads: target.threads(),
-            instruction_set: target.isa().name().to_owned(),
+            instruction_set: target.processor(),
             split: options.split.to_string(),
             prompts: 0,
             max_tokens: rules.max_tokens,
@@ -277,7 +276,7 @@ fn texts(pair: &Pair, workload: &Workload, options: &ComparisonOptions) -> Outco
 
 /// Look-up, and the draft model where there is one; contestants are shown what they may use.
 fn drafter(
-    draft: Option<LoadedDraft<CpuModel>>,
+    draft: Option<LoadedDraft<AnyModel>>,
     vocab_size: usize,
     spoil: bool,
 ) -> Outcome<Box<dyn Drafter>> {

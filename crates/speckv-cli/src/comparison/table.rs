@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use speckv_cpu::model::CacheType;
-
 use super::{
     Report,
     report::{EnergyNote, Row},
@@ -11,6 +9,7 @@ use super::{
     statistics::{RESAMPLES, Ratio},
 };
 use speckv_lab::statistics::FEWEST_UNITS;
+use speckv_local::backend::CacheType;
 
 /// What becomes of gamma as the target's compression changes: one line per report, and the
 /// verdict of each at the end.

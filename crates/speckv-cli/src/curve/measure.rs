@@ -5,11 +5,10 @@
 use std::time::Instant;
 
 use speckv::model::{Cache, Feed, LanguageModel, ModelError};
-use speckv_cpu::pool::Pool;
 
 use super::{
     plan::{Item, MOST_ROWS, Plan, Text},
-    read_buffer::ReadBuffer,
+    read_buffer::ReadMemory,
     spread::Spread,
 };
 
@@ -30,14 +29,6 @@ pub enum MeasureError {
     /// A pass failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// No memory for the read rate.
-    #[error("{bytes} bytes to measure the read rate on were refused: {source}")]
-    Buffer {
-        /// Bytes asked for.
-        bytes: usize,
-        /// The system's reason.
-        source: std::io::Error,
-    },
     /// The caller did not want to go on.
     #[error("stopped after {done} of {total} measurements")]
     Stopped {
@@ -51,10 +42,9 @@ pub enum MeasureError {
 /// A model between two measurements: every cache is as long as its context.
 struct Bench<'a, M: LanguageModel> {
     model: &'a M,
-    pool: &'a Pool,
+    memory: &'a dyn ReadMemory,
     plan: &'a Plan,
     text: Text,
-    buffer: ReadBuffer,
     caches: Vec<M::Cache>,
     /// For prompts; empty between them.
     fresh: M::Cache,
@@ -68,7 +58,7 @@ struct Bench<'a, M: LanguageModel> {
 /// See [`MeasureError`].
 pub fn measure<M: LanguageModel>(
     model: &M,
-    pool: &Pool,
+    memory: &dyn ReadMemory,
     plan: &Plan,
     at: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Samples, MeasureError> {
@@ -88,7 +78,7 @@ pub fn measure<M: LanguageModel>(
         }
     };
     step()?;
-    let mut bench = Bench::new(model, pool, plan)?;
+    let mut bench = Bench::new(model, memory, plan)?;
     for round in 0..=plan.rounds {
         let mut rates = Vec::new();
         for (number, item) in plan.round(round).into_iter().enumerate() {
@@ -97,7 +87,7 @@ pub fn measure<M: LanguageModel>(
             }
             let seconds = bench.time(item)?;
             match item {
-                Item::Read => rates.push(plan.buffer_bytes as f64 / seconds),
+                Item::Read => rates.push(memory.byte_len() as f64 / seconds),
                 _ if round == 0 => {}
                 Item::Pass { context, rows } => samples.passes[context][rows - 1].push(seconds),
                 Item::Prompt { prompt } => samples.prompts[prompt].push(seconds),
@@ -111,10 +101,7 @@ pub fn measure<M: LanguageModel>(
 }
 
 impl<'a, M: LanguageModel> Bench<'a, M> {
-    fn new(model: &'a M, pool: &'a Pool, plan: &'a Plan) -> Result<Self, MeasureError> {
-        let bytes = plan.buffer_bytes;
-        let buffer =
-            ReadBuffer::new(bytes).map_err(|source| MeasureError::Buffer { bytes, source })?;
+    fn new(model: &'a M, memory: &'a dyn ReadMemory, plan: &'a Plan) -> Result<Self, MeasureError> {
         let mut text = Text::new(model.vocab_size());
         let mut output = model.new_output();
         let mut caches = Vec::new();
@@ -124,16 +111,15 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
             model.forward(&mut [Feed::new(&mut cache, &tokens, 0)], &mut output)?;
             caches.push(cache);
         }
-        Ok(Bench { model, pool, plan, text, buffer, caches, fresh: model.new_cache()?, output })
+        Ok(Bench { model, memory, plan, text, caches, fresh: model.new_cache()?, output })
     }
 
     /// Seconds of one item.
     fn time(&mut self, item: Item) -> Result<f64, ModelError> {
         let (cache, keep, count, rows) = match item {
             Item::Read => {
-                let start = Instant::now();
-                std::hint::black_box(self.buffer.read(self.pool));
-                return Ok(start.elapsed().as_secs_f64());
+                let rate = self.memory.rate()?;
+                return Ok(self.memory.byte_len() as f64 / rate);
             }
             Item::Pass { context, rows } => {
                 (&mut self.caches[context], self.plan.contexts[context], rows, rows)
@@ -153,10 +139,19 @@ impl<'a, M: LanguageModel> Bench<'a, M> {
 mod tests {
     use std::{num::NonZeroUsize, sync::Arc};
 
-    use speckv_cpu::model::{CpuModel, LoadOptions};
+    use speckv_cpu::{
+        model::{CpuModel, LoadOptions},
+        pool::Pool,
+    };
     use speckv_formats::{gguf::Gguf, tiny::Tiny};
 
     use super::*;
+    use crate::curve::read_buffer::{HostMemory, ReadBuffer};
+
+    fn memory(pool: &Arc<Pool>) -> HostMemory {
+        let buffer = ReadBuffer::new(plan().buffer_bytes).unwrap();
+        HostMemory { buffer, pool: Arc::clone(pool) }
+    }
 
     fn tiny(pool: &Arc<Pool>) -> CpuModel {
         let file = Arc::new(Gguf::from_bytes(Tiny::default().to_bytes().unwrap()).unwrap());
@@ -171,7 +166,7 @@ mod tests {
     fn every_item_has_one_sample_per_round() {
         let pool = Arc::new(Pool::new(NonZeroUsize::new(2).unwrap()).unwrap());
         let mut calls = Vec::new();
-        let samples = measure(&tiny(&pool), &pool, &plan(), &mut |done, total| {
+        let samples = measure(&tiny(&pool), &memory(&pool), &plan(), &mut |done, total| {
             calls.push((done, total));
             true
         })
@@ -194,8 +189,8 @@ mod tests {
     #[test]
     fn after_each_item_every_cache_is_as_long_as_before() {
         let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
-        let (model, plan) = (tiny(&pool), plan());
-        let mut bench = Bench::new(&model, &pool, &plan).unwrap();
+        let (model, plan, memory) = (tiny(&pool), plan(), memory(&pool));
+        let mut bench = Bench::new(&model, &memory, &plan).unwrap();
         for item in plan.round(1) {
             bench.time(item).unwrap();
             assert_eq!(
@@ -210,8 +205,8 @@ mod tests {
     #[test]
     fn passes_ask_for_the_logits_of_all_rows_and_prompts_for_those_of_the_last() {
         let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
-        let (model, plan) = (tiny(&pool), plan());
-        let mut bench = Bench::new(&model, &pool, &plan).unwrap();
+        let (model, plan, memory) = (tiny(&pool), plan(), memory(&pool));
+        let mut bench = Bench::new(&model, &memory, &plan).unwrap();
         bench.time(Item::Pass { context: 1, rows: 9 }).unwrap();
         assert_eq!(bench.output.rows(), 9);
         bench.time(Item::Prompt { prompt: 1 }).unwrap();
@@ -221,7 +216,7 @@ mod tests {
     #[test]
     fn the_caller_can_stop_between_two_measurements() {
         let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
-        let stopped = measure(&tiny(&pool), &pool, &plan(), &mut |done, _| done < 7);
+        let stopped = measure(&tiny(&pool), &memory(&pool), &plan(), &mut |done, _| done < 7);
         assert!(matches!(stopped, Err(MeasureError::Stopped { done: 7, .. })), "{stopped:?}");
     }
 }

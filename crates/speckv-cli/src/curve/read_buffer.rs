@@ -1,11 +1,22 @@
-//! How fast this machine reads memory, on the same threads as the model.
+//! How fast a device reads its memory: the processor on the same threads as the model.
+
+#![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
 
 use std::{
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
+use speckv::model::ModelError;
 use speckv_cpu::{memory::Memory, pool::Pool};
+use speckv_local::{
+    backend::AnyBackend,
+    failure::{Failure, Outcome},
+};
 
 use super::plan::Random;
 
@@ -15,6 +26,73 @@ const PIECE: usize = 2 << 20;
 /// Words summed side by side: as many as fill eight registers of 16 bytes, so that the additions
 /// never wait for each other.
 const LANES: usize = 16;
+
+/// Memory of a device that is read to see how fast that goes.
+pub trait ReadMemory {
+    /// Size in bytes.
+    fn byte_len(&self) -> usize;
+
+    /// Bytes read per second, of the whole buffer at least once.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn rate(&self) -> Result<f64, ModelError>;
+}
+
+/// Main memory, read by the threads of a pool.
+pub struct HostMemory {
+    /// What is read.
+    pub buffer: ReadBuffer,
+    /// What reads it.
+    pub pool: Arc<Pool>,
+}
+
+impl ReadMemory for HostMemory {
+    fn byte_len(&self) -> usize {
+        self.buffer.byte_len()
+    }
+
+    fn rate(&self) -> Result<f64, ModelError> {
+        let start = Instant::now();
+        std::hint::black_box(self.buffer.read(&self.pool));
+        Ok(self.byte_len() as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl ReadMemory for speckv_gpu::read_rate::ReadBuffer {
+    fn byte_len(&self) -> usize {
+        speckv_gpu::read_rate::ReadBuffer::byte_len(self) as usize
+    }
+
+    fn rate(&self) -> Result<f64, ModelError> {
+        let rate = speckv_gpu::read_rate::ReadBuffer::rate(self);
+        rate.map_err(|error| ModelError::Backend(Box::new(error)))
+    }
+}
+
+/// So many bytes of the memory of a device, or as many as it can read at once.
+///
+/// # Errors
+/// If the device refuses the memory.
+pub fn of_device(backend: &AnyBackend, bytes: usize) -> Outcome<Box<dyn ReadMemory>> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            format!("{bytes} bytes to measure the read rate on were refused: {error}"),
+            "give a smaller --buffer, but one far larger than the caches",
+        )
+    };
+    if let Some(pool) = backend.pool() {
+        let buffer = ReadBuffer::new(bytes).map_err(|error| refused(&error))?;
+        return Ok(Box::new(HostMemory { buffer, pool: Arc::clone(pool) }));
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(device) = backend.gpu() {
+        let buffer = speckv_gpu::read_rate::ReadBuffer::new(device, bytes as u64);
+        return Ok(Box::new(buffer.map_err(|error| refused(&error))?));
+    }
+    Err(Failure::bug("a device without memory"))
+}
 
 /// Memory full of numbers, of the kind that weights live in: page-aligned, in huge pages where the
 /// system has them.

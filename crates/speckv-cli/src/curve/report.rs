@@ -10,14 +10,15 @@ use speckv_local::{provenance::Origin, units};
 pub struct Subject {
     /// Name of the model's file.
     pub model: String,
-    /// SHA-256 of the model's file.
-    pub sha256: String,
+    /// SHA-256 of the model's file; none of a shape without weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Where it was measured.
     #[serde(flatten)]
     pub origin: Origin,
     /// Type of most of its weights.
     pub tensor_type: String,
-    /// Instruction set of the kernels.
+    /// Instruction set of the kernels, or the device.
     pub instruction_set: String,
     /// Threads.
     pub threads: usize,
@@ -216,7 +217,7 @@ mod tests {
     fn report() -> Report {
         let subject = Subject {
             model: "m.gguf".into(),
-            sha256: "00".into(),
+            sha256: Some("00".into()),
             origin: Origin::here(),
             tensor_type: "Q4_K".into(),
             instruction_set: "avx2".into(),

@@ -5,6 +5,7 @@ use std::{fmt::Display, path::Path, str::FromStr};
 
 use speckv_local::{
     controllers,
+    device_choice::UnknownDevice,
     failure::{Failure, Outcome},
 };
 use speckv_serve::settings::FileSettings;
@@ -104,6 +105,15 @@ pub fn under(
     };
     if let Some(kv) = origin.parsed("kv", unless_given("kv", text(&file.kv)), FromStr::from_str)? {
         models.cache.kv = kv;
+    }
+    let device = |text: &str| text.parse().map_err(|error: UnknownDevice| error.to_string());
+    let asked = unless_given("device", text(&file.device));
+    if let Some(asked) = origin.parsed("device", asked, device)? {
+        models.devices.device = asked;
+    }
+    if models.devices.draft_device.is_none() {
+        models.devices.draft_device =
+            origin.parsed("draft-device", text(&file.draft_device), device)?;
     }
     let weights = &mut models.weights;
     let asked = unless_given("compression", text(&file.compression));

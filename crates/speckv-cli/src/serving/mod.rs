@@ -309,7 +309,7 @@ mod tests {
     fn options_with_a_default_give_way_to_the_file_and_flags_do_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.toml");
-        let text = "kv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \
+        let text = "device = \"gpu:1\"\ndraft-device = \"cpu\"\nkv = \"q8_0\"\ncompression = \"int8\"\ndraft-compression = \
             \"asis\"\ndraft-head = \"whole\"\nno-lookup = true\n\
                     recalibrate = true\npaper-weights = \"w.npz\"\npredictor = \"prior\"\n";
         std::fs::write(&path, text).expect("a file");
@@ -325,6 +325,9 @@ mod tests {
             ("q8_0 int8 asis", DraftHead::Whole)
         );
         assert!(models.no_lookup && models.recalibrate);
+        let devices = models.devices.choices(false);
+        assert_eq!(devices.target.to_string(), "gpu:1");
+        assert_eq!(devices.draft.map(|draft| draft.to_string()).as_deref(), Some("cpu"));
         assert_eq!(models.predictors.paper_weights.as_deref(), Some(Path::new("w.npz")));
         assert_eq!(models.predictors.predictor.as_deref(), Some("prior"));
         let words = [

@@ -4,12 +4,15 @@ use std::time::SystemTime;
 
 use jiff::{
     Timestamp, Zoned,
-    fmt::strtime::{BrokenDownTime, Config},
+    fmt::strtime::{BrokenDownTime, Config, PosixCustom},
     tz::TimeZone,
 };
 
-/// A moment in the local time of this machine (`TZ`, else the system's zone), in the terms of C's
-/// `strftime`. A directive that is not known stays as it is, as with Python on Linux.
+/// Directives of Python's `strftime` on Linux, in the C locale.
+const DIRECTIVES: &str = "aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%";
+
+/// A moment in the local time of this machine (`TZ`, else the system's zone), in the terms of
+/// Python's `strftime`. A directive that is not known stays as it is, as with Python on Linux.
 pub(super) fn format(moment: SystemTime, format: &str) -> String {
     in_zone(moment, format, TimeZone::system())
 }
@@ -17,13 +20,47 @@ pub(super) fn format(moment: SystemTime, format: &str) -> String {
 fn in_zone(moment: SystemTime, format: &str, zone: TimeZone) -> String {
     let moment = Timestamp::try_from(moment).unwrap_or(Timestamp::UNIX_EPOCH);
     let time = BrokenDownTime::from(&Zoned::new(moment, zone));
+    let config = Config::new().lenient(true).custom(PosixCustom::new());
     let mut text = String::new();
-    let written = time.format_with_config(&Config::new().lenient(true), format, &mut text);
+    let written = time.format_with_config(&config, known(format), &mut text);
     // A lenient format fails at a `%` at its end only, which C keeps.
     match written {
         Ok(()) => text,
         Err(_) => format.to_owned(),
     }
+}
+
+/// The format in the library's terms: it has directives that Python does not have, and writes
+/// fractions of seconds shorter.
+fn known(format: &str) -> String {
+    let mut text = String::with_capacity(format.len());
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let letter = after.trim_start_matches(|it| "-_0^#123456789".contains(it));
+        let options = &after[..after.len() - letter.len()];
+        // These ask for another calendar or other digits, of which the C locale has none.
+        let letter = letter.strip_prefix(['E', 'O']).filter(|it| is_known(it)).unwrap_or(letter);
+        rest = letter;
+        if !is_known(letter) {
+            text.push_str("%%");
+            text.push_str(options);
+        } else if letter.starts_with('f') && options.is_empty() {
+            text.push_str("%6");
+        } else {
+            text.push('%');
+            text.push_str(options);
+        }
+        // The letter itself, so that the second of two percent signs begins nothing.
+        let width = letter.chars().next().map_or(0, char::len_utf8);
+        text.push_str(&letter[..width]);
+        rest = &rest[width..];
+    }
+    text + rest
+}
+
+fn is_known(letter: &str) -> bool {
+    letter.chars().next().is_some_and(|letter| DIRECTIVES.contains(letter))
 }
 
 #[cfg(test)]
@@ -55,6 +92,79 @@ mod tests {
             at(moment, "%-d %b %y, %I %p, %e %a %% %B %-m %U %u", "UTC0"),
             "1 Aug 24, 01 PM,  1 Thu % August 8 30 4"
         );
+    }
+
+    /// `datetime.fromtimestamp(1722517262, timezone.utc).strftime("%" + form)` of Python 3.11.
+    #[test]
+    fn directives_are_those_of_python() {
+        for (form, expected) in [
+            ("a", "Thu"),
+            ("A", "Thursday"),
+            ("b", "Aug"),
+            ("B", "August"),
+            ("C", "20"),
+            ("c", "Thu Aug  1 13:01:02 2024"),
+            ("d", "01"),
+            ("D", "08/01/24"),
+            ("e", " 1"),
+            ("F", "2024-08-01"),
+            ("f", "000000"),
+            ("g", "24"),
+            ("G", "2024"),
+            ("h", "Aug"),
+            ("H", "13"),
+            ("I", "01"),
+            ("j", "214"),
+            ("k", "13"),
+            ("l", " 1"),
+            ("m", "08"),
+            ("M", "01"),
+            ("n", "\n"),
+            ("p", "PM"),
+            ("P", "pm"),
+            ("r", "01:01:02 PM"),
+            ("R", "13:01"),
+            ("s", "1722517262"),
+            ("S", "02"),
+            ("T", "13:01:02"),
+            ("t", "\t"),
+            ("u", "4"),
+            ("U", "30"),
+            ("V", "31"),
+            ("w", "4"),
+            ("W", "31"),
+            ("x", "08/01/24"),
+            ("X", "13:01:02"),
+            ("y", "24"),
+            ("Y", "2024"),
+            ("z", "+0000"),
+            ("Z", "UTC"),
+            ("%", "%"),
+            ("+", "%+"),
+            ("E", "%E"),
+            ("q", "%q"),
+            ("Q", "%Q"),
+            ("v", "%v"),
+            ("L", "%L"),
+            ("N", "%N"),
+            ("-d", "1"),
+            ("-m", "8"),
+            ("-I", "1"),
+            ("-M", "1"),
+            ("-j", "214"),
+            ("_d", " 1"),
+            ("_H", "13"),
+            ("^a", "THU"),
+            ("^B", "AUGUST"),
+            ("03d", "001"),
+            ("Ey", "24"),
+            ("Od", "01"),
+            ("", "%"),
+            ("%d", "%d"),
+            ("é", "%é"),
+        ] {
+            assert_eq!(at(1_722_517_262, &format!("%{form}"), "UTC0"), expected, "%{form}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, Quantization},
-    gguf::{MAX_DIMENSIONS, Tensor, TensorInfo},
+    gguf::{GgufError, MAX_DIMENSIONS, Tensor, TensorInfo},
     quant::TensorType,
 };
 
@@ -48,8 +48,8 @@ impl Folder {
     /// Opens a folder: reads its blueprint and the headers of all weights. Every tensor is known to
     /// lie inside its file afterwards.
     ///
-    /// The files must not be truncated or rewritten while the folder is open: they are read in
-    /// place.
+    /// The files are read in place and should stay as they are while the folder is open; see
+    /// [`crate::gguf::Gguf::open`].
     ///
     /// # Errors
     /// See [`CheckpointError`]: no `config.json` or one that is no blueprint, shards that are
@@ -336,6 +336,11 @@ impl Folder {
             return Err(io::ErrorKind::NotFound.into());
         };
         self.shards[shard].source.read_at(info.offset as usize + row * info.row_bytes(), to)
+    }
+
+    /// Refuses files that were changed after they were opened.
+    pub(super) fn check_unchanged(&self) -> Result<(), GgufError> {
+        self.shards.iter().try_for_each(|shard| shard.source.check_unchanged())
     }
 
     /// What the files call the tensor that GGUF calls so.

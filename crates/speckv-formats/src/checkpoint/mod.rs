@@ -25,7 +25,7 @@ pub use stored::{Part, Stored};
 use crate::{
     chat_template::{ChatTemplate, TemplateError},
     config::{Config, ConfigError},
-    gguf::{Gguf, Tensor, TensorInfo},
+    gguf::{Gguf, GgufError, Tensor, TensorInfo},
     tokenizer::{Tokenizer, TokenizerError},
 };
 
@@ -184,6 +184,17 @@ impl Checkpoint {
             (Checkpoint::Gguf(file), Stored::Plain(tensor)) => file.release(tensor.info),
             (Checkpoint::Folder(folder), tensor) => folder.release(tensor),
             (Checkpoint::Gguf(_), Stored::FourBit(..) | Stored::Packed(_)) => {}
+        }
+    }
+
+    /// Refuses a model whose files were changed after they were opened.
+    ///
+    /// # Errors
+    /// [`GgufError::Changed`] with the file, or [`GgufError::Io`].
+    pub fn check_unchanged(&self) -> Result<(), GgufError> {
+        match self {
+            Checkpoint::Gguf(file) => file.check_unchanged(),
+            Checkpoint::Folder(folder) => folder.check_unchanged(),
         }
     }
 

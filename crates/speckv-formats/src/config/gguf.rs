@@ -177,6 +177,12 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; every one names the key.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, ConfigError> {
+        const TYPE: &str = "general.type";
+        // An adapter has the architecture's name and keys, too.
+        if let Some(got) = metadata.opt_string(TYPE)?.filter(|&kind| kind != "model") {
+            let expected = "model: a file with all weights of a model".to_owned();
+            return Err(ConfigError::Value { key: TYPE.to_owned(), expected, got: got.to_owned() });
+        }
         let architecture = metadata.string("general.architecture")?;
         let family = family::of_architecture(architecture)
             .ok_or_else(|| ConfigError::Architecture(architecture.to_owned()))?;

@@ -80,6 +80,10 @@ impl Reader<'_> {
     fn rope(&self, fields: Fields<'_>, base: f32) -> Result<Rope, ConfigError> {
         let base = fields.opt_float("rope_theta")?.unwrap_or(base);
         let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?);
+        if kind.is_none() && fields.get("factor").is_some() {
+            let expected = "default, linear, llama3, yarn or longrope beside a factor";
+            return Err(wrong("rope_type", expected, &Value::Null));
+        }
         let kind = match kind.unwrap_or("default") {
             // Early files of Phi 3 have other names for it.
             "su" | "yarn" if self.family.architecture == "phi3" => "longrope",

@@ -113,6 +113,8 @@ fn what_contradicts_itself_or_is_not_supported_is_named() {
         ),
         ("partial_rotary_factor", json!(1.5), "a share of a head"),
         ("rope_scaling", json!({"rope_type": "linear"}), "factor"),
+        ("rope_scaling", json!({"factor": 4.0}), "or longrope beside a factor, got null"),
+        ("rope_scaling", json!({"type": null, "factor": 4.0}), "beside a factor, got null"),
         ("rope_scaling", json!([1]), "an object"),
         ("quantization_config", json!({"quant_method": "gptq", "bits": 3}), "expected 4, got 3"),
         (
@@ -221,6 +223,25 @@ fn a_rotary_factor_counts_in_every_spelling() {
     assert_eq!(factor(&[kind("none"), new.clone()]), 1.0);
     assert_eq!(factor(&[("llama.rope.scaling.factor", 0f32.into())]), 1.0);
     assert!(metadata(&[kind("dynamic"), new]).is_err());
+}
+
+#[test]
+fn heads_that_turn_whole_may_say_so_as_any_number() {
+    let plain = Config::from_json(&qwen3()).unwrap();
+    for one in [json!(1), json!(1.0), Value::Null] {
+        let config = Config::from_json(&with(qwen3(), "partial_rotary_factor", one)).unwrap();
+        assert_eq!(config, plain);
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_model_is_told_by_its_type() {
+    let typed = |kind: &str| metadata(&[("general.type", kind.into())]);
+    assert!(typed("model").is_ok());
+    for kind in ["adapter", "mmproj", "imatrix"] {
+        let error = typed(kind).unwrap_err().to_string();
+        assert!(error.contains("general.type") && error.contains(kind), "{error}");
+    }
 }
 
 #[test]

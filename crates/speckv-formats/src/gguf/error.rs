@@ -20,12 +20,25 @@ pub enum GgufError {
     /// The operating system could not open, map or write the file.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried: open, map, write.
+        /// What was tried: open, map, read, write.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
+    },
+    /// The file was changed while it was read.
+    #[error(
+        "{} was changed while it was read: it had {before} bytes and now has {now}",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its length when it was opened, in bytes.
+        before: u64,
+        /// Its length now.
+        now: u64,
     },
     /// The path names a folder.
     #[error("expected a GGUF file, got a folder")]
@@ -242,6 +255,10 @@ impl GgufError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 Some("check the path, or name a model of the catalogue (`speckv models`)")
             }
+            Self::Changed { .. } => Some(
+                "wait until the file is complete; replace a model file by renaming another to its \
+                 name",
+            ),
             Self::Folder => Some("name the `.gguf` file inside the folder"),
             Self::NotGguf { .. } | Self::Version { .. } => {
                 Some("convert the model to GGUF version 3 with llama.cpp's conversion script")

@@ -32,7 +32,8 @@ impl Gguf {
     /// Of a model in several files, any part opens them all. Their names end in
     /// `-00001-of-00003.gguf` and so on, and the metadata are those of the first.
     ///
-    /// The file must not be truncated or rewritten while it is open: it is read in place.
+    /// The file is read in place and should stay as it is while it is open. Where it is truncated
+    /// and read behind its new end, the process ends with a message (on Unix) and the status 1.
     ///
     /// # Errors
     /// [`GgufError::Io`] where the file cannot be opened or mapped, [`GgufError::InFile`] with the
@@ -118,6 +119,31 @@ impl Gguf {
         self.sources.len()
     }
 
+    /// A file with the metadata of `header`, whose tensors read `bytes` of memory that they may
+    /// share: each at its offset there.
+    ///
+    /// # Errors
+    /// A tensor that is not inside, or a name that occurs twice.
+    pub(crate) fn sharing(
+        header: Self,
+        tensors: Vec<TensorInfo>,
+        bytes: Vec<u8>,
+    ) -> Result<Self, GgufError> {
+        let mut index = HashMap::new();
+        for (number, info) in tensors.iter().enumerate() {
+            let (offset, len, file_size) = (info.offset, info.byte_len as u64, bytes.len() as u64);
+            if offset.checked_add(len).is_none_or(|end| end > file_size) {
+                let name = info.name.clone();
+                return Err(GgufError::TensorOutside { name, offset, len, file_size });
+            }
+            if index.insert(info.name.clone(), number).is_some() {
+                return Err(GgufError::DuplicateTensor { name: info.name.clone() });
+            }
+        }
+        let (sources, places) = (vec![Source::Memory(bytes)], vec![0; tensors.len()]);
+        Ok(Gguf { sources, places, tensors, index, ..header })
+    }
+
     /// Format version, 2 or 3.
     #[must_use]
     pub fn version(&self) -> u32 {
@@ -149,6 +175,14 @@ impl Gguf {
     pub(crate) fn read_row(&self, info: &TensorInfo, row: usize, to: &mut [u8]) -> io::Result<()> {
         let source = self.source_of(info).ok_or(io::ErrorKind::NotFound)?;
         source.read_at(info.offset as usize + row * info.row_bytes(), to)
+    }
+
+    /// Refuses files that were changed after they were opened.
+    ///
+    /// # Errors
+    /// [`GgufError::Changed`], or [`GgufError::Io`] where a file's state cannot be asked for.
+    pub fn check_unchanged(&self) -> Result<(), GgufError> {
+        self.sources.iter().try_for_each(Source::check_unchanged)
     }
 
     /// The file of a tensor.

@@ -24,6 +24,8 @@ mod source;
 mod split;
 mod tensor;
 mod value;
+#[cfg(unix)]
+mod watch;
 mod writer;
 
 pub use error::GgufError;

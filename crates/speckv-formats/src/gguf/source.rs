@@ -1,16 +1,41 @@
 //! Where a file's bytes are: in a memory map or in memory.
 
-use std::{fs::File, io, ops::Range, path::Path};
+use std::{
+    fs::{File, Metadata},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use memmap2::Mmap;
 
 use super::GgufError;
+#[cfg(unix)]
+use super::watch::Watch;
 
 /// The bytes of a file.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Map(Mmap, File),
+    Map(Mapped),
     Memory(Vec<u8>),
+}
+
+/// A file in a memory map.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    /// Ends before the map does.
+    #[cfg(unix)]
+    _watch: Watch,
+    map: Mmap,
+    file: File,
+    path: PathBuf,
+    /// Length, and the time of the last change where the system has it.
+    state: (u64, Option<SystemTime>),
+}
+
+fn state(facts: &Metadata) -> (u64, Option<SystemTime>) {
+    (facts.len(), facts.modified().ok())
 }
 
 /// Pages are this large or a multiple of it.
@@ -31,20 +56,43 @@ impl Source {
             return Err(in_file(GgufError::Empty)); // which cannot be mapped
         }
         let file = File::open(path).map_err(io("open"))?;
+        let facts = file.metadata().map_err(io("open"))?;
         // SAFETY: the map is read only and lives in `Source`. Nothing in this process writes to the
-        // file; as with every mapped file, another process that truncates or rewrites it meanwhile
-        // breaks the promise, which the documentation of `Gguf::open` says.
+        // file. Another process that rewrites it meanwhile changes numbers, which are checked where
+        // they are used; one that truncates it ends this process, see `Watch`.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
         // macOS reads little ahead in a mapped file unless told that it is read in order. Advice
         // only: a refusal changes nothing else.
         #[cfg(target_os = "macos")]
         let _ = map.advise(memmap2::Advice::Sequential);
-        Ok(Self::Map(map, file))
+        Ok(Self::Map(Mapped {
+            #[cfg(unix)]
+            _watch: Watch::new(
+                map.as_ptr_range().start as usize..map.as_ptr_range().end as usize,
+                path,
+            ),
+            map,
+            file,
+            path: path.to_owned(),
+            state: state(&facts),
+        }))
+    }
+
+    /// Refuses a file that was changed after it was opened: what was read of it may be of two
+    /// versions, and what it has lost of its last page was read as zeros.
+    pub(crate) fn check_unchanged(&self) -> Result<(), GgufError> {
+        let Self::Map(Mapped { file, path, state: before, .. }) = self else { return Ok(()) };
+        let io = |source| GgufError::Io { action: "read", path: path.clone(), source };
+        let now = state(&file.metadata().map_err(io)?);
+        if now == *before {
+            return Ok(());
+        }
+        Err(GgufError::Changed { path: path.clone(), before: before.0, now: now.0 })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Map(map, _) => map,
+            Self::Map(mapped) => &mapped.map,
             Self::Memory(bytes) => bytes,
         }
     }
@@ -54,9 +102,11 @@ impl Source {
     pub(crate) fn read_at(&self, start: usize, to: &mut [u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]
-            Self::Map(_, file) => std::os::unix::fs::FileExt::read_exact_at(file, to, start as u64),
+            Self::Map(Mapped { file, .. }) => {
+                std::os::unix::fs::FileExt::read_exact_at(file, to, start as u64)
+            }
             #[cfg(windows)]
-            Self::Map(_, file) => {
+            Self::Map(Mapped { file, .. }) => {
                 let mut done = 0;
                 while done < to.len() {
                     let at = (start + done) as u64;
@@ -78,7 +128,7 @@ impl Source {
     /// the next read.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Self::Map(map, _) = self {
+        if let Self::Map(Mapped { map, .. }) = self {
             let start = range.start.next_multiple_of(PAGE);
             let end = range.end / PAGE * PAGE;
             if start < end && end <= map.len() {

@@ -16,6 +16,12 @@ pub(super) fn binary(
     b: &Value,
     meter: &Arc<Meter>,
 ) -> Outcome<Value> {
+    // A format takes what is undefined for an empty text.
+    let empty = Value::Text(Text::constant(""));
+    let b = match (operator, a, b) {
+        (Operator::Remainder, Value::Text(_), Value::Undefined(_)) => &empty,
+        _ => b,
+    };
     if let (Value::Undefined(message), _) | (_, Value::Undefined(message)) = (a, b) {
         return Err(Failure::Other(message.to_string()));
     }
@@ -152,7 +158,10 @@ fn floating(operator: Operator, x: f64, y: f64) -> Outcome<Value> {
         Operator::Subtract => x - y,
         Operator::Multiply => x * y,
         Operator::Divide => x / y,
-        Operator::FloorDivide => ((x - floored_remainder(x, y)) / y).round(),
+        Operator::FloorDivide => match ((x - floored_remainder(x, y)) / y).round() {
+            0.0 => 0f64.copysign(x / y),
+            quotient => quotient,
+        },
         Operator::Remainder => floored_remainder(x, y),
         Operator::Power => x.powf(y),
     }))
@@ -160,7 +169,11 @@ fn floating(operator: Operator, x: f64, y: f64) -> Outcome<Value> {
 
 fn floored_remainder(x: f64, y: f64) -> f64 {
     let remainder = x % y;
-    if remainder != 0.0 && (remainder < 0.0) != (y < 0.0) { remainder + y } else { remainder }
+    match remainder {
+        0.0 => 0f64.copysign(y),
+        _ if (remainder < 0.0) != (y < 0.0) => remainder + y,
+        _ => remainder,
+    }
 }
 
 pub(super) fn negative(value: &Value) -> Outcome<Value> {

@@ -48,6 +48,26 @@ pub enum TokenizerError {
         /// The number in the file.
         got: i64,
     },
+    /// An entry of a GGUF file that would change the tokens, or may do so.
+    #[error("{name}: expected {expected}: it may change how text becomes tokens")]
+    Entry {
+        /// The entry.
+        name: String,
+        /// What would change nothing.
+        expected: String,
+    },
+    /// A file beside `tokenizer.json` gives a token another number than it would have.
+    #[error("{}: expected the number {expected} for the token {text:?}, got {got}", path.display())]
+    AddedToken {
+        /// The file.
+        path: PathBuf,
+        /// The token's text.
+        text: String,
+        /// The number that the tokenizer gives it.
+        expected: u64,
+        /// The number in the file.
+        got: u64,
+    },
     /// The way in which text is normalized before it is cut is not known here.
     #[error("expected NFC as tokenizer.ggml.normalizer, got `{got}`")]
     UnknownNormalizer {
@@ -120,11 +140,11 @@ impl TokenizerError {
                 "convert the model again with a current converter, which writes \
                  `tokenizer.ggml.pre`"
             }
-            Self::UnknownModel { .. } | Self::UnknownPreTokenizer { .. } => {
+            Self::UnknownModel { .. } | Self::UnknownPreTokenizer { .. } | Self::Entry { .. } => {
                 "another pre-tokenizer would give other tokens than the model was trained on; use \
                  a model from a supported family"
             }
-            Self::Json { .. } => {
+            Self::Json { .. } | Self::AddedToken { .. } => {
                 "use the `tokenizer.json` that was published with the model, unchanged"
             }
             Self::Io { .. } => "check that the file exists and may be read",

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    Engine, LeadingSpace, Library, TokenType, Tokenizer, TokenizerError, byte_level,
+    Engine, LeadingSpace, Library, TokenType, Tokenizer, TokenizerError, added, byte_level,
     ends::Ends,
     sentencepiece, special,
     table::{Bytes, Texts},
@@ -19,10 +19,10 @@ enum Spelling {
 }
 
 impl Tokenizer {
-    /// Builds a tokenizer from a `tokenizer.json`. Beginnings and ends are read from the files
-    /// beside it, where they exist: `tokenizer_config.json`, `special_tokens_map.json`,
-    /// `generation_config.json` and `config.json`. Its truncation and padding are settings of
-    /// training and are not applied.
+    /// Builds a tokenizer from a `tokenizer.json`. Beginnings, ends and further tokens are read
+    /// from the files beside it, where they exist: `tokenizer_config.json`, `added_tokens.json`,
+    /// `special_tokens_map.json`, `generation_config.json` and `config.json`. Its truncation,
+    /// padding and dropout are settings of training and are not applied.
     ///
     /// # Errors
     /// A file that cannot be read, is not JSON or not a tokenizer, or whose decoder is neither
@@ -49,9 +49,12 @@ impl Tokenizer {
         let byte_fallback = value["model"]["byte_fallback"] == true;
         let unknown = value["model"]["unk_token"].as_str().map(str::to_owned);
         drop(value);
-        let library =
+        let mut library =
             tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| fail(error.to_string()))?;
         drop(bytes);
+        let side = added::SideFiles::read(path)?;
+        side.add_tokens(&mut library)?;
+        side.surround(&mut library).map_err(fail)?;
 
         let vocabulary = library.get_vocab(true);
         let size = vocabulary.values().max().map_or(0, |&last| last as usize + 1);

@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::OnceLock};
 
 use speckv::token::Token;
+use tokenizers::ModelWrapper;
 
 use super::{TokenType, TokenizerError, special::Matcher, table::Texts};
 
@@ -23,9 +24,16 @@ impl Library {
         types: &[TokenType],
     ) -> Result<Self, TokenizerError> {
         let control = Matcher::new(texts, types, |kind| kind == TokenType::Control)?;
-        // Settings of training, which would cut prompts or fill them up.
+        // Settings of training, which would cut prompts, fill them up, or cut words at random.
         let failed = |error: tokenizers::Error| TokenizerError::Library(error.to_string());
         parsing.with_truncation(None).map_err(failed)?.with_padding(None);
+        if let ModelWrapper::BPE(model) = parsing.get_model()
+            && model.dropout.is_some()
+        {
+            let mut model = model.clone();
+            model.dropout = None;
+            parsing.with_model(model);
+        }
         Ok(Self { parsing, plain: OnceLock::new(), later: OnceLock::new(), control })
     }
 

@@ -3,14 +3,71 @@
 use speckv::token::Token;
 
 use super::{Model, TokenType, Tokenizer, TokenizerError, Vocabulary, pre::PreTokenizer};
-use crate::gguf::{GgufError, Metadata};
+use crate::gguf::{GgufError, Metadata, Value};
 
 /// Tokenizer models that work, as in `tokenizer.ggml.model`: byte-level and SentencePiece byte-pair
 /// encoding.
 pub const MODELS: &[&str] = &["gpt2", "llama"];
 
+/// What an entry that is not read may say, so that texts become the same tokens without it.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Read, or changes nothing.
+    Any,
+    /// Changes nothing while it says this.
+    Only(bool),
+    /// Changes nothing while it has no elements.
+    Empty,
+}
+
+/// Entries behind `tokenizer.ggml.`; those that name a token by its number are known by their end.
+const ENTRIES: [(&str, Rule); 18] = [
+    ("model", Rule::Any),
+    ("pre", Rule::Any),
+    ("tokens", Rule::Any),
+    ("token_type", Rule::Any),
+    ("scores", Rule::Any),
+    ("merges", Rule::Any),
+    ("normalizer", Rule::Any),
+    ("add_bos_token", Rule::Any),
+    ("add_eos_token", Rule::Any),
+    ("add_space_prefix", Rule::Any),
+    // How many kinds of input an encoder tells apart.
+    ("token_type_count", Rule::Any),
+    // A list for the converter; the tokens are among the others, too.
+    ("added_tokens", Rule::Any),
+    ("add_sep_token", Rule::Only(false)),
+    ("remove_extra_whitespaces", Rule::Only(false)),
+    ("escape_whitespaces", Rule::Only(true)),
+    ("normalizer.lowercase", Rule::Only(false)),
+    ("precompiled_charsmap", Rule::Empty),
+    ("suppress_tokens", Rule::Empty),
+];
+
+/// Refuses entries that are not known and values that would change the tokens.
+fn check_entries(metadata: &Metadata) -> Result<(), TokenizerError> {
+    for (name, value) in metadata.iter() {
+        let Some(entry) = name.strip_prefix(PREFIX) else { continue };
+        if entry.ends_with("_token_id") || entry.ends_with("_token_ids") {
+            continue;
+        }
+        let expected = match ENTRIES.iter().find(|(known, _)| *known == entry).map(|&(_, it)| it) {
+            Some(Rule::Any) => continue,
+            Some(Rule::Only(only)) if *value == Value::Bool(only) => continue,
+            Some(Rule::Empty) if matches!(value, Value::Array(list) if list.is_empty()) => continue,
+            Some(Rule::Only(only)) => format!("{only}"),
+            Some(Rule::Empty) => "an empty list".to_owned(),
+            None => "no such entry".to_owned(),
+        };
+        return Err(TokenizerError::Entry { name: name.to_owned(), expected });
+    }
+    Ok(())
+}
+
+const PREFIX: &str = "tokenizer.ggml.";
+
 fn key(name: &str) -> String {
-    format!("tokenizer.ggml.{name}")
+    format!("{PREFIX}{name}")
 }
 
 impl Tokenizer {
@@ -22,8 +79,8 @@ impl Tokenizer {
     /// `llama-bpe` and `tekken` pre-tokenizers begin with BOS.
     ///
     /// # Errors
-    /// An entry that is missing or of another type, a model that is not one of [`MODELS`], and
-    /// those of [`Self::from_vocabulary`].
+    /// An entry that is missing, of another type or not known, a model that is not one of
+    /// [`MODELS`], and those of [`Self::from_vocabulary`].
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
         Self::from_vocabulary(Vocabulary::from_gguf(metadata)?)
     }
@@ -33,8 +90,10 @@ impl Vocabulary {
     /// Reads the `tokenizer.ggml.*` entries of a model file; see [`Tokenizer::from_gguf`].
     ///
     /// # Errors
-    /// An entry that is missing or of another type, or a model that is not one of [`MODELS`].
+    /// An entry that is missing, of another type or not known, or a model that is not one of
+    /// [`MODELS`].
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
+        check_entries(metadata)?;
         let tokens = metadata.strings(&key("tokens"))?.to_vec();
         let size = tokens.len();
         if size == 0 {

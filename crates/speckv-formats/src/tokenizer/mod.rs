@@ -4,6 +4,7 @@
 //! metadata of a model file, or from a `tokenizer.json`. [`StreamDecoder`] and [`StopStrings`] are
 //! adapters around a stream of tokens and of text.
 
+mod added;
 mod byte_level;
 mod difference;
 mod ends;

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod buffer;
+mod environment;
 mod kernel;
 mod memory;
 mod recorder;
@@ -18,6 +19,7 @@ use std::{
 
 pub use adapter::{Adapter, Kind};
 pub use buffer::{Buffer, Reading};
+pub use environment::omit_display_search;
 pub use kernel::{Bindings, Kernel};
 pub use recorder::Recorder;
 
@@ -168,6 +170,18 @@ impl Device {
         Ok(kernel)
     }
 
+    /// Lets the next command fail so: for tests of what callers do then. A loss stays.
+    pub fn inject(&self, failure: GpuError) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Gives the device up, as a driver does that resets it: its memory is gone, and every later
+    /// command fails with [`GpuError::Lost`].
+    pub fn give_up(&self) {
+        self.inject(GpuError::Lost { reason: "it was given up".to_owned() });
+        self.device.destroy();
+    }
+
     /// Submits recorded commands and waits until they are done.
     ///
     /// # Errors
@@ -210,6 +224,7 @@ impl Device {
 
     /// Runs `work` and takes what the driver says against it.
     fn scoped<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T, GpuError> {
+        self.check()?;
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);

@@ -63,9 +63,28 @@ impl Matrix {
     pub fn build(
         device: &Device,
         weight_type: WeightType,
-        [rows, columns]: [usize; 2],
+        shape: [usize; 2],
         source: &dyn RowSource,
     ) -> Result<Self, BuildError> {
+        Self::build_with_cuts(device, weight_type, shape, &[], source)
+    }
+
+    /// As [`build`](Self::build), where a new part begins at each row of `cuts`, so that products
+    /// can omit what is between two of them: ascending multiples of 64.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    ///
+    /// # Panics
+    /// If a cut is no multiple of 64, or they do not ascend.
+    pub fn build_with_cuts(
+        device: &Device,
+        weight_type: WeightType,
+        [rows, columns]: [usize; 2],
+        cuts: &[usize],
+        source: &dyn RowSource,
+    ) -> Result<Self, BuildError> {
+        assert!(cuts.is_sorted() && cuts.iter().all(|cut| cut.is_multiple_of(2 * GROUP)));
         if !columns.is_multiple_of(weight_type.block_len()) {
             return Err(BuildError::Columns { to: weight_type, columns });
         }
@@ -77,12 +96,16 @@ impl Matrix {
         let room = device.binding_limit() - 4 * ALIGNMENT;
         let most = ((room / group_bytes) as usize / 2 * 2).max(2);
         let groups = padded_groups(rows);
-        let mut parts = Vec::new();
-        for first in (0..groups).step_by(most) {
-            let count = most.min(groups - first);
-            let part = allocate(device, weight_type, plane_words, first, count)?;
-            fill(device, &packer, plane_words, &part, (first, rows), source)?;
-            parts.push(part);
+        let ends = cuts.iter().map(|cut| (cut / GROUP).min(groups)).chain([groups]);
+        let (mut parts, mut first) = (Vec::new(), 0);
+        for end in ends {
+            while first < end {
+                let count = most.min(end - first);
+                let part = allocate(device, weight_type, plane_words, first, count)?;
+                fill(device, &packer, plane_words, &part, (first, rows), source)?;
+                parts.push(part);
+                first += count;
+            }
         }
         Ok(Matrix { rows, columns, weight_type, format, parts })
     }

@@ -1,6 +1,9 @@
 //! A product as it is recorded: a matrix bound to its input and its output.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use super::{Matrix, Part};
 use crate::{
@@ -67,7 +70,8 @@ pub struct Multiply {
     bias: bool,
     rows: usize,
     largest_tile: usize,
-    parts: Vec<(Bindings, usize)>,
+    /// Bindings, first row of the matrix, groups of 32 rows.
+    parts: Vec<(Bindings, usize, usize)>,
     kernels: [OnceLock<Arc<Kernel>>; MAX_TILE + 1],
 }
 
@@ -111,7 +115,7 @@ impl Multiply {
         let kernel = multiply.kernel(device, 1)?;
         for part in &matrix.parts {
             let bindings = bind(device, &kernel, entries, matrix, part, input, output)?;
-            multiply.parts.push((bindings, part.groups));
+            multiply.parts.push((bindings, part.first_row, part.groups));
         }
         Ok(multiply)
     }
@@ -147,10 +151,27 @@ impl Multiply {
         entry: u32,
         n: usize,
     ) -> Result<(), GpuError> {
+        self.record_without(recorder, entry, n, &(0..0))
+    }
+
+    /// As [`record`](Self::record), without the parts of the matrix whose rows are all in `omitted`.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn record_without(
+        &self,
+        recorder: &mut Recorder<'_>,
+        entry: u32,
+        n: usize,
+        omitted: &Range<usize>,
+    ) -> Result<(), GpuError> {
         let tile = tile_for(n, self.largest_tile);
         let kernel = self.kernel(recorder.device(), tile)?;
         let groups = self.product(tile).groups;
-        for (bindings, part_groups) in &self.parts {
+        for (bindings, first, part_groups) in &self.parts {
+            if omitted.start <= *first && first + part_groups * GROUP <= omitted.end {
+                continue;
+            }
             let grid = [n.div_ceil(tile), part_groups / groups, 1];
             recorder.dispatch(&kernel, bindings, entry, grid);
         }

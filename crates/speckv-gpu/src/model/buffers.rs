@@ -3,6 +3,7 @@
 use speckv_formats::config::Config;
 
 use crate::{
+    cache_type::CacheType,
     device::{Buffer, Device},
     error::GpuError,
     format::BLOCK,
@@ -50,11 +51,19 @@ pub(super) struct Sizes {
     pub heads: usize,
     /// Pairs that turn, of the larger rotary embedding.
     pub pairs: usize,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
 }
 
 impl Sizes {
     /// Of a model with this vocabulary and context, on a device with this binding limit in bytes.
-    pub fn new(config: &Config, vocab: usize, context: usize, limit: u64) -> Self {
+    pub fn new(
+        config: &Config,
+        vocab: usize,
+        context: usize,
+        limit: u64,
+        cache_type: CacheType,
+    ) -> Self {
         let queries = config.heads * config.head_dim;
         let sliding = config.sliding.as_ref().map_or(0, |sliding| sliding.rope.dim);
         let chunks = context.div_ceil(CHUNK);
@@ -70,6 +79,7 @@ impl Sizes {
             partial_slots: (MAX_ROWS * chunks).min(most).max(chunks),
             heads: config.heads,
             pairs: config.rope.dim.max(sliding) / 2,
+            cache_type,
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use speckv::model::{Cache, LastFeed, ModelError};
 use speckv_formats::config::Config;
 
-use super::{Shared, failed};
+use super::{Shared, failed, rare::RarePositions};
 use crate::{
+    cache_type::CacheType,
     device::{Bindings, Buffer},
     error::GpuError,
     format::GROUP,
@@ -18,15 +19,15 @@ const FIRST_SLOTS: usize = 512;
 /// Most positions that one call moves on the device.
 const MOVES: usize = 256;
 
-/// Bytes of keys and values per position of a sequence, in half precision.
+/// Bytes of keys and values per position of a sequence.
 #[must_use]
-pub fn position_bytes(config: &Config) -> usize {
-    config.layers * 2 * slot_bytes(config) as usize
+pub fn position_bytes(config: &Config, cache_type: CacheType) -> usize {
+    config.layers * 2 * slot_bytes(config, cache_type) as usize
 }
 
 /// Bytes of the keys, or values, of one position in one layer.
-fn slot_bytes(config: &Config) -> u64 {
-    (config.kv_heads * config.head_dim * 2) as u64
+fn slot_bytes(config: &Config, cache_type: CacheType) -> u64 {
+    (config.kv_heads * cache_type.words(config.head_dim) * 4) as u64
 }
 
 /// One layer's keys and values, bound to the kernels that write and read them.
@@ -48,6 +49,7 @@ pub struct KvCache {
     len: usize,
     slots: usize,
     last: LastFeed,
+    rare: RarePositions,
 }
 
 impl std::fmt::Debug for KvCache {
@@ -62,8 +64,8 @@ impl std::fmt::Debug for KvCache {
 impl KvCache {
     /// An empty cache with room for a few positions.
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, ModelError> {
-        let last = LastFeed::default();
-        let mut cache = KvCache { shared, layers: Vec::new(), len: 0, slots: 0, last };
+        let (last, rare) = (LastFeed::default(), RarePositions::default());
+        let mut cache = KvCache { shared, layers: Vec::new(), len: 0, slots: 0, last, rare };
         cache.reserve(1)?;
         Ok(cache)
     }
@@ -80,7 +82,8 @@ impl KvCache {
         }
         let most = self.shared.context.next_multiple_of(GROUP);
         let slots = slots.max(2 * self.slots).max(FIRST_SLOTS).next_multiple_of(GROUP).min(most);
-        let bytes = slots as u64 * position_bytes(&self.shared.config) as u64;
+        let bytes =
+            slots as u64 * position_bytes(&self.shared.config, self.shared.cache_type()) as u64;
         self.grow(slots).map_err(|error| match error {
             GpuError::OutOfMemory { .. } => ModelError::OutOfMemory { bytes },
             other => failed(other),
@@ -90,7 +93,7 @@ impl KvCache {
     fn grow(&mut self, slots: usize) -> Result<(), GpuError> {
         let shared = Arc::clone(&self.shared);
         let (device, config) = (&*shared.device, &shared.config);
-        let bytes = slots as u64 * slot_bytes(config);
+        let bytes = slots as u64 * slot_bytes(config, shared.cache_type());
         if bytes > device.binding_limit() {
             return Err(GpuError::OutOfMemory { what: "keys of a layer".into(), bytes });
         }
@@ -101,7 +104,8 @@ impl KvCache {
             layers.push(bind(&shared, layer, keys, values)?);
         }
         if self.len > 0 {
-            let held = self.len.next_multiple_of(GROUP) as u64 * slot_bytes(config);
+            let held =
+                self.len.next_multiple_of(GROUP) as u64 * slot_bytes(config, shared.cache_type());
             let mut recorder = device.recorder();
             for (from, to) in self.layers.iter().zip(&layers) {
                 recorder.copy(&from.keys, 0, &to.keys, 0, held);
@@ -114,9 +118,16 @@ impl KvCache {
         Ok(())
     }
 
-    /// Notes a feed that a pass has appended: `trunk` positions stay.
-    pub(super) fn note(&mut self, tokens: usize, trunk: usize, parents: &[usize]) {
+    /// The last position of a token that the output head omits elsewhere.
+    pub(super) fn last_rare(&self) -> Option<usize> {
+        self.rare.last()
+    }
+
+    /// Notes a feed that a pass has appended: `trunk` positions stay. `rare` are the tokens that
+    /// the output head omits elsewhere, by index.
+    pub(super) fn note(&mut self, tokens: usize, trunk: usize, parents: &[usize], rare: &[usize]) {
         self.last.note(self.len, tokens, parents);
+        self.rare.note(self.len, trunk, !parents.is_empty(), rare);
         self.len += trunk;
     }
 
@@ -134,7 +145,7 @@ impl KvCache {
             for layer in &self.layers {
                 let buffers = [&shape, &list, &layer.keys, &layer.values];
                 let bindings = kernel.bind_whole(device, &buffers)?;
-                let words = kv_heads * shared.config.head_dim / 2;
+                let words = kv_heads * shared.cache_type().words(shared.config.head_dim);
                 recorder.dispatch(kernel, &bindings, 0, [words.div_ceil(64), 1, 1]);
             }
             device.run(recorder)?;
@@ -185,6 +196,7 @@ impl Cache for KvCache {
     fn truncate(&mut self, len: usize) {
         self.last.forget();
         self.len = self.len.min(len);
+        self.rare.cut(self.len);
     }
 
     fn keep(&mut self, path: &[usize]) -> Result<(), ModelError> {
@@ -199,6 +211,7 @@ impl Cache for KvCache {
         if !moves.is_empty() {
             self.move_slots(&moves).map_err(failed)?;
         }
+        self.rare.keep(start, self.len - start, path);
         self.last.forget();
         self.len = start + path.len();
         Ok(())
@@ -214,7 +227,8 @@ impl Cache for KvCache {
             self.len = held;
             return false;
         }
-        let bytes = len.next_multiple_of(GROUP) as u64 * slot_bytes(&self.shared.config);
+        let bytes = len.next_multiple_of(GROUP) as u64
+            * slot_bytes(&self.shared.config, self.shared.cache_type());
         let mut recorder = self.shared.device.recorder();
         if bytes > 0 {
             for (from, to) in other.layers.iter().zip(&self.layers) {
@@ -226,6 +240,7 @@ impl Cache for KvCache {
         // A device that fails here fails in every later pass too, and says so there.
         let copied = self.shared.device.run(recorder).is_ok();
         self.len = if copied { len } else { 0 };
+        self.rare.copy_from(&other.rare, self.len);
         copied
     }
 

@@ -40,7 +40,11 @@ impl Kernels {
         sizes: &Sizes,
         buffers: &Buffers,
     ) -> Result<Self, GpuError> {
-        let attention = AttentionShape { head_dim: config.head_dim, group: config.group() };
+        let attention = AttentionShape {
+            head_dim: config.head_dim,
+            group: config.group(),
+            cache: sizes.cache_type,
+        };
         let (heads, kv_heads) = (config.heads, config.kv_heads);
         let window = config
             .sliding
@@ -99,7 +103,7 @@ impl Kernels {
             add_norm: device.kernel(&Shader::add_norm())?,
             norm_shape: device.uniform("shape", &norm_shape)?,
             attend: device.kernel(&attention.attend())?,
-            keep: device.kernel(&Shader::keep(config.head_dim))?,
+            keep: device.kernel(&attention.keep())?,
             signals: device.kernel(&Shader::signals())?,
             merge_bindings: [merge_bindings(windows[0])?, merge_bindings(windows[1])?],
             rotate_shapes: [rotate_shape(ropes[0].dim)?, rotate_shape(ropes[1].dim)?],

@@ -1,6 +1,6 @@
 //! Loading a model onto a device.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use speckv_formats::{
     checkpoint::Checkpoint,
@@ -13,7 +13,9 @@ use speckv_formats::{
 pub use speckv_formats::weights::Progress;
 
 use super::{buffers::Sizes, cache, weights};
-use crate::{device::Device, error::GpuError, format::Format, matrix::BuildError};
+use crate::{
+    cache_type::CacheType, device::Device, error::GpuError, format::Format, matrix::BuildError,
+};
 
 /// Options of loading.
 #[derive(Debug, Clone)]
@@ -24,13 +26,23 @@ pub struct LoadOptions {
     pub context: Option<usize>,
     /// What the matrices become.
     pub compression: Compression,
+    /// How keys and values are stored.
+    pub cache_type: CacheType,
+    /// Tokens that the output head omits while the text has none of them; for drafts.
+    pub head_gap: Option<Range<u32>>,
 }
 
 impl LoadOptions {
     /// Everything by default on this device.
     #[must_use]
     pub fn new(device: Arc<Device>) -> Self {
-        LoadOptions { device, context: None, compression: Compression::AsIs }
+        LoadOptions {
+            device,
+            context: None,
+            compression: Compression::AsIs,
+            cache_type: CacheType::F16,
+            head_gap: None,
+        }
     }
 }
 
@@ -84,6 +96,16 @@ pub enum LoadError {
         /// What was asked for.
         asked: usize,
     },
+    /// Keys and values that cannot be stored so.
+    #[error(
+        "keys and values in {cache_type} need heads of a multiple of 32 values, got {head_dim}"
+    )]
+    CacheType {
+        /// What was asked for.
+        cache_type: &'static str,
+        /// Values of a head.
+        head_dim: usize,
+    },
     /// The device.
     #[error(transparent)]
     Device(#[from] GpuError),
@@ -106,6 +128,14 @@ impl MemoryNeed {
     pub fn total(&self) -> u64 {
         self.weights + self.pass + self.cache
     }
+}
+
+/// Refuses heads that cannot be stored so.
+fn check_cache_type(config: &Config, cache_type: CacheType) -> Result<(), LoadError> {
+    if cache_type.takes(config.head_dim) {
+        return Ok(());
+    }
+    Err(LoadError::CacheType { cache_type: cache_type.name(), head_dim: config.head_dim })
 }
 
 /// The context that was asked for, if the model has it.
@@ -169,11 +199,13 @@ pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNee
     let layout = Layout::new(file, &config)?;
     check_types(file, &config, &layout, options.compression)?;
     let context = context_of(file, &config, options.context)?;
-    let sizes = Sizes::new(&config, layout.head.rows, context, options.device.binding_limit());
+    check_cache_type(&config, options.cache_type)?;
+    let limit = options.device.binding_limit();
+    let sizes = Sizes::new(&config, layout.head.rows, context, limit, options.cache_type);
     Ok(MemoryNeed {
         weights: weights::weight_bytes(file, &layout, &config, options.compression),
         pass: sizes.bytes(),
-        cache: cache::position_bytes(&config) as u64 * context as u64,
+        cache: cache::position_bytes(&config, options.cache_type) as u64 * context as u64,
     })
 }
 

@@ -8,9 +8,13 @@ mod layer;
 mod load;
 mod output;
 mod pass;
+mod rare;
 mod weights;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use speckv::model::{Feed, LanguageModel, ModelError};
 use speckv_formats::{
@@ -26,8 +30,10 @@ pub use load::{LoadError, LoadOptions, MemoryNeed, Progress, memory_need};
 pub use output::GpuOutput;
 
 use crate::{
-    device::{Bindings, Device},
+    cache_type::CacheType,
+    device::{Bindings, Buffer, Device},
     error::GpuError,
+    matrix::{Matrix, matrix_bytes},
 };
 use buffers::{Buffers, Sizes};
 use kernels::Kernels;
@@ -54,11 +60,22 @@ struct Shared {
     kernels: Kernels,
     layers: Vec<LayerPass>,
     output_norm: Bindings,
+    /// Tokens that the output head omits while the text has none of them.
+    gap: Option<Range<usize>>,
+    /// Logits of as many impossible tokens.
+    impossible: Option<Buffer>,
     /// Angle per position of each rotary pair: of layers that see everything, then of those that
     /// slide, if there are any.
     rope_frequencies: Vec<Vec<f64>>,
     /// Passes of one model take turns: they share the buffers.
     turn: Mutex<HostRoom>,
+}
+
+impl Shared {
+    /// How keys and values are stored.
+    fn cache_type(&self) -> CacheType {
+        self.sizes.cache_type
+    }
 }
 
 /// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
@@ -97,8 +114,11 @@ impl GpuModel {
         load::check_memory(&file, device, load::memory_need(&file, options)?)?;
         let context = load::context_of(&file, &config, options.context)?;
         let vocab = layout.head.rows;
-        let sizes = Sizes::new(&config, vocab, context, device.binding_limit());
-        let weights = Weights::load(device, &file, &layout, options.compression, progress)?;
+        let limit = device.binding_limit();
+        let sizes = Sizes::new(&config, vocab, context, limit, options.cache_type);
+        let gap = rare::gap(options.head_gap.as_ref(), vocab);
+        let weights =
+            Weights::load(device, &file, &layout, options.compression, gap.as_ref(), progress)?;
         let apart = weights.layers.iter().any(|layer| matches!(layer.gate_up, GateUp::Apart(..)));
         let buffers = Buffers::new(device, &sizes, apart)?;
         let kernels = Kernels::new(device, &config, &sizes, &buffers)?;
@@ -113,7 +133,12 @@ impl GpuModel {
             .chain(config.sliding.as_ref().map(|sliding| &sliding.rope));
         let factors = weights.rope_factors.as_factors();
         let rope_frequencies = ropes.map(|rope| rope.frequencies(factors, context)).collect();
+        let impossible = gap.as_ref().map(|gap| {
+            device.filled("impossible tokens", &vec![f32::NEG_INFINITY.to_bits(); gap.len()])
+        });
         let shared = Shared {
+            gap,
+            impossible: impossible.transpose()?,
             device: Arc::clone(device),
             sizes,
             vocab,
@@ -143,10 +168,19 @@ impl GpuModel {
         &self.shared.device
     }
 
-    /// Bytes of weights that one pass reads.
+    /// Bytes of weights that one pass reads, without the head's gap.
     #[must_use]
     pub fn pass_bytes(&self) -> u64 {
-        self.shared.weights.matrices().map(crate::matrix::Matrix::byte_len).sum()
+        let weights = &self.shared.weights;
+        let bytes: u64 = weights.matrices().map(Matrix::byte_len).sum();
+        let gap = self.shared.gap.as_ref().map_or(0, Range::len);
+        bytes - matrix_bytes(weights.head.weight_type(), gap, weights.head.columns())
+    }
+
+    /// Tokens that the output head covers while the text has none of those that it omits.
+    #[must_use]
+    pub fn head_size(&self) -> usize {
+        self.shared.vocab - self.shared.gap.as_ref().map_or(0, Range::len)
     }
 
     /// Multiply-adds with weights for one position.
@@ -159,13 +193,20 @@ impl GpuModel {
     /// Bytes of keys and values per position.
     #[must_use]
     pub fn position_bytes(&self) -> usize {
-        cache::position_bytes(&self.shared.config)
+        cache::position_bytes(&self.shared.config, self.cache_type())
+    }
+
+    /// How keys and values are stored.
+    #[must_use]
+    pub fn cache_type(&self) -> CacheType {
+        self.shared.cache_type()
     }
 
     /// Bits per weight on the device, scales included.
     #[must_use]
     pub fn bits_per_weight(&self) -> f64 {
-        self.pass_bytes() as f64 * 8.0 / self.multiply_adds() as f64
+        let bytes: u64 = self.shared.weights.matrices().map(Matrix::byte_len).sum();
+        bytes as f64 * 8.0 / self.multiply_adds() as f64
     }
 
     /// What became of the weights when they were loaded.

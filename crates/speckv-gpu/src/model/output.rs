@@ -28,6 +28,8 @@ pub(super) struct Page {
     pub head: Multiply,
     pub signals: Bindings,
     pub parts: Buffer,
+    /// Rows whose logits of the head's gap are those of tokens that are impossible.
+    gap_is_omitted: [bool; PAGE_ROWS],
 }
 
 /// What a row's logits say, or why they make no token.
@@ -116,7 +118,7 @@ impl GpuOutput {
             .kernels
             .signals
             .bind_whole(device, &[&buffers.entries, shape, &logits, &parts])?;
-        Ok(Page { logits, head, signals, parts })
+        Ok(Page { logits, head, signals, parts, gap_is_omitted: [false; PAGE_ROWS] })
     }
 
     /// The row that the next answers are of.
@@ -127,6 +129,34 @@ impl GpuOutput {
     /// The page of a row.
     pub(super) fn page(&self, row: usize) -> &Page {
         &self.pages[row / PAGE_ROWS]
+    }
+
+    /// Records that the tokens of the head's gap are impossible in those of the rows from row
+    /// `first` on that omit them; `all` says that the head has computed none of them.
+    pub(super) fn record_gap(
+        &mut self,
+        recorder: &mut crate::device::Recorder<'_>,
+        first: usize,
+        omits: &[bool],
+        all: bool,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let (Some(gap), Some(impossible)) = (&shared.gap, &shared.impossible) else { return };
+        let page = &mut self.pages[first / PAGE_ROWS];
+        for (place, &omits) in (first % PAGE_ROWS..).zip(omits) {
+            // Known again once the pass has run.
+            let is_omitted = std::mem::take(&mut page.gap_is_omitted[place]);
+            if omits && !(all && is_omitted) {
+                let offset = (place * shared.vocab + gap.start) as u64 * 4;
+                recorder.copy(impossible, 0, &page.logits, offset, gap.len() as u64 * 4);
+            }
+        }
+    }
+
+    /// Notes which rows omit the head's gap, after a pass that has run.
+    pub(super) fn note_gap(&mut self, first: usize, omits: &[bool]) {
+        let page = &mut self.pages[first / PAGE_ROWS];
+        page.gap_is_omitted[first % PAGE_ROWS..][..omits.len()].copy_from_slice(omits);
     }
 
     /// Where the host reads the answers of a page.

@@ -1,5 +1,7 @@
 //! One pass over the weights.
 
+use std::ops::Range;
+
 use speckv::model::{Cache, Feed, ModelError};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     buffers::{ALL_ROWS, HEAD_ROWS, MAX_ROWS, PAGE_ROWS},
     failed,
     layer::FeedPart,
+    rare::RARE_REACH,
 };
 use crate::{
     device::{OFFSET_STEP, Recorder},
@@ -34,6 +37,10 @@ struct Row {
     start: usize,
     logits: bool,
     hidden: bool,
+    /// The last position up to here of a token that the output head omits elsewhere.
+    rare: Option<usize>,
+    /// Whether its logits omit the tokens of the head's gap.
+    omits: bool,
 }
 
 /// What a model keeps for passes on the host.
@@ -43,9 +50,10 @@ pub(super) struct HostRoom {
     words: Vec<u32>,
 }
 
-/// All positions of the feeds, in their order.
-fn plan(feeds: &[Feed<'_, KvCache>]) -> Vec<Row> {
-    let mut rows = Vec::new();
+/// All positions of the feeds, in their order. `gap` are the tokens that the output head omits.
+fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> Vec<Row> {
+    let is_rare = |token: u32| gap.is_some_and(|gap| gap.contains(&(token as usize)));
+    let mut rows: Vec<Row> = Vec::new();
     for (number, feed) in feeds.iter().enumerate() {
         let (held, trunk, first) = (feed.cache.len(), feed.trunk(), rows.len());
         for (i, &token) in feed.tokens.iter().enumerate() {
@@ -59,6 +67,8 @@ fn plan(feeds: &[Feed<'_, KvCache>]) -> Vec<Row> {
                 start: 0,
                 logits: last(feed.rows),
                 hidden: last(feed.hidden),
+                rare: None,
+                omits: false,
             };
             if i >= trunk {
                 // The parent is a position of the trunk, or of a branch with a path of its own.
@@ -73,6 +83,13 @@ fn plan(feeds: &[Feed<'_, KvCache>]) -> Vec<Row> {
                 }
                 row.path.push(row.slot as u32);
             }
+            let before = match feed.parent(i).checked_sub(1) {
+                Some(parent) => rows[first + parent].rare,
+                None => feed.cache.last_rare(),
+            };
+            row.rare = if is_rare(token) { Some(row.position) } else { before };
+            let far = row.rare.is_none_or(|last| row.position - last >= RARE_REACH);
+            row.omits = gap.is_some() && far;
             rows.push(row);
         }
     }
@@ -101,7 +118,8 @@ impl Shared {
         for feed in feeds.iter_mut() {
             feed.cache.reserve(feed.cache.len() + feed.tokens.len())?;
         }
-        let rows = plan(feeds);
+        let gap = self.gap.as_ref();
+        let rows = plan(feeds, gap);
         output.begin(rows.iter().filter(|row| row.logits).count()).map_err(failed)?;
         let mut rest = &rows[..];
         while !rest.is_empty() {
@@ -111,7 +129,11 @@ impl Shared {
         }
         for feed in feeds {
             let trunk = feed.trunk();
-            feed.cache.note(feed.tokens.len(), trunk, feed.parents);
+            let is_rare = |token: u32| gap.is_some_and(|gap| gap.contains(&(token as usize)));
+            let tokens = feed.tokens.iter().enumerate();
+            let rare: Vec<usize> =
+                tokens.filter(|(_, token)| is_rare(**token)).map(|(index, _)| index).collect();
+            feed.cache.note(feed.tokens.len(), trunk, feed.parents, &rare);
         }
         Ok(())
     }
@@ -158,7 +180,8 @@ impl Shared {
             let first = output.next_row();
             let (picked, after) = rest.split_at((PAGE_ROWS - first % PAGE_ROWS).min(rest.len()));
             let recorder = recorder.take().unwrap_or_else(|| self.device.recorder());
-            let words = self.head(picked, first, output, recorder).map_err(failed)?;
+            let omits: Vec<bool> = picked.iter().map(|&row| rows[row as usize].omits).collect();
+            let words = self.head(picked, &omits, first, output, recorder).map_err(failed)?;
             output.take(&words);
             rest = after;
         }
@@ -266,16 +289,25 @@ impl Shared {
     }
 
     /// Logits of picked rows, row `first` of the pass and those after it, and their answers.
+    /// `omits` says of each whether it omits the tokens of the head's gap; where all do, these are
+    /// not computed.
     fn head(
         &self,
         picked: &[u32],
+        omits: &[bool],
         first: usize,
-        output: &GpuOutput,
+        output: &mut GpuOutput,
         mut recorder: Recorder<'_>,
     ) -> Result<Vec<u32>, GpuError> {
         self.pick(picked, first % PAGE_ROWS, &mut recorder);
-        output.page(first).head.record(&mut recorder, HEAD_ROWS, picked.len())?;
+        let all = omits.iter().all(|&omits| omits);
+        let omitted = self.gap.clone().filter(|_| all).unwrap_or(0..0);
+        let head = &output.page(first).head;
+        head.record_without(&mut recorder, HEAD_ROWS, picked.len(), &omitted)?;
+        output.record_gap(&mut recorder, first, omits, all);
         let bytes = output.record_signals(&mut recorder, first, picked.len())?;
-        self.device.run_and_read(recorder, output.reading(), bytes, <[u32]>::to_vec)
+        let words = self.device.run_and_read(recorder, output.reading(), bytes, <[u32]>::to_vec)?;
+        output.note_gap(first, omits);
+        Ok(words)
     }
 }

@@ -1,5 +1,7 @@
 //! A model's weights on the device.
 
+use std::ops::Range;
+
 use speckv_formats::{
     checkpoint::{Checkpoint, Stored},
     compression::Compression,
@@ -138,6 +140,7 @@ impl<'a> Loader<'a> {
         &mut self,
         slots: &[&MatrixSlot],
         rows: usize,
+        cuts: &[usize],
         place: &(dyn Fn(usize) -> Option<(usize, usize)> + Sync),
     ) -> Result<Matrix, LoadError> {
         let to = self.weight_type(slots[0]);
@@ -146,9 +149,11 @@ impl<'a> Loader<'a> {
             Some((slot, row)) => append(&tensors[slot], slots[slot].first + row, to, out),
             None => Ok(()),
         };
-        let matrix = Matrix::build(self.device, to, [rows, slots[0].columns], &source).map_err(
-            |source| LoadError::Weight { name: self.file.spelled(&slots[0].name), source },
-        )?;
+        let shape = [rows, slots[0].columns];
+        let matrix =
+            Matrix::build_with_cuts(self.device, to, shape, cuts, &source).map_err(|source| {
+                LoadError::Weight { name: self.file.spelled(&slots[0].name), source }
+            })?;
         for slot in slots {
             let rows = self.stored(&slot.name).shape()[1].max(1);
             self.finish(&slot.name, slot.rows as f64 / rows as f64);
@@ -157,7 +162,7 @@ impl<'a> Loader<'a> {
     }
 
     fn matrix(&mut self, slot: &MatrixSlot) -> Result<Matrix, LoadError> {
-        self.joined(&[slot], slot.rows, &|row| Some((0, row)))
+        self.joined(&[slot], slot.rows, &[], &|row| Some((0, row)))
     }
 
     /// Neighbours of one type become one matrix.
@@ -175,7 +180,7 @@ impl<'a> Loader<'a> {
                 })
                 .collect();
             let rows = ends.last().copied().unwrap_or(0);
-            let matrix = self.joined(run, rows, &|row| {
+            let matrix = self.joined(run, rows, &[], &|row| {
                 let slot = ends.iter().position(|&end| row < end)?;
                 Some((slot, row - if slot == 0 { 0 } else { ends[slot - 1] }))
             })?;
@@ -204,7 +209,7 @@ impl<'a> Loader<'a> {
         }
         let (gate, up) = (&gate.matrix, &up.matrix);
         let width = gate.rows;
-        let matrix = self.joined(&[gate, up], joined_rows(width), &|row| {
+        let matrix = self.joined(&[gate, up], joined_rows(width), &[], &|row| {
             let (group, lane) = (row / GROUP, row % GROUP);
             let row = group / 2 * GROUP + lane;
             (row < width).then_some((group % 2, row))
@@ -253,19 +258,22 @@ fn joined_rows(width: usize) -> usize {
 }
 
 impl Weights {
-    /// Packs and uploads everything.
+    /// Packs and uploads everything; the head has cuts around `gap`.
     pub fn load(
         device: &Device,
         file: &Checkpoint,
         layout: &Layout,
         compression: Compression,
+        gap: Option<&Range<usize>>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, LoadError> {
+        let cuts = gap.map(|gap| [gap.start, gap.end]);
+        let cuts = cuts.as_ref().map_or(&[][..], |cuts| cuts);
         let total = layout.bytes_read();
         let mut loader = Loader { device, file, compression, progress, done: 0, total };
         let FactorTensors { usual, long } = &layout.rope_factors;
         Ok(Weights {
-            head: loader.matrix(&layout.head)?,
+            head: loader.joined(&[&layout.head], layout.head.rows, cuts, &|row| Some((0, row)))?,
             layers: layout
                 .layers
                 .iter()

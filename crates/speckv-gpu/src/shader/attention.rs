@@ -1,6 +1,7 @@
 //! Kernels of attention.
 
 use super::{Shader, Values, quantize};
+use crate::cache_type::CacheType;
 
 /// Positions of a chunk: fixed, because it decides the order of sums.
 pub const CHUNK: usize = 128;
@@ -15,6 +16,8 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Query heads that share a key-value head.
     pub group: usize,
+    /// How keys and values are stored.
+    pub cache: CacheType,
 }
 
 impl AttentionShape {
@@ -48,7 +51,8 @@ impl AttentionShape {
                 .with("MERGED", lines * pairs)
                 .with("SUBS", subs)
                 .with("LANES", CHUNK / subs)
-                .when("SPLIT", subs > 1),
+                .when("SPLIT", subs > 1)
+                .when("BYTES", self.cache == CacheType::Q8_0),
         )
     }
 
@@ -72,7 +76,15 @@ impl AttentionShape {
                 .with("HEAD_DIM", self.head_dim)
                 .when("INTERLEAVED", interleaved)
                 .when("NORM", norm)
-                .when("BIAS", bias),
+                .when("BIAS", bias)
+                .when("BYTES", self.cache == CacheType::Q8_0),
         )
+    }
+
+    /// Moves positions of a cache.
+    #[must_use]
+    pub fn keep(self) -> Shader {
+        let values = Values::default().with("HEAD_DIM", self.head_dim);
+        Shader::new("keep", values.when("BYTES", self.cache == CacheType::Q8_0))
     }
 }

@@ -68,12 +68,6 @@ impl Shader {
     pub fn read() -> Self {
         Shader::new("read", Values::default())
     }
-
-    /// Moves positions of a cache.
-    #[must_use]
-    pub fn keep(head_dim: usize) -> Self {
-        Shader::new("keep", Values::default().with("HEAD_DIM", head_dim))
-    }
 }
 
 /// Names for the part that quantizes 32 values: `source` from index `base` on, to `{to}` and
@@ -97,6 +91,6 @@ fn file(name: &str) -> &'static str {
             }
         };
     }
-    files!("attend" "cache" "floats" "gated" "glu" "half" "integers" "keep" "merge" "norm" "numbers"
+    files!("attend" "cache" "cache_bytes" "floats" "gated" "glu" "half" "integers" "keep" "merge" "norm" "numbers"
         "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh")
 }

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use speckv::model::LanguageModel;
 use speckv_cpu::{
+    kernels::Isa,
     matrix::PackError,
     model::{CacheType, CpuModel, LoadError, LoadOptions, packed_bytes},
     pool::Pool,
@@ -55,6 +56,11 @@ impl Backend for CpuBackend {
 
     fn name(&self) -> &str {
         "cpu"
+    }
+
+    fn identity(&self) -> String {
+        let isa = Isa::from_environment().map_or("unknown", |isa| isa.name());
+        format!("{isa}, {} threads", self.pool.threads())
     }
 
     fn weight_bytes(&self, file: &Checkpoint, compression: Compression) -> u64 {
@@ -137,9 +143,17 @@ impl LocalModel for CpuModel {
         CpuModel::pass_bytes(self)
     }
 
+    fn multiply_adds(&self) -> u64 {
+        CpuModel::multiply_adds(self)
+    }
+
+    fn position_bytes(&self) -> u64 {
+        CpuModel::position_bytes(self) as u64
+    }
+
     fn sequence_bytes(&self) -> u64 {
         let positions = self.context_length().next_multiple_of(POSITION_GROUP);
-        self.position_bytes() as u64 * positions as u64
+        LocalModel::position_bytes(self) * positions as u64
     }
 
     fn head_size(&self) -> usize {

@@ -5,11 +5,23 @@
 //! and memory checks are written against these two traits, so another crate adds a device by
 //! implementing them.
 
+mod any;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+mod open;
+mod pair_backends;
+#[cfg(feature = "gpu")]
+pub mod tested_formats;
 
 use std::ops::Range;
 
+pub use any::{AnyBackend, AnyCache, AnyModel, AnyOutput};
 pub use cpu::CpuBackend;
+#[cfg(feature = "gpu")]
+pub use gpu::GpuBackend;
+pub use open::{device_hint, hardware, open};
+pub use pair_backends::PairBackends;
 use speckv::{model::LanguageModel, token::Token};
 pub use speckv_cpu::model::CacheType;
 use speckv_formats::{
@@ -49,6 +61,12 @@ pub trait LocalModel: LanguageModel + 'static {
     /// Bytes of weights that one pass reads.
     fn pass_bytes(&self) -> u64;
 
+    /// Multiply-adds with weights for one position.
+    fn multiply_adds(&self) -> u64;
+
+    /// Bytes of keys and values per position of a sequence.
+    fn position_bytes(&self) -> u64;
+
     /// Bytes of keys and values of one sequence with a full context, as the device allocates them.
     fn sequence_bytes(&self) -> u64;
 
@@ -67,8 +85,11 @@ pub trait Backend {
     /// Its models.
     type Model: LocalModel;
 
-    /// Name of the device in options and messages: `cpu`.
+    /// Name of the device in options and messages: `cpu`, `gpu:0`.
     fn name(&self) -> &str;
+
+    /// What measured times belong to: instruction set and threads, or device and driver.
+    fn identity(&self) -> String;
 
     /// Bytes of the device's memory that the weights of `file` take.
     fn weight_bytes(&self, file: &Checkpoint, compression: Compression) -> u64;

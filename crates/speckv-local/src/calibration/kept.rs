@@ -54,6 +54,12 @@ impl Folder {
         store::cache_folder().map(|cache| Folder(cache.join("speckv").join("costs")))
     }
 
+    /// Its path.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// A subject's file.
     #[must_use]
     pub fn path(&self, subject: &Subject) -> PathBuf {
@@ -99,19 +105,28 @@ impl Folder {
     /// What the system says, with the path.
     pub fn write(&self, subject: &Subject, cost: &CostModel) -> Result<(), String> {
         let path = self.path(subject);
-        let at =
-            |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let document = Document { format: FORMAT, subject: subject.clone(), cost: cost.clone() };
-        let text = serde_json::to_string_pretty(&document).map_err(|error| at(&path, &error))?;
-        fs::create_dir_all(&self.0).map_err(|error| at(&self.0, &error))?;
-        let temporary = path.with_extension(format!("{}.part", std::process::id()));
-        fs::write(&temporary, text + "\n").and_then(|()| fs::rename(&temporary, &path)).map_err(
-            |error| {
-                let _ = fs::remove_file(&temporary);
-                at(&path, &error)
-            },
-        )
+        let text = serde_json::to_string_pretty(&document)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        write_file(&path, &text)
     }
+}
+
+/// Writes a file of a folder that need not exist yet, through a temporary file.
+///
+/// # Errors
+/// What the system says, with the path.
+pub(super) fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    let at = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+    }
+    let temporary = path.with_extension(format!("{}.part", std::process::id()));
+    let written = fs::write(&temporary, format!("{text}\n"));
+    written.and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        at(path, error)
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +138,7 @@ mod tests {
             processor: "p".into(),
             cores: 2,
             instruction_set: "avx2".into(),
+            draft_instruction_set: None,
             threads: 2,
             program: Mark::default(),
             target: Mark::default(),

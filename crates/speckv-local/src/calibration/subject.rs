@@ -19,8 +19,10 @@ pub struct Subject {
     pub processor: String,
     /// Cores that the process may use.
     pub cores: usize,
-    /// Instruction set of the kernels.
+    /// Instruction set of the target's kernels, or its device.
     pub instruction_set: String,
+    /// The draft's.
+    pub draft_instruction_set: Option<String>,
     /// Threads that compute.
     pub threads: usize,
     /// This program: other kernels have other costs.
@@ -61,12 +63,12 @@ impl Subject {
         let target = pair.engine.target();
         let mark = |path: &Path| Mark::of(path).unwrap_or_default();
         Subject {
-            processor: machine::processor()
-                .unwrap_or_else(|| format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            processor: machine::processor_or_target(),
             cores: machine::cores().get(),
             instruction_set: target.processor(),
+            draft_instruction_set: pair.draft.as_ref().map(|draft| draft.processor()),
             threads: target.threads(),
-            program: std::env::current_exe().map(|path| mark(&path)).unwrap_or_default(),
+            program: Mark::of_program(),
             target: mark(&pair.target_path),
             draft: pair.draft_path.as_deref().map(mark),
             compression: [Some(target), pair.draft.as_ref()]
@@ -88,6 +90,12 @@ impl Subject {
 }
 
 impl Mark {
+    /// The mark of this program; empty where it cannot be read.
+    #[must_use]
+    pub fn of_program() -> Self {
+        std::env::current_exe().and_then(|path| Mark::of(&path)).unwrap_or_default()
+    }
+
     /// The mark of a file; of a folder, of the blueprint and all weights directly in it.
     ///
     /// # Errors
@@ -136,6 +144,7 @@ mod tests {
             processor: "p".into(),
             cores: 2,
             instruction_set: "avx2".into(),
+            draft_instruction_set: None,
             threads: 2,
             program: Mark::default(),
             target: Mark { bytes: 5, modified: 6, ends: "ab".into() },
@@ -154,6 +163,8 @@ mod tests {
         for other in [
             Subject { threads: 1, ..subject() },
             Subject { processor: "q".into(), ..subject() },
+            Subject { instruction_set: "a GPU".into(), ..subject() },
+            Subject { draft_instruction_set: Some("a GPU".into()), ..subject() },
             Subject { program: Mark { bytes: 1, ..Mark::default() }, ..subject() },
             Subject { target: Mark { modified: 7, ..subject().target }, ..subject() },
             Subject { draft: Some(Mark::default()), ..subject() },

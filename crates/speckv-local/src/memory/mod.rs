@@ -69,9 +69,15 @@ pub fn check(backend: &impl Backend, needs: &[MemoryNeed<'_>]) -> Outcome<()> {
         })
         .collect();
     let failure = Failure::new(
-        format!("memory needed: {}; available: {}", needed.join(", "), units::bytes(available)),
+        format!(
+            "memory needed: {}; available on {}: {}",
+            needed.join(", "),
+            backend.name(),
+            units::bytes(available)
+        ),
         "nf4 or q4_0 as --compression (for a draft: self:nf4, --draft-compression) and a shorter \
-         context or --kv q8_0 need less, `--draft ngram` needs no weights",
+         context or --kv q8_0 need less, `--draft ngram` needs no weights, --device and \
+         --draft-device choose where a model is",
     );
     Err(match needs.first().and_then(|need| need.file.path()) {
         Some(path) => failure.about(path.display()),

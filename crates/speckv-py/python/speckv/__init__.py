@@ -1,9 +1,9 @@
 """Lossless speculative decoding that finds its own speculation length, for engines written in
 Python.
 
-`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `CpuModel` runs
-a draft on the CPU, `read_signals` reads logits where they lie. `speckv.transformers` and
-`speckv.vllm` are whole integrations. `_native.pyi` documents every class;
+`Controller` decides how far to draft, `Drafter` drafts for many sequences at once, `LocalModel`
+runs a model on the CPU or a GPU, `read_signals` reads logits where they lie.
+`speckv.transformers` and `speckv.vllm` are whole integrations. `_native.pyi` documents every class;
 `docs/reference/python.md` the whole.
 """
 
@@ -15,11 +15,11 @@ from ._native import (
     Constraint,
     Controller,
     CostModel,
-    CpuModel,
     Distribution,
     Drafter,
     DraftSequence,
     DraftWork,
+    LocalModel,
     Lookup,
     ModelShape,
     NgramText,
@@ -49,6 +49,9 @@ from ._native import (
 )
 from .errors import ArgumentError, Error, FileError, ModelError, OrderError
 
+CpuModel = LocalModel
+"""The name of `LocalModel` before there were other devices."""
+
 __all__ = [
     "ArgumentError",
     "Cache",
@@ -62,6 +65,7 @@ __all__ = [
     "Drafter",
     "Error",
     "FileError",
+    "LocalModel",
     "Lookup",
     "ModelError",
     "ModelShape",

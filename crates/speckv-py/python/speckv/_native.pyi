@@ -483,8 +483,8 @@ class Cache:
         """Forgets every position from `length` on."""
 
 @final
-class CpuModel:
-    """A model on the CPU: a GGUF file or a Hugging Face folder. Read-only and shared; what belongs to a sequence is in its `Cache`."""
+class LocalModel:
+    """A model on this machine: a GGUF file or a Hugging Face folder. Read-only and shared; what belongs to a sequence is in its `Cache`."""
 
     @staticmethod
     def load(
@@ -495,18 +495,26 @@ class CpuModel:
         threads: int | None = None,
         kv_type: Literal["f16", "q8_0"] = "f16",
         draft_head: int | None = None,
-    ) -> CpuModel:
-        """Loads weights. `model`: a path, or a name of the catalogue, which is pulled on first use. `compression`: `asis`, `fp16`, `int8`, `nf4`,
-        `compact` (what `speckv run` gives to drafts), or a type such as `q4_0`. `context`: most tokens of a sequence; None is what the model was made for,
-        at most 4096. `threads`: None is one per core. `draft_head`: the output head covers so many tokens while the text uses no others; None is all.
+        device: str = "cpu",
+    ) -> LocalModel:
+        """Loads weights. `model`: a path, or a name of the catalogue, which is pulled on first use.
+        `compression`: `asis`, `fp16`, `int8`, `nf4`, `compact` (what `speckv run` gives to drafts),
+        or a type such as `q4_0`. `context`: most tokens of a sequence; None is what the model was
+        made for, at most 4096. `threads`: None is one per core. `draft_head`: the output head
+        covers so many tokens while the text uses no others; None is all. `device`: `cpu`, `gpu`
+        (the first that is no software), `gpu:N` as `speckv devices` numbers them, or `auto`: the
+        one whose plain pass is faster, measured once.
 
-        Raises `ModelError` with what is wrong with the file."""
+        Raises `ModelError` with what is wrong with the file or the device."""
     @property
     def vocab_size(self) -> int: ...
     @property
     def context_length(self) -> int: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def device(self) -> str:
+        """Where it is: `cpu` or `gpu:N`."""
     @property
     def compression(self) -> str: ...
     @property
@@ -553,7 +561,7 @@ class Drafter:
 
     def __new__(
         cls,
-        model: CpuModel | None = None,
+        model: LocalModel | None = None,
         *,
         lookup: bool = True,
         min_match: int = 2,

@@ -27,7 +27,7 @@ use speckv::{
 };
 
 use crate::{
-    controller::Controller, cost::CostModel, error::Fault, lock, model::CpuModel, ngram, tokens,
+    controller::Controller, cost::CostModel, error::Fault, lock, model::LocalModel, ngram, tokens,
 };
 
 const CLOSED: &str = "Drafter.open makes a new one";
@@ -54,7 +54,7 @@ impl Drafter {
     #[new]
     #[pyo3(signature = (model = None, *, lookup = true, min_match = 2, max_match = 8, max_places = 256, target_vocab_size = None))]
     fn new(
-        model: Option<&CpuModel>,
+        model: Option<&LocalModel>,
         lookup: bool,
         min_match: usize,
         max_match: usize,

@@ -6,7 +6,10 @@ use serde::Serialize;
 use speckv::{record::Source, token::Token};
 use utoipa::ToSchema;
 
-use crate::scheduler::{Done, Origin, Step};
+use crate::{
+    scheduler::{Done, Origin, Step},
+    tools::{CalledFunction, FunctionDelta, ToolCall, ToolCallDelta},
+};
 
 /// Tokens of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
@@ -86,6 +89,8 @@ pub struct Timings {
     pub draft_n: usize,
     /// Draft tokens accepted.
     pub draft_n_accepted: usize,
+    /// Tokens that a grammar forced, without a draft.
+    pub forced_n: usize,
     /// Milliseconds in the queue.
     pub queue_ms: f64,
     /// Steps.
@@ -117,6 +122,7 @@ impl Timings {
             predicted_per_second: rate(predicted_ms, spoken_n),
             draft_n: done.drafted,
             draft_n_accepted: done.accepted,
+            forced_n: done.forced,
             queue_ms: ms(done.waited),
             steps: done.steps,
             gamma_histogram: done.gamma_histogram.clone(),
@@ -253,7 +259,7 @@ pub struct ChatChoice {
     pub message: AssistantMessage,
     /// How likely its tokens were.
     pub logprobs: Option<ChatLogprobs>,
-    /// `stop` or `length`.
+    /// `stop`, `length`, `tool_calls` or `function_call`.
     pub finish_reason: &'static str,
 }
 
@@ -262,8 +268,17 @@ pub struct ChatChoice {
 pub struct AssistantMessage {
     /// `assistant`.
     pub role: &'static str,
-    /// The text.
-    pub content: String,
+    /// The text; null where there are calls only.
+    pub content: Option<String>,
+    /// What the model thought before it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// Calls of tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ToolCall>>,
+    /// A call in the older form, for requests with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<CalledFunction>,
     /// Always null.
     pub refusal: Option<String>,
 }
@@ -317,6 +332,15 @@ pub struct Delta {
     /// More text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// More of what the model thinks before it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+    /// More of calls of tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Vec<ToolCallDelta>>,
+    /// More of a call in the older form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionDelta>,
 }
 
 /// An answer to a completion request; a stream's chunks have the same shape.
@@ -420,6 +444,7 @@ mod tests {
             first_tokens,
             drafted: 8,
             accepted: 5,
+            forced: 0,
             steps: 4,
             gamma_histogram: vec![2, 2],
             controller: "speckv".into(),

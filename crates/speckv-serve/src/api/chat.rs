@@ -2,16 +2,20 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use speckv::token::Token;
 use utoipa::ToSchema;
 
 use super::{
-    message::Message,
+    asked::Asked,
+    message::{Message, in_words},
     number,
     options::{SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
+    structured::StructuredFields,
 };
 use crate::{
     error::ApiError,
     language::{Conversation, Ending, Language},
+    tools::{Tool, ToolChoice, ToolFormat, definitions},
 };
 
 /// Variables of templates that `chat_template_kwargs` may not set.
@@ -48,10 +52,10 @@ pub struct ChatRequest {
     /// Make tokens of the recent text less likely; 1 does nothing.
     #[serde(default, alias = "repeat_penalty")]
     pub repetition_penalty: Option<f32>,
-    /// Only 0.
+    /// Makes a token less likely for each time that the answer has it, -2 to 2.
     #[serde(default)]
     pub frequency_penalty: Option<f32>,
-    /// Only 0.
+    /// Makes tokens that the answer has less likely, -2 to 2.
     #[serde(default)]
     pub presence_penalty: Option<f32>,
     /// How many of the last tokens `repetition_penalty` looks at; 0 for none, -1 for all.
@@ -106,30 +110,67 @@ pub struct ChatRequest {
     /// server was started.
     #[serde(default)]
     pub parse_special: Option<bool>,
-    /// Not supported: must be empty.
+    /// Functions that the model may call.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
-    /// Not supported, the older name of `tools`: must be empty.
+    /// The older form of `tools`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     pub functions: Option<Vec<Value>>,
-    /// Only `none` and `auto`.
+    /// `none`, `auto`, `required`, or an object that names a function.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub tool_choice: Option<Value>,
-    /// The older name of `tool_choice`.
+    /// The older form of `tool_choice`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub function_call: Option<Value>,
-    /// Only `{"type": "text"}`.
+    /// `false`: at most one call in an answer.
+    #[serde(default)]
+    pub parallel_tool_calls: Option<bool>,
+    /// Most tokens that the model thinks before it answers.
+    #[serde(default, alias = "thinking_token_budget", deserialize_with = "number::optional")]
+    pub thinking_budget: Option<i64>,
+    /// OpenAI's format of the answer: `{"type": "text"}`, `{"type": "json_object"}`, or
+    /// `{"type": "json_schema", "json_schema": {"schema": ...}}`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub response_format: Option<Value>,
-    /// Not supported: must be empty.
+    /// A JSON schema that the answer fits, as llama.cpp has it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub json_schema: Option<Value>,
+    /// A grammar that the answer fits, in GBNF or Lark.
+    #[serde(default)]
+    pub grammar: Option<String>,
+    /// A JSON schema that the answer fits, as vLLM has it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub guided_json: Option<Value>,
+    /// A regular expression that the whole answer matches.
+    #[serde(default)]
+    pub guided_regex: Option<String>,
+    /// The answer is one of these texts.
+    #[serde(default)]
+    pub guided_choice: Option<Vec<String>>,
+    /// A grammar that the answer fits, in GBNF or Lark.
+    #[serde(default)]
+    pub guided_grammar: Option<String>,
+    /// One of `json`, `json_object`, `regex`, `grammar` and `choice`, as vLLM has them.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub structured_outputs: Option<Map<String, Value>>,
+    /// Added to the logits of tokens, -100 to 100 by token id.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub logit_bias: Option<Map<String, Value>>,
+    /// No end token comes before the answer has so many tokens.
+    #[serde(default, deserialize_with = "number::optional")]
+    pub min_tokens: Option<u32>,
+    /// Tokens that end the answer, besides those of the model.
+    #[serde(default)]
+    pub stop_token_ids: Option<Vec<Token>>,
 }
 
 impl ChatRequest {
@@ -140,17 +181,27 @@ impl ChatRequest {
     pub fn conversation(
         &self,
         language: &dyn Language,
+        asked: &Asked,
         parse_special: bool,
     ) -> Result<Conversation, ApiError> {
         if self.messages.is_empty() {
             return Err(ApiError::field("messages", "Expected at least one message, got none."));
         }
         let messages = self.messages.iter().enumerate();
+        let mut messages: Vec<Map<String, Value>> = messages
+            .map(|(index, message)| message.for_template(index))
+            .collect::<Result<_, _>>()?;
+        let mut variables = self.variables(language)?;
+        let shown: Vec<&Tool> = asked.shown().iter().collect();
+        if ToolFormat::of(language) == ToolFormat::Generic {
+            in_words(&mut messages, &shown, language);
+        } else if !shown.is_empty() {
+            let tools = shown.iter().map(|tool| tool.for_template()).collect();
+            variables.insert("tools".into(), Value::Array(tools));
+        }
         Ok(Conversation {
-            messages: messages
-                .map(|(index, message)| message.for_template(index, language))
-                .collect::<Result<_, _>>()?,
-            variables: self.variables(language)?,
+            messages,
+            variables,
             ending: self.ending()?,
             special_in_text: self.parse_special.unwrap_or(parse_special),
         })
@@ -185,36 +236,44 @@ impl ChatRequest {
         }
     }
 
-    /// Refuses what is not supported, instead of answering as if it had not been asked for.
+    /// What is asked of the answers: tools, grammars, reasoning.
     ///
     /// # Errors
-    /// Tools, other formats than text, biases.
-    pub fn check_supported(&self) -> Result<(), ApiError> {
-        if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
-            return Err(ApiError::unsupported("tools", "Tools are not supported."));
+    /// Definitions and choices of another form, two grammars, a negative budget other than -1.
+    pub fn asked(&self) -> Result<Asked, ApiError> {
+        let tools = definitions(self.tools.as_deref(), self.functions.as_deref())?;
+        let choice =
+            ToolChoice::of(self.tool_choice.as_ref(), self.function_call.as_ref(), &tools)?;
+        let legacy = self.functions.as_ref().is_some_and(|functions| !functions.is_empty());
+        let thinking_budget = match self.thinking_budget {
+            None | Some(-1) => None,
+            Some(budget) => Some(usize::try_from(budget).map_err(|_| {
+                let message =
+                    format!("Expected a budget of 0 or more tokens, or -1, got {budget}.");
+                ApiError::field("thinking_budget", message)
+            })?),
+        };
+        Ok(Asked {
+            structured: self.structured().resolve()?,
+            tools,
+            choice,
+            parallel: self.parallel_tool_calls.unwrap_or(true) && !legacy,
+            legacy,
+            thinking_budget,
+        })
+    }
+
+    fn structured(&self) -> StructuredFields<'_> {
+        StructuredFields {
+            response_format: self.response_format.as_ref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            structured_outputs: self.structured_outputs.as_ref(),
         }
-        if self.functions.as_ref().is_some_and(|functions| !functions.is_empty()) {
-            return Err(ApiError::unsupported("functions", "Functions are not supported."));
-        }
-        for (name, choice) in
-            [("tool_choice", &self.tool_choice), ("function_call", &self.function_call)]
-        {
-            let idle = |choice: &Value| choice == "none" || choice == "auto" || choice.is_null();
-            if choice.as_ref().is_some_and(|choice| !idle(choice)) {
-                let message = format!("{name}: only \"none\" and \"auto\" are supported.");
-                return Err(ApiError::unsupported(name, message));
-            }
-        }
-        if self.response_format.as_ref().is_some_and(|format| format["type"] != "text") {
-            return Err(ApiError::unsupported(
-                "response_format",
-                "Only the format {\"type\": \"text\"} is supported.",
-            ));
-        }
-        if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
-            return Err(ApiError::unsupported("logit_bias", "logit_bias is not supported."));
-        }
-        Ok(())
     }
 
     /// Alternatives per token; `None` for no likelihoods.

@@ -1,13 +1,14 @@
 //! `POST /v1/completions`.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use speckv::token::Token;
 use utoipa::ToSchema;
 
 use super::{
     number,
     options::{MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
+    structured::StructuredFields,
 };
 use crate::error::ApiError;
 
@@ -41,10 +42,10 @@ pub struct CompletionRequest {
     /// Make tokens of the recent text less likely; 1 does nothing.
     #[serde(default, alias = "repeat_penalty")]
     pub repetition_penalty: Option<f32>,
-    /// Only 0.
+    /// Makes a token less likely for each time that the answer has it, -2 to 2.
     #[serde(default)]
     pub frequency_penalty: Option<f32>,
-    /// Only 0.
+    /// Makes tokens that the answer has less likely, -2 to 2.
     #[serde(default)]
     pub presence_penalty: Option<f32>,
     /// How many of the last tokens `repetition_penalty` looks at; 0 for none, -1 for all.
@@ -91,10 +92,45 @@ pub struct CompletionRequest {
     /// Not supported: must be absent or empty.
     #[serde(default)]
     pub suffix: Option<String>,
-    /// Not supported: must be empty.
+    /// OpenAI's format of the answer: `{"type": "text"}`, `{"type": "json_object"}`, or
+    /// `{"type": "json_schema", "json_schema": {"schema": ...}}`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub logit_bias: Option<serde_json::Map<String, Value>>,
+    pub response_format: Option<Value>,
+    /// A JSON schema that the answer fits, as llama.cpp has it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub json_schema: Option<Value>,
+    /// A grammar that the answer fits, in GBNF or Lark.
+    #[serde(default)]
+    pub grammar: Option<String>,
+    /// A JSON schema that the answer fits, as vLLM has it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub guided_json: Option<Value>,
+    /// A regular expression that the whole answer matches.
+    #[serde(default)]
+    pub guided_regex: Option<String>,
+    /// The answer is one of these texts.
+    #[serde(default)]
+    pub guided_choice: Option<Vec<String>>,
+    /// A grammar that the answer fits, in GBNF or Lark.
+    #[serde(default)]
+    pub guided_grammar: Option<String>,
+    /// One of `json`, `json_object`, `regex`, `grammar` and `choice`, as vLLM has them.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub structured_outputs: Option<Map<String, Value>>,
+    /// Added to the logits of tokens, -100 to 100 by token id.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub logit_bias: Option<Map<String, Value>>,
+    /// No end token comes before the answer has so many tokens.
+    #[serde(default, deserialize_with = "number::optional")]
+    pub min_tokens: Option<u32>,
+    /// Tokens that end the answer, besides those of the model.
+    #[serde(default)]
+    pub stop_token_ids: Option<Vec<Token>>,
 }
 
 /// One prompt or several, as text or as tokens.
@@ -142,7 +178,7 @@ impl CompletionRequest {
     /// Refuses what is not supported, instead of answering as if it had not been asked for.
     ///
     /// # Errors
-    /// A suffix, biases, a choice among more answers than are given.
+    /// A suffix, a choice among more answers than are given.
     pub fn check_supported(&self) -> Result<(), ApiError> {
         if self.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
             return Err(ApiError::unsupported("suffix", "suffix is not supported."));
@@ -150,10 +186,22 @@ impl CompletionRequest {
         if self.best_of.is_some_and(|best_of| best_of != self.n.unwrap_or(1)) {
             return Err(ApiError::unsupported("best_of", "best_of is not supported beyond n."));
         }
-        if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
-            return Err(ApiError::unsupported("logit_bias", "logit_bias is not supported."));
-        }
         Ok(())
+    }
+
+    /// The fields that limit the answer.
+    #[must_use]
+    pub fn structured(&self) -> StructuredFields<'_> {
+        StructuredFields {
+            response_format: self.response_format.as_ref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+        }
     }
 
     /// Alternatives per token; `None` for no likelihoods.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::ApiError;
 
 /// Fields of requests that cannot change the answer, with the reason.
-pub const HARMLESS: [(&str, &str); 19] = [
+pub const HARMLESS: [(&str, &str); 18] = [
     ("user", "who asks; for the provider's statistics"),
     ("metadata", "labels for the provider's storage"),
     ("store", "whether the provider keeps the answer; this server keeps none"),
@@ -22,7 +22,6 @@ pub const HARMLESS: [(&str, &str); 19] = [
     ("prompt_cache_key", "a hint for the prompt cache"),
     ("prompt_cache_retention", "a hint for the prompt cache"),
     ("prediction", "a hint of what the answer will be; it changes speed only"),
-    ("parallel_tool_calls", "how tools are called; there are none in an answer"),
     ("priority", "order of work; clients take turns here"),
     ("request_id", "a name for logs; send the header `x-request-id`"),
     ("id_slot", "which of llama.cpp's slots"),
@@ -47,8 +46,8 @@ fn is_neutral(name: &str, value: &Value) -> bool {
         _ => false,
     };
     match name {
-        "min_tokens" | "mirostat" | "dry_multiplier" | "xtc_probability" | "dynatemp_range"
-        | "n_probs" | "min_keep" => number(0.0),
+        "mirostat" | "dry_multiplier" | "xtc_probability" | "dynatemp_range" | "n_probs"
+        | "min_keep" => number(0.0),
         "length_penalty" | "typical_p" | "typical" | "tfs_z" | "tfs" | "dynatemp_exponent"
         | "epsilon_cutoff" => number(1.0) || number(0.0),
         "top_n_sigma" | "nsigma" => number(-1.0) || number(0.0),
@@ -62,14 +61,11 @@ fn is_neutral(name: &str, value: &Value) -> bool {
         | "post_sampling_probs"
         | "prompt_logprobs" => is(false),
         "skip_special_tokens" | "spaces_between_special_tokens" | "samplers_default" => is(true),
-        "stop_token_ids"
-        | "bad_words"
+        "bad_words"
         | "logits_processors"
         | "documents"
         | "lora"
-        | "grammar"
         | "suffix"
-        | "guided_choice"
         | "stop_sequences"
         | "dry_sequence_breakers" => empty(),
         "modalities" => value.as_array().is_some_and(|list| list.iter().all(|kind| kind == "text")),

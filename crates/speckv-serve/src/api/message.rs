@@ -10,7 +10,11 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::fields;
-use crate::{error::ApiError, language::Language};
+use crate::{
+    error::ApiError,
+    language::Language,
+    tools::{Tool, ToolFormat},
+};
 
 /// A message. Fields that are not listed are refused by name, unless they are null or cannot change
 /// the answer.
@@ -25,6 +29,9 @@ pub struct Message {
     /// Tools that the assistant called. Refused where the model's template does not read them.
     #[schema(value_type = Option<Vec<Object>>)]
     pub tool_calls: Option<Vec<Map<String, Value>>>,
+    /// A call in the older form.
+    #[schema(value_type = Option<Object>)]
+    pub function_call: Option<Map<String, Value>>,
     /// The call that a message of the role `tool` answers.
     pub tool_call_id: Option<String>,
     /// What the assistant thought before its answer.
@@ -96,6 +103,7 @@ impl<'de> Visitor<'de> for MessageVisitor {
                 "content" => message.content = map.next_value()?,
                 "name" => message.name = map.next_value()?,
                 "tool_calls" => message.tool_calls = map.next_value()?,
+                "function_call" => message.function_call = map.next_value()?,
                 "tool_call_id" => message.tool_call_id = map.next_value()?,
                 "reasoning_content" | "reasoning" => {
                     message.reasoning_content = map.next_value()?;
@@ -168,19 +176,18 @@ impl Message {
     /// The message number `index` as a chat template takes it.
     ///
     /// # Errors
-    /// Fields that are unknown, parts that are not text, tool calls that are malformed or that the
-    /// template does not read.
-    pub fn for_template(
-        &self,
-        index: usize,
-        language: &dyn Language,
-    ) -> Result<Map<String, Value>, ApiError> {
+    /// Fields that are unknown, parts that are not text, tool calls that are malformed.
+    pub fn for_template(&self, index: usize) -> Result<Map<String, Value>, ApiError> {
         let path = |field: &str| format!("messages[{index}].{field}");
         if let Some(name) = self.unknown.first() {
             return Err(fields::unknown(&path(name)));
         }
-        // OpenAI's newer name for instructions; templates know the older one.
-        let role = if self.role == "developer" { "system" } else { &self.role };
+        // OpenAI's newer name for instructions, of which templates know the older one.
+        let role = match self.role.as_str() {
+            "developer" => "system",
+            "function" => "tool", // the older form
+            role => role,
+        };
         let mut message = Map::new();
         message.insert("role".into(), role.into());
         message.insert("content".into(), self.text(index)?.into());
@@ -193,13 +200,14 @@ impl Message {
                 message.insert(name.into(), value.as_str().into());
             }
         }
-        let calls = self.tool_calls.as_deref().unwrap_or_default();
+        let older = self.function_call.as_ref().map(|function| {
+            Map::from_iter([("function".to_owned(), Value::Object(function.clone()))])
+        });
+        let calls = match older {
+            Some(call) => vec![call],
+            None => self.tool_calls.clone().unwrap_or_default(),
+        };
         if !calls.is_empty() {
-            if !language.template_reads("tool_calls") {
-                let text = "The model's chat template does not read tool_calls, so that the model \
-                            would not see them. Leave them out, or serve a model with tools.";
-                return Err(ApiError::unsupported(&path("tool_calls"), text));
-            }
             let calls: Result<Vec<Value>, ApiError> = calls
                 .iter()
                 .enumerate()
@@ -234,6 +242,49 @@ impl Message {
             }
         }
         Ok(whole)
+    }
+}
+
+/// Says in words what a template without tools does not write: the tools, earlier calls, and what
+/// they returned.
+pub fn in_words(messages: &mut Vec<Map<String, Value>>, tools: &[&Tool], language: &dyn Language) {
+    let text = |message: &Map<String, Value>| {
+        message.get("content").and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let reads_calls = language.template_reads("tool_calls");
+    for message in messages.iter_mut().filter(|_| !reads_calls) {
+        if let Some(Value::Array(calls)) = message.remove("tool_calls") {
+            let calls = calls.iter().map(|call| {
+                let Value::Object(function) = &call["function"] else { return String::new() };
+                let call = serde_json::json!({
+                    "name": function.get("name"), "arguments": function.get("arguments"),
+                });
+                format!("<tool_call>\n{call}\n</tool_call>")
+            });
+            let said = [text(message)].into_iter().filter(|said| !said.is_empty());
+            let content = said.chain(calls).collect::<Vec<_>>().join("\n");
+            message.insert("content".into(), content.into());
+        }
+        if message.get("role").is_some_and(|role| role == "tool") {
+            let content = format!("<tool_response>\n{}\n</tool_response>", text(message));
+            message.insert("role".into(), "user".into());
+            message.insert("content".into(), content.into());
+        }
+    }
+    if tools.is_empty() {
+        return;
+    }
+    let instructions = ToolFormat::instructions(tools);
+    match messages.first_mut().filter(|first| first.get("role").is_some_and(|r| r == "system")) {
+        Some(system) => {
+            let content = format!("{}\n\n{instructions}", text(system));
+            system.insert("content".into(), content.into());
+        }
+        None => {
+            let fields = [("role", "system".to_owned()), ("content", instructions)];
+            let fields = fields.map(|(name, value)| (name.to_owned(), Value::from(value)));
+            messages.insert(0, fields.into_iter().collect());
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //! get.
 
 pub mod answer;
+pub mod asked;
 pub mod chat;
 pub mod completion;
 pub mod fields;
 pub mod message;
 pub mod number;
 pub mod options;
+pub mod structured;
 pub mod text;
 
 use speckv::engine::FinishReason;
@@ -23,12 +25,13 @@ pub fn finish_reason(reason: FinishReason) -> &'static str {
     }
 }
 
-/// Reads a request from bytes.
+/// Reads a request from bytes. A byte order mark before them is passed over (RFC 8259 allows it).
 ///
 /// # Errors
 /// Bytes that are not JSON, JSON of another shape, or fields that are not known and could change
 /// the answer; the error names the field.
 pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

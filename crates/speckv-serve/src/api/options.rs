@@ -1,7 +1,8 @@
 //! What chat and completion requests share: sampling, ends, speculation.
 
 use serde::Deserialize;
-use speckv::{controller::Drafting, sampling::SamplingSettings};
+use serde_json::{Map, Value};
+use speckv::{controller::Drafting, sampling::SamplingSettings, token::Token};
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 use utoipa::ToSchema;
 
@@ -247,9 +248,9 @@ pub struct SamplingFields {
     pub repeat_last_n: Option<i64>,
     /// `seed`; -1 is none.
     pub seed: Option<i64>,
-    /// `frequency_penalty`: only 0.
+    /// `frequency_penalty`.
     pub frequency_penalty: Option<f32>,
-    /// `presence_penalty`: only 0.
+    /// `presence_penalty`.
     pub presence_penalty: Option<f32>,
 }
 
@@ -271,17 +272,6 @@ impl SamplingFields {
     /// # Errors
     /// A value outside its range.
     pub fn settings(&self) -> Result<SamplingSettings, ApiError> {
-        for (name, value) in [
-            ("frequency_penalty", self.frequency_penalty),
-            ("presence_penalty", self.presence_penalty),
-        ] {
-            if value.is_some_and(|value| value != 0.0) {
-                return Err(ApiError::unsupported(
-                    name,
-                    format!("{name} is not supported; repetition_penalty is."),
-                ));
-            }
-        }
         let temperature = self.temperature.unwrap_or(DEFAULT_TEMPERATURE);
         if !(0.0..=10.0).contains(&temperature) {
             return Err(ApiError::field(
@@ -312,11 +302,71 @@ impl SamplingFields {
             min_p: self.min_p.unwrap_or(0.0),
             repetition_penalty,
             repetition_window,
+            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
+            presence_penalty: self.presence_penalty.unwrap_or(0.0),
             ..defaults
         };
         settings.check().map_err(|error| ApiError::field(error.field, format!("{error}.")))?;
         Ok(settings)
     }
+}
+
+/// Reads `logit_bias`: numbers from -100 to 100 by token id.
+///
+/// # Errors
+/// A key that is no token of the vocabulary, a value outside the range.
+pub fn biases(
+    bias: Option<&Map<String, Value>>,
+    vocab_size: usize,
+) -> Result<Vec<(Token, f32)>, ApiError> {
+    let one = |(key, value): (&String, &Value)| {
+        let field = format!("logit_bias.{key}");
+        let token = key.parse().ok().filter(|&token: &Token| (token as usize) < vocab_size);
+        let Some(token) = token else {
+            let message =
+                format!("Expected a token id below {vocab_size}, got {key:?}; see /tokenize.");
+            return Err(ApiError::field(field, message));
+        };
+        match value.as_f64().filter(|bias| (-100.0..=100.0).contains(bias)) {
+            Some(bias) => Ok((token, bias as f32)),
+            None => {
+                let message = format!("Expected a bias from -100 to 100, got {value}.");
+                Err(ApiError::field(field, message))
+            }
+        }
+    };
+    bias.into_iter().flatten().map(one).collect()
+}
+
+/// Checks tokens that end an answer.
+///
+/// # Errors
+/// Too many, or one outside the vocabulary.
+pub fn stop_tokens(tokens: Option<Vec<Token>>, vocab_size: usize) -> Result<Vec<Token>, ApiError> {
+    let tokens = tokens.unwrap_or_default();
+    if tokens.len() > MOST_STOPS {
+        let message = format!("Expected at most {MOST_STOPS} tokens, got {}.", tokens.len());
+        return Err(ApiError::field("stop_token_ids", message));
+    }
+    if let Some(wrong) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
+        let message = format!("Expected token ids below {vocab_size}, got {wrong}.");
+        return Err(ApiError::field("stop_token_ids", message));
+    }
+    Ok(tokens)
+}
+
+/// Refuses what contradicts a constraint on the answer.
+///
+/// # Errors
+/// An answer that may neither end nor go on where its grammar ends.
+pub fn check_with_constraint(ignore_end: bool, min_tokens: Option<u32>) -> Result<(), ApiError> {
+    let wrong = match (ignore_end, min_tokens) {
+        (true, _) => "ignore_eos",
+        (_, Some(1..)) => "min_tokens",
+        _ => return Ok(()),
+    };
+    let message = format!("{wrong} and a grammar, schema or tool contradict each other.");
+    Err(ApiError::unsupported(wrong, message))
 }
 
 /// Number of answers.
@@ -466,7 +516,7 @@ mod tests {
         }
         wrong(
             "presence_penalty",
-            SamplingFields { presence_penalty: Some(0.5), ..Default::default() },
+            SamplingFields { presence_penalty: Some(2.5), ..Default::default() },
         );
         assert_eq!(
             settings(SamplingFields { top_k: Some(-1), ..Default::default() }).expect("off").top_k,

@@ -167,7 +167,8 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next().and_then(|value| value.to_str().ok()), types.next())
     else {
         return false;
     };
@@ -218,6 +219,10 @@ mod tests {
         );
         assert!(!json("text/plain") && !json("application/x-www-form-urlencoded") && !json(""));
         assert!(!is_json(&HeaderMap::new()));
+        let mut two = HeaderMap::new();
+        two.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        two.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        assert!(!is_json(&two), "of two types it is not known which one was checked before");
     }
 
     fn received(bytes: Vec<u8>, packing: Packing, limit: usize) -> Received {

@@ -8,10 +8,11 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use speckv::token::Token;
+use speckv::{sampling::SamplingSettings, token::Token};
 
 use super::{
     App, body,
+    constrain::Answering,
     make::{self, Asker, Common},
     now,
     shape::{Chat, Frame},
@@ -58,28 +59,40 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Res
         include_usage,
         details,
     };
+    let reader = common.answering.reader;
     if stream {
-        return Ok(stream::respond(events, frame, Chat));
+        return Ok(stream::respond(events, frame, Chat::new(reader)));
     }
     let answers = make::collect(events).await?;
-    Ok(Json(frame.chat_answer(answers)).into_response())
+    Ok(Json(frame.chat_answer(answers, reader.as_ref())).into_response())
 }
 
 /// A request that was read and checked.
-struct Planned {
-    prompt: Vec<Token>,
-    common: Common,
-    places: Vec<Place>,
-    include_usage: bool,
-    details: bool,
-    stream: bool,
+pub(super) struct Planned {
+    pub prompt: Vec<Token>,
+    pub common: Common,
+    pub places: Vec<Place>,
+    pub include_usage: bool,
+    pub details: bool,
+    pub stream: bool,
 }
 
 fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> {
-    let request: ChatRequest = api::read(bytes)?;
+    plan_request(app, api::read(bytes)?, wanted)
+}
+
+/// Checks a request, takes places in the queue and makes the prompt.
+///
+/// # Errors
+/// What is wrong with the request, or a full queue.
+pub(super) fn plan_request(
+    app: &App,
+    request: ChatRequest,
+    wanted: &Wanted,
+) -> Result<Planned, ApiError> {
     make::check_model(app, request.model.as_deref())?;
-    request.check_supported()?;
-    let conversation = request.conversation(&*app.language, app.info.parse_special)?;
+    let asked = request.asked()?;
+    let conversation = request.conversation(&*app.language, &asked, app.info.parse_special)?;
     let choices = options::choices(request.n)?;
     let (speculation, details) = app.info.speculation.resolve(request.speculation.clone())?;
     let max_tokens = [
@@ -89,14 +102,21 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
     let mut stops = options::stops(request.stop.clone())?;
     stops.extend(app.language.stop_strings());
     let sampling = request.sampling();
-    let common = Common {
-        sampling: sampling.settings()?,
+    let vocab_size = app.info.vocab_size;
+    let mut common = Common {
+        sampling: SamplingSettings {
+            logit_bias: options::biases(request.logit_bias.as_ref(), vocab_size)?,
+            min_tokens: request.min_tokens.unwrap_or(0) as usize,
+            ..sampling.settings()?
+        },
         seed: sampling.seed(),
         max_tokens: match options::max_tokens(max_tokens)? {
             Length::Default | Length::Rest => None,
             Length::Tokens(tokens) => Some(tokens),
         },
         stops,
+        stop_tokens: options::stop_tokens(request.stop_token_ids.clone(), vocab_size)?,
+        answering: Answering::default(),
         continues: conversation.ending == Ending::Continue,
         ignore_end: request.ignore_eos.unwrap_or(false),
         reuse: request.cache_prompt.unwrap_or(true),
@@ -107,6 +127,7 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
     };
     let include_usage = StreamOptions::usage(request.stream_options)?;
     let stream = request.stream.unwrap_or(false);
+    let min_tokens = request.min_tokens;
     // What is left is in the conversation; the request's text would only take memory.
     drop(request);
     let texts = conversation.messages.iter().filter_map(|message| message["content"].as_str());
@@ -115,5 +136,9 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
     let places = app.handle.places(choices)?;
     wanted.check()?;
     let prompt = app.language.prompt(&conversation, work::most_bytes(app))?;
+    common.answering = Answering::to(&asked, app, &prompt)?;
+    if common.answering.constraints.is_some() {
+        options::check_with_constraint(common.ignore_end, min_tokens)?;
+    }
     Ok(Planned { prompt, common, places, include_usage, details, stream })
 }

@@ -8,10 +8,11 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use speckv::token::Token;
+use speckv::{sampling::SamplingSettings, token::Token};
 
 use super::{
     App, body,
+    constrain::Answering,
     make::{self, Asker, Common},
     now,
     shape::{Frame, Text},
@@ -25,6 +26,7 @@ use crate::{
         completion::{self, CompletionRequest, OnePrompt},
         options::{self, Length, StreamOptions},
     },
+    constraints::Constraints,
     error::{ApiError, ErrorBody},
     scheduler::Place,
 };
@@ -95,8 +97,17 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
         ("max_completion_tokens", request.max_completion_tokens),
     ];
     let sampling = request.sampling();
-    let common = Common {
-        sampling: sampling.settings()?,
+    let vocab_size = app.info.vocab_size;
+    let structured = request.structured().resolve()?;
+    if structured.is_some() {
+        options::check_with_constraint(request.ignore_eos.unwrap_or(false), request.min_tokens)?;
+    }
+    let mut common = Common {
+        sampling: SamplingSettings {
+            logit_bias: options::biases(request.logit_bias.as_ref(), vocab_size)?,
+            min_tokens: request.min_tokens.unwrap_or(0) as usize,
+            ..sampling.settings()?
+        },
         seed: sampling.seed(),
         max_tokens: match options::max_tokens(max_tokens)? {
             Length::Default => Some(DEFAULT_MAX_TOKENS),
@@ -104,6 +115,8 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
             Length::Tokens(tokens) => Some(tokens),
         },
         stops: options::stops(request.stop.clone())?,
+        stop_tokens: options::stop_tokens(request.stop_token_ids.clone(), vocab_size)?,
+        answering: Answering::default(),
         continues: true,
         ignore_end: request.ignore_eos.unwrap_or(false),
         reuse: request.cache_prompt.unwrap_or(true),
@@ -128,6 +141,11 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
     }
     // The places first: what is refused costs no work.
     let places = app.handle.places(prompts.len() * choices)?;
+    if let Some(structured) = structured {
+        wanted.check()?;
+        let grammar = app.grammars.compile(&structured.field, &structured.source)?;
+        common.answering.constraints = Some(Constraints::new(move || grammar.constraint()));
+    }
     let mut planned = Planned {
         prompts: Vec::with_capacity(prompts.len()),
         echo: Vec::with_capacity(prompts.len()),

@@ -79,6 +79,10 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
 }
 
 fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
+    // RFC 9112: of two hosts it is not known which one a proxy in front has taken.
+    if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(ApiError::invalid("Expected one header `Host`, got several.".to_owned()));
+    }
     if app.limits.localhost_only {
         let named = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
         let host = named.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
@@ -101,8 +105,13 @@ fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
     if fits { Ok(()) } else { Err(ApiError::key(given.is_some())) }
 }
 
-/// The key in `Authorization: Bearer KEY`.
+/// The key in `Authorization: Bearer KEY`, or in `x-api-key`, where Anthropic's clients send it.
 pub fn key(headers: &HeaderMap) -> Option<&str> {
+    let plain = || headers.get("x-api-key")?.to_str().ok().map(str::trim);
+    bearer(headers).or_else(plain)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
@@ -112,14 +121,16 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-/// A host without its port; an IPv6 address without its brackets.
+/// A host without its port and without the dot that may end a full name; an IPv6 address without
+/// its brackets.
 fn name_of(host: &str) -> &str {
-    match host.strip_prefix('[') {
+    let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         // Several colons without brackets are an address, not a port.
         None if host.matches(':').count() > 1 => host,
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Whether a host is one of these names, or below one that begins with `*.`; with any port.
@@ -138,7 +149,7 @@ fn is_localhost(host: &str) -> bool {
     let name = name_of(host);
     name.eq_ignore_ascii_case("localhost")
         || name.to_ascii_lowercase().ends_with(".localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn request_id(headers: &HeaderMap) -> Arc<str> {
@@ -159,9 +170,15 @@ mod tests {
     #[test]
     fn allowed_hosts_are_matched_by_name_with_any_port() {
         let names = ["Box.lan", "*.example.com", "[2001:db8::1]"].map(str::to_owned);
-        for host in
-            ["box.lan", "BOX.lan:8080", "a.example.com:1", "a.b.Example.com", "[2001:db8::1]:8"]
-        {
+        for host in [
+            "box.lan",
+            "BOX.lan:8080",
+            "box.lan.",
+            "a.example.com:1",
+            "a.example.com.",
+            "a.b.Example.com",
+            "[2001:db8::1]:8",
+        ] {
             assert!(is_among(host, &names), "{host}");
         }
         for host in ["example.com", "xexample.com", "box.lan.evil", "lan", "[2001:db8::2]", ""] {
@@ -181,6 +198,10 @@ mod tests {
             "[::1]",
             "::1",
             "app.localhost:1",
+            "localhost.",
+            "LocalHost.:80",
+            "127.0.0.1.",
+            "[::ffff:127.0.0.1]:80",
         ] {
             assert!(is_localhost(host), "{host}");
         }
@@ -191,6 +212,9 @@ mod tests {
             "[2001:db8::1]",
             "",
             "127.0.0.1.example.com",
+            ".",
+            "localhost..",
+            "[::ffff:10.0.0.1]",
         ] {
             assert!(!is_localhost(host), "{host}");
         }

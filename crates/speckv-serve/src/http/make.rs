@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     App,
+    constrain::Answering,
     guard::{Peer, RequestId, key},
     random,
 };
@@ -76,6 +77,10 @@ pub struct Common {
     pub max_tokens: Option<usize>,
     /// Texts that end an answer.
     pub stops: Vec<String>,
+    /// Tokens that end it, besides those of the model.
+    pub stop_tokens: Vec<Token>,
+    /// What an answer is limited to, and how it is read.
+    pub answering: Answering,
     /// Answers go on with the prompt's text.
     pub continues: bool,
     /// End tokens do not end it.
@@ -168,6 +173,9 @@ pub fn submit(
                 sampling: SamplingSettings { seed, ..common.sampling.clone() },
                 max_tokens: common.max_tokens.unwrap_or(room).min(room),
                 stops: common.stops.clone(),
+                stop_tokens: common.stop_tokens.clone(),
+                constraints: common.answering.constraints.clone(),
+                spells_control: common.answering.reader.is_some(),
                 continues: common.continues,
                 ignore_end: common.ignore_end,
                 reuse: common.reuse,

@@ -5,7 +5,9 @@
 mod body;
 mod chat;
 mod completions;
+mod constrain;
 mod cors;
+mod dialects;
 mod guard;
 mod make;
 mod openapi;
@@ -34,8 +36,8 @@ pub use openapi::document;
 use tower::{Layer, util::MapRequestLayer};
 
 use crate::{
-    api::options::SpeculationDefaults, error::ApiError, language::Language, metrics::Metrics,
-    scheduler::Handle,
+    api::options::SpeculationDefaults, error::ApiError, grammars::GrammarStore, language::Language,
+    metrics::Metrics, scheduler::Handle,
 };
 
 /// What every handler sees.
@@ -51,6 +53,8 @@ pub struct App {
     pub info: Info,
     /// What is allowed.
     pub limits: Limits,
+    /// Compiled grammars.
+    pub grammars: GrammarStore,
     budget: body::Budget,
     permits: work::Permits,
 }
@@ -66,7 +70,9 @@ impl App {
         limits: Limits,
     ) -> Self {
         let budget = body::Budget::new(limits.max_body);
-        App { language, handle, metrics, info, limits, budget, permits: work::Permits::default() }
+        let grammars = GrammarStore::new(Arc::clone(&language));
+        let permits = work::Permits::default();
+        App { language, handle, metrics, info, limits, grammars, budget, permits }
     }
 }
 
@@ -145,6 +151,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(others::model))
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/responses", post(dialects::responses::create))
+        .route("/v1/messages", post(dialects::messages::create))
+        .route("/v1/messages/count_tokens", post(dialects::messages::count_tokens))
+        .route("/api/chat", post(dialects::ollama::chat))
+        .route("/api/generate", post(dialects::ollama::generate))
+        .route("/api/tags", get(dialects::ollama::tags))
+        .route("/api/show", post(dialects::ollama::show))
+        .route("/api/version", get(dialects::ollama::version))
         .route("/tokenize", post(others::tokenize))
         .route("/detokenize", post(others::detokenize))
         .fallback(nothing_here)
@@ -167,8 +181,19 @@ async fn nothing_here(request: Request) -> ApiError {
 
 async fn other_method(State(_): State<Arc<App>>, request: Request) -> ApiError {
     let path = request.uri().path();
-    let posts =
-        ["/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"].contains(&path);
+    const POSTS: [&str; 10] = [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/api/chat",
+        "/api/generate",
+        "/api/show",
+        "/tokenize",
+        "/detokenize",
+    ];
+    let posts = POSTS.contains(&path);
     ApiError::method(request.method().as_str(), path, if posts { "POST" } else { "GET, HEAD" })
 }
 

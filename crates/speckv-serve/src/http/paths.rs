@@ -6,7 +6,8 @@ use axum::{
 };
 
 /// Paths below `/v1`, by which a client whose base URL lacks it is understood.
-const VERSIONED: [&str; 3] = ["/models", "/chat/completions", "/completions"];
+const VERSIONED: [&str; 5] =
+    ["/models", "/chat/completions", "/completions", "/responses", "/messages"];
 
 /// Puts the path that the router knows in place of the one that was sent.
 pub(super) fn normalize<B>(mut request: Request<B>) -> Request<B> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use speckv::token::Token;
+use speckv::{engine::FinishReason, token::Token};
 
 use super::FINGERPRINT;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     api::finish_reason,
     language::Language,
     scheduler::{Done, Spoken, Step},
+    tools::{AnswerParser, FunctionDelta, Part, Read, Reader, ToolCallDelta},
 };
 
 use super::make::Whole;
@@ -49,16 +50,83 @@ pub trait Shape: Send + 'static {
     /// The answer has begun.
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value>;
     /// A step made tokens.
-    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value>;
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Vec<Value>;
     /// The answer is complete.
-    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value>;
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Vec<Value>;
     /// All answers are complete.
     fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value>;
 }
 
 /// Chunks of a chat.
 #[derive(Debug, Default)]
-pub struct Chat;
+pub struct Chat {
+    /// Reads the answers; `None` where all of them is content.
+    pub reader: Option<Reader>,
+    parsers: Vec<AnswerParser>, // by choice
+}
+
+impl Chat {
+    /// With this reader.
+    pub fn new(reader: Option<Reader>) -> Self {
+        Chat { reader, parsers: Vec::new() }
+    }
+
+    /// What is new of an answer.
+    fn deltas(&mut self, choice: usize, text: &str, ends: bool) -> Vec<Delta> {
+        let Some(reader) = &self.reader else { return Vec::new() };
+        while self.parsers.len() <= choice {
+            self.parsers.push(reader.parser());
+        }
+        let parser = &mut self.parsers[choice];
+        let parts = if ends { parser.finish() } else { parser.push(text) };
+        parts.into_iter().map(|part| delta_of(reader, part)).collect()
+    }
+
+    fn calls(&self, choice: usize) -> usize {
+        self.parsers.get(choice).map_or(0, AnswerParser::calls)
+    }
+}
+
+/// A part as a delta.
+fn delta_of(reader: &Reader, part: Part) -> Delta {
+    let call = |index: usize, begins: bool, function: FunctionDelta| {
+        if reader.legacy {
+            return Delta { function_call: Some(function), ..Delta::default() };
+        }
+        let call = ToolCallDelta {
+            index,
+            id: begins.then(|| reader.call_id()),
+            kind: begins.then_some("function"),
+            function,
+        };
+        Delta { tool_calls: Some(vec![call]), ..Delta::default() }
+    };
+    match part {
+        Part::Content(text) => Delta { content: Some(text), ..Delta::default() },
+        Part::Reasoning(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
+        Part::Call { index, name } => {
+            let function = FunctionDelta { name: Some(name), arguments: Some(String::new()) };
+            call(index, true, function)
+        }
+        Part::Arguments { index, text } => {
+            call(index, false, FunctionDelta { name: None, arguments: Some(text) })
+        }
+    }
+}
+
+/// Why an answer ended.
+pub fn reason_of(done: &Done, reader: Option<&Reader>, calls: usize) -> &'static str {
+    match reader {
+        Some(reader) if calls > 0 && done.reason == FinishReason::Stop => {
+            if reader.legacy {
+                "function_call"
+            } else {
+                "tool_calls"
+            }
+        }
+        _ => finish_reason(done.reason),
+    }
+}
 
 /// Chunks of a completion.
 #[derive(Debug, Default)]
@@ -179,15 +247,15 @@ impl Frame {
     }
 
     /// A whole chat answer.
-    pub fn chat_answer(&self, answers: Vec<Whole>) -> ChatAnswer {
+    pub fn chat_answer(&self, answers: Vec<Whole>, reader: Option<&Reader>) -> ChatAnswer {
         let usage = self
             .usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);
-        let choice = |(index, answer): (usize, Whole)| ChatChoice {
-            index,
-            logprobs: self.chat_logprobs(&answer.tokens),
-            message: AssistantMessage { role: "assistant", content: answer.text, refusal: None },
-            finish_reason: finish_reason(answer.done.reason),
+        let choice = |(index, answer): (usize, Whole)| {
+            let logprobs = self.chat_logprobs(&answer.tokens);
+            let (message, calls) = message_of(answer.text, reader);
+            let finish_reason = reason_of(&answer.done, reader, calls);
+            ChatChoice { index, logprobs, message, finish_reason }
         };
         ChatAnswer {
             id: self.id.clone(),
@@ -220,14 +288,48 @@ impl Frame {
     }
 }
 
+/// The message of an answer, and its calls.
+fn message_of(text: String, reader: Option<&Reader>) -> (AssistantMessage, usize) {
+    let plain = |content| AssistantMessage {
+        role: "assistant",
+        content,
+        reasoning_content: None,
+        tool_calls: None,
+        function_call: None,
+        refusal: None,
+    };
+    let Some(reader) = reader else { return (plain(Some(text)), 0) };
+    let Read { content, reasoning, mut calls } = reader.read(&text);
+    let count = calls.len();
+    let content = (count == 0 || !content.is_empty()).then_some(content);
+    let mut message = plain(content);
+    message.reasoning_content = (!reasoning.is_empty()).then_some(reasoning);
+    if reader.legacy {
+        message.function_call = (count > 0).then(|| calls.swap_remove(0).function);
+    } else {
+        message.tool_calls = (count > 0).then_some(calls);
+    }
+    (message, count)
+}
+
 /// JSON has no infinity.
 fn finite(logprob: f32) -> f32 {
     logprob.max(-9999.0)
 }
 
+/// A chunk for each delta.
+fn chunks(frame: &Frame, choice: usize, deltas: Vec<Delta>) -> Vec<ChatChunk> {
+    let chunk = |delta| {
+        let choice = ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason: None };
+        frame.chat(Some(choice))
+    };
+    deltas.into_iter().map(chunk).collect()
+}
+
 impl Shape for Chat {
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value> {
-        let delta = Delta { role: Some("assistant"), content: Some(String::new()) };
+        let content = Some(String::new());
+        let delta = Delta { role: Some("assistant"), content, ..Delta::default() };
         value(&frame.chat(Some(ChatChunkChoice {
             index: choice,
             delta,
@@ -236,34 +338,33 @@ impl Shape for Chat {
         })))
     }
 
-    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Vec<Value> {
         let text = said(step);
-        if text.is_empty() && !frame.details && !frame.logprobs {
-            return None;
+        let mut deltas = match self.reader {
+            Some(_) => self.deltas(choice, &text, false),
+            None if text.is_empty() => Vec::new(),
+            None => vec![Delta { content: Some(text), ..Delta::default() }],
+        };
+        if deltas.is_empty() && (frame.details || frame.logprobs) {
+            deltas.push(Delta { content: Some(String::new()), ..Delta::default() });
         }
-        let delta = Delta { role: None, content: Some(text) };
-        let logprobs = frame.chat_logprobs(&step.tokens);
-        let mut chunk = frame.chat(Some(ChatChunkChoice {
-            index: choice,
-            delta,
-            logprobs,
-            finish_reason: None,
-        }));
-        chunk.speckv = frame.details.then(|| Details::of(step));
-        value(&chunk)
+        let mut chunks = chunks(frame, choice, deltas);
+        // What belongs to the step is in its first chunk.
+        if let Some(first) = chunks.first_mut() {
+            first.choices[0].logprobs = frame.chat_logprobs(&step.tokens);
+            first.speckv = frame.details.then(|| Details::of(step));
+        }
+        chunks.iter().filter_map(value).collect()
     }
 
-    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value> {
-        let finish_reason = Some(finish_reason(done.reason));
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Vec<Value> {
+        let deltas = self.deltas(choice, "", true);
+        let mut chunks = chunks(frame, choice, deltas);
+        let finish_reason = Some(reason_of(done, self.reader.as_ref(), self.calls(choice)));
         let delta = Delta::default();
-        let mut chunk = frame.chat(Some(ChatChunkChoice {
-            index: choice,
-            delta,
-            logprobs: None,
-            finish_reason,
-        }));
-        chunk.timings = Some(Timings::of(done));
-        value(&chunk)
+        let last = ChatChunkChoice { index: choice, delta, logprobs: None, finish_reason };
+        chunks.push(ChatChunk { timings: Some(Timings::of(done)), ..frame.chat(Some(last)) });
+        chunks.iter().filter_map(value).collect()
     }
 
     fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {
@@ -284,22 +385,23 @@ impl Shape for Text {
         }]))
     }
 
-    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Option<Value> {
+    fn step(&mut self, frame: &Frame, choice: usize, step: &Step) -> Vec<Value> {
         let text = said(step);
         if text.is_empty() && !frame.details && !frame.logprobs {
-            return None;
+            return Vec::new();
         }
         let logprobs = frame.text_logprobs(&step.tokens, frame.echo(choice).chars().count());
         let mut chunk =
             frame.text(vec![TextChoice { index: choice, text, logprobs, finish_reason: None }]);
         chunk.speckv = frame.details.then(|| Details::of(step));
-        value(&chunk)
+        value(&chunk).into_iter().collect()
     }
 
-    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Option<Value> {
+    fn done(&mut self, frame: &Frame, choice: usize, done: &Done) -> Vec<Value> {
         let finish_reason = Some(finish_reason(done.reason));
         let last = TextChoice { index: choice, text: String::new(), logprobs: None, finish_reason };
-        value(&TextAnswer { timings: Some(Timings::of(done)), ..frame.text(vec![last]) })
+        let chunk = TextAnswer { timings: Some(Timings::of(done)), ..frame.text(vec![last]) };
+        value(&chunk).into_iter().collect()
     }
 
     fn usage(&mut self, frame: &Frame, usage: Usage) -> Option<Value> {

@@ -46,13 +46,13 @@ impl<S: Shape> Streaming<S> {
                 return;
             }
         };
-        let chunk = match &news {
-            News::Started => self.shape.begun(&self.frame, choice),
+        let chunks = match &news {
+            News::Started => self.shape.begun(&self.frame, choice).into_iter().collect(),
             News::Step(step) => self.shape.step(&self.frame, choice, step),
             News::Done(done) => self.shape.done(&self.frame, choice, done),
-            News::Failed(_) => None,
+            News::Failed(_) => Vec::new(),
         };
-        self.push(chunk);
+        chunks.into_iter().for_each(|chunk| self.push(Some(chunk)));
         if let News::Done(done) = news {
             self.done.push((choice, *done));
             if self.done.len() == self.events.choices {

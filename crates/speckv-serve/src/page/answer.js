@@ -1,5 +1,8 @@
 /* One answer: its text with the origin of each token, its figures, its charts. */
-const WORDS = { accepted: "drafted and kept", recovered: "corrected", bonus: "added after a full draft", plain: "not drafted" };
+const WORDS = { accepted: "drafted and kept", recovered: "corrected", bonus: "added after a full draft", forced: "forced by the grammar", plain: "not drafted" };
+
+/* Parts of an answer that are shown folded: reasoning and calls of tools. */
+const FOLDED = /<think>([\s\S]*?)(?:<\/think>|$)|<tool_call>([\s\S]*?)(?:<\/tool_call>|$)/g;
 
 class Side {
   constructor(title, drafts) {
@@ -25,6 +28,7 @@ class Side {
     this.content = "";
     this.tokens = 0;
     this.rates = [];
+    this.unfolded = new Set(); /* numbers of folded parts that are open */
     this.beside = null;
     this.drawn = true;
   }
@@ -80,7 +84,19 @@ class Side {
       }
     };
     const shown = document.createDocumentFragment();
-    new Markdown(this.content, emit).render(shown);
+    let done = 0, number = 0;
+    const plain = end => {
+      const from = done, part = this.content.slice(from, end);
+      if (part.trim()) new Markdown(part, (parent, a, b) => emit(parent, from + a, from + b)).render(shown);
+    };
+    for (const found of this.content.matchAll(FOLDED)) {
+      plain(found.index);
+      const start = found.index + found[0].indexOf(">") + 1;
+      const inside = found[1] === undefined ? found[2] : found[1];
+      shown.append(this.fold(number++, found[1] === undefined ? "Tool call" : "Reasoning", body => emit(body, start, start + inside.length)));
+      done = found.index + found[0].length;
+    }
+    plain(this.content.length);
     /* Code that was scrolled sideways stays so, and a button keeps the focus, while text comes in. */
     const scrolled = [...this.text.querySelectorAll("pre")].map(pre => pre.scrollLeft);
     const focused = [...this.text.querySelectorAll("button")].indexOf(document.activeElement);
@@ -90,6 +106,16 @@ class Side {
     this.spell();
     this.plot();
     if (this.beside) this.beside.plot();
+  }
+
+  /* A part that is folded until it is opened, and stays open while text comes in. */
+  fold(number, title, fill) {
+    const body = element("pre", { class: "folded" });
+    fill(body);
+    const fold = element("details", { class: "fold" }, element("summary", {}, title), body);
+    fold.open = this.unfolded.has(number);
+    fold.addEventListener("toggle", () => fold.open ? this.unfolded.add(number) : this.unfolded.delete(number));
+    return fold;
   }
 
   plot() {
@@ -128,6 +154,7 @@ class Side {
     }
     if (timings.draft_n) parts.push(timings.draft_n_accepted + " of " + timings.draft_n + " drafted tokens kept");
     const known = timings.cache_n ? ", " + timings.cache_n + " already known" : "";
+    if (timings.forced_n) parts.push(timings.forced_n + " tokens forced by the grammar");
     parts.push("prompt of " + timings.prompt_n + " tokens" + known + " read in " + timings.prompt_ms.toFixed(0) + " ms");
     if (this.reason === "length") parts.push("cut at the most tokens");
     this.figures.textContent = parts.join(" · ");

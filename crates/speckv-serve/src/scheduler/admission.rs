@@ -1,5 +1,7 @@
 //! The beginning of answers: which job leaves the queue, and with which sequence.
 
+use std::sync::Arc;
+
 use speckv::{
     engine::{Sequence, SequenceSettings},
     model::LanguageModel,
@@ -10,7 +12,7 @@ use speckv_local::controllers::ControllerParts;
 use super::{
     Scheduler, contained, guarded,
     job::{Fault, Job},
-    running::{self, Prepared, Running},
+    running::{self, Prepared, Running, Speller},
 };
 
 impl<M: LanguageModel + 'static> Scheduler<M> {
@@ -55,7 +57,18 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         // A request that shares nothing neither finds earlier answers nor is found.
         self.engine.set_scope(&sequence, job.reuse.then_some(job.scope));
         sequence.set_likelihoods(job.logprobs);
-        Ok(Prepared { cached: sequence.read(), sequence, decoder })
+        if let Some(constraints) = &job.constraints {
+            let made = contained(&self.metrics, || constraints.make());
+            match made {
+                Ok(constraint) => sequence.constrain(Some(constraint)),
+                Err(fault) => {
+                    self.engine.close(sequence);
+                    return Err(fault);
+                }
+            }
+        }
+        let speller = job.spells_control.then(|| Speller(Arc::clone(&self.language)));
+        Ok(Prepared { cached: sequence.read(), sequence, decoder, speller })
     }
 
     /// A sequence for a job: a new one, or one that was kept.

@@ -16,6 +16,7 @@ use speckv_local::controllers::ControllerSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::handle::Place;
+use crate::constraints::Constraints;
 
 /// How one answer speculates.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +48,12 @@ pub struct Job {
     pub max_tokens: usize,
     /// Texts that end it.
     pub stops: Vec<String>,
+    /// Tokens that end it, besides those of the model.
+    pub stop_tokens: Vec<Token>,
+    /// Makes its constraint.
+    pub constraints: Option<Constraints>,
+    /// Control tokens are part of its text, spelled out.
+    pub spells_control: bool,
     /// It continues the prompt's text.
     pub continues: bool,
     /// End tokens do not end it.
@@ -143,6 +150,8 @@ pub enum Origin {
     Recovered,
     /// Drawn by the target after a draft that was accepted in full.
     Bonus,
+    /// The only token that a grammar allows: neither drafted nor decided.
+    Forced,
 }
 
 impl From<Last> for Origin {
@@ -175,6 +184,8 @@ pub struct Done {
     pub drafted: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
+    /// Tokens that a grammar forced, without a draft.
+    pub forced: usize,
     /// Steps.
     pub steps: usize,
     /// Steps by the number of tokens drafted.

@@ -25,6 +25,19 @@ pub struct Prepared<M: LanguageModel> {
     pub cached: usize,
     /// Its way from tokens to text.
     pub decoder: Box<dyn Decoder>,
+    /// Spells control tokens.
+    pub speller: Option<Speller>,
+}
+
+/// Spells the control tokens of an answer that do not end it.
+pub struct Speller(pub Arc<dyn Language>);
+
+impl Speller {
+    fn spell(&self, token: Token, text: &mut String) {
+        if self.0.is_control(token) && !self.0.end_tokens().contains(&token) {
+            text.push_str(&String::from_utf8_lossy(&self.0.bytes(token)));
+        }
+    }
 }
 
 /// A sequence with the client that its answer goes to.
@@ -47,6 +60,7 @@ pub struct Running<M: LanguageModel> {
     pub waits: bool,
     choice: usize,
     decoder: Box<dyn Decoder>,
+    speller: Option<Speller>,
     events: UnboundedSender<Event>,
     asked: Instant,
     started: Instant,
@@ -75,7 +89,7 @@ pub struct Delivered {
 impl<M: LanguageModel> Running<M> {
     /// Begins an answer: the job leaves its place in the queue.
     pub fn begin(job: Job, prepared: Prepared<M>) -> Self {
-        let Prepared { sequence, cached: cached_tokens, decoder } = prepared;
+        let Prepared { sequence, cached: cached_tokens, decoder, speller } = prepared;
         let now = Instant::now();
         let running = Running {
             sequence,
@@ -88,6 +102,7 @@ impl<M: LanguageModel> Running<M> {
             waits: false,
             choice: job.choice,
             decoder,
+            speller,
             events: job.events,
             asked: job.asked,
             started: now,
@@ -172,10 +187,18 @@ impl<M: LanguageModel> Running<M> {
             sequences,
         };
         let mut stopped = false;
+        let mut drafted = 0; // tokens before this one that no grammar forced
         for (index, &token) in record.tokens.iter().enumerate() {
-            let origin =
-                if index < accepted { Origin::Accepted } else { record.outcome.last.into() };
-            let said = self.decoder.push(token);
+            let origin = if record.forced.places.binary_search(&index).is_ok() {
+                Origin::Forced
+            } else {
+                drafted += 1;
+                if drafted <= accepted { Origin::Accepted } else { record.outcome.last.into() }
+            };
+            let mut said = self.decoder.push(token);
+            if let Some(speller) = &self.speller {
+                speller.spell(token, &mut said.text);
+            }
             let likelihood = likelihoods
                 .get(index)
                 .map(|known| Likelihood { token: known.token, top: known.top.clone() });
@@ -223,6 +246,7 @@ impl<M: LanguageModel> Running<M> {
             first_tokens: self.first_tokens,
             drafted: totals.drafted,
             accepted: totals.accepted,
+            forced: totals.forced,
             steps: totals.steps,
             gamma_histogram: totals.gamma_histogram.clone(),
             controller: self.sequence.controller().name(),
@@ -246,5 +270,6 @@ pub fn refuse(job: &Job, fault: Fault) {
 /// The tokens that end a job's answer.
 #[must_use]
 pub fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
-    if job.ignore_end { Vec::new() } else { language.end_tokens().to_vec() }
+    let model: &[Token] = if job.ignore_end { &[] } else { language.end_tokens() };
+    [model, &job.stop_tokens].concat()
 }

@@ -90,7 +90,8 @@ impl Language for Characters {
             } else {
                 content.replace('~', "_")
             };
-            text.push_str(&format!("{}:{content}~", &role[..1]));
+            let initial: String = role.chars().take(1).collect();
+            text.push_str(&format!("{initial}:{content}~"));
             for (name, value) in
                 message.iter().filter(|(name, _)| *name != "role" && *name != "content")
             {

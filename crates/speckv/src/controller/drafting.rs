@@ -103,6 +103,10 @@ impl Controller for Restricted {
         self.inner.next_text();
     }
 
+    fn takes_forced(&self) -> bool {
+        self.inner.takes_forced()
+    }
+
     fn set_cost(&mut self, cost: &CostModel) {
         self.inner.set_cost(cost);
     }

@@ -45,6 +45,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
         let weights = WeightArgs { compression, draft: draft_weights.clone() };
         let settings = PairSettings {
             context: options.ctx,
+            devices: args.devices.choices(options.recalibrate),
             ..settings::pair_settings(
                 contest.target.clone(),
                 contest.draft.clone(),

@@ -4,17 +4,21 @@
 
 use std::{
     num::NonZeroUsize,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use speckv_cpu::model::CpuModel;
+use speckv_formats::{
+    checkpoint::Checkpoint,
+    synthetic::{self, Synthetic},
+};
 use speckv_local::{
-    backend::{CpuBackend, WeightOptions},
+    backend::{AnyBackend, AnyModel, LocalModel, WeightOptions},
+    devices,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
     machine,
+    memory::MemoryNeed,
     model_name::ModelName,
     model_source::ModelSource,
     pair, provenance,
@@ -34,33 +38,69 @@ const ROUNDS: usize = 9;
 /// Timed loads; one before them, untimed, makes sure that the system holds the file in memory.
 const LOADS: usize = 3;
 
+/// Longest context of a shape without weights.
+const SYNTHETIC_CONTEXT: usize = 32_768;
+
+/// What is measured: where it comes from, and what a report says of it.
+struct Measured {
+    file: Checkpoint,
+    name: String,
+    sha256: Option<String>,
+}
+
+impl Measured {
+    /// The model's file, or a shape that [`Synthetic`] knows.
+    fn open(model: &ModelName, interrupt: &Interrupt, printer: &Printer) -> Outcome<Self> {
+        if let Some(name) = model.as_str().filter(|name| name.starts_with(synthetic::PREFIX)) {
+            let shape = Synthetic::named(name).ok_or_else(|| {
+                let names =
+                    Synthetic::ALL.map(|shape| format!("{}{}", synthetic::PREFIX, shape.name));
+                Failure::usage(
+                    format!("{name:?} is no shape"),
+                    format!("the shapes are {}", names.join(", ")),
+                )
+            })?;
+            let file = shape
+                .checkpoint(SYNTHETIC_CONTEXT)
+                .map_err(|error| Failure::bug(format!("a shape that cannot be made: {error}")))?;
+            return Ok(Measured { file, name: name.to_owned(), sha256: None });
+        }
+        let path = ModelSource::from_environment().file(model, interrupt, printer)?;
+        let name = provenance::shown_name(&path.display().to_string());
+        let sha256 = Some(provenance::checksum(&path, interrupt, printer)?.0);
+        Ok(Measured { file: pair::open(&path)?, name, sha256 })
+    }
+}
+
 pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
-    let path = ModelSource::from_environment().file(model, &interrupt, printer)?;
-    let config = pair::open(&path)?.config().map_err(|error| {
-        Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds")
-            .about(path.display())
+    let Measured { file, name, sha256 } = Measured::open(model, &interrupt, printer)?;
+    let config = file.config().map_err(|error| {
+        Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(&name)
     })?;
     let mut plan = plan(args, config.context_length)?;
     let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
-    let backend = CpuBackend::new(threads)?;
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(
             "--curve measures one compression at a time",
             "give --compression one value",
         ));
     };
-    let weights =
-        WeightOptions { compression, cache_type: args.cache.kv.0, ..WeightOptions::default() };
-    let (model, load_seconds) =
-        load(&path, &backend, plan.positions(), &weights, &interrupt, printer)?;
+    let cache_type = args.cache.kv.0;
+    let context = plan.positions();
+    let need = MemoryNeed { file: &file, compression, context, cache_type, what: "model" };
+    let backend = devices::of_model(args.devices.device, threads, need, &interrupt, printer)?;
+    let weights = WeightOptions { compression, cache_type, ..WeightOptions::default() };
+    let (model, load_seconds) = load(&file, &backend, context, &weights, &interrupt, printer)?;
     // A server's caches hold half a gigabyte: a read that they serve says nothing about a pass that
     // they do not.
     plan.buffer_bytes =
         args.buffer.map_or(model.pass_bytes() as usize, |megabytes| megabytes * 1_000_000);
 
+    let memory = curve::read_buffer::of_device(&backend, plan.buffer_bytes)?;
+    plan.buffer_bytes = memory.byte_len();
     let mut progress = printer.progress("measuring", Unit::Items, Duration::from_secs(2));
-    let samples = curve::measure(&*model, backend.pool(), &plan, &mut |done, total| {
+    let samples = curve::measure(&*model, &*memory, &plan, &mut |done, total| {
         progress.at(done, total);
         !interrupt.is_raised()
     });
@@ -69,24 +109,21 @@ pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Out
         MeasureError::Stopped { .. } => {
             Failure::interrupted(error, "fewer --rounds take less time")
         }
-        MeasureError::Buffer { .. } => {
-            Failure::new(error, "give a smaller --buffer, but one far larger than the caches")
-        }
         MeasureError::Model(_) => {
             Failure::new(chain(&error), "a shorter --context needs less memory")
         }
     })?;
     let subject = Subject {
-        model: provenance::shown_name(&path.display().to_string()),
-        sha256: provenance::checksum(&path, &interrupt, printer)?.0,
+        model: name,
+        sha256,
         origin: provenance::Origin::here(),
         tensor_type: model.weight_type().name().to_owned(),
-        instruction_set: model.isa().name().to_owned(),
+        instruction_set: model.processor(),
         threads: model.threads(),
         pass_bytes: model.pass_bytes(),
         multiply_adds: model.multiply_adds(),
         kv: model.cache_type().name().to_owned(),
-        position_bytes: model.position_bytes() as u64,
+        position_bytes: model.position_bytes(),
     };
     let report = Report::new(subject, &plan, load_seconds, samples);
     if args.json { printer.json(&report) } else { printer.data(&report.as_text()) }
@@ -123,17 +160,16 @@ fn plan(args: &BenchArgs, longest: usize) -> Outcome<Plan> {
 
 /// Loads the model again and again: the last one, and the seconds of all but the first.
 fn load(
-    path: &Path,
-    backend: &CpuBackend,
+    file: &Checkpoint,
+    backend: &AnyBackend,
     context: usize,
     weights: &WeightOptions,
     interrupt: &Interrupt,
     printer: &Printer,
-) -> Outcome<(Arc<CpuModel>, Vec<f64>)> {
+) -> Outcome<(Arc<AnyModel>, Vec<f64>)> {
     let once = || {
         let start = Instant::now();
-        let model =
-            pair::load_model(backend, &pair::open(path)?, context, false, weights, printer)?;
+        let model = pair::load_model(backend, file, context, false, weights, printer)?;
         Ok((model, start.elapsed().as_secs_f64()))
     };
     let mut seconds = Vec::new();

@@ -12,7 +12,6 @@ use std::{
 
 use serde_json::json;
 use speckv::token::Token;
-use speckv_cpu::model::CpuModel;
 use speckv_formats::tokenizer::StreamDecoder;
 use speckv_lab::{
     grid::{
@@ -26,7 +25,8 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::CpuBackend,
+    backend::{AnyModel, LocalModel},
+    devices,
     draft_choice::{DraftChoice, DraftHead},
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
@@ -77,10 +77,16 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
         let weights = WeightArgs { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,
+            devices: args.devices.choices(false),
             ..settings::pair_settings(target.clone(), draft.clone(), threads, &weights, args.cache)
         };
-        let mut pair =
-            Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+        let mut pair = Pair::load(
+            &devices::of_pair(&settings, &source, &interrupt, printer)?,
+            &settings,
+            &source,
+            &interrupt,
+            printer,
+        )?;
         let mut here = match folder.take() {
             Some(folder) => folder,
             None => open(args, path, &settings, &pair, &interrupt, printer)?,
@@ -131,7 +137,7 @@ fn open(
     interrupt: &Interrupt,
     printer: &Printer,
 ) -> Outcome<GridFolder> {
-    let facts = |name: &str, path: &Path, model: &CpuModel| {
+    let facts = |name: &str, path: &Path, model: &AnyModel| {
         model_facts::facts(name, path, model, interrupt, printer)
     };
     let settings = GridSettings {
@@ -157,7 +163,7 @@ fn open(
             DraftHead::Whole => None,
             DraftHead::First(tokens) => Some(tokens),
         },
-        instruction_set: pair.engine.target().isa().name().to_owned(),
+        instruction_set: pair.engine.target().processor(),
         gammas: args.gammas.0.clone(),
         max_tokens: args.max_tokens,
         threads: asked.threads.get(),

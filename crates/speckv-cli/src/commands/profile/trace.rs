@@ -15,7 +15,6 @@ use speckv::{
     controller::MAX_GAMMA,
     draft::{NgramSettings, parallel_depth},
 };
-use speckv_cpu::model::CpuModel;
 use speckv_lab::{
     recorder::{LOOKUP_DEPTH, Recorder, RecordingError, Task},
     run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
@@ -25,8 +24,8 @@ use speckv_lab::{
 
 use super::choose;
 use speckv_local::{
-    backend::CpuBackend,
-    calibration, controllers, cost_file,
+    backend::{AnyModel, LocalModel},
+    calibration, controllers, cost_file, devices,
     draft_choice::DraftChoice,
     failure::{Failure, Outcome, chain},
     machine,
@@ -62,16 +61,23 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
 
     let settings = PairSettings {
         context: args.ctx,
+        devices: args.devices.choices(false),
         ..settings::pair_settings(target.clone(), draft.clone(), threads, &args.weights, args.cache)
     };
     let draft_head = settings.draft_head;
-    let pair = Pair::load(&CpuBackend::new(threads)?, &settings, &source, &interrupt, printer)?;
+    let pair = Pair::load(
+        &devices::of_pair(&settings, &source, &interrupt, printer)?,
+        &settings,
+        &source,
+        &interrupt,
+        printer,
+    )?;
     let target_model = Arc::clone(pair.engine.target());
-    let facts = |name: &str, path: &Path, model: &CpuModel| {
+    let facts = |name: &str, path: &Path, model: &AnyModel| {
         model_facts::facts(name, path, model, &interrupt, printer)
     };
     let ngram = NgramSettings::default();
-    let of_draft = |what: &dyn Fn(&CpuModel) -> String| {
+    let of_draft = |what: &dyn Fn(&AnyModel) -> String| {
         pair.draft.as_deref().map_or_else(|| "none".into(), what)
     };
     let settings = Settings {

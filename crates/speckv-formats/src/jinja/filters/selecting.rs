@@ -16,7 +16,8 @@ pub(super) fn apply(
     mut arguments: Arguments,
 ) -> Outcome<Value> {
     let meter = run.meter.clone();
-    let items = value.iterate(&meter)?;
+    // What counts as false has nothing to select from, none and 0 too.
+    let items = if value.is_true() { value.iterate(&meter)? } else { Vec::new() };
     let mut kept = Vec::new();
     if name == "map" {
         let attribute = take_named(&mut arguments, "attribute");

@@ -4,6 +4,11 @@
 //!use span
 //!use numbers
 //!use rows
+//!if BYTES
+//!use cache_bytes
+//!else
+//!use cache
+//!end
 
 struct Shape {
     heads: u32,
@@ -71,6 +76,31 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     //!end
     if (seen) {
         let slot = slot_of(row, position);
+        //!if BYTES
+        let block = key_block(slot, kv_head, shape.kv_heads) / 4u; // of four words
+        for (var b = 0u; b < {HEAD_DIM}u / 32u; b += 1u) {
+            let scales = keys[block + 8u * (BYTE_WORDS + b) + slot % 32u / 4u];
+            let scale = bitcast<f32>(scales[slot % 4u]);
+            //!for l LINES
+            var part_{l} = 0.0;
+            //!end
+            //!for w 2
+            {
+                let k = keys[block + (2u * b + {w}u) * 32u + slot % 32u];
+                let at = 8u * b + 4u * {w}u;
+                //!for l LINES
+                part_{l} = four(part_{l}, bytes(k.x), queries[{l}u * {HEAD_DIM}u / 4u + at]);
+                part_{l} = four(part_{l}, bytes(k.y), queries[{l}u * {HEAD_DIM}u / 4u + at + 1u]);
+                part_{l} = four(part_{l}, bytes(k.z), queries[{l}u * {HEAD_DIM}u / 4u + at + 2u]);
+                part_{l} = four(part_{l}, bytes(k.w), queries[{l}u * {HEAD_DIM}u / 4u + at + 3u]);
+                //!end
+            }
+            //!end
+            //!for l LINES
+            score_{l} = fma(scale, part_{l}, score_{l});
+            //!end
+        }
+        //!else
         let source = (slot / 32u * shape.kv_heads + kv_head) * ({HEAD_DIM}u / 8u) * 32u + slot % 32u;
         for (var i = 0u; i < {HEAD_DIM}u / 8u; i += 1u) {
             let k = keys[source + i * 32u];
@@ -81,6 +111,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
             score_{l} = four(score_{l}, b, queries[{l}u * {HEAD_DIM}u / 4u + 2u * i + 1u]);
             //!end
         }
+        //!end
     }
     //!for l LINES
     scores[{l}u * {CHUNK}u + t] = score_{l};
@@ -168,6 +199,14 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     //!end
 }
 
+//!if BYTES
+// Four signed bytes of a word.
+fn bytes(word: u32) -> vec4<f32> {
+    let v = vec4<i32>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u);
+    return vec4<f32>(v);
+}
+
+//!end
 fn four(total: f32, k: vec4<f32>, x: vec4<f32>) -> f32 {
     return fma(k.w, x.w, fma(k.z, x.z, fma(k.y, x.y, fma(k.x, x.x, total))));
 }

@@ -1,5 +1,5 @@
 // Query, key and value of a row between product and attention: biases, norms, rotation; keys and
-// values go into the cache in half precision. One workgroup per row and head.
+// values go into the cache. One workgroup per row and head.
 //!use span
 //!use numbers
 //!use rows
@@ -88,6 +88,32 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     }
     let slot = rows[row].slot;
     let kv_head = (which - shape.heads) % shape.kv_heads;
+    //!if BYTES
+    for (var i = t; i < BYTE_WORDS; i += 64u) {
+        let first = 4u * i;
+        var peak = 0u;
+        for (var k = first & ~31u; k < (first & ~31u) + 32u; k += 1u) {
+            peak = max(peak, magnitude(head[k]));
+        }
+        let by = quantizer(peak);
+        let word = packed(quantized(head[first], by.inverse),
+            quantized(head[first + 1u], by.inverse), quantized(head[first + 2u], by.inverse),
+            quantized(head[first + 3u], by.inverse));
+        let scale = BYTE_WORDS + i / 8u;
+        if (is_value) {
+            let at = (slot * shape.kv_heads + kv_head) * HEAD_WORDS;
+            values[at + i] = word;
+            if (i % 8u == 0u) {
+                values[at + scale] = bitcast<u32>(by.scale);
+            }
+        } else {
+            keys[key_word(slot, kv_head, shape.kv_heads, i)] = word;
+            if (i % 8u == 0u) {
+                keys[key_word(slot, kv_head, shape.kv_heads, scale)] = bitcast<u32>(by.scale);
+            }
+        }
+    }
+    //!else
     for (var i = t; i < {HEAD_DIM}u / 2u; i += 64u) {
         let word = half_of(head[2u * i]) | (half_of(head[2u * i + 1u]) << 16u);
         if (is_value) {
@@ -96,6 +122,11 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
             keys[key_word(slot, kv_head, shape.kv_heads, i)] = word;
         }
     }
+    //!end
 }
+//!if BYTES
+//!use cache_bytes
+//!else
 //!use cache
 //!use half
+//!end

@@ -1,0 +1,147 @@
+//! Reading the fields of a request, each of which must be known.
+
+use serde_json::{Map, Value};
+
+use crate::{api::fields, error::ApiError};
+
+/// The fields of an object that were not read yet.
+pub struct Fields {
+    left: Map<String, Value>,
+    path: String,
+}
+
+impl Fields {
+    /// Of an object at this path; the path of a request itself is empty.
+    pub fn new(object: Map<String, Value>, path: impl Into<String>) -> Self {
+        Fields { left: object, path: path.into() }
+    }
+
+    /// Of a value that must be an object.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of(value: Value, path: impl Into<String>) -> Result<Self, ApiError> {
+        let path = path.into();
+        match value {
+            Value::Object(object) => Ok(Fields::new(object, path)),
+            other => Err(ApiError::field(path, format!("Expected an object, got {other}."))),
+        }
+    }
+
+    /// The path of a field.
+    pub fn path(&self, name: &str) -> String {
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
+    }
+
+    /// Takes a field; `None` where it is absent or null.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.left.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Takes a text.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => {
+                Err(ApiError::field(self.path(name), format!("Expected a text, got {other}.")))
+            }
+        }
+    }
+
+    /// Takes a list; an absent one is empty.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, ApiError> {
+        match self.take(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => Ok(list),
+            Some(other) => {
+                Err(ApiError::field(self.path(name), format!("Expected a list, got {other}.")))
+            }
+        }
+    }
+
+    /// Takes a switch; an absent one is `default`.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn switch(&mut self, name: &str, default: bool) -> Result<bool, ApiError> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(other) => {
+                let message = format!("Expected true or false, got {other}.");
+                Err(ApiError::field(self.path(name), message))
+            }
+        }
+    }
+
+    /// Moves fields to a chat request, by the names that they have here and there.
+    pub fn pass(&mut self, names: &[(&str, &str)], chat: &mut Map<String, Value>) {
+        for (name, there) in names {
+            if let Some(value) = self.take(name) {
+                chat.insert((*there).to_owned(), value);
+            }
+        }
+    }
+
+    /// Takes fields that cannot change the answer.
+    pub fn ignore(&mut self, names: &[&str]) {
+        for name in names {
+            let _ = self.take(name);
+        }
+    }
+
+    /// Refuses the first field that is left.
+    ///
+    /// # Errors
+    /// One is left.
+    pub fn end(self) -> Result<(), ApiError> {
+        match self.left.iter().find(|(_, value)| !value.is_null()) {
+            Some((name, _)) => Err(fields::unknown(&self.path(name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A text, or the texts of a list of parts of these types, joined.
+///
+/// # Errors
+/// Parts of other types.
+pub fn text_of(content: Value, kinds: &[&str], path: &str) -> Result<String, ApiError> {
+    let parts = match content {
+        Value::String(text) => return Ok(text),
+        Value::Null => return Ok(String::new()),
+        Value::Array(parts) => parts,
+        other => {
+            let message = format!("Expected a text or a list of parts, got {other}.");
+            return Err(ApiError::field(path, message));
+        }
+    };
+    let mut whole = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        let kind = part["type"].as_str().unwrap_or_default();
+        match part["text"].as_str().filter(|_| kinds.contains(&kind)) {
+            Some(text) => whole.push_str(text),
+            None => {
+                let message =
+                    format!("Expected a part of type {}, got {kind:?}.", kinds.join(" or "));
+                return Err(ApiError::field(format!("{path}[{index}]"), message));
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// An object of these fields.
+pub fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
