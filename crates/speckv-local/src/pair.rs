@@ -206,6 +206,17 @@ impl PairFiles {
         (self.draft, self.draft_path) = (Some(file), Some(path));
     }
 
+    /// Mask tokens of a draft model that proposes several tokens in one pass; none of another one.
+    ///
+    /// # Errors
+    /// Mask tokens that are no tokens of the model.
+    pub fn mask_tokens(&self) -> Outcome<Vec<Token>> {
+        let Some(draft) = &self.draft else { return Ok(Vec::new()) };
+        draft
+            .mask_tokens()
+            .map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(draft)))
+    }
+
     /// The memory of the target, and of the draft if there is one.
     ///
     /// # Errors
@@ -221,17 +232,6 @@ impl PairFiles {
         let compression = settings.draft_compression()?;
         let draft = self.draft.as_ref();
         Ok((target, draft.map(|file| MemoryNeed { file, compression, what: "draft", ..target })))
-    }
-
-    /// Mask tokens of a draft model that proposes several tokens in one pass; none of another one.
-    ///
-    /// # Errors
-    /// Mask tokens that are no tokens of the model.
-    pub fn mask_tokens(&self) -> Outcome<Vec<Token>> {
-        let Some(draft) = &self.draft else { return Ok(Vec::new()) };
-        draft
-            .mask_tokens()
-            .map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(draft)))
     }
 
     /// Most tokens of prompt and answer: those asked for, else a default that fits the model.
