@@ -68,6 +68,7 @@ fn json_is_one_object_with_the_promised_fields() {
             "steps",
             "drafted",
             "accepted",
+            "forced",
             "acceptance_rate",
             "acceptance_length",
             "draft_seconds",

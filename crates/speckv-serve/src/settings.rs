@@ -120,6 +120,7 @@ pub const SETTINGS: [(&str, &str); 33] = [
     ("draft-compression", "what the draft's weights become: as `compression`, or `compact`"),
     ("draft-head", "tokens that the draft's output head covers, or `whole`"),
     ("no-lookup", "`true`: draft with the model only"),
+    ("lookup-memory", "tokens of earlier answers that look-up searches, each key's apart"),
     ("recalibrate", "`true`: measure again what passes cost, at every start"),
     ("paper-weights", "weights that the SpecKV paper released, an .npz file"),
     (

@@ -182,7 +182,7 @@ fn a_changed_setting_is_refused_with_a_way_out() {
         (vec!["replay", "--trace", "t", "--controllers", "fixed:17"], "gamma of at most 16"),
         (
             vec!["replay", "--trace", "t", "--controllers", "speckv@unknown"],
-            "expected @model, @ngram or @both",
+            "expected one of @model",
         ),
         (vec!["replay", "--trace", "work"], "speckv profile --trace DIR"),
         (vec!["replay", "--trace", "t", "--predictor", "shipped"], "no weights are shipped"),

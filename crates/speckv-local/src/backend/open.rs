@@ -51,8 +51,13 @@ pub fn device_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static
     {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<speckv_gpu::error::GpuError>() {
-                return Some(error.hint());
+            // A transparent error has the causes of what it holds, not what it holds.
+            let held = match error.downcast_ref::<speckv::model::ModelError>() {
+                Some(speckv::model::ModelError::Backend(inner)) => inner.downcast_ref(),
+                _ => error.downcast_ref::<speckv_gpu::error::GpuError>(),
+            };
+            if let Some(held) = held {
+                return Some(held.hint());
             }
             cause = error.source();
         }
