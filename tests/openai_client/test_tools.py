@@ -133,7 +133,8 @@ def test_anthropics_client_gets_messages_tools_and_streams(claude, model):
     more = {
         "model": model,
         "max_tokens": 24,
-        "temperature": 0,
+        # The client has no argument for it any more; the interface has.
+        "extra_body": {"temperature": 0},
         "system": "Be brief.",
         "messages": [{"role": "user", "content": "Say hello."}],
     }
@@ -152,7 +153,7 @@ def test_anthropics_client_gets_messages_tools_and_streams(claude, model):
     called = claude.messages.create(
         model=model,
         max_tokens=200,
-        temperature=0,
+        extra_body={"temperature": 0},
         messages=QUESTION,
         tools=[tool],
         tool_choice=choice,
@@ -171,7 +172,7 @@ def test_anthropics_client_gets_messages_tools_and_streams(claude, model):
         is not None
     )
     with pytest.raises(anthropic.BadRequestError):
-        claude.messages.create(**{**more, "temperature": -1})
+        claude.messages.create(**{**more, "extra_body": {"temperature": -1}})
 
 
 def test_langchain_binds_tools_and_types(model):

@@ -99,7 +99,7 @@ impl std::fmt::Display for CountOrWord {
 }
 
 /// The settings by name, with what they mean: for the reference page and for hints.
-pub const SETTINGS: [(&str, &str); 33] = [
+pub const SETTINGS: [(&str, &str); 34] = [
     ("host", "address to listen on"),
     ("port", "port to listen on"),
     ("api-keys", "list of keys that are accepted"),
