@@ -275,35 +275,39 @@ fn serve(
     let outcome = runtime.block_on(async {
         let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
         let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        // Before the address is said: a signal that follows at once must not end the process.
+        let stopped = stopped(interrupt);
         ready()?;
-        server::serve(listeners, http::router(app), handle, bounds, stopped(interrupt))
-            .await
-            .map_err(failed)
+        server::serve(listeners, http::router(app), handle, bounds, stopped).await.map_err(failed)
     });
     // Whatever is left hangs on a peer that does not listen.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-/// Ready at Ctrl-C or SIGTERM.
-async fn stopped(interrupt: &Interrupt) {
-    let keyboard = async {
-        while !interrupt.is_raised() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+/// Ready at Ctrl-C or SIGTERM. Signals are caught from this call on, within a runtime.
+fn stopped(interrupt: &Interrupt) -> impl Future<Output = ()> + '_ {
     #[cfg(unix)]
-    {
+    let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        signal(SignalKind::terminate()).ok()
+    };
+    async move {
+        let keyboard = async {
+            while !interrupt.is_raised() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        #[cfg(unix)]
+        if let Some(terminate) = &mut terminate {
             tokio::select! {
                 () = keyboard => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        keyboard.await;
     }
-    keyboard.await;
 }
 
 /// The addresses that the server listens on; the first one is announced.

@@ -5,7 +5,7 @@ use speckv_lab::contestant::Contestant;
 use speckv_local::controllers;
 use speckv_local::controllers::{ControllerKind, ControllerSpec};
 
-/// Reads `NAME`, or `NAME@SOURCES` with one of [`DRAFTINGS`].
+/// Reads `NAME`, or `NAME@SOURCES` with one of `DRAFTINGS`.
 ///
 /// # Errors
 /// No such controller, or no such source of drafts.
