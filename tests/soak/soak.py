@@ -27,6 +27,7 @@ import zlib
 from collections import Counter
 from urllib.parse import urlsplit
 
+import structured
 from templates import Loader
 
 PROMPTS = [
@@ -310,6 +311,17 @@ class Soak:
             "speculation": dice.choice(["off", "fixed:4", "speckv"]),
         }
         completion(self.client, dice.choice(PROMPTS), self.options.tokens, ignore_eos=True, **more)
+
+    def structured(self, dice):
+        """Whole answers have the form that was asked for; a hostile form is refused by name."""
+        body, check = structured.request(dice, dice.choice(PROMPTS))
+        status, text = self.client.ask("/v1/chat/completions", json.dumps(body).encode())
+        if status != 200:
+            check_error(status, text)
+            if status != 429 and check:
+                raise Wrong(f"a good form got {status}: {text[:300]}")
+        elif wrong := structured.fault(text, check):
+            raise Wrong(wrong)
 
     def slow_reader(self, dice):
         prompt = dice.choice(PROMPTS)
@@ -754,6 +766,7 @@ class Soak:
             self.talk,
             self.streamed,
             self.sampled,
+            self.structured,
             self.slow_reader,
             self.packed,
             self.framed,

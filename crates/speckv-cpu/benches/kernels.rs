@@ -35,7 +35,7 @@ const COLUMNS: usize = 1536;
 const SET_BYTES: usize = 192 << 20;
 
 /// Rows of activations: plain decoding, small gammas, a whole tile and more.
-const BATCHES: [usize; 5] = [1, 2, 5, 9, 16];
+const BATCHES: [usize; 7] = [1, 2, 5, 8, 9, 12, 16];
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| {
     let asked = std::env::var("SPECKV_THREADS").ok().and_then(|threads| threads.parse().ok());

@@ -149,23 +149,23 @@ struct Sums<S: Simd, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Sums<S, N> {
-    /// Starts; see [`Simd::seed`].
+    /// Starts from what is known of each row's sum; see [`Simd::seed`].
     ///
     /// # Safety
     /// The instruction set is there.
     #[inline(always)]
-    unsafe fn start(bits: u32, sums: [i32; N], offset: i32) -> Self {
+    unsafe fn start(bits: u32, known: impl Fn(usize) -> i32, offset: i32) -> Self {
         // SAFETY: the instruction set is there.
         unsafe {
             let mut start = Sums {
-                rows: std::array::from_fn(|a| S::seed(bits, sums[a], offset)),
+                rows: std::array::from_fn(|a| S::seed(bits, known(a), offset)),
                 spare: S::seed(bits, 0, 0),
             };
             if S::PAIRS {
                 for a in (0..N).step_by(2) {
                     let second = usize::min(a + 1, N - 1);
-                    let pair = S::seed_pair(bits, [sums[a], sums[second]], offset);
-                    start = start.with(a, pair);
+                    let pair = S::seed_pair(bits, [known(a), known(second)], offset);
+                    start.set(a, pair);
                 }
             }
             start
@@ -178,16 +178,15 @@ impl<S: Simd, const N: usize> Sums<S, N> {
         [self.rows[a], if a + 1 < N { self.rows[a + 1] } else { self.spare }]
     }
 
-    /// With another pair at `a`.
+    /// Replaces the pair at `a`.
     #[inline(always)]
-    fn with(mut self, a: usize, [first, second]: [S::I; 2]) -> Self {
+    fn set(&mut self, a: usize, [first, second]: [S::I; 2]) {
         self.rows[a] = first;
         if a + 1 < N {
             self.rows[a + 1] = second;
         } else {
             self.spare = second;
         }
-        self
     }
 
     /// Adds 16 columns: the quads of the weights, and activations at `q`, rows `columns` apart.
@@ -195,39 +194,35 @@ impl<S: Simd, const N: usize> Sums<S, N> {
     /// # Safety
     /// The instruction set is there, and 16 columns of N rows are readable at `q`.
     #[inline(always)]
-    unsafe fn add(self, bits: u32, quads: [S::B; 4], q: *const i8, columns: usize) -> Self {
-        let mut sums = self;
+    unsafe fn add(&mut self, bits: u32, quads: [S::B; 4], q: *const i8, columns: usize) {
         // SAFETY: the instruction set is there, and the rows are readable.
         unsafe {
             if S::PAIRS {
                 for a in (0..N).step_by(2) {
                     let second = usize::min(a + 1, N - 1);
                     let x = [q.add(a * columns), q.add(second * columns)];
-                    sums = sums.with(a, S::dot4_pair(sums.pair(a), quads, x));
+                    self.set(a, S::dot4_pair(self.pair(a), quads, x));
                 }
             } else {
                 for a in 0..N {
-                    sums.rows[a] = S::dot4(bits, sums.rows[a], quads, q.add(a * columns));
+                    self.rows[a] = S::dot4(bits, self.rows[a], quads, q.add(a * columns));
                 }
             }
         }
-        sums
     }
 
-    /// One sum per row.
+    /// Leaves one sum per row in `rows`.
     ///
     /// # Safety
     /// The instruction set is there.
     #[inline(always)]
-    unsafe fn end(self) -> [S::I; N] {
-        let mut sums = self;
+    unsafe fn end(&mut self) {
         if S::PAIRS {
             for a in (0..N).step_by(2) {
                 // SAFETY: the instruction set is there.
-                sums = sums.with(a, unsafe { S::split_pair(sums.pair(a)) });
+                unsafe { self.set(a, S::split_pair(self.pair(a))) };
             }
         }
-        sums.rows
     }
 }
 
@@ -267,37 +262,39 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     prefetch(packed, F::BLOCK_BYTES);
                     // The block's known sums, of which weights with an offset need their share.
                     let known = |a: usize| (*args.sums.add(a * blocks + block)).halves;
-                    let mut sums = Sums::<S, N>::start(
-                        F::BITS,
-                        if F::SUB == 32 && F::OFFSET != 0 {
-                            std::array::from_fn(|a| known(a).iter().sum())
-                        } else {
-                            [0; N]
-                        },
-                        F::OFFSET,
-                    );
+                    let whole = |a| {
+                        if F::SUB == 32 && F::OFFSET != 0 { known(a).iter().sum() } else { 0 }
+                    };
+                    let mut sums = Sums::<S, N>::start(F::BITS, whole, F::OFFSET);
                     for half in 0..2 {
                         let quads = unpack::<S, F>(packed, half, 4 * lane);
                         let quads = if S::PAIRS { S::pair_quads(F::BITS, quads) } else { quads };
                         let q = args.q.add(32 * block + 16 * half);
                         if F::SUB == 32 {
-                            sums = sums.add(F::BITS, quads, q, columns);
+                            sums.add(F::BITS, quads, q, columns);
                         } else {
                             let weight_scale = scale(2 * inner + half);
-                            let start = if F::OFFSET != 0 {
-                                std::array::from_fn(|a| known(a)[half])
-                            } else {
-                                [0; N]
-                            };
-                            let sums = Sums::<S, N>::start(F::BITS, start, F::OFFSET)
-                                .add(F::BITS, quads, q, columns)
-                                .end();
-                            for a in 0..N {
-                                let scaled = S::mul(
-                                    S::to_float(sums[a]),
-                                    S::splat((*args.scales.add(a * blocks + block)).scale),
-                                );
+                            let part = |a| if F::OFFSET != 0 { known(a)[half] } else { 0 };
+                            let mut add = |a, sum| {
+                                let row_scale =
+                                    S::splat((*args.scales.add(a * blocks + block)).scale);
+                                let scaled = S::mul(S::to_float(sum), row_scale);
                                 total[a] = S::fma(scaled, weight_scale, total[a]);
+                            };
+                            if S::PAIRS {
+                                let mut sums = Sums::<S, N>::start(F::BITS, part, F::OFFSET);
+                                sums.add(F::BITS, quads, q, columns);
+                                sums.end();
+                                for a in 0..N {
+                                    add(a, sums.rows[a]);
+                                }
+                            } else {
+                                // Row by row: with many rows, all sums at once would not fit into
+                                // registers beside the totals.
+                                for a in 0..N {
+                                    let start = S::seed(F::BITS, part(a), F::OFFSET);
+                                    add(a, S::dot4(F::BITS, start, quads, q.add(a * columns)));
+                                }
                             }
                         }
                         if F::MIN_SUB == 16 {
@@ -312,10 +309,10 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                     }
                     if F::SUB == 32 {
                         let weight_scale = scale(inner);
-                        let sums = sums.end();
+                        sums.end();
                         for a in 0..N {
                             let scaled = S::mul(
-                                S::to_float(sums[a]),
+                                S::to_float(sums.rows[a]),
                                 S::splat((*args.scales.add(a * blocks + block)).scale),
                             );
                             total[a] = S::fma(scaled, weight_scale, total[a]);

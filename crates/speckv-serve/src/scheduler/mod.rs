@@ -324,6 +324,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                     let running = self.running.remove(index);
                     self.engine.remember(&running.sequence);
                     self.metrics.remembered(self.engine.lookup_memory());
+                    // Last, so that a client that has its answer finds it in the metrics.
+                    running.complete(done);
                     self.pool.rest(running.scope, running.sequence);
                 }
             }

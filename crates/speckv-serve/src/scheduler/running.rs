@@ -148,7 +148,7 @@ impl<M: LanguageModel> Running<M> {
     }
 
     /// Sends the client what the last step made; `None` if it made nothing, since the sequence only
-    /// read.
+    /// read. Where that ends the answer, [`complete`](Self::complete) is still to be called.
     pub fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
         if self.sequence.generated() == self.generated {
             return None;
@@ -167,10 +167,12 @@ impl<M: LanguageModel> Running<M> {
         let reason = if stopped { Some(FinishReason::Stop) } else { self.sequence.finish_reason() };
         self.send(News::Step(step));
         let done = reason.map(|reason| self.done(reason, stopped));
-        if let Some(done) = &done {
-            self.send(News::Done(Box::new(done.clone())));
-        }
         Some(Delivered { tokens, gap, is_first, done })
+    }
+
+    /// Tells the client that its answer is complete.
+    pub fn complete(&self, done: Done) {
+        self.send(News::Done(Box::new(done)));
     }
 
     /// The last step's tokens as text, and whether a stop string ended the answer.
