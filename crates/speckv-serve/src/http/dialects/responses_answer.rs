@@ -122,7 +122,9 @@ impl ResponseWriter {
             true => &mut item["arguments"],
             false => &mut item["content"][0]["text"],
         };
-        *place = format!("{}{text}", place.as_str().unwrap_or_default()).into();
+        if let Value::String(so_far) = place {
+            so_far.push_str(text);
+        }
         let mut fields = json!({"item_id": id, "output_index": index, "delta": text});
         if kind != "response.function_call_arguments.delta" {
             fields["content_index"] = 0.into();
