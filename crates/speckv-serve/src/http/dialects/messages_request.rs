@@ -63,9 +63,8 @@ pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, Api
         chat.insert("continue_final_message".into(), true.into());
     }
     chat.insert("messages".into(), messages.into());
-    let model = chat.get("model").cloned().unwrap_or_default();
     let stops = chat.get("stop").cloned().unwrap_or_default();
-    Ok(Translated { chat, echo: object([("model", model), ("stops", stops)]), stream })
+    Ok(Translated { chat, echo: object([("stops", stops)]), stream })
 }
 
 fn reason(mut fields: Fields, chat: &mut Map<String, Value>) -> Result<(), ApiError> {

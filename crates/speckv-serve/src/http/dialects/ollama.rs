@@ -146,10 +146,15 @@ fn refused(error: ApiError) -> Response {
 
 type Translate = fn(&App, Map<String, Value>) -> Result<Translated, ApiError>;
 
-async fn lines(app: Arc<App>, request: Request, translate: Translate) -> Response {
-    let answered = answer(app, request, translate, |app, _, echo, reader| LineWriter {
+async fn lines(
+    app: Arc<App>,
+    request: Request,
+    translate: Translate,
+    is_chat: bool,
+) -> Response {
+    let answered = answer(app, request, translate, |app, _, _, reader| LineWriter {
         model: app.info.model.clone(),
-        is_chat: echo["kind"] == "chat",
+        is_chat,
         reader,
         call: None,
     });
@@ -158,12 +163,12 @@ async fn lines(app: Arc<App>, request: Request, translate: Translate) -> Respons
 
 /// Answers a conversation.
 pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
-    lines(app, request, ollama_request::chat).await
+    lines(app, request, ollama_request::chat, true).await
 }
 
 /// Answers one message.
 pub async fn generate(State(app): State<Arc<App>>, request: Request) -> Response {
-    lines(app, request, ollama_request::generate).await
+    lines(app, request, ollama_request::generate, false).await
 }
 
 fn details(app: &App) -> Value {
