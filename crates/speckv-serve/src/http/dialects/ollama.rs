@@ -53,12 +53,17 @@ impl LineWriter {
         line
     }
 
-    /// The call that is complete, as an object: its arguments are no text here.
+    /// The call that is complete.
     fn finished_call(&mut self) -> Option<Value> {
         let (name, arguments) = self.call.take()?;
-        let arguments: Value = serde_json::from_str(&arguments).unwrap_or(json!({}));
-        Some(json!({"function": {"name": name, "arguments": arguments}}))
+        Some(call_of(&name, &arguments))
     }
+}
+
+/// A call with its arguments as an object; arguments that were cut are no JSON and become `{}`.
+fn call_of(name: &str, arguments: &str) -> Value {
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or(json!({}));
+    json!({"function": {"name": name, "arguments": arguments}})
 }
 
 /// What the last line says of the whole answer.
@@ -128,11 +133,7 @@ impl Writer for LineWriter {
         let calls: Vec<Value> = read
             .calls
             .iter()
-            .map(|call| {
-                let arguments: Value =
-                    serde_json::from_str(&call.function.arguments).unwrap_or(json!({}));
-                json!({"function": {"name": call.function.name, "arguments": arguments}})
-            })
+            .map(|call| call_of(&call.function.name, &call.function.arguments))
             .collect();
         let line = self.line(&read.content, &read.reasoning, &calls);
         writer::json(finish(line, done))
