@@ -91,10 +91,6 @@ impl Writer for LineWriter {
     const MEDIA: &'static str = "application/x-ndjson";
     const QUIET: &'static str = "";
 
-    fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
     }

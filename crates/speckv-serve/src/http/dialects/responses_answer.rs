@@ -170,10 +170,6 @@ impl Writer for ResponseWriter {
     const MEDIA: &'static str = "text/event-stream";
     const QUIET: &'static str = ":\n\n";
 
-    fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
     fn begin(&mut self) -> Vec<String> {
         let response = self.response(None);
         ["response.created", "response.in_progress"]
