@@ -1,6 +1,7 @@
 //! Other interfaces over the same core: OpenAI's responses, Anthropic's messages, Ollama's chats.
 //! Each turns its requests into chat requests and writes the parts of an answer in its own form.
 
+mod described;
 mod fields;
 pub mod messages;
 mod messages_answer;
