@@ -155,11 +155,8 @@ impl ToolFields {
             return Err(ApiError::unsupported(&fields.path("type"), message));
         }
         let mut function = Map::new();
-        let names = [
-            ("name", "name"),
-            ("description", "description"),
-            (self.parameters, "parameters"),
-        ];
+        let names =
+            [("name", "name"), ("description", "description"), (self.parameters, "parameters")];
         fields.pass(&names, &mut function);
         fields.ignore(self.ignored);
         fields.end()?;
