@@ -11,8 +11,10 @@ fn server() -> Server {
     Server::new(Setup { channels: true, context: 4096, ..Setup::default() })
 }
 
+/// Decoded plainly, so that a seed repeats an answer.
 fn chat(more: Value) -> Value {
-    let mut body = json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 400});
+    let mut body = json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 400,
+        "speculation": "off"});
     body.as_object_mut().expect("an object").extend(more.as_object().expect("one").clone());
     body
 }
@@ -99,7 +101,7 @@ async fn a_required_tool_is_called_with_arguments_that_fit_and_streams_as_it_is(
     let mut calls = 0;
     for seed in 0..12 {
         let body = chat(json!({"tools": tools(), "tool_choice": "required", "seed": seed,
-            "logit_bias": soon(), "speculation": "fixed:2"}));
+            "logit_bias": soon()}));
         let reply = server.ask(CHAT, body.clone()).await.ok();
         let choice = &reply["choices"][0];
         let mut body = body;
@@ -117,6 +119,17 @@ async fn a_required_tool_is_called_with_arguments_that_fit_and_streams_as_it_is(
         assert_eq!(arguments["city"].is_string(), call["name"] == "weather", "{call}");
     }
     assert!(calls >= 3, "{calls} of 12 were complete");
+    let mut answers = Vec::new();
+    for speculation in ["off", "fixed:2", "speckv"] {
+        let body = chat(json!({"tools": tools(), "tool_choice": "required", "temperature": 0,
+            "logit_bias": {"97": -100}, "speculation": speculation}));
+        let reply = server.ask(CHAT, body).await.ok();
+        answers.push(whole(&reply["choices"][0]["message"]));
+        let forced = reply["timings"]["forced_n"].as_u64().expect("a number");
+        assert_eq!(forced > 10, speculation != "off", "{speculation}: {forced}");
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

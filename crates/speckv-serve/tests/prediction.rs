@@ -89,10 +89,11 @@ async fn what_is_no_prediction_is_refused_by_its_place() {
     }
     server.ask(CHAT, chat(json!({"prediction": null}))).await.ok();
     let prediction = json!({"type": "content", "content": "x"});
-    let message = json!({"max_tokens": 5, "messages": [{"role": "user", "content": "x"}],
-        "prediction": prediction});
-    for path in ["/v1/messages", "/api/chat"] {
-        let reply = server.ask(path, message.clone()).await;
-        assert!(reply.status == 400 && reply.text.contains("prediction"), "{reply:?}");
+    let chat = json!({"messages": [{"role": "user", "content": "x"}], "prediction": prediction});
+    let mut message = chat.clone();
+    message["max_tokens"] = 5.into();
+    for (path, body) in [("/v1/messages", message), ("/api/chat", chat)] {
+        let reply = server.ask(path, body).await;
+        assert!(reply.status == 400 && reply.text.contains("field prediction"), "{reply:?}");
     }
 }
