@@ -76,7 +76,7 @@ impl Language for Bytes {
     }
 
     fn decoder(&self, _: bool, _: Vec<String>) -> Box<dyn Decoder> {
-        unimplemented!("not needed")
+        panic!("not needed")
     }
 }
 
