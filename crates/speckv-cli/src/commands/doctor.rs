@@ -1,6 +1,6 @@
 //! `speckv doctor`: whether speculation helps on this machine with this model, in under a minute.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use speckv::engine::Clock;
 use speckv_cpu::pool::Pool;
@@ -25,7 +25,10 @@ use crate::{
     answer,
     args::DoctorArgs,
     comparison::Text,
-    curve::{read_buffer::ReadBuffer, spread::Spread},
+    curve::{
+        read_buffer::{HostMemory, ReadBuffer, ReadMemory as _},
+        spread::Spread,
+    },
     device::{self, OnDevice},
     doctor::{
         advice::{self, Facts},
@@ -202,15 +205,11 @@ fn read_rate<M: LocalModel>(device: &str, pair: &Pair<M>) -> Option<f64> {
         return None;
     }
     let threads = target.threads().try_into().ok()?;
-    let (pool, clock) = (Pool::new(threads).ok()?, Clock::system());
+    let pool = Arc::new(Pool::new(threads).ok()?);
     let buffer = ReadBuffer::new(usize::try_from(bytes).ok()?).ok()?;
-    let seconds = (0..READS).map(|_| {
-        let start = clock.now();
-        std::hint::black_box(buffer.read(&pool));
-        (clock.now() - start).as_secs_f64()
-    });
-    let median = Spread::of(seconds.collect()).median;
-    (median > 0.0).then(|| bytes as f64 / median)
+    let memory = HostMemory { buffer, pool };
+    let rates: Option<Vec<f64>> = (0..READS).map(|_| memory.rate().ok()).collect();
+    Some(Spread::of(rates?).median).filter(|rate| *rate > 0.0)
 }
 
 /// The built-in test prompts that leave room for an answer.

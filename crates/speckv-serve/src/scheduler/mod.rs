@@ -48,6 +48,9 @@ use crate::{language::Language, metrics::Metrics};
 /// Time between two readings of energy while nothing runs.
 const ENERGY_EVERY: Duration = Duration::from_secs(60);
 
+/// Time between readings of the counter of energy while answers are made: a reading is a file.
+const ENERGY_EVERY_BUSY: Duration = Duration::from_secs(1);
+
 /// What the scheduler may do.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -121,13 +124,18 @@ pub fn start<M: LanguageModel + 'static>(
 
 impl<M: LanguageModel + 'static> Scheduler<M> {
     fn work(mut self) {
+        let mut energy_read = Instant::now();
         while self.listen() {
             self.sweep();
             self.admit();
             self.report();
             if !self.running.is_empty() {
                 self.step();
-                self.metrics.spent(true, Instant::now());
+                let now = Instant::now();
+                if now - energy_read >= ENERGY_EVERY_BUSY {
+                    self.metrics.spent(true, now);
+                    energy_read = now;
+                }
                 self.report();
             } else if self.stop.is_some() && self.queue.is_empty() {
                 break;

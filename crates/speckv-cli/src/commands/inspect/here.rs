@@ -1,6 +1,6 @@
 //! What a model needs of this machine, and how fast it can be here.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc};
 
 use serde_json::{Value as Json, json};
 use speckv_cpu::{
@@ -19,7 +19,7 @@ use speckv_local::{
     units,
 };
 
-use crate::curve::read_buffer::ReadBuffer;
+use crate::curve::read_buffer::{HostMemory, ReadBuffer, ReadMemory as _};
 
 /// Bytes that the read rate is measured on: more than caches hold.
 const BUFFER: usize = 256 << 20;
@@ -137,7 +137,6 @@ impl Here {
 }
 
 /// Bytes per second that this machine's memory gives to the threads that models use.
-#[expect(clippy::disallowed_methods, reason = "a rate is measured with a clock")]
 fn read_rate() -> Outcome<f64> {
     let no = |error: &dyn std::fmt::Display| {
         Failure::new(
@@ -147,11 +146,7 @@ fn read_rate() -> Outcome<f64> {
     };
     let pool = Pool::new(machine::threads()).map_err(|error| no(&error))?;
     let buffer = ReadBuffer::new(BUFFER).map_err(|error| no(&error))?;
-    let mut best = f64::INFINITY;
-    for _ in 0..READS {
-        let start = Instant::now();
-        std::hint::black_box(buffer.read(&pool));
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    Ok(BUFFER as f64 / best)
+    let memory = HostMemory { buffer, pool: Arc::new(pool) };
+    let rates: Result<Vec<f64>, _> = (0..READS).map(|_| memory.rate()).collect();
+    Ok(rates.map_err(|error| no(&error))?.into_iter().fold(0.0, f64::max))
 }
