@@ -22,7 +22,7 @@ use super::{STRIP, even};
 ///
 /// ```compile_fail
 /// // No other code can make one.
-/// let isa = speckv_cpu::kernels::Isa(todo!());
+/// let make = speckv_cpu::kernels::Isa;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Set);

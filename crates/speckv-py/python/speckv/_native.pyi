@@ -1,7 +1,8 @@
 """SpecKV's Rust code, as Python sees it.
 
-Words: a *step* drafts some tokens, has the target verify them in one pass, and keeps the accepted ones and one token more. *gamma* is how many
-tokens a step may draft. *Signals* are what the draft's distribution says of itself: entropy in bits, confidence, margin.
+Words: a *step* drafts some tokens, has the target verify them in one pass, and keeps the accepted
+ones and one token more. *gamma* is how many tokens a step may draft. *Signals* are what the draft's
+distribution says of itself: entropy in bits, confidence, margin.
 
 Three levels, each built on the one before:
 
@@ -12,18 +13,20 @@ Three levels, each built on the one before:
            token, signals = my_draft()                  # signals: speckv.read_signals(logits)
            controller.judge(token, signals)
        verified = controller.kept_tokens                # give these to the target
-       controller.observe(accepted, next_token)         # next_token: the one after the accepted ones
+       controller.observe(accepted, next_token)         # the one after the accepted ones
 
-2. `Drafter` drafts for many sequences at once, by n-gram look-up, by a draft model on the CPU, or by both, each position judged by the
-   sequence's own controller. The engine only verifies.
+2. `Drafter` drafts for many sequences at once, by n-gram look-up, by a draft model on the CPU, or
+   by both, each position judged by the sequence's own controller. The engine only verifies.
 
 3. `speckv.transformers` and `speckv.vllm` are whole integrations, in Python on top of these.
 
-Every function is deterministic: the same calls in the same order give the same answers on every machine and in every process. The clock is read only
-for the seconds that `Drafter.propose` reports, and nothing learns from them unless they are handed back to `observe`.
+Every function is deterministic: the same calls in the same order give the same answers on every
+machine and in every process. The clock is read only for the seconds that `Drafter.propose` reports,
+and nothing learns from them unless they are handed back to `observe`.
 
-Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes longer than some 50 microseconds, but not
-while an array of NumPy is read: another thread could write to it or resize it. Objects may be shared between threads, calls on the same object take
+Everything that fails raises `speckv.Error` with a `hint`. The GIL is released in whatever takes
+longer than some 50 microseconds, but not while an array of NumPy is read: another thread could
+write to it or resize it. Objects may be shared between threads, calls on the same object take
 turns.
 """
 
@@ -39,11 +42,13 @@ __version__: str
 Tokens = Sequence[int] | NDArray[np.int32] | NDArray[np.int64] | NDArray[np.uint32]
 """Token ids. One-dimensional contiguous arrays of these types are read without a Python loop."""
 
-# ------------------------------------------------------------------------------------------------------------------ signals
+# -------------------- signals
 
 @final
 class Signals:
-    """What a draft's distribution says of itself at one position, at temperature 1 and before any filter. Immutable."""
+    """What a draft's distribution says of itself at one position, at temperature 1 and before any
+    filter. Immutable.
+    """
 
     def __new__(
         cls, entropy_bits: float, confidence: float, margin: float, match_length: int = 0
@@ -64,15 +69,18 @@ class Signals:
     def __repr__(self) -> str: ...
 
 def read_signals(logits: NDArray[np.float32]) -> tuple[int, Signals]:
-    """The likeliest token (the first of several) and the signals of softmax(logits), in one pass over `logits` (`[vocab]`, float32, contiguous),
-    which is neither copied nor changed.
+    """The likeliest token (the first of several) and the signals of softmax(logits), in one pass
+    over `logits` (`[vocab]`, float32, contiguous), which is neither copied nor changed.
 
-    Raises `ArgumentError` for another type, shape or layout, and where no token can be made of it: a NaN, plus infinity, nothing but minus infinity."""
+    Raises `ArgumentError` for another type, shape or layout, and where no token can be made of it:
+    a NaN, plus infinity, nothing but minus infinity."""
 
 def read_signals_rows(logits: NDArray[np.float32]) -> list[tuple[int, Signals]]:
-    """`read_signals` of every row of `logits` (`[rows, vocab]`, float32, each row contiguous: a slice of columns such as `logits[:, :vocab]` will do)."""
+    """`read_signals` of every row of `logits` (`[rows, vocab]`, float32, each row contiguous: a
+    slice of columns such as `logits[:, :vocab]` will do).
+    """
 
-# ------------------------------------------------------------------------------------------------------------------ decisions
+# -------------------- decisions
 
 MAX_GAMMA: int
 """Most tokens that a step may draft, whatever asks for them."""
@@ -90,7 +98,9 @@ class Source:
     PARALLEL: ClassVar[Source]
     """N-gram look-up of earlier text."""
     def __new__(cls, name: str) -> Source:
-        """The source of this name: `a` to `z`, digits and `_`. Raises `ValueError` for another name, or for more than 8 sources."""
+        """The source of this name: `a` to `z`, digits and `_`. Raises `ValueError` for another
+        name, or for more than 8 sources.
+        """
     @property
     def name(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -99,7 +109,9 @@ class Source:
 
 @final
 class Verdict:
-    """What becomes of the newest drafted position: CONTINUE keeps it and drafts one more, VERIFY keeps it and verifies, DROP verifies without it."""
+    """What becomes of the newest drafted position: CONTINUE keeps it and drafts one more, VERIFY
+    keeps it and verifies, DROP verifies without it.
+    """
 
     CONTINUE: ClassVar[Verdict]
     VERIFY: ClassVar[Verdict]
@@ -142,8 +154,10 @@ class Lookup:
 class SharedPass:
     """Who else is in the target's pass, as one sequence sees it. Immutable.
 
-    `sequences`: sequences that wait for the pass, this one included. `rows`: rows of the pass whatever anybody drafts (one per decoding sequence, and
-    chunks of prompts). `drafted_beside`: rows of others' drafts, as far as known. `drafting_beside`: other sequences that draft with the model."""
+    `sequences`: sequences that wait for the pass, this one included. `rows`: rows of the pass
+    whatever anybody drafts (one per decoding sequence, and
+    chunks of prompts). `drafted_beside`: rows of others' drafts, as far as known.
+    `drafting_beside`: other sequences that draft with the model."""
 
     ALONE: ClassVar[SharedPass]
     def __new__(
@@ -212,19 +226,25 @@ class StepRecord:
     def __repr__(self) -> str: ...
 
 def controllers() -> list[tuple[str, str, str]]:
-    """Names of the controllers, what may follow each, and what it does. `chain+NAME` looks up first."""
+    """Names of the controllers, what may follow each, and what it does. `chain+NAME` looks up
+    first.
+    """
 
 @final
 class Controller:
     """Decides, step by step, how far one sequence drafts. One object per sequence.
 
-    `spec`: a name as `speckv --controller` spells it: `off`, `fixed:4`, `confidence:0.4`, `heuristic`, `entropy:svip`, `entropy:adaedl`, `ema`,
-    `expected-value`, `adaptive-verification`, `paper`, `speckv`, `chain+NAME`. `costs`: what time costs; copied, so that later changes do not reach the
-    controller (`set_costs` does). `predictor`: weights of `speckv`; None is the prior. `temperature`: 0 is greedy. `compression`: bits that the target's
-    compression took from 16 per weight, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4. `gamma`: start or limit of the controller. `drafting`: which
-    source it may use; None is what is natural for it. `paper_weights`: the paper's released `.npz`.
+    `spec`: a name as `speckv --controller` spells it: `off`, `fixed:4`, `confidence:0.4`,
+    `heuristic`, `entropy:svip`, `entropy:adaedl`, `ema`, `expected-value`, `adaptive-verification`,
+    `paper`, `speckv`, `chain+NAME`. `costs`: what time costs; copied, so that later changes do not
+    reach the controller (`set_costs` does). `predictor`: weights of `speckv`; None is the prior.
+    `temperature`: 0 is greedy. `compression`: bits that the target's compression took from 16 per
+    weight, by 16: 0 for FP16, 0.5 for INT8, 0.75 for NF4. `gamma`: start or limit of the
+    controller. `drafting`: which source it may use; None is what is natural for it.
+    `paper_weights`: the paper's released `.npz`.
 
-    A controller must see each position's distribution before it sees the next, and never decides by a drawn token: that keeps sampling lossless."""
+    A controller must see each position's distribution before it sees the next, and never decides by
+    a drawn token: that keeps sampling lossless."""
 
     def __new__(
         cls,
@@ -269,7 +289,8 @@ class Controller:
 
         Raises `OrderError` if a step is under way: `observe` or `abandon` ends it."""
     def read_ahead(self, limit: int | None = None) -> int:
-        """Tokens that the draft model reads before it drafts in the step under way, at most `limit`.
+        """Tokens that the draft model reads before it drafts in the step under way, at most
+        `limit`.
 
         0 where it does not draft, or reads the few that it missed along with its first token. Where
         `limit` leaves some unread, the step drafts nothing and the next one reads on."""
@@ -277,7 +298,8 @@ class Controller:
     def wants_more(self) -> bool:
         """Whether the step under way takes one more drafted token from its source."""
     def judge(self, token: int, signals: Signals, *, ends: bool = False) -> Verdict:
-        """Takes the next drafted token in, judged by its distribution alone. `ends`: the token ends the text, so nothing after it is drafted.
+        """Takes the next drafted token in, judged by its distribution alone. `ends`: the token ends
+        the text, so nothing after it is drafted.
 
         Raises `OrderError` unless `wants_more`."""
     def exhausted(self) -> None:
@@ -286,7 +308,8 @@ class Controller:
     def takes_forced(self) -> bool:
         """Whether tokens that a constraint forces go in without a draft; False for plain decoding."""
     def force(self, token: int) -> None:
-        """Notes a token that a constraint forces where the step stands: before its first drafted token, or after the last one kept.
+        """Notes a token that a constraint forces where the step stands: before its first drafted
+        token, or after the last one kept.
 
         Raises `OrderError` if no step is under way."""
     @property
@@ -307,27 +330,39 @@ class Controller:
         verify_seconds: float = 0.0,
         total_seconds: float | None = None,
     ) -> StepRecord:
-        """Ends the step: `accepted` of the kept tokens were accepted, and `token` followed them (None where an accepted end token ended the text).
+        """Ends the step: `accepted` of the kept tokens were accepted, and `token` followed them
+        (None where an accepted end token ended the text).
 
-        `verified`: tokens that the target looked at, where it looked at fewer than were kept. `forced_after`: tokens that a constraint forces after
-        `token`; the target reads them in its next pass. `forced_rows`: rows of this pass that read forced tokens. Seconds of 0 teach nothing about time, and times of a
-        shared pass teach a controller nothing either. `total_seconds` is the sum of the others unless given.
+        `verified`: tokens that the target looked at, where it looked at fewer than were kept.
+        `forced_after`: tokens that a constraint forces after `token`; the target reads them in its
+        next pass. `forced_rows`: rows of this pass that read forced tokens. Seconds of 0 teach
+        nothing about time, and times of a shared pass teach a controller nothing either.
+        `total_seconds` is the sum of the others unless given.
 
-        Raises `OrderError` if no step is under way, `ArgumentError` unless accepted <= verified <= kept."""
+        Raises `OrderError` if no step is under way, `ArgumentError` unless accepted <= verified <=
+        kept."""
     def abandon(self) -> None:
-        """Forgets the step under way, if there is one, as if it had not been planned; nothing is learned. For steps that failed."""
+        """Forgets the step under way, if there is one, as if it had not been planned; nothing is
+        learned. For steps that failed.
+        """
     def next_text(self) -> None:
-        """The text was changed from outside: what was learned of models and machine stays, what was learned of the text goes."""
+        """The text was changed from outside: what was learned of models and machine stays, what was
+        learned of the text goes.
+        """
     def set_costs(self, costs: CostModel) -> None:
-        """Decides by these costs (a copy of them) from the next step on. Controllers that ignore costs ignore this."""
+        """Decides by these costs (a copy of them) from the next step on. Controllers that ignore
+        costs ignore this.
+        """
 
-# ------------------------------------------------------------------------------------------------------------------ costs
+# -------------------- costs
 
 @final
 class CostModel:
-    """Seconds of whatever a step may do: `catch_up + n draft(c) + verify(k + 1, c)` for n drafted and k verified tokens at context c.
+    """Seconds of whatever a step may do: `catch_up + n draft(c) + verify(k + 1, c)` for n drafted
+    and k verified tokens at context c.
 
-    Without arguments: a sane default before anything was measured (plain decoding 50 ms, a draft token 0.35 of it, each further row 0.12 of it)."""
+    Without arguments: a sane default before anything was measured (plain decoding 50 ms, a draft
+    token 0.35 of it, each further row 0.12 of it)."""
 
     def __new__(cls) -> CostModel: ...
     @staticmethod
@@ -336,17 +371,23 @@ class CostModel:
         draft_seconds: float | None = None,
         catch_up_seconds: float | None = None,
     ) -> CostModel:
-        """Passes of 1, 2, 3, ... rows; one draft token; one missed token read by the draft. Rows beyond the curve go on with its slope."""
+        """Passes of 1, 2, 3, ... rows; one draft token; one missed token read by the draft. Rows
+        beyond the curve go on with its slope.
+        """
     @staticmethod
     def from_samples(
         verify: Sequence[tuple[int, int, float]],
         draft: Sequence[tuple[int, int, float]] = ...,
         catch_up: Sequence[tuple[int, int, float]] = ...,
     ) -> CostModel:
-        """A fit to measurements, by medians: `verify` as (rows, context, seconds), the others as (tokens, context, seconds of all)."""
+        """A fit to measurements, by medians: `verify` as (rows, context, seconds), the others as
+        (tokens, context, seconds of all).
+        """
     @staticmethod
     def from_json(text: str) -> CostModel:
-        """What `to_json` wrote, or a curve such as `{"verify_ms": [40, 41, 43], "draft_ms": 14, "catch_up_ms": 4}`."""
+        """What `to_json` wrote, or a curve such as `{"verify_ms": [40, 41, 43], "draft_ms": 14,
+        "catch_up_ms": 4}`.
+        """
     def to_json(self) -> str: ...
     def copy(self) -> CostModel: ...
     def draft_seconds(self, context: int = 0) -> float: ...
@@ -357,31 +398,42 @@ class CostModel:
     def observe(self, record: StepRecord) -> None:
         """Learns from a step of a sequence that was alone in its pass."""
     def observe_pass(self, rows: int, context: int, seconds: float) -> None:
-        """Learns from a pass over several sequences; beyond 17 rows nothing is learned: `PassCurve` has no such limit."""
+        """Learns from a pass over several sequences; beyond 17 rows nothing is learned: `PassCurve`
+        has no such limit.
+        """
     def __eq__(self, other: object, /) -> bool: ...
     def __repr__(self) -> str: ...
 
 @final
 class PassCurve:
-    """t(n): seconds of a foreign engine's pass over n scheduled tokens, learned from whatever passes it makes, one to a hundred thousand tokens.
+    """t(n): seconds of a foreign engine's pass over n scheduled tokens, learned from whatever
+    passes it makes, one to a hundred thousand tokens.
 
-    Passes are sorted into classes of similar size (each size alone up to 16, then steps of an eighth); each class keeps the median of its last
-    `window` passes, so that stalls and compilations do no harm. A class of fewer than 3 passes, or without one among the last 1000, counts for no
-    more than the next one below says by the prior's shape, nor than the next one above: no size is given up for one slow pass, nor for good. Between classes the curve is
-    straight, it never falls with n, and where nothing was measured it has the shape of `prior`. Deterministic: the same passes in the same order give the same curve."""
+    Passes are sorted into classes of similar size (each size alone up to 16, then steps of an
+    eighth); each class keeps the median of its last `window` passes, so that stalls and
+    compilations do no harm. A class of fewer than 3 passes, or without one among the last 1000,
+    counts for no more than the next one below says by the prior's shape, nor than the next one
+    above: no size is given up for one slow pass, nor for good. Between classes the curve is
+    straight, it never falls with n, and where nothing was measured it has the shape of `prior`.
+    Deterministic: the same passes in the same order give the same curve."""
 
     def __new__(cls, prior: CostModel | None = None, *, window: int = 15) -> PassCurve: ...
     def observe(self, tokens: int, seconds: float) -> None:
-        """One pass over `tokens` scheduled tokens. Anything that is not a positive number of seconds, and 0 tokens, are ignored."""
+        """One pass over `tokens` scheduled tokens. Anything that is not a positive number of
+        seconds, and 0 tokens, are ignored.
+        """
     def seconds(self, tokens: int) -> float:
         """t(tokens)."""
     @property
     def passes(self) -> int:
         """Passes observed."""
     def points(self) -> list[tuple[float, float, int]]:
-        """The classes with passes: (mean tokens, seconds before they were made to rise, passes in the window)."""
+        """The classes with passes: (mean tokens, seconds before they were made to rise, passes in
+        the window).
+        """
     def costs(self, base: CostModel | None = None) -> CostModel:
-        """A cost model with this curve for verification at any number of rows, and everything else from `base` (by default the prior): give it to
+        """A cost model with this curve for verification at any number of rows, and everything else
+        from `base` (by default the prior): give it to
         `Drafter.propose` or `Controller.set_costs`."""
     def to_json(self) -> str: ...
     @staticmethod
@@ -389,11 +441,13 @@ class PassCurve:
         """For settings that must be the same in several processes."""
     def __repr__(self) -> str: ...
 
-# ------------------------------------------------------------------------------------------------------------------ predictor
+# -------------------- predictor
 
 @final
 class ModelShape:
-    """What a model is recognised by: architecture as its file names it (`qwen2`), layers, width, vocabulary (padding included). Immutable."""
+    """What a model is recognised by: architecture as its file names it (`qwen2`), layers, width,
+    vocabulary (padding included). Immutable.
+    """
 
     def __new__(
         cls, architecture: str, layers: int, hidden: int, vocab_size: int
@@ -418,7 +472,9 @@ class Predictor:
         """A sane start without training."""
     @staticmethod
     def shipped(target: ModelShape, draft: ModelShape | None = None) -> Predictor | None:
-        """The weights trained for this pair, if they come with this package; for a target alone, those for look-up."""
+        """The weights trained for this pair, if they come with this package; for a target alone,
+        those for look-up.
+        """
     @staticmethod
     def from_json(text: str) -> Predictor:
         """What `speckv train` or `to_json` wrote."""
@@ -433,7 +489,9 @@ class Predictor:
 
 @final
 class OnlinePredictor:
-    """A predictor that corrects itself while a sequence is decoded: what `speckv` decides by, to look at it alone."""
+    """A predictor that corrects itself while a sequence is decoded: what `speckv` decides by, to
+    look at it alone.
+    """
 
     def __new__(
         cls,
@@ -445,11 +503,13 @@ class OnlinePredictor:
     def begin(self, source: Source, context: int) -> float:
         """Begins a step: the probability that its first token is accepted."""
     def push(self, signals: Signals) -> tuple[float, float]:
-        """Takes a position in: the probabilities that it is accepted, given those before it, and that the one after it would be, given it."""
+        """Takes a position in: the probabilities that it is accepted, given those before it, and
+        that the one after it would be, given it.
+        """
     def observe(self, record: StepRecord) -> None: ...
     def next_text(self) -> None: ...
 
-# ------------------------------------------------------------------------------------------------------------------ drafting
+# -------------------- drafting
 
 @final
 class Tokenizer:
@@ -500,7 +560,9 @@ class Cache:
 
 @final
 class LocalModel:
-    """A model on this machine: a GGUF file or a Hugging Face folder. Read-only and shared; what belongs to a sequence is in its `Cache`."""
+    """A model on this machine: a GGUF file or a Hugging Face folder. Read-only and shared; what
+    belongs to a sequence is in its `Cache`.
+    """
 
     @staticmethod
     def load(
@@ -543,14 +605,20 @@ class LocalModel:
     def prefill(self, cache: Cache, tokens: Tokens) -> None:
         """Reads tokens, 128 per pass, without logits."""
     def forward(self, feeds: Sequence[tuple[Cache, Tokens, int]]) -> NDArray[np.float32]:
-        """One pass over several sequences: appends each feed's tokens to its cache and returns the logits of each feed's last `rows` (its third
-        element) positions, in the order of the feeds, `[sum of rows, vocab]`. A row's values do not depend on what else is in the pass."""
+        """One pass over several sequences: appends each feed's tokens to its cache and returns the
+        logits of each feed's last `rows` (its third element) positions, in the order of the feeds,
+        `[sum of rows, vocab]`. A row's values do not
+        depend on what else is in the pass."""
     def step(self, feeds: Sequence[tuple[Cache, Tokens]]) -> list[tuple[int, Signals]]:
-        """A drafting round: reads each feed's tokens and returns the likeliest next token of each with its signals. Less copying than `forward`."""
+        """A drafting round: reads each feed's tokens and returns the likeliest next token of each
+        with its signals. Less copying than `forward`.
+        """
 
 @final
 class NgramText:
-    """Look-up in one text: what followed the longest suffix of the text at its latest earlier occurrence. Its time does not grow with the text."""
+    """Look-up in one text: what followed the longest suffix of the text at its latest earlier
+    occurrence. Its time does not grow with the text.
+    """
 
     def __new__(
         cls,
@@ -566,14 +634,19 @@ class NgramText:
     def lookup(self) -> Lookup | None:
         """What it could offer, for `Controller.plan`."""
     def propose(self, drafted: Tokens | None = None) -> tuple[int, Signals] | None:
-        """The next token after the text and the tokens drafted in this step, which stay out of the text; None where nothing matches."""
+        """The next token after the text and the tokens drafted in this step, which stay out of the
+        text; None where nothing matches.
+        """
 
 @final
 class Drafter:
-    """Drafts for many sequences: by n-gram look-up (`lookup`), by `model`, or by both, and then each sequence's controller chooses per step.
+    """Drafts for many sequences: by n-gram look-up (`lookup`), by `model`, or by both, and then
+    each sequence's controller chooses per step.
 
-    Greedy: it proposes the likeliest tokens and hands out no draft probabilities. An engine that samples accepts such a token with its own probability of
-    it (a draft that is certain), which is lossless. `target_vocab_size`: tokens outside it are never proposed."""
+    Greedy: it proposes the likeliest tokens and hands out no draft probabilities. An engine that
+    samples accepts such a token with its own probability of
+    it (a draft that is certain), which is lossless. `target_vocab_size`: tokens outside it are
+    never proposed."""
 
     def __new__(
         cls,
@@ -592,7 +665,9 @@ class Drafter:
         """Sequences that were opened and not closed."""
     @property
     def draft_failures(self) -> int:
-        """Sequences for which drafting ended since the draft model failed, by logits with NaN for example. `propose` then gives a RuntimeWarning and no tokens for them."""
+        """Sequences for which drafting ended since the draft model failed, by logits with NaN for
+        example. `propose` then gives a RuntimeWarning and no tokens for them.
+        """
     def open(
         self,
         controller: Controller,
@@ -600,7 +675,9 @@ class Drafter:
         *,
         end_tokens: Sequence[int] = ...,
     ) -> DraftSequence:
-        """A new sequence with its controller, which may serve no other sequence. The draft model's state takes memory until `DraftSequence.close`."""
+        """A new sequence with its controller, which may serve no other sequence. The draft model's
+        state takes memory until `DraftSequence.close`.
+        """
     def propose(
         self,
         sequences: Sequence[DraftSequence],
@@ -611,15 +688,20 @@ class Drafter:
         waiting: int | None = None,
         read_limit: int | None = None,
     ) -> list[list[int]]:
-        """Plans and drafts the next step of each sequence, one pass of the draft model per round for all that still draft. Returns the tokens to verify, one
-        list per sequence; an empty one is plain decoding. Each sequence then awaits `observe` (or `abandon`).
+        """Plans and drafts the next step of each sequence, one pass of the draft model per round
+        for all that still draft. Returns the tokens to verify, one list per sequence; an empty one
+        is plain decoding. Each sequence then awaits `observe` (or `abandon`).
 
-        `gamma_limits`: most tokens to draft, for all or each; None is MAX_GAMMA. `costs`: replaces the costs of every controller in `sequences` before it plans (a copy).
-        `rows`: rows of the target's coming pass whatever is drafted here; by default one per sequence. `waiting`: sequences that wait for that pass; by default
-        these. With those two a controller sees the load and drafts less under it. `read_limit`: most tokens that the draft model reads in this call to catch up, over all
-        sequences, at least LEAST_DRAFT_READING; a sequence that is not caught up then has no draft in this step and reads on in the next. None has no limit.
+        `gamma_limits`: most tokens to draft, for all or each; None is MAX_GAMMA. `costs`: replaces
+        the costs of every controller in `sequences` before it plans (a copy). `rows`: rows of the
+        target's coming pass whatever is drafted here; by default one per sequence. `waiting`:
+        sequences that wait for that pass; by default these. With those two a controller sees the
+        load and drafts less under it. `read_limit`: most tokens that the draft model reads in this
+        call to catch up, over all sequences, at least LEAST_DRAFT_READING; a sequence that is not
+        caught up then has no draft in this step and reads on in the next. None has no limit.
 
-        A sequence with an earlier step still under way abandons it. Nothing is proposed for an empty text. On an error no sequence has a step under way."""
+        A sequence with an earlier step still under way abandons it. Nothing is proposed for an
+        empty text. On an error no sequence has a step under way."""
     @property
     def work(self) -> DraftWork:
         """What the last `propose` took, and who did it."""
@@ -633,7 +715,9 @@ class DraftWork:
         """Seconds of reading what the model had missed."""
     @property
     def catch_up_tokens(self) -> int:
-        """Tokens read in them. Up to four per sequence are read in its first drafting pass instead and do not count."""
+        """Tokens read in them. Up to four per sequence are read in its first drafting pass instead
+        and do not count.
+        """
     @property
     def model_seconds(self) -> float:
         """Seconds of the model's drafting passes."""
@@ -655,7 +739,9 @@ class DraftWork:
 
 @final
 class DraftSequence:
-    """One text in a `Drafter`, with its controller: made by `Drafter.open`. The text holds committed tokens only, never drafted ones."""
+    """One text in a `Drafter`, with its controller: made by `Drafter.open`. The text holds
+    committed tokens only, never drafted ones.
+    """
 
     @property
     def controller(self) -> Controller: ...
@@ -666,8 +752,10 @@ class DraftSequence:
     def extend(self, tokens: Tokens) -> None:
         """Appends tokens that came from outside. Abandons a step under way."""
     def sync(self, tokens: Tokens) -> int:
-        """Makes `tokens` the text, keeping what was read of the common beginning; returns its length. Does nothing, and keeps a step under way, where the text is
-        the same already. For engines whose own token array is the truth (preemption, speculative tokens taken back)."""
+        """Makes `tokens` the text, keeping what was read of the common beginning; returns its
+        length. Does nothing, and keeps a step under way, where the text is the same already. For
+        engines whose own token array is the truth (preemption, speculative
+        tokens taken back)."""
     @property
     def under_way(self) -> bool:
         """Whether a step was proposed and not observed yet."""
@@ -683,18 +771,21 @@ class DraftSequence:
         verify_seconds: float = 0.0,
         draft_times: bool = False,
     ) -> StepRecord:
-        """Ends the step and appends `proposed[:accepted]` and `token` to the text. `verify_seconds` above 0 teaches the controller's costs (only a sequence alone
-        in its pass); `draft_times` puts the seconds that drafting took on this machine's clock into the record. Leave both alone where several
+        """Ends the step and appends `proposed[:accepted]` and `token` to the text. `verify_seconds`
+        above 0 teaches the controller's costs (only a sequence alone in its pass); `draft_times`
+        puts the seconds that drafting took on this machine's clock into the record. Leave both
+        alone where several
         processes must agree. The rest is as in `Controller.observe`."""
     def abandon(self) -> None:
         """Forgets the step under way; the text stays."""
     def close(self) -> None:
-        """Gives the place and the memory of its state back, like the end of a `with` block. Does nothing if it is closed. Everything else then raises
+        """Gives the place and the memory of its state back, like the end of a `with` block. Does
+        nothing if it is closed. Everything else then raises
         `OrderError`."""
     def __enter__(self) -> DraftSequence: ...
     def __exit__(self, *exception: object) -> None: ...
 
-# ------------------------------------------------------------------------------------------------------------------ laboratory
+# -------------------- laboratory
 
 @final
 class Trace:
@@ -704,7 +795,8 @@ class Trace:
     def synthetic(
         tokens: int, level: float = 1.5, *, lookup: tuple[float, float] = ..., seed: int = 0
     ) -> Trace:
-        """A trace without models: acceptance as a random process around sigmoid(`level`), the draft's confidence calibrated; `lookup`: probabilities (default 0) that
+        """A trace without models: acceptance as a random process around sigmoid(`level`), the
+        draft's confidence calibrated; `lookup`: probabilities (default 0) that
         look-up finds something, and that it agrees."""
     @property
     def prompt_id(self) -> str: ...
@@ -724,7 +816,9 @@ class Trace:
     def lookup(self, position: int) -> Lookup | None:
         """What look-up offered before output token `position`."""
     def proposal(self, position: int, source: Source) -> tuple[list[tuple[int, Signals]], int]:
-        """What a source proposed before output token `position`, and how many of those tokens the text continues with."""
+        """What a source proposed before output token `position`, and how many of those tokens the
+        text continues with.
+        """
     def __len__(self) -> int: ...
 
 @final
@@ -756,12 +850,16 @@ class TraceFolder:
         costs: CostModel | None = None,
         predictor: Predictor | None = None,
     ) -> list[dict[str, Any]]:
-        """Controllers side by side: the `groups` of `speckv replay --json`. Steps and acceptance are exact, times are modelled."""
+        """Controllers side by side: the `groups` of `speckv replay --json`. Steps and acceptance
+        are exact, times are modelled.
+        """
 
 def replay(
     controller: Controller, trace: Trace, costs: CostModel | None = None
 ) -> list[StepRecord]:
-    """The very steps that a fresh controller would take live with these costs. The seconds of the records are modelled."""
+    """The very steps that a fresh controller would take live with these costs. The seconds of the
+    records are modelled.
+    """
 
 @final
 class Randomness:
@@ -780,14 +878,18 @@ class Distribution:
         """Of a draft that draws nothing: n-gram look-up, or a greedy draft."""
     def probability(self, token: int) -> float: ...
     def draw(self, u: float) -> int:
-        """The token at which the cumulative probability, in the order of tokens, first exceeds u, in [0, 1)."""
+        """The token at which the cumulative probability, in the order of tokens, first exceeds u,
+        in [0, 1).
+        """
     def items(self) -> list[tuple[int, float]]:
         """Tokens, ascending, with their probabilities; those without probability may be missing."""
     def __repr__(self) -> str: ...
 
 @final
 class Sampler:
-    """How tokens are chosen from logits: repetition penalty, temperature, top-k, top-p, min-p, in this order. Draft and target go through the same one."""
+    """How tokens are chosen from logits: repetition penalty, temperature, top-k, top-p, min-p, in
+    this order. Draft and target go through the same one.
+    """
 
     def __new__(
         cls,
@@ -807,23 +909,31 @@ class Sampler:
     def has_penalty(self) -> bool:
         """Whether it looks at the tokens before."""
     def distribution(self, logits: NDArray[np.float32], context: Tokens) -> Distribution:
-        """What the settings make of `logits` (`[vocab]`, copied) after `context`, every token before the position."""
+        """What the settings make of `logits` (`[vocab]`, copied) after `context`, every token
+        before the position.
+        """
 
 def verify(
     drafted: int, p: Distribution, q: Distribution, u_accept: float, u_draw: float
 ) -> tuple[bool, int]:
-    """Whether `drafted`, drawn from q, is kept, and the token that stands there: `drafted`, or one drawn from (p - q)+. So the token has distribution p
+    """Whether `drafted`, drawn from q, is kept, and the token that stands there: `drafted`, or one
+    drawn from (p - q)+. So the token has distribution p
     (Leviathan et al. 2023). Both numbers are independent and uniform in [0, 1)."""
 
 def block_order(seed: int, compression: str, prompt_id: str, gammas: int) -> list[int]:
-    """The order in which `speckv profile --grid` measures the gammas on a prompt, as places in their list."""
+    """The order in which `speckv profile --grid` measures the gammas on a prompt, as places in
+    their list.
+    """
 
 @final
 class StepGrid:
-    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md); `speckv report --grid` reads it.
+    """A folder of step records as `speckv profile --grid` writes it (docs/reference/steps.md);
+    `speckv report --grid` reads it.
 
-    `settings`: a dict with the keys of `settings` in its run.json: target and draft as {name, sha256, bytes, shape{architecture, layers, hidden, vocab_size},
-    compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that was begun with the same settings goes on; others are refused."""
+    `settings`: a dict with the keys of `settings` in its run.json: target and draft as {name,
+    sha256, bytes, shape{architecture, layers, hidden, vocab_size},
+    compression}, draft_compression, draft_head, gammas, max_tokens, threads, seed. A folder that
+    was begun with the same settings goes on; others are refused."""
 
     def __new__(
         cls,
@@ -846,12 +956,16 @@ class StepGrid:
         temperature: float,
         answers: Sequence[tuple[int, int, Sequence[StepRecord], Sequence[Sequence[str]]]],
     ) -> None:
-        """Writes one part: per gamma, in the order of the settings, (gamma, its place in the order of measuring, its steps, the pieces of text of
+        """Writes one part: per gamma, in the order of the settings, (gamma, its place in the order
+        of measuring, its steps, the pieces of text of
         each step's tokens)."""
     def assemble(self) -> int:
         """Puts steps.csv and steps.parquet together from all parts; returns the number of rows."""
 
 def judge_evaluation(evaluation: dict[str, Any], baseline: str) -> str:
-    """The text of an `evaluation.json` as `speckv evaluate` writes and reads it, with its verdicts against `baseline` (paired by prompt: bootstrap intervals,
-    Wilcoxon's signed ranks with Holm's adjustment, sign flips). `evaluation` has the keys of such a file apart from format, version and verdicts: command, conditions, split,
-    rounds, seed, stopped, mismatches, prompts [{id, task}], sides [{name, cells [{tokens, seconds}], gamma_histogram}]."""
+    """The text of an `evaluation.json` as `speckv evaluate` writes and reads it, with its verdicts
+    against `baseline` (paired by prompt: bootstrap intervals, Wilcoxon's signed ranks with Holm's
+    adjustment, sign flips). `evaluation` has the keys of such a file apart from format, version and
+    verdicts: command, conditions, split, rounds, seed, stopped, mismatches, prompts [{id, task}],
+    sides [{name, cells [{tokens,
+    seconds}], gamma_histogram}]."""

@@ -30,8 +30,12 @@ async function connect() {
     $("model").textContent = [card.id, draft, card.max_model_len + " tokens"].join(" · ");
     options($("controller"), card.controllers, "automatic (" + card.controller + ")");
     options($("draft"), card.drafters, "automatic");
-    document.querySelectorAll(".drafting").forEach(part => { part.hidden = !drafting; });
-    welcome.querySelectorAll(".drafting").forEach(part => { part.hidden = !drafting; });
+    document.querySelectorAll(".drafting").forEach(part => {
+      part.hidden = !drafting;
+    });
+    welcome.querySelectorAll(".drafting").forEach(part => {
+      part.hidden = !drafting;
+    });
     welcome.querySelector(".plainly").hidden = drafting;
     if (!drafting) $("compare").checked = false;
   } catch (error) {
@@ -43,9 +47,14 @@ function request(messages, speculation) {
   const system = chats.current.system.trim();
   return {
     messages: system ? [{ role: "system", content: system }, ...messages] : messages,
-    stream: true, stream_options: { include_usage: true },
-    max_tokens: number("max-tokens"), temperature: number("temperature"), top_p: number("top-p"),
-    top_k: number("top-k"), seed: number("seed"), speculation: { details: true, ...speculation },
+    stream: true,
+    stream_options: { include_usage: true },
+    max_tokens: number("max-tokens"),
+    temperature: number("temperature"),
+    top_p: number("top-p"),
+    top_k: number("top-k"),
+    seed: number("seed"),
+    speculation: { details: true, ...speculation },
   };
 }
 
@@ -79,9 +88,16 @@ async function* events(reply) {
 async function stream(side, messages, speculation, signal) {
   try {
     const body = JSON.stringify(request(messages, speculation));
-    const reply = await fetch("/v1/chat/completions", { method: "POST", headers: headers(), body, signal });
+    const reply = await fetch("/v1/chat/completions", {
+      method: "POST",
+      headers: headers(),
+      body,
+      signal,
+    });
     if (!reply.ok) {
-      const body = await reply.json().catch(() => ({ error: { message: "HTTP status " + reply.status } }));
+      const body = await reply
+        .json()
+        .catch(() => ({ error: { message: "HTTP status " + reply.status } }));
       throw new Error(body.error.message);
     }
     for await (const chunk of events(reply)) side.add(chunk, $("log"));
@@ -106,10 +122,26 @@ async function compare(turn, first, messages, signal) {
   const speeds = [first, plain].map(side => side.timings && side.timings.predicted_per_second);
   if (!speeds[0] || !speeds[1]) return;
   const ratio = speeds[0] / speeds[1];
-  const same = first.content === plain.content ? "The text is the same."
-    : number("temperature") === 0 ? "The text differs." : "The text differs, as sampling may.";
-  const words = ratio >= 1.05 ? "as fast as plain decoding." : ratio > 0.95 ? "the speed of plain decoding." : "the speed of plain decoding: drafting does not help here.";
-  turn.prepend(element("p", { class: "headline" }, element("b", {}, ratio.toFixed(2) + " ×"), " " + words + " " + same));
+  const same =
+    first.content === plain.content
+      ? "The text is the same."
+      : number("temperature") === 0
+        ? "The text differs."
+        : "The text differs, as sampling may.";
+  const words =
+    ratio >= 1.05
+      ? "as fast as plain decoding."
+      : ratio > 0.95
+        ? "the speed of plain decoding."
+        : "the speed of plain decoding: drafting does not help here.";
+  turn.prepend(
+    element(
+      "p",
+      { class: "headline" },
+      element("b", {}, ratio.toFixed(2) + " ×"),
+      " " + words + " " + same,
+    ),
+  );
 }
 
 /* Does something with the server that can be stopped, one at a time. */
@@ -173,7 +205,8 @@ function offerComparison(turn, first, messages) {
 
 function busy(on) {
   const focused = document.activeElement;
-  const homeless = [null, document.body, $("send"), $("stop")].includes(focused) || !focused.isConnected;
+  const homeless =
+    [null, document.body, $("send"), $("stop")].includes(focused) || !focused.isConnected;
   $("send").disabled = on;
   $("stop").hidden = !on;
   $("log").setAttribute("aria-busy", String(on));
@@ -197,11 +230,16 @@ function openChat(chat) {
   $("system").value = chat.system || "";
   $("log").replaceChildren();
   for (const { role, content } of chat.messages) {
-    if (role === "user") { showMessage(content); continue; }
+    if (role === "user") {
+      showMessage(content);
+      continue;
+    }
     const side = new Side("Answer", false);
     side.token({ id: 0, text: content, origin: "plain" });
     side.end();
-    side.actions.append(button("Copy", event => copy(content, event.target), { "aria-label": "Copy the answer" }));
+    side.actions.append(
+      button("Copy", event => copy(content, event.target), { "aria-label": "Copy the answer" }),
+    );
     $("log").append(element("div", { class: "turn answer" }, side.box));
   }
   chats.list();
@@ -220,7 +258,8 @@ function panel(open) {
   $("settings-toggle").setAttribute("aria-expanded", String(open));
   $("settings-close").hidden = !open;
   $("talk").inert = open;
-  if (open) $("system").focus(); else $("settings-toggle").focus();
+  if (open) $("system").focus();
+  else $("settings-toggle").focus();
 }
 
 function grow() {
@@ -239,7 +278,10 @@ $("ask").addEventListener("submit", event => {
 });
 $("prompt").addEventListener("input", grow);
 $("prompt").addEventListener("keydown", event => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("ask").requestSubmit(); }
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    $("ask").requestSubmit();
+  }
 });
 document.addEventListener("keydown", event => {
   if (event.key !== "Escape") return;
@@ -257,7 +299,10 @@ $("forget").addEventListener("click", () => {
 $("settings-toggle").addEventListener("click", () => panel(!$("side").classList.contains("open")));
 $("settings-close").addEventListener("click", () => panel(false));
 $("colours").addEventListener("change", event =>
-  document.querySelectorAll(".turn.answer").forEach(turn => turn.classList.toggle("coloured", event.target.checked)));
+  document
+    .querySelectorAll(".turn.answer")
+    .forEach(turn => turn.classList.toggle("coloured", event.target.checked)),
+);
 $("key").addEventListener("change", connect);
 for (const starter of STARTERS) $("starters").append(button(starter, () => ask(starter)));
 chats.load();

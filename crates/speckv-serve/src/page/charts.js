@@ -19,9 +19,13 @@ class Chart {
     this.svg.append(shape);
   }
 
-  x(share) { return EDGE.left + share * (this.width - EDGE.left - EDGE.right); }
+  x(share) {
+    return EDGE.left + share * (this.width - EDGE.left - EDGE.right);
+  }
 
-  y(share) { return CHART_HEIGHT - EDGE.bottom - share * (CHART_HEIGHT - EDGE.top - EDGE.bottom); }
+  y(share) {
+    return CHART_HEIGHT - EDGE.bottom - share * (CHART_HEIGHT - EDGE.top - EDGE.bottom);
+  }
 
   /* Begins anew, with numbers at both axes: `top` and half of it at the left, `from` and `to` below. */
   axes(top, from, to, unit) {
@@ -30,12 +34,22 @@ class Chart {
     this.svg.replaceChildren();
     for (const share of [0, 0.5, 1]) {
       const y = this.y(share);
-      this.draw("line", { class: "grid", x1: EDGE.left, x2: this.width - EDGE.right, y1: y, y2: y });
+      this.draw("line", {
+        class: "grid",
+        x1: EDGE.left,
+        x2: this.width - EDGE.right,
+        y1: y,
+        y2: y,
+      });
       this.draw("text", { x: EDGE.left - 5, y: y + 4, "text-anchor": "end" }, rounded(share * top));
     }
     const below = CHART_HEIGHT - 4;
     this.draw("text", { x: EDGE.left, y: below }, from);
-    this.draw("text", { x: this.width - EDGE.right, y: below, "text-anchor": "end" }, to + " " + unit);
+    this.draw(
+      "text",
+      { x: this.width - EDGE.right, y: below, "text-anchor": "end" },
+      to + " " + unit,
+    );
   }
 }
 
@@ -60,17 +74,29 @@ function plotDrafts(chart, steps) {
   shown.forEach((step, index) => {
     const bar = (count, kind) => {
       if (!count) return;
-      const x = chart.x((index + 0.1) / slots), y = chart.y(count / top);
-      chart.draw("rect", { class: kind, x, y, width: chart.x((index + 0.9) / slots) - x, height: chart.y(0) - y });
+      const x = chart.x((index + 0.1) / slots),
+        y = chart.y(count / top);
+      chart.draw("rect", {
+        class: kind,
+        x,
+        y,
+        width: chart.x((index + 0.9) / slots) - x,
+        height: chart.y(0) - y,
+      });
     };
     bar(step.gamma, "bar");
     bar(step.accepted, "kept");
   });
   const sum = name => steps.reduce((all, step) => all + step[name], 0);
   const [drafted, kept] = [sum("gamma"), sum("accepted")];
-  const share = drafted ? Math.round(100 * kept / drafted) : 0;
-  chart.caption.textContent = drafted ? `Drafted tokens per step; green: kept (${share} %)` : "Drafted tokens per step: none";
-  chart.svg.setAttribute("aria-label", `${drafted} tokens drafted in ${steps.length} steps, ${kept} kept`);
+  const share = drafted ? Math.round((100 * kept) / drafted) : 0;
+  chart.caption.textContent = drafted
+    ? `Drafted tokens per step; green: kept (${share} %)`
+    : "Drafted tokens per step: none";
+  chart.svg.setAttribute(
+    "aria-label",
+    `${drafted} tokens drafted in ${steps.length} steps, ${kept} kept`,
+  );
 }
 
 /* Tokens per second over the last eight steps; the first step reads the prompt and is no decoding. */
@@ -82,7 +108,7 @@ function ratesOf(steps) {
     const window = steps.slice(Math.max(1, end - 7), end + 1);
     const ms = window.reduce((sum, step) => sum + step.ms, 0);
     const tokens = window.reduce((sum, step) => sum + step.tokens, 0);
-    if (ms > 0) rates.push({ rate: 1000 * tokens / ms, seconds: elapsed / 1000 });
+    if (ms > 0) rates.push({ rate: (1000 * tokens) / ms, seconds: elapsed / 1000 });
   }
   return rates;
 }
@@ -91,9 +117,12 @@ function ratesOf(steps) {
 function plotSpeed(chart, rates, others) {
   if (!rates.length) return;
   const most = Math.max(...rates.concat(others).map(point => point.rate));
-  const top = ceiling(1.05 * most), end = rates[rates.length - 1].seconds || 1;
+  const top = ceiling(1.05 * most),
+    end = rates[rates.length - 1].seconds || 1;
   chart.axes(top, "0", end.toFixed(1), "s");
-  const points = rates.map(({ rate, seconds }) => `${chart.x(seconds / end).toFixed(1)},${chart.y(rate / top).toFixed(1)}`);
+  const points = rates.map(
+    ({ rate, seconds }) => `${chart.x(seconds / end).toFixed(1)},${chart.y(rate / top).toFixed(1)}`,
+  );
   chart.draw("polyline", { class: "curve", points: points.join(" ") });
   chart.caption.textContent = "Tokens per second";
   const last = rates[rates.length - 1].rate.toFixed(1);

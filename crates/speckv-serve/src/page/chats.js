@@ -3,13 +3,15 @@ const STORE = "speckv.chats";
 const MOST_CHATS = 50;
 
 const chats = {
-  all: [], /* the newest first: {id, title, system, messages} */
+  all: [] /* the newest first: {id, title, system, messages} */,
   current: null,
 
   load() {
     try {
       const stored = JSON.parse(localStorage.getItem(STORE) || "[]");
-      this.all = stored.filter(chat => chat && typeof chat.id === "string" && Array.isArray(chat.messages));
+      this.all = stored.filter(
+        chat => chat && typeof chat.id === "string" && Array.isArray(chat.messages),
+      );
     } catch {
       this.all = [];
     }
@@ -29,7 +31,8 @@ const chats = {
         localStorage.setItem(STORE, JSON.stringify(this.all));
         break;
       } catch {
-        if (this.all.length <= 1) break; /* storage is full or forbidden: the chat lives in the page only */
+        if (this.all.length <= 1)
+          break; /* storage is full or forbidden: the chat lives in the page only */
         this.all.pop();
       }
     }
@@ -49,11 +52,20 @@ const chats = {
 
   list() {
     $("chats-box").hidden = this.all.length === 0;
-    $("chats").replaceChildren(...this.all.map(chat => {
-      const open = button(chat.title || "Untitled", () => openChat(chat), { class: "small open" });
-      if (this.current && chat.id === this.current.id) open.setAttribute("aria-current", "true");
-      const label = "Delete the chat " + (chat.title || "Untitled");
-      return element("li", {}, open, button("✕", () => deleteChat(chat), { "aria-label": label }));
-    }));
+    $("chats").replaceChildren(
+      ...this.all.map(chat => {
+        const open = button(chat.title || "Untitled", () => openChat(chat), {
+          class: "small open",
+        });
+        if (this.current && chat.id === this.current.id) open.setAttribute("aria-current", "true");
+        const label = "Delete the chat " + (chat.title || "Untitled");
+        return element(
+          "li",
+          {},
+          open,
+          button("✕", () => deleteChat(chat), { "aria-label": label }),
+        );
+      }),
+    );
   },
 };

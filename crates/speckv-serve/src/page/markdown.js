@@ -24,12 +24,15 @@ class Markdown {
   render(parent) {
     while (this.at < this.lines.length) {
       const line = this.lines[this.at];
-      const fence = FENCE.exec(line.text), heading = HEADING.exec(line.text);
+      const fence = FENCE.exec(line.text),
+        heading = HEADING.exec(line.text);
       if (!line.text.trim()) this.at += 1;
       else if (fence) parent.append(this.code(fence));
       else if (heading) parent.append(this.heading(heading, line));
-      else if (RULE.test(line.text)) { this.at += 1; parent.append(element("hr")); }
-      else if (/^ {0,3}>/.test(line.text)) parent.append(this.quote());
+      else if (RULE.test(line.text)) {
+        this.at += 1;
+        parent.append(element("hr"));
+      } else if (/^ {0,3}>/.test(line.text)) parent.append(this.quote());
       else if (ITEM.test(line.text)) parent.append(this.list());
       else if (this.isTable()) parent.append(this.table());
       else parent.append(this.paragraph());
@@ -65,13 +68,17 @@ class Markdown {
     const made = element("blockquote");
     let paragraph = null;
     while (this.at < this.lines.length) {
-      const line = this.lines[this.at], mark = /^ {0,3}> ?/.exec(line.text);
+      const line = this.lines[this.at],
+        mark = /^ {0,3}> ?/.exec(line.text);
       if (!mark) break;
       this.at += 1;
       const start = line.start + mark[0].length;
-      if (start >= line.end) { paragraph = null; continue; }
+      if (start >= line.end) {
+        paragraph = null;
+        continue;
+      }
       if (paragraph) paragraph.append("\n");
-      else made.append(paragraph = element("p"));
+      else made.append((paragraph = element("p")));
       this.inline(paragraph, start, line.end);
     }
     return made;
@@ -80,15 +87,22 @@ class Markdown {
   list() {
     const [, indent, mark] = ITEM.exec(this.lines[this.at].text);
     const ordered = /\d/.test(mark);
-    const made = element(ordered ? "ol" : "ul", ordered ? { start: String(parseInt(mark, 10)) } : {});
+    const made = element(
+      ordered ? "ol" : "ul",
+      ordered ? { start: String(parseInt(mark, 10)) } : {},
+    );
     let item = null;
     while (this.at < this.lines.length) {
-      const line = this.lines[this.at], found = ITEM.exec(line.text);
-      if (found && found[1].length > indent.length + 1 && item) { item.append(this.list()); continue; }
+      const line = this.lines[this.at],
+        found = ITEM.exec(line.text);
+      if (found && found[1].length > indent.length + 1 && item) {
+        item.append(this.list());
+        continue;
+      }
       if (found) {
         if (found[1].length < indent.length || /\d/.test(found[2]) !== ordered) break;
         this.at += 1;
-        made.append(item = element("li"));
+        made.append((item = element("li")));
         this.inline(item, line.start + found[0].length, line.end);
         continue;
       }
@@ -101,7 +115,10 @@ class Markdown {
       const deeper = /^(\s{2,})\S/.exec(line.text);
       const fence = FENCE.exec(line.text.trimStart());
       if (!deeper || !item) break;
-      if (fence) { item.append(this.indentedCode(deeper[1].length)); continue; }
+      if (fence) {
+        item.append(this.indentedCode(deeper[1].length));
+        continue;
+      }
       this.at += 1;
       item.append(" ");
       this.inline(item, line.start + deeper[1].length, line.end);
@@ -123,7 +140,12 @@ class Markdown {
 
   isTable() {
     const next = this.lines[this.at + 1];
-    return this.lines[this.at].text.includes("|") && next && next.text.includes("-") && DIVIDER.test(next.text);
+    return (
+      this.lines[this.at].text.includes("|") &&
+      next &&
+      next.text.includes("-") &&
+      DIVIDER.test(next.text)
+    );
   }
 
   table() {
@@ -135,7 +157,8 @@ class Markdown {
       parts.forEach((part, index) => {
         const edge = (index === 0 || index === parts.length - 1) && !part.trim();
         if (!edge) {
-          const cell = element(tag), lead = part.length - part.trimStart().length;
+          const cell = element(tag),
+            lead = part.length - part.trimStart().length;
           this.inline(cell, start + lead, start + part.trimEnd().length);
           cells.append(cell);
         }
@@ -145,7 +168,11 @@ class Markdown {
     };
     made.append(element("thead", {}, row(this.lines[this.at], "th")));
     const body = element("tbody");
-    for (this.at += 2; this.at < this.lines.length && this.lines[this.at].text.includes("|"); this.at += 1)
+    for (
+      this.at += 2;
+      this.at < this.lines.length && this.lines[this.at].text.includes("|");
+      this.at += 1
+    )
       body.append(row(this.lines[this.at], "td"));
     made.append(body);
     return element("div", { class: "scroll", tabindex: "0" }, made);
@@ -156,7 +183,14 @@ class Markdown {
     let end = this.lines[this.at].end;
     for (this.at += 1; this.at < this.lines.length; this.at += 1) {
       const { text } = this.lines[this.at];
-      if (!text.trim() || FENCE.test(text) || HEADING.test(text) || ITEM.test(text) || /^ {0,3}>/.test(text)) break;
+      if (
+        !text.trim() ||
+        FENCE.test(text) ||
+        HEADING.test(text) ||
+        ITEM.test(text) ||
+        /^ {0,3}>/.test(text)
+      )
+        break;
       end = this.lines[this.at].end;
     }
     const made = element("p");
@@ -167,8 +201,10 @@ class Markdown {
   /* Code, bold, italic and links within a line or a paragraph. */
   inline(parent, start, end) {
     const text = this.source.slice(start, end);
-    const mark = /`([^`]+)`|(\*\*|__)(?=\S)([^]+?\S)\2|\*(?=[^\s*])([^*\n]*[^\s*])\*|\[([^\]\n]+)\]\(([^()\s]+)\)/g;
-    let from = 0, found;
+    const mark =
+      /`([^`]+)`|(\*\*|__)(?=\S)([^]+?\S)\2|\*(?=[^\s*])([^*\n]*[^\s*])\*|\[([^\]\n]+)\]\(([^()\s]+)\)/g;
+    let from = 0,
+      found;
     while ((found = mark.exec(text))) {
       const at = start + found.index;
       /* snake_case has no emphasis. */
@@ -180,7 +216,12 @@ class Markdown {
       else if (bold !== undefined) this.within(parent, element("strong"), at + 2, bold.length);
       else if (italic !== undefined) this.within(parent, element("em"), at + 1, italic.length);
       else if (/^(https?:|mailto:)/i.test(target))
-        this.within(parent, element("a", { href: target, rel: "noopener noreferrer", target: "_blank" }), at + 1, label.length);
+        this.within(
+          parent,
+          element("a", { href: target, rel: "noopener noreferrer", target: "_blank" }),
+          at + 1,
+          label.length,
+        );
       else this.emit(parent, at, start + from);
     }
     this.emit(parent, start + from, end);

@@ -16,7 +16,9 @@ function button(text, action, attributes) {
 }
 
 /* What a screen reader says. */
-function say(text) { $("status").textContent = text; }
+function say(text) {
+  $("status").textContent = text;
+}
 
 async function copy(text, button) {
   try {
@@ -28,7 +30,9 @@ async function copy(text, button) {
     button.textContent = "Not copied";
     say("The browser did not allow copying.");
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  setTimeout(() => {
+    button.textContent = "Copy";
+  }, 1500);
 }
 
 /* Browsers have no clipboard for pages without TLS that are not on localhost. */
