@@ -20,6 +20,10 @@ use speckv_local::controllers::{self, ControllerParts};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let traces = std::env::args().nth(1).ok_or("expected TRACES")?;
+    let folder = RunFolder::open(Path::new(&traces))?;
+    let settings = &folder.run().settings;
+    let cost = folder.run().origin.cost.clone().ok_or("the traces have no measured costs")?;
+    let has_model = settings.draft.is_some();
     let natural = ["off", "fixed:1", "fixed:2", "fixed:3", "fixed:4", "speckv", "chain+fixed:3"];
     let mut contestants = Vec::new();
     for name in natural {
