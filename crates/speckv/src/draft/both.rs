@@ -98,6 +98,13 @@ impl<D: Drafter> Drafter for Both<D> {
         }
     }
 
+    fn predict(&mut self, slot: Slot, text: &[Token], next: &[Token]) {
+        if let Some(&pair) = self.slots.get(slot) {
+            self.ngram.predict(pair.ngram, text, next);
+            self.other.predict(pair.other, text, next);
+        }
+    }
+
     fn memory(&self) -> Option<&TextMemory> {
         self.ngram.memory()
     }
