@@ -26,10 +26,8 @@ const ANSWER: usize = 14;
 
 fn on_cpu(checkpoint: &Checkpoint, context: Option<usize>) -> CpuModel {
     let pool = Arc::new(Pool::new(NonZeroUsize::MIN).unwrap());
-    let options = speckv_cpu::model::LoadOptions {
-        context,
-        ..speckv_cpu::model::LoadOptions::new(pool)
-    };
+    let options =
+        speckv_cpu::model::LoadOptions { context, ..speckv_cpu::model::LoadOptions::new(pool) };
     CpuModel::load(checkpoint, &options, &mut |_| {}).unwrap()
 }
 
