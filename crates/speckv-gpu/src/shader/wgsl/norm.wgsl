@@ -76,8 +76,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
         let i = first + 4u * t;
         var values = vec4<f32>(0.0);
         if (i < width) {
-            values =
-                vec4<f32>(x[source + i], x[source + i + 1u], x[source + i + 2u], x[source + i + 3u]);
+            let at = source + i;
+            values = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
             //!if NORM
             values = values * scale
                 * vec4<f32>(weight[i], weight[i + 1u], weight[i + 2u], weight[i + 3u]);
