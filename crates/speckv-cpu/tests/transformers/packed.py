@@ -151,7 +151,7 @@ def main(llama_cpp, packing_utils, out):
             values = of_converter(config, tensors)
         assert values.shape == (ROWS, COLUMNS) and values.dtype == torch.float32, name
         tensors["values"] = values
-        stored |= {f"{name}.{end}": value.contiguous() for end, value in tensors.items()}
+        stored |= {f"{name}.{end}": value.clone().contiguous() for end, value in tensors.items()}
         configs[name] = config
     out = pathlib.Path(out)
     out.mkdir(exist_ok=True)

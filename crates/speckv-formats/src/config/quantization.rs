@@ -90,6 +90,7 @@ const GPTQ: &[&str] = &[
     "pack_dtype",
     "dynamic",
     "rotation",
+    "is_marlin_format",
     "desc_act",
     "static_groups",
     "sym",
@@ -202,7 +203,9 @@ pub(super) fn quantization(fields: Fields<'_>) -> Result<Quantization, ConfigErr
             known(GPTQ)?;
             bits(given, 4)?;
             given.only("pack_dtype", &"int32".into(), "int32")?;
-            given.nothing(KEY, "rotation")?;
+            for key in ["rotation", "is_marlin_format"] {
+                given.nothing(KEY, key)?;
+            }
             parts_alike(given)?;
             let format = given.opt_string("checkpoint_format")?.or(given.opt_string("format")?);
             let offset = match format.unwrap_or("gptq") {

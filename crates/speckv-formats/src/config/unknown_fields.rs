@@ -229,7 +229,8 @@ fn fields_of_a_quantization_that_its_method_does_not_have_are_refused_by_name() 
 }
 
 fn metadata(more: &[(&str, gguf::Value)]) -> Result<Config, ConfigError> {
-    let mut writer = Tiny::default().writer().unwrap();
+    let tiny = Tiny::default();
+    let mut writer = tiny.writer().unwrap();
     for (key, value) in more {
         writer.set(*key, value.clone());
     }

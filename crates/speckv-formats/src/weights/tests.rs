@@ -164,12 +164,12 @@ fn a_context_that_was_stretched_with_factors_has_both_lists_of_them() {
     let tiny = Tiny::default();
     let refusal = |lists: &[&str], original: u32| {
         let mut writer = tiny.writer().unwrap();
-        writer.set("llama.rope.scaling.type", "longrope".into());
-        writer.set("llama.rope.scaling.original_context_length", original.into());
+        writer.set("llama.rope.scaling.type", "longrope");
+        writer.set("llama.rope.scaling.original_context_length", original);
         for name in lists {
             let bytes = [1.0f32; 16].map(f32::to_le_bytes).concat();
-            let pairs = tiny.head_dim / 2;
-            writer.tensor(name, &[pairs], TensorType::F32, bytes[..4 * pairs].to_vec()).unwrap();
+            let pairs = tiny.head_dim() / 2;
+            writer.tensor(*name, &[pairs], TensorType::F32, bytes[..4 * pairs].to_vec()).unwrap();
         }
         let file: Checkpoint =
             Arc::new(Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap()).into();
