@@ -29,8 +29,8 @@ const NONE: &[&str] = &[];
 
 const OWN: [Own; 15] = [
     own("query_pre_attn_scalar", GEMMA, None),
-    own("attn_logit_softcapping", GEMMA, Some(0.0)),
-    own("final_logit_softcapping", GEMMA, Some(0.0)),
+    own("attn_logit_softcapping", GEMMA, None),
+    own("final_logit_softcapping", GEMMA, None),
     own("rope_local_base_freq", &["gemma3"], None),
     own("embedding_multiplier", GRANITE, Some(1.0)),
     own("attention_multiplier", GRANITE, None),
