@@ -67,7 +67,9 @@ fi
 export PATH="$place:$PATH" LD_LIBRARY_PATH="$place:${LD_LIBRARY_PATH:-}"
 export XDG_CACHE_HOME="$place/cache"
 # Containers often have NVIDIA's driver without the file that tells the loader of it.
-if ! ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json >/dev/null 2>&1; then
+known() { compgen -G "/usr/share/vulkan/icd.d/$1.json" || compgen -G "/etc/vulkan/icd.d/$1.json"; }
+lists() { ldconfig -p 2>/dev/null | grep -q libGLX_nvidia.so.0; }
+if ! known '*nvidia*' >/dev/null && { lists || ! known '*' >/dev/null; }; then
     printf '{"file_format_version":"1.0.0","ICD":{"library_path":"libGLX_nvidia.so.0",%s}}' \
         '"api_version":"1.3.0"' >"$place/nvidia_icd.json"
     export VK_ICD_FILENAMES="$place/nvidia_icd.json" VK_DRIVER_FILES="$place/nvidia_icd.json"
