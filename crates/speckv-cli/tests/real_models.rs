@@ -86,3 +86,58 @@ fn the_default_pair_answers_sensibly() {
     assert!(answer["text"].as_str().is_some_and(|text| text.contains("Paris")), "{answer}");
     assert_eq!(answer["finish_reason"], "stop");
 }
+
+/// The text of an answer, and how many of its tokens were forced.
+fn constrained(arguments: &[&str]) -> Option<(String, u64)> {
+    let prompt = "Describe the city of Bern in JSON.";
+    let fixed = ["run", prompt, "--json", "--model", "smollm2-135m", "--max-tokens", "80"];
+    let output = speckv(&[&fixed, arguments].concat())?;
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let forced = answer["forced"].as_u64().unwrap_or_default();
+    Some((answer["text"].as_str().expect("a text").to_owned(), forced))
+}
+
+#[test]
+fn constrained_answers_are_the_same_whatever_speculates() {
+    if !pulled(&["smollm2-135m"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let object = r#"{"type": "object", "properties": {"name": {"type": "string"},
+        "canton": {"enum": ["Bern", "Basel"]}, "inhabitants": {"type": "integer"},
+        "rivers": {"type": "array", "items": {"type": "string"}, "maxItems": 3}},
+        "required": ["name", "canton", "inhabitants", "rivers"], "additionalProperties": false}"#;
+    let (schema, any) = (file("object.json", object), file("any.json", r#"{"type": "object"}"#));
+    let grammar = file("list.gbnf", "root ::= item+\nitem ::= \"- \" [a-z ]+ \"\\n\"\n");
+    for constraint in [
+        ["--json-schema", schema.as_str()],
+        ["--json-schema", any.as_str()],
+        ["--grammar", grammar.as_str()],
+        ["--choices", "a small town,a city"],
+    ] {
+        let run = |controller: &str, draft: &str| {
+            let how = ["--controller", controller, "--draft", draft];
+            constrained(&[&constraint[..], &how].concat())
+        };
+        let Some((expected, none)) = run("off", "ngram") else { return };
+        assert_eq!(none, 0, "plain decoding decides every token");
+        // The target as its own draft has much accepted, look-up little.
+        for draft in ["smollm2-135m", "ngram"] {
+            for controller in ["fixed:1", "fixed:4", "fixed:11", "speckv"] {
+                let Some((text, forced)) = run(controller, draft) else { return };
+                assert_eq!(text, expected, "{constraint:?}, {controller}, {draft}");
+                assert_eq!(
+                    forced > 0,
+                    constraint[1] == schema || constraint[0] == "--choices",
+                    "{constraint:?}, {controller}, {draft}: {forced} forced"
+                );
+            }
+        }
+    }
+}

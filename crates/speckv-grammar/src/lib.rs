@@ -32,6 +32,7 @@
     clippy::unwrap_used
 )]
 
+mod channel_budget;
 mod constraint;
 mod error;
 mod gbnf;
@@ -39,13 +40,16 @@ mod grammars;
 mod reasoning;
 mod schema;
 mod source;
+mod then;
 mod trigger;
 mod words;
 
+pub use channel_budget::{ChannelBudget, ChannelMarks};
 pub use error::GrammarError;
 pub use gbnf::gbnf_to_lark;
 pub use grammars::{Grammar, Grammars};
 pub use reasoning::{Reasoning, ReasoningMarks};
 pub use source::GrammarSource;
-pub use trigger::{Trigger, Triggered};
+pub use then::Then;
+pub use trigger::{Begins, Trigger, Triggered};
 pub use words::Words;

@@ -59,7 +59,8 @@ impl GrammarSource {
     }
 
     /// Bytes of the source.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         match self {
             GrammarSource::JsonSchema(schema) => schema.to_string().len(),
             GrammarSource::Lark(text) | GrammarSource::Gbnf(text) | GrammarSource::Regex(text) => {

@@ -9,19 +9,31 @@ use speckv::{
 
 use crate::{Grammar, Words, constraint::GrammarConstraint};
 
-/// A text after which a grammar begins.
+/// A text at which a grammar begins.
 #[derive(Debug, Clone)]
 pub struct Trigger {
-    /// The text. It counts where it ends at the end of a token.
+    /// The text.
     pub text: String,
-    /// What follows it.
+    /// Where the grammar begins.
+    pub begins: Begins,
+    /// What the text is from there on.
     pub grammar: Arc<Grammar>,
+}
+
+/// Where the grammar of a [`Trigger`] begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// After the text, which counts anywhere, and where it ends at the end of a token.
+    After,
+    /// With the text, which counts at the beginning of an answer only, and wherever it ends. Where
+    /// the tokens so far do not fit the grammar, it does not begin.
+    With,
 }
 
 /// Free text in which triggers begin grammars, such as calls of tools. After the end of a grammar
 /// the text is free again.
 pub struct Triggered {
-    triggers: Vec<Trigger>,
+    triggers: Arc<Vec<Trigger>>,
     words: Arc<Words>,
     tokens: Vec<Token>, // all that was read
     runs: Vec<Run>,
@@ -38,8 +50,14 @@ struct Run {
 impl Triggered {
     /// Free text with these triggers.
     #[must_use]
-    pub fn new(triggers: Vec<Trigger>, words: Arc<Words>) -> Self {
-        Triggered { triggers, words, tokens: Vec::new(), runs: Vec::new(), once: false }
+    pub fn new(triggers: impl Into<Arc<Vec<Trigger>>>, words: Arc<Words>) -> Self {
+        Triggered {
+            triggers: triggers.into(),
+            words,
+            tokens: Vec::new(),
+            runs: Vec::new(),
+            once: false,
+        }
     }
 
     /// The end of the first grammar ends the answer.
@@ -48,15 +66,48 @@ impl Triggered {
         Triggered { once, ..self }
     }
 
+    /// The grammar that begins after the last token.
+    fn starting(&self) -> Option<GrammarConstraint> {
+        if let Some(trigger) = self.seen() {
+            return Some(trigger.grammar.start());
+        }
+        let mut constraint = self.begun()?.grammar.start();
+        let fits = self.tokens.iter().all(|&token| constraint.advance(token).is_ok());
+        fits.then_some(constraint)
+    }
+
     /// The grammar that the text is in.
     fn current(&mut self) -> Option<&mut GrammarConstraint> {
         self.runs.last_mut().filter(|run| run.end.is_none()).map(|run| &mut run.constraint)
     }
 
+    /// The longest text of a trigger.
+    fn longest(&self, begins: Begins) -> Option<usize> {
+        let triggers = self.triggers.iter().filter(|trigger| trigger.begins == begins);
+        triggers.map(|trigger| trigger.text.len()).max()
+    }
+
+    /// The trigger that the last token completes at the beginning of the answer.
+    fn begun(&self) -> Option<&Trigger> {
+        let longest = self.longest(Begins::With).filter(|_| self.runs.is_empty())?;
+        let (mut text, mut before) = (Vec::new(), 0);
+        for &token in &self.tokens {
+            before = text.len();
+            if before >= longest {
+                return None;
+            }
+            text.extend_from_slice(self.words.text(token));
+        }
+        self.triggers.iter().find(|trigger| {
+            let begin = trigger.text.as_bytes();
+            trigger.begins == Begins::With && before < begin.len() && text.starts_with(begin)
+        })
+    }
+
     /// The trigger that the free text ends with.
     fn seen(&self) -> Option<&Trigger> {
         let free = self.runs.last().map_or(0, |run| run.end.unwrap_or(run.start));
-        let longest = self.triggers.iter().map(|trigger| trigger.text.len()).max()?;
+        let longest = self.longest(Begins::After)?;
         let mut tail: Vec<u8> = Vec::with_capacity(2 * longest);
         for &token in self.tokens[free..].iter().rev() {
             let word = self.words.text(token);
@@ -65,7 +116,9 @@ impl Triggered {
                 break;
             }
         }
-        self.triggers.iter().find(|trigger| tail.ends_with(trigger.text.as_bytes()))
+        self.triggers.iter().find(|trigger| {
+            trigger.begins == Begins::After && tail.ends_with(trigger.text.as_bytes())
+        })
     }
 }
 
@@ -85,7 +138,7 @@ impl Constraint for Triggered {
             return Ok(());
         }
         self.tokens.push(token);
-        if let Some(constraint) = self.seen().map(|trigger| trigger.grammar.start()) {
+        if let Some(constraint) = self.starting() {
             self.runs.push(Run { start: len, end: None, constraint });
         }
         Ok(())

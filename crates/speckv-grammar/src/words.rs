@@ -44,6 +44,11 @@ impl Words {
         }
     }
 
+    /// Number of tokens.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The text of a token; of a control token, its spelling.
     pub(crate) fn text(&self, token: Token) -> &[u8] {
         let word = self.bytes.get(token as usize).map_or(&[][..], Vec::as_slice);

@@ -11,7 +11,7 @@ use speckv::{
     controller::{Drafting, MAX_GAMMA, Situation},
     cost,
     record::{Drafted, Times},
-    step::{Ending, Stepper},
+    step::{Ending, StepError, Stepper},
     token::Token,
 };
 use speckv_local::controllers::{ControllerParts, ControllerSpec};
@@ -185,6 +185,21 @@ impl Controller {
     }
 
     #[getter]
+    fn takes_forced(&self, py: Python<'_>) -> bool {
+        self.with(py, |stepper| stepper.controller().takes_forced())
+    }
+
+    fn force(&self, py: Python<'_>, token: Token) -> PyResult<()> {
+        Ok(self.with(py, |stepper| match stepper.under_way() {
+            true => {
+                stepper.force(token);
+                Ok(())
+            }
+            false => Err(Fault::from(StepError::NotUnderWay)),
+        })?)
+    }
+
+    #[getter]
     fn kept(&self, py: Python<'_>) -> usize {
         self.with(py, |stepper| stepper.kept().len())
     }
@@ -194,7 +209,7 @@ impl Controller {
         self.with(py, |stepper| stepper.kept().iter().map(|drafted| drafted.token).collect())
     }
 
-    #[pyo3(signature = (accepted, token, *, verified = None, catch_up_seconds = 0.0, draft_seconds = 0.0, verify_seconds = 0.0, total_seconds = None))]
+    #[pyo3(signature = (accepted, token, *, verified = None, forced_after = vec![], forced_rows = 0, catch_up_seconds = 0.0, draft_seconds = 0.0, verify_seconds = 0.0, total_seconds = None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn observe(
         &self,
@@ -202,6 +217,8 @@ impl Controller {
         accepted: usize,
         token: Option<Token>,
         verified: Option<usize>,
+        forced_after: Vec<Token>,
+        forced_rows: usize,
         catch_up_seconds: f64,
         draft_seconds: f64,
         verify_seconds: f64,
@@ -214,7 +231,12 @@ impl Controller {
         let total = total_seconds.map_or(Ok(sum), |total| seconds("total_seconds", total))?;
         let times = Times { catch_up, draft, verify, controller: Duration::ZERO, total };
         let ending = Ending { accepted, token, verified, branch: 0 };
-        let record = self.with(py, |stepper| stepper.finish(&ending, times).cloned());
+        let record = self.with(py, |stepper| {
+            stepper.commit(&ending)?;
+            stepper.set_forced_rows(forced_rows);
+            forced_after.iter().for_each(|&token| stepper.force_after(token));
+            stepper.observe(times).cloned()
+        });
         Ok(StepRecord(record.map_err(Fault::from)?))
     }
 

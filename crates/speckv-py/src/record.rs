@@ -68,6 +68,16 @@ impl StepRecord {
     }
 
     #[getter]
+    fn forced(&self) -> Vec<usize> {
+        self.0.forced.places.clone()
+    }
+
+    #[getter]
+    fn forced_rows(&self) -> usize {
+        self.0.forced.rows
+    }
+
+    #[getter]
     fn censored(&self) -> bool {
         self.0.is_censored()
     }

@@ -205,6 +205,27 @@ def test_an_end_token_ends_the_step_and_censors_it():
     assert record.last == "accepted" and record.censored and record.tokens == [1]
 
 
+def test_tokens_that_a_constraint_forces_are_in_the_record_and_not_in_the_draft():
+    controller = Controller("fixed:3", costs=COSTS)
+    assert controller.takes_forced and not Controller("off").takes_forced
+    with pytest.raises(OrderError, match="plan"):
+        controller.force(1)
+    controller.plan(10, has_model=True)
+    controller.force(70)  # before the draft
+    for token in (1, 2, 3):
+        controller.judge(token, sure(0.9))
+        if token == 1:
+            controller.force(71)
+    record = controller.observe(2, 9, forced_after=[72, 73], forced_rows=2)
+    assert record.tokens == [70, 1, 71, 2, 9, 72, 73]
+    assert record.forced == [0, 2, 5, 6] and record.forced_rows == 2
+    assert [token for token, _ in record.drafted] == [1, 2, 3] and record.accepted == 2
+    controller.plan(17, has_model=True)
+    for token in (4, 5, 6):
+        controller.judge(token, sure(0.9))
+    assert controller.observe(3, 8).forced == []
+
+
 def test_load_makes_it_draft_less():
     def drafted(shared: SharedPass | None) -> int:
         controller = Controller(

@@ -10,15 +10,23 @@ use speckv_grammar::{Grammar, GrammarError, GrammarSource, Grammars, Words};
 
 use crate::{error::ApiError, language::Language};
 
-/// Grammars that are kept, the one that was used last at the end.
-const MOST_KEPT: usize = 16;
+/// Most grammars that are kept, and most bytes of their sources. A compiled grammar that has read
+/// nothing takes some times the bytes of its source.
+const MOST_KEPT: usize = 256;
+const MOST_KEPT_BYTES: usize = 2 << 20;
 
 /// Compiles grammars and keeps those that were used last. What the compiler needs of the vocabulary
 /// is made when the first grammar is asked for.
 pub struct GrammarStore {
     language: Arc<dyn Language>,
     compiler: OnceLock<Result<Compiler, GrammarError>>,
-    kept: Mutex<VecDeque<(GrammarSource, Arc<Grammar>)>>,
+    kept: Mutex<VecDeque<Kept>>, // the one that was used last at the end
+}
+
+struct Kept {
+    source: GrammarSource,
+    bytes: usize, // of the source
+    grammar: Arc<Grammar>,
 }
 
 struct Compiler {
@@ -50,12 +58,33 @@ impl GrammarStore {
         let compiler = self.compiler().map_err(|error| refused(field, error))?;
         let made = compiler.grammars.compile(source).map_err(|error| refused(field, &error))?;
         let made = Arc::new(made);
+        let new =
+            Kept { source: source.clone(), bytes: source.bytes(), grammar: Arc::clone(&made) };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == MOST_KEPT {
-            kept.pop_front();
+        let mut bytes = new.bytes + kept.iter().map(|kept| kept.bytes).sum::<usize>();
+        while kept.len() >= MOST_KEPT || bytes > MOST_KEPT_BYTES {
+            let Some(oldest) = kept.pop_front() else { break };
+            bytes -= oldest.bytes;
         }
-        kept.push_back((source.clone(), Arc::clone(&made)));
+        kept.push_back(new);
         Ok(made)
+    }
+
+    /// Whether the grammar is kept.
+    #[must_use]
+    pub fn knows(&self, source: &GrammarSource) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().any(|kept| kept.source == *source)
+    }
+
+    /// Compiles a grammar that is a part of another, for its errors; it is not kept.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn check(&self, field: &str, source: &GrammarSource) -> Result<(), ApiError> {
+        let compiler = self.compiler().map_err(|error| refused(field, error))?;
+        compiler.grammars.compile(source).map_err(|error| refused(field, &error))?;
+        Ok(())
     }
 
     /// The bytes of the model's tokens.
@@ -69,9 +98,9 @@ impl GrammarStore {
 
     fn known(&self, source: &GrammarSource) -> Option<Arc<Grammar>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = kept.iter().position(|(known, _)| known == source)?;
+        let place = kept.iter().position(|kept| kept.source == *source)?;
         let found = kept.remove(place)?;
-        let grammar = Arc::clone(&found.1);
+        let grammar = Arc::clone(&found.grammar);
         kept.push_back(found);
         Some(grammar)
     }

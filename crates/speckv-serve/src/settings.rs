@@ -160,15 +160,7 @@ impl FileSettings {
                 .span()
                 .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            let message = error
-                .message()
-                .split(
-                    ", expected one \
-                of",
-                )
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let message = error.message().split(", expected one of").next().unwrap_or_default();
             let hint = unknown_key(error.message()).map_or_else(
                 || {
                     "values are written as in TOML: port = 8080, host = \"127.0.0.1\", api-keys = \

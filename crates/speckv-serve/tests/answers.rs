@@ -42,10 +42,8 @@ async fn a_chat_is_answered_as_openai_does() {
     let (drafted, accepted) =
         (usage["drafted_tokens"].as_u64().unwrap(), usage["accepted_tokens"].as_u64().unwrap());
     assert!(drafted >= accepted && accepted > 0, "{usage}");
-    assert_eq!(
-        usage["completion_tokens_details"]["rejected_prediction_tokens"],
-        drafted - accepted
-    );
+    let nothing = json!({"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0});
+    assert_eq!(usage["completion_tokens_details"], nothing, "the request predicts nothing");
     let timings = &answer["timings"];
     assert_eq!(
         (timings["prompt_n"].as_u64(), timings["predicted_n"].as_u64()),

@@ -209,3 +209,65 @@ async fn ollamas_chats_and_texts_say_what_the_chat_says() {
     let reply = server.ask("/api/chat", json!({"options": {"mirostat": 2}, "messages": []})).await;
     assert!(reply.status == 400 && reply.text.contains("options.mirostat"), "{reply:?}");
 }
+
+/// Requests with every field that the OpenAPI document lists, by the name of their schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_described_field_is_taken() {
+    let server = Server::new(Setup { context: 4096, ..Setup::default() });
+    let document = server.get("/openapi.json").await.ok();
+    let user = json!([{"role": "user", "content": "hi"}]);
+    let function = json!([{"type": "function", "name": "weather", "parameters": tool_schema()}]);
+    let tool = json!([{"name": "weather", "input_schema": tool_schema()}]);
+    let chat_tool =
+        json!([{"type": "function", "function": {"name": "weather", "parameters": tool_schema()}}]);
+    let format = json!({"type": "json_schema", "name": "x", "schema": tool_schema()});
+    let options = json!({"num_predict": 9, "temperature": 0, "num_ctx": 64});
+    let requests = [
+        (
+            "ResponseRequest",
+            "/v1/responses",
+            json!({"model": "sim", "input": user, "instructions": "be", "max_output_tokens": 9,
+                "temperature": 0, "top_p": 0.9, "seed": 1, "stream": true, "tools": function,
+                "tool_choice": "auto", "parallel_tool_calls": false, "reasoning": {},
+                "text": {"format": format}, "speculation": "off"}),
+        ),
+        (
+            "MessageRequest",
+            "/v1/messages",
+            json!({"model": "sim", "max_tokens": 9, "messages": user, "system": "be",
+                "temperature": 0, "top_p": 0.9, "top_k": 5, "stop_sequences": ["x"],
+                "stream": true, "thinking": {"type": "adaptive"},
+                "output_format": {"type": "json_schema", "schema": tool_schema()}, "tools": tool,
+                "tool_choice": {"type": "auto"}, "speculation": "off"}),
+        ),
+        (
+            "OllamaChatRequest",
+            "/api/chat",
+            json!({"model": "sim", "messages": user, "tools": chat_tool, "stream": false,
+                "format": tool_schema(), "options": options, "think": true, "keep_alive": "5m",
+                "speculation": "off"}),
+        ),
+        (
+            "OllamaGenerateRequest",
+            "/api/generate",
+            json!({"model": "sim", "prompt": "hi", "system": "be", "stream": false,
+                "format": "json", "options": options, "think": false, "keep_alive": 0,
+                "speculation": "off"}),
+        ),
+        ("OllamaShowRequest", "/api/show", json!({"model": "sim"})),
+    ];
+    for (name, path, body) in requests {
+        let described = &document["components"]["schemas"][name]["properties"];
+        let names = |value: &Value| {
+            let mut names: Vec<String> =
+                value.as_object().expect("an object").keys().cloned().collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(described), names(&body), "{name}");
+        let place = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+        assert_eq!(place["schema"]["$ref"], format!("#/components/schemas/{name}"));
+        let reply = server.ask(path, body).await;
+        assert_eq!(reply.status, 200, "{name}: {reply:?}");
+    }
+}

@@ -29,7 +29,7 @@ use speckv_local::{
     units,
 };
 use speckv_serve::{
-    api::options::SpeculationDefaults,
+    api::speculation::SpeculationDefaults,
     energy::EnergyAccount,
     http::{self, App, Info, Limits, Origins},
     language::Language,

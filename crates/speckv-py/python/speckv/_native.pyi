@@ -190,6 +190,12 @@ class StepRecord:
     def tokens(self) -> list[int]:
         """Tokens that the step added, accepted ones first."""
     @property
+    def forced(self) -> list[int]:
+        """Which of `tokens` a constraint forced, ascending; they are not among `drafted`."""
+    @property
+    def forced_rows(self) -> int:
+        """Rows of the target's pass that read forced tokens."""
+    @property
     def censored(self) -> bool:
         """Budget, context or an end token decided how far the step went."""
     @property
@@ -277,6 +283,13 @@ class Controller:
     def exhausted(self) -> None:
         """The source has nothing more to say: `wants_more` becomes False."""
     @property
+    def takes_forced(self) -> bool:
+        """Whether tokens that a constraint forces go in without a draft; False for plain decoding."""
+    def force(self, token: int) -> None:
+        """Notes a token that a constraint forces where the step stands: before its first drafted token, or after the last one kept.
+
+        Raises `OrderError` if no step is under way."""
+    @property
     def kept(self) -> int:
         """Drafted tokens to verify, from the first on: all of them, or all but a dropped one."""
     @property
@@ -287,6 +300,8 @@ class Controller:
         token: int | None,
         *,
         verified: int | None = None,
+        forced_after: Sequence[int] = ...,
+        forced_rows: int = 0,
         catch_up_seconds: float = 0.0,
         draft_seconds: float = 0.0,
         verify_seconds: float = 0.0,
@@ -294,7 +309,8 @@ class Controller:
     ) -> StepRecord:
         """Ends the step: `accepted` of the kept tokens were accepted, and `token` followed them (None where an accepted end token ended the text).
 
-        `verified`: tokens that the target looked at, where it looked at fewer than were kept. Seconds of 0 teach nothing about time, and times of a
+        `verified`: tokens that the target looked at, where it looked at fewer than were kept. `forced_after`: tokens that a constraint forces after
+        `token`; the target reads them in its next pass. `forced_rows`: rows of this pass that read forced tokens. Seconds of 0 teach nothing about time, and times of a
         shared pass teach a controller nothing either. `total_seconds` is the sum of the others unless given.
 
         Raises `OrderError` if no step is under way, `ArgumentError` unless accepted <= verified <= kept."""

@@ -40,9 +40,9 @@ pub struct PromptDetails {
 /// More on the answers, with OpenAI's names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct CompletionDetails {
-    /// Draft tokens accepted.
+    /// Draft tokens from the request's `prediction` that were accepted.
     pub accepted_prediction_tokens: usize,
-    /// Draft tokens rejected. Not part of `completion_tokens`.
+    /// Draft tokens from it that were rejected. Not part of `completion_tokens`.
     pub rejected_prediction_tokens: usize,
 }
 
@@ -58,8 +58,9 @@ impl Usage {
         self.total_tokens = self.prompt_tokens + self.completion_tokens;
         self.drafted_tokens += done.drafted;
         self.accepted_tokens += done.accepted;
-        self.completion_tokens_details.accepted_prediction_tokens += done.accepted;
-        self.completion_tokens_details.rejected_prediction_tokens += done.drafted - done.accepted;
+        let details = &mut self.completion_tokens_details;
+        details.accepted_prediction_tokens += done.predicted.accepted;
+        details.rejected_prediction_tokens += done.predicted.rejected;
     }
 }
 
@@ -433,6 +434,7 @@ mod tests {
     use speckv::engine::FinishReason;
 
     use super::*;
+    use crate::scheduler::Predicted;
 
     fn done(tokens: usize, first_tokens: usize, speaking: u64) -> Done {
         Done {
@@ -444,6 +446,7 @@ mod tests {
             first_tokens,
             drafted: 8,
             accepted: 5,
+            predicted: Predicted::default(),
             forced: 0,
             steps: 4,
             gamma_histogram: vec![2, 2],

@@ -7,9 +7,13 @@ use utoipa::ToSchema;
 
 use super::{
     asked::Asked,
+    channel_history::in_channels,
     message::{Message, in_words},
     number,
-    options::{SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
+    options::{Stop, StreamOptions, alternatives},
+    prediction::Prediction,
+    sampling::SamplingFields,
+    speculation::SpeculationField,
     structured::StructuredFields,
 };
 use crate::{
@@ -93,6 +97,9 @@ pub struct ChatRequest {
     /// How the answer speculates.
     #[serde(default)]
     pub speculation: Option<SpeculationField>,
+    /// A text that large parts of the answer will probably repeat; it changes speed only.
+    #[serde(default)]
+    pub prediction: Option<Prediction>,
     /// Variables of the model's chat template, such as `{"enable_thinking": false}`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -193,7 +200,11 @@ impl ChatRequest {
             .collect::<Result<_, _>>()?;
         let mut variables = self.variables(language)?;
         let shown: Vec<&Tool> = asked.shown().iter().collect();
-        if ToolFormat::of(language) == ToolFormat::Generic {
+        let format = ToolFormat::of(language);
+        if format == ToolFormat::Harmony {
+            messages = in_channels(messages);
+        }
+        if format == ToolFormat::Generic {
             in_words(&mut messages, &shown, language);
         } else if !shown.is_empty() {
             let tools = shown.iter().map(|tool| tool.for_template()).collect();

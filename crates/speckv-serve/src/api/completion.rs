@@ -7,7 +7,10 @@ use utoipa::ToSchema;
 
 use super::{
     number,
-    options::{MOST_CHOICES, SamplingFields, SpeculationField, Stop, StreamOptions, alternatives},
+    options::{MOST_CHOICES, Stop, StreamOptions, alternatives},
+    prediction::Prediction,
+    sampling::SamplingFields,
+    speculation::SpeculationField,
     structured::StructuredFields,
 };
 use crate::error::ApiError;
@@ -86,6 +89,9 @@ pub struct CompletionRequest {
     /// How the answer speculates.
     #[serde(default)]
     pub speculation: Option<SpeculationField>,
+    /// A text that large parts of the answer will probably repeat; it changes speed only.
+    #[serde(default)]
+    pub prediction: Option<Prediction>,
     /// Only as many as `n`.
     #[serde(default, deserialize_with = "number::optional")]
     pub best_of: Option<u32>,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::ApiError;
 
 /// Fields of requests that cannot change the answer, with the reason.
-pub const HARMLESS: [(&str, &str); 18] = [
+pub const HARMLESS: [(&str, &str); 17] = [
     ("user", "who asks; for the provider's statistics"),
     ("metadata", "labels for the provider's storage"),
     ("store", "whether the provider keeps the answer; this server keeps none"),
@@ -21,7 +21,6 @@ pub const HARMLESS: [(&str, &str); 18] = [
     ("safety_identifier", "who asks; for the provider's statistics"),
     ("prompt_cache_key", "a hint for the prompt cache"),
     ("prompt_cache_retention", "a hint for the prompt cache"),
-    ("prediction", "a hint of what the answer will be; it changes speed only"),
     ("priority", "order of work; clients take turns here"),
     ("request_id", "a name for logs; send the header `x-request-id`"),
     ("id_slot", "which of llama.cpp's slots"),

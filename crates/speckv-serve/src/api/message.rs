@@ -219,14 +219,26 @@ impl Message {
     }
 
     fn text(&self, index: usize) -> Result<String, ApiError> {
-        let parts = match &self.content {
-            None => return Ok(String::new()),
-            Some(Content::Text(text)) => return Ok(text.clone()),
-            Some(Content::Parts(parts)) => parts,
+        let content = self.content.as_ref();
+        content.map_or(Ok(String::new()), |content| {
+            content.text(&format!("messages[{index}].content"))
+        })
+    }
+}
+
+impl Content {
+    /// The text, of parts joined. `path`: where it stands in the request.
+    ///
+    /// # Errors
+    /// Parts that are not text, or have unknown fields.
+    pub fn text(&self, path: &str) -> Result<String, ApiError> {
+        let parts = match self {
+            Content::Text(text) => return Ok(text.clone()),
+            Content::Parts(parts) => parts,
         };
         let mut whole = String::new();
         for (place, part) in parts.iter().enumerate() {
-            let path = format!("messages[{index}].content[{place}]");
+            let path = format!("{path}[{place}]");
             if let Some(name) = part.unknown.first().filter(|_| part.kind == "text") {
                 return Err(fields::unknown(&format!("{path}.{name}")));
             }

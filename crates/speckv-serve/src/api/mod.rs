@@ -3,12 +3,16 @@
 
 pub mod answer;
 pub mod asked;
+mod channel_history;
 pub mod chat;
 pub mod completion;
 pub mod fields;
 pub mod message;
 pub mod number;
 pub mod options;
+pub mod prediction;
+pub mod sampling;
+pub mod speculation;
 pub mod structured;
 pub mod text;
 

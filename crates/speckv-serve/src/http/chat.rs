@@ -25,6 +25,7 @@ use crate::{
         answer::{ChatAnswer, ChatChunk},
         chat::ChatRequest,
         options::{self, Length, StreamOptions},
+        prediction::Prediction,
     },
     error::{ApiError, ErrorBody},
     language::Ending,
@@ -122,12 +123,14 @@ pub(super) fn plan_request(
         reuse: request.cache_prompt.unwrap_or(true),
         logprobs: request.alternatives()?,
         speculation,
+        prediction: None,
         choices,
         prompt_field: "messages",
     };
     let include_usage = StreamOptions::usage(request.stream_options)?;
     let stream = request.stream.unwrap_or(false);
     let min_tokens = request.min_tokens;
+    let prediction = request.prediction.as_ref().map(Prediction::text).transpose()?;
     // What is left is in the conversation; the request's text would only take memory.
     drop(request);
     let texts = conversation.messages.iter().filter_map(|message| message["content"].as_str());
@@ -136,6 +139,7 @@ pub(super) fn plan_request(
     let places = app.handle.places(choices)?;
     wanted.check()?;
     let prompt = app.language.prompt(&conversation, work::most_bytes(app))?;
+    common.prediction = make::predicted(app, prediction.as_deref())?;
     common.answering = Answering::to(&asked, app, &prompt)?;
     if common.answering.constraints.is_some() {
         options::check_with_constraint(common.ignore_end, min_tokens)?;

@@ -25,6 +25,7 @@ use crate::{
         answer::TextAnswer,
         completion::{self, CompletionRequest, OnePrompt},
         options::{self, Length, StreamOptions},
+        prediction::Prediction,
     },
     constraints::Constraints,
     error::{ApiError, ErrorBody},
@@ -122,12 +123,14 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
         reuse: request.cache_prompt.unwrap_or(true),
         logprobs,
         speculation,
+        prediction: None,
         choices,
         prompt_field: "prompt",
     };
     let include_usage = StreamOptions::usage(request.stream_options)?;
     let (stream, special) =
         (request.stream.unwrap_or(false), request.parse_special.unwrap_or(true));
+    let prediction = request.prediction.as_ref().map(Prediction::text).transpose()?;
     let prompts = request.prompt.each();
     completion::check_count(prompts.len(), choices)?;
     for prompt in &prompts {
@@ -141,6 +144,10 @@ fn plan(app: &App, bytes: &Bytes, wanted: &Wanted) -> Result<Planned, ApiError> 
     }
     // The places first: what is refused costs no work.
     let places = app.handle.places(prompts.len() * choices)?;
+    if let Some(prediction) = &prediction {
+        wanted.check()?;
+        common.prediction = make::predicted(app, Some(prediction))?;
+    }
     if let Some(structured) = structured {
         wanted.check()?;
         let grammar = app.grammars.compile(&structured.field, &structured.source)?;

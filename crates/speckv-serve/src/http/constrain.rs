@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use speckv::token::Token;
-use speckv_grammar::{GrammarSource, Reasoning, ReasoningMarks, Trigger, Triggered};
+use speckv_grammar::{
+    ChannelBudget, ChannelMarks, GrammarSource, Reasoning, ReasoningMarks, Then, Trigger, Triggered,
+};
 
-use super::App;
+use super::{App, prompt_end::PromptEnd};
 use crate::{
     api::asked::Asked,
     constraints::Constraints,
     error::ApiError,
     grammars::token_of,
     language::Language,
-    tools::{Reader, ReasoningTags, Tool, ToolChoice, ToolFormat},
+    tools::{ChannelGrammar, ChannelStart, Reader, Tool, ToolChoice, ToolFormat, harmony},
 };
 
 /// What comes of it.
@@ -24,9 +26,6 @@ pub struct Answering {
     pub reader: Option<Reader>,
 }
 
-const OPEN: &str = "<think>";
-const CLOSE: &str = "</think>";
-
 impl Answering {
     /// Compiles what the answers to `prompt` are limited to.
     ///
@@ -34,111 +33,173 @@ impl Answering {
     /// Grammars that do not compile; a budget for reasoning of a model that does not reason.
     pub fn to(asked: &Asked, app: &App, prompt: &[Token]) -> Result<Self, ApiError> {
         let language = &*app.language;
-        let reasoning = reasoning(language, prompt);
+        let end = PromptEnd::of(language, prompt);
         let callable = asked.callable();
-        let format = (!callable.is_empty()).then(|| ToolFormat::of(language));
-        let answer = answer(asked, app, format, &callable)?;
-        let marks = reasoning.and_then(|tags| {
-            let (open, close) = (token_of(language, OPEN)?, token_of(language, CLOSE)?);
+        let answer = Answer { asked, app, callable: &callable, channels: end.channels.as_ref() };
+        let constraint = answer.constraint()?;
+        let marks = end.reasoning.and_then(|tags| {
+            let (open, close) = (token_of(language, tags.open)?, token_of(language, tags.close)?);
             Some(ReasoningMarks { open, close, is_open: tags.is_open })
         });
-        if asked.thinking_budget.is_some() && marks.is_none() && !was_closed(language, prompt) {
+        let channels = end.channels.as_ref().and_then(|start| channel_marks(language, start));
+        let keeps_budget = marks.is_some() || channels.is_some() || end.has_reasoned;
+        if asked.thinking_budget.is_some() && !keeps_budget {
             let message = "The model marks no reasoning with tokens of its own, so that a budget \
                            for it cannot be kept. Leave thinking_budget out.";
             return Err(ApiError::unsupported("thinking_budget", message));
         }
-        let constraints = match (marks, answer) {
-            (Some(marks), answer) if asked.thinking_budget.is_some() || answer.is_some() => {
-                let limit = asked.thinking_budget;
+        let limit = asked.thinking_budget;
+        let constraints = match (marks, channels, constraint) {
+            (Some(marks), _, answer) if limit.is_some() || answer.is_some() => {
                 Some(Constraints::new(move || {
                     let answer = answer.as_ref().map(Constraints::make);
                     Box::new(Reasoning::new(marks.clone(), limit, answer))
                 }))
             }
-            (_, answer) => answer,
+            (_, Some(marks), answer) if limit.is_some() => {
+                let limit = limit.unwrap_or(usize::MAX);
+                let words = app.grammars.words("thinking_budget")?;
+                Some(Constraints::new(move || {
+                    let (words, answer) = (Arc::clone(&words), answer.as_ref());
+                    let answer = answer.map(Constraints::make);
+                    Box::new(ChannelBudget::new(marks.clone(), limit, words, answer))
+                }))
+            }
+            (_, _, answer) => answer,
         };
-        let reader = (format.is_some() || reasoning.is_some()).then(|| Reader {
-            tools: format,
+        let tools = (!callable.is_empty()).then(|| ToolFormat::of(language));
+        let is_read = tools.is_some() || end.reasoning.is_some() || end.channels.is_some();
+        let reader = is_read.then(|| Reader {
+            tools,
             names: callable.iter().map(|tool| tool.name.clone()).collect(),
-            reasoning,
+            reasoning: end.reasoning,
+            channels: end.channels,
             legacy: asked.legacy,
         });
         Ok(Answering { constraints, reader })
     }
 }
 
-/// The constraint of what follows the reasoning.
-fn answer(
-    asked: &Asked,
-    app: &App,
-    format: Option<ToolFormat>,
-    callable: &[&Tool],
-) -> Result<Option<Constraints>, ApiError> {
-    let language = &*app.language;
-    let compiled = |field: &str, source: &GrammarSource| {
-        let grammar = app.grammars.compile(field, source)?;
-        Ok(Some(Constraints::new(move || grammar.constraint())))
+/// How reasoning is marked in channels.
+fn channel_marks(language: &dyn Language, start: &ChannelStart) -> Option<ChannelMarks> {
+    let is_open = match start {
+        ChannelStart::Message(header) => header.contains("<|channel|>analysis"),
+        ChannelStart::Header(_) | ChannelStart::Between => false,
     };
-    let Some(format) = format else {
-        return match &asked.structured {
-            Some(structured) => compiled(&structured.field, &structured.source),
-            None => Ok(None),
-        };
-    };
-    // Each tool's own schema first, so that an error names it.
-    for tool in callable {
-        let field = match asked.tools.iter().position(|other| other.name == tool.name) {
-            Some(index) if asked.legacy => format!("functions[{index}].parameters"),
-            Some(index) => format!("tools[{index}].function.parameters"),
-            None => "tools".to_owned(),
-        };
-        let schema = GrammarSource::JsonSchema(tool.parameters.clone());
-        let _ = app.grammars.compile(&field, &schema)?;
+    Some(ChannelMarks {
+        channel: token_of(language, harmony::CHANNEL)?,
+        message: token_of(language, harmony::MESSAGE)?,
+        end: token_of(language, harmony::END)?,
+        name: "analysis",
+        is_open,
+    })
+}
+
+/// The answer that follows the reasoning.
+struct Answer<'a> {
+    asked: &'a Asked,
+    app: &'a App,
+    callable: &'a [&'a Tool],
+    channels: Option<&'a ChannelStart>,
+}
+
+impl Answer<'_> {
+    /// Its constraint.
+    fn constraint(&self) -> Result<Option<Constraints>, ApiError> {
+        if self.callable.is_empty() {
+            return self.structured();
+        }
+        let format = ToolFormat::of(&*self.app.language);
+        match (&self.asked.choice, &self.asked.structured) {
+            (ToolChoice::Auto, Some(structured)) => {
+                let GrammarSource::JsonSchema(schema) = &structured.source else {
+                    let message = format!(
+                        "{} together with tools is supported for JSON schemas only.",
+                        structured.field
+                    );
+                    return Err(ApiError::unsupported(&structured.field, message));
+                };
+                let source = self.calls(format, Some(schema));
+                if !self.app.grammars.knows(&source) {
+                    self.app.grammars.check(&structured.field, &structured.source)?;
+                }
+                self.compiled("tools", &source).map(Some)
+            }
+            (ToolChoice::Auto, None) => self.triggered(format).map(Some),
+            _ => self.compiled("tools", &self.calls(format, None)).map(Some),
+        }
     }
-    match (&asked.choice, &asked.structured) {
-        (ToolChoice::Auto, Some(structured)) => {
-            let GrammarSource::JsonSchema(schema) = &structured.source else {
-                let message = format!(
-                    "{} together with tools is supported for JSON schemas only.",
-                    structured.field
-                );
-                return Err(ApiError::unsupported(&structured.field, message));
+
+    /// The grammar or schema of a request without tools.
+    fn structured(&self) -> Result<Option<Constraints>, ApiError> {
+        let Some(structured) = &self.asked.structured else { return Ok(None) };
+        let grammar = self.app.grammars.compile(&structured.field, &structured.source)?;
+        let start = match self.channels {
+            // The answer goes on within the message.
+            None | Some(ChannelStart::Message(_)) => {
+                return Ok(Some(Constraints::new(move || grammar.constraint())));
+            }
+            Some(start) => start,
+        };
+        let header = ChannelGrammar::new(&*self.app.language, start).up_to_answer();
+        let header = self.app.grammars.compile(&structured.field, &header)?;
+        Ok(Some(Constraints::new(move || Box::new(Then::new(&header, grammar.constraint())))))
+    }
+
+    /// Calls, or an answer that fits a schema.
+    fn calls(&self, format: ToolFormat, answer: Option<&serde_json::Value>) -> GrammarSource {
+        let language = &*self.app.language;
+        match self.channels {
+            Some(start) => ChannelGrammar::new(language, start).calls(self.callable, answer),
+            None => format.calls(language, self.callable, self.asked.parallel, answer),
+        }
+    }
+
+    /// Free text in which calls fit their grammar from where they begin.
+    fn triggered(&self, format: ToolFormat) -> Result<Constraints, ApiError> {
+        let (language, parallel) = (&*self.app.language, self.asked.parallel);
+        let starts = format.starts(language, self.callable, parallel);
+        if !starts.iter().all(|start| self.app.grammars.knows(&start.grammar)) {
+            self.check_tools()?;
+        }
+        let mut triggers = Vec::new();
+        for start in starts {
+            let grammar = self.app.grammars.compile("tools", &start.grammar)?;
+            triggers.extend(start.texts.into_iter().map(|text| Trigger {
+                text,
+                begins: start.begins,
+                grammar: Arc::clone(&grammar),
+            }));
+        }
+        let words = self.app.grammars.words("tools")?;
+        let once = format.ends_with_calls(parallel);
+        let triggers = Arc::new(triggers);
+        Ok(Constraints::new(move || {
+            let triggered = Triggered::new(Arc::clone(&triggers), Arc::clone(&words));
+            Box::new(triggered.ending_after_one(once))
+        }))
+    }
+
+    fn compiled(&self, field: &str, source: &GrammarSource) -> Result<Constraints, ApiError> {
+        if !self.app.grammars.knows(source) {
+            self.check_tools()?;
+        }
+        let grammar = self.app.grammars.compile(field, source)?;
+        Ok(Constraints::new(move || grammar.constraint()))
+    }
+
+    /// Compiles each tool's own schema, so that an error names it.
+    fn check_tools(&self) -> Result<(), ApiError> {
+        for tool in self.callable {
+            let place = self.asked.tools.iter().position(|other| other.name == tool.name);
+            let field = match place {
+                Some(index) if self.asked.legacy => format!("functions[{index}].parameters"),
+                Some(index) => format!("tools[{index}].function.parameters"),
+                None => "tools".to_owned(),
             };
-            let _ = app.grammars.compile(&structured.field, &structured.source)?;
-            let source = format.calls(language, callable, asked.parallel, Some(schema));
-            compiled("tools", &source)
+            let schema = GrammarSource::JsonSchema(tool.parameters.clone());
+            self.app.grammars.check(&field, &schema)?;
         }
-        (ToolChoice::Auto, None) => {
-            let Some(source) = format.after_tag(language, callable) else { return Ok(None) };
-            let grammar = app.grammars.compile("tools", &source)?;
-            let words = app.grammars.words("tools")?;
-            let once = !asked.parallel;
-            Ok(Some(Constraints::new(move || {
-                let text = format.tag().to_owned();
-                let trigger = Trigger { text, grammar: Arc::clone(&grammar) };
-                Box::new(Triggered::new(vec![trigger], Arc::clone(&words)).ending_after_one(once))
-            })))
-        }
-        _ => compiled("tools", &format.calls(language, callable, asked.parallel, None)),
+        Ok(())
     }
-}
-
-/// The tags of the model's reasoning, if an answer to `prompt` may begin with it.
-fn reasoning(language: &dyn Language, prompt: &[Token]) -> Option<ReasoningTags> {
-    let reasons = language.template_reads("think") || token_of(language, CLOSE).is_some();
-    if !reasons || was_closed(language, prompt) {
-        return None;
-    }
-    let is_open = end(language, prompt).ends_with(OPEN);
-    Some(ReasoningTags { open: OPEN, close: CLOSE, is_open })
-}
-
-/// Whether the prompt ends with reasoning that is over.
-fn was_closed(language: &dyn Language, prompt: &[Token]) -> bool {
-    end(language, prompt).ends_with(CLOSE)
-}
-
-fn end(language: &dyn Language, prompt: &[Token]) -> String {
-    let tail = &prompt[prompt.len().saturating_sub(16)..];
-    language.decode(tail).trim_end().to_owned()
 }

@@ -18,7 +18,7 @@ use super::{
     App,
     constrain::Answering,
     guard::{Peer, RequestId, key},
-    random,
+    random, work,
 };
 use crate::{
     error::ApiError,
@@ -91,6 +91,8 @@ pub struct Common {
     pub logprobs: Option<usize>,
     /// How it speculates.
     pub speculation: Speculation,
+    /// What the answers will probably be.
+    pub prediction: Option<Arc<[Token]>>,
     /// Answers per prompt.
     pub choices: usize,
     /// Name of the field that the prompt stood in.
@@ -181,6 +183,7 @@ pub fn submit(
                 reuse: common.reuse,
                 logprobs: common.logprobs,
                 speculation: common.speculation,
+                prediction: common.prediction.clone(),
                 deadline: asked + app.limits.request_timeout,
                 asked,
                 events: sender.clone(),
@@ -189,6 +192,18 @@ pub fn submit(
         }
     }
     Ok(Events { receiver, choices, stopping: app.handle.clone() })
+}
+
+/// The tokens of a predicted text. Control tokens that it spells are text, as in messages.
+///
+/// # Errors
+/// A text that is longer than any that fits the context, or that the vocabulary cannot spell.
+pub fn predicted(app: &App, text: Option<&str>) -> Result<Option<Arc<[Token]>>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    work::check_length(app, "prediction.content", text.len())?;
+    let mut tokens = app.language.encode(text, false, false)?;
+    tokens.truncate(app.info.context);
+    Ok(Some(tokens.into()))
 }
 
 /// A whole answer.

@@ -14,6 +14,7 @@ mod openapi;
 mod others;
 mod page;
 mod paths;
+mod prompt_end;
 mod shape;
 mod stream;
 mod work;
@@ -36,8 +37,8 @@ pub use openapi::document;
 use tower::{Layer, util::MapRequestLayer};
 
 use crate::{
-    api::options::SpeculationDefaults, error::ApiError, grammars::GrammarStore, language::Language,
-    metrics::Metrics, scheduler::Handle,
+    api::speculation::SpeculationDefaults, error::ApiError, grammars::GrammarStore,
+    language::Language, metrics::Metrics, scheduler::Handle,
 };
 
 /// What every handler sees.

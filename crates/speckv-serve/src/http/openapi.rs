@@ -8,7 +8,11 @@ use utoipa::{
     },
 };
 
-use super::{chat, completions, others};
+use super::{
+    chat, completions,
+    dialects::{messages, ollama, responses},
+    others,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +21,14 @@ use super::{chat, completions, others};
     paths(
         chat::create,
         completions::create,
+        responses::create,
+        messages::create,
+        messages::count_tokens,
+        ollama::chat,
+        ollama::generate,
+        ollama::tags,
+        ollama::show,
+        ollama::version,
         others::models,
         others::model,
         others::tokenize,
@@ -59,6 +71,14 @@ mod tests {
         for path in [
             "/v1/chat/completions",
             "/v1/completions",
+            "/v1/responses",
+            "/v1/messages",
+            "/v1/messages/count_tokens",
+            "/api/chat",
+            "/api/generate",
+            "/api/tags",
+            "/api/show",
+            "/api/version",
             "/v1/models",
             "/tokenize",
             "/detokenize",
@@ -78,8 +98,17 @@ mod tests {
         let ids: std::collections::BTreeSet<_> =
             operations.iter().filter_map(|operation| operation["operationId"].as_str()).collect();
         assert_eq!(ids.len(), operations.len(), "every operation has an id of its own");
-        for field in ["speculation", "max_completion_tokens", "stream_options", "logprobs", "seed"]
-        {
+        for field in [
+            "speculation",
+            "max_completion_tokens",
+            "stream_options",
+            "logprobs",
+            "seed",
+            "tools",
+            "response_format",
+            "prediction",
+            "thinking_budget",
+        ] {
             assert!(schemas["ChatRequest"]["properties"].get(field).is_some(), "{field}");
         }
     }

@@ -56,6 +56,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         }
         // A request that shares nothing neither finds earlier answers nor is found.
         self.engine.set_scope(&sequence, job.reuse.then_some(job.scope));
+        self.engine.predict(&sequence, job.prediction.as_deref().unwrap_or_default());
         sequence.set_likelihoods(job.logprobs);
         if let Some(constraints) = &job.constraints {
             let made = contained(&self.metrics, || constraints.make());

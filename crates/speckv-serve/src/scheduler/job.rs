@@ -15,7 +15,7 @@ use speckv::{
 use speckv_local::controllers::ControllerSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::handle::Place;
+use super::{handle::Place, predicted::Predicted};
 use crate::constraints::Constraints;
 
 /// How one answer speculates.
@@ -64,6 +64,8 @@ pub struct Job {
     pub logprobs: Option<usize>,
     /// How it speculates.
     pub speculation: Speculation,
+    /// What it will probably be.
+    pub prediction: Option<Arc<[Token]>>,
     /// When it is given up.
     pub deadline: Instant,
     /// When it was asked for.
@@ -184,6 +186,8 @@ pub struct Done {
     pub drafted: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
+    /// Of the draft tokens, those that the request has predicted.
+    pub predicted: Predicted,
     /// Tokens that a grammar forced, without a draft.
     pub forced: usize,
     /// Steps.

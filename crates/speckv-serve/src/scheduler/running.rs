@@ -14,8 +14,11 @@ use speckv::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::job::{Done, Event, Fault, Job, Likelihood, News, Origin, Spoken, Step};
-use crate::language::{Decoder, Language};
+use super::{
+    job::{Done, Event, Fault, Job, Likelihood, News, Origin, Spoken, Step},
+    predicted::PredictedTokens,
+};
+use crate::language::{Decoder, Language, Said};
 
 /// What an answer needs to begin.
 pub struct Prepared<M: LanguageModel> {
@@ -33,11 +36,23 @@ pub struct Prepared<M: LanguageModel> {
 pub struct Speller(pub Arc<dyn Language>);
 
 impl Speller {
-    fn spell(&self, token: Token, text: &mut String) {
-        if self.0.is_control(token) && !self.0.end_tokens().contains(&token) {
-            text.push_str(&String::from_utf8_lossy(&self.0.bytes(token)));
-        }
+    fn spelling(&self, token: Token) -> Option<String> {
+        let is_spelled = self.0.is_control(token) && !self.0.end_tokens().contains(&token);
+        is_spelled.then(|| String::from_utf8_lossy(&self.0.bytes(token)).into_owned())
     }
+}
+
+/// What a token adds to the text. No stop string goes on over a control token that is spelled.
+fn decode(decoder: &mut dyn Decoder, speller: Option<&Speller>, token: Token) -> Said {
+    let Some(spelling) = speller.and_then(|speller| speller.spelling(token)) else {
+        return decoder.push(token);
+    };
+    let before = decoder.finish();
+    if before.stopped {
+        return before;
+    }
+    let said = decoder.push(token);
+    Said { text: before.text + &said.text + &spelling, ..said }
 }
 
 /// A sequence with the client that its answer goes to.
@@ -71,6 +86,7 @@ pub struct Running<M: LanguageModel> {
     first_tokens: usize,
     offset: usize, // where the next token begins in the answer's text, in characters, what is held back included
     said: usize,   // characters said
+    predicted: Option<PredictedTokens>,
 }
 
 /// What delivering a step found.
@@ -91,6 +107,8 @@ impl<M: LanguageModel> Running<M> {
     pub fn begin(job: Job, prepared: Prepared<M>) -> Self {
         let Prepared { sequence, cached: cached_tokens, decoder, speller } = prepared;
         let now = Instant::now();
+        let prediction = job.prediction.as_ref();
+        let predicted = prediction.map(|text| PredictedTokens::new(&job.prompt, text));
         let running = Running {
             sequence,
             request: job.request,
@@ -113,6 +131,7 @@ impl<M: LanguageModel> Running<M> {
             first_tokens: 0,
             offset: 0,
             said: 0,
+            predicted,
         };
         running.send(News::Started);
         running
@@ -158,6 +177,9 @@ impl<M: LanguageModel> Running<M> {
         let is_first = self.first.is_none();
         self.first.get_or_insert(now);
         self.generated = self.sequence.generated();
+        if let Some(predicted) = &mut self.predicted {
+            predicted.observe(self.sequence.tokens(), self.sequence.record());
+        }
         let (step, stopped) = self.speak(gap, sequences);
         let tokens = step.tokens.iter().filter(|spoken| spoken.token.is_some()).count();
         self.tokens += tokens;
@@ -195,10 +217,7 @@ impl<M: LanguageModel> Running<M> {
                 drafted += 1;
                 if drafted <= accepted { Origin::Accepted } else { record.outcome.last.into() }
             };
-            let mut said = self.decoder.push(token);
-            if let Some(speller) = &self.speller {
-                speller.spell(token, &mut said.text);
-            }
+            let said = decode(&mut *self.decoder, self.speller.as_ref(), token);
             let likelihood = likelihoods
                 .get(index)
                 .map(|known| Likelihood { token: known.token, top: known.top.clone() });
@@ -246,6 +265,7 @@ impl<M: LanguageModel> Running<M> {
             first_tokens: self.first_tokens,
             drafted: totals.drafted,
             accepted: totals.accepted,
+            predicted: self.predicted.as_ref().map(PredictedTokens::count).unwrap_or_default(),
             forced: totals.forced,
             steps: totals.steps,
             gamma_histogram: totals.gamma_histogram.clone(),

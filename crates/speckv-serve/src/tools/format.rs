@@ -1,9 +1,13 @@
 //! How model families write calls of tools.
 
 use serde_json::{Value, json};
-use speckv_grammar::GrammarSource;
+use speckv_grammar::{Begins, GrammarSource};
 
-use super::Tool;
+use super::{
+    Tool,
+    channel_grammar::call_headers,
+    lark::{move_references, quoted, tag, with_layout},
+};
 use crate::{grammars::token_of, language::Language};
 
 /// How a model writes calls.
@@ -15,6 +19,8 @@ pub enum ToolFormat {
     Llama,
     /// `[TOOL_CALLS]` and a list of calls, or a name with `[ARGS]`: Mistral.
     Mistral,
+    /// Messages in channels, of which those to `functions.NAME` are calls: gpt-oss.
+    Harmony,
     /// Hermes' format, described to the model in a message since its template knows no tools:
     /// Gemma and others.
     Generic,
@@ -26,6 +32,7 @@ impl ToolFormat {
     pub fn of(language: &dyn Language) -> Self {
         let reads = |name: &str| language.template_reads(name);
         match () {
+            () if reads("channel") && reads("analysis") => ToolFormat::Harmony,
             () if !reads("tools") => ToolFormat::Generic,
             () if reads("TOOL_CALLS") => ToolFormat::Mistral,
             () if reads("tool_call") => ToolFormat::Hermes,
@@ -41,6 +48,7 @@ impl ToolFormat {
             ToolFormat::Hermes | ToolFormat::Generic => "<tool_call>",
             ToolFormat::Llama => "<|python_tag|>",
             ToolFormat::Mistral => "[TOOL_CALLS]",
+            ToolFormat::Harmony => "",
         }
     }
 
@@ -49,7 +57,7 @@ impl ToolFormat {
     pub fn closing_tag(self) -> &'static str {
         match self {
             ToolFormat::Hermes | ToolFormat::Generic => "</tool_call>",
-            ToolFormat::Llama | ToolFormat::Mistral => "",
+            ToolFormat::Llama | ToolFormat::Mistral | ToolFormat::Harmony => "",
         }
     }
 
@@ -65,7 +73,8 @@ impl ToolFormat {
     }
 
     /// The grammar of calls of these tools, the first tag included. `answer`: another grammar that
-    /// the answer may fit instead, a JSON schema.
+    /// the answer may fit instead, a JSON schema. For [`Harmony`](Self::Harmony) see
+    /// [`ChannelGrammar`](super::ChannelGrammar).
     #[must_use]
     pub fn calls(
         self,
@@ -75,14 +84,19 @@ impl ToolFormat {
         answer: Option<&Value>,
     ) -> GrammarSource {
         let tag = |text: &str| tag(language, text);
-        let call = format!("call: %json {}\n", self.call_schema(tools));
+        let mut call = format!("call: %json {}\n", self.call_schema(tools));
         let calls = match self {
             ToolFormat::Hermes | ToolFormat::Generic => {
                 let one =
                     format!("{} \"\\n\" call \"\\n\" {}", tag(self.tag()), tag(self.closing_tag()));
                 if parallel { format!("{one} (\"\\n\" {one})*") } else { one }
             }
-            ToolFormat::Llama => "call".to_owned(),
+            ToolFormat::Llama | ToolFormat::Harmony => "call".to_owned(),
+            ToolFormat::Mistral if token_of(language, ARGUMENTS).is_some() => {
+                call = named_calls(language, tools, "call");
+                let one = format!("{} call", tag(self.tag()));
+                if parallel { format!("({one})+") } else { one }
+            }
             ToolFormat::Mistral if parallel => {
                 format!("{} \"[\" call (\", \" call)* \"]\"", tag(self.tag()))
             }
@@ -97,19 +111,55 @@ impl ToolFormat {
         })
     }
 
-    /// What follows the tag of a call that the model has begun by itself; `None` where calls have no
-    /// tag that is always there.
+    /// How calls may begin that the model makes by itself, and what may follow.
     #[must_use]
-    pub fn after_tag(self, language: &dyn Language, tools: &[&Tool]) -> Option<GrammarSource> {
+    pub fn starts(
+        self,
+        language: &dyn Language,
+        tools: &[&Tool],
+        parallel: bool,
+    ) -> Vec<CallStart> {
         let call = format!("call: %json {}\n", self.call_schema(tools));
-        let rest = match self {
+        let tag = |text: &str| tag(language, text);
+        let (texts, begins, lark) = match self {
             ToolFormat::Hermes | ToolFormat::Generic => {
-                let close = tag(language, self.closing_tag());
-                format!("start: \"\\n\" call \"\\n\" {close}\n")
+                let close = tag(self.closing_tag());
+                let lark = format!("start: \"\\n\" call \"\\n\" {close}\n{call}");
+                (vec![self.tag().to_owned()], Begins::After, lark)
             }
-            ToolFormat::Llama | ToolFormat::Mistral => return None,
+            // The calls are the whole answer. Its beginning is a call where it names a tool.
+            ToolFormat::Llama => {
+                let name = |tool: &&Tool| format!("{{\"name\": {}", quoted(&tool.name));
+                let names = tools.iter().map(name);
+                let texts = names.flat_map(|name| [format!("{}{name}", self.tag()), name]);
+                let more = if parallel { " (\"; \" call)*" } else { "" };
+                let lark = format!("start: {}? call{more}\n{call}", tag(self.tag()));
+                (texts.collect(), Begins::With, lark)
+            }
+            ToolFormat::Mistral => {
+                let more = if parallel { " (\", \" call)*" } else { "" };
+                let lark = format!(
+                    "start: \" \"? \"[\" call{more} \"]\" | named\n{call}{}",
+                    named_calls(language, tools, "named")
+                );
+                (vec![self.tag().to_owned()], Begins::After, lark)
+            }
+            ToolFormat::Harmony => {
+                let start = |tool: &&Tool| CallStart {
+                    texts: call_headers(tool),
+                    begins: Begins::After,
+                    grammar: GrammarSource::JsonSchema(tool.parameters.clone()),
+                };
+                return tools.iter().map(start).collect();
+            }
         };
-        Some(GrammarSource::Lark(rest + &call))
+        vec![CallStart { texts, begins, grammar: GrammarSource::Lark(lark) }]
+    }
+
+    /// Whether the answer ends with what [`starts`](Self::starts) begins.
+    #[must_use]
+    pub fn ends_with_calls(self, parallel: bool) -> bool {
+        !parallel || matches!(self, ToolFormat::Llama | ToolFormat::Harmony)
     }
 
     /// The schema of a call of one of the tools.
@@ -155,58 +205,33 @@ impl ToolFormat {
     }
 }
 
-/// A tag in a Lark grammar: a control token where it is one, else its text.
-fn tag(language: &dyn Language, text: &str) -> String {
-    match token_of(language, text) {
-        Some(token) if language.is_control(token) && text.starts_with('<') => text.to_owned(),
-        Some(token) if language.is_control(token) => format!("<[{token}]>"),
-        _ => Value::from(text).to_string(),
-    }
+/// How calls may begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallStart {
+    /// Texts by which they begin.
+    pub texts: Vec<String>,
+    /// Where the grammar begins.
+    pub begins: Begins,
+    /// What they are.
+    pub grammar: GrammarSource,
 }
 
-/// A schema whose JSON has the layout of all answers.
-fn with_layout(mut schema: Value) -> Value {
-    if !schema.is_object() {
-        schema = json!({});
-    }
-    schema["x-guidance"] = json!({
-        "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": false,
-        "coerce_one_of": true,
-    });
-    schema
-}
+/// Stands between a name and arguments where the vocabulary of a Mistral has it.
+const ARGUMENTS: &str = "[ARGS]";
 
-/// Makes references to the root of a schema references to where it now stands.
-fn move_references(schema: &mut Value, root: &str) {
-    match schema {
-        Value::Object(fields) => {
-            for (name, value) in fields.iter_mut() {
-                match value {
-                    Value::String(target) if name == "$ref" => {
-                        if let Some(rest) = target.strip_prefix('#') {
-                            *target = format!("{root}{rest}");
-                        }
-                    }
-                    value => move_references(value, root),
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| move_references(value, root)),
-        _ => {}
+/// A rule of a name with arguments.
+fn named_calls(language: &dyn Language, tools: &[&Tool], rule: &str) -> String {
+    let names: Vec<String> = (0..tools.len()).map(|index| format!("{rule}{index}")).collect();
+    let between = match token_of(language, ARGUMENTS) {
+        Some(_) => tag(language, ARGUMENTS),
+        None => String::new(),
+    };
+    let mut rules = format!("{rule}: {}\n", names.join(" | "));
+    for (index, tool) in tools.iter().enumerate() {
+        let (name, schema) = (quoted(&tool.name), with_layout(tool.parameters.clone()));
+        rules.push_str(&format!(
+            "{rule}{index}: {name} {between} arguments{index}\narguments{index}: %json {schema}\n"
+        ));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_follow_a_schema_to_its_new_place() {
-        let mut schema = json!({"properties": {"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "#"}},
-            "$defs": {"x": {"items": [{"$ref": "other.json"}]}}});
-        move_references(&mut schema, "#/$defs/t0");
-        assert_eq!(schema["properties"]["a"]["$ref"], "#/$defs/t0/$defs/x");
-        assert_eq!(schema["properties"]["b"]["$ref"], "#/$defs/t0");
-        assert_eq!(schema["$defs"]["x"]["items"][0]["$ref"], "other.json");
-    }
+    rules
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AnswerParser, Part, ReasoningTags, ToolFormat};
+use super::{AnswerParser, ChannelStart, Part, ReasoningTags, ToolFormat};
 
 /// How the answers to a request are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Reader {
     pub names: Vec<String>,
     /// The tags of reasoning, if the model reasons.
     pub reasoning: Option<ReasoningTags>,
+    /// Where the answer begins, if it is in channels.
+    pub channels: Option<ChannelStart>,
     /// The request has the older form of tools, `functions`.
     pub legacy: bool,
 }
@@ -24,13 +26,17 @@ impl Reader {
     /// All of an answer is content.
     #[must_use]
     pub fn plain() -> Self {
-        Reader { tools: None, names: Vec::new(), reasoning: None, legacy: false }
+        Reader { tools: None, names: Vec::new(), reasoning: None, channels: None, legacy: false }
     }
 
     /// A parser for one answer.
     #[must_use]
     pub fn parser(&self) -> AnswerParser {
-        AnswerParser::new(self.tools, self.names.clone(), self.reasoning)
+        let names = self.names.clone();
+        match &self.channels {
+            Some(start) => AnswerParser::channels(names, start),
+            None => AnswerParser::new(self.tools, names, self.reasoning),
+        }
     }
 
     /// An id of a call: nine letters and digits, which Mistral's template asks for, after `call_` for

@@ -27,7 +27,7 @@ use speckv::{
 };
 use speckv_local::controllers::ControllerParts;
 use speckv_serve::{
-    api::options::SpeculationDefaults,
+    api::speculation::SpeculationDefaults,
     http::{App, Info, Limits, router},
     language::{Conversation, Decoder, Ending, Language, LanguageError, Said},
     metrics::Metrics,
@@ -42,6 +42,20 @@ pub struct Characters {
     pub tokenizing: Duration,
     /// Texts encoded.
     pub encoded: Arc<AtomicU32>,
+    /// The template writes messages in channels, and the vocabulary has their control tokens.
+    pub channels: bool,
+}
+
+/// Control tokens of a vocabulary for channels: the token is the place.
+pub const CHANNELS: [&str; 6] =
+    ["", "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>"];
+
+impl Characters {
+    /// The spelling of a control token.
+    fn spelling(&self, token: Token) -> Option<&'static str> {
+        let spelling = CHANNELS.get(token as usize).copied();
+        spelling.filter(|spelling| self.channels && !spelling.is_empty())
+    }
 }
 
 pub const END: Token = b'~' as Token;
@@ -52,9 +66,15 @@ impl Language for Characters {
         VOCAB
     }
 
-    fn encode(&self, text: &str, _: bool, _: bool) -> Result<Vec<Token>, LanguageError> {
+    fn encode(&self, text: &str, special: bool, _: bool) -> Result<Vec<Token>, LanguageError> {
         self.encoded.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(self.tokenizing);
+        let mut text = text.to_owned();
+        for (token, spelling) in CHANNELS.iter().enumerate().skip(1) {
+            if special && self.channels {
+                text = text.replace(spelling, &char::from(token as u8).to_string());
+            }
+        }
         let wrong = text.chars().find(|c| !c.is_ascii());
         match wrong {
             Some(c) => Err(LanguageError::Encode(format!("{c:?} is no token"))),
@@ -63,11 +83,16 @@ impl Language for Characters {
     }
 
     fn decode(&self, tokens: &[Token]) -> String {
-        tokens.iter().map(|&token| token as u8 as char).collect()
+        String::from_utf8(tokens.iter().flat_map(|&token| self.bytes(token)).collect())
+            .expect("ASCII")
     }
 
     fn bytes(&self, token: Token) -> Vec<u8> {
-        vec![token as u8]
+        self.spelling(token).map_or(vec![token as u8], |spelling| spelling.as_bytes().to_vec())
+    }
+
+    fn is_control(&self, token: Token) -> bool {
+        self.spelling(token).is_some()
     }
 
     fn longest_token(&self) -> usize {
@@ -102,6 +127,7 @@ impl Language for Characters {
             text.push_str(&format!("{name}={value}~"));
         }
         match conversation.ending {
+            Ending::NewMessage if self.channels => text.push_str("<|start|>assistant"),
             Ending::NewMessage => text.push_str("a:"),
             Ending::Nothing => {}
             Ending::Continue => drop(text.pop()),
@@ -110,7 +136,8 @@ impl Language for Characters {
     }
 
     fn template_reads(&self, name: &str) -> bool {
-        name == "tool_calls"
+        let of_channels = ["channel", "analysis", "tools", "reasoning_effort", "thinking"];
+        name == "tool_calls" || self.channels && of_channels.contains(&name)
     }
 
     fn end_tokens(&self) -> &[Token] {
@@ -123,18 +150,20 @@ impl Language for Characters {
 
     fn decoder(&self, _: bool, stops: Vec<String>) -> Box<dyn Decoder> {
         assert!(stops.iter().all(|stop| stop != "panic in the decoder"), "told to");
-        Box::new(Plain { stops, held: String::new() })
+        let controls = if self.channels { CHANNELS.len() } else { 0 };
+        Box::new(Plain { stops, held: String::new(), controls: controls as Token })
     }
 }
 
 struct Plain {
     stops: Vec<String>,
     held: String,
+    controls: Token, // tokens below it, but 0, are no text
 }
 
 impl Decoder for Plain {
     fn push(&mut self, token: Token) -> Said {
-        if token == END {
+        if token == END || token > 0 && token < self.controls {
             return Said::default();
         }
         self.held.push(token as u8 as char);
@@ -222,6 +251,8 @@ pub struct Setup {
     pub controller: &'static str,
     /// How long it takes to encode a text.
     pub tokenizing: Duration,
+    /// Messages are in channels.
+    pub channels: bool,
     /// Time is simulated for the engine: a pass of the target over n rows takes 40 + `row` n
     /// milliseconds, of the draft a fifth of that.
     pub simulated_row: Option<f64>,
@@ -245,6 +276,7 @@ impl Default for Setup {
             memory: 0,
             controller: "speckv",
             tokenizing: Duration::ZERO,
+            channels: false,
             simulated_row: None,
         }
     }
@@ -321,7 +353,11 @@ impl Server {
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
         engine.set_lookup_memory(setup.memory);
         let encoded = Arc::<AtomicU32>::default();
-        let characters = Characters { tokenizing: setup.tokenizing, encoded: Arc::clone(&encoded) };
+        let characters = Characters {
+            tokenizing: setup.tokenizing,
+            encoded: Arc::clone(&encoded),
+            channels: setup.channels,
+        };
         let language: Arc<dyn Language> = Arc::new(characters);
         let metrics = Arc::new(Metrics::new());
         let (handle, orders) = Handle::new(setup.queue);

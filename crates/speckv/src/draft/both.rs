@@ -98,6 +98,13 @@ impl<D: Drafter> Drafter for Both<D> {
         }
     }
 
+    fn predict(&mut self, slot: Slot, text: &[Token], next: &[Token]) {
+        if let Some(&pair) = self.slots.get(slot) {
+            self.ngram.predict(pair.ngram, text, next);
+            self.other.predict(pair.other, text, next);
+        }
+    }
+
     fn set_memory(&mut self, limit: usize) {
         self.ngram.set_memory(limit);
         self.other.set_memory(limit);

@@ -156,6 +156,10 @@ impl Drafter for GuardedDrafter {
         self.inner.remember(slot, text);
     }
 
+    fn predict(&mut self, slot: Slot, text: &[Token], next: &[Token]) {
+        self.inner.predict(slot, text, next);
+    }
+
     fn set_memory(&mut self, limit: usize) {
         self.inner.set_memory(limit);
     }

@@ -8,6 +8,7 @@ mod memory;
 mod model;
 mod ngram;
 mod none;
+mod prediction;
 mod reading;
 mod slots;
 
@@ -195,6 +196,12 @@ pub trait Drafter: Send {
     /// Remembers a finished text in the scope of its sequence, for look-up in later ones.
     fn remember(&mut self, slot: Slot, text: &[Token]) {
         let _ = (slot, text);
+    }
+
+    /// Says what probably follows `text`, the sequence's own: look-up drafts from it beside the
+    /// text. It replaces what was said before; an empty `next` predicts nothing.
+    fn predict(&mut self, slot: Slot, text: &[Token], next: &[Token]) {
+        let _ = (slot, text, next);
     }
 
     /// Forgets the texts that were remembered, and remembers at most `limit` tokens from now on; 0,

@@ -1,9 +1,12 @@
 //! N-gram look-up: proposes what followed an earlier occurrence of the last tokens.
 
+use std::collections::HashMap;
+
 use super::{
     Ask, DraftError, Drafter, MemoryUse, Proposal, Slot, Slots, TextMemory,
     index::Index,
     memory::{GAP, places},
+    prediction::Prediction,
 };
 use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 
@@ -43,11 +46,15 @@ impl Default for NgramSettings {
 ///
 /// With a [memory](Drafter::set_memory) it also finds the texts that were finished earlier in the
 /// sequence's scope. Of equally long matches the text's own count as the best.
+///
+/// What is [predicted](Drafter::predict) is followed where the text ends with at least as many
+/// tokens of it as match elsewhere.
 #[derive(Debug, Default)]
 pub struct NgramDrafter {
     settings: NgramSettings,
     slots: Slots<Text>,
     memory: TextMemory,
+    predictions: HashMap<Slot, Prediction>,
     counts: Vec<(Token, u32)>, // continuations of the look-up at hand
 }
 
@@ -125,7 +132,7 @@ impl NgramDrafter {
         tokens: &[Token],
         drafted: usize,
     ) -> Result<Option<Place>, DraftError> {
-        let NgramDrafter { settings, slots, memory, counts } = self;
+        let NgramDrafter { settings, slots, memory, counts, .. } = self;
         let NgramSettings { min_match, max_places, .. } = *settings;
         let Text { index, scope } = slots.get_mut(slot)?;
         index.follow(&tokens[..tokens.len() - drafted], min_match);
@@ -149,6 +156,34 @@ impl NgramDrafter {
             available,
             match_length: longest,
             signals: signals(&self.counts, longest),
+        }))
+    }
+}
+
+impl NgramDrafter {
+    /// The best place in the texts or in the prediction.
+    fn best(
+        &mut self,
+        slot: Slot,
+        tokens: &[Token],
+        drafted: usize,
+    ) -> Result<Option<Place>, DraftError> {
+        let place = self.find(slot, tokens, drafted)?;
+        let NgramSettings { min_match, max_match, .. } = self.settings;
+        let prediction = self.predictions.get(&slot);
+        let Some(found) = prediction.and_then(|it| it.find(tokens, min_match)) else {
+            return Ok(place);
+        };
+        let match_length = found.run.min(max_match);
+        if place.as_ref().is_some_and(|place| place.match_length > match_length) {
+            return Ok(place);
+        }
+        let match_length_told = u16::try_from(match_length).unwrap_or(u16::MAX);
+        Ok(Some(Place {
+            token: found.token,
+            available: found.available.min(MOST_AVAILABLE),
+            match_length,
+            signals: Signals { match_length: match_length_told, ..found.signals },
         }))
     }
 }
@@ -177,11 +212,12 @@ impl Drafter for NgramDrafter {
     }
 
     fn close(&mut self, slot: Slot) {
+        self.predictions.remove(&slot);
         self.slots.close(slot);
     }
 
     fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
-        let place = self.find(slot, tokens, 0).ok()??;
+        let place = self.best(slot, tokens, 0).ok()??;
         Some(Lookup {
             match_length: place.match_length,
             available: place.available,
@@ -191,7 +227,7 @@ impl Drafter for NgramDrafter {
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         for ask in asks.iter_mut().filter(|ask| ask.source == Source::NGRAM) {
-            ask.proposal = self.find(ask.slot, ask.tokens, ask.drafted)?.map(|place| {
+            ask.proposal = self.best(ask.slot, ask.tokens, ask.drafted)?.map(|place| {
                 let token = place.token;
                 if !ask.chain.is_greedy() {
                     ask.distribution.set_certain(token);
@@ -218,6 +254,13 @@ impl Drafter for NgramDrafter {
     fn remember(&mut self, slot: Slot, text: &[Token]) {
         if let Some(scope) = self.slots.get(slot).and_then(|text| text.scope) {
             self.memory.remember(scope, text);
+        }
+    }
+
+    fn predict(&mut self, slot: Slot, text: &[Token], next: &[Token]) {
+        self.predictions.remove(&slot);
+        if !next.is_empty() && self.slots.get(slot).is_some() {
+            self.predictions.insert(slot, Prediction::new(text, next));
         }
     }
 

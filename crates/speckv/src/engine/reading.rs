@@ -9,6 +9,7 @@ use crate::{
     record::Source,
     sampling::{Chain, Randomness},
     step::{Expected, LEAST_DRAFT_READING, Member, Stepper, shared_pass},
+    token::Token,
 };
 
 /// Most tokens that one step reads of a text that was not read yet, so that a long prompt does not
@@ -143,7 +144,7 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Makes a sequence a new one that keeps its memory and what was read of the common beginning
-    /// of both texts. Returns the number of tokens that the target need not read again.
+    /// of both texts; what was predicted is forgotten. Returns the number of tokens that the target need not read again.
     ///
     /// # Errors
     /// As [`Engine::sequence`]; then nothing has changed.
@@ -167,6 +168,7 @@ impl<M: LanguageModel> Engine<M> {
         sequence.observing = std::time::Duration::ZERO;
         sequence.finish = None;
         sequence.check_room();
+        self.drafter.predict(sequence.slot(), &[], &[]);
         Ok(sequence.cache.len())
     }
 
@@ -192,6 +194,15 @@ impl<M: LanguageModel> Engine<M> {
     pub fn set_scope(&mut self, sequence: &Sequence<M>, scope: Option<u64>) {
         if self.home.owns(&sequence.place) {
             self.drafter.set_scope(sequence.slot(), scope);
+        }
+    }
+
+    /// Says what a sequence will probably go on with, for look-up; it replaces what was said
+    /// before, and an empty `next` predicts nothing. The text stays as it would be without it. Does
+    /// nothing to a sequence of another engine.
+    pub fn predict(&mut self, sequence: &Sequence<M>, next: &[Token]) {
+        if self.home.owns(&sequence.place) {
+            self.drafter.predict(sequence.slot(), &sequence.tokens, next);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reading the fields of a request, each of which must be known.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{api::fields, error::ApiError};
 
@@ -93,6 +93,25 @@ impl Fields {
         }
     }
 
+    /// Moves `tools` to a chat request.
+    ///
+    /// # Errors
+    /// Tools of another type, fields that are not known.
+    pub fn tools(
+        &mut self,
+        form: &ToolFields,
+        chat: &mut Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let path = self.path("tools");
+        let tools = self.list("tools")?.into_iter().enumerate();
+        let tools = tools.map(|(index, tool)| form.read(tool, format!("{path}[{index}]")));
+        let tools: Vec<Value> = tools.collect::<Result<_, ApiError>>()?;
+        if !tools.is_empty() {
+            chat.insert("tools".into(), tools.into());
+        }
+        Ok(())
+    }
+
     /// Takes fields that cannot change the answer.
     pub fn ignore(&mut self, names: &[&str]) {
         for name in names {
@@ -109,6 +128,39 @@ impl Fields {
             Some((name, _)) => Err(fields::unknown(&self.path(name))),
             None => Ok(()),
         }
+    }
+}
+
+/// How an interface defines a tool.
+pub struct ToolFields {
+    /// The type of functions.
+    pub kind: &'static str,
+    /// A tool without a type is one.
+    pub is_default: bool,
+    /// The field with the schema of the arguments.
+    pub parameters: &'static str,
+    /// Fields that cannot change the answer.
+    pub ignored: &'static [&'static str],
+}
+
+impl ToolFields {
+    /// A tool as a chat request has it.
+    fn read(&self, tool: Value, path: String) -> Result<Value, ApiError> {
+        let mut fields = Fields::of(tool, path)?;
+        let default = if self.is_default { self.kind } else { "" };
+        let kind = fields.text("type")?.unwrap_or_else(|| default.to_owned());
+        if kind != self.kind {
+            let message =
+                format!("Only tools of the type {:?} are supported, got {kind:?}.", self.kind);
+            return Err(ApiError::unsupported(&fields.path("type"), message));
+        }
+        let mut function = Map::new();
+        let names =
+            [("name", "name"), ("description", "description"), (self.parameters, "parameters")];
+        fields.pass(&names, &mut function);
+        fields.ignore(self.ignored);
+        fields.end()?;
+        Ok(json!({"type": "function", "function": function}))
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     answer, chat_request,
+    described::MessageRequest,
     messages_answer::{MessageWriter, error_body},
     messages_request, object,
 };
@@ -30,6 +31,14 @@ fn refused(error: ApiError) -> Response {
 }
 
 /// Answers a conversation in Anthropic's form.
+#[utoipa::path(
+    post, path = "/v1/messages", operation_id = "createMessage", tag = "Anthropic", request_body = MessageRequest,
+    responses(
+        (status = 200, description = "The message; streamed, its events", content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
+        (status = "5XX", description = "A fault, or not now", body = Object),
+    )
+)]
 pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
     let answered =
         answer(app, request, messages_request::translate, |app, asker, mut echo, reader| {
@@ -46,6 +55,14 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 /// Counts the tokens of a conversation.
+#[utoipa::path(
+    post, path = "/v1/messages/count_tokens", operation_id = "countMessageTokens", tag = "Anthropic", request_body = MessageRequest,
+    responses(
+        (status = 200, description = "`input_tokens`", body = Object),
+        (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
+        (status = "5XX", description = "A fault, or not now", body = Object),
+    )
+)]
 pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Response {
     count(app, request).await.unwrap_or_else(refused)
 }

@@ -106,10 +106,6 @@ impl Writer for MessageWriter {
     const MEDIA: &'static str = "text/event-stream";
     const QUIET: &'static str = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
-    fn reader(&self) -> &Reader {
-        &self.reader
-    }
-
     fn begin(&mut self) -> Vec<String> {
         let message = self.message(json!([]), None);
         vec![event(&json!({"type": "message_start", "message": message}))]

@@ -4,9 +4,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Translated,
-    fields::{Fields, object, text_of},
+    fields::{Fields, ToolFields, object, text_of},
 };
 use crate::{error::ApiError, http::App};
+
+const TOOLS: ToolFields = ToolFields {
+    kind: "custom",
+    is_default: true,
+    parameters: "input_schema",
+    ignored: &["cache_control", "strict", "eager_input_streaming", "input_examples"],
+};
 
 /// A request for a message.
 ///
@@ -39,12 +46,7 @@ pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, Api
         let schema = json!({"type": "json_schema", "schema": format["schema"]});
         chat.insert("response_format".into(), schema);
     }
-    let tools = fields.list("tools")?;
-    let tools: Vec<Value> =
-        tools.into_iter().enumerate().map(tool).collect::<Result<_, ApiError>>()?;
-    if !tools.is_empty() {
-        chat.insert("tools".into(), tools.into());
-    }
+    fields.tools(&TOOLS, &mut chat)?;
     if let Some(choice) = fields.take("tool_choice") {
         choose(Fields::of(choice, "tool_choice")?, &mut chat)?;
     }
@@ -63,9 +65,8 @@ pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, Api
         chat.insert("continue_final_message".into(), true.into());
     }
     chat.insert("messages".into(), messages.into());
-    let model = chat.get("model").cloned().unwrap_or_default();
     let stops = chat.get("stop").cloned().unwrap_or_default();
-    Ok(Translated { chat, echo: object([("model", model), ("stops", stops)]), stream })
+    Ok(Translated { chat, echo: object([("stops", stops)]), stream })
 }
 
 fn reason(mut fields: Fields, chat: &mut Map<String, Value>) -> Result<(), ApiError> {
@@ -90,23 +91,6 @@ fn reason(mut fields: Fields, chat: &mut Map<String, Value>) -> Result<(), ApiEr
         }
     }
     Ok(())
-}
-
-fn tool((index, tool): (usize, Value)) -> Result<Value, ApiError> {
-    let mut fields = Fields::of(tool, format!("tools[{index}]"))?;
-    let kind = fields.text("type")?.unwrap_or_else(|| "custom".into());
-    if kind != "custom" {
-        let message = format!("Only tools of the type \"custom\" are supported, got {kind:?}.");
-        return Err(ApiError::unsupported(&fields.path("type"), message));
-    }
-    let mut function = Map::new();
-    fields.pass(
-        &[("name", "name"), ("description", "description"), ("input_schema", "parameters")],
-        &mut function,
-    );
-    fields.ignore(&["cache_control", "strict", "eager_input_streaming", "input_examples"]);
-    fields.end()?;
-    Ok(json!({"type": "function", "function": function}))
 }
 
 fn choose(mut fields: Fields, chat: &mut Map<String, Value>) -> Result<(), ApiError> {

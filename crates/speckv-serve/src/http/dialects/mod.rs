@@ -1,6 +1,7 @@
 //! Other interfaces over the same core: OpenAI's responses, Anthropic's messages, Ollama's chats.
 //! Each turns its requests into chat requests and writes the parts of an answer in its own form.
 
+mod described;
 mod fields;
 pub mod messages;
 mod messages_answer;
@@ -52,9 +53,10 @@ async fn answer<W: Writer>(
     let chat::Planned { prompt, common, places, .. } = planned;
     let events = make::submit(&app, &asker, vec![prompt], &common, places)?;
     let reader = common.answering.reader.unwrap_or_else(Reader::plain);
+    let parser = reader.parser();
     let writer = make_writer(&app, &asker, echo, reader);
     if stream {
-        return Ok(writer::respond(events, writer));
+        return Ok(writer::respond(events, writer, parser));
     }
     let mut answers = make::collect(events).await?;
     let Whole { text, done, .. } = answers.swap_remove(0);

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use speckv::engine::FinishReason;
 
 use super::{
-    Translated, answer, object, ollama_request,
+    Translated, answer,
+    described::{OllamaChatRequest, OllamaGenerateRequest, OllamaShowRequest},
+    object, ollama_request,
     time::rfc3339,
     writer::{self, Writer},
 };
@@ -19,7 +21,7 @@ use crate::{
     error::ApiError,
     http::{App, body, make, now, work},
     scheduler::Done,
-    tools::{Part, Reader},
+    tools::{Part, Reader, ToolFormat},
 };
 
 /// Writes the lines of an answer.
@@ -53,12 +55,17 @@ impl LineWriter {
         line
     }
 
-    /// The call that is complete, as an object: its arguments are no text here.
+    /// The call that is complete.
     fn finished_call(&mut self) -> Option<Value> {
         let (name, arguments) = self.call.take()?;
-        let arguments: Value = serde_json::from_str(&arguments).unwrap_or(json!({}));
-        Some(json!({"function": {"name": name, "arguments": arguments}}))
+        Some(call_of(&name, &arguments))
     }
+}
+
+/// A call with its arguments as an object; arguments that were cut are no JSON and become `{}`.
+fn call_of(name: &str, arguments: &str) -> Value {
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or(json!({}));
+    json!({"function": {"name": name, "arguments": arguments}})
 }
 
 /// What the last line says of the whole answer.
@@ -85,10 +92,6 @@ fn written(line: &Value) -> String {
 impl Writer for LineWriter {
     const MEDIA: &'static str = "application/x-ndjson";
     const QUIET: &'static str = "";
-
-    fn reader(&self) -> &Reader {
-        &self.reader
-    }
 
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
@@ -128,11 +131,7 @@ impl Writer for LineWriter {
         let calls: Vec<Value> = read
             .calls
             .iter()
-            .map(|call| {
-                let arguments: Value =
-                    serde_json::from_str(&call.function.arguments).unwrap_or(json!({}));
-                json!({"function": {"name": call.function.name, "arguments": arguments}})
-            })
+            .map(|call| call_of(&call.function.name, &call.function.arguments))
             .collect();
         let line = self.line(&read.content, &read.reasoning, &calls);
         writer::json(finish(line, done))
@@ -146,10 +145,10 @@ fn refused(error: ApiError) -> Response {
 
 type Translate = fn(&App, Map<String, Value>) -> Result<Translated, ApiError>;
 
-async fn lines(app: Arc<App>, request: Request, translate: Translate) -> Response {
-    let answered = answer(app, request, translate, |app, _, echo, reader| LineWriter {
+async fn lines(app: Arc<App>, request: Request, translate: Translate, is_chat: bool) -> Response {
+    let answered = answer(app, request, translate, |app, _, _, reader| LineWriter {
         model: app.info.model.clone(),
-        is_chat: echo["kind"] == "chat",
+        is_chat,
         reader,
         call: None,
     });
@@ -157,13 +156,29 @@ async fn lines(app: Arc<App>, request: Request, translate: Translate) -> Respons
 }
 
 /// Answers a conversation.
+#[utoipa::path(
+    post, path = "/api/chat", operation_id = "ollamaChat", tag = "Ollama", request_body = OllamaChatRequest,
+    responses(
+        (status = 200, description = "The answer; streamed, a line of JSON per step", content((Object = "application/json"), (String = "application/x-ndjson"))),
+        (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
+        (status = "5XX", description = "A fault, or not now", body = Object),
+    )
+)]
 pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
-    lines(app, request, ollama_request::chat).await
+    lines(app, request, ollama_request::chat, true).await
 }
 
 /// Answers one message.
+#[utoipa::path(
+    post, path = "/api/generate", operation_id = "ollamaGenerate", tag = "Ollama", request_body = OllamaGenerateRequest,
+    responses(
+        (status = 200, description = "The answer; streamed, a line of JSON per step", content((Object = "application/json"), (String = "application/x-ndjson"))),
+        (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
+        (status = "5XX", description = "A fault, or not now", body = Object),
+    )
+)]
 pub async fn generate(State(app): State<Arc<App>>, request: Request) -> Response {
-    lines(app, request, ollama_request::generate).await
+    lines(app, request, ollama_request::generate, false).await
 }
 
 fn details(app: &App) -> Value {
@@ -172,6 +187,12 @@ fn details(app: &App) -> Value {
 }
 
 /// The models: one.
+#[utoipa::path(
+    get, path = "/api/tags", operation_id = "ollamaTags", tag = "Ollama",
+    responses(
+        (status = 200, description = "`models`", body = Object),
+    )
+)]
 pub async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
     let name = &app.info.model;
     Json(json!({"models": [{
@@ -181,6 +202,14 @@ pub async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// The model.
+#[utoipa::path(
+    post, path = "/api/show", operation_id = "ollamaShow", tag = "Ollama", request_body = OllamaShowRequest,
+    responses(
+        (status = 200, description = "What the model is", body = Object),
+        (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
+        (status = "5XX", description = "A fault, or not now", body = Object),
+    )
+)]
 pub async fn show(State(app): State<Arc<App>>, request: Request) -> Response {
     shown(app, request).await.unwrap_or_else(refused)
 }
@@ -194,7 +223,8 @@ async fn shown(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
     });
     make::check_model(&app, model.await?.as_deref())?;
     let mut capabilities = vec!["completion", "tools"];
-    if app.language.template_reads("think") {
+    let has_channels = ToolFormat::of(&*app.language) == ToolFormat::Harmony;
+    if has_channels || app.language.template_reads("think") {
         capabilities.push("thinking");
     }
     Ok(Json(json!({
@@ -206,6 +236,12 @@ async fn shown(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
 }
 
 /// The version of this program.
+#[utoipa::path(
+    get, path = "/api/version", operation_id = "ollamaVersion", tag = "Ollama",
+    responses(
+        (status = 200, description = "`version`", body = Object),
+    )
+)]
 pub async fn version() -> Json<Value> {
     Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }

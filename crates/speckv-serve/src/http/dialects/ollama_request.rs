@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Translated,
-    fields::{Fields, object},
-};
+use super::{Translated, fields::Fields};
 use crate::{error::ApiError, http::App};
 
 /// Options by Ollama's names and ours.
@@ -127,7 +124,7 @@ pub fn chat(app: &App, request: Map<String, Value>) -> Result<Translated, ApiErr
     }
     fields.end()?;
     chat.insert("messages".into(), messages.into());
-    Ok(Translated { chat, echo: object([("kind", "chat".into())]), stream })
+    Ok(Translated { chat, echo: Map::new(), stream })
 }
 
 /// A call with its arguments as a text, as OpenAI writes it.
@@ -175,5 +172,5 @@ pub fn generate(app: &App, request: Map<String, Value>) -> Result<Translated, Ap
     }
     fields.end()?;
     chat.insert("messages".into(), messages.into());
-    Ok(Translated { chat, echo: object([("kind", "generate".into())]), stream })
+    Ok(Translated { chat, echo: Map::new(), stream })
 }

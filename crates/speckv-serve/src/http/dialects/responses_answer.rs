@@ -122,7 +122,9 @@ impl ResponseWriter {
             true => &mut item["arguments"],
             false => &mut item["content"][0]["text"],
         };
-        *place = format!("{}{text}", place.as_str().unwrap_or_default()).into();
+        if let Value::String(so_far) = place {
+            so_far.push_str(text);
+        }
         let mut fields = json!({"item_id": id, "output_index": index, "delta": text});
         if kind != "response.function_call_arguments.delta" {
             fields["content_index"] = 0.into();
@@ -167,10 +169,6 @@ impl ResponseWriter {
 impl Writer for ResponseWriter {
     const MEDIA: &'static str = "text/event-stream";
     const QUIET: &'static str = ":\n\n";
-
-    fn reader(&self) -> &Reader {
-        &self.reader
-    }
 
     fn begin(&mut self) -> Vec<String> {
         let response = self.response(None);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Translated,
-    fields::{Fields, object, text_of},
+    fields::{Fields, ToolFields, object, text_of},
 };
 use crate::{error::ApiError, http::App};
 
@@ -22,6 +22,13 @@ const ECHOED: [&str; 11] = [
     "top_p",
     "user",
 ];
+
+const TOOLS: ToolFields = ToolFields {
+    kind: "function",
+    is_default: false,
+    parameters: "parameters",
+    ignored: &["strict"],
+};
 
 /// A request for a response. Nothing is kept: a conversation is sent whole.
 ///
@@ -80,11 +87,7 @@ pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, Api
         text.ignore(&["verbosity"]);
         text.end()?;
     }
-    let tools = fields.list("tools")?.into_iter().enumerate().map(tool);
-    let tools: Vec<Value> = tools.collect::<Result<_, ApiError>>()?;
-    if !tools.is_empty() {
-        chat.insert("tools".into(), tools.into());
-    }
+    fields.tools(&TOOLS, &mut chat)?;
     if let Some(choice) = fields.take("tool_choice") {
         let named = choice["name"].as_str();
         let choice = match named {
@@ -113,21 +116,6 @@ pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, Api
     fields.end()?;
     chat.insert("messages".into(), messages.into());
     Ok(Translated { chat, echo, stream })
-}
-
-fn tool((index, tool): (usize, Value)) -> Result<Value, ApiError> {
-    let mut fields = Fields::of(tool, format!("tools[{index}]"))?;
-    let kind = fields.text("type")?.unwrap_or_default();
-    if kind != "function" {
-        let message = format!("Only tools of the type \"function\" are supported, got {kind:?}.");
-        return Err(ApiError::unsupported(&fields.path("type"), message));
-    }
-    let mut function = Map::new();
-    let names = [("name", "name"), ("description", "description"), ("parameters", "parameters")];
-    fields.pass(&names, &mut function);
-    fields.ignore(&["strict"]);
-    fields.end()?;
-    Ok(json!({"type": "function", "function": function}))
 }
 
 const TEXTS: [&str; 3] = ["input_text", "output_text", "text"];

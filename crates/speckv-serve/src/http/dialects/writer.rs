@@ -15,7 +15,7 @@ use crate::{
     error::ApiError,
     http::make::Events,
     scheduler::{Done, News, Step},
-    tools::{AnswerParser, Part, Reader},
+    tools::{AnswerParser, Part},
 };
 
 /// Writes one answer in an interface's own form.
@@ -24,9 +24,6 @@ pub trait Writer: Send + Sized + 'static {
     const MEDIA: &'static str;
     /// What is sent after a time without news, to see whether the client is still there.
     const QUIET: &'static str;
-
-    /// How the text is read.
-    fn reader(&self) -> &Reader;
 
     /// The beginning of a stream.
     fn begin(&mut self) -> Vec<String>;
@@ -107,9 +104,8 @@ impl<W: Writer> Streaming<W> {
     }
 }
 
-/// A streamed answer.
-pub fn respond<W: Writer>(events: Events, writer: W) -> Response {
-    let parser = writer.reader().parser();
+/// A streamed answer, which `parser` reads.
+pub fn respond<W: Writer>(events: Events, writer: W, parser: AnswerParser) -> Response {
     let state = Streaming { events, writer, parser, ready: VecDeque::new(), over: false };
     let frames = stream::unfold(state, |mut state| async move {
         loop {

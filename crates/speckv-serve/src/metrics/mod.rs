@@ -1,21 +1,27 @@
 //! Numbers for Prometheus: names as in vLLM and llama.cpp after the prefix `speckv:`.
 
+mod energy;
+mod labels;
+mod register;
+
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use speckv::{draft::MemoryUse, engine::Pass, record::StepRecord};
 use speckv_local::energy::NoCounter;
 
+use self::{
+    energy::EnergyMetrics,
+    labels::{Answered, Position, Reason, Why},
+    register::add,
+};
 use crate::energy::EnergyAccount;
 
 /// Everything that is counted.
@@ -55,41 +61,8 @@ pub struct Metrics {
     predicted_seconds: Counter<f64, AtomicU64>,
     panics: Counter,
     draft_failures: Counter,
-    energy: Option<Energy>,
+    energy: Option<EnergyMetrics>,
     last_usage: AtomicU64,
-}
-
-/// Joules of answers, where the machine counts them.
-struct Energy {
-    account: Mutex<EnergyAccount>,
-    joules: Counter<f64, AtomicU64>,
-    idle_watts: Gauge<f64, AtomicU64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EnergySource {
-    source: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    finished_reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
-    reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
-    path: String,
-    status: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Position {
-    position: u64,
 }
 
 const SECONDS: [f64; 16] =
@@ -100,17 +73,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Registers a metric under the prefix and gives it back.
-fn add<T: prometheus_client::registry::Metric + Clone>(
-    registry: &mut Registry,
-    name: &str,
-    help: &'static str,
-    metric: T,
-) -> T {
-    registry.register(format!("speckv:{name}"), help, metric.clone());
-    metric
 }
 
 impl Metrics {
@@ -282,37 +244,7 @@ impl Metrics {
     /// why; there are no joules then.
     #[must_use]
     pub fn with_energy(mut self, counted: Result<EnergyAccount, NoCounter>) -> Self {
-        let r = &mut self.registry;
-        let source = add(
-            r,
-            "energy_source",
-            "1 with what counts energy, or 0 with the reason why nothing does",
-            Family::<EnergySource, Gauge>::default(),
-        );
-        match counted {
-            Err(reason) => {
-                source.get_or_create(&EnergySource { source: reason.to_string() }).set(0);
-            }
-            Ok(account) => {
-                source.get_or_create(&EnergySource { source: account.source() }).set(1);
-                self.energy = Some(Energy {
-                    account: Mutex::new(account),
-                    joules: add(
-                        r,
-                        "energy_joules",
-                        "Joules of the machine while answers were made, above those of the idle \
-                         machine",
-                        Counter::default(),
-                    ),
-                    idle_watts: add(
-                        r,
-                        "energy_idle_watts",
-                        "Watts of the machine in its last idle time",
-                        Gauge::default(),
-                    ),
-                });
-            }
-        }
+        self.energy = EnergyMetrics::register(&mut self.registry, counted);
         self
     }
 
@@ -325,12 +257,8 @@ impl Metrics {
     /// A time ended in which answers were made (`busy`) or none was. A counter that fails counts
     /// no more until it can be read again.
     pub fn spent(&self, busy: bool, now: Instant) {
-        let Some(energy) = &self.energy else { return };
-        let Ok(mut account) = energy.account.lock() else { return };
-        if busy {
-            energy.joules.inc_by(account.worked(now).unwrap_or(0.0));
-        } else if account.idled(now).is_ok() {
-            energy.idle_watts.set(account.idle_watts().unwrap_or(0.0));
+        if let Some(energy) = &self.energy {
+            energy.spent(busy, now);
         }
     }
 
@@ -495,42 +423,5 @@ mod tests {
             assert!(text.contains(name), "{name} is not in\n{text}");
         }
         assert_eq!(metrics.kv_usage(), 0.5);
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "an account needs a time to begin at")]
-    fn joules_are_counted_or_their_absence_is_stated() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let zone = folder.path().join("intel-rapl:0");
-        std::fs::create_dir(&zone).expect("a folder");
-        let put = |file: &str, text: &str| std::fs::write(zone.join(file), text).expect("a file");
-        put("name", "package-0");
-        put("max_energy_range_uj", "262143328850");
-        put("energy_uj", "1000000");
-        let start = Instant::now();
-        let counter = speckv_local::energy::EnergyCounter::open_in(folder.path());
-        let account = EnergyAccount::new(counter.expect("a counter"), start);
-        let metrics = Metrics::new().with_energy(account);
-        assert!(metrics.counts_energy());
-        put("energy_uj", "41000000"); // 40 J in 4 s
-        metrics.spent(false, start + Duration::from_secs(4));
-        put("energy_uj", "141000000"); // 100 J in 2 s
-        metrics.spent(true, start + Duration::from_secs(6));
-        let text = metrics.text().expect("text");
-        for line in [
-            "speckv:energy_source{source=\"Linux powercap: package-0\"} 1",
-            "speckv:energy_joules_total 80.0",
-            "speckv:energy_idle_watts 10.0",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        let absent = NoCounter::Absent("/sys/class/powercap".into());
-        let text = Metrics::new().with_energy(Err(absent)).text().expect("text");
-        assert!(
-            text.contains(
-                "source=\"this machine lists no energy counter in /sys/class/powercap\"} 0"
-            ) && !text.contains("energy_joules"),
-            "{text}"
-        );
     }
 }
