@@ -518,8 +518,8 @@ class LocalModel:
         or a type such as `q4_0`. `context`: most tokens of a sequence; None is what the model was
         made for, at most 4096. `threads`: None is one per core. `draft_head`: the output head
         covers so many tokens while the text uses no others; None is all. `device`: `cpu`, `gpu`
-        (the first that is no software), `gpu:N` as `speckv devices` numbers them, or `auto`: the
-        one whose plain pass is faster, measured once.
+        (the first; a software adapter, with a warning, where there is no other), `gpu:N` as `speckv
+        devices` numbers them, or `auto`: the one whose plain pass is faster, measured once.
 
         Raises `ModelError` with what is wrong with the file or the device."""
     @property

@@ -144,7 +144,8 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Makes a sequence a new one that keeps its memory and what was read of the common beginning
-    /// of both texts; what was predicted is forgotten. Returns the number of tokens that the target need not read again.
+    /// of both texts; what was predicted is forgotten. Returns the number of tokens that the target
+    /// need not read again.
     ///
     /// # Errors
     /// As [`Engine::sequence`]; then nothing has changed.
