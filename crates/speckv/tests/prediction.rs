@@ -108,7 +108,8 @@ fn a_prediction_belongs_to_one_sequence_until_it_is_renewed() {
     assert_eq!(one.totals().drafted, 0);
 }
 
-/// As in `sampling.rs`: 20,000 texts, a significance of 1e-6, a power of 0.99 for distances of 0.05.
+/// As in `sampling.rs`: 20,000 texts, a significance of 1e-6, a power of 0.99 for distances of
+/// 0.05.
 #[test]
 fn samples_have_the_targets_distribution_with_a_prediction() {
     const VOCAB: usize = 5;

@@ -36,12 +36,13 @@ impl<'a> ChannelGrammar<'a> {
         tag(self.language, text)
     }
 
-    /// The rule of messages before the one that matters: reasoning, and texts before calls.
-    fn before(&self) -> String {
-        let (channel, message) = (self.tag(CHANNEL), self.tag(MESSAGE));
+    /// The rule of messages before the one that matters: reasoning, and before calls text.
+    fn before(&self, with_text: bool) -> String {
+        let channels = if with_text { "(\"analysis\" | \"commentary\")" } else { "\"analysis\"" };
         format!(
-            "before: {channel} (\"analysis\" | \"commentary\") {message} text? {} {} \"assistant\"\n\
-             text: /(?s:.+)/\n",
+            "before: {} {channels} {} text? {} {} \"assistant\"\ntext: /(?s:.+)/\n",
+            self.tag(CHANNEL),
+            self.tag(MESSAGE),
             self.tag(END),
             self.tag(START)
         )
@@ -54,7 +55,7 @@ impl<'a> ChannelGrammar<'a> {
     /// Up to the text of the message in the channel `final`.
     pub fn up_to_answer(&self) -> GrammarSource {
         let (lead, header) = (&self.lead, self.answer_header());
-        GrammarSource::Lark(format!("start: {lead}before* {header}\n{}", self.before()))
+        GrammarSource::Lark(format!("start: {lead}before* {header}\n{}", self.before(false)))
     }
 
     /// One call of one of the tools. `answer`: a schema that the answer may fit instead.
@@ -82,7 +83,7 @@ impl<'a> ChannelGrammar<'a> {
             let (header, schema) = (self.answer_header(), with_layout(schema.clone()));
             let _ = write!(lark, "answer: {header} json\njson: %json {schema}\n");
         }
-        GrammarSource::Lark(lark + &self.before())
+        GrammarSource::Lark(lark + &self.before(answer.is_none()))
     }
 }
 

@@ -32,9 +32,17 @@ fn refused(error: ApiError) -> Response {
 
 /// Answers a conversation in Anthropic's form.
 #[utoipa::path(
-    post, path = "/v1/messages", operation_id = "createMessage", tag = "Anthropic", request_body = MessageRequest,
+    post,
+    path = "/v1/messages",
+    operation_id = "createMessage",
+    tag = "Anthropic",
+    request_body = MessageRequest,
     responses(
-        (status = 200, description = "The message; streamed, its events", content((Object = "application/json"), (String = "text/event-stream"))),
+        (
+            status = 200,
+            description = "The message; streamed, its events",
+            content((Object = "application/json"), (String = "text/event-stream"))
+        ),
         (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
@@ -56,7 +64,11 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
 
 /// Counts the tokens of a conversation.
 #[utoipa::path(
-    post, path = "/v1/messages/count_tokens", operation_id = "countMessageTokens", tag = "Anthropic", request_body = MessageRequest,
+    post,
+    path = "/v1/messages/count_tokens",
+    operation_id = "countMessageTokens",
+    tag = "Anthropic",
+    request_body = MessageRequest,
     responses(
         (status = 200, description = "`input_tokens`", body = Object),
         (status = "4XX", description = "A wrong request, in this interface's form", body = Object),

@@ -157,9 +157,17 @@ async fn lines(app: Arc<App>, request: Request, translate: Translate, is_chat: b
 
 /// Answers a conversation.
 #[utoipa::path(
-    post, path = "/api/chat", operation_id = "ollamaChat", tag = "Ollama", request_body = OllamaChatRequest,
+    post,
+    path = "/api/chat",
+    operation_id = "ollamaChat",
+    tag = "Ollama",
+    request_body = OllamaChatRequest,
     responses(
-        (status = 200, description = "The answer; streamed, a line of JSON per step", content((Object = "application/json"), (String = "application/x-ndjson"))),
+        (
+            status = 200,
+            description = "The answer; streamed, a line of JSON per step",
+            content((Object = "application/json"), (String = "application/x-ndjson"))
+        ),
         (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
@@ -170,9 +178,17 @@ pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
 
 /// Answers one message.
 #[utoipa::path(
-    post, path = "/api/generate", operation_id = "ollamaGenerate", tag = "Ollama", request_body = OllamaGenerateRequest,
+    post,
+    path = "/api/generate",
+    operation_id = "ollamaGenerate",
+    tag = "Ollama",
+    request_body = OllamaGenerateRequest,
     responses(
-        (status = 200, description = "The answer; streamed, a line of JSON per step", content((Object = "application/json"), (String = "application/x-ndjson"))),
+        (
+            status = 200,
+            description = "The answer; streamed, a line of JSON per step",
+            content((Object = "application/json"), (String = "application/x-ndjson"))
+        ),
         (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
@@ -188,7 +204,10 @@ fn details(app: &App) -> Value {
 
 /// The models: one.
 #[utoipa::path(
-    get, path = "/api/tags", operation_id = "ollamaTags", tag = "Ollama",
+    get,
+    path = "/api/tags",
+    operation_id = "ollamaTags",
+    tag = "Ollama",
     responses(
         (status = 200, description = "`models`", body = Object),
     )
@@ -203,7 +222,11 @@ pub async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
 
 /// The model.
 #[utoipa::path(
-    post, path = "/api/show", operation_id = "ollamaShow", tag = "Ollama", request_body = OllamaShowRequest,
+    post,
+    path = "/api/show",
+    operation_id = "ollamaShow",
+    tag = "Ollama",
+    request_body = OllamaShowRequest,
     responses(
         (status = 200, description = "What the model is", body = Object),
         (status = "4XX", description = "A wrong request, in this interface's form", body = Object),
@@ -237,7 +260,10 @@ async fn shown(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
 
 /// The version of this program.
 #[utoipa::path(
-    get, path = "/api/version", operation_id = "ollamaVersion", tag = "Ollama",
+    get,
+    path = "/api/version",
+    operation_id = "ollamaVersion",
+    tag = "Ollama",
     responses(
         (status = 200, description = "`version`", body = Object),
     )

@@ -17,10 +17,18 @@ use crate::{
 
 /// Answers in the form of a response.
 #[utoipa::path(
-    post, path = "/v1/responses", operation_id = "createResponse", tag = "OpenAI", request_body = ResponseRequest,
+    post,
+    path = "/v1/responses",
+    operation_id = "createResponse",
+    tag = "OpenAI",
+    request_body = ResponseRequest,
     responses(
-        (status = 200, description = "The response; streamed, its events", content((Object = "application/json"), (String = "text/event-stream"))),
-        (status = "4XX", description = "A wrong request, a wrong key, a full queue", body = ErrorBody),
+        (
+            status = 200,
+            description = "The response; streamed, its events",
+            content((Object = "application/json"), (String = "text/event-stream"))
+        ),
+        (status = "4XX", description = "A wrong request or key, a full queue", body = ErrorBody),
         (status = "5XX", description = "A fault, not now, or too late", body = ErrorBody),
     )
 )]
