@@ -22,7 +22,7 @@ pub(crate) struct GrammarConstraint {
 }
 
 impl GrammarConstraint {
-    pub fn new(matcher: Matcher, vocabulary: Arc<Vocabulary>) -> Self {
+    pub(crate) fn new(matcher: Matcher, vocabulary: Arc<Vocabulary>) -> Self {
         GrammarConstraint { matcher, vocabulary, beyond: 0, forced: None }
     }
 
@@ -31,7 +31,7 @@ impl GrammarConstraint {
     }
 
     /// Whether the grammar has ended, so that nothing but an end token may follow.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.matcher.is_stopped()
     }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Cuts a text into tokens, none added and no control token found.
-pub type Encode = Box<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
+pub(crate) type Encode = Box<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
 
 /// Compiles grammars for the vocabulary of one model.
 pub struct Grammars {

@@ -24,7 +24,7 @@ pub struct Constraint {
 }
 
 /// What one of the arguments names.
-pub fn source(
+pub(crate) fn source(
     json_schema: Option<&str>,
     grammar: Option<&str>,
     regex: Option<&str>,

@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// A controller that its Python object and its sequence share.
-pub type Shared = Arc<Mutex<Stepper>>;
+pub(crate) type Shared = Arc<Mutex<Stepper>>;
 
 /// A controller by name, with the command line's own words where there is none.
 ///
 /// # Errors
 /// No such name or parameter.
-pub fn spec(name: &str) -> Outcome<ControllerSpec> {
+pub(crate) fn spec(name: &str) -> Outcome<ControllerSpec> {
     parse(name).map_err(|text| {
         let (message, hint) =
             text.split_once("\nhint: ").unwrap_or((&text, "speckv.controllers() lists them"));
@@ -46,7 +46,7 @@ pub fn spec(name: &str) -> Outcome<ControllerSpec> {
 ///
 /// # Errors
 /// Not a number, negative, or longer than times can be.
-pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
+pub(crate) fn seconds(name: &str, value: f64) -> Outcome<Duration> {
     Duration::try_from_secs_f64(value).map_err(|error| {
         Fault::argument(
             format!("{name}: expected seconds, got {value}: {error}"),
@@ -57,7 +57,7 @@ pub fn seconds(name: &str, value: f64) -> Outcome<Duration> {
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn controllers() -> Vec<(&'static str, &'static str, &'static str)> {
+pub(crate) fn controllers() -> Vec<(&'static str, &'static str, &'static str)> {
     let purposes = ControllerSpec::NAMES.into_iter().zip(ControllerSpec::PURPOSES);
     purposes.map(|(name, (parameter, purpose))| (name, parameter, purpose)).collect()
 }

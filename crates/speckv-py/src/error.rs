@@ -9,7 +9,7 @@ use speckv_lab::run_folder::RunFolderError;
 use speckv_local::failure::{Failure, chain};
 
 /// A result in Python's terms.
-pub type Outcome<T> = Result<T, Fault>;
+pub(crate) type Outcome<T> = Result<T, Fault>;
 
 /// What went wrong, before it is an exception: may be made without the GIL.
 #[derive(Debug)]

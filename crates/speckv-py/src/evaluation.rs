@@ -7,7 +7,7 @@ use crate::{error::Fault, json};
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn judge_evaluation(
+pub(crate) fn judge_evaluation(
     py: Python<'_>,
     evaluation: &Bound<'_, PyAny>,
     baseline: &str,

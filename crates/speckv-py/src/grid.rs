@@ -24,7 +24,12 @@ const SETTINGS_HINT: &str =
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn block_order(seed: u64, compression: String, prompt_id: String, gammas: usize) -> Vec<usize> {
+pub(crate) fn block_order(
+    seed: u64,
+    compression: String,
+    prompt_id: String,
+    gammas: usize,
+) -> Vec<usize> {
     speckv_lab::grid::block_order(
         &StepRow { seed, compression, prompt_id, ..StepRow::default() },
         gammas,

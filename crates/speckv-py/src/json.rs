@@ -9,7 +9,7 @@ use crate::error::{Fault, Outcome};
 ///
 /// # Errors
 /// The writer's; none that content causes.
-pub fn written(text: serde_json::Result<String>) -> Outcome<String> {
+pub(crate) fn written(text: serde_json::Result<String>) -> Outcome<String> {
     text.map_err(|error| {
         Fault::argument(chain(&error), "this is a bug in speckv; please report it")
     })
@@ -19,7 +19,7 @@ pub fn written(text: serde_json::Result<String>) -> Outcome<String> {
 ///
 /// # Errors
 /// Not JSON.
-pub fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("json")?.call_method1("loads", (text,))
 }
 
@@ -27,6 +27,6 @@ pub fn loads<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
 ///
 /// # Errors
 /// Objects that JSON does not know.
-pub fn dumps(value: &Bound<'_, PyAny>) -> PyResult<String> {
+pub(crate) fn dumps(value: &Bound<'_, PyAny>) -> PyResult<String> {
     value.py().import("json")?.call_method1("dumps", (value,))?.extract()
 }

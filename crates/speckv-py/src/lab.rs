@@ -256,7 +256,7 @@ impl TraceFolder {
 /// See `_native.pyi`.
 #[pyfunction]
 #[pyo3(signature = (controller, trace, costs = None))]
-pub fn replay(
+pub(crate) fn replay(
     py: Python<'_>,
     controller: &Controller,
     trace: &Trace,

@@ -30,7 +30,7 @@ struct Text {
 ///
 /// # Errors
 /// One outside its range.
-pub fn settings(min_match: usize, max_match: usize) -> Outcome<NgramSettings> {
+pub(crate) fn settings(min_match: usize, max_match: usize) -> Outcome<NgramSettings> {
     if (1..=max_match).contains(&min_match) && max_match <= 64 {
         return Ok(NgramSettings { min_match, max_match });
     }

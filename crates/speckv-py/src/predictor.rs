@@ -18,7 +18,7 @@ use speckv_local::failure::chain;
 ///
 /// # Errors
 /// A number outside its range.
-pub fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
+pub(crate) fn facts(temperature: f32, compression: f32) -> Outcome<SessionFacts> {
     if !(temperature.is_finite() && temperature >= 0.0) {
         return Err(Fault::argument(
             format!("temperature: expected 0 or more, got {temperature}"),

@@ -144,7 +144,7 @@ impl Sampler {
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn verify(
+pub(crate) fn verify(
     py: Python<'_>,
     drafted: Token,
     p: &Distribution,

@@ -58,7 +58,7 @@ const LAYOUT: &str = "give float32 logits as they lie in memory: numpy.ascontigu
     dtype=numpy.float32) makes such a copy";
 
 /// What is wrong with an argument that should be logits.
-pub fn wrong_array(logits: &Bound<'_, PyAny>, dimensions: &str) -> PyErr {
+pub(crate) fn wrong_array(logits: &Bound<'_, PyAny>, dimensions: &str) -> PyErr {
     let got = match logits.cast::<PyUntypedArray>() {
         Ok(array) => format!("an array of {} with {} dimensions", array.dtype(), array.ndim()),
         Err(_) => logits.get_type().to_string(),
@@ -67,7 +67,7 @@ pub fn wrong_array(logits: &Bound<'_, PyAny>, dimensions: &str) -> PyErr {
 }
 
 /// Logits with gaps between.
-pub fn not_contiguous() -> Fault {
+pub(crate) fn not_contiguous() -> Fault {
     Fault::argument("expected logits that lie one after the other in memory", LAYOUT)
 }
 
@@ -77,7 +77,7 @@ fn read(logits: &[f32]) -> Outcome<(Token, Signals)> {
 }
 
 /// Logits of which no token can be made.
-pub fn broken(error: LogitsError) -> Fault {
+pub(crate) fn broken(error: LogitsError) -> Fault {
     Fault::argument(
         error,
         "the model's weights or its precision are broken: no token can be made of such logits",
@@ -86,7 +86,7 @@ pub fn broken(error: LogitsError) -> Fault {
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn read_signals(logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
+pub(crate) fn read_signals(logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
     let array: PyReadonlyArray1<'_, f32> = logits
         .cast::<PyArray1<f32>>()
         .map_err(|_| wrong_array(logits, "one dimension"))?
@@ -97,7 +97,7 @@ pub fn read_signals(logits: &Bound<'_, PyAny>) -> PyResult<(Token, Signals)> {
 
 /// See `_native.pyi`.
 #[pyfunction]
-pub fn read_signals_rows(logits: &Bound<'_, PyAny>) -> PyResult<Vec<(Token, Signals)>> {
+pub(crate) fn read_signals_rows(logits: &Bound<'_, PyAny>) -> PyResult<Vec<(Token, Signals)>> {
     let array: PyReadonlyArray2<'_, f32> = logits
         .cast::<PyArray2<f32>>()
         .map_err(|_| wrong_array(logits, "two dimensions"))?

@@ -56,7 +56,7 @@ impl From<Source> for source::Source {
 /// See `_native.pyi`.
 #[pyclass(frozen, eq, hash)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Keep it and draft one more.
     #[pyo3(name = "CONTINUE")]
     Continue,

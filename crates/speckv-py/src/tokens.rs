@@ -13,7 +13,7 @@ const HINT: &str = "token ids are whole numbers from 0 to 4294967295, in a list 
 ///
 /// # Errors
 /// Something that is neither an array of such a type nor a sequence of such numbers.
-pub fn read(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Token>> {
+pub(crate) fn read(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<Token>> {
     if let Ok(array) = tokens.cast::<PyUntypedArray>() {
         if array.ndim() != 1 {
             return Err(Fault::argument(

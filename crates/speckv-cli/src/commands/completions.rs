@@ -13,7 +13,7 @@ use crate::{
 ///
 /// # Errors
 /// Standard output that is closed.
-pub fn run(args: &CompletionsArgs, printer: &Printer) -> Outcome<()> {
+pub(super) fn run(args: &CompletionsArgs, printer: &Printer) -> Outcome<()> {
     printer.data(&script(args.shell))
 }
 

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// A folder or file that cannot be written.
-pub fn run(args: &ManArgs, printer: &Printer) -> Outcome<()> {
+pub(super) fn run(args: &ManArgs, printer: &Printer) -> Outcome<()> {
     let pages = pages();
     let Some(folder) = &args.output else { return printer.data(&pages[0].1) };
     write(folder, &pages).map_err(|error| {

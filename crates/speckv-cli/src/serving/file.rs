@@ -14,11 +14,11 @@ use crate::args::{Given, ModelOptions};
 
 /// A settings file, for errors.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin<'a>(pub Option<&'a Path>);
+pub(super) struct Origin<'a>(pub Option<&'a Path>);
 
 impl Origin<'_> {
     /// A value that a flag would not take.
-    pub fn wrong(self, key: &str, message: &str) -> Failure {
+    pub(super) fn wrong(self, key: &str, message: &str) -> Failure {
         let path =
             self.0.map_or_else(|| "the settings file".into(), |path| path.display().to_string());
         Failure::told(message, "`speckv serve --help` shows every option and its range")
@@ -37,7 +37,7 @@ impl Origin<'_> {
     }
 
     /// The flag's number, else the file's, which has to be in the flag's range.
-    pub fn number(
+    pub(super) fn number(
         self,
         key: &str,
         flag: Option<u64>,
@@ -55,7 +55,7 @@ impl Origin<'_> {
     }
 
     /// As [`number`](Self::number), of things that are counted.
-    pub fn count(
+    pub(super) fn count(
         self,
         key: &str,
         flag: Option<usize>,
@@ -72,7 +72,7 @@ impl Origin<'_> {
 ///
 /// # Errors
 /// A value that the flag would not take.
-pub fn under(
+pub(super) fn under(
     models: &mut ModelOptions,
     given: &Given,
     file: &FileSettings,

@@ -10,28 +10,28 @@ use std::{
 use speckv_formats::tiny::Tiny;
 
 /// A folder with tiny models, and an environment in which nothing of this machine is seen.
-pub struct Desk {
+pub(crate) struct Desk {
     pub folder: tempfile::TempDir,
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let desk = Desk { folder: tempfile::tempdir().expect("a folder") };
         desk.model("target.gguf", &Tiny::default());
         desk.model("draft.gguf", &Tiny { seed: 2, layers: 1, ..Tiny::default() });
         desk
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn model(&self, name: &str, tiny: &Tiny) -> PathBuf {
+    pub(crate) fn model(&self, name: &str, tiny: &Tiny) -> PathBuf {
         self.put(name, &tiny.to_bytes().expect("a tiny model"))
     }
 
     /// A model that knows no end of text, and so talks until it is stopped.
-    pub fn endless_model(&self, name: &str, tiny: &Tiny) {
+    pub(crate) fn endless_model(&self, name: &str, tiny: &Tiny) {
         let mut bytes = tiny.to_bytes().expect("a tiny model");
         for (old, new) in [
             ("<|endoftext|>", "<|middletext|"),
@@ -47,13 +47,13 @@ impl Desk {
         self.put(name, &bytes);
     }
 
-    pub fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).expect("a file");
         path
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_speckv"));
         self.prepare(&mut command);
         command.args(arguments);
@@ -61,7 +61,7 @@ impl Desk {
     }
 
     /// Gives a command the desk's folder and environment.
-    pub fn prepare(&self, command: &mut Command) {
+    pub(crate) fn prepare(&self, command: &mut Command) {
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -73,18 +73,18 @@ impl Desk {
             .stdin(Stdio::null());
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::new(arguments, self.command(arguments).output().expect("the binary starts"))
     }
 
-    pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ended {
         let mut child = self.start(arguments);
         // The child may end before it has read everything.
         let _ = child.stdin.take().expect("a pipe").write_all(input);
         Ended::new(arguments, child.wait_with_output().expect("an end"))
     }
 
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command
             .stdin(Stdio::piped())
@@ -97,7 +97,7 @@ impl Desk {
 
 /// What a process left; `what` is there to be printed.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub what: String,
     pub status: Option<i32>,
     pub out: String,
@@ -105,7 +105,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    pub fn new(arguments: &[&str], output: Output) -> Self {
+    pub(crate) fn new(arguments: &[&str], output: Output) -> Self {
         Ended {
             what: arguments.join(" "),
             status: output.status.code(),
@@ -115,14 +115,14 @@ impl Ended {
         }
     }
 
-    pub fn succeeds(self) -> Self {
+    pub(crate) fn succeeds(self) -> Self {
         assert_eq!(self.status, Some(0), "{self:#?}");
         self
     }
 
     /// The process ended with this status, an error that has all `words`, and a hint as the last
     /// line.
-    pub fn fails(self, status: i32, words: &[&str]) -> Self {
+    pub(crate) fn fails(self, status: i32, words: &[&str]) -> Self {
         assert_eq!(self.status, Some(status), "{self:#?}");
         assert!(self.err.contains("error: ") && !self.err.contains("panicked"), "{self:#?}");
         assert!(
@@ -135,13 +135,13 @@ impl Ended {
         self
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 }
 
 /// Ctrl-C.
-pub fn interrupt(child: &Child) {
+pub(crate) fn interrupt(child: &Child) {
     let status =
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
     assert!(status.success());

@@ -46,7 +46,7 @@ const TOTALS: usize = 6;
 const ROWS_PER_TILE: usize = 12;
 
 /// Whether `rows` rows of activations are faster here than in vectors.
-pub const fn pays(rows: usize) -> bool {
+pub(super) const fn pays(rows: usize) -> bool {
     rows > ROWS_PER_TILE * rows.div_ceil(TILE)
 }
 
@@ -76,7 +76,7 @@ struct TileConfig {
 
 /// Whether the processor has the unit and the system lets this process use it. The answer of the
 /// first call holds.
-pub fn is_available() -> bool {
+pub(super) fn is_available() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| has_unit() && is_permitted())
 }
@@ -372,7 +372,7 @@ unsafe fn add<F: Format, const N: usize>(
 /// # Safety
 /// [`is_available`] returned true, AVX-512 is there, and `args` point to whole rows and groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub unsafe fn tile<F: Format>(args: &TileArgs) {
+pub(super) unsafe fn tile<F: Format>(args: &TileArgs) {
     const {
         assert!(F::MIN_SUB == 0 || F::MIN_SUB == F::SUB, "a part has one scale and one minimum");
         assert!(CHUNK.is_multiple_of(F::UNIT / 32), "a chunk is whole units");

@@ -6,7 +6,7 @@ use super::simd::Simd;
 
 /// AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
-pub struct Avx2;
+pub(super) struct Avx2;
 
 // SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width;
 // all loads are unaligned.

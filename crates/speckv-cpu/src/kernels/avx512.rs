@@ -6,7 +6,7 @@ use super::simd::Simd;
 
 /// AVX-512 F, BW, VL and VNNI.
 #[derive(Clone, Copy)]
-pub struct Avx512;
+pub(super) struct Avx512;
 
 /// Operations that only the tiles of the matrix unit need besides [`Simd`].
 impl Avx512 {

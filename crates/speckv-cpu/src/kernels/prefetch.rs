@@ -11,7 +11,7 @@ const LINE: usize = 64;
 /// Prefetches the `bytes` bytes that follow `from` at a distance. A few lines at a time: a core has
 /// a limited number of requests in flight, and loads wait behind a burst of more.
 #[inline(always)]
-pub fn prefetch(from: *const u8, bytes: usize) {
+pub(super) fn prefetch(from: *const u8, bytes: usize) {
     for line in (0..bytes).step_by(LINE) {
         ask(from.wrapping_add(AHEAD + line));
     }
@@ -41,7 +41,7 @@ fn ask(line: *const u8) {
 
 /// Weights to prefetch at the same distance, a few lines at a time between other work.
 #[cfg(target_arch = "x86_64")]
-pub struct Ahead {
+pub(super) struct Ahead {
     next: *const u8,
     end: *const u8,
 }
@@ -50,14 +50,14 @@ pub struct Ahead {
 impl Ahead {
     /// The `bytes` bytes that follow `from` at a distance.
     #[inline(always)]
-    pub fn of(from: *const u8, bytes: usize) -> Self {
+    pub(super) fn of(from: *const u8, bytes: usize) -> Self {
         let next = from.wrapping_add(AHEAD);
         Ahead { next, end: next.wrapping_add(bytes) }
     }
 
     /// Prefetches the next `lines` lines, as long as some are left.
     #[inline(always)]
-    pub fn ask(&mut self, lines: usize) {
+    pub(super) fn ask(&mut self, lines: usize) {
         if self.next < self.end {
             for line in 0..lines {
                 ask(self.next.wrapping_add(LINE * line));

@@ -78,7 +78,7 @@ pub(super) struct AttentionTask {
 
 impl AttentionTask {
     /// Appends the tasks for `rows` neighbouring rows from `row` on that belong to one sequence.
-    pub fn split(
+    pub(super) fn split(
         tasks: &mut Vec<AttentionTask>,
         row: usize,
         rows: usize,

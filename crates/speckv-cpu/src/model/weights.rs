@@ -110,7 +110,7 @@ impl WeightSink for Packer<'_> {
 
 impl Weights {
     /// Reads and packs everything.
-    pub fn load(
+    pub(super) fn load(
         file: &Checkpoint,
         config: &Config,
         options: &LoadOptions,
@@ -137,7 +137,7 @@ impl Weights {
     }
 
     /// Bytes of weights that one pass reads (the embedding's few rows left out).
-    pub fn pass_bytes(&self) -> u64 {
+    pub(super) fn pass_bytes(&self) -> u64 {
         let gap = self
             .head
             .gap
@@ -147,12 +147,12 @@ impl Weights {
     }
 
     /// Multiply-adds of one row through the whole model.
-    pub fn multiply_adds(&self) -> u64 {
+    pub(super) fn multiply_adds(&self) -> u64 {
         self.matrices().map(|matrix| (matrix.rows() * matrix.columns()) as u64).sum()
     }
 
     /// The type that takes the most bytes of the layers, by which a model's quantization is named.
-    pub fn dominant_type(&self) -> WeightType {
+    pub(super) fn dominant_type(&self) -> WeightType {
         let mut bytes: Vec<(WeightType, usize)> = Vec::new();
         for matrix in self.matrices().take(7 * self.layers.len()) {
             match bytes.iter_mut().find(|(weight_type, _)| *weight_type == matrix.weight_type()) {

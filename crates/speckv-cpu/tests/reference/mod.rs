@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use speckv_formats::gguf::Gguf;
 
 /// All tensors as floats and the few numbers that the definition needs.
-pub struct Reference {
+pub(crate) struct Reference {
     tensors: HashMap<String, Vec<f64>>,
     layers: usize,
     hidden: usize,
@@ -22,7 +22,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn new(file: &Gguf) -> Self {
+    pub(crate) fn new(file: &Gguf) -> Self {
         let tensors = file.tensors().iter().map(|info| {
             let values = file.tensor(&info.name).unwrap().to_f32().unwrap();
             (info.name.clone(), values.into_iter().map(f64::from).collect())
@@ -98,7 +98,7 @@ impl Reference {
     }
 
     /// Logits of every position, [tokens, vocab].
-    pub fn logits(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
+    pub(crate) fn logits(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
         let head_dim = self.head_dim;
         let size = if self.gemma { (self.hidden as f64).sqrt() } else { 1.0 };
         let embedding = &self.tensors["token_embd.weight"];

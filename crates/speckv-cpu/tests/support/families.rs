@@ -16,21 +16,21 @@ use speckv_formats::checkpoint::Checkpoint;
 use tempfile::TempDir;
 
 /// Made by the program beside it.
-pub fn reference() -> Value {
+pub(crate) fn reference() -> Value {
     serde_json::from_str(include_str!("../transformers/families.json")).unwrap()
 }
 
-pub fn numbers(value: &Value) -> Vec<usize> {
+pub(crate) fn numbers(value: &Value) -> Vec<usize> {
     value.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
 }
 
 /// Text parts of a folder's configuration.
-pub fn part(model: &Value) -> &Value {
+pub(crate) fn part(model: &Value) -> &Value {
     model["config"].get("text_config").unwrap_or(&model["config"])
 }
 
 /// Names, shapes and values of the tensors of a folder.
-pub fn tensors(model: &Value) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+pub(crate) fn tensors(model: &Value) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let layers = part(model)["num_hidden_layers"].as_u64().unwrap();
     let less_one = model["less_one"].as_bool().unwrap();
     let mut tensors = Vec::new();
@@ -49,11 +49,11 @@ pub fn tensors(model: &Value) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     tensors
 }
 
-pub fn bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
-pub fn write_folder(folder: &Path, model: &Value) {
+pub(crate) fn write_folder(folder: &Path, model: &Value) {
     std::fs::write(folder.join("config.json"), model["config"].to_string()).unwrap();
     let entry = |(name, shape, values): (String, Vec<usize>, Vec<f32>)| Entry {
         name,
@@ -65,7 +65,7 @@ pub fn write_folder(folder: &Path, model: &Value) {
     std::fs::write(folder.join("model.safetensors"), write(&entries)).unwrap();
 }
 
-pub fn folder(model: &Value) -> (TempDir, Checkpoint) {
+pub(crate) fn folder(model: &Value) -> (TempDir, Checkpoint) {
     let place = TempDir::new().unwrap();
     write_folder(place.path(), model);
     let checkpoint = Checkpoint::open(place.path()).unwrap();
@@ -73,7 +73,7 @@ pub fn folder(model: &Value) -> (TempDir, Checkpoint) {
 }
 
 /// The distance of logits in units of the length of what is expected.
-pub fn distance(got: &[f32], expected: &[f64]) -> f64 {
+pub(crate) fn distance(got: &[f32], expected: &[f64]) -> f64 {
     let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
     let square = |(g, e): (&f32, &f64)| (f64::from(*g) - e).powi(2);
     got.iter().zip(expected).map(square).sum::<f64>().sqrt() / size

@@ -2,7 +2,7 @@
 //! element's place.
 
 /// Values of the tensor of that name and shape.
-pub fn weights(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn weights(name: &str, shape: &[usize]) -> Vec<f32> {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

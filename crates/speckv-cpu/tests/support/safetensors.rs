@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub name: String,
     pub shape: Vec<usize>,
     pub dtype: String,
@@ -13,7 +13,7 @@ pub struct Entry {
 
 /// The tensors of a file, which is whole.
 #[allow(dead_code, reason = "not every test program reads")]
-pub fn read(file: &[u8]) -> Vec<Entry> {
+pub(crate) fn read(file: &[u8]) -> Vec<Entry> {
     let (length, rest) = file.split_first_chunk().unwrap();
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
     let header: Value = serde_json::from_slice(header).unwrap();
@@ -35,7 +35,7 @@ pub fn read(file: &[u8]) -> Vec<Entry> {
 }
 
 /// A file of these tensors.
-pub fn write(tensors: &[Entry]) -> Vec<u8> {
+pub(crate) fn write(tensors: &[Entry]) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for Entry { name, shape, dtype, bytes } in tensors {
         let start = data.len();

@@ -14,7 +14,7 @@ pub(super) const NEEDLE: &str = "speckv probes content";
 
 impl Accepted {
     /// Of the texts that the template writes for content as a string and as parts.
-    pub fn new(text: Option<&str>, parts: Option<&str>) -> Self {
+    pub(super) fn new(text: Option<&str>, parts: Option<&str>) -> Self {
         let has = |written: Option<&str>| written.is_some_and(|written| written.contains(NEEDLE));
         // A list that is printed as it is shows its keys.
         let printed =
@@ -25,7 +25,7 @@ impl Accepted {
     /// The content in the kind that the template takes. Parts become one text with line ends
     /// between, if all of them are text and the template does not take parts; a string becomes one
     /// part if the template takes only parts.
-    pub fn adapt(self, message: &Map<String, Value>) -> Value {
+    pub(super) fn adapt(self, message: &Map<String, Value>) -> Value {
         let mut adapted = message.clone();
         self.adapt_content(&mut adapted);
         Value::Object(adapted)

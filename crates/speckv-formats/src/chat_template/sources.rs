@@ -21,20 +21,20 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Of a GGUF file: `tokenizer.chat_template` and `tokenizer.chat_template.tool_use`.
-    pub fn in_metadata(metadata: &Metadata) -> Result<Self, TemplateError> {
+    pub(crate) fn in_metadata(metadata: &Metadata) -> Result<Self, TemplateError> {
         let text = |key: &str| metadata.opt_string(key).map(|text| text.map(str::to_owned));
         Ok(Self { default: text(KEY)?, tool_use: text(&format!("{KEY}.tool_use"))? })
     }
 
     /// The entries of a GGUF file.
-    pub fn keys(self) -> Vec<(String, crate::gguf::Value)> {
+    pub(crate) fn keys(self) -> Vec<(String, crate::gguf::Value)> {
         let named = [(KEY.to_owned(), self.default), (format!("{KEY}.tool_use"), self.tool_use)];
         named.into_iter().filter_map(|(key, text)| Some((key, text?.into()))).collect()
     }
 
     /// Of a folder, each from the first of these files that has it: `chat_template.jinja` and
     /// `additional_chat_templates/NAME.jinja`, `tokenizer_config.json`, `chat_template.json`.
-    pub fn in_folder(folder: &Path) -> Result<Self, TemplateError> {
+    pub(crate) fn in_folder(folder: &Path) -> Result<Self, TemplateError> {
         let mut found = Self {
             default: read(&folder.join("chat_template.jinja"))?,
             tool_use: read(&folder.join("additional_chat_templates").join("tool_use.jinja"))?,

@@ -89,7 +89,7 @@ pub(super) struct Names {
 
 impl Names {
     /// The names of matrices in families that keep them apart, which are the same in all of them.
-    pub const MATRICES: Names = Names {
+    pub(super) const MATRICES: Names = Names {
         query_key_norm: false,
         norms: Norms::Before,
         fused_query_key_value: false,
@@ -98,7 +98,7 @@ impl Names {
     };
 
     /// The names of a blueprint's family.
-    pub fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         let family = config.family();
         Names {
             query_key_norm: family.query_key_norm.is_some(),
@@ -140,7 +140,7 @@ impl Names {
     }
 
     /// What a name of a Hugging Face file stands for.
-    pub fn meaning(self, name: &str) -> Meaning {
+    pub(super) fn meaning(self, name: &str) -> Meaning {
         // A model that also sees keeps its part for text under a name of its own, whose place has
         // changed over the years.
         let name = ["language_model.", "model.language_model."]
@@ -181,7 +181,7 @@ impl Names {
     }
 
     /// What Hugging Face calls the tensor that GGUF calls so.
-    pub fn spelled(self, name: &str) -> String {
+    pub(super) fn spelled(self, name: &str) -> String {
         if let Some((_, hugging_face)) = WHOLE.iter().find(|(gguf, _)| *gguf == name) {
             return (*hugging_face).to_owned();
         }

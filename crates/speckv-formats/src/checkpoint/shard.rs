@@ -46,7 +46,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Opens and maps a file.
-    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+    pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
         let source = Source::open(path).map_err(|error| match error {
             GgufError::Io { action, path, source } => CheckpointError::Io { action, path, source },
             GgufError::InFile { problem, .. } => {
@@ -59,7 +59,7 @@ impl Shard {
 
     /// What the header says, in the order of the data. Every tensor lies inside the file and
     /// overlaps no other.
-    pub fn entries(&self) -> Result<Vec<Entry>, CheckpointError> {
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, CheckpointError> {
         entries(self.source.bytes())
             .map_err(|problem| CheckpointError::Header { path: self.path.clone(), problem })
     }

@@ -288,7 +288,7 @@ pub(super) const FAMILIES: [Family; 15] = [
 
 impl Family {
     /// Whether its GGUF files say which layers have a window.
-    pub fn has_windows(&self) -> bool {
+    pub(crate) fn has_windows(&self) -> bool {
         self.windows.is_some()
     }
 }

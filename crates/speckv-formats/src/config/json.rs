@@ -27,11 +27,11 @@ pub(super) fn wrong(key: &str, expected: impl Into<String>, got: &Value) -> Conf
 
 impl<'a> Fields<'a> {
     /// A field; null counts as absent, as it does in Python's configurations.
-    pub fn get(self, key: &str) -> Option<&'a Value> {
+    pub(super) fn get(self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    pub fn read<T>(
+    pub(super) fn read<T>(
         self,
         key: &str,
         expected: &str,
@@ -42,32 +42,37 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    pub fn opt_size(self, key: &str) -> Result<Option<usize>, ConfigError> {
+    pub(super) fn opt_size(self, key: &str) -> Result<Option<usize>, ConfigError> {
         self.read(key, "a whole number", |value| value.as_u64()?.try_into().ok())
     }
 
-    pub fn size(self, key: &str) -> Result<usize, ConfigError> {
+    pub(super) fn size(self, key: &str) -> Result<usize, ConfigError> {
         self.opt_size(key)?.ok_or_else(|| ConfigError::Missing(key.to_owned()))
     }
 
-    pub fn opt_float(self, key: &str) -> Result<Option<f32>, ConfigError> {
+    pub(super) fn opt_float(self, key: &str) -> Result<Option<f32>, ConfigError> {
         self.read(key, "a number", |value| value.as_f64().map(|x| x as f32))
     }
 
-    pub fn opt_bool(self, key: &str) -> Result<Option<bool>, ConfigError> {
+    pub(super) fn opt_bool(self, key: &str) -> Result<Option<bool>, ConfigError> {
         self.read(key, "true or false", Value::as_bool)
     }
 
-    pub fn opt_string(self, key: &str) -> Result<Option<&'a str>, ConfigError> {
+    pub(super) fn opt_string(self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         self.read(key, "a string", Value::as_str)
     }
 
-    pub fn opt_object(self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
+    pub(super) fn opt_object(self, key: &str) -> Result<Option<Fields<'a>>, ConfigError> {
         Ok(self.read(key, "an object", Value::as_object)?.map(Fields))
     }
 
     /// Refuses a field that is set to anything but `allowed`.
-    pub fn only(self, key: &str, allowed: &Value, expected: &str) -> Result<(), ConfigError> {
+    pub(super) fn only(
+        self,
+        key: &str,
+        allowed: &Value,
+        expected: &str,
+    ) -> Result<(), ConfigError> {
         match self.get(key) {
             Some(value) if value != allowed => Err(wrong(key, expected, value)),
             _ => Ok(()),

@@ -10,7 +10,12 @@ use super::{
 impl Fields<'_> {
     /// Refuses a field that is in none of the lists. `place` is the object's own name, `beside`
     /// what makes the lists the right ones.
-    pub fn known(self, place: &str, beside: &str, lists: &[&[&str]]) -> Result<(), ConfigError> {
+    pub(super) fn known(
+        self,
+        place: &str,
+        beside: &str,
+        lists: &[&[&str]],
+    ) -> Result<(), ConfigError> {
         let said = self.0.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key.as_str());
         for key in said {
             if !lists.iter().any(|list| list.contains(&key)) {
@@ -22,7 +27,7 @@ impl Fields<'_> {
     }
 
     /// Refuses a number other than `allowed`.
-    pub fn only_number(self, key: &str, allowed: f64, why: &str) -> Result<(), ConfigError> {
+    pub(super) fn only_number(self, key: &str, allowed: f64, why: &str) -> Result<(), ConfigError> {
         match self.get(key) {
             Some(value) if value.as_f64() != Some(allowed) => {
                 Err(wrong(key, format!("{allowed}: {why}"), value))
@@ -32,7 +37,7 @@ impl Fields<'_> {
     }
 
     /// Refuses a field that says anything: null, false, and what is empty say nothing.
-    pub fn nothing(self, place: &str, key: &str) -> Result<(), ConfigError> {
+    pub(super) fn nothing(self, place: &str, key: &str) -> Result<(), ConfigError> {
         let is_nothing = |value: &Value| match value {
             Value::Bool(truth) => !truth,
             Value::Array(list) => list.is_empty(),

@@ -39,7 +39,7 @@ pub(crate) struct Planned {
 }
 
 impl<'a> Export<'a> {
-    pub fn new(source: &'a Checkpoint, adapter: Option<&'a Adapter>) -> Self {
+    pub(crate) fn new(source: &'a Checkpoint, adapter: Option<&'a Adapter>) -> Self {
         let config = match source {
             Checkpoint::Gguf(_) => None,
             Checkpoint::Folder(folder) => Some(folder.config().clone()),
@@ -48,7 +48,7 @@ impl<'a> Export<'a> {
     }
 
     /// All tensors.
-    pub fn planned(&self) -> Vec<Planned> {
+    pub(crate) fn planned(&self) -> Vec<Planned> {
         let from_folder = self.config.is_some();
         let planned = |tensor: Stored<'_>| {
             let from = match tensor.shape().len() {
@@ -80,7 +80,7 @@ impl<'a> Export<'a> {
 
     /// The bytes of a tensor in the type `to`, rows shared among threads; nothing for a name that
     /// is not [`planned`](Self::planned).
-    pub fn bytes(
+    pub(crate) fn bytes(
         &self,
         name: &str,
         to: TensorType,

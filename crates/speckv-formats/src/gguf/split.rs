@@ -25,7 +25,7 @@ pub(super) struct Split {
 
 impl Split {
     /// What a file says of itself; `None` for a model in one file.
-    pub fn of(metadata: &Metadata) -> Result<Option<Self>, GgufError> {
+    pub(super) fn of(metadata: &Metadata) -> Result<Option<Self>, GgufError> {
         let Some(count) = metadata.opt_u64(COUNT_KEY)?.filter(|&count| count > 1) else {
             return Ok(None);
         };
@@ -34,12 +34,12 @@ impl Split {
     }
 
     /// Why a part alone is no model.
-    pub fn alone(self) -> GgufError {
+    pub(super) fn alone(self) -> GgufError {
         GgufError::Split { part: self.number.saturating_add(1), count: self.count }
     }
 
     /// The paths of all parts, by that of this one.
-    pub fn paths(self, path: &Path) -> Result<Vec<PathBuf>, GgufError> {
+    pub(super) fn paths(self, path: &Path) -> Result<Vec<PathBuf>, GgufError> {
         let name = path.file_name().and_then(|name| name.to_str());
         let ending = part_ending(self.number, self.count);
         match name.and_then(|name| name.strip_suffix(&ending)) {

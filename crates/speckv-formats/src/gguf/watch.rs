@@ -44,7 +44,7 @@ pub(super) struct Watch(&'static Entry);
 
 impl Watch {
     /// Registers the map of the file `path` at these addresses.
-    pub fn new(addresses: Range<usize>, path: &Path) -> Self {
+    pub(super) fn new(addresses: Range<usize>, path: &Path) -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(install);
         let message = format!(

@@ -31,7 +31,7 @@ struct Entry<'a> {
 }
 
 /// Gives the bytes of a tensor by its name.
-pub type BytesOf<'f, 'b, E> = dyn FnMut(&str) -> Result<Cow<'b, [u8]>, E> + 'f;
+pub(super) type BytesOf<'f, 'b, E> = dyn FnMut(&str) -> Result<Cow<'b, [u8]>, E> + 'f;
 
 impl<'a> Writer<'a> {
     /// A file without metadata and tensors.

@@ -13,7 +13,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// The values of parameters in their order. `what` stands in errors.
-    pub fn bind<const N: usize>(self, what: &str, names: [&str; N]) -> Outcome<[Option<Value>; N]> {
+    pub(super) fn bind<const N: usize>(
+        self,
+        what: &str,
+        names: [&str; N],
+    ) -> Outcome<[Option<Value>; N]> {
         if self.positional.len() > N {
             return Err(Failure::type_error(format!(
                 "{what}() takes at most {N} arguments ({} given)",

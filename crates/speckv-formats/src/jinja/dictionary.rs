@@ -32,7 +32,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub fn of(value: &Value, meter: &Meter) -> Outcome<Self> {
+    pub(super) fn of(value: &Value, meter: &Meter) -> Outcome<Self> {
         meter.steps(1)?;
         Ok(match value {
             Value::None => Self::None,
@@ -68,7 +68,7 @@ impl Key {
 }
 
 impl Dictionary {
-    pub fn new(meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn new(meter: &Arc<Meter>) -> Outcome<Self> {
         Ok(Self {
             entries: Vec::new(),
             index: HashMap::new(),
@@ -78,7 +78,7 @@ impl Dictionary {
         })
     }
 
-    pub fn insert(&mut self, key: Value, value: Value) -> Outcome<()> {
+    pub(super) fn insert(&mut self, key: Value, value: Value) -> Outcome<()> {
         let hashed = Key::of(&key, &self.meter)?;
         self.depth = self.depth.max(1 + depth_of([&key, &value].into_iter())?);
         match self.index.get(&hashed) {
@@ -92,7 +92,7 @@ impl Dictionary {
         Ok(())
     }
 
-    pub fn get(&self, key: &Value) -> Outcome<Option<&Value>> {
+    pub(super) fn get(&self, key: &Value) -> Outcome<Option<&Value>> {
         if self.entries.is_empty() {
             return Ok(None);
         }
@@ -101,24 +101,24 @@ impl Dictionary {
     }
 
     /// The value of a key that is a string.
-    pub fn get_str(&self, key: &str) -> Option<&Value> {
+    pub(super) fn get_str(&self, key: &str) -> Option<&Value> {
         let place = self.index.get(&Key::Text(key.into()))?;
         Some(&self.entries[*place].1)
     }
 
-    pub fn entries(&self) -> std::slice::Iter<'_, (Value, Value)> {
+    pub(super) fn entries(&self) -> std::slice::Iter<'_, (Value, Value)> {
         self.entries.iter()
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.depth
     }
 }

@@ -11,7 +11,7 @@ use super::{
 impl Value {
     /// All items in order: of a string its characters, of a dictionary its keys. A generator is
     /// empty afterwards.
-    pub fn iterate(&self, meter: &Arc<Meter>) -> Outcome<Vec<Value>> {
+    pub(super) fn iterate(&self, meter: &Arc<Meter>) -> Outcome<Vec<Value>> {
         let items: Vec<Value> = match self {
             Self::Undefined(_) => Vec::new(),
             Self::Text(text) => {

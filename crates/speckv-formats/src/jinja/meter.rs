@@ -25,13 +25,13 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub fn new(steps: u64, most_bytes: u64) -> Arc<Self> {
+    pub(super) fn new(steps: u64, most_bytes: u64) -> Arc<Self> {
         let work_left = AtomicU64::new(steps.saturating_mul(BYTES_PER_STEP));
         Arc::new(Self { work_left, bytes: AtomicU64::new(0), most_bytes })
     }
 
     /// Counts steps.
-    pub fn steps(&self, steps: u64) -> Result<(), Failure> {
+    pub(super) fn steps(&self, steps: u64) -> Result<(), Failure> {
         self.units(steps.saturating_mul(BYTES_PER_STEP))
     }
 
@@ -43,17 +43,17 @@ impl Meter {
     }
 
     /// Counts native work on this many elements: each is one step.
-    pub fn elements(&self, count: usize) -> Result<(), Failure> {
+    pub(super) fn elements(&self, count: usize) -> Result<(), Failure> {
         self.steps(count as u64)
     }
 
     /// Counts native work on this many bytes.
-    pub fn work(&self, bytes: usize) -> Result<(), Failure> {
+    pub(super) fn work(&self, bytes: usize) -> Result<(), Failure> {
         self.units((bytes as u64).max(LEAST_BYTES))
     }
 
     /// Counts bytes as live until the charge is dropped.
-    pub fn hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, Failure> {
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Result<Charge, Failure> {
         let mut charge = Charge { meter: Arc::clone(self), bytes: 0 };
         charge.grow(bytes)?;
         Ok(charge)
@@ -69,7 +69,7 @@ pub(super) struct Charge {
 
 impl Charge {
     /// Counts more bytes, and the work of writing them.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
         self.meter.work(bytes)?;
         let live = self.meter.bytes.load(Relaxed).saturating_add(bytes as u64);
         if live > self.meter.most_bytes {

@@ -111,14 +111,14 @@ pub(crate) struct Inputs<'i> {
 }
 
 impl Template {
-    pub fn parse(source: &str) -> Result<Self, SyntaxError> {
+    pub(crate) fn parse(source: &str) -> Result<Self, SyntaxError> {
         let none = |message: &str| SyntaxError { line: 0, message: message.to_owned() };
         let parsed = on_own_stack(|| parser::parse(source)).map_err(|message| none(&message))?;
         Ok(Self { body: parsed? })
     }
 
     /// Renders the template; a failure comes with its line, from 1, or 0 if that is not known.
-    pub fn render(
+    pub(crate) fn render(
         &self,
         inputs: &Inputs<'_>,
         limits: Limits,

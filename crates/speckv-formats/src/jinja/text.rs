@@ -22,44 +22,44 @@ struct Inner {
 
 impl Text {
     /// A string of the template itself; it counts to no rendering.
-    pub fn constant(text: impl Into<String>) -> Self {
+    pub(super) fn constant(text: impl Into<String>) -> Self {
         Self(Arc::new(Inner { text: text.into(), data: Vec::new(), _charge: None }))
     }
 
-    pub fn new(text: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
+    pub(super) fn new(text: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
         let mut built = Builder::new(meter)?;
         built.push(text, false)?;
         Ok(built.finish())
     }
 
     /// A string of the conversation.
-    pub fn data(text: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
+    pub(super) fn data(text: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
         let mut built = Builder::new(meter)?;
         built.push(text, true)?;
         Ok(built.finish())
     }
 
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0.text
     }
 
     /// Number of characters.
-    pub fn chars(&self, meter: &Meter) -> Result<usize, Failure> {
+    pub(super) fn chars(&self, meter: &Meter) -> Result<usize, Failure> {
         meter.work(self.as_str().len())?;
         Ok(self.as_str().chars().count())
     }
 
     /// The bytes from the conversation.
-    pub fn marks(&self) -> &[Range<usize>] {
+    pub(super) fn marks(&self) -> &[Range<usize>] {
         &self.0.data
     }
 
-    pub fn has_data(&self) -> bool {
+    pub(super) fn has_data(&self) -> bool {
         !self.0.data.is_empty()
     }
 
     /// The part in a range of bytes.
-    pub fn slice(&self, range: Range<usize>, meter: &Arc<Meter>) -> Result<Self, Failure> {
+    pub(super) fn slice(&self, range: Range<usize>, meter: &Arc<Meter>) -> Result<Self, Failure> {
         if range == (0..self.as_str().len()) {
             return Ok(self.clone());
         }
@@ -69,7 +69,7 @@ impl Text {
     }
 
     /// The part that `part`, a slice of this string's text, is.
-    pub fn part(&self, part: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
+    pub(super) fn part(&self, part: &str, meter: &Arc<Meter>) -> Result<Self, Failure> {
         if part.is_empty() {
             return self.slice(0..0, meter);
         }
@@ -78,7 +78,7 @@ impl Text {
     }
 
     /// Each character replaced by what `map` makes of it and of its place, marks kept.
-    pub fn map_chars<I: IntoIterator<Item = char>>(
+    pub(super) fn map_chars<I: IntoIterator<Item = char>>(
         &self,
         meter: &Arc<Meter>,
         mut map: impl FnMut(usize, char) -> I,
@@ -110,17 +110,17 @@ pub(super) struct Builder {
 const OVERHEAD: usize = 96;
 
 impl Builder {
-    pub fn new(meter: &Arc<Meter>) -> Result<Self, Failure> {
+    pub(super) fn new(meter: &Arc<Meter>) -> Result<Self, Failure> {
         meter.steps(1)?;
         Ok(Self { text: String::new(), data: Vec::new(), charge: meter.hold(OVERHEAD)? })
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.text.len()
     }
 
     /// Adds text; `data` says that it comes from the conversation.
-    pub fn push(&mut self, text: &str, data: bool) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, text: &str, data: bool) -> Result<(), Failure> {
         // A growing string has at most twice its length reserved.
         self.charge.grow(2 * text.len())?;
         let start = self.text.len();
@@ -131,11 +131,11 @@ impl Builder {
         Ok(())
     }
 
-    pub fn push_text(&mut self, text: &Text) -> Result<(), Failure> {
+    pub(super) fn push_text(&mut self, text: &Text) -> Result<(), Failure> {
         self.push_slice(text, 0..text.as_str().len())
     }
 
-    pub fn push_slice(&mut self, text: &Text, range: Range<usize>) -> Result<(), Failure> {
+    pub(super) fn push_slice(&mut self, text: &Text, range: Range<usize>) -> Result<(), Failure> {
         let start = self.text.len();
         self.push(&text.as_str()[range.clone()], false)?;
         let first = text.marks().partition_point(|mark| mark.end <= range.start);
@@ -161,19 +161,19 @@ impl Builder {
     }
 
     /// Marks all of it as the conversation's.
-    pub fn mark_all(&mut self) {
+    pub(super) fn mark_all(&mut self) {
         self.data.clear();
         if !self.text.is_empty() {
             self.data.push(0..self.text.len());
         }
     }
 
-    pub fn finish(self) -> Text {
+    pub(super) fn finish(self) -> Text {
         let Self { text, data, charge } = self;
         Text(Arc::new(Inner { text, data, _charge: Some(charge) }))
     }
 
-    pub fn into_parts(self) -> (String, Vec<Range<usize>>) {
+    pub(super) fn into_parts(self) -> (String, Vec<Range<usize>>) {
         (self.text, self.data)
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    pub fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         let Range { start, stop, step } = self;
         let distance = if step > 0 { stop - start } else { start - stop };
         if distance <= 0 {
@@ -71,7 +71,7 @@ impl Range {
         usize::try_from(count).unwrap_or(usize::MAX)
     }
 
-    pub fn get(self, place: usize) -> Value {
+    pub(super) fn get(self, place: usize) -> Value {
         Value::Integer(self.start + self.step * place as i128)
     }
 }
@@ -85,7 +85,7 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub fn new(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
+    pub(super) fn new(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
         meter.elements(1 + items.len() / 8)?;
         // Values that count no bytes themselves.
         let own = |item: &&Value| matches!(item, Value::Undefined(_) | Value::Method(_));
@@ -95,7 +95,7 @@ impl Sequence {
         Ok(Rc::new(Self { items, depth, _charge: charge }))
     }
 
-    pub fn items(&self) -> &[Value] {
+    pub(super) fn items(&self) -> &[Value] {
         &self.items
     }
 }
@@ -117,7 +117,7 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    pub fn new(attributes: Vec<(Arc<str>, Value)>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
+    pub(super) fn new(attributes: Vec<(Arc<str>, Value)>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
         let charge = meter.hold(128 + 2 * attributes.len() * size_of::<(Arc<str>, Value)>())?;
         Ok(Rc::new(Self { attributes: RefCell::new(attributes), _charge: charge }))
     }
@@ -132,30 +132,30 @@ pub(super) struct Cycler {
 
 impl Value {
     /// What is not there. The message is cut: names can be as long as templates.
-    pub fn undefined(what: impl AsRef<str>) -> Self {
+    pub(super) fn undefined(what: impl AsRef<str>) -> Self {
         let what = what.as_ref();
         let end = what.char_indices().nth(120).map_or(what.len(), |(at, _)| at);
         Self::Undefined(what[..end].into())
     }
 
-    pub fn text(text: &str, meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn text(text: &str, meter: &Arc<Meter>) -> Outcome<Self> {
         Ok(Self::Text(Text::new(text, meter)?))
     }
 
-    pub fn list(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn list(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
         Ok(Self::List(Sequence::new(items, meter)?))
     }
 
-    pub fn tuple(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn tuple(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
         Ok(Self::Tuple(Sequence::new(items, meter)?))
     }
 
-    pub fn generator(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn generator(items: Vec<Value>, meter: &Arc<Meter>) -> Outcome<Self> {
         Ok(Self::Generator(Rc::new(RefCell::new(Some(Self::list(items, meter)?)))))
     }
 
     /// Of JSON. The strings are marked as the conversation's.
-    pub fn from_json(json: &serde_json::Value, meter: &Arc<Meter>) -> Outcome<Self> {
+    pub(super) fn from_json(json: &serde_json::Value, meter: &Arc<Meter>) -> Outcome<Self> {
         meter.steps(1)?;
         Ok(match json {
             serde_json::Value::Null => Self::None,
@@ -197,7 +197,7 @@ impl Value {
     }
 
     /// Python's truth of a value.
-    pub fn is_true(&self) -> bool {
+    pub(super) fn is_true(&self) -> bool {
         match self {
             Self::Undefined(_) | Self::None => false,
             Self::Bool(value) => *value,
@@ -212,7 +212,7 @@ impl Value {
     }
 
     /// The name of the value's type in Python.
-    pub fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Undefined(_) => "Undefined",
             Self::None => "NoneType",
@@ -239,7 +239,7 @@ impl Value {
     }
 
     /// A number that counts as an integer: `True` is 1.
-    pub fn as_integer(&self) -> Option<i128> {
+    pub(super) fn as_integer(&self) -> Option<i128> {
         match self {
             Self::Integer(value) => Some(*value),
             Self::Bool(value) => Some((*value).into()),
@@ -248,7 +248,7 @@ impl Value {
     }
 
     /// A number as a floating-point one.
-    pub fn as_float(&self) -> Option<f64> {
+    pub(super) fn as_float(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
             other => other.as_integer().map(|value| value as f64),
@@ -256,7 +256,7 @@ impl Value {
     }
 
     /// The number of items or characters, if the value has one.
-    pub fn length(&self, meter: &Meter) -> Outcome<Option<usize>> {
+    pub(super) fn length(&self, meter: &Meter) -> Outcome<Option<usize>> {
         Ok(Some(match self {
             Self::Undefined(_) => 0,
             Self::Text(text) => text.chars(meter)?,

@@ -32,7 +32,7 @@ pub(super) struct SideFiles {
 
 impl SideFiles {
     /// Reads `tokenizer_config.json`, if there is one.
-    pub fn read(tokenizer: &Path) -> Result<Self, TokenizerError> {
+    pub(super) fn read(tokenizer: &Path) -> Result<Self, TokenizerError> {
         let folder = tokenizer.parent().unwrap_or_else(|| Path::new("")).to_owned();
         let config = json(&folder.join(CONFIG))?.unwrap_or(Value::Null);
         Ok(Self { folder, config })
@@ -44,7 +44,10 @@ impl SideFiles {
     ///
     /// # Errors
     /// A token whose number is not the next one: the embeddings are in the order of the numbers.
-    pub fn add_tokens(&self, library: &mut tokenizers::Tokenizer) -> Result<(), TokenizerError> {
+    pub(super) fn add_tokens(
+        &self,
+        library: &mut tokenizers::Tokenizer,
+    ) -> Result<(), TokenizerError> {
         let (file, tokens) = match self.config["added_tokens_decoder"].as_object() {
             Some(by_number) => (CONFIG, described(by_number)),
             None => match json(&self.folder.join(ADDED))? {
@@ -73,7 +76,7 @@ impl SideFiles {
 
     /// Puts the beginning and the end around texts as `add_bos_token` and `add_eos_token` say,
     /// where the tokenizer's class reads them.
-    pub fn surround(&self, library: &mut tokenizers::Tokenizer) -> Result<(), String> {
+    pub(super) fn surround(&self, library: &mut tokenizers::Tokenizer) -> Result<(), String> {
         let class = self.config["tokenizer_class"].as_str().unwrap_or_default();
         let begins = self.config["add_bos_token"].as_bool();
         let ends = self.config["add_eos_token"].as_bool();

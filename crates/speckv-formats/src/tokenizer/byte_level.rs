@@ -47,7 +47,7 @@ pub(super) struct ByteLevel {
 }
 
 impl ByteLevel {
-    pub fn new(
+    pub(super) fn new(
         texts: &Texts,
         types: &[TokenType],
         merges: &[String],
@@ -86,7 +86,7 @@ impl ByteLevel {
         Ok(Self { pre, bytes, merges: table, unknown })
     }
 
-    pub fn encode(
+    pub(super) fn encode(
         &self,
         text: &str,
         texts: &Texts,

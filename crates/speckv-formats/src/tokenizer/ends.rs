@@ -20,7 +20,7 @@ impl Ends {
     /// Reads the files beside a `tokenizer.json`, in the order of `transformers`: texts from
     /// `tokenizer_config.json`, else `special_tokens_map.json`; numbers from
     /// `generation_config.json`, else `config.json`.
-    pub fn read(tokenizer: &Path, texts: &Texts) -> Result<Self, TokenizerError> {
+    pub(super) fn read(tokenizer: &Path, texts: &Texts) -> Result<Self, TokenizerError> {
         let beside = |name: &str| {
             let path = tokenizer.with_file_name(name);
             let bytes = match std::fs::read(&path) {

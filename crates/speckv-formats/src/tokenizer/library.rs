@@ -18,7 +18,7 @@ pub(super) struct Library {
 }
 
 impl Library {
-    pub fn new(
+    pub(super) fn new(
         mut parsing: tokenizers::Tokenizer,
         texts: &Texts,
         types: &[TokenType],
@@ -37,7 +37,7 @@ impl Library {
         Ok(Self { parsing, plain: OnceLock::new(), later: OnceLock::new(), control })
     }
 
-    pub fn encode(
+    pub(super) fn encode(
         &self,
         text: &str,
         parse_special: bool,
@@ -47,7 +47,7 @@ impl Library {
     }
 
     /// See [`super::Tokenizer::encode_marked`].
-    pub fn encode_marked(
+    pub(super) fn encode_marked(
         &self,
         text: &str,
         data: &[Range<usize>],

@@ -48,7 +48,7 @@ impl Merged {
     }
 
     /// The symbols in the order of the text.
-    pub fn symbols(&self) -> impl Iterator<Item = Symbol> + '_ {
+    pub(super) fn symbols(&self) -> impl Iterator<Item = Symbol> + '_ {
         let end = self.slots.len().saturating_sub(1) as u32;
         let mut at = 0;
         std::iter::from_fn(move || {

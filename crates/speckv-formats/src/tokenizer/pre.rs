@@ -166,7 +166,7 @@ pub fn pre_tokenizers() -> Vec<&'static str> {
 }
 
 impl PreTokenizer {
-    pub fn new(name: &str) -> Result<Self, TokenizerError> {
+    pub(super) fn new(name: &str) -> Result<Self, TokenizerError> {
         let unknown = || TokenizerError::UnknownPreTokenizer {
             got: name.to_owned(),
             supported: pre_tokenizers(),
@@ -187,17 +187,17 @@ impl PreTokenizer {
     }
 
     /// Whether a part that is a token as a whole is taken without merging.
-    pub fn whole_words(&self) -> bool {
+    pub(super) fn whole_words(&self) -> bool {
         self.whole_words
     }
 
     /// Whether texts begin with BOS where the file does not say.
-    pub fn adds_bos(name: &str) -> bool {
+    pub(super) fn adds_bos(name: &str) -> bool {
         FAMILIES.iter().any(|family| family.add_bos && family.names.contains(&name))
     }
 
     /// The parts, in order; joined, they are the text.
-    pub fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
+    pub(super) fn split<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let mut parts = vec![text];
         for stage in &self.stages {
             let mut finer = Vec::with_capacity(parts.len());

@@ -38,7 +38,7 @@ pub(super) struct SentencePiece {
 }
 
 impl SentencePiece {
-    pub fn new(
+    pub(super) fn new(
         texts: &Texts,
         types: &[TokenType],
         scores: Vec<f32>,
@@ -65,7 +65,7 @@ impl SentencePiece {
         Ok(Self { scores, bytes, add_space_prefix, unknown })
     }
 
-    pub fn encode(
+    pub(super) fn encode(
         &self,
         text: &str,
         after_special: bool,

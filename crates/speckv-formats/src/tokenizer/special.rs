@@ -22,7 +22,7 @@ pub(super) struct Matcher {
 
 impl Matcher {
     /// Finds the tokens of some types.
-    pub fn new(
+    pub(super) fn new(
         texts: &Texts,
         types: &[TokenType],
         wanted: impl Fn(TokenType) -> bool,
@@ -45,7 +45,11 @@ impl Matcher {
     }
 
     /// The tokens in the parts of a text between the ranges `data`.
-    pub fn find_outside(&self, text: &str, data: &[Range<usize>]) -> Vec<(Range<usize>, Token)> {
+    pub(super) fn find_outside(
+        &self,
+        text: &str,
+        data: &[Range<usize>],
+    ) -> Vec<(Range<usize>, Token)> {
         let (mut tokens, mut from) = (Vec::new(), 0);
         for range in data.iter().cloned().chain(std::iter::once(text.len()..text.len())) {
             let found = self.find(&text[from..range.start]);
@@ -56,7 +60,10 @@ impl Matcher {
     }
 
     /// Where the tokens stand, in order.
-    pub fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (Range<usize>, Token)> + 'a {
+    pub(super) fn find<'a>(
+        &'a self,
+        text: &'a str,
+    ) -> impl Iterator<Item = (Range<usize>, Token)> + 'a {
         let found = self.found.iter().flat_map(move |found| found.find_iter(text));
         found.map(|found| (found.range(), self.tokens[found.pattern().as_usize()]))
     }
@@ -87,7 +94,7 @@ pub(super) struct Specials {
 }
 
 impl Specials {
-    pub fn new(texts: &Texts, types: &[TokenType]) -> Result<Self, TokenizerError> {
+    pub(super) fn new(texts: &Texts, types: &[TokenType]) -> Result<Self, TokenizerError> {
         let text = |kind| kind == TokenType::UserDefined;
         Ok(Self {
             user_defined: Matcher::new(texts, types, text)?,
@@ -96,13 +103,17 @@ impl Specials {
     }
 
     /// Cuts the text at the tokens found; parts of text are never empty.
-    pub fn split<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
+    pub(super) fn split<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Fragment<'t>> {
         let matcher = if parse_special { &self.all } else { &self.user_defined };
         cut(text, matcher.find(text))
     }
 
     /// As [`Self::split`] with special tokens, but those that touch a range of `data` are text.
-    pub fn split_marked<'t>(&self, text: &'t str, data: &[Range<usize>]) -> Vec<Fragment<'t>> {
+    pub(super) fn split_marked<'t>(
+        &self,
+        text: &'t str,
+        data: &[Range<usize>],
+    ) -> Vec<Fragment<'t>> {
         let tokens = self.all.find_outside(text, data);
         // What is left has no control tokens, but user-defined ones that touch data.
         let mut fragments = Vec::new();

@@ -12,7 +12,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    pub fn new(tokenizer: &Tokenizer, skip_special: bool) -> Self {
+    pub(super) fn new(tokenizer: &Tokenizer, skip_special: bool) -> Self {
         Self {
             bytes: Vec::new(),
             skip_special,
@@ -20,7 +20,7 @@ impl Assembler {
         }
     }
 
-    pub fn push(&mut self, tokenizer: &Tokenizer, token: Token) {
+    pub(super) fn push(&mut self, tokenizer: &Tokenizer, token: Token) {
         let Some(piece) = tokenizer.piece(token) else {
             // Not in the vocabulary: a byte that UTF-8 never has becomes U+FFFD.
             self.bytes.push(0xff);

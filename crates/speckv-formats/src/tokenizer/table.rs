@@ -14,17 +14,17 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TokenizerError> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), TokenizerError> {
         self.buffer.extend_from_slice(bytes);
         self.ends.push(u32::try_from(self.buffer.len()).map_err(|_| TokenizerError::TooLarge)?);
         Ok(())
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub fn get(&self, token: Token) -> Option<&[u8]> {
+    pub(super) fn get(&self, token: Token) -> Option<&[u8]> {
         let index = token as usize;
         let end = *self.ends.get(index)? as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
@@ -45,7 +45,7 @@ const FREE: Token = Token::MAX;
 impl Texts {
     /// Indexes the texts. Of equal texts, tokens that are not in use give way; two in use are an
     /// error.
-    pub fn new(tokens: &[String], types: &[TokenType]) -> Result<Self, TokenizerError> {
+    pub(super) fn new(tokens: &[String], types: &[TokenType]) -> Result<Self, TokenizerError> {
         if tokens.len() >= FREE as usize / 4 {
             return Err(TokenizerError::TooLarge);
         }
@@ -79,15 +79,15 @@ impl Texts {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.texts.len()
     }
 
-    pub fn text(&self, token: Token) -> Option<&str> {
+    pub(super) fn text(&self, token: Token) -> Option<&str> {
         std::str::from_utf8(self.texts.get(token)?).ok()
     }
 
-    pub fn token(&self, text: &str) -> Option<Token> {
+    pub(super) fn token(&self, text: &str) -> Option<Token> {
         Some(self.slots[self.slot(text)]).filter(|&token| token != FREE)
     }
 }

@@ -13,14 +13,14 @@ use std::{
 use speckv_formats::gguf::Gguf;
 
 /// Catalogue name and golden name of each model.
-pub const MODELS: [(&str, &str); 3] = [
+pub(crate) const MODELS: [(&str, &str); 3] = [
     ("smollm2-135m", "smollm2-135m-instruct-q4_1"),
     ("qwen2.5-coder-0.5b", "qwen2.5-coder-0.5b-instruct-q4_k_m"),
     ("qwen2.5-coder-1.5b", "qwen2.5-coder-1.5b-instruct-q4_k_m"),
 ];
 
 /// A catalogue model's file, or `None`, said loudly, if it was not pulled.
-pub fn model(name: &str) -> Option<Gguf> {
+pub(crate) fn model(name: &str) -> Option<Gguf> {
     let cache = || {
         let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         Some(
@@ -41,7 +41,7 @@ pub fn model(name: &str) -> Option<Gguf> {
 }
 
 /// A golden file, `NAME.KIND.json`, or `None`, said loudly, if there is none.
-pub fn golden(name: &str, kind: &str) -> Option<serde_json::Value> {
+pub(crate) fn golden(name: &str, kind: &str) -> Option<serde_json::Value> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden");
     let folder = env::var_os("SPECKV_GOLDEN").map_or_else(beside, PathBuf::from);
     match std::fs::read(folder.join(format!("{name}.{kind}.json"))) {
@@ -56,6 +56,6 @@ pub fn golden(name: &str, kind: &str) -> Option<serde_json::Value> {
 }
 
 /// A JSON list of tokens.
-pub fn tokens(value: &serde_json::Value) -> Vec<u32> {
+pub(crate) fn tokens(value: &serde_json::Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|token| token.as_u64().unwrap() as u32).collect()
 }

@@ -5,7 +5,7 @@ use speckv_formats::chat_template::{ChatTemplate, Conversation, Ending, Prompt, 
 
 /// What a [`Conversation`] borrows.
 #[derive(Clone, Default)]
-pub struct Talk {
+pub(crate) struct Talk {
     pub messages: Vec<Map<String, Value>>,
     pub variables: Map<String, Value>,
     pub ending: Ending,
@@ -13,7 +13,7 @@ pub struct Talk {
 
 impl Talk {
     /// Messages by role and content.
-    pub fn new<C: Into<Value> + Clone>(turns: &[(&str, C)]) -> Self {
+    pub(crate) fn new<C: Into<Value> + Clone>(turns: &[(&str, C)]) -> Self {
         let message = |(role, content): &(&str, C)| {
             let content: Value = content.clone().into();
             json!({"role": role, "content": content}).as_object().cloned().unwrap_or_default()
@@ -21,7 +21,7 @@ impl Talk {
         Self { messages: turns.iter().map(message).collect(), ..Self::default() }
     }
 
-    pub fn prompt(&self, template: &ChatTemplate) -> Result<Prompt, TemplateError> {
+    pub(crate) fn prompt(&self, template: &ChatTemplate) -> Result<Prompt, TemplateError> {
         let Self { messages, variables, ending } = self;
         template.prompt(&Conversation { messages, variables, ending: *ending })
     }

@@ -24,7 +24,7 @@ pub(super) struct Packer {
 impl Packer {
     /// Writes a row's bytes, in the type's blocks, to lane `lane` of a group. Planes are zero
     /// before.
-    pub fn write(&self, row: &[u8], lane: usize, out: &mut GroupPlanes<'_>) {
+    pub(super) fn write(&self, row: &[u8], lane: usize, out: &mut GroupPlanes<'_>) {
         match self.weight_type {
             WeightType::File(TensorType::F32 | TensorType::F16 | TensorType::BF16) => {
                 self.write_floats(row, lane, out);

@@ -38,13 +38,13 @@ fn six(d: f32, dmin: f32, packed: &[u8]) -> [u32; 4] {
 
 impl Unit {
     /// Zeros.
-    pub const ZERO: Unit = Unit { q: [0; 256], scales: [0; 4], top: 0 };
+    pub(super) const ZERO: Unit = Unit { q: [0; 256], scales: [0; 4], top: 0 };
 
     /// The numbers of one block of the file.
     ///
     /// # Panics
     /// If `block` is no whole block of the type, or the type is one of floats.
-    pub fn read(&mut self, weight_type: WeightType, block: &[u8]) {
+    pub(super) fn read(&mut self, weight_type: WeightType, block: &[u8]) {
         macro_rules! block {
             ($module:ident) => {
                 $module::unpack(block.try_into().expect("a whole block"))

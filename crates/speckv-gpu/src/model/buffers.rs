@@ -57,7 +57,7 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// Of a model with this vocabulary and context, on a device with this binding limit in bytes.
-    pub fn new(
+    pub(super) fn new(
         config: &Config,
         vocab: usize,
         context: usize,
@@ -84,7 +84,7 @@ impl Sizes {
     }
 
     /// Bytes of all buffers, about.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         let hidden = self.hidden_blocks * BLOCK;
         let input = |blocks: usize| blocks * (BLOCK * 5 + 16);
         let row = hidden * 8
@@ -98,7 +98,7 @@ impl Sizes {
     }
 
     /// Most rows of a slice whose longest row reads so many chunks of positions.
-    pub fn slice_rows(&self, chunks: usize) -> usize {
+    pub(super) fn slice_rows(&self, chunks: usize) -> usize {
         (self.partial_slots / chunks.max(1)).clamp(1, MAX_ROWS)
     }
 }
@@ -139,7 +139,7 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    pub fn new(device: &Device, sizes: &Sizes, apart: bool) -> Result<Self, GpuError> {
+    pub(super) fn new(device: &Device, sizes: &Sizes, apart: bool) -> Result<Self, GpuError> {
         let floats = |what: &str, count: usize| device.buffer(what, count as u64 * 4);
         let hidden = sizes.hidden_blocks * BLOCK;
         let gate_up = if apart { MAX_ROWS * 2 * sizes.inner_blocks * BLOCK } else { 4 };

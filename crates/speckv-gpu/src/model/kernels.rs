@@ -36,7 +36,7 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    pub fn new(
+    pub(super) fn new(
         device: &Device,
         config: &Config,
         sizes: &Sizes,

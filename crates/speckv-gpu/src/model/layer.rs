@@ -95,7 +95,7 @@ impl Binder<'_> {
     }
 
     /// The norm of picked rows before the head.
-    pub fn picked_norm(&self, weight: &Buffer) -> Result<Bindings, GpuError> {
+    pub(super) fn picked_norm(&self, weight: &Buffer) -> Result<Bindings, GpuError> {
         let Buffers { entries, x, picked, head, .. } = self.buffers;
         let shape = &self.kernels.norm_shape;
         let buffers = [entries, shape, x, weight, &head.exact, &head.q, &head.factors, picked];
@@ -153,7 +153,7 @@ impl Binder<'_> {
     }
 
     /// Binds a layer.
-    pub fn layer(&self, layer: &Layer, number: usize) -> Result<LayerPass, GpuError> {
+    pub(super) fn layer(&self, layer: &Layer, number: usize) -> Result<LayerPass, GpuError> {
         let (buffers, kernels) = (self.buffers, self.kernels);
         let plain = |to, first, stride| Output {
             to,
@@ -260,7 +260,7 @@ pub(super) struct FeedPart<'a> {
 
 impl LayerPass {
     /// Records the layer for the `n` rows of a slice.
-    pub fn record(
+    pub(super) fn record(
         &self,
         number: usize,
         recorder: &mut Recorder<'_>,

@@ -29,18 +29,18 @@ pub(super) struct RarePositions {
 
 impl RarePositions {
     /// The last one.
-    pub fn last(&self) -> Option<usize> {
+    pub(super) fn last(&self) -> Option<usize> {
         self.positions.last().copied()
     }
 
     /// Forgets positions from `len` on.
-    pub fn cut(&mut self, len: usize) {
+    pub(super) fn cut(&mut self, len: usize) {
         while self.positions.pop_if(|position| *position >= len).is_some() {}
     }
 
     /// Notes a feed after `start` positions whose first `trunk` tokens stay: `rare` are indices of
     /// its tokens.
-    pub fn note(&mut self, start: usize, trunk: usize, branches: bool, rare: &[usize]) {
+    pub(super) fn note(&mut self, start: usize, trunk: usize, branches: bool, rare: &[usize]) {
         let stay = rare.iter().filter(|&&index| index < trunk);
         self.positions.extend(stay.map(|index| start + index));
         self.fed.clear();
@@ -51,7 +51,7 @@ impl RarePositions {
 
     /// Keeps a path of the last feed, which began at `start` and whose first `trunk` tokens are
     /// held.
-    pub fn keep(&mut self, start: usize, trunk: usize, path: &[usize]) {
+    pub(super) fn keep(&mut self, start: usize, trunk: usize, path: &[usize]) {
         let in_place = path.iter().enumerate().take_while(|&(i, &token)| i == token).count();
         let kept = in_place.min(trunk);
         self.cut(start + kept);
@@ -61,7 +61,7 @@ impl RarePositions {
     }
 
     /// Takes over those of another sequence before `len`.
-    pub fn copy_from(&mut self, other: &Self, len: usize) {
+    pub(super) fn copy_from(&mut self, other: &Self, len: usize) {
         self.positions.clone_from(&other.positions);
         self.fed.clear();
         self.cut(len);

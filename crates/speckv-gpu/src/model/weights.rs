@@ -254,7 +254,7 @@ fn joined_rows(width: usize) -> usize {
 
 impl Weights {
     /// Packs and uploads everything; the head has cuts around `gap`.
-    pub fn load(
+    pub(super) fn load(
         device: &Device,
         file: &Checkpoint,
         layout: &Layout,
@@ -283,7 +283,7 @@ impl Weights {
     }
 
     /// The layers' matrices and the head.
-    pub fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+    pub(super) fn matrices(&self) -> impl Iterator<Item = &Matrix> {
         let layers = self.layers.iter().flat_map(|layer| {
             let gate_up = match &layer.gate_up {
                 GateUp::Joined(matrix) => vec![matrix],

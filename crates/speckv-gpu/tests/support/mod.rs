@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use speckv_gpu::device::{Adapter, Device};
 
 /// The device, or nothing, which is said, where the machine has no adapter.
-pub fn device() -> Option<Arc<Device>> {
+pub(crate) fn device() -> Option<Arc<Device>> {
     static DEVICE: OnceLock<Option<Arc<Device>>> = OnceLock::new();
     let device = DEVICE.get_or_init(|| {
         let adapter = Adapter::all().into_iter().next()?;
@@ -20,7 +20,7 @@ pub fn device() -> Option<Arc<Device>> {
 }
 
 /// Numbers in -1..1, the same for the same seed.
-pub fn random(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn random(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
         .map(|_| {
@@ -33,11 +33,11 @@ pub fn random(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Words of floats.
-pub fn bits(values: &[f32]) -> Vec<u32> {
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
 /// Floats of words.
-pub fn floats(words: &[u32]) -> Vec<f32> {
+pub(crate) fn floats(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&word| f32::from_bits(word)).collect()
 }

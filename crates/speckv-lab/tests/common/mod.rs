@@ -16,10 +16,10 @@ use speckv_lab::{
     workload::Split,
 };
 
-pub const VOCAB: usize = 24;
-pub const END: u32 = 5;
+pub(crate) const VOCAB: usize = 24;
+pub(crate) const END: u32 = 5;
 
-pub fn target() -> SimModel {
+pub(crate) fn target() -> SimModel {
     // Every token before matters: a fault in a cache shows.
     SimModel::new(SimSettings {
         vocab_size: VOCAB,
@@ -29,7 +29,7 @@ pub fn target() -> SimModel {
     })
 }
 
-pub fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
+pub(crate) fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
     let target = target();
     let draft = target.draft(Difference::Share { agreement: 0.8 });
     let depths = Depths { gamma_max, ngram_max: 16, block_max: 0, gamma_limit: MAX_GAMMA };
@@ -37,7 +37,7 @@ pub fn recorder(gamma_max: usize) -> Recorder<SimModel, SimModel> {
         .expect("a recorder")
 }
 
-pub fn facts(number: u32, max_tokens: usize) -> PromptFacts {
+pub(crate) fn facts(number: u32, max_tokens: usize) -> PromptFacts {
     PromptFacts {
         id: format!("sim-{number:02}"),
         task: "sim".into(),
@@ -48,7 +48,7 @@ pub fn facts(number: u32, max_tokens: usize) -> PromptFacts {
     }
 }
 
-pub fn task(prompt: &PromptFacts) -> Task<'_> {
+pub(crate) fn task(prompt: &PromptFacts) -> Task<'_> {
     Task {
         prompt_id: &prompt.id,
         task: &prompt.task,
@@ -58,12 +58,15 @@ pub fn task(prompt: &PromptFacts) -> Task<'_> {
     }
 }
 
-pub fn record_all(recorder: &mut Recorder<SimModel, SimModel>, prompt: &PromptFacts) -> Recording {
+pub(crate) fn record_all(
+    recorder: &mut Recorder<SimModel, SimModel>,
+    prompt: &PromptFacts,
+) -> Recording {
     let recording = recorder.record(&task(prompt), &mut |_| ControlFlow::Continue(()));
     recording.expect("simulated models do not fail").expect("not broken off")
 }
 
-pub fn run_settings(gamma_max: usize, max_tokens: usize) -> Settings {
+pub(crate) fn run_settings(gamma_max: usize, max_tokens: usize) -> Settings {
     let model = |name: &str| ModelFacts {
         name: name.into(),
         sha256: "0".repeat(64),

@@ -82,7 +82,7 @@ pub(super) enum Choice {
 
 impl Choice {
     /// Paths in the repository.
-    pub fn paths(&self) -> &[String] {
+    pub(super) fn paths(&self) -> &[String] {
         match self {
             Choice::Gguf { paths, .. } | Choice::Folder { paths } => paths,
         }

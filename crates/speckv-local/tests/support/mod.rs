@@ -12,7 +12,7 @@ use std::{
 
 /// A request as the server saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     pub path: String,
     /// First byte of the range asked for.
     pub from: Option<usize>,
@@ -20,7 +20,7 @@ pub struct Request {
 
 /// What the server does with a request.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub body: Vec<u8>,
     pub status: u16,
     /// Answers ranges; else it sends the whole body whatever was asked.
@@ -32,28 +32,28 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn whole(body: &[u8]) -> Self {
+    pub(crate) fn whole(body: &[u8]) -> Self {
         Reply { body: body.to_vec(), status: 200, ranges: true, cut: None, silence: Duration::ZERO }
     }
 
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Reply { status, ..Reply::whole(b"") }
     }
 
-    pub fn cut(self, bytes: usize) -> Self {
+    pub(crate) fn cut(self, bytes: usize) -> Self {
         Reply { cut: Some(bytes), ..self }
     }
 }
 
 /// A web server on the loopback interface that lives as long as the test process.
-pub struct Server {
+pub(crate) struct Server {
     pub address: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     /// Answers the n-th request (from 0) with `reply(n)`.
-    pub fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -77,7 +77,7 @@ impl Server {
         Server { address, requests }
     }
 
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic holds it").clone()
     }
 }
@@ -119,13 +119,13 @@ fn answer(mut stream: TcpStream, request: &Request, reply: &Reply) -> std::io::R
 }
 
 /// The address of a port without a listener.
-pub fn unreachable() -> String {
+pub(crate) fn unreachable() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }
 
 /// Bytes that compress badly and repeat nowhere soon.
-pub fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     (0..len)
         .map(|_| {
@@ -139,12 +139,12 @@ pub fn noise(len: usize) -> Vec<u8> {
 
 /// A script that behaves like pip as far as downloads go: it copies wheels from a folder and writes
 /// down what it was asked for.
-pub struct Pip {
+pub(crate) struct Pip {
     folder: PathBuf,
 }
 
 impl Pip {
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let folder = folder.join("pip");
         std::fs::create_dir_all(&folder).expect("a folder");
         let script = format!(
@@ -169,12 +169,12 @@ cp '{0}'/"$1" "$out/$1-1.0-py3-none-any.whl"
         Pip { folder }
     }
 
-    pub fn command(&self) -> Vec<String> {
+    pub(crate) fn command(&self) -> Vec<String> {
         vec!["sh".into(), self.folder.join("pip.sh").display().to_string()]
     }
 
     /// Puts a wheel there with these members.
-    pub fn wheel(&self, package: &str, members: &[(&str, &[u8])]) {
+    pub(crate) fn wheel(&self, package: &str, members: &[(&str, &[u8])]) {
         let file = std::fs::File::create(self.folder.join(package)).expect("a file");
         let mut archive = zip::ZipWriter::new(file);
         let options = zip::write::SimpleFileOptions::default()
@@ -186,12 +186,12 @@ cp '{0}'/"$1" "$out/$1-1.0-py3-none-any.whl"
         archive.finish().expect("an archive");
     }
 
-    pub fn raw(&self, package: &str, bytes: &[u8]) {
+    pub(crate) fn raw(&self, package: &str, bytes: &[u8]) {
         std::fs::write(self.folder.join(package), bytes).expect("a file");
     }
 
     /// Packages asked for so far.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }

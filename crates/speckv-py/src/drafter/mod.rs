@@ -11,9 +11,9 @@ use std::{
 };
 
 use proposal::Round;
-pub use sequence::DraftSequence;
+pub(crate) use sequence::DraftSequence;
 use sequence::Text;
-pub use work::DraftWork;
+pub(crate) use work::DraftWork;
 use work::Work;
 
 use pyo3::{exceptions::PyRuntimeWarning, prelude::*};

@@ -9,7 +9,7 @@ type Message = Map<String, Value>;
 ///
 /// A template of this kind refuses reasoning beside text in a message with a call. Both are then
 /// reasoning, in this order.
-pub fn in_channels(messages: Vec<Message>) -> Vec<Message> {
+pub(super) fn in_channels(messages: Vec<Message>) -> Vec<Message> {
     let mut written = Vec::with_capacity(messages.len());
     let mut messages = messages.into_iter().peekable();
     while let Some(mut message) = messages.next() {

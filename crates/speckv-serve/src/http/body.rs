@@ -37,7 +37,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub fn new(max_body: usize) -> Self {
+    pub(super) fn new(max_body: usize) -> Self {
         let units = (max_body.saturating_mul(2)).max(LEAST_BUDGET).div_ceil(UNIT);
         let all = u32::try_from(units.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Budget { units: Arc::new(Semaphore::new(all as usize)), all }
@@ -74,7 +74,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Bytes that working on the body may take, as far as can be known before.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         if self.packing == Packing::None { self.bytes.len() } else { self.limit }
     }
 
@@ -82,7 +82,7 @@ impl Received {
     ///
     /// # Errors
     /// A body that is not packed as its header says, or that is larger than the limit.
-    pub fn unpacked(&self) -> Result<Bytes, ApiError> {
+    pub(super) fn unpacked(&self) -> Result<Bytes, ApiError> {
         let packed: &[u8] = &self.bytes;
         match self.packing {
             Packing::None => Ok(self.bytes.clone()),

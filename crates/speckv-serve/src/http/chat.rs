@@ -43,7 +43,10 @@ use crate::{
             (504)", body = ErrorBody),
     )
 )]
-pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let asker = Asker::of(&app, request.headers(), request.extensions());
     let body = body::receive(request, &app.limits, &app.budget).await?;
     let Planned { prompt, common, places, include_usage, details, stream } =

@@ -47,7 +47,10 @@ const DEFAULT_MAX_TOKENS: usize = 16;
             (504)", body = ErrorBody),
     )
 )]
-pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let asker = Asker::of(&app, request.headers(), request.extensions());
     let body = body::receive(request, &app.limits, &app.budget).await?;
     let Planned { prompts, echo, common, places, include_usage, details, stream } =

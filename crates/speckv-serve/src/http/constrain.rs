@@ -19,7 +19,7 @@ use crate::{
 
 /// What comes of it.
 #[derive(Debug, Clone, Default)]
-pub struct Answering {
+pub(super) struct Answering {
     /// Makes each answer's constraint.
     pub constraints: Option<Constraints>,
     /// Reads each answer; `None` where all of it is content.
@@ -31,7 +31,7 @@ impl Answering {
     ///
     /// # Errors
     /// Grammars that do not compile; a budget for reasoning of a model that does not reason.
-    pub fn to(asked: &Asked, app: &App, prompt: &[Token]) -> Result<Self, ApiError> {
+    pub(super) fn to(asked: &Asked, app: &App, prompt: &[Token]) -> Result<Self, ApiError> {
         let language = &*app.language;
         let end = PromptEnd::of(language, prompt);
         let callable = asked.callable();

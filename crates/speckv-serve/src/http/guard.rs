@@ -41,7 +41,11 @@ const LONGEST_ID: usize = 64;
 const OPEN: [&str; 3] = ["/", "/health", "/openapi.json"];
 
 /// Wraps a handler.
-pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let start = Instant::now();
     let id = request_id(request.headers());
     let method = request.method().clone();
@@ -106,7 +110,7 @@ fn check(app: &App, request: &Request, route: &str) -> Result<(), ApiError> {
 }
 
 /// The key in `Authorization: Bearer KEY`, or in `x-api-key`, where Anthropic's clients send it.
-pub fn key(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     let plain = || headers.get("x-api-key")?.to_str().ok().map(str::trim);
     bearer(headers).or_else(plain)
 }

@@ -27,7 +27,7 @@ use crate::{
 
 /// The client of a request, and the request's id.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub(super) struct Asker {
     /// The request's id.
     pub request: Arc<str>,
     /// Clients take turns.
@@ -39,7 +39,7 @@ pub struct Asker {
 impl Asker {
     /// Of a request whose key, if keys are asked for, was checked. A key that is not checked makes
     /// no client: else everyone could be many.
-    pub fn of(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Self {
+    pub(super) fn of(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Self {
         let peer = extensions.get::<Peer>().copied().unwrap_or_default();
         let key = key(headers).filter(|_| !app.limits.api_keys.is_empty());
         let request =
@@ -74,7 +74,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// What all answers to a request have in common.
 #[derive(Debug, Clone)]
-pub struct Common {
+pub(super) struct Common {
     /// How tokens are chosen, without the seed.
     pub sampling: SamplingSettings,
     /// The first answer's seed; each further one has the next. Without one each has its own.
@@ -107,7 +107,7 @@ pub struct Common {
 
 /// Events of all answers to one request; dropping it cancels them.
 #[derive(Debug)]
-pub struct Events {
+pub(super) struct Events {
     receiver: UnboundedReceiver<Event>,
     /// Answers in all.
     pub choices: usize,
@@ -119,7 +119,7 @@ impl Events {
     ///
     /// # Errors
     /// The answer's, or the scheduler's if it ended without an answer.
-    pub async fn next(&mut self) -> Result<(usize, News), ApiError> {
+    pub(super) async fn next(&mut self) -> Result<(usize, News), ApiError> {
         match self.receiver.recv().await {
             Some(Event { news: News::Failed(fault), .. }) => Err(fault.into()),
             Some(Event { choice, news }) => Ok((choice, news)),
@@ -133,7 +133,7 @@ impl Events {
 ///
 /// # Errors
 /// A prompt that is empty, too long, or has tokens that the model does not know; no scheduler.
-pub fn submit(
+pub(super) fn submit(
     app: &App,
     asker: &Asker,
     prompts: Vec<Vec<Token>>,
@@ -204,7 +204,7 @@ pub fn submit(
 ///
 /// # Errors
 /// A text that is longer than any that fits the context, or that the vocabulary cannot spell.
-pub fn predicted(app: &App, text: Option<&str>) -> Result<Option<Arc<[Token]>>, ApiError> {
+pub(super) fn predicted(app: &App, text: Option<&str>) -> Result<Option<Arc<[Token]>>, ApiError> {
     let Some(text) = text else { return Ok(None) };
     work::check_length(app, "prediction.content", text.len())?;
     let mut tokens = app.language.encode(text, false, false)?;
@@ -214,7 +214,7 @@ pub fn predicted(app: &App, text: Option<&str>) -> Result<Option<Arc<[Token]>>, 
 
 /// A whole answer.
 #[derive(Debug, Clone)]
-pub struct Whole {
+pub(super) struct Whole {
     /// Its text.
     pub text: String,
     /// Its tokens.
@@ -227,7 +227,7 @@ pub struct Whole {
 ///
 /// # Errors
 /// The first that fails; the others are cancelled.
-pub async fn collect(mut events: Events) -> Result<Vec<Whole>, ApiError> {
+pub(super) async fn collect(mut events: Events) -> Result<Vec<Whole>, ApiError> {
     let mut texts = vec![(String::new(), Vec::new()); events.choices];
     let mut whole: Vec<Option<Whole>> = vec![None; events.choices];
     let mut left = events.choices;
@@ -254,7 +254,7 @@ pub async fn collect(mut events: Events) -> Result<Vec<Whole>, ApiError> {
 ///
 /// # Errors
 /// 404 if it is another.
-pub fn check_model(app: &App, asked: Option<&str>) -> Result<(), ApiError> {
+pub(super) fn check_model(app: &App, asked: Option<&str>) -> Result<(), ApiError> {
     match asked {
         Some(name) if !name.is_empty() && name != app.info.model => {
             Err(ApiError::model(name, &app.info.model))

@@ -36,7 +36,7 @@ fn card(app: &App) -> ModelCard {
 
 /// The models: one.
 #[utoipa::path(get, path = "/v1/models", operation_id = "listModels", tag = "OpenAI", responses((status = 200, body = ModelList)))]
-pub async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
+pub(super) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     Json(ModelList { object: "list", data: vec![card(&app)] })
 }
 
@@ -45,7 +45,7 @@ pub async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     get, path = "/v1/models/{id}", operation_id = "retrieveModel", tag = "OpenAI", params(("id" = String, Path, description = "The model's name")),
     responses((status = 200, body = ModelCard), (status = 404, body = ErrorBody))
 )]
-pub async fn model(
+pub(super) async fn model(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, ApiError> {
@@ -61,7 +61,7 @@ pub async fn model(
     post, path = "/tokenize", tag = "Text", request_body = TokenizeRequest,
     responses((status = 200, body = TokenizeAnswer), (status = "4XX", body = ErrorBody))
 )]
-pub async fn tokenize(
+pub(super) async fn tokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<TokenizeAnswer>, ApiError> {
@@ -87,7 +87,7 @@ pub async fn tokenize(
     post, path = "/detokenize", tag = "Text", request_body = DetokenizeRequest,
     responses((status = 200, body = DetokenizeAnswer), (status = "4XX", body = ErrorBody))
 )]
-pub async fn detokenize(
+pub(super) async fn detokenize(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<DetokenizeAnswer>, ApiError> {
@@ -114,7 +114,7 @@ pub async fn detokenize(
 
 /// Whether the server answers: 200, or 503 when it stops or its engine has ended.
 #[utoipa::path(get, path = "/health", tag = "Operation", responses((status = 200, body = Health), (status = 503, body = Health)))]
-pub async fn health(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let (status, code) = match (app.handle.is_stopping(), app.handle.is_alive()) {
         (true, _) => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         (_, false) => ("failed", StatusCode::SERVICE_UNAVAILABLE),
@@ -127,7 +127,7 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
 
 /// Numbers for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "Operation", responses((status = 200, description = "OpenMetrics text", body = String)))]
-pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let text = app
         .metrics
         .text()
@@ -136,6 +136,6 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> 
 }
 
 /// The OpenAPI document.
-pub async fn openapi() -> Response {
+pub(super) async fn openapi() -> Response {
     Json(super::document()).into_response()
 }

@@ -27,7 +27,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The playground.
-pub async fn page() -> Response {
+pub(super) async fn page() -> Response {
     let mut response = Html(PAGE.as_str()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

@@ -13,7 +13,7 @@ const CLOSE: &str = "</think>";
 
 /// What the end of a prompt says of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PromptEnd {
+pub(super) struct PromptEnd {
     /// The tags of the model's reasoning, if the answer may begin with it.
     pub reasoning: Option<ReasoningTags>,
     /// The prompt ends with reasoning that is over.
@@ -24,7 +24,7 @@ pub struct PromptEnd {
 
 impl PromptEnd {
     /// Of a prompt for this model.
-    pub fn of(language: &dyn Language, prompt: &[Token]) -> Self {
+    pub(super) fn of(language: &dyn Language, prompt: &[Token]) -> Self {
         if ToolFormat::of(language) == ToolFormat::Harmony {
             let channels = Some(channel_start(language, prompt));
             return PromptEnd { reasoning: None, has_reasoned: false, channels };

@@ -21,7 +21,7 @@ use crate::{
 use super::make::Whole;
 
 /// What every answer to a request has.
-pub struct Frame {
+pub(super) struct Frame {
     /// The answer's id.
     pub id: String,
     /// When, in seconds since 1970.
@@ -46,7 +46,7 @@ pub struct Frame {
 type ChunkUsage = Option<Option<Usage>>;
 
 /// Makes chunks of a stream out of events; `None` for an event without a chunk.
-pub trait Shape: Send + 'static {
+pub(super) trait Shape: Send + 'static {
     /// The answer has begun.
     fn begun(&mut self, frame: &Frame, choice: usize) -> Option<Value>;
     /// A step made tokens.
@@ -59,7 +59,7 @@ pub trait Shape: Send + 'static {
 
 /// Chunks of a chat.
 #[derive(Debug, Default)]
-pub struct Chat {
+pub(super) struct Chat {
     /// Reads the answers; `None` where all of them is content.
     pub reader: Option<Reader>,
     parsers: Vec<AnswerParser>, // by choice
@@ -67,7 +67,7 @@ pub struct Chat {
 
 impl Chat {
     /// With this reader.
-    pub fn new(reader: Option<Reader>) -> Self {
+    pub(super) fn new(reader: Option<Reader>) -> Self {
         Chat { reader, parsers: Vec::new() }
     }
 
@@ -115,7 +115,7 @@ fn delta_of(reader: &Reader, part: Part) -> Delta {
 }
 
 /// Why an answer ended.
-pub fn reason_of(done: &Done, reader: Option<&Reader>, calls: usize) -> &'static str {
+pub(super) fn reason_of(done: &Done, reader: Option<&Reader>, calls: usize) -> &'static str {
     match reader {
         Some(reader) if calls > 0 && done.reason == FinishReason::Stop => {
             if reader.legacy {
@@ -130,7 +130,7 @@ pub fn reason_of(done: &Done, reader: Option<&Reader>, calls: usize) -> &'static
 
 /// Chunks of a completion.
 #[derive(Debug, Default)]
-pub struct Text;
+pub(super) struct Text;
 
 fn said(step: &Step) -> String {
     step.tokens.iter().map(|spoken| spoken.text.as_str()).collect()
@@ -174,7 +174,7 @@ impl Frame {
     }
 
     /// Sums over answers.
-    pub fn usage_of<'a>(&self, done: impl IntoIterator<Item = (usize, &'a Done)>) -> Usage {
+    pub(super) fn usage_of<'a>(&self, done: impl IntoIterator<Item = (usize, &'a Done)>) -> Usage {
         let mut usage = Usage::default();
         for (choice, done) in done {
             usage.add(done, choice % self.choices_per_prompt == 0);
@@ -247,7 +247,7 @@ impl Frame {
     }
 
     /// A whole chat answer.
-    pub fn chat_answer(&self, answers: Vec<Whole>, reader: Option<&Reader>) -> ChatAnswer {
+    pub(super) fn chat_answer(&self, answers: Vec<Whole>, reader: Option<&Reader>) -> ChatAnswer {
         let usage = self
             .usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);
@@ -270,7 +270,7 @@ impl Frame {
     }
 
     /// A whole completion.
-    pub fn text_answer(&self, answers: Vec<Whole>) -> TextAnswer {
+    pub(super) fn text_answer(&self, answers: Vec<Whole>) -> TextAnswer {
         let usage = self
             .usage_of(answers.iter().enumerate().map(|(choice, answer)| (choice, &answer.done)));
         let timings = Timings::of(&answers[0].done);

@@ -68,7 +68,7 @@ impl<S: Shape> Streaming<S> {
 }
 
 /// A streamed answer.
-pub fn respond(events: Events, frame: Frame, shape: impl Shape) -> Response {
+pub(super) fn respond(events: Events, frame: Frame, shape: impl Shape) -> Response {
     let (ready, done) = (VecDeque::new(), Vec::new());
     let state = Streaming { events, frame, shape, ready, done, over: false };
     let chunks = stream::unfold(state, |mut state| async move {

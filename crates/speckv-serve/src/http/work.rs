@@ -43,14 +43,14 @@ impl Permits {
 
 /// Tells whether a client still waits for a piece of work.
 #[derive(Debug, Clone)]
-pub struct Wanted(Arc<()>);
+pub(super) struct Wanted(Arc<()>);
 
 impl Wanted {
     /// Continues only if the client is still there.
     ///
     /// # Errors
     /// The client has left; the error is not sent to anyone.
-    pub fn check(&self) -> Result<(), ApiError> {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
         if Arc::strong_count(&self.0) > 1 {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use super::register::add;
 use crate::energy::EnergyAccount;
 
 /// Joules of answers.
-pub struct EnergyMetrics {
+pub(super) struct EnergyMetrics {
     account: Mutex<EnergyAccount>,
     joules: Counter<f64, AtomicU64>,
     idle_watts: Gauge<f64, AtomicU64>,
@@ -29,7 +29,7 @@ struct EnergySource {
 
 impl EnergyMetrics {
     /// Registers what is counted, or the reason why nothing is.
-    pub fn register(
+    pub(super) fn register(
         registry: &mut Registry,
         counted: Result<EnergyAccount, NoCounter>,
     ) -> Option<Self> {
@@ -65,7 +65,7 @@ impl EnergyMetrics {
     }
 
     /// A time ended in which answers were made (`busy`) or none was.
-    pub fn spent(&self, busy: bool, now: Instant) {
+    pub(super) fn spent(&self, busy: bool, now: Instant) {
         let Ok(mut account) = self.account.lock() else { return };
         if busy {
             self.joules.inc_by(account.worked(now).unwrap_or(0.0));

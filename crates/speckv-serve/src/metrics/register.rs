@@ -3,7 +3,7 @@
 use prometheus_client::registry::{Metric, Registry};
 
 /// Registers a metric under the prefix and gives it back.
-pub fn add<T: Metric + Clone>(
+pub(super) fn add<T: Metric + Clone>(
     registry: &mut Registry,
     name: &str,
     help: &'static str,

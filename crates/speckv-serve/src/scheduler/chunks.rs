@@ -6,7 +6,7 @@ use super::Rules;
 /// does not need goes to the longer ones. Each gets at least 1, so that each makes progress. Same
 /// order as `unread`.
 #[must_use]
-pub fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
+pub(super) fn shares(unread: &[usize], budget: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..unread.len()).collect();
     order.sort_by_key(|&reader| unread[reader]);
     let mut left = budget;
@@ -30,7 +30,7 @@ const DRAFT_PER_TARGET: usize = 4;
 /// as the target's chunk. Small parts cost more: a pass of 8 tokens takes twice as long per token as
 /// one of 64, and nothing is drafted before the last of them.
 #[must_use]
-pub fn draft_share(running: usize, rules: &Rules) -> usize {
+pub(super) fn draft_share(running: usize, rules: &Rules) -> usize {
     if running > 1 {
         (DRAFT_PER_TARGET * rules.chunk / running).max(LEAST_DRAFT)
     } else {

@@ -165,15 +165,15 @@ impl Handle {
 pub(super) struct Status(Arc<Shared>);
 
 impl Status {
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Acquire)
     }
 
-    pub fn set_running(&self, running: usize) {
+    pub(super) fn set_running(&self, running: usize) {
         self.0.running.store(running, Ordering::Release);
     }
 
-    pub fn set_ended(&self) {
+    pub(super) fn set_ended(&self) {
         self.0.alive.store(false, Ordering::Release);
     }
 }

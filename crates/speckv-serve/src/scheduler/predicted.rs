@@ -19,7 +19,7 @@ pub struct Predicted {
 /// Tells which tokens of look-up's drafts a request has predicted: those that follow the same two
 /// tokens in the prediction.
 #[derive(Debug)]
-pub struct PredictedTokens {
+pub(super) struct PredictedTokens {
     runs: HashSet<Run>,
     count: Predicted,
 }
@@ -32,7 +32,7 @@ const BEFORE: usize = 2;
 
 impl PredictedTokens {
     /// Of an answer to `prompt`.
-    pub fn new(prompt: &[Token], prediction: &[Token]) -> Self {
+    pub(super) fn new(prompt: &[Token], prediction: &[Token]) -> Self {
         let start = prompt.len().saturating_sub(BEFORE);
         let text: Vec<Token> = prompt[start..].iter().chain(prediction).copied().collect();
         let runs = text.windows(BEFORE + 1).filter_map(|run| Run::try_from(run).ok());
@@ -40,12 +40,12 @@ impl PredictedTokens {
     }
 
     /// What was counted.
-    pub fn count(&self) -> Predicted {
+    pub(super) fn count(&self) -> Predicted {
         self.count
     }
 
     /// Counts a step. `tokens`: the text after it.
-    pub fn observe(&mut self, tokens: &[Token], record: &StepRecord) {
+    pub(super) fn observe(&mut self, tokens: &[Token], record: &StepRecord) {
         let (before, made) = tokens.split_at(tokens.len() - record.tokens.len());
         if record.before.plan.source == Source::NGRAM {
             let accepted = record.outcome.accepted;

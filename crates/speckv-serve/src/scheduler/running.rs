@@ -21,7 +21,7 @@ use super::{
 use crate::language::{Decoder, Language, Said};
 
 /// What an answer needs to begin.
-pub struct Prepared<M: LanguageModel> {
+pub(super) struct Prepared<M: LanguageModel> {
     /// The engine's part.
     pub sequence: Sequence<M>,
     /// Tokens of the prompt that need not be read.
@@ -33,7 +33,7 @@ pub struct Prepared<M: LanguageModel> {
 }
 
 /// Spells the control tokens of an answer that do not end it.
-pub struct Speller(pub Arc<dyn Language>);
+pub(super) struct Speller(pub Arc<dyn Language>);
 
 impl Speller {
     fn spelling(&self, token: Token) -> Option<String> {
@@ -56,7 +56,7 @@ fn decode(decoder: &mut dyn Decoder, speller: Option<&Speller>, token: Token) ->
 }
 
 /// A sequence with the client that its answer goes to.
-pub struct Running<M: LanguageModel> {
+pub(super) struct Running<M: LanguageModel> {
     /// The engine's part.
     pub sequence: Sequence<M>,
     /// The request's id.
@@ -91,7 +91,7 @@ pub struct Running<M: LanguageModel> {
 
 /// What delivering a step found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Delivered {
+pub(crate) struct Delivered {
     /// Tokens of the answer in this step.
     pub tokens: usize,
     /// From the step before (or from the start) to this one.
@@ -104,7 +104,7 @@ pub struct Delivered {
 
 impl<M: LanguageModel> Running<M> {
     /// Begins an answer: the job leaves its place in the queue.
-    pub fn begin(job: Job, prepared: Prepared<M>) -> Self {
+    pub(super) fn begin(job: Job, prepared: Prepared<M>) -> Self {
         let Prepared { sequence, cached: cached_tokens, decoder, speller } = prepared;
         let now = Instant::now();
         let prediction = job.prediction.as_ref();
@@ -139,36 +139,36 @@ impl<M: LanguageModel> Running<M> {
 
     /// Whether the client has left.
     #[must_use]
-    pub fn is_abandoned(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         self.events.is_closed()
     }
 
     /// When it left the queue.
     #[must_use]
-    pub fn started(&self) -> Instant {
+    pub(super) fn started(&self) -> Instant {
         self.started
     }
 
     /// Time in the queue.
     #[must_use]
-    pub fn waited(&self) -> Duration {
+    pub(super) fn waited(&self) -> Duration {
         self.started - self.asked
     }
 
     /// Time since it was asked for.
     #[must_use]
-    pub fn age(&self) -> Duration {
+    pub(super) fn age(&self) -> Duration {
         self.asked.elapsed()
     }
 
     /// Sends the client the reason why there is no answer.
-    pub fn fail(&self, fault: Fault) {
+    pub(super) fn fail(&self, fault: Fault) {
         self.send(News::Failed(fault));
     }
 
     /// Sends the client what the last step made; `None` if it made nothing, since the sequence only
     /// read. Where that ends the answer, [`complete`](Self::complete) is still to be called.
-    pub fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
+    pub(super) fn deliver(&mut self, sequences: usize) -> Option<Delivered> {
         if self.sequence.generated() == self.generated {
             return None;
         }
@@ -193,7 +193,7 @@ impl<M: LanguageModel> Running<M> {
     }
 
     /// Tells the client that its answer is complete.
-    pub fn complete(&self, done: Done) {
+    pub(super) fn complete(&self, done: Done) {
         self.send(News::Done(Box::new(done)));
     }
 
@@ -285,13 +285,13 @@ impl<M: LanguageModel> Running<M> {
 }
 
 /// Sends a client the reason why its job did not begin.
-pub fn refuse(job: &Job, fault: Fault) {
+pub(super) fn refuse(job: &Job, fault: Fault) {
     let _ = job.events.send(Event { choice: job.choice, news: News::Failed(fault) });
 }
 
 /// The tokens that end a job's answer.
 #[must_use]
-pub fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
+pub(super) fn end_tokens(job: &Job, language: &Arc<dyn Language>) -> Vec<Token> {
     let model: &[Token] = if job.ignore_end { &[] } else { language.end_tokens() };
     [model, &job.stop_tokens].concat()
 }

@@ -2,7 +2,7 @@
 
 /// What more of a call is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallPart {
+pub(super) enum CallPart {
     /// The function's name.
     Name(String),
     /// More of the text of its arguments.
@@ -12,7 +12,7 @@ pub enum CallPart {
 /// Reads an object with `name` and `arguments` (or `parameters`) character by character. The text of
 /// the arguments is as the model wrote it.
 #[derive(Debug, Default)]
-pub struct CallScanner {
+pub(super) struct CallScanner {
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -29,18 +29,18 @@ const ARGUMENTS: [&str; 2] = ["arguments", "parameters"];
 impl CallScanner {
     /// Whether the object has ended.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
     /// Whether the name is known.
     #[must_use]
-    pub fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.named
     }
 
     /// Reads a character; what it makes known is added to `parts`.
-    pub fn push(&mut self, letter: char, parts: &mut Vec<CallPart>) {
+    pub(super) fn push(&mut self, letter: char, parts: &mut Vec<CallPart>) {
         if self.done {
             return;
         }

@@ -88,7 +88,7 @@ impl<'a> ChannelGrammar<'a> {
 }
 
 /// Every header by which a model may begin a call of this tool.
-pub fn call_headers(tool: &Tool) -> Vec<String> {
+pub(super) fn call_headers(tool: &Tool) -> Vec<String> {
     let to = format!("to=functions.{}", tool.name);
     let kinds = ["", " json", " <|constrain|>json", "<|constrain|>json"];
     let channels = ["", "<|channel|>commentary", "<|channel|>analysis"];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{grammars::token_of, language::Language};
 
 /// A tag: a control token where it is one, else its text.
-pub fn tag(language: &dyn Language, text: &str) -> String {
+pub(super) fn tag(language: &dyn Language, text: &str) -> String {
     match token_of(language, text) {
         Some(token) if language.is_control(token) && text.starts_with('<') => text.to_owned(),
         Some(token) if language.is_control(token) => format!("<[{token}]>"),
@@ -14,12 +14,12 @@ pub fn tag(language: &dyn Language, text: &str) -> String {
 }
 
 /// A text.
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
 /// A schema whose JSON has the layout of all answers.
-pub fn with_layout(mut schema: Value) -> Value {
+pub(super) fn with_layout(mut schema: Value) -> Value {
     if !schema.is_object() {
         schema = json!({});
     }
@@ -31,7 +31,7 @@ pub fn with_layout(mut schema: Value) -> Value {
 }
 
 /// Makes references to the root of a schema references to where it now stands.
-pub fn move_references(schema: &mut Value, root: &str) {
+pub(super) fn move_references(schema: &mut Value, root: &str) {
     match schema {
         Value::Object(fields) => {
             for (name, value) in fields.iter_mut() {

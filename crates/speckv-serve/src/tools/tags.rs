@@ -2,7 +2,7 @@
 
 /// What a text is, as far as it has come.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// The tag begins here.
     At(usize),
     /// From here on the text may be the beginning of the tag.
@@ -12,7 +12,7 @@ pub enum Found {
 }
 
 /// Where `tag` is in `text`.
-pub fn find(text: &str, tag: &str) -> Found {
+pub(super) fn find(text: &str, tag: &str) -> Found {
     if let Some(at) = text.find(tag) {
         return Found::At(at);
     }
@@ -23,7 +23,7 @@ pub fn find(text: &str, tag: &str) -> Found {
 }
 
 /// Where the white space at the end of `text` begins.
-pub fn without_space(text: &str) -> usize {
+pub(super) fn without_space(text: &str) -> usize {
     text.trim_end().len()
 }
 

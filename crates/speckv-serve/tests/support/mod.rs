@@ -37,7 +37,7 @@ use tower::ServiceExt;
 
 /// Characters are tokens: a token is an ASCII code. `~` ends a turn.
 #[derive(Default)]
-pub struct Characters {
+pub(crate) struct Characters {
     /// How long it takes to encode a text.
     pub tokenizing: Duration,
     /// Texts encoded.
@@ -47,7 +47,7 @@ pub struct Characters {
 }
 
 /// Control tokens of a vocabulary for channels: the token is the place.
-pub const CHANNELS: [&str; 6] =
+pub(crate) const CHANNELS: [&str; 6] =
     ["", "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>"];
 
 impl Characters {
@@ -58,8 +58,8 @@ impl Characters {
     }
 }
 
-pub const END: Token = b'~' as Token;
-pub const VOCAB: usize = 128;
+pub(crate) const END: Token = b'~' as Token;
+pub(crate) const VOCAB: usize = 128;
 
 impl Language for Characters {
     fn vocab_size(&self) -> usize {
@@ -188,7 +188,7 @@ impl Decoder for Plain {
 
 /// A simulated model that takes real time, and that panics or fails when a text says so.
 #[derive(Clone)]
-pub struct Model {
+pub(crate) struct Model {
     pub sim: SimModel,
     /// Sleep per pass.
     pub pass: Duration,
@@ -201,7 +201,7 @@ pub struct Model {
 }
 
 /// A text with three of these makes a pass panic.
-pub const POISON: Token = b'^' as Token;
+pub(crate) const POISON: Token = b'^' as Token;
 
 impl LanguageModel for Model {
     type Cache = SimCache;
@@ -239,7 +239,7 @@ impl LanguageModel for Model {
 }
 
 /// How a test's server is set up.
-pub struct Setup {
+pub(crate) struct Setup {
     pub context: usize,
     pub rules: Rules,
     pub queue: usize,
@@ -305,7 +305,7 @@ fn costs(row: f64) -> CostModel {
 }
 
 /// A running server, asked without a network.
-pub struct Server {
+pub(crate) struct Server {
     pub router: Router,
     pub handle: Handle,
     pub model: Model,
@@ -316,7 +316,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let settings = SimSettings {
             vocab_size: VOCAB,
             context_length: setup.context,
@@ -403,14 +403,14 @@ impl Server {
         }
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Request<Body> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Request<Body> {
         Request::post(path)
             .header("content-type", "application/json")
             .body(Body::from(body.to_string()))
             .expect("a request")
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Reply {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
@@ -421,22 +421,22 @@ impl Server {
         }
     }
 
-    pub async fn ask(&self, path: &str, body: Value) -> Reply {
+    pub(crate) async fn ask(&self, path: &str, body: Value) -> Reply {
         self.send(self.post(path, &body)).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Request::get(path).body(Body::empty()).expect("a request")).await
     }
 
     /// A greedy completion's text.
-    pub async fn complete(&self, prompt: &str, max_tokens: usize) -> String {
+    pub(crate) async fn complete(&self, prompt: &str, max_tokens: usize) -> String {
         let body = json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": true});
         let reply = self.ask("/v1/completions", body).await.ok();
         reply["choices"][0]["text"].as_str().expect("a text").to_owned()
     }
 
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text;
         let line = text.lines().find(|line| line.starts_with(&format!("speckv:{name} ")));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
@@ -445,24 +445,24 @@ impl Server {
 }
 
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
     }
 
     /// An error object in OpenAI's form with this status; returns it.
-    pub fn error(&self, status: u16) -> Value {
+    pub(crate) fn error(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         let body = self.json();
         let error = &body["error"];
@@ -477,7 +477,7 @@ impl Reply {
     }
 
     /// The data of server-sent events; `[DONE]` must be the last and is left out.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         assert_eq!(self.headers["content-type"], "text/event-stream");
         let mut data: Vec<&str> =
@@ -488,7 +488,7 @@ impl Reply {
 }
 
 /// What a target says alone, by plain decoding.
-pub fn plain(model: &Model, prompt: &str, count: usize) -> String {
+pub(crate) fn plain(model: &Model, prompt: &str, count: usize) -> String {
     let prompt: Vec<Token> = prompt.bytes().map(Token::from).collect();
     let tokens =
         speckv::conformance::decode_plainly(&model.sim, &prompt, count).expect("plain decoding");

@@ -2,7 +2,7 @@
 
 /// Seconds that are affine in the context length: `seconds + per_context_token * context`.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Affine {
+pub(super) struct Affine {
     /// Seconds at an empty context.
     pub seconds: f64,
     /// Seconds more for every token of context.
@@ -12,7 +12,7 @@ pub struct Affine {
 impl Affine {
     /// Value at a context length, in seconds.
     #[must_use]
-    pub fn at(self, context: usize) -> f64 {
+    pub(super) fn at(self, context: usize) -> f64 {
         self.seconds + self.per_context_token * context as f64
     }
 

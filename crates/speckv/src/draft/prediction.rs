@@ -35,7 +35,7 @@ const MOST_PLACES: usize = 1024;
 
 impl Prediction {
     /// What follows `text`.
-    pub fn new(text: &[Token], next: &[Token]) -> Self {
+    pub(super) fn new(text: &[Token], next: &[Token]) -> Self {
         let end = &text[text.len().saturating_sub(LONGEST_RUN)..];
         let tokens = [end, next].concat();
         let mut places = HashMap::<Token, Vec<usize>>::new();
@@ -47,7 +47,7 @@ impl Prediction {
 
     /// Where the longest run that ends `text` goes on, if it has at least `least` tokens; of equal
     /// runs, the first.
-    pub fn find(&self, text: &[Token], least: usize) -> Option<Predicted> {
+    pub(super) fn find(&self, text: &[Token], least: usize) -> Option<Predicted> {
         let places = self.places.get(text.last()?)?;
         let (mut longest, mut first) = (least.max(1), None);
         let mut next: Vec<(Token, u32)> = Vec::new();

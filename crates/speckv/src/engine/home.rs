@@ -17,24 +17,24 @@ pub(super) struct Place {
 
 impl Home {
     /// A place for a slot that the engine's drafter has opened.
-    pub fn place(&self, slot: Slot) -> Place {
+    pub(super) fn place(&self, slot: Slot) -> Place {
         Place { slot, home: self.clone() }
     }
 
     /// Whether `place` is one of this engine.
-    pub fn owns(&self, place: &Place) -> bool {
+    pub(super) fn owns(&self, place: &Place) -> bool {
         Arc::ptr_eq(&self.0, &place.home.0)
     }
 
     /// A slot of a dropped sequence, to be closed; `None` when there are no more.
-    pub fn returned(&self) -> Option<Slot> {
+    pub(super) fn returned(&self) -> Option<Slot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 
 impl Place {
     /// The slot.
-    pub fn slot(&self) -> Slot {
+    pub(super) fn slot(&self) -> Slot {
         self.slot
     }
 }

@@ -23,25 +23,25 @@ pub(super) struct Likelihoods {
 }
 
 impl Likelihoods {
-    pub fn set_wanted(&mut self, top: Option<usize>) {
+    pub(super) fn set_wanted(&mut self, top: Option<usize>) {
         self.wanted = top;
         self.positions.clear();
     }
 
-    pub fn are_wanted(&self) -> bool {
+    pub(super) fn are_wanted(&self) -> bool {
         self.wanted.is_some()
     }
 
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.positions.clear();
     }
 
-    pub fn positions(&self) -> &[Likelihood] {
+    pub(super) fn positions(&self) -> &[Likelihood] {
         &self.positions
     }
 
     /// The position of `row` became `token`.
-    pub fn decided(
+    pub(super) fn decided(
         &mut self,
         token: Token,
         output: &mut impl PassOutput,

@@ -85,24 +85,27 @@ impl std::fmt::Debug for Constrained {
 }
 
 impl Constrained {
-    pub fn new(constraint: Box<dyn Constraint>) -> Self {
+    pub(super) fn new(constraint: Box<dyn Constraint>) -> Self {
         let (held, sets, spare) = (Vec::new(), Vec::new(), Vec::new());
         Constrained { constraint, held, sets, spare, failed: None }
     }
 
     /// What failed. It stays failed.
-    pub fn failure(&self) -> Option<&ConstraintError> {
+    pub(super) fn failure(&self) -> Option<&ConstraintError> {
         self.failed.as_ref()
     }
 
     /// Gives back the memory of sets.
-    pub fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.sets = Vec::new();
         self.spare = Vec::new();
     }
 
     /// The set of tokens that may follow `text`; `None` where all may.
-    pub fn set_after(&mut self, text: &[Token]) -> Result<Option<&TokenSet>, ConstraintError> {
+    pub(super) fn set_after(
+        &mut self,
+        text: &[Token],
+    ) -> Result<Option<&TokenSet>, ConstraintError> {
         self.check()?;
         let known = |(depth, _): &(usize, Kept)| *depth == text.len();
         let place = match self.sets.iter().position(known) {
@@ -131,7 +134,7 @@ impl Constrained {
     }
 
     /// Whether `token` may follow `text`.
-    pub fn allows(&mut self, text: &[Token], token: Token) -> Result<bool, ConstraintError> {
+    pub(super) fn allows(&mut self, text: &[Token], token: Token) -> Result<bool, ConstraintError> {
         self.check()?;
         // What was read was allowed.
         if self.held.len() > text.len() && self.held.starts_with(text) {
@@ -151,7 +154,7 @@ impl Constrained {
     }
 
     /// The token that must follow `text`, if there is only one.
-    pub fn forced(&mut self, text: &[Token]) -> Result<Option<Token>, ConstraintError> {
+    pub(super) fn forced(&mut self, text: &[Token]) -> Result<Option<Token>, ConstraintError> {
         self.check()?;
         self.follow(text)?;
         let outcome = self.constraint.forced();

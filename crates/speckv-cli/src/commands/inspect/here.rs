@@ -50,7 +50,7 @@ enum Draft {
 
 impl Here {
     /// Measures the machine and looks for a draft. Reads no weights.
-    pub fn measure(
+    pub(super) fn measure(
         file: &Checkpoint,
         path: &Path,
         config: &Config,
@@ -83,7 +83,7 @@ impl Here {
         self.available.map(|available| self.weights + self.cache <= available)
     }
 
-    pub fn as_text(&self) -> String {
+    pub(super) fn as_text(&self) -> String {
         let there = self.available.map_or(String::new(), |available| {
             let fits = if self.fits() == Some(true) { "fits" } else { "does not fit" };
             format!(", {} are available: {fits}", units::bytes(available))
@@ -111,7 +111,7 @@ impl Here {
         )
     }
 
-    pub fn as_json(&self) -> Json {
+    pub(super) fn as_json(&self) -> Json {
         let draft = match &self.draft {
             Draft::Here(name) => json!({ "name": name, "on_this_machine": true }),
             Draft::Known(draft) => json!({

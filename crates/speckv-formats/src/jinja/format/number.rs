@@ -31,7 +31,7 @@ pub(in crate::jinja) struct Specification {
 
 impl Specification {
     /// Of `str.format`.
-    pub fn braces(text: &str) -> Outcome<Self> {
+    pub(crate) fn braces(text: &str) -> Outcome<Self> {
         let mut made = Self::empty(false);
         let mut rest = text.chars().peekable();
         let mut ahead = text.chars();
@@ -67,7 +67,7 @@ impl Specification {
     }
 
     /// Of `%`: the specification, its letter, and what follows. `next` gives the value of a `*`.
-    pub fn percent<'t>(
+    pub(crate) fn percent<'t>(
         text: &'t str,
         next: &mut dyn FnMut() -> Option<Value>,
     ) -> Outcome<(Self, char, &'t str)> {
@@ -128,7 +128,12 @@ impl Specification {
     }
 
     /// Writes a string: cut to the precision, padded to the width.
-    pub fn write_text(&self, text: &Text, to: &mut Builder, meter: &Arc<Meter>) -> Outcome<()> {
+    pub(crate) fn write_text(
+        &self,
+        text: &Text,
+        to: &mut Builder,
+        meter: &Arc<Meter>,
+    ) -> Outcome<()> {
         if self.kind.is_some_and(|kind| kind != 's') && !self.right || self.align == Some('=') {
             return Err(Failure::value_error("Unknown format code for object of type 'str'"));
         }
@@ -152,7 +157,12 @@ impl Specification {
     }
 
     /// Writes a number.
-    pub fn write_number(&self, value: &Value, to: &mut Builder, meter: &Arc<Meter>) -> Outcome<()> {
+    pub(crate) fn write_number(
+        &self,
+        value: &Value,
+        to: &mut Builder,
+        meter: &Arc<Meter>,
+    ) -> Outcome<()> {
         if self.precision.is_some_and(|precision| precision > MOST_PRECISION) {
             return Err(Failure::value_error(format!("precision is over {MOST_PRECISION}")));
         }

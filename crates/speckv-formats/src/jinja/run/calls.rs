@@ -20,11 +20,11 @@ pub(in crate::jinja) struct MacroValue {
 }
 
 impl MacroValue {
-    pub fn new(definition: &Arc<Macro>, frame: &Rc<Frame>) -> Self {
+    pub(crate) fn new(definition: &Arc<Macro>, frame: &Rc<Frame>) -> Self {
         Self { definition: Arc::clone(definition), frame: Rc::clone(frame) }
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.definition.name
     }
 }

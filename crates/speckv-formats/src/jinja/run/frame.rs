@@ -26,14 +26,14 @@ impl std::fmt::Debug for Frame {
 }
 
 impl Frame {
-    pub fn new(parent: Option<Rc<Frame>>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
+    pub(crate) fn new(parent: Option<Rc<Frame>>, meter: &Arc<Meter>) -> Outcome<Rc<Self>> {
         meter.steps(1)?;
         let charge = RefCell::new(meter.hold(FRAME)?);
         Ok(Rc::new(Self { values: RefCell::default(), charge, parent }))
     }
 
     /// The value of a name, here or in a scope around.
-    pub fn get(&self, name: &str, meter: &Meter) -> Outcome<Option<Value>> {
+    pub(crate) fn get(&self, name: &str, meter: &Meter) -> Outcome<Option<Value>> {
         let mut frame = Some(self);
         while let Some(current) = frame {
             meter.work(32)?;
@@ -45,7 +45,7 @@ impl Frame {
         Ok(None)
     }
 
-    pub fn set(&self, name: &Arc<str>, value: Value) -> Outcome<()> {
+    pub(crate) fn set(&self, name: &Arc<str>, value: Value) -> Outcome<()> {
         let before = self.values.borrow_mut().insert(Arc::clone(name), value);
         if before.is_none() {
             self.charge.borrow_mut().grow(VARIABLE)?;
@@ -53,7 +53,7 @@ impl Frame {
         Ok(())
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.values.take();
     }
 }

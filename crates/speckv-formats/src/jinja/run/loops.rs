@@ -31,15 +31,15 @@ pub(in crate::jinja) struct Loop {
 }
 
 impl Loop {
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.items.len()
     }
 
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
-    pub fn attribute(&self, name: &str) -> Option<Value> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<Value> {
         let (place, length) = (self.place.get(), self.items.len());
         let number = |value: usize| Some(Value::Integer(value as i128));
         let item = |place: Option<usize>, what: &str| {

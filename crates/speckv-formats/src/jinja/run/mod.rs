@@ -44,7 +44,7 @@ enum Flow {
 }
 
 impl<'i> Run<'i> {
-    pub fn new(
+    pub(super) fn new(
         meter: &Arc<Meter>,
         most_output: usize,
         strftime: &'i (dyn Fn(&str) -> String + Sync),
@@ -62,25 +62,25 @@ impl<'i> Run<'i> {
         })
     }
 
-    pub fn set_global(&mut self, name: &str, value: Value) -> Outcome<()> {
+    pub(super) fn set_global(&mut self, name: &str, value: Value) -> Outcome<()> {
         self.frame.set(&name.into(), value)
     }
 
-    pub fn template(&mut self, body: &Body) -> Outcome<()> {
+    pub(super) fn template(&mut self, body: &Body) -> Outcome<()> {
         self.body(body).map(|_| ())
     }
 
     /// The line that ran last, from 1.
-    pub fn line(&self) -> usize {
+    pub(super) fn line(&self) -> usize {
         self.line
     }
 
     /// What was written.
-    pub fn finish(mut self) -> Builder {
+    pub(super) fn finish(mut self) -> Builder {
         self.outputs.swap_remove(0)
     }
 
-    pub fn keep_namespace(&mut self, namespace: &Rc<Namespace>) {
+    pub(super) fn keep_namespace(&mut self, namespace: &Rc<Namespace>) {
         self.namespaces.push(Rc::clone(namespace));
     }
 

@@ -106,7 +106,7 @@ pub(super) mod testing {
 
     /// Rows and values from NumPy's stream of seed 1: `X = random_sample((rows, 6))`, `y = sin(3
     /// X0) X1 + 0.1 random_sample(rows)`.
-    pub fn rows(count: usize) -> (Vec<Features>, Vec<f64>) {
+    pub(crate) fn rows(count: usize) -> (Vec<Features>, Vec<f64>) {
         let mut stream = MersenneTwister::new(1);
         let x: Vec<Features> =
             (0..count).map(|_| std::array::from_fn(|_| stream.uniform())).collect();

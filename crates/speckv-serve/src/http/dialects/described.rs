@@ -13,7 +13,7 @@ use crate::api::speculation::SpeculationField;
 /// `prompt_cache_key`, `prompt_cache_retention`, `service_tier`, `stream_options`, `include`,
 /// `truncation` and `max_tool_calls` have no effect.
 #[derive(ToSchema)]
-pub struct ResponseRequest {
+pub(super) struct ResponseRequest {
     /// The model's name, as `/v1/models` lists it; may be left out.
     pub model: Option<String>,
     /// A text, or the items of the conversation: messages, reasoning, function calls and outputs.
@@ -52,7 +52,7 @@ pub struct ResponseRequest {
 /// A request for a message. `metadata`, `service_tier`, `container`, `inference_geo` and
 /// `cache_control` have no effect.
 #[derive(ToSchema)]
-pub struct MessageRequest {
+pub(super) struct MessageRequest {
     /// The model's name, as `/v1/models` lists it; may be left out.
     pub model: Option<String>,
     /// Most tokens of the answer. `count_tokens` needs none.
@@ -91,7 +91,7 @@ pub struct MessageRequest {
 
 /// A request for a chat in Ollama's form.
 #[derive(ToSchema)]
-pub struct OllamaChatRequest {
+pub(super) struct OllamaChatRequest {
     /// The model's name; `:latest` may follow it.
     pub model: Option<String>,
     /// The turns, with `role`, `content`, `thinking`, `tool_calls` and `tool_name`.
@@ -123,7 +123,7 @@ pub struct OllamaChatRequest {
 /// A request for a text in Ollama's form: a conversation of one message. `suffix`, `template`,
 /// `images`, `context` and `raw` are refused unless they are empty or false.
 #[derive(ToSchema)]
-pub struct OllamaGenerateRequest {
+pub(super) struct OllamaGenerateRequest {
     /// The model's name; `:latest` may follow it.
     pub model: Option<String>,
     /// The message.
@@ -150,7 +150,7 @@ pub struct OllamaGenerateRequest {
 
 /// A request for what a model is.
 #[derive(ToSchema)]
-pub struct OllamaShowRequest {
+pub(super) struct OllamaShowRequest {
     /// The model's name; `:latest` may follow it.
     pub model: String,
 }

@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 use crate::{api::fields, error::ApiError};
 
 /// The fields of an object that were not read yet.
-pub struct Fields {
+pub(super) struct Fields {
     left: Map<String, Value>,
     path: String,
 }
 
 impl Fields {
     /// Of an object at this path; the path of a request itself is empty.
-    pub fn new(object: Map<String, Value>, path: impl Into<String>) -> Self {
+    pub(super) fn new(object: Map<String, Value>, path: impl Into<String>) -> Self {
         Fields { left: object, path: path.into() }
     }
 
@@ -20,7 +20,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is none.
-    pub fn of(value: Value, path: impl Into<String>) -> Result<Self, ApiError> {
+    pub(super) fn of(value: Value, path: impl Into<String>) -> Result<Self, ApiError> {
         let path = path.into();
         match value {
             Value::Object(object) => Ok(Fields::new(object, path)),
@@ -29,7 +29,7 @@ impl Fields {
     }
 
     /// The path of a field.
-    pub fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         match self.path.as_str() {
             "" => name.to_owned(),
             path => format!("{path}.{name}"),
@@ -37,7 +37,7 @@ impl Fields {
     }
 
     /// Takes a field; `None` where it is absent or null.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.left.shift_remove(name).filter(|value| !value.is_null())
     }
 
@@ -45,7 +45,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is something else.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -59,7 +59,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is something else.
-    pub fn list(&mut self, name: &str) -> Result<Vec<Value>, ApiError> {
+    pub(super) fn list(&mut self, name: &str) -> Result<Vec<Value>, ApiError> {
         match self.take(name) {
             None => Ok(Vec::new()),
             Some(Value::Array(list)) => Ok(list),
@@ -73,7 +73,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is something else.
-    pub fn switch(&mut self, name: &str, default: bool) -> Result<bool, ApiError> {
+    pub(super) fn switch(&mut self, name: &str, default: bool) -> Result<bool, ApiError> {
         match self.take(name) {
             None => Ok(default),
             Some(Value::Bool(value)) => Ok(value),
@@ -85,7 +85,7 @@ impl Fields {
     }
 
     /// Moves fields to a chat request, by the names that they have here and there.
-    pub fn pass(&mut self, names: &[(&str, &str)], chat: &mut Map<String, Value>) {
+    pub(super) fn pass(&mut self, names: &[(&str, &str)], chat: &mut Map<String, Value>) {
         for (name, there) in names {
             if let Some(value) = self.take(name) {
                 chat.insert((*there).to_owned(), value);
@@ -97,7 +97,7 @@ impl Fields {
     ///
     /// # Errors
     /// Tools of another type, fields that are not known.
-    pub fn tools(
+    pub(super) fn tools(
         &mut self,
         form: &ToolFields,
         chat: &mut Map<String, Value>,
@@ -113,7 +113,7 @@ impl Fields {
     }
 
     /// Takes fields that cannot change the answer.
-    pub fn ignore(&mut self, names: &[&str]) {
+    pub(super) fn ignore(&mut self, names: &[&str]) {
         for name in names {
             let _ = self.take(name);
         }
@@ -123,7 +123,7 @@ impl Fields {
     ///
     /// # Errors
     /// One is left.
-    pub fn end(self) -> Result<(), ApiError> {
+    pub(super) fn end(self) -> Result<(), ApiError> {
         match self.left.iter().find(|(_, value)| !value.is_null()) {
             Some((name, _)) => Err(fields::unknown(&self.path(name))),
             None => Ok(()),
@@ -132,7 +132,7 @@ impl Fields {
 }
 
 /// How an interface defines a tool.
-pub struct ToolFields {
+pub(super) struct ToolFields {
     /// The type of functions.
     pub kind: &'static str,
     /// A tool without a type is one.
@@ -168,7 +168,7 @@ impl ToolFields {
 ///
 /// # Errors
 /// Parts of other types.
-pub fn text_of(content: Value, kinds: &[&str], path: &str) -> Result<String, ApiError> {
+pub(super) fn text_of(content: Value, kinds: &[&str], path: &str) -> Result<String, ApiError> {
     let parts = match content {
         Value::String(text) => return Ok(text),
         Value::Null => return Ok(String::new()),
@@ -194,6 +194,6 @@ pub fn text_of(content: Value, kinds: &[&str], path: &str) -> Result<String, Api
 }
 
 /// An object of these fields.
-pub fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -47,7 +47,7 @@ fn refused(error: ApiError) -> Response {
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
 )]
-pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
     let answered =
         answer(app, request, messages_request::translate, |app, asker, mut echo, reader| {
             echo.insert("model".into(), app.info.model.as_str().into());
@@ -75,7 +75,7 @@ pub async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
 )]
-pub async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn count_tokens(State(app): State<Arc<App>>, request: Request) -> Response {
     count(app, request).await.unwrap_or_else(refused)
 }
 

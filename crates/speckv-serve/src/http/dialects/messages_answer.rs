@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Writes a message.
-pub struct MessageWriter {
+pub(super) struct MessageWriter {
     pub id: String,
     pub echo: Map<String, Value>,
     pub reader: Reader,
@@ -22,14 +22,14 @@ pub struct MessageWriter {
 
 /// What a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Thinking,
     Text,
     Tool(usize),
 }
 
 /// Anthropic's name for an error.
-pub fn error_body(error: &ApiError) -> Value {
+pub(super) fn error_body(error: &ApiError) -> Value {
     let kind = match error.status.as_u16() {
         401 => "authentication_error",
         403 => "permission_error",

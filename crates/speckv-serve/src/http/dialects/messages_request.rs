@@ -19,7 +19,7 @@ const TOOLS: ToolFields = ToolFields {
 ///
 /// # Errors
 /// Fields that are not known, or of another form.
-pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
+pub(super) fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
     let mut fields = Fields::new(request, "");
     let mut chat = Map::new();
     let stream = fields.switch("stream", false)?;

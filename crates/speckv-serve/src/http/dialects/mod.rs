@@ -3,12 +3,12 @@
 
 mod described;
 mod fields;
-pub mod messages;
+pub(super) mod messages;
 mod messages_answer;
 mod messages_request;
-pub mod ollama;
+pub(super) mod ollama;
 mod ollama_request;
-pub mod responses;
+pub(super) mod responses;
 mod responses_answer;
 mod responses_request;
 mod time;

@@ -172,7 +172,7 @@ async fn lines(app: Arc<App>, request: Request, translate: Translate, is_chat: b
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
 )]
-pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
     lines(app, request, ollama_request::chat, true).await
 }
 
@@ -193,7 +193,7 @@ pub async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
 )]
-pub async fn generate(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn generate(State(app): State<Arc<App>>, request: Request) -> Response {
     lines(app, request, ollama_request::generate, false).await
 }
 
@@ -212,7 +212,7 @@ fn details(app: &App) -> Value {
         (status = 200, description = "`models`", body = Object),
     )
 )]
-pub async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
+pub(crate) async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
     let name = &app.info.model;
     Json(json!({"models": [{
         "name": name, "model": name, "modified_at": rfc3339(app.info.started), "size": 0,
@@ -233,7 +233,7 @@ pub async fn tags(State(app): State<Arc<App>>) -> Json<Value> {
         (status = "5XX", description = "A fault, or not now", body = Object),
     )
 )]
-pub async fn show(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn show(State(app): State<Arc<App>>, request: Request) -> Response {
     shown(app, request).await.unwrap_or_else(refused)
 }
 
@@ -268,6 +268,6 @@ async fn shown(app: Arc<App>, request: Request) -> Result<Response, ApiError> {
         (status = 200, description = "`version`", body = Object),
     )
 )]
-pub async fn version() -> Json<Value> {
+pub(crate) async fn version() -> Json<Value> {
     Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }

@@ -94,7 +94,7 @@ fn common(app: &App, fields: &mut Fields, chat: &mut Map<String, Value>) -> Resu
 ///
 /// # Errors
 /// Fields that are not known, or of another form.
-pub fn chat(app: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
+pub(super) fn chat(app: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
     let mut fields = Fields::new(request, "");
     let mut chat = Map::new();
     let stream = common(app, &mut fields, &mut chat)?;
@@ -146,7 +146,7 @@ fn call((index, mut call): (usize, Value)) -> Value {
 ///
 /// # Errors
 /// Fields that are not known, or of another form.
-pub fn generate(app: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
+pub(super) fn generate(app: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
     let mut fields = Fields::new(request, "");
     let mut chat = Map::new();
     let stream = common(app, &mut fields, &mut chat)?;

@@ -32,7 +32,10 @@ use crate::{
         (status = "5XX", description = "A fault, not now, or too late", body = ErrorBody),
     )
 )]
-pub async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
     answer(app, request, responses_request::translate, |app, asker, echo, reader| ResponseWriter {
         id: format!("resp_{}", asker.request),
         model: app.info.model.clone(),

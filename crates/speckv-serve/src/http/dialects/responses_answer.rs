@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Writes a response.
-pub struct ResponseWriter {
+pub(super) struct ResponseWriter {
     pub id: String,
     pub model: String,
     pub created: u64,

@@ -34,7 +34,7 @@ const TOOLS: ToolFields = ToolFields {
 ///
 /// # Errors
 /// Fields that are not known, or of another form; what needs kept responses.
-pub fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
+pub(super) fn translate(_: &App, request: Map<String, Value>) -> Result<Translated, ApiError> {
     let echo =
         ECHOED.into_iter().filter_map(|name| Some((name.to_owned(), request.get(name)?.clone())));
     let echo: Map<String, Value> = echo.collect();

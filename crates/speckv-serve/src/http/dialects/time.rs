@@ -3,7 +3,7 @@
 /// Seconds since 1970 as a date and time of UTC (RFC 3339).
 ///
 /// Days to dates as in Howard Hinnant's `civil_from_days`.
-pub fn rfc3339(seconds: u64) -> String {
+pub(super) fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468; // days since 0000-03-01
     let (era, day) = (shifted / 146_097, shifted % 146_097);

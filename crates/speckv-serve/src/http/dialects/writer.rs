@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Writes one answer in an interface's own form.
-pub trait Writer: Send + Sized + 'static {
+pub(super) trait Writer: Send + Sized + 'static {
     /// The media type of a stream.
     const MEDIA: &'static str;
     /// What is sent after a time without news, to see whether the client is still there.
@@ -42,13 +42,13 @@ pub trait Writer: Send + Sized + 'static {
 }
 
 /// An event of a stream of server-sent events.
-pub fn event(data: &Value) -> String {
+pub(super) fn event(data: &Value) -> String {
     let name = data["type"].as_str().unwrap_or("message");
     format!("event: {name}\ndata: {data}\n\n")
 }
 
 /// A whole answer as JSON.
-pub fn json(value: Value) -> Response {
+pub(super) fn json(value: Value) -> Response {
     Json(value).into_response()
 }
 
@@ -105,7 +105,7 @@ impl<W: Writer> Streaming<W> {
 }
 
 /// A streamed answer, which `parser` reads.
-pub fn respond<W: Writer>(events: Events, writer: W, parser: AnswerParser) -> Response {
+pub(super) fn respond<W: Writer>(events: Events, writer: W, parser: AnswerParser) -> Response {
     let state = Streaming { events, writer, parser, ready: VecDeque::new(), over: false };
     let frames = stream::unfold(state, |mut state| async move {
         loop {

@@ -10,7 +10,7 @@ struct Shape {
 }
 
 /// Tokens of the largest tree.
-pub const LONGEST: usize = 10;
+pub(super) const LONGEST: usize = 10;
 
 /// One sibling of the trunk's third token; one of its first, with a chain behind it; two branches
 /// of which one branches again, at the very end of the trunk and in its middle.
@@ -45,7 +45,7 @@ fn starts(model: &impl LanguageModel, len: usize) -> Vec<usize> {
     [0, 3, 13].into_iter().filter(fits).collect()
 }
 
-pub fn a_path_of_a_chain_is_kept<M: LanguageModel>(
+pub(super) fn a_path_of_a_chain_is_kept<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -73,7 +73,7 @@ pub fn a_path_of_a_chain_is_kept<M: LanguageModel>(
     Ok(())
 }
 
-pub fn a_row_of_a_tree_is_that_of_its_path<M: LanguageModel>(
+pub(super) fn a_row_of_a_tree_is_that_of_its_path<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -113,7 +113,7 @@ pub fn a_row_of_a_tree_is_that_of_its_path<M: LanguageModel>(
     Ok(())
 }
 
-pub fn a_kept_path_is_as_if_fed_alone<M: LanguageModel>(
+pub(super) fn a_kept_path_is_as_if_fed_alone<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -144,7 +144,7 @@ pub fn a_kept_path_is_as_if_fed_alone<M: LanguageModel>(
     Ok(())
 }
 
-pub fn forgotten_branches_leave_the_trunk<M: LanguageModel>(
+pub(super) fn forgotten_branches_leave_the_trunk<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -178,7 +178,7 @@ pub fn forgotten_branches_leave_the_trunk<M: LanguageModel>(
 }
 
 /// Two sequences with trees and one without.
-pub fn trees_share_a_pass<M: LanguageModel>(
+pub(super) fn trees_share_a_pass<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -213,7 +213,10 @@ pub fn trees_share_a_pass<M: LanguageModel>(
     }
 }
 
-pub fn wrong_trees_are_errors<M: LanguageModel>(model: &M, tokens: &[Token]) -> Result<(), String> {
+pub(super) fn wrong_trees_are_errors<M: LanguageModel>(
+    model: &M,
+    tokens: &[Token],
+) -> Result<(), String> {
     let bad: [(&str, &[usize]); 3] = [
         ("fewer parents than tokens", &[0, 1]),
         ("a token that follows itself", &[0, 2, 2]),

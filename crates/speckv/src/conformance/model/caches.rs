@@ -4,7 +4,7 @@ use super::{
     Cache, Feed, LanguageModel, Token, cache_of, difference, ensure, pass, read, rows, words,
 };
 
-pub fn splitting_changes_nothing<M: LanguageModel>(
+pub(super) fn splitting_changes_nothing<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     whole: &[Vec<f32>],
@@ -20,7 +20,7 @@ pub fn splitting_changes_nothing<M: LanguageModel>(
     Ok(())
 }
 
-pub fn truncating_equals_a_fresh_start<M: LanguageModel>(
+pub(super) fn truncating_equals_a_fresh_start<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -50,7 +50,7 @@ pub fn truncating_equals_a_fresh_start<M: LanguageModel>(
 }
 
 /// A cache that cannot copy must stay as it is.
-pub fn copying_equals_reading<M: LanguageModel>(
+pub(super) fn copying_equals_reading<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -84,7 +84,7 @@ pub fn copying_equals_reading<M: LanguageModel>(
     Ok(())
 }
 
-pub fn other_sequences_change_nothing<M: LanguageModel>(
+pub(super) fn other_sequences_change_nothing<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     other: &[Token],
@@ -112,7 +112,7 @@ pub fn other_sequences_change_nothing<M: LanguageModel>(
     Ok(())
 }
 
-pub fn errors_change_nothing<M: LanguageModel>(
+pub(super) fn errors_change_nothing<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     whole: &[Vec<f32>],

@@ -9,7 +9,7 @@ use crate::{
 /// Signals are read by each backend with its own operations.
 const SIGNALS_TOLERANCE: f32 = 1e-3;
 
-pub fn rows_are_shaped_and_finite<M: LanguageModel>(
+pub(super) fn rows_are_shaped_and_finite<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     whole: &[Vec<f32>],
@@ -37,7 +37,7 @@ pub fn rows_are_shaped_and_finite<M: LanguageModel>(
 
 /// Likeliest tokens and signals agree with the logits, over whole rows and over their beginnings,
 /// however often and in whatever order they are asked for.
-pub fn answers_are_those_of_the_rows<M: LanguageModel>(
+pub(super) fn answers_are_those_of_the_rows<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
 ) -> Result<(), String> {
@@ -84,7 +84,7 @@ pub fn answers_are_those_of_the_rows<M: LanguageModel>(
 }
 
 /// Hidden states are shaped, do not change the logits, and depend on the tokens before alone.
-pub fn hidden_states_are_those_of_their_positions<M: LanguageModel>(
+pub(super) fn hidden_states_are_those_of_their_positions<M: LanguageModel>(
     model: &M,
     tokens: &[Token],
     whole: &[Vec<f32>],

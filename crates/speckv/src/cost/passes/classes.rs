@@ -53,21 +53,21 @@ impl Default for PassClasses {
 
 impl PassClasses {
     /// Passes per class that count unless said otherwise.
-    pub const WINDOW: usize = 15;
+    pub(crate) const WINDOW: usize = 15;
     /// Fewest passes of a class that can contradict the classes below it: of three, one may stall.
-    pub const SURE: usize = 3;
+    pub(crate) const SURE: usize = 3;
     /// After so many passes of other classes, the seconds of a class may no longer hold.
-    pub const STALE: u64 = 1000;
+    pub(crate) const STALE: u64 = 1000;
 
     /// No passes yet. `window` is brought into 1 to 1000.
-    pub fn new(window: usize) -> Self {
+    pub(crate) fn new(window: usize) -> Self {
         let window = window.clamp(1, LONGEST_WINDOW);
         PassClasses { window, classes: BTreeMap::new(), passes: 0 }
     }
 
     /// Adds a pass over `rows` rows. Returns whether it counts: it is over something, in a positive
     /// number of seconds.
-    pub fn observe(&mut self, rows: usize, seconds: f64) -> bool {
+    pub(crate) fn observe(&mut self, rows: usize, seconds: f64) -> bool {
         if !is_pass(rows, seconds) {
             return false;
         }
@@ -81,17 +81,17 @@ impl PassClasses {
     }
 
     /// Passes observed.
-    pub fn passes(&self) -> u64 {
+    pub(crate) fn passes(&self) -> u64 {
         self.passes
     }
 
     /// Whether there were none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.passes == 0
     }
 
     /// Whether the class of `rows` has enough and recent passes.
-    pub fn is_sure(&self, rows: usize) -> bool {
+    pub(crate) fn is_sure(&self, rows: usize) -> bool {
         self.classes.get(&class_of(rows)).is_some_and(|class| self.counts(class))
     }
 
@@ -101,7 +101,7 @@ impl PassClasses {
     }
 
     /// The classes with passes, ascending, as they were measured.
-    pub fn points(&self) -> Vec<PassPoint> {
+    pub(crate) fn points(&self) -> Vec<PassPoint> {
         let point = |class: &Class| {
             let mut seconds: Vec<f64> = class.iter().map(|pass| pass.1).collect();
             let rows = class.iter().map(|pass| pass.0 as f64).sum::<f64>() / class.len() as f64;
@@ -117,12 +117,16 @@ impl PassClasses {
 
     /// The points as they count: unsure ones bounded by the sure ones beside them, then all made to
     /// rise. `shape` says in which proportion times grow with rows where nothing was measured.
-    pub fn counted(&self, shape: impl Fn(f64) -> f64) -> Vec<PassPoint> {
+    pub(crate) fn counted(&self, shape: impl Fn(f64) -> f64) -> Vec<PassPoint> {
         counted(self.points(), shape)
     }
 
     /// The same with a point before them that is known: (rows, seconds).
-    pub fn counted_from(&self, known: (usize, f64), shape: impl Fn(f64) -> f64) -> Vec<PassPoint> {
+    pub(crate) fn counted_from(
+        &self,
+        known: (usize, f64),
+        shape: impl Fn(f64) -> f64,
+    ) -> Vec<PassPoint> {
         let (rows, seconds) = (known.0 as f64, known.1);
         let first = PassPoint { rows, seconds, passes: KNOWN, sure: true };
         counted(std::iter::once(first).chain(self.points()).collect(), shape)
