@@ -45,6 +45,17 @@ fn files_that_are_no_models_are_named() {
 }
 
 #[test]
+fn a_model_in_the_place_of_the_prompt_is_not_answered_as_one() {
+    let desk = Desk::new();
+    for model in ["hf:them/model", "hf:them/model:Q8_0", "target.gguf"] {
+        let hint = format!("-m names the model: speckv run -m {model}");
+        desk.run(&["run", model]).fails(2, &[model, &hint]);
+        desk.run(&["run", model, "Why?"]).fails(2, &["Why?", &hint]);
+    }
+    desk.run(&["run", "-q", "-m", "target.gguf", "-n", "1", "hf:them/model"]).succeeds();
+}
+
+#[test]
 fn a_model_that_is_cut_short_is_refused_wherever_it_is_cut() {
     let desk = Desk::new();
     let bytes = Tiny::default().to_bytes().expect("a tiny model");

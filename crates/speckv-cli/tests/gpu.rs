@@ -56,6 +56,24 @@ fn an_answer_on_a_gpu_comes_and_is_the_same_again() {
 }
 
 #[test]
+fn gpu_without_a_number_answers_and_warns_where_it_is_a_software_adapter() {
+    let desk = Desk::new();
+    if !has_adapter(&desk) {
+        return;
+    }
+    let first = desk.run(&["devices"]).succeeds().out;
+    let is_software =
+        first.lines().any(|line| line.starts_with("gpu:0 ") && { line.contains("(software,") });
+    let words = ["run", "--device", "gpu", "-m", "target.gguf", "-n", "8", "Hello"];
+    let answer = desk.run(&words).succeeds();
+    assert_eq!(answer.err.contains("warning:"), is_software, "{answer:?}");
+    assert_eq!(answer.err.contains("is a software adapter"), is_software, "{answer:?}");
+    let numbered = desk.run(&words.map(|word| if word == "gpu" { "gpu:0" } else { word }));
+    assert_eq!(answer.out, numbered.succeeds().out);
+    assert!(!answer.err.contains("XDG_RUNTIME_DIR"), "{answer:?}");
+}
+
+#[test]
 fn a_device_that_is_not_there_is_named() {
     let desk = Desk::new();
     let run = |device| desk.run(&["run", "--device", device, "-m", "target.gguf", "Hello"]);

@@ -1,15 +1,12 @@
 //! Every dense family: a folder as `transformers` saves it and the file that llama.cpp's converter
 //! makes of it, against the logits of `transformers`; and what every model must keep.
 
-#[path = "support/reference_weights.rs"]
-mod reference_weights;
-#[path = "support/safetensors.rs"]
-mod safetensors;
+#[path = "support/families.rs"]
+mod reference;
 
-use std::{num::NonZeroUsize, path::Path, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc};
 
-use reference_weights::weights;
-use safetensors::{Entry, write};
+use reference::{bytes, distance, folder, numbers, part, reference, tensors, write_folder};
 use serde_json::Value;
 use speckv::{
     conformance::{check_model, decode_plainly},
@@ -34,63 +31,6 @@ use speckv_formats::{
     tiny::Tiny,
 };
 use tempfile::TempDir;
-
-/// Made by the program beside it.
-fn reference() -> Value {
-    serde_json::from_str(include_str!("transformers/families.json")).unwrap()
-}
-
-fn numbers(value: &Value) -> Vec<usize> {
-    value.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as usize).collect()
-}
-
-/// Text parts of a folder's configuration.
-fn part(model: &Value) -> &Value {
-    model["config"].get("text_config").unwrap_or(&model["config"])
-}
-
-/// Names, shapes and values of the tensors of a folder.
-fn tensors(model: &Value) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let layers = part(model)["num_hidden_layers"].as_u64().unwrap();
-    let less_one = model["less_one"].as_bool().unwrap();
-    let mut tensors = Vec::new();
-    for (pattern, shape) in model["tensors"].as_object().unwrap() {
-        let copies = if pattern.contains("layers.0.") { layers } else { 1 };
-        for layer in 0..copies {
-            let name = pattern.replace("layers.0.", &format!("layers.{layer}."));
-            let shape = numbers(shape);
-            let mut values = weights(&name, &shape);
-            if name.ends_with("norm.weight") && !less_one {
-                values.iter_mut().for_each(|value| *value += 1.0);
-            }
-            tensors.push((name, shape, values));
-        }
-    }
-    tensors
-}
-
-fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|x| x.to_le_bytes()).collect()
-}
-
-fn write_folder(folder: &Path, model: &Value) {
-    std::fs::write(folder.join("config.json"), model["config"].to_string()).unwrap();
-    let entry = |(name, shape, values): (String, Vec<usize>, Vec<f32>)| Entry {
-        name,
-        shape,
-        dtype: "F32".to_owned(),
-        bytes: bytes(&values),
-    };
-    let entries: Vec<Entry> = tensors(model).into_iter().map(entry).collect();
-    std::fs::write(folder.join("model.safetensors"), write(&entries)).unwrap();
-}
-
-fn folder(model: &Value) -> (TempDir, Checkpoint) {
-    let place = TempDir::new().unwrap();
-    write_folder(place.path(), model);
-    let checkpoint = Checkpoint::open(place.path()).unwrap();
-    (place, checkpoint)
-}
 
 /// A key's value of the type that the converter wrote.
 fn key_value(kind: &str, value: &Value) -> gguf::Value {
@@ -173,13 +113,6 @@ fn logits(model: &CpuModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let (mut logits, mut cache) = (Logits::new(), model.new_cache().unwrap());
     model.forward(&mut [Feed::new(&mut cache, tokens, tokens.len())], &mut logits).unwrap();
     (0..tokens.len()).map(|row| logits.row(row).to_vec()).collect()
-}
-
-/// The distance of logits in units of the length of what is expected.
-fn distance(got: &[f32], expected: &[f64]) -> f64 {
-    let size = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let square = |(g, e): (&f32, &f64)| (f64::from(*g) - e).powi(2);
-    got.iter().zip(expected).map(square).sum::<f64>().sqrt() / size
 }
 
 #[test]

@@ -4,18 +4,22 @@ mod family;
 mod gguf;
 mod json;
 mod keys;
+mod known;
+mod own_fields;
 mod quantization;
 mod rope;
 mod ropes;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unknown_fields;
 
 use std::path::PathBuf;
 
 use family::FAMILIES;
 pub use family::QueryKeyNorm;
 pub(crate) use family::{Family, Norms, Pairs};
-pub use quantization::Quantization;
+pub use quantization::{Group, Quantization};
 pub use rope::{Long, Rope, RopeFactors, Yarn};
 
 use crate::gguf::GgufError;
@@ -184,6 +188,14 @@ pub enum ConfigError {
         key: String,
         /// The architecture.
         architecture: String,
+    },
+    /// A field of `config.json` that may change the model and is not known.
+    #[error("{key}: not known beside {beside}, and may change the output")]
+    UnknownField {
+        /// The field and the object that has it.
+        key: String,
+        /// What decides which fields are known.
+        beside: String,
     },
     /// Values that contradict each other, or that a backend cannot take.
     #[error("{key}: expected {expected}, got {got}")]

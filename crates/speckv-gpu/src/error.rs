@@ -14,8 +14,8 @@ pub enum GpuError {
         /// Adapters found.
         count: usize,
     },
-    /// No adapter at all, or only software ones.
-    #[error("no GPU was found: no driver for Vulkan, Metal or DX12 lists one that is no software")]
+    /// No adapter at all, not even a software one.
+    #[error("no GPU was found: no driver for Vulkan, Metal or DX12 lists one")]
     NoAdapter,
     /// The adapter refused to open.
     #[error("{adapter} cannot be opened: {reason}")]
@@ -86,8 +86,8 @@ impl GpuError {
         match self {
             GpuError::NoSuchAdapter { .. } => "`speckv devices` lists the GPUs",
             GpuError::NoAdapter => {
-                "install the GPU's driver, then `speckv devices` lists it; gpu:N takes a software \
-                 adapter"
+                "install the GPU's driver, then `speckv devices` lists it; without a GPU, \
+                 mesa-vulkan-drivers has a software adapter for Linux"
             }
             GpuError::OutOfMemory { .. } | GpuError::TooLarge { .. } => {
                 "a shorter context, a smaller model or the device cpu needs less"

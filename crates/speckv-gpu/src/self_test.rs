@@ -194,6 +194,7 @@ pub fn check_format(device: &Device, weight_type: WeightType) -> Result<FormatRe
         stride: ROWS,
         epilogue: Epilogue::Store,
         cap: 0.0,
+        factor: 1.0,
         bias: None,
     };
     let multiply =

@@ -137,6 +137,7 @@ impl Bench {
             stride,
             epilogue: Epilogue::Store,
             cap: 0.0,
+            factor: 1.0,
             bias: None,
         };
         let multiply = Multiply::new(device, &self.entries, matrix, &self.input, output).unwrap();

@@ -43,6 +43,9 @@ fn others() -> Vec<Shader> {
         Shader::norm(false),
         Shader::norm(true),
         Shader::add_norm(),
+        Shader::quantized(),
+        Shader::whole_norm(false),
+        Shader::whole_norm(true),
         Shader::glu(true),
         Shader::glu(false),
         Shader::signals(),
@@ -52,10 +55,12 @@ fn others() -> Vec<Shader> {
         let caches = [CacheType::F16, CacheType::Q8_0];
         for cache in caches.into_iter().filter(|cache| cache.takes(head_dim)) {
             for group in [1, 2, 7, 16] {
-                let shape = AttentionShape { head_dim, group, cache };
-                shaders.extend([shape.attend(), shape.merge(), shape.keep()]);
-                for flags in 0..8 {
-                    shaders.push(shape.rotate(flags & 1 > 0, flags & 2 > 0, flags & 4 > 0));
+                let shape = AttentionShape { head_dim, group, cache, cap: false };
+                let capped = AttentionShape { cap: true, ..shape };
+                shaders.extend([shape.attend(), capped.attend(), shape.merge(), shape.keep()]);
+                for flags in 0..16 {
+                    let [interleaved, norm, bias, growth] = [1, 2, 4, 8].map(|bit| flags & bit > 0);
+                    shaders.push(shape.rotate(interleaved, norm, bias, growth));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 pub enum DeviceName {
     /// The processor.
     Cpu,
-    /// A GPU by its number in `speckv devices`; without one, the first that is no software.
+    /// A GPU by its number in `speckv devices`; without one, the first. Software adapters are last.
     Gpu(Option<usize>),
 }
 

@@ -31,19 +31,22 @@ pub fn of_pair(
     let DeviceChoices { target, draft, measure_anew } = settings.devices;
     match (target, draft) {
         (DeviceChoice::Named(target), None) => {
-            return Ok(PairBackends::same(backend::open(target, settings.threads)?));
+            return Ok(PairBackends::same(backend::open(target, settings.threads, reporter)?));
         }
         (DeviceChoice::Named(target), Some(DeviceChoice::Named(draft))) => {
-            let target = (target, backend::open(target, settings.threads)?);
+            let target = (target, backend::open(target, settings.threads, reporter)?);
             if target.0 == draft {
                 return Ok(PairBackends::same(target.1));
             }
-            return Ok(PairBackends::new(target.1, backend::open(draft, settings.threads)?));
+            return Ok(PairBackends::new(
+                target.1,
+                backend::open(draft, settings.threads, reporter)?,
+            ));
         }
         _ => {}
     }
     let candidates = backend::hardware(settings.threads, reporter)?;
-    let open = |name| named(name, &candidates, settings.threads);
+    let open = |name| named(name, &candidates, settings.threads, reporter);
     if let [cpu] = candidates.as_slice() {
         reporter.note("device: cpu, no GPU but software adapters is here");
         let of = |choice| match choice {
@@ -95,7 +98,7 @@ pub fn of_model(
     reporter: &dyn Reporter,
 ) -> Outcome<AnyBackend> {
     if let DeviceChoice::Named(name) = choice {
-        return backend::open(name, threads);
+        return backend::open(name, threads, reporter);
     }
     let candidates = backend::hardware(threads, reporter)?;
     let folder = Folder::from_environment();
@@ -109,6 +112,7 @@ fn named(
     name: DeviceName,
     candidates: &[AnyBackend],
     threads: NonZeroUsize,
+    reporter: &dyn Reporter,
 ) -> Outcome<AnyBackend> {
     let open = match name {
         DeviceName::Cpu => candidates.first(),
@@ -117,5 +121,5 @@ fn named(
             candidates.iter().find(|device| device.name() == name.to_string())
         }
     };
-    open.map_or_else(|| backend::open(name, threads), |device| Ok(device.clone()))
+    open.map_or_else(|| backend::open(name, threads, reporter), |device| Ok(device.clone()))
 }

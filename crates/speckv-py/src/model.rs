@@ -258,6 +258,16 @@ impl LocalModel {
     }
 }
 
+/// Turns off Mesa's layer that asks for a display to order GPUs by, where there is none: it complains
+/// on standard error. Python's own dictionary of the environment is what may be changed here.
+fn omit_display_search(py: Python<'_>) -> PyResult<()> {
+    let environment = py.import("os")?.getattr("environ")?;
+    if cfg!(target_os = "linux") && !environment.contains("XDG_RUNTIME_DIR")? {
+        environment.call_method1("setdefault", ("NODEVICE_SELECT", "1"))?;
+    }
+    Ok(())
+}
+
 #[pymethods]
 impl LocalModel {
     #[staticmethod]
@@ -274,6 +284,9 @@ impl LocalModel {
         device: &str,
     ) -> PyResult<Self> {
         let name = ModelName::from(model.as_path());
+        if device != "cpu" {
+            omit_display_search(py)?;
+        }
         Ok(py.detach(|| {
             Self::load_from(&name, compression, context, threads, kv_type, draft_head, device)
         })?)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,17 @@ def test_a_device_that_has_no_such_name_is_refused(tmp_path: Path, device: str) 
 def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(speckv.ModelError):
         speckv.LocalModel.load(tiny.write(tmp_path, seed=3), device="gpu:99")
+
+
+def test_a_driver_without_a_display_writes_nothing_to_standard_error(tmp_path: Path) -> None:
+    path = tiny.write(tmp_path, seed=3)
+    program = "import sys, speckv; speckv.LocalModel.load(sys.argv[1], device='gpu:0')"
+    environment = {key: value for key, value in os.environ.items() if key != "XDG_RUNTIME_DIR"}
+    environment.pop("NODEVICE_SELECT", None)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=environment
+    )
+    assert "XDG_RUNTIME_DIR" not in ended.stderr
 
 
 def test_a_model_on_a_gpu_says_nearly_what_it_says_on_the_processor(tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ pub struct ModelOptions {
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Devices")]
 pub struct DeviceOptions {
-    /// Device of the target: cpu, gpu (the first that is no software), gpu:N as `speckv devices`
-    /// numbers them, or auto: the one whose plain pass is faster, measured once, among those whose
-    /// memory suffices
+    /// Device of the target: cpu, gpu (the first; a software adapter, with a warning, where there
+    /// is no other), gpu:N as `speckv devices` numbers them, or auto: the one whose plain pass is
+    /// faster, measured once, among those whose memory suffices; never a software adapter
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceChoice,
     /// Device of the draft [default: the target's; with --device auto the processor where both do

@@ -327,7 +327,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitC
     });
     parsed.map_err(|error| {
         if error.use_stderr() {
-            eprint_all(&mistake(&error));
+            eprint_all(&mistake(&error, &arguments));
             ExitCode::from(2)
         } else {
             // A closed pipe is no reason to complain about help.
@@ -356,7 +356,7 @@ fn command_first(arguments: &[OsString]) -> Option<Cli> {
 
 /// The parser's message with its pointer to `--help` turned into a hint, unless the message has a
 /// better one.
-fn mistake(error: &clap::Error) -> String {
+fn mistake(error: &clap::Error, arguments: &[OsString]) -> String {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && printer::colour_allowed();
     let rendered = error.render();
     let text = if colour { rendered.ansi().to_string() } else { rendered.to_string() };
@@ -367,7 +367,7 @@ fn mistake(error: &clap::Error) -> String {
         kept.extract_if(.., |line| line.trim_start().starts_with("hint: ")).collect();
     let tips: Vec<&str> = kept.extract_if(.., |line| line.contains("tip: ")).collect();
     let body = kept.join("\n");
-    let hint = match (hints.first(), own_hint(error)) {
+    let hint = match (hints.first(), own_hint(error, arguments)) {
         (Some(hint), _) => hint.trim_start().to_owned(),
         (None, Some(hint)) => format!("hint: {hint}"),
         (None, None) => match tips.first().and_then(|tip| tip.split_once("tip: ")) {
@@ -381,7 +381,7 @@ fn mistake(error: &clap::Error) -> String {
 }
 
 /// A better hint than the parser's, where the mistake is a common one.
-fn own_hint(error: &clap::Error) -> Option<String> {
+fn own_hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
@@ -402,10 +402,32 @@ fn own_hint(error: &clap::Error) -> Option<String> {
                 _ => String::new(),
             };
             let of_prompt = usage.contains("speckv run") && !word.starts_with('-');
+            let before = of_prompt.then(|| model_before(word, arguments)).flatten();
+            if let Some(model) = before {
+                return Some(format!("-m names the model: speckv run -m {model} \"{word}\""));
+            }
+            if names_model(word) {
+                return Some(format!("-m names the model: -m {word}"));
+            }
             of_prompt.then(|| format!("put the prompt in quotes: speckv run \"... {word} ...\""))
         }
         _ => None,
     }
+}
+
+/// Whether a word can only be the name of a model: a repository, or a GGUF file.
+#[must_use]
+pub fn names_model(word: &str) -> bool {
+    let repository = word.strip_prefix("hf:").is_some_and(|name| name.contains('/'));
+    (repository || word.ends_with(".gguf")) && !word.contains(char::is_whitespace)
+}
+
+/// The name of a model that stands, without an option, before `word`.
+fn model_before<'a>(word: &str, arguments: &'a [OsString]) -> Option<&'a str> {
+    let before = arguments.iter().map_while(|argument| argument.to_str().filter(|it| *it != word));
+    let words: Vec<&str> = before.collect();
+    let pairs = words.windows(2).filter(|pair| !pair[0].starts_with('-'));
+    pairs.map(|pair| pair[1]).find(|word| names_model(word))
 }
 
 fn eprint_all(text: &str) {
@@ -440,5 +462,27 @@ mod tests {
             "a value may be the name of a command"
         );
         assert!(read("speckv --wrong run hi").is_err());
+    }
+
+    #[test]
+    fn a_model_without_its_option_is_told_the_option() {
+        let hint = |words: &[&str]| {
+            let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let error = Cli::try_parse_from(&arguments).expect_err("a mistake");
+            mistake(&error, &arguments).lines().last().expect("a hint").to_owned()
+        };
+        for (words, expected) in [
+            (&["speckv", "run", "hf:a/b", "Why?"][..], "run -m hf:a/b \"Why?\""),
+            (&["speckv", "run", "-n", "8", "hf:a/b:Q8_0", "Why?"], "run -m hf:a/b:Q8_0"),
+            (&["speckv", "run", "m.gguf", "Why?"], "run -m m.gguf"),
+            (&["speckv", "run", "Why?", "hf:a/b"], "-m names the model: -m hf:a/b"),
+            (&["speckv", "chat", "hf:a/b"], "-m names the model: -m hf:a/b"),
+            (&["speckv", "serve", "m.gguf"], "-m names the model: -m m.gguf"),
+            (&["speckv", "run", "-m", "m.gguf", "Why", "not?"], "put the prompt in quotes"),
+            (&["speckv", "run", "hf:", "Why?"], "put the prompt in quotes"),
+        ] {
+            let said = hint(words);
+            assert!(said.starts_with("hint: ") && said.contains(expected), "{words:?}: {said}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use speckv_local::{
 
 use crate::{
     answer::{self, Finish},
-    args::RunArgs,
+    args::{RunArgs, names_model},
     device::{self, OnDevice},
     grammar, interrupt,
     printer::Printer,
@@ -27,6 +27,14 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs, printer: &Printer) -> Outcome<()> {
+    if let (None, Some(prompt)) = (&args.models.model, &args.prompt.prompt)
+        && names_model(prompt)
+    {
+        return Err(Failure::usage(
+            format!("{prompt} is the name of a model, and stands where the prompt does"),
+            format!("-m names the model: speckv run -m {prompt} \"Why is the sky blue?\""),
+        ));
+    }
     let source = ModelSource::from_environment();
     let (pair, answer) = settings::resolve(&args.models, &args.sampling, &source.catalogue)?;
     let grammar = grammar::read(&args.grammar)?;

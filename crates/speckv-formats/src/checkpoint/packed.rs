@@ -22,7 +22,7 @@ use super::{
     shard::{Entry, Shard},
 };
 use crate::{
-    config::Quantization,
+    config::{Group, Quantization},
     quant::{Encode, QuantError, TensorType, WeightType, dequantize, q4_1, q8_0},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn part_of(name: &str) -> Option<(String, &'static str)> {
 
 /// Whether a tensor says how activations were quantized, which this program does not do.
 pub(super) fn is_of_activations(name: &str) -> bool {
-    name.ends_with(".input_scale")
+    name.ends_with(".input_scale") || name.ends_with(".activation_scale")
 }
 
 /// A tensor's entry, and the number of its file.
@@ -206,7 +206,13 @@ impl Assembly<'_> {
         })
     }
 
-    fn words(&self, name: String, awq: bool, offset: u8) -> Result<PackedInfo, CheckpointError> {
+    fn words(
+        &self,
+        name: String,
+        awq: bool,
+        offset: u8,
+        said: Group,
+    ) -> Result<PackedInfo, CheckpointError> {
         const WORDS: [(&str, usize); 1] = [("I32", 4)];
         let (codes, shape, _) = self.tensor("qweight", &WORDS)?;
         let (scales, [groups, rows], scale_type) = self.floats("scales")?;
@@ -221,6 +227,15 @@ impl Assembly<'_> {
         self.expect_shape("qweight", shape, words)?;
         self.expect_shape("qzeros", zeros_shape, [groups, rows / 8])?;
         let group = columns / groups;
+        let as_said = match said {
+            Group::Unsaid => true,
+            Group::Of(size) if size < columns => Some(columns) == groups.checked_mul(size),
+            Group::Row | Group::Of(_) => groups == 1,
+        };
+        if !as_said {
+            let expected = "as many groups as config.json's group size makes of the inputs";
+            return self.fail("scales", expected, format!("{groups} of {columns} inputs"));
+        }
         let mut order = Span::default();
         if !awq && self.parts.contains_key("g_idx") {
             let (span, shape, _) = self.tensor("g_idx", &WORDS)?;
@@ -263,8 +278,8 @@ impl PackedInfo {
         match quantization {
             Quantization::Fp8 { block } => assembly.bytes(name, true, block),
             Quantization::Int8 => assembly.bytes(name, false, None),
-            Quantization::Gptq { offset } => assembly.words(name, false, offset),
-            Quantization::Awq => assembly.words(name, true, 0),
+            Quantization::Gptq { offset, group } => assembly.words(name, false, offset, group),
+            Quantization::Awq { group } => assembly.words(name, true, 0, group),
             Quantization::None | Quantization::FourBit => {
                 let expected = "no scales, as config.json has no quantization of this kind";
                 let end = parts.keys().next().copied().unwrap_or("weight");

@@ -101,6 +101,10 @@ pub(crate) struct Family {
     pub(super) rope_base: f32,
     /// Share of a head that turns where a `config.json` does not say.
     pub(super) rotary_share: f32,
+    /// A `config.json` may say that only a share of a head turns.
+    pub(super) partial: bool,
+    /// Fields that this family alone has in `rope_parameters`, beside those of all.
+    pub(super) rope_fields: &'static [&'static str],
     /// Embedding and output head are one matrix where a `config.json` does not say.
     pub(super) tied: bool,
     /// Projections of the attention have biases where a `config.json` does not say.
@@ -108,6 +112,9 @@ pub(crate) struct Family {
     /// The attention's output can have a bias only if `attention_out_bias` says so.
     pub(super) own_output_bias: bool,
 }
+
+/// Which of a position's numbers a pair turns by: of text, all are the same.
+const MROPE: &[&str] = &["mrope_section", "mrope_interleaved"];
 
 const LLAMA: Family = Family {
     architecture: "llama",
@@ -128,6 +135,8 @@ const LLAMA: Family = Family {
     head_dim: 0,
     rope_base: 10_000.0,
     rotary_share: 1.0,
+    partial: false,
+    rope_fields: &[],
     tied: false,
     attention_bias: false,
     own_output_bias: false,
@@ -183,12 +192,14 @@ pub(super) const FAMILIES: [Family; 15] = [
         architecture: "mistral3",
         model_types: &["ministral3"],
         keys: &["attention.temperature_scale"],
+        rope_fields: &["llama_4_scaling_beta"],
         head_dim: 128,
         rope_base: 1_000_000.0,
         ..LLAMA
     },
     Family {
         architecture: "phi3",
+        partial: true,
         model_types: &["phi3"],
         pairs: Pairs::Halves,
         windows: Some(Windows { required: false, pattern: 0, local: LocalRope::Same }),
@@ -229,6 +240,7 @@ pub(super) const FAMILIES: [Family; 15] = [
         fused_gate_up: true,
         head_dim: 128,
         rotary_share: 0.5,
+        partial: true,
         attention_bias: true,
         own_output_bias: true,
         ..LLAMA
@@ -259,6 +271,7 @@ pub(super) const FAMILIES: [Family; 15] = [
         model_types: &["qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"],
         // Which of a position's three numbers a pair turns by: of text, all three are the same.
         keys: &["rope.dimension_sections"],
+        rope_fields: MROPE,
         rope_base: 1_000_000.0,
         ..QWEN2
     },
@@ -267,6 +280,7 @@ pub(super) const FAMILIES: [Family; 15] = [
         model_types: &["qwen3_vl", "qwen3_vl_text"],
         // The second counts layers that take what the part for pictures says.
         keys: &["rope.dimension_sections", "n_deepstack_layers"],
+        rope_fields: MROPE,
         rope_base: 500_000.0,
         ..QWEN3
     },

@@ -49,11 +49,12 @@ impl Keys<'_> {
     /// How positions turn.
     fn rope(&self, family: &Family, head_dim: usize) -> Result<Rope, ConfigError> {
         // A factor alone is a linear one, also under its old name; 0 says that there is none.
-        let factor = match self.opt_float("rope.scaling.factor")? {
+        const FACTOR: &str = "rope.scaling.factor";
+        let said = match self.opt_float(FACTOR)? {
             None => self.opt_float("rope.scale_linear")?,
             factor => factor,
         };
-        let factor = factor.filter(|&factor| factor != 0.0).unwrap_or(1.0);
+        let factor = said.filter(|&factor| factor != 0.0).unwrap_or(1.0);
         let dim = self.opt_size("rope.dimension_count")?.unwrap_or(head_dim);
         let mut rope = Rope {
             attention_factor: self.factor("rope.scaling.attn_factor")?.unwrap_or(1.0),
@@ -65,12 +66,30 @@ impl Keys<'_> {
         };
         let context = self.opt_size("rope.scaling.original_context_length")?;
         let kind = self.metadata.opt_string(&self.key("rope.scaling.type"))?;
+        if kind != Some("yarn") {
+            // Readers apply these to all kinds; where they are not set, they are below 0.
+            for (name, harmless) in [("yarn_ext_factor", 0.0), ("yarn_attn_factor", 1.0)] {
+                let name = format!("rope.scaling.{name}");
+                let got = self.opt_float(&name)?.filter(|&got| got > 0.0 && got != harmless);
+                if let Some(got) = got {
+                    return Err(self.wrong(&name, "none, or a scaling of the type yarn", &got));
+                }
+            }
+        }
         match kind.unwrap_or("linear") {
             "none" => {}
+            "linear" if kind.is_some() && said.is_none() => {
+                return Err(self.wrong(FACTOR, "a factor beside the type linear", &"none"));
+            }
             "linear" => rope.linear_factor = factor,
             "yarn" => {
+                if said.is_none_or(|factor| factor == 0.0) {
+                    let got = said.map_or_else(|| "none".to_owned(), |factor| factor.to_string());
+                    return Err(self.wrong(FACTOR, "a factor beside the type yarn", &got));
+                }
                 let name = "rope.scaling.yarn_ext_factor";
-                if let Some(got) = self.opt_float(name)?.filter(|&share| share != 1.0) {
+                let share = self.opt_float(name)?;
+                if let Some(got) = share.filter(|&share| share >= 0.0 && share != 1.0) {
                     return Err(self.wrong(name, "1: other shares are not supported", &got));
                 }
                 let scale = self.factor("rope.scaling.yarn_log_multiplier")?;
@@ -88,6 +107,13 @@ impl Keys<'_> {
                     slow: self.factor("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
                     whole: true,
                 });
+            }
+            "longrope" if factor != 1.0 => {
+                return Err(self.wrong(FACTOR, "1 or none beside the type longrope", &factor));
+            }
+            "longrope" if context.is_none() => {
+                let name = "rope.scaling.original_context_length";
+                return Err(self.wrong(name, "a length beside the type longrope", &"none"));
             }
             "longrope" => {}
             other => {

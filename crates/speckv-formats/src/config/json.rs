@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Activation, Biases, Config, ConfigError, Quantization, QueryGrowth, Sliding,
     family::{self, Family, Norms, Rotation},
+    own_fields,
     quantization::quantization,
     ropes::{ropes, rotary_dim},
 };
@@ -114,6 +115,7 @@ impl Config {
             Quantization::None => quantization(fields)?,
             of_whole => of_whole,
         };
+        own_fields::check(fields, family.architecture)?;
         // The library's own defaults for Gemma, on which its published files rely.
         let gemma = |value: usize| family.gemma.then_some(value);
         let or_missing = |value: Option<usize>, key: &str| {
@@ -156,8 +158,15 @@ impl Config {
             None => fields.size("sliding_window")?,
             Some(window) => window,
         };
+        if model_type == "llama" && window > 0 && window < context_length {
+            let expected = format!(
+                "none, or at least the context of {context_length} tokens: models of the type \
+                 llama have no window"
+            );
+            return Err(wrong("sliding_window", expected, &window.into()));
+        }
         let turning = rotary_dim(fields, family, head_dim)?;
-        let (rope, local) = ropes(fields, family, turning, context_length)?;
+        let (rope, local) = ropes(fields, family, turning, context_length, window > 0)?;
         let sliding = (window > 0).then_some(Sliding { window, layers: slides, rope: local });
         let scalar = fields.opt_float("query_pre_attn_scalar")?.or(family.gemma.then_some(256.0));
         let multiplier = |key: &str| -> Result<Option<f32>, ConfigError> {
@@ -256,10 +265,15 @@ fn sliding_layers(
         if !(windowed || family.gemma || model_type == "olmo3") {
             return Ok(vec![false; layers]);
         }
-        // A pattern of EXAONE's spells each layer: L has a window, G has none.
-        if let Some(letters) = fields.get("sliding_window_pattern").and_then(Value::as_str) {
-            let letters: Vec<char> = letters.chars().collect();
-            let slides = |layer: usize| letters.get(layer % letters.len().max(1)) == Some(&'L');
+        // A pattern of EXAONE's spells each layer: L has a window, G and the last layer have none.
+        const PATTERN: &str = "sliding_window_pattern";
+        if let Some(value @ Value::String(letters)) = fields.get(PATTERN) {
+            if letters.is_empty() || letters.contains(|letter| !matches!(letter, 'L' | 'G')) {
+                return Err(wrong(PATTERN, "a number, or the letters L and G", value));
+            }
+            let letters = letters.as_bytes();
+            let slides =
+                |layer: usize| layer + 1 < layers && letters[layer % letters.len()] == b'L';
             return Ok((0..layers).map(slides).collect());
         }
         let pattern = fields
@@ -275,6 +289,10 @@ fn sliding_layers(
         Some(used) => used && windowed,
         None => mistral && windowed,
     };
+    if used && family.rotation == Rotation::NotEveryFourth {
+        let expected = "false, or layer_types beside it, which says which layers have a window";
+        return Err(wrong("use_sliding_window", expected, &true.into()));
+    }
     let first = match used {
         true if mistral => 0,
         true => fields.size("max_window_layers")?,

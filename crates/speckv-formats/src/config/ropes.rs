@@ -8,6 +8,31 @@ use super::{
     json::{Fields, wrong},
 };
 
+/// Objects that describe how positions turn.
+const PARAMETERS: &str = "rope_parameters";
+const SCALING: &str = "rope_scaling";
+/// Parts of them for layers without and with a window.
+const PARTS: [&str; 2] = ["full_attention", "sliding_attention"];
+
+/// Fields of every kind.
+const COMMON: &[&str] =
+    &["rope_type", "type", "rope_theta", "partial_rotary_factor", "finetuned", CONTEXT];
+const CONTEXT: &str = "original_max_position_embeddings";
+const LINEAR: &[&str] = &["factor"];
+const LLAMA3: &[&str] = &["factor", "low_freq_factor", "high_freq_factor"];
+const YARN: &[&str] = &[
+    "factor",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "mscale",
+    "mscale_all_dim",
+    "truncate",
+    "attn_factor",
+    "extrapolation_factor",
+];
+const LONG: &[&str] = &["factor", "attention_factor", "short_factor", "long_factor"];
+
 /// Values of a head that turn.
 pub(super) fn rotary_dim(
     fields: Fields<'_>,
@@ -15,24 +40,39 @@ pub(super) fn rotary_dim(
     head_dim: usize,
 ) -> Result<usize, ConfigError> {
     const KEY: &str = "partial_rotary_factor";
-    let nested = fields.opt_object("rope_parameters")?;
-    let own = nested.map(|nested| nested.opt_float(KEY)).transpose()?.flatten();
-    let share = match own {
-        Some(share) => share,
-        None => fields.opt_float(KEY)?.unwrap_or(family.rotary_share),
-    };
-    if !(share > 0.0 && share <= 1.0) {
-        return Err(wrong(KEY, "a share of a head, above 0 and up to 1", &share.into()));
+    let mut places = vec![fields];
+    for name in [PARAMETERS, SCALING] {
+        let Some(object) = fields.opt_object(name)? else { continue };
+        places.push(object);
+        for part in PARTS {
+            places.extend(object.opt_object(part)?);
+        }
     }
-    Ok((head_dim as f32 * share) as usize)
+    let mut said: Option<f32> = None;
+    for place in places {
+        let Some(share) = place.opt_float(KEY)? else { continue };
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(wrong(KEY, "a share of a head, above 0 and up to 1", &share.into()));
+        }
+        if !family.partial && share != 1.0 {
+            let expected = "1: in models of this family, heads turn whole";
+            return Err(wrong(KEY, expected, &share.into()));
+        }
+        if let Some(other) = said.replace(share).filter(|&other| other != share) {
+            return Err(wrong(KEY, format!("{other}, as another place says"), &share.into()));
+        }
+    }
+    Ok((head_dim as f32 * said.unwrap_or(family.rotary_share)) as usize)
 }
 
-/// Rotary embeddings of layers that see everything, and of those that slide.
+/// Rotary embeddings of layers that see everything, and of those that slide; `slides` says whether
+/// there are any.
 pub(super) fn ropes(
     fields: Fields<'_>,
     family: &Family,
     dim: usize,
     context: usize,
+    slides: bool,
 ) -> Result<(Rope, Rope), ConfigError> {
     let reader = Reader { fields, family, dim, context };
     let base = fields.opt_float("rope_theta")?;
@@ -42,19 +82,37 @@ pub(super) fn ropes(
         LocalRope::Base(base) => base,
         LocalRope::Same | LocalRope::Unscaled => family.rope_base,
     };
-    if let Some(parameters) = fields.opt_object("rope_parameters")? {
-        let of = |key: &str, usual: f32| match parameters.opt_object(key)? {
-            Some(own) => reader.rope(own, base.unwrap_or(usual)).map(|rope| (rope, true)),
-            None => reader.rope(parameters, base.unwrap_or(usual)).map(|rope| (rope, false)),
+    let parameters = fields.opt_object(PARAMETERS)?.filter(|object| !object.0.is_empty());
+    let scaling = fields.opt_object(SCALING)?;
+    if let Some(parameters) = parameters {
+        if let Some(scaling) = scaling {
+            agree(scaling, parameters)?;
+        }
+        let parts = [parameters.opt_object(PARTS[0])?, parameters.opt_object(PARTS[1])?];
+        if parts.iter().all(Option::is_none) {
+            if slides && local != LocalRope::Same {
+                let expected = "full_attention and sliding_attention, each with its own fields";
+                let got = Value::Object(parameters.0.clone());
+                return Err(wrong(PARAMETERS, expected, &got));
+            }
+            let rope = reader.rope(PARAMETERS, parameters, usual)?;
+            return Ok((rope.clone(), rope));
+        }
+        parameters.known(PARAMETERS, "parts for layers with and without a window", &[&PARTS])?;
+        let part = |number: usize, usual: f32| {
+            let place = format!("{PARAMETERS}.{}", PARTS[number]);
+            let own = parts[number].ok_or_else(|| ConfigError::Missing(place.clone()))?;
+            reader.rope(&place, own, base.unwrap_or(usual))
         };
-        let (global, _) = of("full_attention", family.rope_base)?;
-        let (sliding, is_own) = of("sliding_attention", own_base)?;
-        let unscaled = local == LocalRope::Unscaled && !is_own;
-        return Ok((global, if unscaled { sliding.unscaled() } else { sliding }));
+        let global = part(0, family.rope_base)?;
+        let sliding = match (parts[1], slides) {
+            (None, false) => global.clone(),
+            _ => part(1, own_base)?,
+        };
+        return Ok((global, sliding));
     }
     let empty = Map::new();
-    let scaling = fields.opt_object("rope_scaling")?.unwrap_or(Fields(&empty));
-    let global = reader.rope(scaling, usual)?;
+    let global = reader.rope(SCALING, scaling.unwrap_or(Fields(&empty)), usual)?;
     let local = match local {
         LocalRope::Same => global.clone(),
         LocalRope::Unscaled => global.unscaled(),
@@ -64,6 +122,24 @@ pub(super) fn ropes(
         }
     };
     Ok((global, local))
+}
+
+/// Refuses a `rope_scaling` that says something else than `rope_parameters`: which of them counts
+/// differs between versions of the library.
+fn agree(scaling: Fields<'_>, parameters: Fields<'_>) -> Result<(), ConfigError> {
+    let kind = |fields: Fields<'_>| fields.get("rope_type").or(fields.get("type")).cloned();
+    let same = |key: &str| match key {
+        "rope_type" | "type" => kind(scaling) == kind(parameters),
+        _ => scaling.get(key) == parameters.get(key),
+    };
+    let said = scaling.0.iter().filter(|(_, value)| !value.is_null());
+    match said.map(|(key, value)| (key.as_str(), value)).find(|(key, _)| !same(key)) {
+        Some((key, value)) => {
+            let expected = format!("the value of {PARAMETERS}.{key}, which is there, too");
+            Err(wrong(&format!("{SCALING}.{key}"), expected, value))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads the rotary embeddings of one model.
@@ -77,7 +153,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// One rotary embedding: its base, and how its frequencies are scaled.
-    fn rope(&self, fields: Fields<'_>, base: f32) -> Result<Rope, ConfigError> {
+    fn rope(&self, place: &str, fields: Fields<'_>, base: f32) -> Result<Rope, ConfigError> {
         let base = fields.opt_float("rope_theta")?.unwrap_or(base);
         let kind = fields.opt_string("rope_type")?.or(fields.opt_string("type")?);
         if kind.is_none() && fields.get("factor").is_some() {
@@ -91,6 +167,17 @@ impl Reader<'_> {
             "mrope" if self.family.keys.contains(&"rope.dimension_sections") => "default",
             kind => kind,
         };
+        let own: &[&str] = match kind {
+            "linear" => LINEAR,
+            "llama3" => LLAMA3,
+            "yarn" => YARN,
+            "longrope" => LONG,
+            _ => &[],
+        };
+        let is_known = ["default", "linear", "llama3", "yarn", "longrope"].contains(&kind);
+        if is_known {
+            fields.known(place, &format!("\"{kind}\""), &[COMMON, self.family.rope_fields, own])?;
+        }
         let number = |key: &str| {
             fields.opt_float(key)?.ok_or_else(|| ConfigError::Missing(format!("rope: {key}")))
         };
@@ -116,9 +203,14 @@ impl Reader<'_> {
 
     /// Positions before the context was extended.
     fn original(&self, fields: Fields<'_>) -> Result<usize, ConfigError> {
-        const KEY: &str = "original_max_position_embeddings";
-        let own = fields.opt_size(KEY)?.or(self.fields.opt_size(KEY)?);
-        Ok(own.unwrap_or(self.context))
+        let (own, outer) = (fields.opt_size(CONTEXT)?, self.fields.opt_size(CONTEXT)?);
+        match (own, outer) {
+            (Some(own), Some(outer)) if own != outer => {
+                let expected = format!("{outer}, as {CONTEXT} outside says");
+                Err(wrong(CONTEXT, expected, &own.into()))
+            }
+            _ => Ok(own.or(outer).unwrap_or(self.context)),
+        }
     }
 
     /// How much longer the context has become.
@@ -128,6 +220,9 @@ impl Reader<'_> {
     }
 
     fn yarn(&self, fields: Fields<'_>, plain: Rope) -> Result<Rope, ConfigError> {
+        for key in ["attn_factor", "extrapolation_factor"] {
+            fields.only_number(key, 1.0, "other factors are not supported")?;
+        }
         let context = self.original(fields)?;
         let factor = self.factor(fields, context)?;
         let some = |key: &str| -> Result<Option<f32>, ConfigError> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Activation, Config, ConfigError, Quantization, QueryKeyNorm};
+use super::{Activation, Config, ConfigError, Group, Quantization, QueryKeyNorm};
 use crate::{
     gguf::{self, Gguf},
     tiny::Tiny,
@@ -179,8 +179,14 @@ fn quantized_weights_change_no_other_fact_of_a_blueprint() {
         ),
         (compressed("float-quantized"), Quantization::Fp8 { block: None }),
         (compressed("int-quantized"), Quantization::Int8),
-        (json!({"quant_method": "gptq", "bits": 4}), Quantization::Gptq { offset: 1 }),
-        (json!({"quant_method": "awq", "w_bit": 4, "version": "GEMM"}), Quantization::Awq),
+        (
+            json!({"quant_method": "gptq", "bits": 4}),
+            Quantization::Gptq { offset: 1, group: Group::Unsaid },
+        ),
+        (
+            json!({"quant_method": "awq", "w_bit": 4, "q_group_size": 64, "version": "GEMM"}),
+            Quantization::Awq { group: Group::Of(64) },
+        ),
     ] {
         let read = Config::from_json(&with(qwen3(), "quantization_config", method)).unwrap();
         assert_eq!(read.quantization, expected);

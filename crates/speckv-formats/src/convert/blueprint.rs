@@ -218,8 +218,11 @@ mod tests {
 
     #[test]
     fn a_window_that_no_key_can_say_becomes_the_longest_context() {
-        let config = keys_of(&tiny("llama"), |config| config["sliding_window"] = 40.into())
-            .expect("exact so far");
+        let window = |config: &mut serde_json::Value| {
+            config["model_type"] = "mistral".into();
+            config["sliding_window"] = 40.into();
+        };
+        let config = keys_of(&tiny("llama"), window).expect("exact so far");
         assert_eq!((config.context_length, config.sliding), (40, None));
     }
 

@@ -255,15 +255,22 @@ impl Finder<'_> {
 
     /// Factors of rotary pairs: one list, or one for short and one for long contexts.
     fn rope_factors(&self) -> Result<FactorTensors<VectorSlot>, LayoutError> {
+        const NAMES: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
         let pairs = self.config.rope.dim / 2;
-        if self.config.rope.long.is_none() || self.file.stored("rope_freqs.weight").is_some() {
-            let usual = self.optional("rope_freqs.weight", pairs)?;
-            return Ok(FactorTensors { usual, long: None });
+        let long = match &self.config.rope.long {
+            Some(long) if self.file.stored("rope_freqs.weight").is_none() => long,
+            _ => {
+                let usual = self.optional("rope_freqs.weight", pairs)?;
+                return Ok(FactorTensors { usual, long: None });
+            }
+        };
+        // A longer context than the original one was reached with factors.
+        let stretched = long.factors.is_empty() && self.config.context_length > long.context;
+        if !stretched && NAMES.iter().all(|name| self.file.stored(name).is_none()) {
+            return Ok(FactorTensors { usual: None, long: None });
         }
-        Ok(FactorTensors {
-            usual: self.optional("rope_factors_short.weight", pairs)?,
-            long: self.optional("rope_factors_long.weight", pairs)?,
-        })
+        let [usual, long] = NAMES.map(|name| self.vector(name, pairs));
+        Ok(FactorTensors { usual: Some(usual?), long: Some(long?) })
     }
 
     fn optional(&self, name: &str, len: usize) -> Result<Option<VectorSlot>, LayoutError> {

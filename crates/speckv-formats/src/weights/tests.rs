@@ -160,6 +160,32 @@ fn what_is_missing_or_too_much_is_named() {
 }
 
 #[test]
+fn a_context_that_was_stretched_with_factors_has_both_lists_of_them() {
+    let tiny = Tiny::default();
+    let refusal = |lists: &[&str], original: u32| {
+        let mut writer = tiny.writer().unwrap();
+        writer.set("llama.rope.scaling.type", "longrope");
+        writer.set("llama.rope.scaling.original_context_length", original);
+        for name in lists {
+            let bytes = [1.0f32; 16].map(f32::to_le_bytes).concat();
+            let pairs = tiny.head_dim() / 2;
+            writer.tensor(*name, &[pairs], TensorType::F32, bytes[..4 * pairs].to_vec()).unwrap();
+        }
+        let file: Checkpoint =
+            Arc::new(Gguf::from_bytes(writer.to_bytes().unwrap()).unwrap()).into();
+        let config = file.config().unwrap();
+        Layout::new(&file, &config).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let (short, long) = ("rope_factors_short.weight", "rope_factors_long.weight");
+    let whole = tiny.context_length as u32;
+    assert!(refusal(&[], whole / 2).contains(short));
+    assert!(refusal(&[short], whole / 2).contains(long));
+    assert!(refusal(&[long], whole).contains(short));
+    assert_eq!(refusal(&[short, long], whole / 2), "");
+    assert_eq!(refusal(&[], whole), "", "nothing was stretched");
+}
+
+#[test]
 fn a_folder_and_a_file_load_the_same_numbers() {
     let gemma = shapes().pop().unwrap();
     let place = tempfile::tempdir().unwrap();

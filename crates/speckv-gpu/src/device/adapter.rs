@@ -75,12 +75,6 @@ impl Adapter {
         Ok(adapters.swap_remove(number))
     }
 
-    /// The first adapter that is no software, if there is one.
-    #[must_use]
-    pub fn first_hardware() -> Option<Adapter> {
-        Adapter::all().into_iter().find(|adapter| adapter.kind() != Kind::Software)
-    }
-
     /// Name, as the driver says it.
     #[must_use]
     pub fn name(&self) -> &str {

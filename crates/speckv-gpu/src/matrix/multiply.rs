@@ -57,6 +57,8 @@ pub struct Output<'a> {
     pub epilogue: Epilogue,
     /// Soft cap, for [`Epilogue::Cap`].
     pub cap: f32,
+    /// Results are multiplied by it before anything else happens to them; not for gate and up.
+    pub factor: f32,
     /// Added first, one value per row of the matrix.
     pub bias: Option<&'a Buffer>,
 }
@@ -199,6 +201,7 @@ fn bind(
         first as u32,
         output.stride as u32,
         output.cap.to_bits(),
+        output.factor.to_bits(),
     ];
     let shape = device.uniform("shape", &shape)?;
     let plane = |i: usize| (&part.buffer, part.planes[i].0, part.planes[i].1);

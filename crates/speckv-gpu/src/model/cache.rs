@@ -163,7 +163,7 @@ fn bind(
 ) -> Result<LayerCache, GpuError> {
     let (device, buffers, kernels) = (&*shared.device, &shared.buffers, &shared.kernels);
     let kind = usize::from(layer.slides);
-    let shape = &kernels.rotate_shapes[kind];
+    let shape = if layer.turns { &kernels.rotate_shapes[kind] } else { &kernels.still_shape };
     let mut rotated =
         vec![&buffers.entries, shape, &buffers.qkv, &buffers.rows, &buffers.angles[kind]];
     rotated.extend(&layer.qkv_bias);

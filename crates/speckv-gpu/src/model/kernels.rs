@@ -29,6 +29,8 @@ pub(super) struct Kernels {
     pub merge_bindings: [Bindings; 2],
     /// As above.
     pub rotate_shapes: [Buffer; 2],
+    /// Of layers in which positions do not turn.
+    pub still_shape: Buffer,
     /// As above.
     pub attend_shapes: [Buffer; 2],
 }
@@ -44,6 +46,7 @@ impl Kernels {
             head_dim: config.head_dim,
             group: config.group(),
             cache: sizes.cache_type,
+            cap: config.attention_cap.is_some(),
         };
         let (heads, kv_heads) = (config.heads, config.kv_heads);
         let window = config
@@ -71,6 +74,9 @@ impl Kernels {
             )
         };
         let ropes = [&config.rope, config.sliding.as_ref().map_or(&config.rope, |s| &s.rope)];
+        let (rate, reach) = config.query_growth.map_or((0.0, 1), |growth| {
+            (growth.rate, u32::try_from(growth.span).unwrap_or(u32::MAX))
+        });
         let rotate_shape = |dim: usize| {
             let shape = [
                 heads as u32,
@@ -78,6 +84,8 @@ impl Kernels {
                 (dim / 2) as u32,
                 sizes.qkv as u32,
                 config.epsilon.to_bits(),
+                rate.to_bits(),
+                reach.max(1),
             ];
             device.uniform("shape", &shape)
         };
@@ -89,11 +97,16 @@ impl Kernels {
                 sizes.qkv as u32,
                 window,
                 config.attention_scale.to_bits(),
+                config.attention_cap.unwrap_or(0.0).to_bits(),
             ];
             device.uniform("shape", &shape)
         };
-        let norm_shape =
-            [config.hidden as u32, sizes.hidden_blocks as u32, config.epsilon.to_bits()];
+        let norm_shape = [
+            config.hidden as u32,
+            sizes.hidden_blocks as u32,
+            config.epsilon.to_bits(),
+            config.residual_scale.to_bits(),
+        ];
         Ok(Kernels {
             attention,
             heads,
@@ -107,6 +120,7 @@ impl Kernels {
             signals: device.kernel(&Shader::signals())?,
             merge_bindings: [merge_bindings(windows[0])?, merge_bindings(windows[1])?],
             rotate_shapes: [rotate_shape(ropes[0].dim)?, rotate_shape(ropes[1].dim)?],
+            still_shape: rotate_shape(0)?,
             attend_shapes: [attend_shape(windows[0])?, attend_shape(windows[1])?],
             merge,
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use speckv_formats::{
-    config::{Activation, Config},
+    config::{Activation, Config, QueryKeyNorm},
     quant::WeightType,
 };
 
@@ -24,11 +24,13 @@ use crate::{
 /// A layer as a pass records it.
 #[derive(Debug)]
 pub(super) struct LayerPass {
-    attention_norm: Bindings,
+    attention_norm: (Arc<Kernel>, Bindings),
     qkv: Vec<Multiply>,
+    /// Norms of whole queries and keys, and how many parts of a row have a workgroup.
+    whole_norm: Option<(Arc<Kernel>, Bindings, usize)>,
     output: Multiply,
     attention_post_norm: Option<Bindings>,
-    feed_forward_norm: Bindings,
+    feed_forward_norm: (Arc<Kernel>, Bindings),
     gate_up: Vec<Multiply>,
     glu: Option<(Arc<Kernel>, Bindings)>,
     down: Multiply,
@@ -39,6 +41,8 @@ pub(super) struct LayerPass {
     pub head_norms: Option<Buffer>,
     /// Whether it sees only the latest positions.
     pub slides: bool,
+    /// Whether queries and keys turn by their positions.
+    pub turns: bool,
 }
 
 /// What binding a layer needs.
@@ -51,12 +55,43 @@ pub(super) struct Binder<'a> {
 }
 
 impl Binder<'_> {
-    /// A norm of the residual stream, into `to`.
-    fn norm(&self, weight: &Buffer, to: &Input) -> Result<Bindings, GpuError> {
+    /// A norm of the residual stream, or, without one, the stream itself, into `to`.
+    fn norm(
+        &self,
+        weight: Option<&Buffer>,
+        to: &Input,
+    ) -> Result<(Arc<Kernel>, Bindings), GpuError> {
         let Buffers { entries, x, .. } = self.buffers;
-        let shape = &self.kernels.norm_shape;
-        let buffers = [entries, shape, x, weight, &to.exact, &to.q, &to.factors];
-        self.kernels.norm.bind_whole(self.device, &buffers)
+        let kernel = match weight {
+            Some(_) => Arc::clone(&self.kernels.norm),
+            None => self.device.kernel(&Shader::quantized())?,
+        };
+        let mut buffers = vec![entries, &self.kernels.norm_shape, x];
+        buffers.extend(weight);
+        buffers.extend([&to.exact, &to.q, &to.factors]);
+        let bindings = kernel.bind_whole(self.device, &buffers)?;
+        Ok((kernel, bindings))
+    }
+
+    /// Norms of whole queries and keys, biases first.
+    fn whole_norm(
+        &self,
+        weights: &Buffer,
+        bias: Option<&Buffer>,
+    ) -> Result<(Arc<Kernel>, Bindings, usize), GpuError> {
+        let Config { heads, kv_heads, head_dim, epsilon, .. } = self.config;
+        let kernel = self.device.kernel(&Shader::whole_norm(bias.is_some()))?;
+        let shape = [
+            (heads * head_dim) as u32,
+            (kv_heads * head_dim) as u32,
+            self.sizes.qkv as u32,
+            epsilon.to_bits(),
+        ];
+        let shape = self.device.uniform("shape", &shape)?;
+        let mut buffers = vec![&self.buffers.entries, &shape, &self.buffers.qkv, weights];
+        buffers.extend(bias);
+        let bindings = kernel.bind_whole(self.device, &buffers)?;
+        Ok((kernel, bindings, if bias.is_some() { 3 } else { 2 }))
     }
 
     /// The norm of picked rows before the head.
@@ -104,12 +139,21 @@ impl Binder<'_> {
         self.multiply(
             matrix,
             input,
-            Output { to, factors: None, first: 0, stride, epilogue, cap: 0.0, bias },
+            Output {
+                to,
+                factors: None,
+                first: 0,
+                stride,
+                epilogue,
+                cap: 0.0,
+                factor: if post_norm { 1.0 } else { self.config.residual_scale },
+                bias,
+            },
         )
     }
 
     /// Binds a layer.
-    pub fn layer(&self, layer: &Layer, slides: bool) -> Result<LayerPass, GpuError> {
+    pub fn layer(&self, layer: &Layer, number: usize) -> Result<LayerPass, GpuError> {
         let (buffers, kernels) = (self.buffers, self.kernels);
         let plain = |to, first, stride| Output {
             to,
@@ -118,6 +162,7 @@ impl Binder<'_> {
             stride,
             epilogue: Epilogue::Store,
             cap: 0.0,
+            factor: 1.0,
             bias: None,
         };
         let qkv = layer.qkv.iter().map(|(matrix, first)| {
@@ -150,12 +195,26 @@ impl Binder<'_> {
                 (vec![gate, up], Some((kernel, bindings)))
             }
         };
-        let (bias, norm) = (layer.qkv_bias.is_some(), layer.head_norms.is_some());
-        let rotate = kernels.attention.rotate(self.config.rope.interleaved, norm, bias);
+        let whole = layer
+            .head_norms
+            .as_ref()
+            .filter(|_| self.config.query_key_norm == Some(QueryKeyNorm::Whole));
+        let bias = layer.qkv_bias.as_ref();
+        let whole_norm = whole.map(|weights| self.whole_norm(weights, bias)).transpose()?;
+        // What has gone through a norm as a whole has its biases.
+        let own = |buffer: &Option<Buffer>| buffer.clone().filter(|_| whole.is_none());
+        let (qkv_bias, head_norms) = (own(&layer.qkv_bias), own(&layer.head_norms));
+        let rotate = kernels.attention.rotate(
+            self.config.rope.interleaved,
+            head_norms.is_some(),
+            qkv_bias.is_some(),
+            self.config.query_growth.is_some(),
+        );
         let post_norms =
             (layer.attention_post_norm.is_some(), layer.feed_forward_post_norm.is_some());
         Ok(LayerPass {
-            attention_norm: self.norm(&layer.attention_norm, &buffers.wide)?,
+            attention_norm: self.norm(layer.attention_norm.as_ref(), &buffers.wide)?,
+            whole_norm,
             qkv: qkv.collect::<Result<_, _>>()?,
             output: self.to_stream(
                 &layer.output,
@@ -164,7 +223,7 @@ impl Binder<'_> {
                 post_norms.0,
             )?,
             attention_post_norm: self.add_norm(layer.attention_post_norm.as_ref())?,
-            feed_forward_norm: self.norm(&layer.feed_forward_norm, &buffers.wide)?,
+            feed_forward_norm: self.norm(layer.feed_forward_norm.as_ref(), &buffers.wide)?,
             gate_up,
             glu,
             down: self.to_stream(
@@ -175,9 +234,10 @@ impl Binder<'_> {
             )?,
             feed_forward_post_norm: self.add_norm(layer.feed_forward_post_norm.as_ref())?,
             rotate: self.device.kernel(&rotate)?,
-            qkv_bias: layer.qkv_bias.clone(),
-            head_norms: layer.head_norms.clone(),
-            slides,
+            qkv_bias,
+            head_norms,
+            slides: self.config.slides(number),
+            turns: self.config.rotates(number),
         })
     }
 }
@@ -209,9 +269,13 @@ impl LayerPass {
         n: usize,
         feeds: &[FeedPart<'_>],
     ) -> Result<(), GpuError> {
-        recorder.dispatch(&kernels.norm, &self.attention_norm, ALL_ROWS, [n, 1, 1]);
+        let (norm, bindings) = &self.attention_norm;
+        recorder.dispatch(norm, bindings, ALL_ROWS, [n, 1, 1]);
         for multiply in &self.qkv {
             multiply.record(recorder, ALL_ROWS, n)?;
+        }
+        if let Some((norm, bindings, parts)) = &self.whole_norm {
+            recorder.dispatch(norm, bindings, ALL_ROWS, [n, *parts, 1]);
         }
         for feed in feeds {
             let cache = &feed.caches[number];
@@ -230,7 +294,8 @@ impl LayerPass {
         if let Some(norm) = &self.attention_post_norm {
             recorder.dispatch(&kernels.add_norm, norm, ALL_ROWS, [n, 1, 1]);
         }
-        recorder.dispatch(&kernels.norm, &self.feed_forward_norm, ALL_ROWS, [n, 1, 1]);
+        let (norm, bindings) = &self.feed_forward_norm;
+        recorder.dispatch(norm, bindings, ALL_ROWS, [n, 1, 1]);
         for multiply in &self.gate_up {
             multiply.record(recorder, ALL_ROWS, n)?;
         }

@@ -5,7 +5,7 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 use speckv_formats::{
     checkpoint::Checkpoint,
     compression::Compression,
-    config::{Config, ConfigError, QueryKeyNorm},
+    config::{Config, ConfigError},
     quant::{QuantError, Rows},
     weights::{Layout, LayoutError},
 };
@@ -152,23 +152,6 @@ pub(super) fn context_of(
     Ok(context)
 }
 
-/// Refuses blueprints with parts that the kernels do not have.
-pub(super) fn check_blueprint(config: &Config) -> Result<(), LoadError> {
-    let lacks = [
-        (!config.pre_norms, "norms after each part only"),
-        (config.query_key_norm == Some(QueryKeyNorm::Whole), "norms of whole queries and keys"),
-        (config.attention_cap.is_some(), "capped attention"),
-        (config.query_growth.is_some(), "queries that grow with their position"),
-        (config.residual_scale != 1.0, "a scale of the residual stream"),
-        (config.logit_scale != 1.0, "a scale of the logits"),
-        (config.unrotated.contains(&true), "layers without rotary embedding"),
-    ];
-    match lacks.into_iter().find(|(lacks, _)| *lacks) {
-        None => Ok(()),
-        Some((_, what)) => Err(unsupported(config, what.to_owned())),
-    }
-}
-
 fn unsupported(config: &Config, what: String) -> LoadError {
     LoadError::Unsupported { architecture: config.architecture.clone(), what }
 }
@@ -195,7 +178,6 @@ pub(super) fn check_types(
 /// A file that holds no model, or a context that it does not have.
 pub fn memory_need(file: &Checkpoint, options: &LoadOptions) -> Result<MemoryNeed, LoadError> {
     let config = file.config()?;
-    check_blueprint(&config)?;
     let layout = Layout::new(file, &config)?;
     check_types(file, &config, &layout, options.compression)?;
     let context = context_of(file, &config, options.context)?;

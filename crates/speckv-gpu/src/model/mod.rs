@@ -108,7 +108,6 @@ impl GpuModel {
     ) -> Result<Self, LoadError> {
         let file = file.into();
         let config = file.config()?;
-        load::check_blueprint(&config)?;
         let layout = Layout::new(&file, &config)?;
         let device = &options.device;
         load::check_memory(&file, device, load::memory_need(&file, options)?)?;
@@ -126,7 +125,7 @@ impl GpuModel {
             Binder { device, config: &config, sizes: &sizes, buffers: &buffers, kernels: &kernels };
         let layers = weights.layers.iter().enumerate();
         let layers = layers
-            .map(|(number, layer)| binder.layer(layer, config.slides(number)))
+            .map(|(number, layer)| binder.layer(layer, number))
             .collect::<Result<_, GpuError>>()?;
         let output_norm = binder.picked_norm(&weights.output_norm)?;
         let ropes = std::iter::once(&config.rope)

@@ -108,6 +108,7 @@ impl GpuOutput {
             stride: vocab,
             epilogue: if cap.is_some() { Epilogue::Cap } else { Epilogue::Store },
             cap: cap.unwrap_or(0.0),
+            factor: shared.config.logit_scale,
             bias: None,
         };
         let buffers = &shared.buffers;

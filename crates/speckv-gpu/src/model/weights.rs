@@ -33,17 +33,17 @@ pub(super) struct Weights {
 /// One layer. Vectors are filled up to whole blocks of 32 with zeros.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub attention_norm: Buffer,
+    pub attention_norm: Option<Buffer>,
     /// Query, key and value, neighbours of one type as one matrix, each with its first column.
     pub qkv: Vec<(Matrix, usize)>,
     /// Biases of query, key and value, [heads + 2 kv_heads, head_dim].
     pub qkv_bias: Option<Buffer>,
-    /// Norms of query and key, [2, head_dim].
+    /// Norms of query and key, [2, head_dim], or of whole ones, [heads + kv_heads, head_dim].
     pub head_norms: Option<Buffer>,
     pub output: Matrix,
     pub output_bias: Option<Buffer>,
     pub attention_post_norm: Option<Buffer>,
-    pub feed_forward_norm: Buffer,
+    pub feed_forward_norm: Option<Buffer>,
     pub gate_up: GateUp,
     pub down: Matrix,
     pub down_bias: Option<Buffer>,
@@ -123,11 +123,6 @@ impl<'a> Loader<'a> {
     fn vector(&mut self, slot: &VectorSlot) -> Result<Buffer, LoadError> {
         let values = self.values(slot)?;
         self.buffer(&slot.name, values)
-    }
-
-    /// A norm that every model has that [`check_blueprint`](super::load::check_blueprint) lets pass.
-    fn required(&mut self, slot: Option<&VectorSlot>) -> Result<Buffer, LoadError> {
-        self.vector(slot.expect("the blueprint has norms before each part"))
     }
 
     fn optional(&mut self, slot: Option<&VectorSlot>) -> Result<Option<Buffer>, LoadError> {
@@ -236,14 +231,14 @@ impl<'a> Loader<'a> {
             _ => None,
         };
         Ok(Layer {
-            attention_norm: self.required(slots.attention_norm.as_ref())?,
+            attention_norm: self.optional(slots.attention_norm.as_ref())?,
             qkv,
             qkv_bias: has_bias.then(|| self.buffer("biases", bias)).transpose()?,
             head_norms,
             output: self.matrix(&slots.output.matrix)?,
             output_bias: self.optional(slots.output.bias.as_ref())?,
             attention_post_norm: self.optional(slots.attention_post_norm.as_ref())?,
-            feed_forward_norm: self.required(slots.feed_forward_norm.as_ref())?,
+            feed_forward_norm: self.optional(slots.feed_forward_norm.as_ref())?,
             gate_up: self.gate_up(&slots.gate, &slots.up)?,
             down: self.matrix(&slots.down.matrix)?,
             down_bias: self.optional(slots.down.bias.as_ref())?,

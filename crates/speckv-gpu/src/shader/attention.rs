@@ -18,6 +18,8 @@ pub struct AttentionShape {
     pub group: usize,
     /// How keys and values are stored.
     pub cache: CacheType,
+    /// Whether scaled scores go through a soft cap.
+    pub cap: bool,
 }
 
 impl AttentionShape {
@@ -52,6 +54,7 @@ impl AttentionShape {
                 .with("SUBS", subs)
                 .with("LANES", CHUNK / subs)
                 .when("SPLIT", subs > 1)
+                .when("CAP", self.cap)
                 .when("BYTES", self.cache == CacheType::Q8_0),
         )
     }
@@ -67,9 +70,10 @@ impl AttentionShape {
         )
     }
 
-    /// Biases, norms, rotation, and keys and values into the cache.
+    /// Biases, norms of heads, rotation, growth of queries with their position, and keys and values
+    /// into the cache.
     #[must_use]
-    pub fn rotate(self, interleaved: bool, norm: bool, bias: bool) -> Shader {
+    pub fn rotate(self, interleaved: bool, norm: bool, bias: bool, growth: bool) -> Shader {
         Shader::new(
             "rotate",
             Values::default()
@@ -77,6 +81,7 @@ impl AttentionShape {
                 .when("INTERLEAVED", interleaved)
                 .when("NORM", norm)
                 .when("BIAS", bias)
+                .when("GROWTH", growth)
                 .when("BYTES", self.cache == CacheType::Q8_0),
         )
     }

@@ -42,13 +42,28 @@ impl Shader {
     /// A row through a norm, exact and quantized; `picked` takes rows in the order of a list.
     #[must_use]
     pub fn norm(picked: bool) -> Self {
-        Shader::new("norm", Values::default().when("PICKED", picked).when("ADD", false))
+        let values = Values::default().when("PICKED", picked).when("ADD", false);
+        Shader::new("norm", values.when("NORM", true))
+    }
+
+    /// A row as it is, exact and quantized.
+    #[must_use]
+    pub fn quantized() -> Self {
+        let values = Values::default().when("PICKED", false).when("ADD", false);
+        Shader::new("norm", values.when("NORM", false))
+    }
+
+    /// Norms of whole queries and keys; with biases that are added first.
+    #[must_use]
+    pub fn whole_norm(bias: bool) -> Self {
+        Shader::new("whole_norm", Values::default().when("BIAS", bias))
     }
 
     /// Adds the norm of a row to the residual stream.
     #[must_use]
     pub fn add_norm() -> Self {
-        Shader::new("norm", Values::default().when("PICKED", false).when("ADD", true))
+        let values = Values::default().when("PICKED", false).when("ADD", true);
+        Shader::new("norm", values.when("NORM", true))
     }
 
     /// Gate times up where they are two products. `silu`, or GELU.
@@ -92,5 +107,5 @@ fn file(name: &str) -> &'static str {
         };
     }
     files!("attend" "cache" "cache_bytes" "floats" "gated" "glu" "half" "integers" "keep" "merge" "norm" "numbers"
-        "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh")
+        "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh" "whole_norm")
 }

@@ -31,15 +31,15 @@ pub struct GpuBackend {
 }
 
 impl GpuBackend {
-    /// Opens the adapter of that number; without one, the first that is no software.
+    /// Opens the adapter of that number; without one, the first, which is a software adapter only
+    /// where there is no other.
     ///
     /// # Errors
     /// No such adapter, or one whose driver refuses.
     pub fn open(number: Option<usize>) -> Outcome<Self> {
-        let number = number.or_else(|| Self::hardware().next()).ok_or(GpuError::NoAdapter);
-        let opened = number.and_then(|number| Ok((number, Adapter::number(number)?)));
-        let (number, device) = opened
-            .and_then(|(number, adapter)| Ok((number, Device::open(adapter)?)))
+        let number = number.unwrap_or(0); // software adapters are the last
+        let device = Adapter::number(number)
+            .and_then(Device::open)
             .map_err(|error| device_failure(&error))?;
         for report in tested_formats::read(&device.adapter().identity()) {
             device.note(report);
@@ -52,6 +52,12 @@ impl GpuBackend {
         let is_hardware = |adapter: &Adapter| adapter.kind() != Kind::Software;
         let adapters = Adapter::all().into_iter().enumerate();
         adapters.filter(move |(_, adapter)| is_hardware(adapter)).map(|(number, _)| number)
+    }
+
+    /// Whether the adapter is a program on the processor.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.device.adapter().kind() == Kind::Software
     }
 
     /// The device.

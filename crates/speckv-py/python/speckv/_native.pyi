@@ -518,8 +518,8 @@ class LocalModel:
         or a type such as `q4_0`. `context`: most tokens of a sequence; None is what the model was
         made for, at most 4096. `threads`: None is one per core. `draft_head`: the output head
         covers so many tokens while the text uses no others; None is all. `device`: `cpu`, `gpu`
-        (the first that is no software), `gpu:N` as `speckv devices` numbers them, or `auto`: the
-        one whose plain pass is faster, measured once.
+        (the first; a software adapter, with a warning, where there is no other), `gpu:N` as `speckv
+        devices` numbers them, or `auto`: the one whose plain pass is faster, measured once.
 
         Raises `ModelError` with what is wrong with the file or the device."""
     @property
@@ -558,7 +558,6 @@ class NgramText:
         *,
         min_match: int = 2,
         max_match: int = 8,
-        max_places: int = 256,
     ) -> NgramText: ...
     def __len__(self) -> int: ...
     def extend(self, tokens: Tokens) -> None: ...
@@ -582,7 +581,6 @@ class Drafter:
         lookup: bool = True,
         min_match: int = 2,
         max_match: int = 8,
-        max_places: int = 256,
         target_vocab_size: int | None = None,
     ) -> Drafter: ...
     @property

@@ -17,6 +17,7 @@ struct Shape {
     stride: u32, // values per row of `qkv`
     window: u32, // positions that a row sees, itself included
     scale: f32,  // factor of the scores
+    cap: f32,    // soft cap of the scaled scores
 }
 
 @group(0) @binding(1) var<uniform> shape: Shape;
@@ -111,6 +112,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
             score_{l} = four(score_{l}, b, queries[{l}u * {HEAD_DIM}u / 4u + 2u * i + 1u]);
             //!end
         }
+        //!end
+        //!if CAP
+        //!for l LINES
+        score_{l} = shape.cap * (1.0 - 2.0 * reciprocal(exponential(score_{l} * 2.0
+            * reciprocal(shape.cap)) + 1.0));
+        //!end
         //!end
     }
     //!for l LINES

@@ -1,6 +1,7 @@
 // A row of the residual stream through a norm, one workgroup per row.
 //
-// normed = x / sqrt(mean of x^2 + epsilon) * weight, in exact and in quantized form
+// normed = x / sqrt(mean of x^2 + epsilon) * weight, in exact and in quantized form; without NORM,
+// x itself in both forms
 //!use span
 //!use numbers
 
@@ -8,13 +9,16 @@ struct Shape {
     columns: u32, // values of a row
     blocks: u32,  // blocks of 32 columns that a row takes in memory
     epsilon: f32,
+    factor: f32,  // of what is added
 }
 
 @group(0) @binding(1) var<uniform> shape: Shape;
 @group(0) @binding(2) var<storage, read_write> x: array<f32>;
+//!if NORM
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
+//!end
 //!if ADD
-// x += norm(delta)
+// x += factor * norm(delta)
 @group(0) @binding(4) var<storage, read> delta: array<f32>;
 //!else
 @group(0) @binding(4) var<storage, read_write> exact: array<f32>;
@@ -26,7 +30,9 @@ struct Shape {
 //!end
 //!end
 
+//!if NORM
 var<workgroup> squares: array<f32, 256>;
+//!end
 var<workgroup> peaks: array<u32, 256>;
 var<workgroup> counts: array<i32, 256>;
 
@@ -40,6 +46,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
     //!else
     let source = row * width;
     //!end
+    //!if NORM
     var square = 0.0;
     for (var i = t; i < shape.columns; i += 256u) {
         //!if ADD
@@ -58,9 +65,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
         workgroupBarrier();
     }
     let scale = 1.0 / sqrt(squares[0] / f32(shape.columns) + shape.epsilon);
+    //!end
     //!if ADD
     for (var i = t; i < shape.columns; i += 256u) {
-        x[source + i] += delta[source + i] * scale * weight[i];
+        x[source + i] += delta[source + i] * scale * weight[i] * shape.factor;
     }
     //!else
     // Four columns per thread, eight threads per block.
@@ -68,9 +76,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
         let i = first + 4u * t;
         var values = vec4<f32>(0.0);
         if (i < width) {
-            values = vec4<f32>(x[source + i], x[source + i + 1u], x[source + i + 2u], x[source + i + 3u])
-                * scale
+            let at = source + i;
+            values = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+            //!if NORM
+            values = values * scale
                 * vec4<f32>(weight[i], weight[i + 1u], weight[i + 2u], weight[i + 3u]);
+            //!end
         }
         peaks[t] = max(max(magnitude(values.x), magnitude(values.y)),
             max(magnitude(values.z), magnitude(values.w)));

@@ -14,6 +14,7 @@ struct Shape {
     first: u32,     // column of `out` that the first row goes to
     stride: u32,    // columns of `out`
     cap: f32,       // soft cap of the results
+    factor: f32,    // results are multiplied by it
 }
 
 @group(0) @binding(1) var<uniform> shape: Shape;
@@ -131,12 +132,14 @@ fn write(tile: u32, last: u32, group: u32, lane: u32, slice: u32) {
             //!if BIAS
             sum += bias[row];
             //!end
+            //!if ADD
+            sum = fma(sum, shape.factor, out[at]);
+            //!else
+            sum *= shape.factor;
+            //!end
             //!if CAP
             sum = shape.cap * (1.0 - 2.0 * reciprocal(exponential(sum * 2.0
                 * reciprocal(shape.cap)) + 1.0));
-            //!end
-            //!if ADD
-            sum += out[at];
             //!end
             out[at] = sum;
         }

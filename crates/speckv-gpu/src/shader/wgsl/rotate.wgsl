@@ -10,6 +10,8 @@ struct Shape {
     pairs: u32,    // pairs of a head that turn
     stride: u32,   // values per row of `qkv`
     epsilon: f32,
+    rate: f32, // queries at position i are multiplied by 1 + rate ln(1 + floor(i / reach))
+    reach: u32,
 }
 
 @group(0) @binding(1) var<uniform> shape: Shape;
@@ -81,8 +83,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) id: 
         workgroupBarrier();
     }
     if (which < shape.heads) {
+        //!if GROWTH
+        let growth = fma(shape.rate, log(f32(1u + rows[row].position / shape.reach)), 1.0);
+        //!end
         for (var i = t; i < {HEAD_DIM}u; i += 64u) {
+            //!if GROWTH
+            qkv[source + i] = head[i] * growth;
+            //!else
             qkv[source + i] = head[i];
+            //!end
         }
         return;
     }
