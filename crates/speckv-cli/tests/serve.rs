@@ -185,3 +185,49 @@ fn a_key_from_the_environment_is_asked_for_and_never_shown() {
         "{ended:?}"
     );
 }
+
+/// A number of `/metrics`.
+fn metric(server: &Server, name: &str) -> f64 {
+    let text = server.ask("GET", "/metrics", "", "");
+    let line = text.lines().find(|line| line.starts_with(&format!("speckv:{name} ")));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{name} in\n{text}"))
+}
+
+#[test]
+fn earlier_answers_survive_a_restart_in_the_look_up_file() {
+    let desk = Desk::new();
+    let kept: &[&str] = &["--draft", "ngram", "--lookup-file", "answers.speckv"];
+    let body = r#"{"prompt": "the cat", "max_tokens": 40, "temperature": 0, "ignore_eos": true}"#;
+    let first = Server::start(&desk, kept);
+    assert_eq!(metric(&first, "lookup_memory_tokens"), 0.0);
+    let answer = first.ask("POST", "/v1/completions", "", body);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let remembered = metric(&first, "lookup_memory_tokens");
+    assert!(remembered >= 40.0, "{remembered}");
+    let ended = first.stop("-TERM").succeeds();
+    assert!(ended.err.contains("0 earlier answers from answers.speckv"), "{ended:?}");
+    assert!(ended.err.contains("1 answers kept"), "{ended:?}");
+    let second = Server::start(&desk, kept);
+    assert_eq!(metric(&second, "lookup_memory_tokens"), remembered);
+    assert!(metric(&second, "lookup_memory_bytes") > remembered);
+    let ended = second.stop("-TERM").succeeds();
+    assert!(ended.err.contains("1 earlier answers from answers.speckv"), "{ended:?}");
+
+    let serve = |model: &str, more: &[&str]| {
+        let start = ["serve", "--model", model, "--port", "0", "--draft", "ngram"];
+        desk.run(&[&start, more].concat())
+    };
+    // A token of another name makes another vocabulary.
+    desk.endless_model("other.gguf", &speckv_formats::tiny::Tiny::default());
+    let file = ["--lookup-file", "answers.speckv"];
+    serve("other.gguf", &file).fails(1, &["answers.speckv", "another vocabulary", "--lookup-file"]);
+    let mut bytes = std::fs::read(desk.path("answers.speckv")).expect("the file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    desk.put("answers.speckv", &bytes);
+    serve("target.gguf", &file).fails(1, &["answers.speckv", "damaged", "remove the file"]);
+    serve("target.gguf", &["--lookup-file", "no/such"]).fails(1, &["there is no folder no"]);
+    serve("target.gguf", &["--lookup-file", "new", "--lookup-memory", "0"])
+        .fails(2, &["--lookup-file keeps"]);
+}

@@ -11,7 +11,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Instant};
 
 use speckv::{
-    controller::Off,
+    controller::{Lookup, Off},
     draft::{Ask, DraftError, Drafter, ModelDrafter, NgramDrafter, NgramSettings, NoDrafter, Slot},
     engine::{Engine, EngineError, SequenceSettings},
     model::LanguageModel,
@@ -293,31 +293,49 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         tokens: &[Token],
     ) -> Result<Vec<Position>, RecordingError> {
         let slot = self.ngram.open()?;
-        let mut text = task.prompt.to_vec();
-        let mut positions = Vec::with_capacity(tokens.len());
-        for (position, &token) in tokens.iter().enumerate() {
-            let depth = self.depths.ngram_max.min(task.max_tokens - position - 1);
-            let lookup = if depth > 0 { self.ngram.lookup(slot, &text) } else { None };
-            let context = text.len();
-            let mut drafted: Vec<Drafted> = Vec::new();
-            while lookup.is_some() && drafted.len() < depth && !ends(task, drafted.last()) {
-                let ask = (slot, Source::NGRAM, drafted.len(), 1);
-                let next =
-                    propose(&mut self.ngram, ask, &text, &mut self.greedy, &mut self.distribution)?;
-                let Some(next) = next else { break };
-                drafted.push(next);
-                text.push(next.token);
-            }
-            text.truncate(context);
-            let ngram = lookup.map(|lookup| {
-                (lookup, Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted })
-            });
-            positions.push(Position { ngram, ..Position::default() });
-            text.push(token);
-        }
+        let found = record_lookups(&mut self.ngram, slot, task, tokens, self.depths.ngram_max);
         self.ngram.close(slot);
-        Ok(positions)
+        let position = |ngram| Position { ngram, ..Position::default() };
+        Ok(found?.into_iter().map(position).collect())
     }
+}
+
+/// What look-up offers and proposes before each of `tokens`, the text after a task's prompt, up to
+/// `depth` tokens deep. `slot` has read nothing.
+///
+/// # Errors
+/// The drafter's.
+pub fn record_lookups(
+    drafter: &mut NgramDrafter,
+    slot: Slot,
+    task: &Task<'_>,
+    tokens: &[Token],
+    depth: usize,
+) -> Result<Vec<Option<(Lookup, Proposal)>>, RecordingError> {
+    let mut greedy = Chain::new(SamplingSettings::default()).map_err(EngineError::from)?;
+    let mut distribution = Distribution::new();
+    let mut text = task.prompt.to_vec();
+    let mut positions = Vec::with_capacity(tokens.len());
+    for (position, &token) in tokens.iter().enumerate() {
+        let depth = depth.min(task.max_tokens - position - 1);
+        let lookup = if depth > 0 { drafter.lookup(slot, &text) } else { None };
+        let context = text.len();
+        let mut drafted: Vec<Drafted> = Vec::new();
+        while lookup.is_some() && drafted.len() < depth && !ends(task, drafted.last()) {
+            let ask = (slot, Source::NGRAM, drafted.len(), 1);
+            let Some(next) = propose(drafter, ask, &text, &mut greedy, &mut distribution)? else {
+                break;
+            };
+            drafted.push(next);
+            text.push(next.token);
+        }
+        text.truncate(context);
+        positions.push(lookup.map(|lookup| {
+            (lookup, Proposal { agreed: agreed(&drafted, &tokens[position..]), drafted })
+        }));
+        text.push(token);
+    }
+    Ok(positions)
 }
 
 fn propose(

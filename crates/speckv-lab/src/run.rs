@@ -52,7 +52,7 @@ pub struct Settings {
     /// Tokens that the draft's output head covers, or `whole`; `none` without a draft model.
     #[serde(default = "unknown")]
     pub draft_head: String,
-    /// Look-up's knobs: fewest and most matching tokens, most places.
+    /// Look-up's knobs: fewest and most matching tokens, most places compared; 0 for all places.
     pub ngram: [usize; 3],
     /// Most tokens of a text.
     pub max_tokens: usize,
@@ -108,7 +108,7 @@ impl Settings {
     /// The knobs of look-up for [`Settings::ngram`].
     #[must_use]
     pub fn ngram_knobs(settings: &NgramSettings) -> [usize; 3] {
-        [settings.min_match, settings.max_match, settings.max_places]
+        [settings.min_match, settings.max_match, 0]
     }
 
     /// The facts that controllers get: greedy, with the target's compression.

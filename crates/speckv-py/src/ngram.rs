@@ -30,14 +30,13 @@ struct Text {
 ///
 /// # Errors
 /// One outside its range.
-pub fn settings(min_match: usize, max_match: usize, max_places: usize) -> Outcome<NgramSettings> {
-    if (1..=max_match).contains(&min_match) && max_match <= 64 && max_places > 0 {
-        return Ok(NgramSettings { min_match, max_match, max_places });
+pub fn settings(min_match: usize, max_match: usize) -> Outcome<NgramSettings> {
+    if (1..=max_match).contains(&min_match) && max_match <= 64 {
+        return Ok(NgramSettings { min_match, max_match });
     }
-    let got = format!("min_match {min_match}, max_match {max_match}, max_places {max_places}");
-    let message =
-        format!("expected 1 <= min_match <= max_match <= 64 and max_places >= 1, got {got}");
-    Err(Fault::argument(message, "2, 8 and 256 are the defaults"))
+    let got = format!("min_match {min_match}, max_match {max_match}");
+    let message = format!("expected 1 <= min_match <= max_match <= 64, got {got}");
+    Err(Fault::argument(message, "2 and 8 are the defaults"))
 }
 
 /// See `_native.pyi`.
@@ -47,14 +46,13 @@ pub struct NgramText(Mutex<Text>);
 #[pymethods]
 impl NgramText {
     #[new]
-    #[pyo3(signature = (tokens = None, *, min_match = 2, max_match = 8, max_places = 256))]
+    #[pyo3(signature = (tokens = None, *, min_match = 2, max_match = 8))]
     fn new(
         tokens: Option<&Bound<'_, PyAny>>,
         min_match: usize,
         max_match: usize,
-        max_places: usize,
     ) -> PyResult<Self> {
-        let mut drafter = NgramDrafter::new(settings(min_match, max_match, max_places)?);
+        let mut drafter = NgramDrafter::new(settings(min_match, max_match)?);
         let slot = drafter.open().map_err(Fault::from)?;
         let greedy = Chain::new(SamplingSettings::default());
         let chain = greedy

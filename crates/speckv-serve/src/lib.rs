@@ -21,6 +21,7 @@ pub mod error;
 pub mod grammars;
 pub mod http;
 pub mod language;
+pub mod lookup_file;
 pub mod metrics;
 pub mod scheduler;
 pub mod server;

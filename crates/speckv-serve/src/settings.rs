@@ -67,6 +67,8 @@ pub struct FileSettings {
     pub kv_memory: Option<u64>,
     /// Tokens of earlier answers that look-up finds.
     pub lookup_memory: Option<usize>,
+    /// File of what look-up remembers.
+    pub lookup_file: Option<PathBuf>,
     /// Rows of prompts in a pass that others share.
     pub prefill_chunk: Option<usize>,
     /// Most bytes of a request.
@@ -99,7 +101,7 @@ impl std::fmt::Display for CountOrWord {
 }
 
 /// The settings by name, with what they mean: for the reference page and for hints.
-pub const SETTINGS: [(&str, &str); 34] = [
+pub const SETTINGS: [(&str, &str); 35] = [
     ("host", "address to listen on"),
     ("port", "port to listen on"),
     ("api-keys", "list of keys that are accepted"),
@@ -121,6 +123,7 @@ pub const SETTINGS: [(&str, &str); 34] = [
     ("draft-head", "tokens that the draft's output head covers, or `whole`"),
     ("no-lookup", "`true`: draft with the model only"),
     ("lookup-memory", "tokens of earlier answers that look-up searches, each key's apart"),
+    ("lookup-file", "file in which these survive a restart"),
     ("recalibrate", "`true`: measure again what passes cost, at every start"),
     ("paper-weights", "weights that the SpecKV paper released, an .npz file"),
     (
@@ -245,7 +248,7 @@ mod tests {
             let value = match name {
                 "host" | "model" | "draft" | "controller" | "alias" | "log-format" | "kv"
                 | "device" | "draft-device" | "compression" | "draft-compression"
-                | "paper-weights" | "predictor" => "\"x\"",
+                | "paper-weights" | "predictor" | "lookup-file" => "\"x\"",
                 "api-keys" | "allow-origin" | "allow-host" => "[]",
                 "no-lookup" | "recalibrate" | "share-across-keys" | "parse-special" => "true",
                 _ => "1",

@@ -7,11 +7,13 @@ use divan::Bencher;
 use speckv::{
     controller::{Controller, Situation, Speckv, SpeckvOptions},
     cost::CostModel,
+    draft::{Ask, Drafter, NgramDrafter},
     predictor::{ModelShape, Predictor, SessionFacts},
-    record::{Drafted, Times},
+    record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     signals::{self, Signals},
     step::{Ending, Stepper},
+    token::Token,
 };
 
 /// The vocabulary of the default pair.
@@ -169,5 +171,92 @@ fn speckv_step(bencher: Bencher, weights: &str) {
     bencher.bench_local(|| {
         walk.decide();
         walk.finish();
+    });
+}
+
+/// Tokens of a text that is looked up in, and of the earlier answers beside it.
+const TEXT: usize = 4096;
+const EARLIER: usize = 131_072;
+
+/// A text: a piece of 97 tokens again and again, one of 40 different tokens in no order, or tokens
+/// as frequent as words are.
+fn text(kind: &str, seed: u64, len: usize) -> Vec<Token> {
+    let uniform = |i: u64| {
+        let mixed = (i ^ seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed >> 40) as f64 / (1_u64 << 24) as f64
+    };
+    let token = |i: u64| match kind {
+        "loop" => (i % 97) as Token,
+        "few tokens" => (uniform(i) * 40.0) as Token,
+        _ => (uniform(i) * 50_000_f64.ln()).exp() as Token,
+    };
+    (0..len as u64).map(token).collect()
+}
+
+const TEXTS: [&str; 3] = ["loop", "few tokens", "prose"];
+
+/// A drafter that has read a text, with earlier answers of its scope or without.
+fn look_up(kind: &str, earlier: usize) -> (NgramDrafter, speckv::draft::Slot, Vec<Token>) {
+    let mut drafter = NgramDrafter::default();
+    drafter.memory_mut().expect("look-up has one").set_limit(4 * EARLIER);
+    let slot = drafter.open().expect("a slot");
+    drafter.set_scope(slot, Some(1));
+    for answer in 0..earlier / 512 {
+        drafter.remember(slot, &text(kind, 1 + answer as u64, 511));
+    }
+    let tokens = text(kind, 0, TEXT);
+    drafter.lookup(slot, &tokens);
+    (drafter, slot, tokens)
+}
+
+/// One step of look-up: what it offers, and four tokens one after the other.
+fn look_up_step(bencher: Bencher, kind: &str, earlier: usize) {
+    let (mut drafter, slot, mut tokens) = look_up(kind, earlier);
+    let mut chain = Chain::new(SamplingSettings::default()).expect("settings");
+    let mut distribution = Distribution::new();
+    bencher.bench_local(|| {
+        black_box(drafter.lookup(slot, &tokens));
+        for drafted in 0..4 {
+            let (chain, distribution) = (&mut chain, &mut distribution);
+            let (source, tokens_so_far) = (Source::NGRAM, &tokens[..]);
+            let mut asks = [Ask {
+                slot,
+                source,
+                tokens: tokens_so_far,
+                drafted,
+                more: 1,
+                chain,
+                uniform: 0.0,
+                distribution,
+                proposal: None,
+            }];
+            drafter.propose(&mut asks).expect("an open slot");
+            let [Ask { proposal, .. }] = asks;
+            tokens.push(proposal.map_or(7, |proposal| proposal.token));
+        }
+        tokens.truncate(TEXT);
+        drafter.truncate(slot, TEXT - 1);
+    });
+}
+
+#[divan::bench(args = TEXTS)]
+fn look_up_of_the_text(bencher: Bencher, kind: &str) {
+    look_up_step(bencher, kind, 0);
+}
+
+#[divan::bench(args = TEXTS)]
+fn look_up_of_earlier_answers(bencher: Bencher, kind: &str) {
+    look_up_step(bencher, kind, EARLIER);
+}
+
+/// Reading a text of 4,096 tokens into the index.
+#[divan::bench(args = TEXTS)]
+fn look_up_reads(bencher: Bencher, kind: &str) {
+    let tokens = text(kind, 0, TEXT);
+    bencher.bench_local(|| {
+        let mut drafter = NgramDrafter::default();
+        let slot = drafter.open().expect("a slot");
+        drafter.lookup(slot, black_box(&tokens))
     });
 }

@@ -7,9 +7,11 @@ use std::{
 };
 
 use speckv::{
-    controller::{Beside, Controller, Fixed, Off, Plan, Situation},
+    controller::{Beside, Controller, Fixed, Off, Plan, Situation, Speckv, SpeckvOptions},
+    cost::CostModel,
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
-    engine::{Engine, Sequence, SequenceSettings},
+    engine::{Clock, Engine, Sequence, SequenceSettings},
+    predictor::{Predictor, SessionFacts},
     record::Source,
     sampling::SamplingSettings,
     sim::{Difference, SimModel, SimSettings},
@@ -145,6 +147,73 @@ fn a_step_allocates_nothing_once_its_buffers_have_grown() {
             assert_eq!(allocations(source, 0.8), 0, "sampling, {source:?}");
         }
     }
+}
+
+/// The default controller, which chooses among all sources by the weights of no pair.
+fn speckv() -> Box<dyn Controller> {
+    let (cost, prior) = (CostModel::uncalibrated(), Arc::new(Predictor::prior()));
+    Box::new(Speckv::new(cost, prior, SessionFacts::default(), SpeckvOptions::default()))
+}
+
+/// Microseconds that a decision of the default controller may take: some ten times what it does,
+/// since tests share their machine.
+const MOST_MICROSECONDS: f64 = if cfg!(debug_assertions) { 200.0 } else { 10.0 };
+
+#[test]
+fn with_all_sources_a_decision_takes_microseconds_and_a_step_allocates_nothing() {
+    let mut engine = engine(Some(Source::NGRAM));
+    engine.lookup_memory_mut().expect("look-up has one").set_limit(10_000);
+    // Passes of no time teach nothing of costs, so that rounds have the same steps.
+    engine.set_clock(Clock::Virtual(engine.target().time().clone()));
+    let settings = |seed: u32| SequenceSettings {
+        prompt: vec![1, 2, seed, 1, 2],
+        sampling: SamplingSettings::default(),
+        end_tokens: vec![0],
+        max_tokens: 400,
+        controller: speckv(),
+    };
+    let mut sequences = [3, 4].map(|seed| engine.sequence(settings(seed)).expect("a sequence"));
+    let (mut count, mut sources, mut branches) = (0, [0; 3], 0);
+    let mut micros = Vec::with_capacity(200);
+    for round in 0..5 {
+        if round == 4 {
+            engine.set_clock(Clock::system());
+        }
+        for sequence in &mut sequences {
+            engine.set_scope(sequence, Some(1));
+            sequence.rewind(5);
+            sequence.set_controller(speckv()); // one that has learned nothing yet
+        }
+        let before = COUNT.get();
+        for _ in 0..60 {
+            let [a, b] = &mut sequences;
+            engine.step(&mut [a, b]).expect("a step");
+            if round < 4 {
+                continue;
+            }
+            for sequence in &sequences {
+                let record = sequence.record();
+                let decisions = 2 + record.drafted.len(); // plan, judgements, learning
+                micros.push(record.times.controller.as_secs_f64() * 1e6 / decisions as f64);
+                let drafts = usize::from(!record.drafted.is_empty());
+                sources[record.before.plan.source.index()] += drafts;
+                branches += usize::from(!record.branch.tokens.is_empty());
+            }
+        }
+        if round == 3 {
+            count = COUNT.get() - before;
+        }
+        if round == 0 {
+            // Of the second text only: what the first one says is then not known beforehand.
+            engine.remember(&sequences[1]);
+        }
+    }
+    assert_eq!(count, 0, "allocations");
+    micros.sort_by(f64::total_cmp);
+    let median = micros[micros.len() / 2];
+    assert!(median < MOST_MICROSECONDS, "{median} microseconds");
+    let [model, look_up, parallel] = sources;
+    assert!(model + parallel > 0 && look_up > 0 && branches > 0, "{sources:?} {branches}");
 }
 
 #[test]

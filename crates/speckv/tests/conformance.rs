@@ -204,7 +204,7 @@ fn masks_outside_the_vocabulary_are_refused() {
 
 #[test]
 fn drafters_are_drafters() {
-    let exact = NgramSettings { min_match: 1, max_match: 3, max_places: 4 };
+    let exact = NgramSettings { min_match: 1, max_match: 3 };
     let drafters: Vec<(&str, Box<dyn Drafter>)> = vec![
         ("none", Box::new(NoDrafter::new())),
         ("n-gram", Box::new(NgramDrafter::default())),

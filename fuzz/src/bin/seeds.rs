@@ -12,6 +12,7 @@ use speckv_formats::{
     quant::{TensorType, random_blocks},
     tiny::Tiny,
 };
+use speckv_serve::lookup_file::{Contents, ScopeTexts, Vocabulary};
 
 fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let folder = folder.join(target);
@@ -48,6 +49,11 @@ fn write() -> io::Result<()> {
         let tokenizer = std::fs::read(place.path().join("tokenizer.json"))?;
         put(folder, "tokenizer_json", name, &tokenizer)?;
     }
+    let texts = vec![vec![1, 2, 3], vec![999]];
+    let scope = ScopeTexts { digest: [1; 32], texts };
+    let contents = Contents { salt: [2; 16], scopes: vec![scope] };
+    let bytes = contents.to_bytes(&Vocabulary { size: 1000, digest: [7; 32] });
+    put(folder, "lookup_file", "two-texts", &bytes[..bytes.len() - 32])?;
     for (kind, tensor_type) in TensorType::ALL.into_iter().enumerate() {
         let mut bytes = vec![kind as u8];
         bytes.extend(random_blocks(tensor_type, 2, kind as u64));

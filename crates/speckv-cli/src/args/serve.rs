@@ -138,10 +138,14 @@ pub struct ServeArgs {
         value_parser = whole(1..=16_777_216_u64, "2048 is the default"))]
     pub kv_memory: Option<u64>,
     /// Tokens of earlier answers that look-up finds, those of the same key unless keys share; each
-    /// takes about 40 bytes, 0 remembers none [default: 262144]
+    /// takes about 150 bytes, 0 remembers none [default: 262144]
     #[arg(long, value_name = "N", env = "SPECKV_LOOKUP_MEMORY", help_heading = "Limits",
         value_parser = whole(0..=1_073_741_824_usize, "262144 is the default"))]
     pub lookup_memory: Option<usize>,
+    /// File in which earlier answers survive a restart: read at the start, written at the stop. It
+    /// belongs to one model, and has digests in place of keys [default: none]
+    #[arg(long, value_name = "FILE", env = "SPECKV_LOOKUP_FILE", help_heading = "Server")]
+    pub lookup_file: Option<PathBuf>,
     /// Rows of prompts in a pass that others share: more reads prompts sooner and holds the others
     /// up for longer [default: 32]
     #[arg(long, value_name = "N", env = "SPECKV_PREFILL_CHUNK", help_heading = "Limits",

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use speckv::engine::Engine;
 use speckv_local::{
     backend::{Backend, LocalModel, PairBackends},
     calibration,
@@ -33,6 +34,7 @@ use speckv_serve::{
     energy::EnergyAccount,
     http::{self, App, Info, Limits, Origins},
     language::Language,
+    lookup_file::{LookupFile, Vocabulary},
     metrics::Metrics,
     scheduler::{self, Handle, Rules},
     server::{self, Connections},
@@ -114,6 +116,13 @@ struct Serve<'a> {
     json: bool,
 }
 
+/// A server that waits for connections.
+struct Scheduled<M: LocalModel> {
+    app: App,
+    thread: JoinHandle<Option<Engine<M>>>,
+    file: Option<LookupFile>,
+}
+
 impl Serve<'_> {
     fn note(&self, text: &str) {
         if self.json { tracing::info!("{text}") } else { self.printer.note(text) }
@@ -124,7 +133,7 @@ impl Serve<'_> {
     }
 
     /// Starts the thread that owns the engine.
-    fn schedule<M: LocalModel>(&self, pair: Pair<M>) -> Outcome<(App, JoinHandle<()>)> {
+    fn schedule<M: LocalModel>(&self, pair: Pair<M>) -> Outcome<Scheduled<M>> {
         let costs = if pair.drafting.choice == DraftChoice::None {
             None
         } else {
@@ -172,9 +181,22 @@ impl Serve<'_> {
             units::bytes(sequence_bytes),
             settings.queue
         ));
+        let address =
+            self.listeners[0].local_addr().map_err(|error| cannot_listen(settings, &error))?;
+        let limits = Limits {
+            localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
+                || !settings.hosts.is_empty(),
+            hosts: settings.hosts.clone(),
+            origins: settings.origins.clone(),
+            share_across_keys: settings.share_across_keys,
+            api_keys: settings.api_keys.clone(),
+            max_body: settings.max_body,
+            request_timeout: settings.request_timeout,
+            ..Limits::default()
+        };
         let Pair { mut engine, text, .. } = pair;
-        engine.set_lookup_memory(settings.lookup_memory);
         let language: Arc<dyn Language> = Arc::new(ServedText::new(text));
+        let file = self.recall(language.as_ref(), &limits, &mut engine)?;
         let counted =
             EnergyCounter::open().and_then(|counter| EnergyAccount::new(counter, Instant::now()));
         let metrics = Arc::new(Metrics::new().with_energy(counted));
@@ -191,19 +213,6 @@ impl Serve<'_> {
         .map_err(|error| {
             Failure::new(format!("cannot start a thread: {error}"), "give a smaller --threads")
         })?;
-        let address =
-            self.listeners[0].local_addr().map_err(|error| cannot_listen(settings, &error))?;
-        let limits = Limits {
-            localhost_only: address.ip().is_loopback() && settings.api_keys.is_empty()
-                || !settings.hosts.is_empty(),
-            hosts: settings.hosts.clone(),
-            origins: settings.origins.clone(),
-            share_across_keys: settings.share_across_keys,
-            api_keys: settings.api_keys.clone(),
-            max_body: settings.max_body,
-            request_timeout: settings.request_timeout,
-            ..Limits::default()
-        };
         if !address.ip().is_loopback() && limits.api_keys.is_empty() {
             self.warning(
                 "other machines can use this server without a key; --api-key asks for one",
@@ -215,7 +224,47 @@ impl Serve<'_> {
                  a key",
             );
         }
-        Ok((App::new(language, handle, metrics, info, limits), thread))
+        Ok(Scheduled { app: App::new(language, handle, metrics, info, limits), thread, file })
+    }
+
+    /// Gives look-up its memory, with what the look-up file holds; the file, if there is to be one.
+    fn recall<M: LocalModel>(
+        &self,
+        language: &dyn Language,
+        limits: &Limits,
+        engine: &mut Engine<M>,
+    ) -> Outcome<Option<LookupFile>> {
+        let ServeSettings { lookup_memory, lookup_file, .. } = &self.settings;
+        let Some(path) = lookup_file else {
+            if let Some(memory) = engine.lookup_memory_mut() {
+                memory.set_limit(*lookup_memory);
+            }
+            return Ok(None);
+        };
+        let memory = engine.lookup_memory_mut().filter(|_| *lookup_memory > 0);
+        let memory = memory.ok_or_else(|| {
+            Failure::usage(
+                "--lookup-file keeps what look-up remembers, and look-up remembers nothing here",
+                "omit --lookup-file, or draft with look-up and a --lookup-memory above 0",
+            )
+        })?;
+        memory.set_limit(*lookup_memory);
+        let vocabulary = Vocabulary::of(language);
+        let file = LookupFile::new(path.clone(), vocabulary, limits, *lookup_memory);
+        let texts = file.read(memory)?;
+        self.note(&format!("{texts} earlier answers from {}", path.display()));
+        Ok(Some(file))
+    }
+
+    /// Writes the look-up file.
+    fn keep<M: LocalModel>(&self, file: &LookupFile, engine: Option<&Engine<M>>) -> Outcome<()> {
+        let Some(memory) = engine.and_then(Engine::lookup_memory) else {
+            self.warning("the look-up file stays as it was, since the scheduler failed");
+            return Ok(());
+        };
+        let texts = file.write(memory)?;
+        self.note(&format!("{texts} answers kept in the look-up file"));
+        Ok(())
     }
 }
 
@@ -228,7 +277,7 @@ impl OnDevice for Serve<'_> {
             self.warning(text);
         }
         self.note(&pair.drafting.to_string());
-        let (app, thread) = self.schedule(pair)?;
+        let Scheduled { app, thread, file } = self.schedule(pair)?;
         let address = self.listeners[0]
             .local_addr()
             .map_err(|error| cannot_listen(&self.settings, &error))?;
@@ -243,8 +292,11 @@ impl OnDevice for Serve<'_> {
             // The one line on standard output: programs that start a server read it.
             self.printer.data(&format!("http://{address}\n"))
         })?;
-        if thread.join().is_err() {
+        let Ok(engine) = thread.join() else {
             return Err(Failure::bug("the scheduler's thread broke down"));
+        };
+        if let Some(file) = file {
+            self.keep(&file, engine.as_ref())?;
         }
         self.note("stopped");
         Ok(())

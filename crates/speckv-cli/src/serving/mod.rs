@@ -2,7 +2,10 @@
 
 mod file;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use file::Origin;
 use speckv_local::{
@@ -42,6 +45,8 @@ pub struct ServeSettings {
     pub kv_bytes: u64,
     /// Tokens of earlier answers that look-up finds.
     pub lookup_memory: usize,
+    /// File in which these survive a restart.
+    pub lookup_file: Option<PathBuf>,
     /// Rows of prompts in a pass that others share.
     pub prefill_chunk: usize,
     /// Most bytes of a request.
@@ -126,6 +131,7 @@ pub fn resolve(args: ServeArgs) -> Outcome<(ServeSettings, ModelOptions)> {
         lookup_memory: origin
             .count("lookup-memory", args.lookup_memory, file.lookup_memory, 0, 1 << 30)?
             .unwrap_or(1 << 18),
+        lookup_file: args.lookup_file.or(file.lookup_file),
         prefill_chunk: origin
             .count("prefill-chunk", args.prefill_chunk, file.prefill_chunk, 1, 4096)?
             .unwrap_or(32),

@@ -558,7 +558,6 @@ class NgramText:
         *,
         min_match: int = 2,
         max_match: int = 8,
-        max_places: int = 256,
     ) -> NgramText: ...
     def __len__(self) -> int: ...
     def extend(self, tokens: Tokens) -> None: ...
@@ -582,7 +581,6 @@ class Drafter:
         lookup: bool = True,
         min_match: int = 2,
         max_match: int = 8,
-        max_places: int = 256,
         target_vocab_size: int | None = None,
     ) -> Drafter: ...
     @property

@@ -52,16 +52,15 @@ pub struct Drafter {
 #[pymethods]
 impl Drafter {
     #[new]
-    #[pyo3(signature = (model = None, *, lookup = true, min_match = 2, max_match = 8, max_places = 256, target_vocab_size = None))]
+    #[pyo3(signature = (model = None, *, lookup = true, min_match = 2, max_match = 8, target_vocab_size = None))]
     fn new(
         model: Option<&LocalModel>,
         lookup: bool,
         min_match: usize,
         max_match: usize,
-        max_places: usize,
         target_vocab_size: Option<usize>,
     ) -> PyResult<Self> {
-        let settings = ngram::settings(min_match, max_match, max_places)?;
+        let settings = ngram::settings(min_match, max_match)?;
         let ngram = || NgramDrafter::new(settings);
         let draft = model.map(|model| {
             let weights = model.weights();

@@ -45,8 +45,14 @@ impl Asker {
         let request =
             extensions.get::<RequestId>().map_or_else(|| "none".into(), |id| Arc::clone(&id.0));
         let scope = key.filter(|_| !app.limits.share_across_keys);
-        Asker { request, client: hash(&(network(peer.0), key)), scope: hash(&scope) }
+        Asker { request, client: hash(&(network(peer.0), key)), scope: scope_of(scope) }
     }
+}
+
+/// The scope of a key; `None`: of all requests, where keys are not told apart.
+#[must_use]
+pub fn scope_of(key: Option<&str>) -> u64 {
+    hash(&key)
 }
 
 fn hash(value: &impl Hash) -> u64 {

@@ -33,6 +33,7 @@ use axum::{
 };
 pub use cors::{Origins, WrongOrigin};
 pub use guard::{Peer, RequestId};
+pub use make::scope_of;
 pub use openapi::document;
 use tower::{Layer, util::MapRequestLayer};
 

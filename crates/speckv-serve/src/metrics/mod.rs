@@ -14,7 +14,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use speckv::{draft::MemoryUse, engine::Pass, record::StepRecord};
+use speckv::{draft::TextMemory, engine::Pass, record::StepRecord};
 use speckv_local::energy::NoCounter;
 
 use self::{
@@ -341,7 +341,8 @@ impl Metrics {
     }
 
     /// What look-up's memory of earlier answers holds.
-    pub fn remembered(&self, usage: MemoryUse) {
+    pub fn remembered(&self, memory: Option<&TextMemory>) {
+        let usage = memory.map(TextMemory::usage).unwrap_or_default();
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.memory_tokens.set(whole(usage.tokens));
         self.memory_bytes.set(whole(usage.bytes));

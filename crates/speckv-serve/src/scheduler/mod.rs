@@ -81,7 +81,7 @@ struct Scheduler<M: LanguageModel> {
 }
 
 /// Starts the scheduler's thread. It ends after [`Handle::stop`], when nothing runs any more or its
-/// deadline has passed.
+/// deadline has passed, and gives the engine back, or nothing where the scheduler failed.
 ///
 /// # Errors
 /// The system's, if it cannot start a thread.
@@ -93,7 +93,7 @@ pub fn start<M: LanguageModel + 'static>(
     metrics: Arc<Metrics>,
     handle: &Handle,
     orders: Receiver<Order>,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<JoinHandle<Option<Engine<M>>>> {
     let status = handle.status();
     std::thread::Builder::new().name("speckv-scheduler".into()).spawn(move || {
         let ended = status.clone();
@@ -112,15 +112,15 @@ pub fn start<M: LanguageModel + 'static>(
             stop: None,
         };
         let metrics = Arc::clone(&scheduler.metrics);
-        if let Err(fault) = contained(&metrics, || scheduler.work()) {
-            tracing::error!(%fault, "the scheduler failed");
-        }
+        metrics.remembered(scheduler.engine.lookup_memory());
+        let engine = contained(&metrics, || scheduler.work());
         ended.set_ended();
+        engine.inspect_err(|fault| tracing::error!(%fault, "the scheduler failed")).ok()
     })
 }
 
 impl<M: LanguageModel + 'static> Scheduler<M> {
-    fn work(mut self) {
+    fn work(mut self) -> Engine<M> {
         while self.listen() {
             self.sweep();
             self.admit();
@@ -133,6 +133,7 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
                 break;
             }
         }
+        self.engine
     }
 
     /// Takes in orders; waits for one if there is nothing to do. `false` when no more can come.

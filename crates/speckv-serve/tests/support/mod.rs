@@ -312,7 +312,7 @@ pub struct Server {
     pub app: Arc<App>,
     /// Texts encoded.
     pub encoded: Arc<AtomicU32>,
-    pub thread: Option<std::thread::JoinHandle<()>>,
+    pub thread: Option<std::thread::JoinHandle<Option<Engine<Model>>>>,
 }
 
 impl Server {
@@ -351,7 +351,8 @@ impl Server {
             None => Box::new(NoDrafter::new()),
         };
         let mut engine = Engine::new(Arc::new(model.clone()), drafter);
-        engine.set_lookup_memory(setup.memory);
+        let memory = engine.lookup_memory_mut();
+        memory.into_iter().for_each(|memory| memory.set_limit(setup.memory));
         let encoded = Arc::<AtomicU32>::default();
         let characters = Characters {
             tokenizing: setup.tokenizing,

@@ -1,6 +1,6 @@
 //! Look-up and a draft model as one drafter; the controller chooses between them per step.
 
-use super::{Ask, DraftError, Drafter, MemoryUse, NgramDrafter, Reading, Slot, Slots, TargetRead};
+use super::{Ask, DraftError, Drafter, NgramDrafter, Reading, Slot, Slots, TargetRead, TextMemory};
 use crate::{controller::Lookup, token::Token};
 
 /// An n-gram drafter and another drafter; each answers the asks of its own source.
@@ -105,13 +105,12 @@ impl<D: Drafter> Drafter for Both<D> {
         }
     }
 
-    fn set_memory(&mut self, limit: usize) {
-        self.ngram.set_memory(limit);
-        self.other.set_memory(limit);
+    fn memory(&self) -> Option<&TextMemory> {
+        self.ngram.memory()
     }
 
-    fn memory(&self) -> MemoryUse {
-        self.ngram.memory()
+    fn memory_mut(&mut self) -> Option<&mut TextMemory> {
+        self.ngram.memory_mut()
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Ask, DraftError, Drafter, MemoryUse, Reading, Slot, TargetRead};
+use super::{Ask, DraftError, Drafter, Reading, Slot, TargetRead, TextMemory};
 use crate::{controller::Lookup, token::Token};
 
 /// Failures of a drafter since the engine was made.
@@ -160,12 +160,12 @@ impl Drafter for GuardedDrafter {
         self.inner.predict(slot, text, next);
     }
 
-    fn set_memory(&mut self, limit: usize) {
-        self.inner.set_memory(limit);
+    fn memory(&self) -> Option<&TextMemory> {
+        self.inner.memory()
     }
 
-    fn memory(&self) -> MemoryUse {
-        self.inner.memory()
+    fn memory_mut(&mut self) -> Option<&mut TextMemory> {
+        self.inner.memory_mut()
     }
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {

@@ -1,9 +1,9 @@
 //! Where proposals come from: a draft model, look-up of earlier text, or both.
 
+mod automaton;
 mod block;
 mod both;
 mod guarded;
-mod index;
 mod memory;
 mod model;
 mod ngram;
@@ -11,6 +11,7 @@ mod none;
 mod prediction;
 mod reading;
 mod slots;
+mod text;
 
 pub use both::Both;
 pub use guarded::{DraftFailures, GuardedDrafter};
@@ -204,15 +205,15 @@ pub trait Drafter: Send {
         let _ = (slot, text, next);
     }
 
-    /// Forgets the texts that were remembered, and remembers at most `limit` tokens from now on; 0,
-    /// which is what it begins with: nothing.
-    fn set_memory(&mut self, limit: usize) {
-        let _ = limit;
+    /// The memory of finished texts, which remembers nothing until it gets a limit; `None` where
+    /// there is none.
+    fn memory(&self) -> Option<&TextMemory> {
+        None
     }
 
-    /// What the memory of finished texts holds.
-    fn memory(&self) -> MemoryUse {
-        MemoryUse::default()
+    /// The same, to be changed.
+    fn memory_mut(&mut self) -> Option<&mut TextMemory> {
+        None
     }
 
     /// Answers every ask whose source it serves, in one pass, and leaves the others as they are.

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Ask, DraftError, Drafter, MemoryUse, Proposal, Slot, Slots, TextMemory,
-    index::Index,
-    memory::{GAP, places},
-    prediction::Prediction,
+    Ask, DraftError, Drafter, Proposal, Slot, Slots, TextMemory, automaton::GAP,
+    prediction::Prediction, text::Text,
 };
 use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 
@@ -16,35 +14,33 @@ use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 /// |---|---|---|---|---|
 /// | `min_match` | 2 | 1 to `max_match` | fewest tokens at the end of the text that must stand elsewhere too | at 1 every frequent token "matches" |
 /// | `max_match` | 8 | `min_match` to 64 | most tokens compared; among places with as many, the latest counts as the best | a long match leaves one place, whose confidence is then 1 |
-/// | `max_places` | 256 | at least 1 | places compared per look-up, latest first | in long texts of few different tokens, older places are not seen |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NgramSettings {
     /// Fewest matching tokens.
     pub min_match: usize,
     /// Most matching tokens.
     pub max_match: usize,
-    /// Most places compared.
-    pub max_places: usize,
 }
 
 impl Default for NgramSettings {
     fn default() -> Self {
-        NgramSettings { min_match: 2, max_match: 8, max_places: 256 }
+        NgramSettings { min_match: 2, max_match: 8 }
     }
 }
 
 /// Proposes what followed the longest suffix of the text at its latest earlier occurrence, in
 /// prompt and output alike.
 ///
-/// Each sequence has an index of its `min_match`-grams that grows with the text; a proposal
-/// compares the places that share the last `min_match` tokens, so that its time does not depend on
-/// the length of the text. Tokens drafted in the step take part in the match, so that a repeating
-/// text is continued past its own end. Nothing is drawn at random.
+/// Each sequence has a suffix automaton that grows with the text, so that a proposal takes the same
+/// time whatever the text's length and however often it repeats itself. Tokens drafted in the step
+/// take part in the match, so that a repeating text is continued past its own end. Nothing is drawn
+/// at random.
 ///
-/// Its signals are those of the empirical distribution of the tokens that follow at the places with
-/// the longest match.
+/// Its signals are those of the empirical distribution of the tokens that follow at all places with
+/// the longest match. Beyond the sixteen continuations that were seen last, each one counts as
+/// different.
 ///
-/// With a [memory](Drafter::set_memory) it also finds the texts that were finished earlier in the
+/// With a [memory](TextMemory) it also finds the texts that were finished earlier in the
 /// sequence's scope. Of equally long matches the text's own count as the best.
 ///
 /// What is [predicted](Drafter::predict) is followed where the text ends with at least as many
@@ -58,14 +54,8 @@ pub struct NgramDrafter {
     counts: Vec<(Token, u32)>, // continuations of the look-up at hand
 }
 
-/// What is kept of a sequence.
-#[derive(Debug, Default)]
-struct Text {
-    index: Index,
-    scope: Option<u64>, // of the earlier texts that it may find
-}
-
 /// The best place found.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Place {
     token: Token,     // that follows there
     available: usize, // tokens from it on
@@ -73,55 +63,16 @@ struct Place {
     signals: Signals,
 }
 
-/// Most tokens that an earlier text is said to offer.
+/// Most tokens that a place is said to offer.
 const MOST_AVAILABLE: usize = 64;
-
-/// A look-up under way: the longest match so far.
-struct Search<'a> {
-    tokens: &'a [Token],
-    settings: NgramSettings,
-    counts: &'a mut Vec<(Token, u32)>,
-    longest: usize,
-    token: Token,
-    available: usize,
-}
-
-impl Search<'_> {
-    /// Compares the place before `end` of `text` with the end of the tokens.
-    fn consider(&mut self, text: &[Token], end: usize) {
-        let NgramSettings { min_match, max_match, .. } = self.settings;
-        let Some(&next) = text.get(end).filter(|&&next| next != GAP) else { return };
-        let ours = self.tokens;
-        let limit = max_match.min(end).min(ours.len());
-        let matched = (0..limit)
-            .take_while(|&back| text[end - 1 - back] == ours[ours.len() - 1 - back])
-            .count();
-        if matched < min_match || matched < self.longest {
-            return; // another n-gram with the same hash, or a worse place
-        }
-        if matched > self.longest {
-            (self.longest, self.token) = (matched, next);
-            let rest = text[end..].iter().take_while(|&&token| token != GAP);
-            self.available = rest.take(MOST_AVAILABLE).count();
-            self.counts.clear();
-        }
-        match self.counts.iter_mut().find(|(token, _)| *token == next) {
-            Some((_, count)) => *count += 1,
-            None => self.counts.push((next, 1)),
-        }
-    }
-}
 
 impl NgramDrafter {
     /// Look-up with these settings, each brought into its range.
     #[must_use]
     pub fn new(settings: NgramSettings) -> Self {
         let min_match = settings.min_match.clamp(1, 64);
-        let settings = NgramSettings {
-            min_match,
-            max_match: settings.max_match.clamp(min_match, 64),
-            max_places: settings.max_places.max(1),
-        };
+        let settings =
+            NgramSettings { min_match, max_match: settings.max_match.clamp(min_match, 64) };
         NgramDrafter { settings, ..Self::default() }
     }
 
@@ -132,30 +83,41 @@ impl NgramDrafter {
         tokens: &[Token],
         drafted: usize,
     ) -> Result<Option<Place>, DraftError> {
-        let NgramDrafter { settings, slots, memory, counts, .. } = self;
-        let NgramSettings { min_match, max_places, .. } = *settings;
-        let Text { index, scope } = slots.get_mut(slot)?;
-        index.follow(&tokens[..tokens.len() - drafted], min_match);
-        let Some(suffix) = tokens.len().checked_sub(min_match).map(|start| &tokens[start..]) else {
+        let NgramDrafter { settings: NgramSettings { min_match, max_match }, .. } = *self;
+        let NgramDrafter { slots, memory, counts, .. } = self;
+        let text = slots.get_mut(slot)?;
+        let (written, drafted) = tokens.split_at(tokens.len() - drafted.min(tokens.len()));
+        text.follow(written);
+        let run = text.here(drafted);
+        let own = text.own().followed(run, max_match);
+        let earlier = text.scope().and_then(|scope| memory.scope(scope));
+        let beside = earlier.map(|earlier| {
+            let run = text.there(earlier, written, drafted, max_match);
+            (earlier.0, earlier.0.followed(run, max_match), 0)
+        });
+        let longest = beside.map_or(0, |(_, run, _)| run.len()).max(own.len());
+        if longest < min_match {
             return Ok(None);
-        };
-        counts.clear();
-        let (longest, token, available) = (0, 0, 0);
-        let mut search = Search { tokens, settings: *settings, counts, longest, token, available };
-        for end in places(index, suffix).take(max_places) {
-            search.consider(tokens, end); // there is nothing after the suffix itself
         }
-        if let Some(index) = scope.and_then(|scope| memory.scope(scope)) {
-            for end in places(index, suffix).take(max_places) {
-                search.consider(&index.tokens, end);
+        counts.clear();
+        // What was drafted stands behind the text, and is there to be copied too.
+        let own = Some((text.own(), own, drafted.len()));
+        let (mut total, mut place) = (0, None);
+        for (texts, run, more) in [own, beside].into_iter().flatten() {
+            if run.len() == longest {
+                total += texts.count_next(run, counts);
+                let found = || texts.next(run).map(|next| (&texts.tokens()[next..], more));
+                place = place.or_else(found);
             }
         }
-        let Search { longest, token, available, .. } = search;
-        Ok((longest > 0).then(|| Place {
-            token,
-            available,
+        let Some((rest, more)) = place else { return Ok(None) };
+        let most = rest.iter().take(MOST_AVAILABLE);
+        let available = most.take_while(|&&token| token != GAP).count() + more;
+        Ok(Some(Place {
+            token: rest[0],
+            available: available.min(MOST_AVAILABLE),
             match_length: longest,
-            signals: signals(&self.counts, longest),
+            signals: signals(counts, total, longest),
         }))
     }
 }
@@ -169,7 +131,7 @@ impl NgramDrafter {
         drafted: usize,
     ) -> Result<Option<Place>, DraftError> {
         let place = self.find(slot, tokens, drafted)?;
-        let NgramSettings { min_match, max_match, .. } = self.settings;
+        let NgramSettings { min_match, max_match } = self.settings;
         let prediction = self.predictions.get(&slot);
         let Some(found) = prediction.and_then(|it| it.find(tokens, min_match)) else {
             return Ok(place);
@@ -188,9 +150,11 @@ impl NgramDrafter {
     }
 }
 
-/// Signals of the empirical distribution.
-fn signals(counts: &[(Token, u32)], match_length: usize) -> Signals {
-    let total: u32 = counts.iter().map(|&(_, count)| count).sum();
+/// Signals of the empirical distribution of `total` continuations, of which `counts` has some;
+/// each of the others counts as a different one.
+fn signals(counts: &[(Token, u32)], total: u32, match_length: usize) -> Signals {
+    let told: u32 = counts.iter().map(|&(_, count)| count).sum();
+    let total = total.max(told);
     let share = |count: u32| f64::from(count) / f64::from(total);
     let (mut most, mut second, mut entropy) = (0, 0, 0.0);
     for &(_, count) in counts {
@@ -198,6 +162,7 @@ fn signals(counts: &[(Token, u32)], match_length: usize) -> Signals {
         second = second.max(count.min(most));
         most = most.max(count);
     }
+    entropy += share(total - told) * f64::from(total).log2();
     Signals {
         entropy_bits: entropy.max(0.0) as f32,
         confidence: share(most) as f32,
@@ -239,20 +204,19 @@ impl Drafter for NgramDrafter {
     }
 
     fn truncate(&mut self, slot: Slot, len: usize) {
-        let min_match = self.settings.min_match;
         if let Ok(text) = self.slots.get_mut(slot) {
-            text.index.truncate(len, min_match);
+            text.truncate(len);
         }
     }
 
     fn set_scope(&mut self, slot: Slot, scope: Option<u64>) {
         if let Ok(text) = self.slots.get_mut(slot) {
-            text.scope = scope;
+            text.set_scope(scope);
         }
     }
 
     fn remember(&mut self, slot: Slot, text: &[Token]) {
-        if let Some(scope) = self.slots.get(slot).and_then(|text| text.scope) {
+        if let Some(scope) = self.slots.get(slot).and_then(Text::scope) {
             self.memory.remember(scope, text);
         }
     }
@@ -264,12 +228,12 @@ impl Drafter for NgramDrafter {
         }
     }
 
-    fn set_memory(&mut self, limit: usize) {
-        self.memory = TextMemory::new(limit, self.settings.min_match);
+    fn memory(&self) -> Option<&TextMemory> {
+        Some(&self.memory)
     }
 
-    fn memory(&self) -> MemoryUse {
-        self.memory.usage()
+    fn memory_mut(&mut self) -> Option<&mut TextMemory> {
+        Some(&mut self.memory)
     }
 }
 
@@ -303,6 +267,14 @@ mod tests {
     }
 
     #[test]
+    fn continuations_that_are_not_told_apart_count_as_different_ones() {
+        let signals = signals(&[(1, 4), (2, 2)], 8, 3);
+        assert_eq!((signals.confidence, signals.margin), (0.5, 0.25));
+        // 1/2 at 1 bit, 1/4 at 2 bits, twice 1/8 at 3 bits.
+        assert!((signals.entropy_bits - 1.75).abs() < 1e-6);
+    }
+
+    #[test]
     fn a_text_without_repetition_offers_nothing() {
         for len in 0..20 {
             assert_eq!(lookup(&(0..len).collect::<Vec<_>>()), None);
@@ -324,7 +296,7 @@ mod tests {
     #[test]
     fn earlier_texts_of_the_scope_are_found_and_the_texts_own_places_win() {
         let mut drafter = NgramDrafter::default();
-        drafter.set_memory(1000);
+        drafter.memory.set_limit(1000);
         let (one, other) = (drafter.open().unwrap(), drafter.open().unwrap());
         drafter.set_scope(one, Some(1));
         drafter.set_scope(other, Some(2));
@@ -340,5 +312,49 @@ mod tests {
         assert_eq!(next(&mut drafter, one, &[9, 4, 5]), None, "nothing follows its end");
         drafter.set_scope(one, None);
         assert_eq!(next(&mut drafter, one, &[9, 1, 2]), None);
+    }
+
+    #[test]
+    fn a_drafter_that_has_followed_a_text_finds_what_a_new_one_finds() {
+        let mut state = 3_u64;
+        let mut below = |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % most
+        };
+        let mut drafter = NgramDrafter::default();
+        drafter.memory.set_limit(400);
+        let slot = drafter.open().unwrap();
+        drafter.set_scope(slot, Some(1));
+        let (mut text, mut earlier) = (vec![0], Vec::new());
+        for _ in 0..600 {
+            match below(8) {
+                0 => {
+                    let len = below(text.len() as u64) as usize;
+                    text.truncate(len);
+                    drafter.truncate(slot, len);
+                }
+                1 if text.len() > 4 => {
+                    drafter.remember(slot, &text);
+                    earlier.push(text.clone());
+                }
+                _ => (0..=below(4)).for_each(|_| text.push(below(4) as Token)),
+            }
+            if text.is_empty() {
+                text.push(below(4) as Token);
+            }
+            let mut fresh = NgramDrafter::default();
+            fresh.memory.set_limit(400);
+            let other = fresh.open().unwrap();
+            fresh.set_scope(other, Some(1));
+            earlier.iter().for_each(|text| fresh.remember(other, text));
+            let written = text.len();
+            for drafted in 0..below(6) as usize {
+                let found = drafter.find(slot, &text, drafted).unwrap();
+                assert_eq!(found, fresh.find(other, &text, drafted).unwrap(), "{text:?}");
+                let next = found.map_or(0, |place| place.token);
+                text.push(if below(5) == 0 { below(4) as Token } else { next });
+            }
+            text.truncate(written);
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
-    draft::{Ask, Drafter, MemoryUse},
+    draft::{Ask, Drafter, TextMemory},
     model::{Cache, LanguageModel},
     record::Source,
     sampling::{Chain, Randomness},
@@ -215,15 +215,16 @@ impl<M: LanguageModel> Engine<M> {
         }
     }
 
-    /// Has look-up remember at most `limit` tokens of finished texts; 0, the default: none.
-    pub fn set_lookup_memory(&mut self, limit: usize) {
-        self.drafter.set_memory(limit);
+    /// Look-up's memory of finished texts, which remembers nothing until it gets a
+    /// [limit](TextMemory::set_limit); `None` without look-up.
+    #[must_use]
+    pub fn lookup_memory(&self) -> Option<&TextMemory> {
+        self.drafter.memory()
     }
 
-    /// What look-up's memory of finished texts holds.
-    #[must_use]
-    pub fn lookup_memory(&self) -> MemoryUse {
-        self.drafter.memory()
+    /// The same, to be changed.
+    pub fn lookup_memory_mut(&mut self) -> Option<&mut TextMemory> {
+        self.drafter.memory_mut()
     }
 
     /// Takes back a step that was cut off by a panic: every sequence is as it was before it, and

@@ -4,6 +4,7 @@
 //! Draft and target go through the same chain with the same settings, so speculation keeps the
 //! distribution that the *settings* describe, not only the raw one.
 
+mod candidates;
 mod chain;
 mod constraint;
 mod distribution;
