@@ -156,3 +156,30 @@ fn a_pass_that_fails_leaves_its_cache_as_it_was() {
     pass(&mut cache, &mut output).unwrap();
     assert_eq!(speckv::model::Cache::len(&cache), PROMPT.len());
 }
+
+#[test]
+fn a_failure_at_any_moment_of_a_pass_leaves_later_passes_whole() {
+    let Some(device) = own_device() else { return };
+    let model = on_gpu(&device);
+    let (mut cache, mut output) = (model.new_cache().unwrap(), model.new_output());
+    let mut pass = || {
+        speckv::model::Cache::truncate(&mut cache, 0);
+        model.forward(&mut [Feed::new(&mut cache, &PROMPT, 1)], &mut output)?;
+        speckv::model::PassOutput::best(&mut output, 0, model.vocab_size())
+    };
+    let expected = pass().unwrap();
+    let mut failures = 0;
+    for moment in 0..60 {
+        let other = Arc::clone(&device);
+        let injector = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(100 * moment));
+            other.inject(out_of_memory());
+        });
+        failures += usize::from(pass().is_err());
+        injector.join().unwrap();
+        // What came after the pass ends the next one.
+        let _ = pass();
+        assert_eq!(pass().unwrap(), expected, "after {moment} tenths of a millisecond");
+    }
+    eprintln!("{failures} of 60 failures came during their pass");
+}

@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use speckv_grammar::GrammarSource;
 use support::{Server, Setup};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -116,6 +119,22 @@ async fn a_tool_that_is_asked_for_is_called_with_arguments_that_fit() {
     let reply = server.ask(CHAT, body).await.ok();
     assert_eq!(reply["choices"][0]["finish_reason"], "function_call");
     assert_eq!(reply["choices"][0]["message"]["function_call"]["name"], "weather");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grammars_that_were_used_last_are_kept() {
+    let server = Server::new(Setup::default());
+    let grammars = &server.app.grammars;
+    let source = |number: usize| GrammarSource::Choices(vec![format!("choice {number}")]);
+    let compile = |number| grammars.compile("x", &source(number)).expect("a grammar");
+    let first = compile(0);
+    for number in 1..300 {
+        compile(number);
+        assert!(Arc::ptr_eq(&first, &compile(0)), "used again and again");
+    }
+    assert!(grammars.knows(&source(299)) && !grammars.knows(&source(1)));
+    grammars.check("x", &source(1)).expect("a grammar");
+    assert!(!grammars.knows(&source(1)), "only checked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,9 +164,17 @@ impl Device {
             // The receiver lives until the wait below has ended; a late answer may be lost.
             let _ = sender.send(result);
         });
-        self.wait(Some(index))?;
         let refused = |reason: String| GpuError::Refused { what: "reading results".into(), reason };
-        self.answer_of(&receiver)?.map_err(|error| refused(error.to_string()))?;
+        match self.wait(Some(index)).and_then(|()| self.answer_of(&receiver)) {
+            Ok(answer) => answer.map_err(|error| refused(error.to_string()))?,
+            Err(error) => {
+                // What is mapped, or will be, cannot be copied to by a later pass.
+                if !matches!(receiver.try_recv(), Ok(Err(_))) {
+                    reading.inner.unmap();
+                }
+                return Err(error);
+            }
+        }
         let view = slice.get_mapped_range().map_err(|error| refused(error.to_string()))?;
         let value = read(bytemuck::cast_slice(&view));
         drop(view);

@@ -44,6 +44,7 @@ pub struct ModelDrafter<M: LanguageModel> {
 struct State<C> {
     cache: Option<C>, // away only while a pass uses it
     block: Block,
+    refused: bool, // the model has made no cache yet: it is asked again where one is needed
 }
 
 /// A sequence's part in the pass under way.
@@ -111,6 +112,20 @@ impl<M: LanguageModel> ModelDrafter<M> {
             && tokens[held..].iter().all(|&token| (token as usize) < vocab_size)
     }
 
+    /// Takes the cache out of a slot.
+    fn take(&mut self, slot: Slot) -> Result<M::Cache, DraftError> {
+        let State { cache, refused, .. } = self.slots.get_mut(slot)?;
+        if let Some(cache) = cache.take() {
+            return Ok(cache);
+        }
+        if !*refused {
+            return Err(DraftError::Slot(slot));
+        }
+        let cache = self.model.new_cache()?;
+        *refused = false;
+        Ok(cache)
+    }
+
     /// Puts every cache back into its slot.
     fn put_back(&mut self) {
         for Away { slot, cache, fed, .. } in self.away.drain(..) {
@@ -124,8 +139,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn take_out(&mut self, readings: &[Reading<'_>]) -> Result<(), DraftError> {
         for (index, Reading { slot, tokens }) in readings.iter().enumerate() {
             let Some(end) = tokens.len().checked_sub(1) else { continue };
-            let place = &mut self.slots.get_mut(*slot)?.cache;
-            let mut cache = place.take().ok_or(DraftError::Slot(*slot))?;
+            let mut cache = self.take(*slot)?;
             cache.truncate(end);
             let held = cache.len();
             if end - held > READ_ALONG && self.can_read(tokens, held) {
@@ -169,13 +183,13 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
         for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source.is_of_model()) {
             let rows = self.rows(ask);
-            let State { cache: place, block } = self.slots.get_mut(ask.slot)?;
+            let block = &self.slots.get_mut(ask.slot)?.block;
             if rows == 0 || (ask.source == Source::PARALLEL && block.answers(ask)) {
                 continue;
             }
-            let mut cache = place.take().ok_or(DraftError::Slot(ask.slot))?;
+            let mut cache = self.take(ask.slot)?;
             cache.truncate(ask.tokens.len() - 1);
-            let mut fed = std::mem::take(&mut block.fed);
+            let mut fed = std::mem::take(&mut self.slots.get_mut(ask.slot)?.block.fed);
             fed.clear();
             if rows > 1 {
                 fed.extend_from_slice(&ask.tokens[cache.len()..]);
@@ -183,7 +197,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
             }
             if self.can_read(ask.tokens, cache.len()) {
                 self.away.push(Away { index, slot: ask.slot, cache, rows, fed });
-            } else if let Ok(State { cache: place, block }) = self.slots.get_mut(ask.slot) {
+            } else if let Ok(State { cache: place, block, .. }) = self.slots.get_mut(ask.slot) {
                 (*place, block.fed) = (Some(cache), fed);
             }
         }
@@ -252,8 +266,13 @@ impl<M: LanguageModel> ModelDrafter<M> {
 
 impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     fn open(&mut self) -> Result<Slot, DraftError> {
-        let cache = self.model.new_cache()?;
-        Ok(self.slots.open(State { cache: Some(cache), block: Block::default() }))
+        let (cache, refused) = match self.model.new_cache() {
+            Ok(cache) => (Some(cache), false),
+            // Without memory for the draft, the sequence waits for some.
+            Err(error @ ModelError::OutOfMemory { .. }) => return Err(error.into()),
+            Err(_) => (None, true),
+        };
+        Ok(self.slots.open(State { cache, block: Block::default(), refused }))
     }
 
     fn close(&mut self, slot: Slot) {
@@ -305,7 +324,7 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
 
     fn truncate(&mut self, slot: Slot, len: usize) {
         self.put_back(); // none is away, unless a panic cut off the last pass
-        if let Ok(State { cache: Some(cache), block }) = self.slots.get_mut(slot) {
+        if let Ok(State { cache: Some(cache), block, .. }) = self.slots.get_mut(slot) {
             cache.truncate(len);
             block.forget();
         }

@@ -47,6 +47,68 @@ impl LanguageModel for Flaky {
     }
 }
 
+/// Makes no cache the first times.
+struct Cacheless {
+    inner: SimModel,
+    refusals: AtomicUsize,
+    error: fn() -> ModelError,
+}
+
+impl LanguageModel for Cacheless {
+    type Cache = SimCache;
+    type Output = Logits;
+
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    fn context_length(&self) -> usize {
+        self.inner.context_length()
+    }
+
+    fn new_cache(&self) -> Result<SimCache, ModelError> {
+        let left = self.refusals.load(Ordering::Relaxed);
+        self.refusals.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left > 0 { Err((self.error)()) } else { self.inner.new_cache() }
+    }
+
+    fn new_output(&self) -> Logits {
+        self.inner.new_output()
+    }
+
+    fn forward(
+        &self,
+        feeds: &mut [Feed<'_, SimCache>],
+        logits: &mut Logits,
+    ) -> Result<(), ModelError> {
+        self.inner.forward(feeds, logits)
+    }
+}
+
+#[test]
+fn a_draft_that_makes_no_cache_is_asked_again_and_ends_no_answer() {
+    let target = sim(4096);
+    let expected = decode_plainly(&target, &PROMPT, 25).unwrap();
+    let engine = |refusals, error| {
+        let refusals = AtomicUsize::new(refusals);
+        let draft = Cacheless { inner: target.clone(), refusals, error };
+        let drafter = ModelDrafter::new(Arc::new(draft), 32);
+        Engine::new(Arc::new(target.clone()), Box::new(drafter))
+    };
+    for (refusals, failed) in [(0, 0), (1, 0), (usize::MAX, 1)] {
+        let mut engine = engine(refusals, || ModelError::Backend("lost".into()));
+        let mut sequence = engine.sequence(settings(25, vec![], Fixed::new(3))).unwrap();
+        while sequence.finish_reason().is_none() {
+            engine.step(&mut [&mut sequence]).unwrap();
+        }
+        assert_eq!(sequence.tokens()[3..], expected);
+        assert_eq!(engine.draft_failures().count, failed, "{refusals} refusals");
+        assert_eq!(sequence.totals().drafted > 0, failed == 0, "{refusals} refusals");
+    }
+    let mut engine = engine(1, || ModelError::OutOfMemory { bytes: 1 });
+    assert!(engine.sequence(settings(25, vec![], Fixed::new(3))).is_err(), "it waits for memory");
+}
+
 /// Numbers without a period that could fall in step with the engine's passes.
 fn scatter(pass: usize) -> u64 {
     (pass as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32

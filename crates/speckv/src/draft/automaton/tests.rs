@@ -12,14 +12,15 @@ impl Numbers {
     }
 }
 
-/// What a scan of `texts` finds for the end of `text`: length of the longest match of at most
-/// `most` tokens that a token follows, that token's position where the match stands last, and the
-/// counts of all continuations.
-fn scanned(
-    texts: &[Token],
-    text: &[Token],
-    most: usize,
-) -> Option<(usize, Vec<usize>, Vec<(Token, u32)>)> {
+/// What a scan of texts finds.
+struct Scanned {
+    longest: usize,            // tokens of the longest match that a token follows
+    places: Vec<usize>,        // of these tokens, ascending
+    counts: Vec<(Token, u32)>, // of these tokens, sorted
+}
+
+/// What a scan of `texts` finds for the end of `text`, of which at most `most` tokens are compared.
+fn scanned(texts: &[Token], text: &[Token], most: usize) -> Option<Scanned> {
     let ends = || (1..texts.len()).filter(|&end| texts[end] != GAP);
     let matched = |end: usize| {
         let pairs = texts[..end].iter().rev().zip(text.iter().rev());
@@ -35,7 +36,7 @@ fn scanned(
         }
     }
     counts.sort_unstable();
-    Some((longest, places, counts))
+    Some(Scanned { longest, places, counts })
 }
 
 fn sorted_counts(automaton: &Automaton, run: Run) -> (Vec<(Token, u32)>, u32) {
@@ -55,7 +56,7 @@ fn the_end_of_a_text_is_found_as_by_a_scan() {
             let text = automaton.tokens();
             let run = automaton.followed(automaton.end(), most);
             // What stands at the text's end is followed by nothing: a scan finds no place there.
-            let Some((longest, places, counts)) = scanned(text, text, most) else {
+            let Some(Scanned { longest, places, counts }) = scanned(text, text, most) else {
                 assert_eq!(run.len(), 0, "{text:?}");
                 continue;
             };
@@ -84,7 +85,8 @@ fn another_text_is_followed_token_by_token_while_texts_are_added() {
                 run = text.iter().fold(Run::default(), |run, &token| automaton.extend(run, token));
             }
             let found = automaton.followed(run, 6);
-            let Some((longest, places, counts)) = scanned(automaton.tokens(), &text, 6) else {
+            let Some(Scanned { longest, places, counts }) = scanned(automaton.tokens(), &text, 6)
+            else {
                 assert_eq!(found.len(), 0, "round {round}");
                 continue;
             };
