@@ -274,26 +274,32 @@ pub unsafe fn tile<S: Simd, F: Format, const N: usize>(args: &TileArgs) {
                             sums.add(F::BITS, quads, q, columns);
                         } else {
                             let weight_scale = scale(2 * inner + half);
-                            let part = |a| if F::OFFSET != 0 { known(a)[half] } else { 0 };
-                            let mut add = |a, sum| {
-                                let row_scale =
-                                    S::splat((*args.scales.add(a * blocks + block)).scale);
-                                let scaled = S::mul(S::to_float(sum), row_scale);
-                                total[a] = S::fma(scaled, weight_scale, total[a]);
-                            };
                             if S::PAIRS {
+                                let part = |a| if F::OFFSET != 0 { known(a)[half] } else { 0 };
                                 let mut sums = Sums::<S, N>::start(F::BITS, part, F::OFFSET);
                                 sums.add(F::BITS, quads, q, columns);
                                 sums.end();
                                 for a in 0..N {
-                                    add(a, sums.rows[a]);
+                                    let row_scale = (*args.scales.add(a * blocks + block)).scale;
+                                    let scaled =
+                                        S::mul(S::to_float(sums.rows[a]), S::splat(row_scale));
+                                    total[a] = S::fma(scaled, weight_scale, total[a]);
                                 }
                             } else {
                                 // Row by row: with many rows, all sums at once would not fit into
                                 // registers beside the totals.
                                 for a in 0..N {
-                                    let start = S::seed(F::BITS, part(a), F::OFFSET);
-                                    add(a, S::dot4(F::BITS, start, quads, q.add(a * columns)));
+                                    let at = a * blocks + block;
+                                    let start = if F::OFFSET != 0 {
+                                        (*args.sums.add(at)).halves[half]
+                                    } else {
+                                        0
+                                    };
+                                    let sum = S::seed(F::BITS, start, F::OFFSET);
+                                    let sum = S::dot4(F::BITS, sum, quads, q.add(a * columns));
+                                    let row_scale = S::splat((*args.scales.add(at)).scale);
+                                    let scaled = S::mul(S::to_float(sum), row_scale);
+                                    total[a] = S::fma(scaled, weight_scale, total[a]);
                                 }
                             }
                         }
