@@ -232,7 +232,7 @@ fn every_controller_produces_the_text_within_its_limits() {
 }
 
 #[test]
-fn nobody_passes_the_oracle() {
+fn no_controller_passes_the_oracle() {
     let cost = cpu();
     let regimes = [Regime { lookup: (0.5, 0.9), ..Regime::calibrated(300, 2.0) }];
     for trace in traces(&regimes, 4) {

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_draft_reads_the_prompt_on_the_clock_of_whoever_drafts() {
+    fn a_cold_draft_reads_the_prompt_on_the_clock_of_the_contestant_that_drafts() {
         let (contestants, cold, _) = run_with(1, false, u64::MAX, true);
         let (_, warm, _) = run(1, false, u64::MAX);
         let reading = Duration::from_micros(11_700);

@@ -339,7 +339,7 @@ def test_settings_are_read():
     assert Settings.of(Config({"controller": "fixed:2", "temperature": 1})).controller == "fixed:2"
 
 
-def test_an_error_that_nobody_can_be_blamed_for_costs_a_step_and_only_many_turn_drafting_off(
+def test_an_error_of_no_one_request_costs_a_step_and_only_many_turn_drafting_off(
     caplog,
 ):
     proposer = Proposer(Config({"controller": "fixed:2"}))

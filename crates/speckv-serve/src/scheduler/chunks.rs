@@ -69,7 +69,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_keep_the_budget_and_starve_nobody(unread in proptest::collection::vec(1_usize..500, 0..20), budget in 0_usize..600) {
+        fn shares_keep_the_budget_and_starve_no_reader(
+            unread in proptest::collection::vec(1_usize..500, 0..20),
+            budget in 0_usize..600,
+        ) {
             let given = shares(&unread, budget);
             prop_assert!(given.iter().sum::<usize>() <= budget.max(unread.len()));
             prop_assert!(given.iter().zip(&unread).all(|(given, unread)| (1..=*unread).contains(given)));

@@ -277,8 +277,8 @@ impl<M: LanguageModel + 'static> Scheduler<M> {
         let active = || self.running.iter().filter(|running| !running.waits);
         let unread: Vec<usize> = active().map(|running| running.sequence.unread()).collect();
         let readers: Vec<usize> = unread.iter().copied().filter(|&unread| unread > 0).collect();
-        let somebody_waits = readers.len() < unread.len();
-        let budget = if somebody_waits { self.rules.chunk } else { self.rules.chunk_alone };
+        let one_decodes = readers.len() < unread.len();
+        let budget = if one_decodes { self.rules.chunk } else { self.rules.chunk_alone };
         let draft = chunks::draft_share(unread.len(), &self.rules);
         let mut shares = chunks::shares(&readers, budget).into_iter();
         for (running, unread) in

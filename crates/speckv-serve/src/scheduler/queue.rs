@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_is_next_and_nobody_is_twice_in_the_round() {
+    fn a_job_put_back_is_next_and_no_client_is_twice_in_a_round() {
         let mut queue = FairQueue::default();
         (0..3).for_each(|job| queue.push(1, job));
         queue.push(2, 10);

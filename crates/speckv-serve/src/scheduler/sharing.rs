@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_always_reads() {
+    fn one_sequence_always_reads() {
         let prompt: Vec<Token> = (0..9).collect();
         for reads in 0..9_usize.pow(3) {
             let readers = [reads % 9, reads / 9 % 9, reads / 81].map(|read| reader(&prompt, read));
