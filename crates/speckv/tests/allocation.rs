@@ -155,12 +155,8 @@ fn speckv() -> Box<dyn Controller> {
     Box::new(Speckv::new(cost, prior, SessionFacts::default(), SpeckvOptions::default()))
 }
 
-/// Microseconds that a decision of the default controller may take: some ten times what it does,
-/// since tests share their machine.
-const MOST_MICROSECONDS: f64 = if cfg!(debug_assertions) { 200.0 } else { 10.0 };
-
 #[test]
-fn with_all_sources_a_decision_takes_microseconds_and_a_step_allocates_nothing() {
+fn with_all_sources_a_step_allocates_nothing() {
     let mut engine = engine(Some(Source::NGRAM));
     engine.lookup_memory_mut().expect("look-up has one").set_limit(10_000);
     // Passes of no time teach nothing of costs, so that rounds have the same steps.
@@ -174,7 +170,6 @@ fn with_all_sources_a_decision_takes_microseconds_and_a_step_allocates_nothing()
     };
     let mut sequences = [3, 4].map(|seed| engine.sequence(settings(seed)).expect("a sequence"));
     let (mut count, mut sources, mut branches) = (0, [0; 3], 0);
-    let mut micros = Vec::with_capacity(200);
     for round in 0..5 {
         if round == 4 {
             engine.set_clock(Clock::system());
@@ -193,8 +188,6 @@ fn with_all_sources_a_decision_takes_microseconds_and_a_step_allocates_nothing()
             }
             for sequence in &sequences {
                 let record = sequence.record();
-                let decisions = 2 + record.drafted.len(); // plan, judgements, learning
-                micros.push(record.times.controller.as_secs_f64() * 1e6 / decisions as f64);
                 let drafts = usize::from(!record.drafted.is_empty());
                 sources[record.before.plan.source.index()] += drafts;
                 branches += usize::from(!record.branch.tokens.is_empty());
@@ -209,9 +202,6 @@ fn with_all_sources_a_decision_takes_microseconds_and_a_step_allocates_nothing()
         }
     }
     assert_eq!(count, 0, "allocations");
-    micros.sort_by(f64::total_cmp);
-    let median = micros[micros.len() / 2];
-    assert!(median < MOST_MICROSECONDS, "{median} microseconds");
     let [model, look_up, parallel] = sources;
     assert!(model + parallel > 0 && look_up > 0 && branches > 0, "{sources:?} {branches}");
 }
