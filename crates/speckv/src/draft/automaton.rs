@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::continuations;
 use crate::token::Token;
 
 /// Between two texts: no token of any vocabulary.
@@ -275,10 +276,7 @@ impl Automaton {
         let mut told = 0;
         for (token, count, _) in self.edges_of(run.state).take(MOST_TOLD) {
             told += count;
-            match counts.iter_mut().find(|(known, _)| *known == token) {
-                Some((_, before)) => *before += count,
-                None => counts.push((token, count)),
-            }
+            continuations::count(counts, token, count);
         }
         let State { count, latest, .. } = self.states[run.state as usize];
         let at_end = u32::from(latest as usize + 1 == self.tokens.len());

@@ -3,6 +3,7 @@
 mod automaton;
 mod block;
 mod both;
+mod continuations;
 mod guarded;
 mod memory;
 mod model;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Ask, DraftError, Drafter, Proposal, Slot, Slots, TextMemory, automaton::GAP,
-    prediction::Prediction, text::Text,
+    continuations::signals, prediction::Prediction, text::Text,
 };
 use crate::{controller::Lookup, record::Source, signals::Signals, token::Token};
 
@@ -132,8 +132,8 @@ impl NgramDrafter {
     ) -> Result<Option<Place>, DraftError> {
         let place = self.find(slot, tokens, drafted)?;
         let NgramSettings { min_match, max_match } = self.settings;
-        let prediction = self.predictions.get(&slot);
-        let Some(found) = prediction.and_then(|it| it.find(tokens, min_match)) else {
+        let (prediction, counts) = (self.predictions.get(&slot), &mut self.counts);
+        let Some(found) = prediction.and_then(|it| it.find(tokens, min_match, counts)) else {
             return Ok(place);
         };
         let match_length = found.run.min(max_match);
@@ -147,27 +147,6 @@ impl NgramDrafter {
             match_length,
             signals: Signals { match_length: match_length_told, ..found.signals },
         }))
-    }
-}
-
-/// Signals of the empirical distribution of `total` continuations, of which `counts` has some;
-/// each of the others counts as a different one.
-fn signals(counts: &[(Token, u32)], total: u32, match_length: usize) -> Signals {
-    let told: u32 = counts.iter().map(|&(_, count)| count).sum();
-    let total = total.max(told);
-    let share = |count: u32| f64::from(count) / f64::from(total);
-    let (mut most, mut second, mut entropy) = (0, 0, 0.0);
-    for &(_, count) in counts {
-        entropy -= share(count) * share(count).log2();
-        second = second.max(count.min(most));
-        most = most.max(count);
-    }
-    entropy += share(total - told) * f64::from(total).log2();
-    Signals {
-        entropy_bits: entropy.max(0.0) as f32,
-        confidence: share(most) as f32,
-        margin: share(most - second) as f32,
-        match_length: u16::try_from(match_length).unwrap_or(u16::MAX),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::continuations;
 use crate::{signals::Signals, token::Token};
 
 /// The end of a text, and what is predicted to follow it.
@@ -46,11 +47,16 @@ impl Prediction {
     }
 
     /// Where the longest run that ends `text` goes on, if it has at least `least` tokens; of equal
-    /// runs, the first.
-    pub(super) fn find(&self, text: &[Token], least: usize) -> Option<Predicted> {
+    /// runs, the first. `counts` becomes the tokens at the places with the longest run.
+    pub(super) fn find(
+        &self,
+        text: &[Token],
+        least: usize,
+        counts: &mut Vec<(Token, u32)>,
+    ) -> Option<Predicted> {
         let places = self.places.get(text.last()?)?;
         let (mut longest, mut first) = (least.max(1), None);
-        let mut next: Vec<(Token, u32)> = Vec::new();
+        counts.clear();
         for &place in places.iter().take(MOST_PLACES) {
             let Some(&token) = self.tokens.get(place) else { continue };
             let both = self.tokens[..place].iter().rev().zip(text.iter().rev());
@@ -60,36 +66,17 @@ impl Prediction {
             }
             if run > longest || first.is_none() {
                 (longest, first) = (run, Some(place));
-                next.clear();
+                counts.clear();
             }
-            match next.iter_mut().find(|(known, _)| *known == token) {
-                Some((_, count)) => *count += 1,
-                None => next.push((token, 1)),
-            }
+            continuations::count(counts, token, 1);
         }
         let place = first?;
         Some(Predicted {
             token: self.tokens[place],
             available: self.tokens.len() - place,
             run: longest,
-            signals: signals(&next),
+            signals: continuations::signals(counts, 0, longest),
         })
-    }
-}
-
-/// Signals of the empirical distribution.
-fn signals(counts: &[(Token, u32)]) -> Signals {
-    let total: u32 = counts.iter().map(|&(_, count)| count).sum();
-    let mut shares: Vec<f64> =
-        counts.iter().map(|&(_, count)| f64::from(count) / f64::from(total)).collect();
-    shares.sort_by(|a, b| b.total_cmp(a));
-    let second = shares.get(1).copied().unwrap_or(0.0);
-    let entropy: f64 = shares.iter().map(|share| -share * share.log2()).sum();
-    Signals {
-        entropy_bits: entropy.max(0.0) as f32,
-        confidence: shares[0] as f32,
-        margin: (shares[0] - second) as f32,
-        ..Signals::default()
     }
 }
 
@@ -98,7 +85,7 @@ mod tests {
     use super::*;
 
     fn next(prediction: &Prediction, text: &[Token]) -> Option<(Token, usize)> {
-        prediction.find(text, 2).map(|found| (found.token, found.run))
+        prediction.find(text, 2, &mut Vec::new()).map(|found| (found.token, found.run))
     }
 
     #[test]
@@ -110,7 +97,7 @@ mod tests {
         assert_eq!(next(&prediction, &[1, 2, 3, 10, 99, 12]), None, "one token is too few");
         assert_eq!(next(&prediction, &[1, 2, 3, 10, 99, 12, 13]), Some((14, 2)));
         assert_eq!(next(&prediction, &[9, 14, 15]), None, "nothing follows its end");
-        let found = prediction.find(&[1, 2, 3], 2).expect("a place");
+        let found = prediction.find(&[1, 2, 3], 2, &mut Vec::new()).expect("a place");
         assert_eq!((found.available, found.signals.confidence), (6, 1.0));
     }
 
@@ -118,7 +105,7 @@ mod tests {
     fn the_longest_run_wins_and_equal_ones_are_counted() {
         let prediction = Prediction::new(&[0, 1, 2], &[5, 7, 1, 2, 6, 1, 2, 5]);
         assert_eq!(next(&prediction, &[7, 1, 2]), Some((6, 3)));
-        let found = prediction.find(&[9, 1, 2], 2).expect("three places");
+        let found = prediction.find(&[9, 1, 2], 2, &mut Vec::new()).expect("three places");
         assert_eq!((found.token, found.run), (5, 2));
         assert!((found.signals.confidence - 2.0 / 3.0).abs() < 1e-6);
         assert!((found.signals.margin - 1.0 / 3.0).abs() < 1e-6);
