@@ -206,40 +206,15 @@ fn kind(header: &str, names: &[String]) -> (Kind, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::parser::{AnswerParser, testing::read_in_pieces},
+        *,
+    };
 
     /// Content, reasoning, and calls with their arguments, from pieces of every size.
     fn read_from(start: &ChannelStart, text: &str) -> (String, String, Vec<(String, String)>) {
-        let mut outcomes: Vec<_> = [1, 2, 5, 11, 1000]
-            .into_iter()
-            .map(|size| {
-                let names = ["f", "get_time"].map(str::to_owned).to_vec();
-                let mut parser = ChannelParser::new(names, start);
-                let letters: Vec<char> = text.chars().collect();
-                let mut parts: Vec<Part> = letters
-                    .chunks(size)
-                    .flat_map(|piece| parser.push(&piece.iter().collect::<String>()))
-                    .collect();
-                parts.extend(parser.finish());
-                let (mut said, mut thought, mut calls) = (String::new(), String::new(), Vec::new());
-                for part in parts {
-                    match part {
-                        Part::Content(more) => said.push_str(&more),
-                        Part::Reasoning(more) => thought.push_str(&more),
-                        Part::Call { index, name } => {
-                            assert_eq!(index, calls.len());
-                            calls.push((name, String::new()));
-                        }
-                        Part::Arguments { index, text } => calls[index].1.push_str(&text),
-                    }
-                }
-                assert_eq!(parser.calls(), calls.len());
-                (said, thought, calls)
-            })
-            .collect();
-        outcomes.dedup();
-        assert_eq!(outcomes.len(), 1, "the pieces make a difference: {outcomes:?}");
-        outcomes.remove(0)
+        let names = || ["f", "get_time"].map(str::to_owned).to_vec();
+        read_in_pieces(&[1, 2, 5, 11, 1000], text, || AnswerParser::channels(names(), start))
     }
 
     fn read(text: &str) -> (String, String, Vec<(String, String)>) {

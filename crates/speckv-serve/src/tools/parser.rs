@@ -61,24 +61,21 @@ impl AnswerParser {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    const THINK: ReasoningTags =
-        ReasoningTags { open: "<think>", close: "</think>", is_open: false };
-
-    /// Content, reasoning, and calls with their arguments, from pieces of every size.
-    fn read(
-        tools: Option<ToolFormat>,
-        reasoning: Option<ReasoningTags>,
+    /// Content, reasoning, and calls with their arguments, the same from pieces of each of these
+    /// sizes in letters.
+    pub(in super::super) fn read_in_pieces(
+        sizes: &[usize],
         text: &str,
+        parser: impl Fn() -> AnswerParser,
     ) -> (String, String, Vec<(String, String)>) {
-        let mut outcomes: Vec<_> = [1, 2, 3, 7, 1000]
-            .into_iter()
-            .map(|size| {
-                let names = ["f", "get_time"].map(str::to_owned).to_vec();
-                let mut parser = AnswerParser::new(tools, names, reasoning);
-                let letters: Vec<char> = text.chars().collect();
+        let letters: Vec<char> = text.chars().collect();
+        let mut outcomes: Vec<_> = sizes
+            .iter()
+            .map(|&size| {
+                let mut parser = parser();
                 let mut parts: Vec<Part> = letters
                     .chunks(size)
                     .flat_map(|piece| parser.push(&piece.iter().collect::<String>()))
@@ -104,6 +101,24 @@ mod tests {
         outcomes.dedup();
         assert_eq!(outcomes.len(), 1, "the pieces make a difference: {outcomes:?}");
         outcomes.remove(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::read_in_pieces, *};
+
+    const THINK: ReasoningTags =
+        ReasoningTags { open: "<think>", close: "</think>", is_open: false };
+
+    /// Content, reasoning, and calls with their arguments, from pieces of every size.
+    fn read(
+        tools: Option<ToolFormat>,
+        reasoning: Option<ReasoningTags>,
+        text: &str,
+    ) -> (String, String, Vec<(String, String)>) {
+        let names = || ["f", "get_time"].map(str::to_owned).to_vec();
+        read_in_pieces(&[1, 2, 3, 7, 1000], text, || AnswerParser::new(tools, names(), reasoning))
     }
 
     fn calls(list: &[(&str, &str)]) -> Vec<(String, String)> {
