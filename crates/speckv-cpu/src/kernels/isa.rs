@@ -35,7 +35,10 @@ pub(super) enum Set {
     /// x86-64 with AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL and VNNI, besides the above.
+    /// x86-64 with AVX-VNNI, besides the above.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI, besides AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// x86-64 with AMX (tiles of 8-bit integers), besides the above.
@@ -82,6 +85,7 @@ fn detected() -> Vec<Set> {
         && is_x86_feature_detected!("avx512vnni");
     let mut sets = vec![Set::Portable];
     sets.extend(avx2.then_some(Set::Avx2));
+    sets.extend((avx2 && is_x86_feature_detected!("avxvnni")).then_some(Set::AvxVnni));
     sets.extend(avx512.then_some(Set::Avx512));
     sets.extend((avx512 && amx::is_available()).then_some(Set::Amx));
     sets
@@ -149,6 +153,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Set::Amx => "amx",
@@ -175,7 +181,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Amx => 12,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => 4,
+            Set::Avx2 | Set::AvxVnni => 5,
             #[cfg(target_arch = "aarch64")]
             Set::Neon | Set::DotProd | Set::I8mm => 8,
             Set::Portable => 4,
@@ -184,10 +190,18 @@ impl Isa {
     }
 
     /// As [`tile_rows`](Self::tile_rows), for [`tile_kernel`](Self::tile_kernel): the matrix unit
-    /// takes whole strips.
+    /// takes whole strips, and AVX2 more rows than have registers, since reloading their sums takes
+    /// less time than unpacking the weights again.
     #[inline]
     pub(crate) fn strip_rows(self, rows: usize) -> usize {
-        if self.has_unit_for(rows.min(STRIP)) { rows.min(STRIP) } else { self.tile_rows(rows) }
+        if self.has_unit_for(rows.min(STRIP)) {
+            return rows.min(STRIP);
+        }
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 | Set::AvxVnni => even(rows, 9),
+            _ => self.tile_rows(rows),
+        }
     }
 
     /// Groups of 16 rows of weights that one call of a product kernel takes for so many rows of

@@ -31,6 +31,8 @@ pub mod tile;
 
 use activation::ActivationParts;
 use attention::{AttentionArgs, CacheFormat};
+#[cfg(target_arch = "x86_64")]
+use avx2::{Avx2, Vnni, Words};
 use dense::{DenseArgs, Element};
 use format::Format;
 use isa::Set;
@@ -196,9 +198,11 @@ tiles!(tiles_avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
 versions!(with_avx512, "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c",
     [avx512::Avx512: 1 2 3 4 5 6 7 8 9 10 11 12]);
 #[cfg(target_arch = "x86_64")]
-tiles!(tiles_avx2, "avx2,fma,f16c", [avx2::Avx2: 1 2 3 4]);
+tiles!(tiles_avx2, "avx2,fma,f16c", [Avx2<Words>: 1 2 3 4 5 6 7 8 9]);
 #[cfg(target_arch = "x86_64")]
-versions!(with_avx2, "avx2,fma,f16c", [avx2::Avx2: 1 2 3 4]);
+tiles!(tiles_avxvnni, "avx2,fma,f16c,avxvnni", [Avx2<Vnni>: 1 2 3 4 5 6 7 8 9]);
+#[cfg(target_arch = "x86_64")]
+versions!(with_avx2, "avx2,fma,f16c", [Avx2<Words>: 1 2 3 4 5]);
 
 // With V vectors for N rows of activations, V * N sums are kept, at most eight: as many registers
 // again hold totals, and the other sixteen weights and activations.
@@ -235,8 +239,9 @@ macro_rules! dispatch {
         match $isa.set() {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Amx => with_avx512::$function $(::<$generic>)? ($($argument),*),
+            // AVX-VNNI has products of bytes only.
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => with_avx2::$function $(::<$generic>)? ($($argument),*),
+            Set::Avx2 | Set::AvxVnni => with_avx2::$function $(::<$generic>)? ($($argument),*),
             // The extensions have products of bytes only.
             #[cfg(target_arch = "aarch64")]
             Set::Neon | Set::DotProd | Set::I8mm => {
@@ -260,6 +265,8 @@ impl Isa {
             Set::Avx512 | Set::Amx => tiles_avx512::tile_kernel::<F>(rows),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => tiles_avx2::tile_kernel::<F>(rows),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => tiles_avxvnni::tile_kernel::<F>(rows),
             #[cfg(target_arch = "aarch64")]
             Set::Neon => tiles_neon::tile_kernel::<F>(rows),
             #[cfg(target_arch = "aarch64")]

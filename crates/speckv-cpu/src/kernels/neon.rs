@@ -12,7 +12,7 @@ use super::simd::Simd;
 
 /// V vectors of NEON with the products of `P`.
 #[derive(Clone, Copy)]
-pub struct Neon<P, const V: usize>(PhantomData<P>);
+pub(super) struct Neon<P, const V: usize>(PhantomData<P>);
 
 /// Sums of products of bytes: four rows of weights with one or two rows of activations. `w[quad]`
 /// has byte `4 r + i` of row `r` and column `i` of the quad.
@@ -20,7 +20,7 @@ pub struct Neon<P, const V: usize>(PhantomData<P>);
 /// # Safety
 /// All methods: the processor has the instructions, and pointers are readable for 16 bytes.
 #[allow(clippy::missing_safety_doc, reason = "the trait states the contract of all methods")]
-pub trait Products: Copy + 'static {
+pub(super) trait Products: Copy + 'static {
     /// 16 columns of a row of activations, as the products take them.
     type A: Copy;
     /// Whether two rows of activations are taken at once.
@@ -35,15 +35,15 @@ pub trait Products: Copy + 'static {
 
 /// Multiply and add of 8-bit lanes into 16 bits: every AArch64 processor.
 #[derive(Clone, Copy)]
-pub struct Base;
+pub(super) struct Base;
 
 /// `sdot` of FEAT_DotProd: four products per lane and instruction.
 #[derive(Clone, Copy)]
-pub struct DotProd;
+pub(super) struct DotProd;
 
 /// `smmla` of FEAT_I8MM: two rows of weights with two rows of activations, eight columns at once.
 #[derive(Clone, Copy)]
-pub struct MatMul;
+pub(super) struct MatMul;
 
 /// Weights as signed bytes: of 8 bits they are raised by 128, smaller ones are below 128 anyway.
 ///

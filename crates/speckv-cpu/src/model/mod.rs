@@ -1,4 +1,5 @@
-//! Dense transformers of all families that `speckv-formats` knows, behind [`speckv::model::LanguageModel`].
+//! Dense transformers of all families that `speckv-formats` knows, behind
+//! [`speckv::model::LanguageModel`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -33,8 +33,8 @@ impl CpuModel {
         }
     }
 
-    /// `x += W_o attention(norm(x))`; with a post-norm, `x += norm(W_o attention(norm(x)))`. Families
-    /// without the first norm read `x` itself.
+    /// `x += W_o attention(norm(x))`; with a post-norm, `x += norm(W_o attention(norm(x)))`.
+    /// Families without the first norm read `x` itself.
     pub(super) fn attend(
         &self,
         number: usize,
