@@ -81,6 +81,14 @@ pub fn with_masks<M: LanguageModel>(
     drafter.with_masks(masks).map_err(|error| Failure::new(chain(&error), DAMAGED))
 }
 
+/// Mask tokens of a model that proposes several tokens in one pass; none of another one.
+///
+/// # Errors
+/// Mask tokens that are no tokens of the model.
+pub fn mask_tokens(file: &Checkpoint) -> Outcome<Vec<Token>> {
+    file.mask_tokens().map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(file)))
+}
+
 /// Opens a model file or folder without loading its weights.
 ///
 /// # Errors
@@ -211,10 +219,7 @@ impl PairFiles {
     /// # Errors
     /// Mask tokens that are no tokens of the model.
     pub fn mask_tokens(&self) -> Outcome<Vec<Token>> {
-        let Some(draft) = &self.draft else { return Ok(Vec::new()) };
-        draft
-            .mask_tokens()
-            .map_err(|error| Failure::new(chain(&error), DAMAGED).about(file_name(draft)))
+        self.draft.as_ref().map_or(Ok(Vec::new()), mask_tokens)
     }
 
     /// The memory of the target, and of the draft if there is one.

@@ -66,11 +66,14 @@ impl CostModel {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (verify, draft = Vec::new(), catch_up = Vec::new()))]
+    #[pyo3(signature = (
+        verify, draft = Vec::new(), catch_up = Vec::new(), *, draft_passes = Vec::new()
+    ))]
     fn from_samples(
         verify: Vec<(usize, usize, f64)>,
         draft: Vec<(usize, usize, f64)>,
         catch_up: Vec<(usize, usize, f64)>,
+        draft_passes: Vec<(usize, usize, f64)>,
     ) -> PyResult<Self> {
         let times = |samples: Vec<(usize, usize, f64)>| {
             samples
@@ -78,16 +81,17 @@ impl CostModel {
                 .map(|(tokens, context, seconds)| TimeSample { tokens, context, seconds })
                 .collect()
         };
-        let passes = verify.into_iter().map(|(rows, context, seconds)| VerifySample {
-            rows,
-            context,
-            seconds,
-        });
+        let passes = |samples: Vec<(usize, usize, f64)>| {
+            samples
+                .into_iter()
+                .map(|(rows, context, seconds)| VerifySample { rows, context, seconds })
+                .collect()
+        };
         let samples = Samples {
-            verify: passes.collect(),
+            verify: passes(verify),
             draft: times(draft),
             catch_up: times(catch_up),
-            ..Samples::default()
+            draft_passes: passes(draft_passes),
         };
         Ok(CostModel::of(cost::CostModel::from_samples(&samples).map_err(fault)?))
     }

@@ -141,6 +141,7 @@ pub struct LocalModel {
     output: Mutex<AnyOutput>,
     device: String,
     text: ModelText,
+    masks: Vec<Token>,
     path: PathBuf,
 }
 
@@ -148,6 +149,11 @@ impl LocalModel {
     /// The weights.
     pub fn weights(&self) -> &Arc<Weights> {
         &self.weights
+    }
+
+    /// Mask tokens of a model that proposes several tokens in one pass; none of another one.
+    pub fn masks(&self) -> &[Token] {
+        &self.masks
     }
 
     fn load_from(
@@ -193,6 +199,7 @@ impl LocalModel {
         let file = pair::open(&path).map_err(of_model)?;
         pair::check_config(&file).map_err(of_model)?;
         let text = ModelText::of(&file).map_err(of_model)?;
+        let masks = pair::mask_tokens(&file).map_err(of_model)?;
         let head_gap = draft_head.map(|count| text.tokenizer().rare(count));
         let (asked, cut) = (context.unwrap_or(pair::DEFAULT_CONTEXT), context.is_none());
         let need =
@@ -203,7 +210,7 @@ impl LocalModel {
         let weights =
             pair::load_model(&backend, &file, asked, cut, &weights, &Warnings).map_err(of_model)?;
         let output = Mutex::new(weights.new_output());
-        Ok(LocalModel { weights, output, device: backend.name().to_owned(), text, path })
+        Ok(LocalModel { weights, output, device: backend.name().to_owned(), text, masks, path })
     }
 
     fn id(&self) -> usize {
@@ -258,8 +265,9 @@ impl LocalModel {
     }
 }
 
-/// Turns off Mesa's layer that asks for a display to order GPUs by, where there is none: it complains
-/// on standard error. Python's own dictionary of the environment is what may be changed here.
+/// Turns off Mesa's layer that asks for a display to order GPUs by, where there is none: it
+/// complains on standard error. Python's own dictionary of the environment is what may be changed
+/// here.
 fn omit_display_search(py: Python<'_>) -> PyResult<()> {
     let environment = py.import("os")?.getattr("environ")?;
     if cfg!(target_os = "linux") && !environment.contains("XDG_RUNTIME_DIR")? {

@@ -37,6 +37,15 @@ def test_measurements_that_are_none_are_refused():
             CostModel.from_samples(verify)
 
 
+def test_passes_of_several_drafting_sequences_are_measured_like_the_targets():
+    verify, draft = [(1, 0, 0.040), (5, 0, 0.044)], [(1, 0, 0.010)]
+    measured = CostModel.from_samples(verify, draft, draft_passes=[(1, 0, 0.010), (4, 0, 0.016)])
+    assert measured != CostModel.from_samples(verify, draft)
+    assert "draft_rows" in measured.to_json()
+    with pytest.raises(speckv.ArgumentError):
+        CostModel.from_samples(verify, draft, draft_passes=[(4, 0, -1.0)])
+
+
 def test_a_copy_does_not_learn_with_its_original():
     costs = CostModel.from_curve([0.04])
     copy = costs.copy()

@@ -141,6 +141,32 @@ def test_drafting_together_is_drafting_alone(target, draft):
         assert proposal == greedy(draft, prompt, 5)
 
 
+def test_a_draft_with_a_mask_token_proposes_several_tokens_in_one_pass(target, tmp_path):
+    mask = 300
+    draft = CpuModel.load(tiny.write(tmp_path, seed=3, noise=0.15, mask=mask), threads=1)
+    drafter = Drafter(draft, lookup=False)
+    assert drafter.parallel >= 4
+    sequences = [drafter.open(Controller("fixed:4@parallel"), prompt) for prompt in PROMPTS]
+    proposals = drafter.propose(sequences, 4)
+    for prompt, proposal in zip(PROMPTS, proposals):
+        rows = draft.forward([(draft.cache(), prompt + 3 * [mask], 4)])
+        assert proposal == rows.argmax(axis=1).tolist()
+    assert (drafter.work.model_passes, drafter.work.model_tokens) == (1, 4 * len(PROMPTS))
+    outputs, _ = serve(Drafter(draft, lookup=False), target, "fixed:4@parallel", 40)
+    assert outputs == {index: greedy(target, prompt, 40) for index, prompt in enumerate(PROMPTS)}
+
+
+def test_the_model_reads_several_texts_together_and_no_further_than_the_limit(draft):
+    prompts = [[3 + 7 * i % 200 for i in range(40)], [5 + 11 * i % 200 for i in range(60)]]
+    for limit, read, drafting in [(None, 39 + 59, [True, True]), (50, 50, [True, False])]:
+        drafter = Drafter(draft, lookup=False)
+        sequences = [drafter.open(Controller("fixed:3"), prompt) for prompt in prompts]
+        proposals = drafter.propose(sequences, 3, read_limit=limit)
+        assert drafter.work.catch_up_tokens == read
+        for prompt, proposal, drafts in zip(prompts, proposals, drafting):
+            assert proposal == (greedy(draft, prompt, 3) if drafts else [])
+
+
 def test_a_model_computes_what_numpy_computes_of_its_file(target):
     logits = target.forward([(target.cache(), [1, 2, 3], 3)])
     assert (

@@ -59,9 +59,15 @@ def weights(
 
 
 def write(
-    folder: Path, seed: int = 0, noise: float = 0.0, feed_forward: int = FEED_FORWARD
+    folder: Path,
+    seed: int = 0,
+    noise: float = 0.0,
+    feed_forward: int = FEED_FORWARD,
+    mask: int | None = None,
 ) -> Path:
-    """Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors."""
+    """Writes config.json, tokenizer.json, tokenizer_config.json and model.safetensors. `mask`: the
+    mask token of a parallel draft.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": HIDDEN, "intermediate_size": feed_forward,
@@ -69,6 +75,8 @@ def write(
         "rope_theta": 10000.0, "max_position_embeddings": 512, "tie_word_embeddings": False, "vocab_size": VOCAB,
         "hidden_act": "silu", "bos_token_id": None, "eos_token_id": 256, "torch_dtype": "float32",
     }  # fmt: skip
+    if mask is not None:
+        config["pard_token"] = mask
     (folder / "config.json").write_text(json.dumps(config))
     letters = byte_letters()
     added = {

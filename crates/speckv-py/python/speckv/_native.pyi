@@ -379,9 +379,13 @@ class CostModel:
         verify: Sequence[tuple[int, int, float]],
         draft: Sequence[tuple[int, int, float]] = ...,
         catch_up: Sequence[tuple[int, int, float]] = ...,
+        *,
+        draft_passes: Sequence[tuple[int, int, float]] = ...,
     ) -> CostModel:
-        """A fit to measurements, by medians: `verify` as (rows, context, seconds), the others as
-        (tokens, context, seconds of all).
+        """A fit to measurements, by medians: `verify` and `draft_passes` as (rows, context,
+        seconds), the others as (tokens, context, seconds of all). `draft_passes`: passes of the
+        draft model over several rows, signals included, as when several sequences draft together
+        or one pass proposes several tokens.
         """
     @staticmethod
     def from_json(text: str) -> CostModel:
@@ -643,9 +647,9 @@ class Drafter:
     each sequence's controller chooses per step.
 
     Greedy: it proposes the likeliest tokens and hands out no draft probabilities. An engine that
-    samples accepts such a token with its own probability of
-    it (a draft that is certain), which is lossless. `target_vocab_size`: tokens outside it are
-    never proposed."""
+    samples accepts such a token with its own probability of it (a draft that is certain), which is
+    lossless. A model with mask tokens (a parallel draft) proposes several tokens in one pass where
+    the controller chooses that. `target_vocab_size`: tokens outside it are never proposed."""
 
     def __new__(
         cls,
@@ -658,6 +662,11 @@ class Drafter:
     ) -> Drafter: ...
     @property
     def has_model(self) -> bool: ...
+    @property
+    def parallel(self) -> int:
+        """Most tokens that one pass of the model proposes for a sequence; 0 for a model that
+        proposes one per pass.
+        """
     @property
     def open_sequences(self) -> int:
         """Sequences that were opened and not closed."""

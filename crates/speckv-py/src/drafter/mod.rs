@@ -25,6 +25,7 @@ use speckv::{
     step::{LEAST_DRAFT_READING, Stepper},
     token::Token,
 };
+use speckv_local::pair;
 
 use crate::{
     controller::Controller, cost::CostModel, error::Fault, lock, model::LocalModel, ngram, tokens,
@@ -64,11 +65,11 @@ impl Drafter {
         let ngram = || NgramDrafter::new(settings);
         let draft = model.map(|model| {
             let weights = model.weights();
-            ModelDrafter::new(
-                Arc::clone(weights),
-                target_vocab_size.unwrap_or_else(|| weights.vocab_size()),
-            )
+            let vocab_size = target_vocab_size.unwrap_or_else(|| weights.vocab_size());
+            let drafter = ModelDrafter::new(Arc::clone(weights), vocab_size);
+            pair::with_masks(drafter, model.masks().to_vec())
         });
+        let draft = draft.transpose().map_err(|failure| Fault::of_model(&failure))?;
         let has_model = draft.is_some();
         let drafter: Box<dyn Drafts> = match (draft, lookup) {
             (Some(draft), true) => Box::new(Both::new(ngram(), draft)),
@@ -89,6 +90,11 @@ impl Drafter {
     #[getter]
     fn has_model(&self) -> bool {
         self.has_model
+    }
+
+    #[getter]
+    fn parallel(&self, py: Python<'_>) -> usize {
+        py.detach(|| lock(&self.inner).drafter.parallel())
     }
 
     #[getter]

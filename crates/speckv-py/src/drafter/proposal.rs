@@ -1,5 +1,5 @@
-//! One proposal for several sequences: each decides, the draft model catches up, and then all draft
-//! together, one token each per round.
+//! One proposal for several sequences: each decides, the draft model catches up on all of them
+//! together, and then all draft together, one token each per round.
 
 #![expect(clippy::disallowed_methods, reason = "what drafting costs is measured")]
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
-    draft::{Ask, Drafter as Drafts, Proposal},
+    draft::{Ask, Drafter as Drafts, Proposal, Reading},
     record::{Drafted, Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
@@ -27,6 +27,14 @@ pub(super) struct Round<'a> {
     pub(super) rows: Option<usize>,
     pub(super) waiting: Option<usize>,
     pub(super) read_limit: usize,
+}
+
+/// What one text does in a proposal.
+struct Planned {
+    drafts: bool,
+    reads: usize,    // tokens that the model reads before it drafts
+    reads_to: usize, // of the text, the last of them not counted
+    behind: usize,   // tokens that the model has not read
 }
 
 impl Inner {
@@ -48,7 +56,8 @@ impl Inner {
         let expected = |text: &Text| lock(&text.stepper).expected();
         let mut members: Vec<Option<Member>> =
             texts.iter().map(|text| Some(Member { rows: 1, expected: expected(text) })).collect();
-        let mut drafting = Vec::with_capacity(texts.len());
+        let mut plans = Vec::with_capacity(texts.len());
+        let mut unread_limit = round.read_limit;
         for index in 0..texts.len() {
             let pass = shared_pass(members.iter().copied(), index);
             // What the target's engine says of its pass counts more than what is proposed here.
@@ -57,9 +66,13 @@ impl Inner {
                 rows: round.rows.unwrap_or(pass.rows).max(1),
                 ..pass
             };
-            drafting.push(self.decide(&mut *texts[index], index, round, pass)?);
+            let planned = self.decide(&mut *texts[index], index, round, (pass, unread_limit))?;
+            unread_limit -= planned.reads;
+            plans.push(planned);
             members[index] = Some(Member { rows: 1, expected: expected(texts[index]) });
         }
+        self.catch_up(texts, &plans)?;
+        let mut drafting: Vec<bool> = plans.iter().map(|planned| planned.drafts).collect();
         let committed: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         let outcome = self.rounds(texts, &mut drafting, &committed);
         for (text, committed) in texts.iter_mut().zip(committed) {
@@ -68,21 +81,21 @@ impl Inner {
         outcome
     }
 
-    /// Plans the step of one text and lets the model catch up, as far as the limit on reading goes;
-    /// whether it drafts.
+    /// Plans the step of one text, in such a pass; the model reads at most `limit` tokens of it.
     fn decide(
         &mut self,
         text: &mut Text,
         index: usize,
         round: &Round<'_>,
-        pass: SharedPass,
-    ) -> Outcome<bool> {
+        (pass, limit): (SharedPass, usize),
+    ) -> Outcome<Planned> {
         let slot = text.slot()?;
         let context = text.tokens.len();
         let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
         let draft_behind = self.drafter.behind(slot, context);
         let lookup = if gamma_limit > 0 { self.drafter.lookup(slot, &text.tokens) } else { None };
         let has_model = self.drafter.has_model_for(slot);
+        let parallel = if has_model { self.drafter.parallel() } else { 0 };
         let mut stepper = lock(&text.stepper);
         if let Some(costs) = round.costs {
             stepper.set_cost(costs);
@@ -96,26 +109,41 @@ impl Inner {
             remaining,
             draft_behind,
             has_model,
-            parallel: 0,
+            parallel,
             lookup,
             pass,
         };
         stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
-        let read = stepper.read_ahead(round.read_limit.saturating_sub(self.work.catch_up_tokens));
-        if read > 0 {
-            let start = Instant::now();
-            self.drafter.catch_up(slot, &text.tokens[..context - (draft_behind - read)])?;
+        let reads = stepper.read_ahead(limit);
+        let reads_to = context - (draft_behind - reads);
+        Ok(Planned { drafts: stepper.wants_more(), reads, reads_to, behind: draft_behind })
+    }
+
+    /// Has the model read what it has missed of the texts, several of them in one pass.
+    fn catch_up(&mut self, texts: &mut [&mut Text], plans: &[Planned]) -> Outcome<()> {
+        let reading = |(_, planned): &(&&mut Text, &Planned)| planned.reads > 0;
+        let mut readings = Vec::new();
+        for (text, planned) in texts.iter().zip(plans).filter(reading) {
+            readings.push(Reading { slot: text.slot()?, tokens: &text.tokens[..planned.reads_to] });
+        }
+        if readings.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        self.drafter.catch_up_all(&mut readings)?;
+        let elapsed = start.elapsed();
+        drop(readings);
+        for (text, planned) in texts.iter_mut().zip(plans).filter(|(_, it)| it.reads > 0) {
             // Fewer where the drafter leaves the last ones to its first token.
-            let read = draft_behind - self.drafter.behind(slot, context);
+            let read = planned.behind - self.drafter.behind(text.slot()?, text.tokens.len());
             if read > 0 {
-                text.times.catch_up = start.elapsed();
-                self.work.catch_up += text.times.catch_up;
+                (text.times.catch_up, self.work.catch_up) = (elapsed, elapsed);
                 self.work.catch_up_tokens += read;
             }
         }
-        Ok(stepper.wants_more())
+        Ok(())
     }
 
     /// A token for each text that still drafts, until none does.
@@ -132,14 +160,19 @@ impl Inner {
             let mut proposals = vec![None; texts.len()];
             let lookup = self.ask(Source::NGRAM, texts, drafting, committed, &mut proposals)?;
             let model = self.ask(Source::MODEL, texts, drafting, committed, &mut proposals)?;
+            // The first round of a step makes the pass, the others read its rows.
+            let first =
+                texts.iter().zip(drafting.iter()).zip(committed).any(|((text, &it), &len)| {
+                    it && text.tokens.len() == len
+                        && lock(&text.stepper).source() == Source::PARALLEL
+                });
+            let block = self.ask(Source::PARALLEL, texts, drafting, committed, &mut proposals)?;
             let elapsed = start.elapsed();
             self.work.lookup += lookup.0;
             self.work.lookup_tokens += lookup.1;
-            if model.1 > 0 {
-                self.work.model += model.0;
-                self.work.model_tokens += model.1;
-                self.work.model_passes += 1;
-            }
+            self.work.model += model.0 + block.0;
+            self.work.model_tokens += model.1 + block.1;
+            self.work.model_passes += usize::from(model.1 > 0) + usize::from(first && block.1 > 0);
             let asked = texts
                 .iter_mut()
                 .zip(drafting.iter_mut())
@@ -198,12 +231,13 @@ impl Inner {
             let text = &*texts[index];
             let drafted = text.tokens.len() - committed[index];
             let (slot, tokens) = (text.slot()?, text.tokens.as_slice());
+            let more = lock(&text.stepper).room();
             asks.push(Ask {
                 slot,
                 source,
                 tokens,
                 drafted,
-                more: 1,
+                more,
                 chain,
                 uniform: 0.0,
                 distribution,
