@@ -307,6 +307,12 @@ pub fn threads(asked: Option<usize>) -> (NonZeroUsize, Option<String>) {
     }
 }
 
+/// Threads to compute with; warns where more are asked for than there are cores.
+pub fn capped_threads(asked: Option<usize>, printer: &Printer) -> NonZeroUsize {
+    warn_of_threads(asked, printer);
+    threads(asked).0
+}
+
 /// Warns where more threads are asked for than there are cores.
 pub fn warn_of_threads(asked: Option<usize>, printer: &Printer) {
     if let (_, Some(warning)) = threads(asked) {

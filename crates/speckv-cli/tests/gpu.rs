@@ -1,4 +1,5 @@
-//! Answers on a GPU with the real binary, where the machine has an adapter, a software one included.
+//! Answers on a GPU with the real binary, where the machine has an adapter, a software one
+//! included.
 #![cfg(all(unix, feature = "gpu"))]
 
 #[path = "support/process.rs"]

@@ -71,11 +71,14 @@ fn text_in_another_encoding_is_told_with_the_way_to_convert_it() {
 #[test]
 fn more_threads_than_cores_are_a_warning() {
     let desk = Desk::new();
-    let ended = desk.run(&[&RUN[..], &["--threads", "1024", "hi"]].concat()).succeeds();
-    assert!(
-        first_line(&ended).starts_with("warning: --threads 1024 is more than the "),
-        "{ended:#?}"
-    );
+    let run = [&RUN[..], &["hi"]].concat();
+    let score = vec!["score", "target.gguf", "--ids", "1,2"];
+    let quantize = vec!["quantize", "target.gguf", "smaller.gguf", "--type", "q8_0"];
+    for command in [run, score, quantize] {
+        let ended = desk.run(&[&command[..], &["--threads", "1024"]].concat()).succeeds();
+        let warning = "warning: --threads 1024 is more than the ";
+        assert!(ended.stderr.contains(warning), "{command:?}: {ended:#?}");
+    }
 }
 
 #[test]

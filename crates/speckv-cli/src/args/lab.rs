@@ -52,8 +52,8 @@ impl std::str::FromStr for SplitChoice {
 /// Arguments of `profile`.
 #[derive(Debug, clap::Args)]
 pub struct ProfileArgs {
-    /// Record a trace into this folder: what every source would propose at every position, for `train` and
-    /// `replay`. An unfinished one is continued.
+    /// Record a trace into this folder: what every source would propose at every position, for
+    /// `train` and `replay`. An unfinished one is continued.
     #[arg(long, value_name = "DIR", required_unless_present = "grid", conflicts_with = "grid")]
     pub trace: Option<PathBuf>,
     /// Record the paper's grid into this folder: every step of every gamma on every prompt, with

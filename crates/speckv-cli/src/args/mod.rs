@@ -304,8 +304,8 @@ pub struct DevicesArgs {
 /// Where a prompt comes from: the argument, a file, or standard input.
 #[derive(Debug, clap::Args)]
 pub struct PromptArgs {
-    /// The prompt; `-`, or no prompt at all where the input is a pipe, reads it from standard input.
-    /// Text that is piped in beside a prompt is appended to it.
+    /// The prompt; `-`, or no prompt at all where the input is a pipe, reads it from standard
+    /// input. Text that is piped in beside a prompt is appended to it.
     #[arg(conflicts_with = "file")]
     pub prompt: Option<String>,
     /// Read the prompt from a file.

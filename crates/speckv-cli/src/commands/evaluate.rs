@@ -1,7 +1,7 @@
 //! `speckv evaluate`: controllers against a baseline, live and paired by prompt; or two saved
 //! evaluations against each other.
 
-use std::{collections::BTreeMap, fmt::Write, fs, num::NonZeroUsize, path::Path};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use serde_json::json;
 use speckv::model::LanguageModel;
@@ -14,7 +14,6 @@ use speckv_lab::{
 };
 use speckv_local::{
     failure::{Failure, Outcome},
-    machine,
     model_source::ModelSource,
     pair_settings::PairSettings,
     provenance,
@@ -49,7 +48,7 @@ fn live(args: &EvaluateArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
     let settings = PairSettings {
         context: args.comparison.ctx,
         devices: args.devices.choices(args.comparison.recalibrate),

@@ -15,7 +15,7 @@ use speckv_local::{
     backend::{AnyBackend, AnyModel, CacheType, CpuBackend, LocalModel, WeightOptions},
     devices,
     failure::{Failure, Outcome, chain},
-    machine, memory,
+    memory,
     model_name::ModelName,
     model_source::ModelSource,
     pair,
@@ -28,7 +28,7 @@ use crate::{
     interrupt,
     perplexity::{self, MeasureError, Plan, Report, Side},
     printer::Printer,
-    prompt,
+    prompt, settings,
 };
 
 /// Positions of a window where the user gives no number.
@@ -67,7 +67,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         ));
     }
 
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
     let need = |file, compression, kv: KvChoice, what| memory::MemoryNeed {
         file,
         compression,

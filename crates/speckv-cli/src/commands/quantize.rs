@@ -1,6 +1,6 @@
 //! `speckv quantize`: a model file with other weight types.
 
-use std::{fs, num::NonZeroUsize, time::Duration};
+use std::{fs, time::Duration};
 
 use serde_json::json;
 use speckv_formats::{
@@ -9,14 +9,13 @@ use speckv_formats::{
 };
 use speckv_local::{
     failure::{Failure, Outcome, chain},
-    machine,
     model_source::ModelSource,
     pair,
     report::{Reporter, Unit},
     units,
 };
 
-use crate::{args::QuantizeArgs, interrupt, printer::Printer};
+use crate::{args::QuantizeArgs, interrupt, printer::Printer, settings};
 
 pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     let interrupt = interrupt::install();
@@ -37,7 +36,7 @@ pub(super) fn run(args: &QuantizeArgs, printer: &Printer) -> Outcome<()> {
     let source = pair::open(&path)?;
     let adapter = args.adapter.as_deref().map(Adapter::open).transpose();
     let adapter = adapter.map_err(|error| adapter_failure(&error))?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
     // Under its own name the file appears only when it is whole; its source may be the file that it
     // replaces.
     let mut part = output.clone().into_os_string();

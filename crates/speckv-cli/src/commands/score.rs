@@ -12,13 +12,12 @@ use speckv_local::{
     backend::{CacheType, WeightOptions},
     devices,
     failure::{Failure, Outcome, chain},
-    machine,
     memory::MemoryNeed,
     model_source::ModelSource,
     pair, text,
 };
 
-use crate::{args::ScoreArgs, interrupt, printer::Printer};
+use crate::{args::ScoreArgs, interrupt, printer::Printer, settings};
 
 /// Likeliest tokens shown per position.
 const TOP: usize = 10;
@@ -55,8 +54,7 @@ pub(super) fn run(args: &ScoreArgs, printer: &Printer) -> Outcome<()> {
     let file = pair::open(&path)?;
     let tokenizer = text::tokenizer(&file)?;
     tokenize::check(&tokenizer, ids)?;
-    let threads =
-        args.threads.and_then(std::num::NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
     let weights = WeightOptions::default();
     let need = MemoryNeed {
         file: &file,

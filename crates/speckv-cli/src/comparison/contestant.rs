@@ -83,8 +83,8 @@ pub fn check_parallel(contestants: &[Contestant], is_parallel: bool) -> Result<(
     }
 }
 
-/// All contestants, for a pair with or without a draft model: `off`, the fixed gammas, and `names` in
-/// their order, each once.
+/// All contestants, for a pair with or without a draft model: `off`, the fixed gammas, and `names`
+/// in their order, each once.
 ///
 /// # Errors
 /// As [`parse`].

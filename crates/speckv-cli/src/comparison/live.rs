@@ -89,7 +89,8 @@ impl Contest {
 }
 
 impl Contest {
-    /// Who takes part, once it is known whether the draft model proposes several tokens in one pass.
+    /// Who takes part, once it is known whether the draft model proposes several tokens in one
+    /// pass.
     ///
     /// # Errors
     /// A contestant that needs such a draft model where there is none.

@@ -41,7 +41,8 @@ fn a_grid_refuses_what_does_not_belong_together() {
     desk.run(&["profile"]).fails(2, &["--trace"]);
     desk.put(
         "work/code.jsonl",
-        b"{\"id\":\"code-01\",\"task\":\"code\",\"split\":\"train\",\"prompt\":\"something else\"}\n",
+        b"{\"id\":\"code-01\",\"task\":\"code\",\"split\":\"train\",\"prompt\":\"something \
+            else\"}\n",
     );
     with(&[]).fails(1, &["another prompt of the same id"]);
 }

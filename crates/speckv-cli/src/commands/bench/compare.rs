@@ -38,8 +38,7 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Outcome<()> {
     let several = compressions.len() > 1;
     let contest = Contest::new(options, several, &source)?;
     let interrupt = interrupt::install();
-    settings::warn_of_threads(*threads, printer);
-    let (threads, _) = settings::threads(*threads);
+    let threads = settings::capped_threads(*threads, printer);
     let mut reports = Vec::new();
     for &compression in compressions {
         let weights = WeightArgs { compression, draft: draft_weights.clone() };

@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
 
 use std::{
-    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,6 @@ use speckv_local::{
     devices,
     failure::{Failure, Outcome, chain},
     interrupt::Interrupt,
-    machine,
     memory::MemoryNeed,
     model_name::ModelName,
     model_source::ModelSource,
@@ -30,6 +28,7 @@ use crate::{
     curve::{self, MeasureError, Plan, Report, Subject, plan::MOST_ROWS},
     interrupt,
     printer::Printer,
+    settings,
 };
 
 /// Rounds where the user gives no number: medians with quartiles that mean something.
@@ -79,7 +78,7 @@ pub(super) fn run(model: &ModelName, args: &BenchArgs, printer: &Printer) -> Out
         Failure::new(chain(&error), "`speckv inspect MODEL` shows what the file holds").about(&name)
     })?;
     let mut plan = plan(args, config.context_length)?;
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
     let &[compression] = args.compression.as_slice() else {
         return Err(Failure::usage(
             "--curve measures one compression at a time",

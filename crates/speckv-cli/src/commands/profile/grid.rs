@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
 
 use std::{
-    num::NonZeroUsize,
     ops::ControlFlow,
     path::Path,
     sync::Arc,
@@ -73,7 +72,7 @@ pub(super) fn run(args: &ProfileArgs, path: &Path, printer: &Printer) -> Outcome
     let mut all = Tally { prompts: prompts.len() * compressions.len(), ..Tally::default() };
     let mut folder = None;
     for &compression in &compressions {
-        let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+        let threads = settings::capped_threads(args.threads, printer);
         let weights = WeightArgs { compression, ..args.weights.clone() };
         let settings = PairSettings {
             context: args.ctx,

@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "measures how long work takes")]
 
 use std::{
-    num::NonZeroUsize,
     ops::ControlFlow,
     path::Path,
     sync::Arc,
@@ -57,7 +56,7 @@ pub(super) fn run(args: &ProfileArgs, trace: &Path, printer: &Printer) -> Outcom
     let prompts = choose(args)?;
     let cost = args.cost.as_deref().map(cost_file::read).transpose()?;
     let interrupt = interrupt::install();
-    let threads = args.threads.and_then(NonZeroUsize::new).unwrap_or_else(machine::threads);
+    let threads = settings::capped_threads(args.threads, printer);
 
     let settings = PairSettings {
         context: args.ctx,
