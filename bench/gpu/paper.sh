@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The paper's own setting on this machine, in under five minutes: the pair in FP16, INT8 and NF4
 # with PyTorch's CUDA kernels, a few prompts, every gamma on each, and the controllers off, fixed:4
-# and speckv. What is not recorded after BUDGET seconds (default 270) is left out; the same command with
-# the same OUT goes on where it stopped.
+# and speckv. What is not recorded after BUDGET seconds (default 270) is left out; the same command
+# with the same OUT goes on where it stopped.
 #
 #     bench/gpu/paper.sh [OUT] [CARRIED]
 #

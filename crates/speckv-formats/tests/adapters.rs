@@ -1,4 +1,5 @@
-//! A model file with an adapter merged into it says `W + scale * B A`, whatever the adapter's layout.
+//! A model file with an adapter merged into it says `W + scale * B A`, whatever the adapter's
+//! layout.
 
 use std::{fs, path::Path, sync::Arc};
 

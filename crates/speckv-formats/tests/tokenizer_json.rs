@@ -175,8 +175,9 @@ fn tokens_of_the_files_beside_it_are_added() {
     let named = ("added_tokens.json", json!({"<new>": 8, "</s>": 2}));
     let plain = load(&llama().to_string(), &[]).unwrap();
     assert_eq!(plain.vocab_size(), 8);
-    // A token that only has a name is matched in the normalized text, and is itself normalized: here
-    // it begins with a space, so that it is not found inside a word. That is as in transformers.
+    // A token that only has a name is matched in the normalized text, and is itself normalized:
+    // here it begins with a space, so that it is not found inside a word. That is as in
+    // transformers.
     for (beside, special, inside) in [
         (described("8", true), true, [7, 8]),
         (described("8", false), false, [7, 8]),

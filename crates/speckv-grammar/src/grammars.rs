@@ -60,8 +60,8 @@ fn limits() -> ParserLimits {
 }
 
 impl Grammars {
-    /// For these tokens. `encode` is the model's own tokenizer: text that a grammar forces is cut by
-    /// it.
+    /// For these tokens. `encode` is the model's own tokenizer: text that a grammar forces is cut
+    /// by it.
     ///
     /// # Errors
     /// A vocabulary without tokens or without end tokens.

@@ -19,9 +19,9 @@ const LISTS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 /// Keywords that hold a schema.
 const SINGLE: [&str; 5] = ["items", "additionalProperties", "not", "contains", "propertyNames"];
 
-/// Compiles a schema. JSON has one space after commas and colons and no other white space outside of
-/// strings, so that a model cannot go on with white space without end, and so that most of what is
-/// between values is forced.
+/// Compiles a schema. JSON has one space after commas and colons and no other white space outside
+/// of strings, so that a model cannot go on with white space without end, and so that most of what
+/// is between values is forced.
 pub(crate) fn compile<T>(parse: Parse<'_, T>, schema: &Value) -> Result<T, GrammarError> {
     if let Some((path, message)) = malformed(schema, "#", 0) {
         return Err(GrammarError::Schema { path, message });

@@ -115,8 +115,8 @@ impl<T: LanguageModel, D: LanguageModel> Recorder<T, D> {
         })
     }
 
-    /// The same recorder, which also records what one pass proposes of a draft model with these mask
-    /// tokens, to the depth [`Depths::block_max`].
+    /// The same recorder, which also records what one pass proposes of a draft model with these
+    /// mask tokens, to the depth [`Depths::block_max`].
     ///
     /// # Errors
     /// A mask token that the draft model does not have.

@@ -16,8 +16,8 @@ use crate::{
     report::Reporter,
 };
 
-/// Opens the devices that the settings of a pair name. `auto` opens the models' files and, the first
-/// time, loads them on every device to time a plain pass.
+/// Opens the devices that the settings of a pair name. `auto` opens the models' files and, the
+/// first time, loads them on every device to time a plain pass.
 ///
 /// # Errors
 /// A device that cannot be opened; with `auto`, also a file that cannot be, or no memory that

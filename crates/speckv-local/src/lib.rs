@@ -2,12 +2,12 @@
 //!
 //! Everything that the command line and the Python package share: models by name and how they are
 //! fetched ([`catalogue`], [`download`], [`store`], [`model_source`]), devices that run them
-//! ([`backend`], [`device_choice`], [`devices`], [`device_auto`]), loading a target with its draft ([`pair`]), whether they fit in memory
-//! ([`memory`]), what their passes cost ([`calibration`]), controllers and predictor weights by
-//! name ([`controllers`], [`predictor_weights`]), text to tokens and back ([`text`]), and what a
-//! record says of files and machine ([`provenance`], [`machine`]). Nothing here reads arguments or
-//! prints: long work reports to a [`report::Reporter`], and errors are [`failure::Failure`]s with a
-//! hint.
+//! ([`backend`], [`device_choice`], [`devices`], [`device_auto`]), loading a target with its draft
+//! ([`pair`]), whether they fit in memory ([`memory`]), what their passes cost ([`calibration`]),
+//! controllers and predictor weights by name ([`controllers`], [`predictor_weights`]), text to
+//! tokens and back ([`text`]), and what a record says of files and machine ([`provenance`],
+//! [`machine`]). Nothing here reads arguments or prints: long work reports to a
+//! [`report::Reporter`], and errors are [`failure::Failure`]s with a hint.
 
 #![warn(
     clippy::disallowed_methods,

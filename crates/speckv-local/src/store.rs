@@ -25,8 +25,8 @@ pub enum State {
     WrongSize(u64),
 }
 
-/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`. Without
-/// `HOME` the system's list of users tells the home folder.
+/// The user's cache folder: `$XDG_CACHE_HOME`, else `~/.cache`, on macOS `~/Library/Caches`.
+/// Without `HOME` the system's list of users tells the home folder.
 #[must_use]
 pub fn cache_folder() -> Option<PathBuf> {
     let in_home = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };

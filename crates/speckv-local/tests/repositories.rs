@@ -125,7 +125,8 @@ fn answer(
     let mut head = |status: u16, more: &str, length: usize| {
         write!(
             stream,
-            "HTTP/1.1 {status} Reason\r\nContent-Length: {length}\r\nConnection: close\r\n{more}\r\n"
+            "HTTP/1.1 {status} Reason\r\nContent-Length: {length}\r\nConnection: \
+            close\r\n{more}\r\n"
         )
     };
     if number < mischief.too_many {

@@ -61,8 +61,8 @@ async fn metric(server: &Server, name: &str) -> f64 {
         .unwrap_or_else(|| panic!("{name} in\n{text}"))
 }
 
-/// Draft tokens accepted in the answers of the second of two equal questions, which may have keys of
-/// their own, and the tokens that look-up remembers.
+/// Draft tokens accepted in the answers of the second of two equal questions, which may have keys
+/// of their own, and the tokens that look-up remembers.
 async fn accepted_of_a_second_answer(keys_of: [&'static str; 2], memory: usize) -> (f64, f64) {
     let limits = keys();
     let controller = "chain+fixed:1";

@@ -34,9 +34,9 @@ pub enum Verified {
 /// Whether a draft token with target probability `p` and draft probability `q` is kept, with `u`
 /// uniform in [0, 1).
 ///
-/// u q < p is u < min(1, p / q) without the division: a token of target probability 0 is never kept,
-/// and one that the draft could not have drawn (q = 0, impossible by construction) is kept where
-/// its target probability is not 0.
+/// u q < p is u < min(1, p / q) without the division: a token of target probability 0 is never
+/// kept, and one that the draft could not have drawn (q = 0, impossible by construction) is kept
+/// where its target probability is not 0.
 ///
 /// ```
 /// use speckv::verify::is_accepted;

@@ -92,7 +92,10 @@ fn write() -> io::Result<()> {
     for (kind, text) in [
         (0, schema.to_string()),
         (1, "start: \"a\" (/[0-9]+/ | word)*\nword: \"x\" \"y\"?".to_owned()),
-        (2, "root ::= \"a\" (digit | word){1,3}\ndigit ::= [0-9]\nword ::= \"x\" \"y\"?".to_owned()),
+        (
+            2,
+            "root ::= \"a\" (digit | word){1,3}\ndigit ::= [0-9]\nword ::= \"x\" \"y\"?".to_owned(),
+        ),
         (3, "(ab|c)*[0-9]{2,4}".to_owned()),
         (4, "yes,no,perhaps".to_owned()),
     ] {

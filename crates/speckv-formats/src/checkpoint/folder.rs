@@ -53,8 +53,8 @@ impl Folder {
     ///
     /// # Errors
     /// See [`CheckpointError`]: no `config.json` or one that is no blueprint, shards that are
-    /// missing, headers that are wrong, tensors of types that are not supported or that no part of the
-    /// model is known to have.
+    /// missing, headers that are wrong, tensors of types that are not supported or that no part of
+    /// the model is known to have.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let config_path = path.join("config.json");
         if !config_path.exists() {

@@ -133,8 +133,8 @@ fn expected(config: &Config) -> Config {
         ..Biases::default()
     };
     match &mut expected.sliding {
-        // Of other families, files have no windows. Up to the window's length it makes no difference, so
-        // that is how long a context may be.
+        // Of other families, files have no windows. Up to the window's length it makes no
+        // difference, so that is how long a context may be.
         Some(sliding) if !family.has_windows() => {
             expected.context_length = config.context_length.min(sliding.window);
             expected.sliding = None;

@@ -1,5 +1,5 @@
-//! IQ1_S: 256 values of a grid of -1, 0 and 1 in 8 groups of 32, each group with a scale and a shift
-//! up or down by an eighth.
+//! IQ1_S: 256 values of a grid of -1, 0 and 1 in 8 groups of 32, each group with a scale and a
+//! shift up or down by an eighth.
 //!
 //! ```text
 //! byte 0    d, half float

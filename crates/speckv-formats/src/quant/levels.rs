@@ -1,7 +1,7 @@
 //! Blocks whose integers are indices into a few levels, in groups that share a scale.
 
-/// A block's numbers. A value is `d UNIT scale[i / (LEN / GROUPS)] LEVELS[q[i]]` with the levels and
-/// the unit of its format.
+/// A block's numbers. A value is `d UNIT scale[i / (LEN / GROUPS)] LEVELS[q[i]]` with the levels
+/// and the unit of its format.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block<const LEN: usize, const GROUPS: usize> {
     /// Scale of the scales.

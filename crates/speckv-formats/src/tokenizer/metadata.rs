@@ -74,9 +74,10 @@ impl Tokenizer {
     /// Builds a tokenizer from the `tokenizer.ggml.*` entries of a model file.
     ///
     /// `tokenizer.ggml.normalizer` is an entry of this project's own files: text is normalized as
-    /// in the folder that the file was made from. What the file does not say is as in llama.cpp, the format's reference: SentencePiece models
-    /// begin with BOS and put a space before text, byte-level models do neither, except that the
-    /// `llama-bpe` and `tekken` pre-tokenizers begin with BOS.
+    /// in the folder that the file was made from. What the file does not say is as in llama.cpp,
+    /// the format's reference: SentencePiece models begin with BOS and put a space before text,
+    /// byte-level models do neither, except that the `llama-bpe` and `tekken` pre-tokenizers begin
+    /// with BOS.
     ///
     /// # Errors
     /// An entry that is missing, of another type or not known, a model that is not one of

@@ -69,11 +69,11 @@ impl Item {
 }
 
 /// Times target passes of 1 to 17 rows and of a few more as crowds have them, single draft tokens,
-/// rounds of a few sequences, and the draft's reading: each at least once, from the longest to the shortest, then again from
-/// the shortest on while the budget of 1.5 seconds lasts, in rounds that go forwards and backwards
-/// in turn, so that a drift of the machine falls on all alike. A pair whose single round takes
-/// longer than that is timed once, and again only where a time contradicts the others. `at(done,
-/// total)` says whether to go on; the total is estimated.
+/// rounds of a few sequences, and the draft's reading: each at least once, from the longest to the
+/// shortest, then again from the shortest on while the budget of 1.5 seconds lasts, in rounds that
+/// go forwards and backwards in turn, so that a drift of the machine falls on all alike. A pair
+/// whose single round takes longer than that is timed once, and again only where a time contradicts
+/// the others. `at(done, total)` says whether to go on; the total is estimated.
 ///
 /// Contexts are pretended (see [`Cache::pretend`]), which takes no time; where that is not
 /// possible, a short one is read.

@@ -1,9 +1,9 @@
 //! What passes of a pair cost on this machine: measured once, kept in the user's cache folder.
 //!
-//! [`measure`] reads the clock around passes, [`lookup`] around look-up, [`plain`] around the passes
-//! of one model by which a device is chosen; [`subject`] says what the numbers belong to, [`kept`] is
-//! the file. Controllers refine the numbers while they decode; what
-//! they learn stays in their session, so that one busy hour spoils nothing for later ones.
+//! [`measure`] reads the clock around passes, [`lookup`] around look-up, [`plain`] around the
+//! passes of one model by which a device is chosen; [`subject`] says what the numbers belong to,
+//! [`kept`] is the file. Controllers refine the numbers while they decode; what they learn stays in
+//! their session, so that one busy hour spoils nothing for later ones.
 
 pub mod kept;
 pub mod lookup;

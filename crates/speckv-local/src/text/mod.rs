@@ -1,8 +1,8 @@
 //! Text to tokens and back: the one place for prompts, templates, decoding and stop strings.
 //!
 //! [`ModelText`] is a model's tokenizer with its chat template. [`Conversation`] makes prompts out
-//! of turns. [`TextDecoder`] turns tokens into text up to a stop string, and [`text_of`] does so for
-//! an iterator of tokens. The commands `run`, `chat` and `serve` and the Python package all use
+//! of turns. [`TextDecoder`] turns tokens into text up to a stop string, and [`text_of`] does so
+//! for an iterator of tokens. The commands `run`, `chat` and `serve` and the Python package all use
 //! these.
 
 mod conversation;

@@ -27,8 +27,8 @@ const DRAFT_PER_TARGET: usize = 4;
 
 /// Tokens that the draft of each of `running` sequences may catch up on in a step. They read one
 /// after the other while all others wait, so that together they get no more than what takes as long
-/// as the target's chunk. Small parts cost more: a pass of 8 tokens takes twice as long per token as
-/// one of 64, and nothing is drafted before the last of them.
+/// as the target's chunk. Small parts cost more: a pass of 8 tokens takes twice as long per token
+/// as one of 64, and nothing is drafted before the last of them.
 #[must_use]
 pub(super) fn draft_share(running: usize, rules: &Rules) -> usize {
     if running > 1 {

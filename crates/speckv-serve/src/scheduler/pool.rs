@@ -50,9 +50,9 @@ impl<M: LanguageModel> Pool<M> {
         self.resting.push((scope, sequence));
     }
 
-    /// The sequence to continue with `prompt`: of those of the scope the one with the longest common
-    /// beginning, if most of it is common. If there is none and no `room` for a new sequence, the
-    /// one that was unused for the longest.
+    /// The sequence to continue with `prompt`: of those of the scope the one with the longest
+    /// common beginning, if most of it is common. If there is none and no `room` for a new
+    /// sequence, the one that was unused for the longest.
     pub fn take(&mut self, scope: u64, prompt: &[Token], room: bool) -> Option<Sequence<M>> {
         let common = |sequence: &Sequence<M>| {
             let common = sequence.read_of(prompt);

@@ -9,8 +9,8 @@ pub(super) enum CallPart {
     Arguments(String),
 }
 
-/// Reads an object with `name` and `arguments` (or `parameters`) character by character. The text of
-/// the arguments is as the model wrote it.
+/// Reads an object with `name` and `arguments` (or `parameters`) character by character. The text
+/// of the arguments is as the model wrote it.
 #[derive(Debug, Default)]
 pub(super) struct CallScanner {
     depth: usize,

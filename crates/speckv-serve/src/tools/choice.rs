@@ -42,7 +42,8 @@ impl ToolChoice {
             _ if value.is_null() => ToolChoice::Auto,
             _ => {
                 let message = format!(
-                    "Expected \"none\", \"auto\", \"required\" or the name of a function, got {value}."
+                    "Expected \"none\", \"auto\", \"required\" or the name of a function, got \
+                    {value}."
                 );
                 return Err(ApiError::field(field, message));
             }

@@ -150,7 +150,8 @@ mod tests {
     fn calls_of_hermes_are_found_between_text() {
         let hermes = Some(ToolFormat::Hermes);
         let text = "I look.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"<x>\"}}\n\
-                    </tool_call>\n<tool_call>{\"name\": \"get_time\", \"arguments\": {}}</tool_call>";
+                    </tool_call>\n<tool_call>{\"name\": \"get_time\", \"arguments\": \
+                    {}}</tool_call>";
         let found = calls(&[("f", "{\"a\": \"<x>\"}"), ("get_time", "{}")]);
         assert_eq!(read(hermes, None, text), ("I look.".into(), String::new(), found));
         for plain in ["no call", "a <tool", "<tool_call>no JSON", "1 < 2\n"] {
@@ -190,7 +191,8 @@ mod tests {
         let mistral = Some(ToolFormat::Mistral);
         let found = calls(&[("f", "{\"a\": [1]}"), ("get_time", "{}")]);
         for text in [
-            "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": [1]}}, {\"name\": \"get_time\", \
+            "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {\"a\": [1]}}, \
+            {\"name\": \"get_time\", \
              \"arguments\": {}}]",
             "[TOOL_CALLS]f[ARGS]{\"a\": [1]}[TOOL_CALLS]get_time[ARGS]{}",
             "[TOOL_CALLS]f{\"a\": [1]}[TOOL_CALLS]get_time{}",

@@ -39,8 +39,8 @@ impl Reader {
         }
     }
 
-    /// An id of a call: nine letters and digits, which Mistral's template asks for, after `call_` for
-    /// others.
+    /// An id of a call: nine letters and digits, which Mistral's template asks for, after `call_`
+    /// for others.
     #[must_use]
     pub fn call_id(&self) -> String {
         const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";

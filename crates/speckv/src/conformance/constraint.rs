@@ -8,8 +8,8 @@ use crate::{
 
 /// Walks at random through what a constraint allows, back and forth, and checks that
 ///
-/// - [`is_allowed`](Constraint::is_allowed) says of every token what [`allowed`](Constraint::allowed)
-///   says, and at least one token is allowed;
+/// - [`is_allowed`](Constraint::is_allowed) says of every token what
+///   [`allowed`](Constraint::allowed) says, and at least one token is allowed;
 /// - a forced token is the only one that is allowed;
 /// - after [`rollback`](Constraint::rollback) it answers as one that never went further.
 ///

@@ -2,9 +2,9 @@
 //!
 //! Let `t(n)` be the seconds of a target pass over `n` rows, and `b` the sequences that wait for
 //! the pass. Without this sequence's draft it has `F` rows (one for each sequence that decodes, and
-//! chunks of prompts) and `D` rows of the other sequences' drafts. Each sequence pays an equal share
-//! of a pass in which all `b` decode. The rows of a draft are paid in full by the sequence that
-//! drafts, at what they add to the rows of all others, because all `b` wait for them.
+//! chunks of prompts) and `D` rows of the other sequences' drafts. Each sequence pays an equal
+//! share of a pass in which all `b` decode. The rows of a draft are paid in full by the sequence
+//! that drafts, at what they add to the rows of all others, because all `b` wait for them.
 //!
 //! ```text
 //! share of verifying k rows:  v(k) = t(b) / b  +  t(F + D + k - 1) - t(F + D)
@@ -101,9 +101,9 @@ impl CostModel {
         }
     }
 
-    /// Seconds of drafting `tokens` tokens from `source` that one sequence pays: so many times those
-    /// of one token, except where one pass proposes them all. Such a pass reads `behind` tokens of
-    /// the text along; other sequences that draft are taken to have as many rows in it.
+    /// Seconds of drafting `tokens` tokens from `source` that one sequence pays: so many times
+    /// those of one token, except where one pass proposes them all. Such a pass reads `behind`
+    /// tokens of the text along; other sequences that draft are taken to have as many rows in it.
     #[must_use]
     pub fn shared_drafting_seconds(
         &self,

@@ -282,8 +282,8 @@ impl Memory {
     ///
     /// The repetition penalty divides positive and multiplies negative logits of the window's
     /// tokens, each token once (Keskar et al. 2019, arXiv 1909.05858, in the form that keeps the
-    /// direction for negative logits). The others are OpenAI's: `logit - count * frequency - presence`
-    /// over the output, then the bias.
+    /// direction for negative logits). The others are OpenAI's: `logit - count * frequency -
+    /// presence` over the output, then the bias.
     fn adjust(
         &mut self,
         settings: &SamplingSettings,

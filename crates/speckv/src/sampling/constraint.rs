@@ -25,14 +25,15 @@ pub trait Constraint: Send {
     /// The constraint has failed before.
     fn rollback(&mut self, count: usize) -> Result<(), ConstraintError>;
 
-    /// Whether `token` may come next: the same as in [`allowed`](Constraint::allowed), in less time.
+    /// Whether `token` may come next: the same as in [`allowed`](Constraint::allowed), in less
+    /// time.
     ///
     /// # Errors
     /// The constraint has become too complex.
     fn is_allowed(&mut self, token: Token) -> Result<bool, ConstraintError>;
 
-    /// Fills `set` with all tokens that may come next, at least one. Returns `false`, and leaves the
-    /// set as it is, where every token may come.
+    /// Fills `set` with all tokens that may come next, at least one. Returns `false`, and leaves
+    /// the set as it is, where every token may come.
     ///
     /// # Errors
     /// The constraint has become too complex, or no token is allowed.

@@ -148,7 +148,8 @@ fn turn(message: Value, path: &str, messages: &mut Vec<Value>) -> Result<(), Api
             }
             other => {
                 let message = format!(
-                    "Expected a block of type text, thinking, tool_use or tool_result, got {other:?}."
+                    "Expected a block of type text, thinking, tool_use or tool_result, got \
+                    {other:?}."
                 );
                 return Err(ApiError::unsupported(&fields.path("type"), message));
             }
