@@ -242,8 +242,8 @@ impl GpuOutput {
         Ok(())
     }
 
-    /// Records the signals of the `count` rows that `entry` names, in the page of row `first` of the
-    /// pass.
+    /// Records the signals of the `count` rows that `entry` names, in the page of row `first` of
+    /// the pass.
     pub(super) fn record_parts(
         &self,
         recorder: &mut crate::device::Recorder<'_>,

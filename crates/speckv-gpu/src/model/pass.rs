@@ -107,8 +107,8 @@ pub(super) fn chunks(position: usize) -> usize {
     position / CHUNK + 1
 }
 
-/// The slice of `rows`, the first of which is row `first` of the pass, and its entries at binding 0,
-/// appended to `entries`. `longest`: chunks of positions that every row has room for.
+/// The slice of `rows`, the first of which is row `first` of the pass, and its entries at binding
+/// 0, appended to `entries`. `longest`: chunks of positions that every row has room for.
 pub(super) fn slice_of<'a>(
     rows: &[Row],
     mut first: usize,

@@ -115,6 +115,7 @@ fn file(name: &str) -> &'static str {
             }
         };
     }
-    files!("attend" "cache" "cache_bytes" "floats" "float_weights" "gated" "gather" "glu" "half" "integer_weights" "integers" "keep" "merge" "norm" "numbers"
-        "part" "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh" "whole_norm")
+    files!("attend" "cache" "cache_bytes" "float_weights" "floats" "gated" "gather" "glu" "half"
+        "integer_weights" "integers" "keep" "merge" "norm" "numbers" "part" "product" "quantize"
+        "read" "rotate" "rows" "signals" "span" "store" "weigh" "whole_norm")
 }

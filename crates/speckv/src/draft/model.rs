@@ -392,7 +392,8 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
         self.put_back(); // none is away, unless a panic cut off the last pass
         if let Ok(State { cache: Some(cache), block, ahead, .. }) = self.slots.get_mut(slot) {
             cache.truncate(ahead.held(cache.len()).min(len));
-            (block.forget(), ahead.forget());
+            block.forget();
+            ahead.forget();
         }
     }
 }
