@@ -37,6 +37,14 @@ struct Planned {
     behind: usize,   // tokens that the model has not read
 }
 
+/// What one source gave in a round.
+#[derive(Default)]
+struct Asked {
+    elapsed: Duration,
+    tokens: usize,
+    passes: usize, // of the model
+}
+
 impl Inner {
     pub(super) fn propose(&mut self, texts: &mut [&mut Text], round: &Round<'_>) -> Outcome<()> {
         self.work = Work::default();
@@ -160,19 +168,15 @@ impl Inner {
             let mut proposals = vec![None; texts.len()];
             let lookup = self.ask(Source::NGRAM, texts, drafting, committed, &mut proposals)?;
             let model = self.ask(Source::MODEL, texts, drafting, committed, &mut proposals)?;
-            // The first round of a step makes the pass, the others read its rows.
-            let first =
-                texts.iter().zip(drafting.iter()).zip(committed).any(|((text, &it), &len)| {
-                    it && text.tokens.len() == len
-                        && lock(&text.stepper).source() == Source::PARALLEL
-                });
             let block = self.ask(Source::PARALLEL, texts, drafting, committed, &mut proposals)?;
             let elapsed = start.elapsed();
-            self.work.lookup += lookup.0;
-            self.work.lookup_tokens += lookup.1;
-            self.work.model += model.0 + block.0;
-            self.work.model_tokens += model.1 + block.1;
-            self.work.model_passes += usize::from(model.1 > 0) + usize::from(first && block.1 > 0);
+            self.work.lookup += lookup.elapsed;
+            self.work.lookup_tokens += lookup.tokens;
+            for Asked { elapsed, tokens, passes } in [model, block] {
+                self.work.model += elapsed;
+                self.work.model_tokens += tokens;
+                self.work.model_passes += passes;
+            }
             let asked = texts
                 .iter_mut()
                 .zip(drafting.iter_mut())
@@ -201,8 +205,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Asks one source for a token for each text that drafts by it; the time that took, and how
-    /// many came.
+    /// Asks one source for a token for each text that drafts by it.
     fn ask(
         &mut self,
         source: Source,
@@ -210,12 +213,12 @@ impl Inner {
         drafting: &[bool],
         committed: &[usize],
         proposals: &mut [Option<Proposal>], // [texts]
-    ) -> Outcome<(Duration, usize)> {
+    ) -> Outcome<Asked> {
         let asked: Vec<usize> = (0..texts.len())
             .filter(|&index| drafting[index] && lock(&texts[index].stepper).source() == source)
             .collect();
         if asked.is_empty() {
-            return Ok((Duration::ZERO, 0));
+            return Ok(Asked::default());
         }
         while self.chains.len() < asked.len() {
             let chain = Chain::new(SamplingSettings::default());
@@ -231,25 +234,35 @@ impl Inner {
             let text = &*texts[index];
             let drafted = text.tokens.len() - committed[index];
             let (slot, tokens) = (text.slot()?, text.tokens.as_slice());
-            let more = lock(&text.stepper).room();
+            let stepper = lock(&text.stepper);
+            let (more, ahead) = (stepper.room(), stepper.ahead());
+            drop(stepper);
             asks.push(Ask {
                 slot,
                 source,
                 tokens,
                 drafted,
                 more,
+                ahead,
                 chain,
                 uniform: 0.0,
                 distribution,
                 proposal: None,
             });
         }
+        // A pass may answer the asks of later rounds too.
+        let passes = asks.iter().map(|ask| match source {
+            Source::MODEL => self.drafter.makes(ask.slot, ask.tokens, ask.ahead),
+            _ => usize::from(source.is_of_model() && ask.drafted == 0),
+        });
+        let passes = passes.max().unwrap_or(0);
         let start = Instant::now();
         self.drafter.propose(&mut asks)?;
         let elapsed = start.elapsed();
         for (ask, &index) in asks.iter().zip(&asked) {
             proposals[index] = ask.proposal;
         }
-        Ok((elapsed, asks.iter().filter(|ask| ask.proposal.is_some()).count()))
+        let tokens = asks.iter().filter(|ask| ask.proposal.is_some()).count();
+        Ok(Asked { elapsed, tokens, passes: if tokens > 0 { passes } else { 0 } })
     }
 }
