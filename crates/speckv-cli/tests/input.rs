@@ -77,7 +77,7 @@ fn more_threads_than_cores_are_a_warning() {
     for command in [run, score, quantize] {
         let ended = desk.run(&[&command[..], &["--threads", "1024"]].concat()).succeeds();
         let warning = "warning: --threads 1024 is more than the ";
-        assert!(ended.stderr.contains(warning), "{command:?}: {ended:#?}");
+        assert!(ended.err.contains(warning), "{command:?}: {ended:#?}");
     }
 }
 
