@@ -103,7 +103,7 @@ impl Walk {
         while self.stepper.wants_more() {
             let confidence = [0.97, 0.9, 0.99, 0.6][(self.step + position) % 4];
             let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            self.stepper.judge(black_box(Drafted { token: 1, signals }), false).expect("in order");
+            self.stepper.judge(black_box(Drafted::new(1, signals)), false).expect("in order");
             position += 1;
         }
     }

@@ -66,7 +66,7 @@ fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
         while stepper.wants_more() {
             let confidence = [0.97, 0.9, 0.99, 0.6][(step + position) % 4];
             let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            let _ = stepper.judge(Drafted { token: 1, signals }, false).expect("it wants more");
+            let _ = stepper.judge(Drafted::new(1, signals), false).expect("it wants more");
             position += 1;
             decisions += 1;
         }

@@ -107,7 +107,7 @@ mod tests {
         stepper.plan(&situation).expect("a plan");
         for &token in drafted {
             stepper
-                .judge(Drafted { token, signals: Signals::default() }, false)
+                .judge(Drafted::new(token, Signals::default()), false)
                 .expect("a verdict");
             if forced && token == drafted[0] {
                 stepper.force(12);

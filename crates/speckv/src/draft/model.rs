@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Ask, DraftError, Drafter, Proposal, READ_ALONG, Reading, Slot, Slots,
+    Ask, DraftError, Drafter, READ_ALONG, Reading, Slot, Slots,
     block::{Block, choose, needs_logits},
     parallel_depth,
 };
 use crate::{
-    model::{Best, Cache, Feed, LanguageModel, ModelError, PassOutput},
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     record::Source,
     recycle::recycle,
     token::Token,
@@ -243,8 +243,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
                 block.take(&mut self.output, (row, *rows), self.vocab_size, ask)?;
                 block.answer(ask, self.vocab_size)?;
             } else {
-                let Best { token, signals } = self.output.best(row, self.vocab_size)?;
-                let best = Proposal { token, signals };
+                let best = self.output.best(row, self.vocab_size)?.into();
                 ask.proposal = Some(match needs_logits(ask) {
                     true => choose(ask, best, &self.output.logits(row)?[..self.vocab_size])?,
                     false => best,

@@ -288,7 +288,7 @@ mod tests {
             },
             drafted: confidences
                 .iter()
-                .map(|&c| Drafted { token: 0, signals: signals(c) })
+                .map(|&c| Drafted::new(0, signals(c)))
                 .collect(),
             branch: Default::default(),
             outcome: Outcome {

@@ -40,7 +40,7 @@ use crate::{
 /// assert_eq!(plan.gamma, 2);
 /// for token in [11, 12] {
 ///     assert!(stepper.wants_more());
-///     stepper.judge(Drafted { token, signals: Signals::default() }, false)?;
+///     stepper.judge(Drafted::new(token, Signals::default()), false)?;
 /// }
 /// assert!(!stepper.wants_more());
 /// // The target keeps the first token and has another one, 13, in place of the second.

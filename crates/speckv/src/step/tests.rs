@@ -23,7 +23,7 @@ fn stepper(controller: impl Controller + 'static) -> Stepper {
 }
 
 fn drafted(token: Token, confidence: f32) -> Drafted {
-    Drafted { token, signals: Signals { confidence, ..Signals::default() } }
+    Drafted::new(token, Signals { confidence, ..Signals::default() })
 }
 
 fn ending(accepted: usize, token: Option<Token>) -> Ending {
