@@ -102,7 +102,8 @@ mod tests {
     fn read<M: LanguageModel>(model: &M, token: u32) -> (u32, f32) {
         let (mut cache, mut output) = (model.new_cache().expect("memory"), model.new_output());
         model.forward(&mut [Feed::new(&mut cache, &[token], 1)], &mut output).expect("a pass");
-        let Best { token, signals, .. } = output.best(0, model.vocab_size()).expect("finite logits");
+        let Best { token, signals, .. } =
+            output.best(0, model.vocab_size()).expect("finite logits");
         (token, signals.confidence)
     }
 

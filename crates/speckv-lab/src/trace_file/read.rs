@@ -87,10 +87,7 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
     };
     let run: Run = serde_json::from_str(value(RUN_KEY)?).map_err(|error| broken(RUN_KEY, error))?;
     if run.settings.format != format {
-        return Err(wrong(
-            &format!("trace format {format}"),
-            run.settings.format.to_string(),
-        ));
+        return Err(wrong(&format!("trace format {format}"), run.settings.format.to_string()));
     }
     let prompt: PromptFacts =
         serde_json::from_str(value(PROMPT_KEY)?).map_err(|error| broken(PROMPT_KEY, error))?;

@@ -111,9 +111,10 @@ impl Check<'_> {
         ensure((token as usize) < self.vocab_size, || {
             format!("token {token} is outside the target's vocabulary")
         })?;
-        ensure(second.is_none_or(|second| second != token && (second as usize) < self.vocab_size), || {
-            format!("the second choice beside token {token} is {second:?}")
-        })?;
+        ensure(
+            second.is_none_or(|second| second != token && (second as usize) < self.vocab_size),
+            || format!("the second choice beside token {token} is {second:?}"),
+        )?;
         let valid = signals.entropy_bits >= 0.0
             && signals.confidence > 0.0
             && signals.confidence <= 1.0 + 1e-6;
