@@ -23,7 +23,8 @@ const END: u32 = 5;
 const MASK: u32 = 2;
 const MAX_TOKENS: usize = 150;
 
-/// Texts of models from seed 100 on repeat soon.
+/// Texts of models from seed 100 on repeat soon. Drafts for models from seed 200 on are often right
+/// with their second choice.
 fn target(seed: u64) -> SimModel {
     let order = if seed < 100 { 3 } else { 1 };
     let settings =
@@ -33,7 +34,11 @@ fn target(seed: u64) -> SimModel {
 
 fn engine(seed: u64) -> Engine<SimModel> {
     let target = target(seed);
-    let draft = target.draft(Difference::Share { agreement: 0.8 }).with_mask(MASK);
+    let difference = match seed < 200 {
+        true => Difference::Share { agreement: 0.8 },
+        false => Difference::Blend { weight: 0.35 },
+    };
+    let draft = target.draft(difference).with_mask(MASK);
     let model = ModelDrafter::new(Arc::new(draft), VOCAB).with_masks(vec![MASK]).expect("a token");
     let drafter: Box<dyn Drafter> = Box::new(Both::new(NgramDrafter::default(), model));
     let time = target.time().clone();
@@ -195,7 +200,7 @@ impl Controller for WithSibling {
 #[test]
 fn replayed_siblings_are_the_live_ones() {
     let (mut accepted, mut not_accepted, mut looked_up) = (0, 0, 0);
-    for seed in 100..104 {
+    for seed in 200..206 {
         let prompt: Vec<u32> = (0..14).map(|i| (i * 5 + seed as u32) % 7 + 6).collect();
         let trace = trace(seed, &prompt);
         for gamma in 1..=6 {
