@@ -25,6 +25,9 @@ say() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 say "unpacking"
 cat "$carried"/piece-* | tar -C "$place" -xf -
 "${PYTHON:-python3}" -m venv --system-site-packages "$place/python"
+# A Python of a virtual environment hands its packages on by this file.
+"${PYTHON:-python3}" -c 'import site; print("\n".join(site.getsitepackages()))' \
+    >"$(echo "$place"/python/lib/python3*/site-packages)/machine.pth"
 # What the machine has stays: its PyTorch belongs to its driver.
 "$place/python/bin/pip" install --no-index --find-links "$place/wheels" --no-deps \
     "$place"/wheels/{speckv,bitsandbytes,accelerate}-*.whl

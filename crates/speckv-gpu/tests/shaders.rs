@@ -51,6 +51,7 @@ fn others() -> Vec<Shader> {
         Shader::signals(),
         Shader::read(),
     ];
+    shaders.extend(weight_types().into_iter().map(|of| Shader::gather(&Format::of(of))));
     for head_dim in [16, 48, 64, 128, 256, 1024] {
         let caches = [CacheType::F16, CacheType::Q8_0];
         for cache in caches.into_iter().filter(|cache| cache.takes(head_dim)) {

@@ -71,10 +71,11 @@ fn answers(
 fn greedy_answers_equal_plain_decoding_for_every_gamma_and_draft() {
     let Some(device) = device() else { return };
     let (target, draft) = tiny();
-    let options = LoadOptions::new(device);
+    let options = LoadOptions { embedding: true, ..LoadOptions::new(device) };
     let load = |tiny| Arc::new(GpuModel::load(file(tiny), &options, &mut |_| {}).unwrap());
     let (target, on_gpu, itself) = (load(&target), load(&draft), load(&target));
     let on_cpu = Arc::new(on_cpu(&draft));
+    assert!(on_gpu.continuation_limit(2) > 8, "drafts of both answers go on on the device");
     let expected: Vec<Vec<u32>> = [&PROMPT[..], &PROMPT[2..]]
         .map(|prompt| decode_plainly(&*target, prompt, ANSWER).unwrap())
         .to_vec();

@@ -351,6 +351,7 @@ fn propose(
         tokens: text,
         drafted,
         more,
+        ahead: 1,
         chain,
         uniform: 0.0,
         distribution,

@@ -116,7 +116,7 @@ impl Trial<'_> {
             return Ok(seconds);
         }
         self.reporter.note(&format!("timing a plain pass on {}, once ...", backend.name()));
-        let weights = WeightOptions { compression, head_gap: None, cache_type };
+        let weights = WeightOptions { compression, cache_type, ..WeightOptions::default() };
         let context = context.min(CONTEXT);
         let model = pair::load_model(backend, file, context, true, &weights, self.reporter)?;
         if self.interrupt.is_raised() {

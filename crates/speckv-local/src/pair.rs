@@ -333,7 +333,7 @@ impl<M: LocalModel> Pair<M> {
                 fits => fits?,
             }
         }
-        let weights = WeightOptions { compression, head_gap: None, cache_type };
+        let weights = WeightOptions { compression, cache_type, ..WeightOptions::default() };
         let target =
             load_model(&backends.target, &target_file, context, false, &weights, reporter)?;
         // A draft with a shorter context stops drafting there; it need not hold the target's.
@@ -344,6 +344,7 @@ impl<M: LocalModel> Pair<M> {
                 DraftHead::Whole => None,
             },
             cache_type: draft_cache,
+            drafts: true,
         };
         if let (Some(DraftModel::Itself(compression)), Some(file)) =
             (settings.draft.model(), &draft_file)

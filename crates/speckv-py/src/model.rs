@@ -199,7 +199,7 @@ impl LocalModel {
             MemoryNeed { file: &file, compression, context: asked, cache_type, what: "model" };
         let backend = devices::of_model(device, threads, need, &Interrupt::new(), &Warnings)
             .map_err(of_model)?;
-        let weights = WeightOptions { compression, head_gap, cache_type };
+        let weights = WeightOptions { compression, head_gap, cache_type, drafts: false };
         let weights =
             pair::load_model(&backend, &file, asked, cut, &weights, &Warnings).map_err(of_model)?;
         let output = Mutex::new(weights.new_output());

@@ -111,6 +111,7 @@ impl NgramText {
                 tokens,
                 drafted: drafted.len(),
                 more: 1,
+                ahead: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

@@ -228,6 +228,7 @@ fn look_up_step(bencher: Bencher, kind: &str, earlier: usize) {
                 tokens: tokens_so_far,
                 drafted,
                 more: 1,
+                ahead: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

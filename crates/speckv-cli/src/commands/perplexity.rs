@@ -85,7 +85,7 @@ pub(super) fn run(args: &PerplexityArgs, printer: &Printer) -> Outcome<()> {
         [Some(target), reference].into_iter().flatten().collect();
     memory::check(&backend, &needs)?; // both before either is read
     let load = |memory::MemoryNeed { file, compression, context, cache_type, .. }| {
-        let weights = WeightOptions { compression, head_gap: None, cache_type };
+        let weights = WeightOptions { compression, cache_type, ..WeightOptions::default() };
         pair::load_model(&backend, file, context, false, &weights, printer)
     };
     let target = load(target)?;

@@ -1,11 +1,13 @@
 //! Weight matrices in device memory, and their products with activations.
 
 mod build;
+mod gather;
 mod multiply;
 mod planes;
 mod unit;
 
 pub use build::{BuildError, RowSource};
+pub use gather::{Choice, Gather};
 pub use multiply::{Input, Multiply, Output};
 
 use speckv_formats::quant::WeightType;

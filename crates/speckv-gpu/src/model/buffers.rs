@@ -20,12 +20,11 @@ pub(super) const PAGE_ROWS: usize = 32;
 /// Most bytes of partial results of attention.
 const PARTIAL_BYTES: u64 = 256 << 20;
 
-/// Entries at binding 0: a slice, its feeds, and the rows of the head.
+/// Entries at binding 0: a slice, its feeds, and the rows of the head. Continuations, which have
+/// fewer rows, have several of them.
 const ENTRIES: usize = MAX_ROWS + 2;
 
-/// The entry of all rows of a slice.
-pub(super) const ALL_ROWS: u32 = 0;
-/// The entry of the rows that want logits.
+/// The entry of the rows that want logits; the first ones are of a slice and its feeds.
 pub(super) const HEAD_ROWS: u32 = ENTRIES as u32 - 1;
 
 /// Sizes of a pass, in values.
@@ -132,7 +131,7 @@ pub(super) struct Buffers {
     pub partial: Buffer,
     /// Largest scores and sums of weights of the partial results.
     pub partial_sums: Buffer,
-    /// Rows that want logits.
+    /// Rows that want logits, by their places in a page.
     pub picked: Buffer,
     /// Their normed residual stream.
     pub head: Input,

@@ -131,6 +131,12 @@ impl KvCache {
         self.len += trunk;
     }
 
+    /// Notes `count` more positions that the device has appended to the last feed.
+    pub(super) fn extend(&mut self, count: usize) {
+        self.last.forget();
+        self.len += count;
+    }
+
     /// Moves keys and values of slots, `(from, to)` in ascending order, `to` not after `from`.
     fn move_slots(&self, moves: &[(usize, usize)]) -> Result<(), GpuError> {
         let shared = &self.shared;

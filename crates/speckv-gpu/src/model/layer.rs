@@ -8,7 +8,7 @@ use speckv_formats::{
 };
 
 use super::{
-    buffers::{ALL_ROWS, Buffers, Sizes},
+    buffers::{Buffers, Sizes},
     cache::LayerCache,
     kernels::Kernels,
     weights::{GateUp, Layer},
@@ -246,6 +246,16 @@ fn is_integer(weight_type: WeightType) -> bool {
     crate::format::Format::of(weight_type).is_integer()
 }
 
+/// Positions that go through the layers together.
+pub(super) struct Slice<'a> {
+    /// Entry at binding 0 that names the rows.
+    pub entry: u32,
+    /// Number of rows.
+    pub rows: usize,
+    /// The rows of each sequence.
+    pub feeds: Vec<FeedPart<'a>>,
+}
+
 /// Rows of a slice that belong to one sequence.
 pub(super) struct FeedPart<'a> {
     /// Entry at binding 0 that names the rows.
@@ -259,23 +269,23 @@ pub(super) struct FeedPart<'a> {
 }
 
 impl LayerPass {
-    /// Records the layer for the `n` rows of a slice.
+    /// Records the layer for the rows of a slice.
     pub(super) fn record(
         &self,
         number: usize,
         recorder: &mut Recorder<'_>,
         kernels: &Kernels,
         sizes: &Sizes,
-        n: usize,
-        feeds: &[FeedPart<'_>],
+        slice: &Slice<'_>,
     ) -> Result<(), GpuError> {
+        let &Slice { entry, rows: n, ref feeds } = slice;
         let (norm, bindings) = &self.attention_norm;
-        recorder.dispatch(norm, bindings, ALL_ROWS, [n, 1, 1]);
+        recorder.dispatch(norm, bindings, entry, [n, 1, 1]);
         for multiply in &self.qkv {
-            multiply.record(recorder, ALL_ROWS, n)?;
+            multiply.record(recorder, entry, n)?;
         }
         if let Some((norm, bindings, parts)) = &self.whole_norm {
-            recorder.dispatch(norm, bindings, ALL_ROWS, [n, *parts, 1]);
+            recorder.dispatch(norm, bindings, entry, [n, *parts, 1]);
         }
         for feed in feeds {
             let cache = &feed.caches[number];
@@ -289,22 +299,22 @@ impl LayerPass {
             recorder.dispatch(&kernels.attend, &cache.attend, feed.entry, grid);
         }
         let merge = &kernels.merge_bindings[usize::from(self.slides)];
-        recorder.dispatch(&kernels.merge, merge, ALL_ROWS, [n, sizes.query_blocks, 1]);
-        self.output.record(recorder, ALL_ROWS, n)?;
+        recorder.dispatch(&kernels.merge, merge, entry, [n, sizes.query_blocks, 1]);
+        self.output.record(recorder, entry, n)?;
         if let Some(norm) = &self.attention_post_norm {
-            recorder.dispatch(&kernels.add_norm, norm, ALL_ROWS, [n, 1, 1]);
+            recorder.dispatch(&kernels.add_norm, norm, entry, [n, 1, 1]);
         }
         let (norm, bindings) = &self.feed_forward_norm;
-        recorder.dispatch(norm, bindings, ALL_ROWS, [n, 1, 1]);
+        recorder.dispatch(norm, bindings, entry, [n, 1, 1]);
         for multiply in &self.gate_up {
-            multiply.record(recorder, ALL_ROWS, n)?;
+            multiply.record(recorder, entry, n)?;
         }
         if let Some((kernel, bindings)) = &self.glu {
-            recorder.dispatch(kernel, bindings, ALL_ROWS, [n, sizes.inner_blocks, 1]);
+            recorder.dispatch(kernel, bindings, entry, [n, sizes.inner_blocks, 1]);
         }
-        self.down.record(recorder, ALL_ROWS, n)?;
+        self.down.record(recorder, entry, n)?;
         if let Some(norm) = &self.feed_forward_post_norm {
-            recorder.dispatch(&kernels.add_norm, norm, ALL_ROWS, [n, 1, 1]);
+            recorder.dispatch(&kernels.add_norm, norm, entry, [n, 1, 1]);
         }
         Ok(())
     }

@@ -30,6 +30,10 @@ pub struct LoadOptions {
     pub cache_type: CacheType,
     /// Tokens that the output head omits while the text has none of them; for drafts.
     pub head_gap: Option<Range<u32>>,
+    /// Whether the embedding is to be on the device, so that a draft goes on from token to token
+    /// there. It is there anyway where it is the output head. Where it is not, it takes memory of
+    /// its own and is left in the file if it does not fit.
+    pub embedding: bool,
 }
 
 impl LoadOptions {
@@ -42,6 +46,7 @@ impl LoadOptions {
             compression: Compression::AsIs,
             cache_type: CacheType::F16,
             head_gap: None,
+            embedding: false,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 mod buffers;
 mod cache;
+mod continuation;
+mod embedding;
 mod kernels;
 mod layer;
 mod load;
@@ -13,16 +15,13 @@ mod weights;
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use speckv::model::{Feed, LanguageModel, ModelError};
 use speckv_formats::{
-    checkpoint::Checkpoint,
-    compression::Compression,
-    config::Config,
-    quant::{QuantError, WeightType},
-    weights::{EMBEDDING, Layout},
+    checkpoint::Checkpoint, compression::Compression, config::Config, quant::WeightType,
+    weights::Layout,
 };
 
 pub use cache::{KvCache, position_bytes};
@@ -35,7 +34,8 @@ use crate::{
     error::GpuError,
     matrix::{Matrix, matrix_bytes},
 };
-use buffers::{Buffers, Sizes};
+use buffers::{Buffers, PAGE_ROWS, Sizes};
+use embedding::Embedding;
 use kernels::Kernels;
 use layer::{Binder, LayerPass};
 use pass::HostRoom;
@@ -56,6 +56,8 @@ struct Shared {
     context: usize,
     weights: Weights,
     embedding: Embedding,
+    /// Whether the device gathers the embeddings that the host reads.
+    gathers: OnceLock<bool>,
     buffers: Buffers,
     kernels: Kernels,
     layers: Vec<LayerPass>,
@@ -75,15 +77,6 @@ impl Shared {
     /// How keys and values are stored.
     fn cache_type(&self) -> CacheType {
         self.sizes.cache_type
-    }
-}
-
-/// Token embeddings, [vocab, hidden]. They stay in the file: a pass reads one row per token.
-struct Embedding(Checkpoint);
-
-impl Embedding {
-    fn read(&self, token: usize, out: &mut [f32]) -> Result<(), QuantError> {
-        self.0.stored(EMBEDDING).expect("the layout has found it").read(token, out)
     }
 }
 
@@ -118,6 +111,7 @@ impl GpuModel {
         let gap = rare::gap(options.head_gap.as_ref(), vocab);
         let weights =
             Weights::load(device, &file, &layout, options.compression, gap.as_ref(), progress)?;
+        let embedding = Embedding::new(file, &layout, &weights, options)?;
         let apart = weights.layers.iter().any(|layer| matches!(layer.gate_up, GateUp::Apart(..)));
         let buffers = Buffers::new(device, &sizes, apart)?;
         let kernels = Kernels::new(device, &config, &sizes, &buffers)?;
@@ -143,7 +137,8 @@ impl GpuModel {
             vocab,
             context,
             weights,
-            embedding: Embedding(file),
+            embedding,
+            gathers: OnceLock::new(),
             buffers,
             kernels,
             layers,
@@ -229,6 +224,18 @@ impl GpuModel {
     }
 }
 
+impl GpuModel {
+    /// Refuses feeds that cannot be read, and what belongs to another model.
+    fn check(&self, feeds: &[Feed<'_, KvCache>], output: &GpuOutput) -> Result<(), ModelError> {
+        feeds.iter().try_for_each(|feed| feed.check(self))?;
+        let own = |shared: &Arc<Shared>| Arc::ptr_eq(shared, &self.shared);
+        if feeds.iter().all(|feed| own(&feed.cache.shared)) && own(&output.shared) {
+            return Ok(());
+        }
+        Err(ModelError::Unsupported { what: "caches and outputs of another model" })
+    }
+}
+
 impl LanguageModel for GpuModel {
     type Cache = KvCache;
     type Output = GpuOutput;
@@ -262,13 +269,27 @@ impl LanguageModel for GpuModel {
         feeds: &mut [Feed<'_, KvCache>],
         output: &mut GpuOutput,
     ) -> Result<(), ModelError> {
-        feeds.iter().try_for_each(|feed| feed.check(self))?;
-        let own = |shared: &Arc<Shared>| Arc::ptr_eq(shared, &self.shared);
-        if !feeds.iter().all(|feed| own(&feed.cache.shared)) || !own(&output.shared) {
-            return Err(ModelError::Unsupported { what: "caches and outputs of another model" });
-        }
+        self.check(feeds, output)?;
         let mut host = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.pass(feeds, output, &mut host)
+    }
+
+    fn continuation_limit(&self, sequences: usize) -> usize {
+        if Shared::gathers(&self.shared) { (PAGE_ROWS / sequences.max(1)).max(1) } else { 1 }
+    }
+
+    fn continue_greedily(
+        &self,
+        feeds: &mut [Feed<'_, KvCache>],
+        count: usize,
+        vocab: usize,
+        output: &mut GpuOutput,
+    ) -> Result<usize, ModelError> {
+        self.check(feeds, output)?;
+        let count = count.min(self.continuation_limit(feeds.len()));
+        let vocab = vocab.min(self.shared.vocab);
+        let mut host = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.continue_greedily(feeds, (count, vocab), output, &mut host)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     device::{Bindings, Buffer, Reading},
     error::GpuError,
     format::BLOCK,
-    matrix::{Multiply, Output},
+    matrix::{Choice, Gather, Multiply, Output},
     shader::{Epilogue, SIGNAL_PART},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Page {
     pub head: Multiply,
     pub signals: Bindings,
     pub parts: Buffer,
+    /// Embeddings of the likeliest tokens of its rows, where the device has them.
+    pub gather: Option<Gather>,
     /// Rows whose logits of the head's gap are those of tokens that are impossible.
     gap_is_omitted: [bool; PAGE_ROWS],
 }
@@ -119,7 +121,14 @@ impl GpuOutput {
             .kernels
             .signals
             .bind_whole(device, &[&buffers.entries, shape, &logits, &parts])?;
-        Ok(Page { logits, head, signals, parts, gap_is_omitted: [false; PAGE_ROWS] })
+        let choice = Choice { shape, parts: &parts };
+        let scale = shared.config.embedding_scale;
+        let embedding = shared.embedding.on_device(&shared.weights);
+        let gather = embedding.map(|matrix| {
+            Gather::new(device, &buffers.entries, (matrix, scale), choice, &buffers.x)
+        });
+        let gather = gather.transpose()?;
+        Ok(Page { logits, head, signals, parts, gather, gap_is_omitted: [false; PAGE_ROWS] })
     }
 
     /// The row that the next answers are of.
@@ -187,6 +196,24 @@ impl GpuOutput {
         }
     }
 
+    /// Appends the parts of a row whose likeliest token is `token`; the other ones have `none`.
+    pub(super) fn push_chosen(&self, token: u32, none: u32, parts: &mut Vec<u32>) {
+        for part in 0..self.parts() {
+            let is_its = token as usize / SIGNAL_PART == part;
+            let mut words = [0; PART_WORDS];
+            words[..2].copy_from_slice(&[if is_its { token } else { none }, 1f32.to_bits()]);
+            parts.extend(words);
+        }
+    }
+
+    /// Has the signals of the next pass be over so many tokens.
+    pub(super) fn count_over(&mut self, vocab: usize) {
+        self.vocab = vocab;
+        let shape = self.signal_shape.as_ref().expect("made when a pass begins");
+        let numbers = [vocab as u32, self.shared.vocab as u32, self.parts() as u32];
+        self.shared.device.write(shape, 0, &numbers);
+    }
+
     /// Reads the rows over another number of tokens.
     fn ask(&mut self, vocab: usize) -> Result<(), ModelError> {
         if vocab == self.vocab {
@@ -196,10 +223,8 @@ impl GpuOutput {
         let device = &*shared.device;
         let turn = shared.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let rows = std::mem::take(&mut self.rows);
-        self.vocab = vocab;
         self.answers.clear();
-        let shape = self.signal_shape.as_ref().expect("made when a pass begins");
-        device.write(shape, 0, &[vocab as u32, shared.vocab as u32, self.parts() as u32]);
+        self.count_over(vocab);
         for first in (0..rows).step_by(PAGE_ROWS) {
             let count = PAGE_ROWS.min(rows - first);
             let mut recorder = device.recorder();
@@ -217,6 +242,20 @@ impl GpuOutput {
         Ok(())
     }
 
+    /// Records the signals of the `count` rows that `entry` names, in the page of row `first` of
+    /// the pass.
+    pub(super) fn record_parts(
+        &self,
+        recorder: &mut crate::device::Recorder<'_>,
+        entry: u32,
+        first: usize,
+        count: usize,
+    ) {
+        let parts = self.vocab.div_ceil(SIGNAL_PART);
+        let kernel = &self.shared.kernels.signals;
+        recorder.dispatch(kernel, &self.page(first).signals, entry, [count, parts, 1]);
+    }
+
     /// Records the signals of `count` rows from row `first` of the pass on, which are in one page,
     /// and their way to the host. The bytes that come.
     pub(super) fn record_signals(
@@ -226,9 +265,7 @@ impl GpuOutput {
         count: usize,
     ) -> Result<u64, GpuError> {
         let page = self.page(first);
-        let parts = self.vocab.div_ceil(SIGNAL_PART);
-        let kernel = &self.shared.kernels.signals;
-        recorder.dispatch(kernel, &page.signals, super::buffers::HEAD_ROWS, [count, parts, 1]);
+        self.record_parts(recorder, super::buffers::HEAD_ROWS, first, count);
         let (offset, bytes) = self.answer_bytes(first % PAGE_ROWS, count);
         recorder.copy_to_host(&page.parts, offset, self.reading(), 0, bytes);
         Ok(bytes)

@@ -6,9 +6,9 @@ use speckv::model::{Cache, Feed, ModelError};
 
 use super::{
     GpuOutput, KvCache, Shared,
-    buffers::{ALL_ROWS, HEAD_ROWS, MAX_ROWS, PAGE_ROWS},
+    buffers::{HEAD_ROWS, MAX_ROWS, PAGE_ROWS},
     failed,
-    layer::FeedPart,
+    layer::{FeedPart, Slice},
     rare::RARE_REACH,
 };
 use crate::{
@@ -19,28 +19,28 @@ use crate::{
 };
 
 /// Layers that are submitted together: the device works on them while the next ones are recorded.
-const SUBMIT_LAYERS: usize = 8;
+pub(super) const SUBMIT_LAYERS: usize = 8;
 
 /// No path: every position of the row is at the slot of its number.
 const NO_PATH: u32 = u32::MAX;
 
 /// One position of a pass.
 #[derive(Debug, Clone)]
-struct Row {
-    feed: usize,
-    token: u32,
-    position: usize,
-    slot: usize,
+pub(super) struct Row {
+    pub feed: usize,
+    pub token: u32,
+    pub position: usize,
+    pub slot: usize,
     /// For branches, the slots of the ancestors beyond the trunk, itself included, and the first
     /// position that they stand for.
-    path: Vec<u32>,
-    start: usize,
-    logits: bool,
-    hidden: bool,
+    pub path: Vec<u32>,
+    pub start: usize,
+    pub logits: bool,
+    pub hidden: bool,
     /// The last position up to here of a token that the output head omits elsewhere.
-    rare: Option<usize>,
+    pub rare: Option<usize>,
     /// Whether its logits omit the tokens of the head's gap.
-    omits: bool,
+    pub omits: bool,
 }
 
 /// What a model keeps for passes on the host.
@@ -51,7 +51,7 @@ pub(super) struct HostRoom {
 }
 
 /// All positions of the feeds, in their order. `gap` are the tokens that the output head omits.
-fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> Vec<Row> {
+pub(super) fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> Vec<Row> {
     let is_rare = |token: u32| gap.is_some_and(|gap| gap.contains(&(token as usize)));
     let mut rows: Vec<Row> = Vec::new();
     for (number, feed) in feeds.iter().enumerate() {
@@ -96,9 +96,40 @@ fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> Vec<Row> {
     rows
 }
 
+/// Appends an entry at binding 0: first row, rows, chunks, and the row that gathered rows go to.
+pub(super) fn push_entry(entries: &mut Vec<u32>, numbers: [usize; 4]) {
+    entries.extend(numbers.map(|number| number as u32));
+    entries.resize(entries.len().next_multiple_of(OFFSET_STEP as usize / 4), 0);
+}
+
 /// Chunks of positions that rows up to this position read.
-fn chunks(position: usize) -> usize {
+pub(super) fn chunks(position: usize) -> usize {
     position / CHUNK + 1
+}
+
+/// The slice of `rows`, the first of which is row `first` of the pass, and its entries at binding
+/// 0, appended to `entries`. `longest`: chunks of positions that every row has room for.
+pub(super) fn slice_of<'a>(
+    rows: &[Row],
+    mut first: usize,
+    longest: usize,
+    feeds: &'a [Feed<'_, KvCache>],
+    entries: &mut Vec<u32>,
+) -> Slice<'a> {
+    let number = |entries: &[u32]| (entries.len() * 4 / OFFSET_STEP as usize) as u32;
+    let mut slice = Slice { entry: number(entries), rows: rows.len(), feeds: Vec::new() };
+    push_entry(entries, [first, rows.len(), longest, 0]);
+    for part in rows.chunk_by(|a, b| a.feed == b.feed) {
+        slice.feeds.push(FeedPart {
+            entry: number(entries),
+            rows: part.len(),
+            chunks: part.iter().map(|row| chunks(row.position)).max().unwrap_or(1),
+            caches: feeds[part[0].feed].cache.layers(),
+        });
+        push_entry(entries, [first, part.len(), longest, 0]);
+        first += part.len();
+    }
+    slice
 }
 
 impl Shared {
@@ -159,8 +190,8 @@ impl Shared {
     ) -> Result<(), ModelError> {
         self.write_rows(rows, host);
         self.write_embeddings(rows, host)?;
-        let parts = self.write_entries(rows, feeds);
-        let recorder = self.record_layers(rows.len(), &parts).map_err(failed)?;
+        let slice = self.write_entries(rows, feeds);
+        let recorder = self.record_layers(self.device.recorder(), &slice).map_err(failed)?;
         let wanted = |which: &dyn Fn(&Row) -> bool| -> Vec<u32> {
             (0u32..).zip(rows).filter(|(_, row)| which(row)).map(|(i, _)| i).collect()
         };
@@ -189,7 +220,7 @@ impl Shared {
     }
 
     /// Positions, slots, paths and angles of the rows.
-    fn write_rows(&self, rows: &[Row], host: &mut HostRoom) {
+    pub(super) fn write_rows(&self, rows: &[Row], host: &mut HostRoom) {
         let (device, buffers) = (&*self.device, &self.buffers);
         let mut paths = Vec::new();
         host.words.clear();
@@ -220,54 +251,43 @@ impl Shared {
     }
 
     /// The embeddings of the rows' tokens into the residual stream.
-    fn write_embeddings(&self, rows: &[Row], host: &mut HostRoom) -> Result<(), ModelError> {
-        let (hidden, width) = (self.config.hidden, self.sizes.hidden_blocks * BLOCK);
+    pub(super) fn write_embeddings(
+        &self,
+        rows: &[Row],
+        host: &mut HostRoom,
+    ) -> Result<(), ModelError> {
+        let width = self.sizes.hidden_blocks * BLOCK;
         host.x.clear();
         host.x.resize(rows.len() * width, 0.0);
         for (row, x) in rows.iter().zip(host.x.chunks_exact_mut(width)) {
-            self.embedding
-                .read(row.token as usize, &mut x[..hidden])
+            self.read_embedding(row.token as usize, x)
                 .map_err(|error| ModelError::Backend(Box::new(error)))?;
-            if self.config.embedding_scale != 1.0 {
-                x.iter_mut().for_each(|x| *x *= self.config.embedding_scale);
-            }
         }
         self.device.write(&self.buffers.x, 0, bytemuck::cast_slice(&host.x));
         Ok(())
     }
 
     /// Which rows belong to which sequence.
-    fn write_entries<'a>(&self, rows: &[Row], feeds: &'a [Feed<'_, KvCache>]) -> Vec<FeedPart<'a>> {
+    fn write_entries<'a>(&self, rows: &[Row], feeds: &'a [Feed<'_, KvCache>]) -> Slice<'a> {
         let longest = rows.iter().map(|row| chunks(row.position)).max().unwrap_or(1);
-        let mut entries = vec![0u32; OFFSET_STEP as usize / 4];
-        entries[..3].copy_from_slice(&[0, rows.len() as u32, longest as u32]);
-        let (mut parts, mut first) = (Vec::new(), 0);
-        for part in rows.chunk_by(|a, b| a.feed == b.feed) {
-            let at = entries.len();
-            entries.resize(at + OFFSET_STEP as usize / 4, 0);
-            let numbers = [first as u32, part.len() as u32, longest as u32];
-            entries[at..at + 3].copy_from_slice(&numbers);
-            parts.push(FeedPart {
-                entry: ALL_ROWS + 1 + parts.len() as u32,
-                rows: part.len(),
-                chunks: part.iter().map(|row| chunks(row.position)).max().unwrap_or(1),
-                caches: feeds[part[0].feed].cache.layers(),
-            });
-            first += part.len();
-        }
+        let mut entries = Vec::new();
+        let slice = slice_of(rows, 0, longest, feeds, &mut entries);
         self.device.write(&self.buffers.entries, 0, &entries);
-        parts
+        slice
     }
 
     /// Submits the layers, and records the last of them.
-    fn record_layers(&self, n: usize, parts: &[FeedPart<'_>]) -> Result<Recorder<'_>, GpuError> {
-        let mut recorder = self.device.recorder();
+    pub(super) fn record_layers<'d>(
+        &'d self,
+        mut recorder: Recorder<'d>,
+        slice: &Slice<'_>,
+    ) -> Result<Recorder<'d>, GpuError> {
         for (number, layer) in self.layers.iter().enumerate() {
             if number > 0 && number.is_multiple_of(SUBMIT_LAYERS) {
                 let full = std::mem::replace(&mut recorder, self.device.recorder());
                 self.device.submit(full)?;
             }
-            layer.record(number, &mut recorder, &self.kernels, &self.sizes, n, parts)?;
+            layer.record(number, &mut recorder, &self.kernels, &self.sizes, slice)?;
         }
         Ok(recorder)
     }

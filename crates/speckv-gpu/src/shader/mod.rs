@@ -12,6 +12,8 @@ pub use attention::{AttentionShape, CHUNK};
 pub use product::{Epilogue, MAX_TILE, Product, Slices, TILES, tile_for};
 pub use template::{Values, expand};
 
+use crate::format::Format;
+
 /// Logits that one workgroup reads for the signals.
 pub const SIGNAL_PART: usize = 4096;
 
@@ -78,6 +80,13 @@ impl Shader {
         Shader::new("signals", Values::default().with("PART", SIGNAL_PART))
     }
 
+    /// Embeddings of the likeliest tokens of rows of logits, from a matrix of this format.
+    #[must_use]
+    pub fn gather(format: &Format) -> Self {
+        let values = product::format_values(format, Values::default());
+        Shader::new("gather", values.with("PART", SIGNAL_PART))
+    }
+
     /// Reads a buffer once.
     #[must_use]
     pub fn read() -> Self {
@@ -106,6 +115,7 @@ fn file(name: &str) -> &'static str {
             }
         };
     }
-    files!("attend" "cache" "cache_bytes" "floats" "gated" "glu" "half" "integers" "keep" "merge" "norm" "numbers"
-        "product" "quantize" "read" "rotate" "rows" "signals" "span" "store" "weigh" "whole_norm")
+    files!("attend" "cache" "cache_bytes" "float_weights" "floats" "gated" "gather" "glu" "half"
+        "integer_weights" "integers" "keep" "merge" "norm" "numbers" "part" "product" "quantize"
+        "read" "rotate" "rows" "signals" "span" "store" "weigh" "whole_norm")
 }

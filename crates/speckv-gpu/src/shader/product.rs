@@ -88,8 +88,8 @@ pub struct Product {
     pub bias: bool,
 }
 
-/// The names that the product kernel's template takes from the format.
-fn format_values(format: &Format, values: Values) -> Values {
+/// The names that templates of kernels that read weights take from the format.
+pub(super) fn format_values(format: &Format, values: Values) -> Values {
     let word = |i: usize| {
         let bytes = |table: [i8; 16]| [0, 1, 2, 3].map(|j| table[4 * i + j] as u8);
         format.table.map_or(0, |table| u32::from_le_bytes(bytes(table)))
@@ -103,6 +103,7 @@ fn format_values(format: &Format, values: Values) -> Values {
     let by_16 = is(ScaleKind::Bytes) || is(ScaleKind::Nibbles);
     values
         .with("FORMAT", if integers { "integers" } else { "floats" })
+        .with("WEIGHTS", if integers { "integer_weights" } else { "float_weights" })
         .when("INTEGERS", integers)
         .with("LOW_TYPE", vector(format.low_vector()))
         .with("SCALE_TYPE", vector(format.scale_words().max(1)))
@@ -124,6 +125,7 @@ fn format_values(format: &Format, values: Values) -> Values {
         .when("TOPS", format.top_words() > 0)
         .when("SUB16", by_16)
         .when("MIN16", is(ScaleKind::Nibbles))
+        .when("MIN", !matches!(format.scales, ScaleKind::None | ScaleKind::Half | ScaleKind::Bytes))
         .when("MIN32", is(ScaleKind::HalfMin) || is(ScaleKind::Six))
         .when("SCALE_HALF", is(ScaleKind::Half))
         .when("SCALE_HALF_MIN", is(ScaleKind::HalfMin))

@@ -234,6 +234,34 @@ impl LanguageModel for AnyModel {
             _ => Err(ANOTHER),
         }
     }
+
+    fn continuation_limit(&self, sequences: usize) -> usize {
+        each!(AnyModel, self, model => model.continuation_limit(sequences))
+    }
+
+    fn continue_greedily(
+        &self,
+        feeds: &mut [Feed<'_, AnyCache>],
+        count: usize,
+        vocab: usize,
+        output: &mut AnyOutput,
+    ) -> Result<usize, ModelError> {
+        match (self, output) {
+            #[cfg(feature = "gpu")]
+            (AnyModel::Gpu(model), AnyOutput::Gpu(output)) => {
+                let mut feeds = of_device(feeds, |cache| match cache {
+                    AnyCache::Gpu(cache) => Some(cache),
+                    AnyCache::Cpu(_) => None,
+                })?;
+                model.continue_greedily(&mut feeds, count, vocab, output)
+            }
+            // A processor gains nothing from it.
+            (_, output) => {
+                self.forward(feeds, output)?;
+                Ok(1)
+            }
+        }
+    }
 }
 
 impl LocalModel for AnyModel {

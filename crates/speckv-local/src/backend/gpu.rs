@@ -148,6 +148,7 @@ impl Backend for GpuBackend {
             compression: options.compression,
             cache_type: on_device(options.cache_type),
             head_gap: options.head_gap.clone(),
+            embedding: options.drafts,
             ..LoadOptions::new(Arc::clone(&self.device))
         };
         GpuModel::load(file.clone(), &load, &mut |progress| at(progress.done, progress.total))

@@ -39,6 +39,9 @@ pub struct WeightOptions {
     pub head_gap: Option<Range<Token>>,
     /// How keys and values are stored.
     pub cache_type: CacheType,
+    /// Whether the model drafts: on a GPU its embedding is then on the device too, if it fits, so
+    /// that several tokens take one submission.
+    pub drafts: bool,
 }
 
 /// A language model on this machine that can describe itself.

@@ -36,6 +36,7 @@ pub fn seconds_per_token(clock: &Clock) -> Option<f64> {
                 tokens: &tokens,
                 drafted,
                 more: 1,
+                ahead: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

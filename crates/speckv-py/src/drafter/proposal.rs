@@ -203,6 +203,7 @@ impl Inner {
                 tokens,
                 drafted,
                 more: 1,
+                ahead: 1,
                 chain,
                 uniform: 0.0,
                 distribution,

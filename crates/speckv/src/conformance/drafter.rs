@@ -8,8 +8,8 @@ use crate::{
     token::Token,
 };
 
-/// Checks that a drafter keeps sequences apart, follows the token list through truncation, and
-/// reports the distribution that it draws from. `vocab_size` is the target's.
+/// Checks that a drafter keeps sequences apart, follows the token list through truncation, drafts
+/// the same tokens ahead as one by one, and reports the distribution that it draws from. `vocab_size` is the target's.
 ///
 /// # Errors
 /// The first truth that does not hold.
@@ -29,6 +29,7 @@ pub fn check_drafter(drafter: &mut dyn Drafter, vocab_size: usize) -> Result<(),
                 source,
                 chain: Chain::new(sampling.clone()).map_err(|e| e.to_string())?,
                 vocab_size,
+                ahead: false,
             };
             let words = |error| format!("{source:?}, {sampling:?}: {error}");
             check.a_fresh_slot_is_the_measure(&some, &others).map_err(words)?;
@@ -42,6 +43,7 @@ struct Check<'a> {
     source: Source,
     chain: Chain,
     vocab_size: usize,
+    ahead: bool, // asks say that more tokens may be made before the first is judged
 }
 
 impl Check<'_> {
@@ -76,6 +78,7 @@ impl Check<'_> {
                         tokens,
                         drafted,
                         more: 3 - drafted,
+                        ahead: if self.ahead { 3 - drafted } else { 1 },
                         chain,
                         uniform,
                         distribution,
@@ -150,7 +153,9 @@ impl Check<'_> {
             self.draft(&slots[1..], &mut texts[1..])?.remove(0),
         ];
 
-        // Rejected: what was drafted is cut away. Then both in one round.
+        // Rejected: what was drafted is cut away. Then both in one round, in which each may be
+        // drafted ahead.
+        self.ahead = true;
         for (slot, tokens) in slots.iter().zip(&texts) {
             self.drafter.truncate(*slot, tokens.len() - 1);
         }
@@ -218,6 +223,7 @@ fn closed_slots_are_errors(drafter: &mut dyn Drafter) -> Result<(), String> {
         tokens: &[0, 0, 0],
         drafted: 0,
         more: 1,
+        ahead: 1,
         chain: &mut chain,
         uniform: 0.5,
         distribution: &mut distribution,

@@ -80,6 +80,10 @@ impl Controller for Restricted {
         self.inner.judge(signals)
     }
 
+    fn ahead(&self) -> usize {
+        self.inner.ahead()
+    }
+
     fn beside(&mut self) -> usize {
         match self.drafting {
             Drafting::Beside | Drafting::ParallelBeside => BRANCH,

@@ -95,6 +95,14 @@ pub trait Controller: Send {
         Verdict::Continue
     }
 
+    /// How many of the step's next tokens may be drafted before the first of them is judged, at
+    /// least 1: a draft model on a GPU makes so many in one submission. Each is judged all the
+    /// same, and what then turns out not to be wanted has cost time. `usize::MAX` is for rules
+    /// whose [`judge`](Controller::judge) never ends a draft.
+    fn ahead(&self) -> usize {
+        1
+    }
+
     /// Most tokens of look-up's own proposal that are compared with the draft once it is done; 0:
     /// look-up is not asked. Called where look-up has found something and something else drafted.
     fn beside(&mut self) -> usize {
@@ -159,6 +167,10 @@ macro_rules! pass_on {
 
             fn judge(&mut self, signals: &[Signals]) -> Verdict {
                 (**self).judge(signals)
+            }
+
+            fn ahead(&self) -> usize {
+                (**self).ahead()
             }
 
             fn beside(&mut self) -> usize {

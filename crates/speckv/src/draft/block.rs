@@ -68,7 +68,7 @@ impl Block {
 }
 
 /// Whether more than the likeliest token of a row may be asked for.
-pub(super) fn needs_logits(ask: &Ask<'_>) -> bool {
+pub(crate) fn needs_logits(ask: &Ask<'_>) -> bool {
     !ask.chain.is_greedy() || ask.chain.changes_logits() || ask.chain.is_constrained()
 }
 

@@ -56,6 +56,10 @@ impl<D: Drafter> Drafter for Both<D> {
         self.slots.get(slot).map_or(0, |pair| self.other.behind(pair.other, len))
     }
 
+    fn makes(&self, slot: Slot, tokens: &[Token], ahead: usize) -> usize {
+        self.slots.get(slot).map_or(1, |pair| self.other.makes(pair.other, tokens, ahead))
+    }
+
     fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
         let pair = *self.slots.get(slot)?;
         self.ngram.lookup(pair.ngram, tokens)

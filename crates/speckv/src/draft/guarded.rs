@@ -99,6 +99,10 @@ impl Drafter for GuardedDrafter {
         if self.failed.contains(&slot) { 0 } else { self.inner.behind(slot, len) }
     }
 
+    fn makes(&self, slot: Slot, tokens: &[Token], ahead: usize) -> usize {
+        self.inner.makes(slot, tokens, ahead)
+    }
+
     fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
         self.inner.lookup(slot, tokens)
     }

@@ -1,5 +1,6 @@
 //! Where proposals come from: a draft model, look-up of earlier text, or both.
 
+mod ahead;
 mod automaton;
 mod block;
 mod both;
@@ -14,6 +15,7 @@ mod reading;
 mod slots;
 mod text;
 
+pub(crate) use block::needs_logits;
 pub use both::Both;
 pub use guarded::{DraftFailures, GuardedDrafter};
 pub use memory::{MemoryUse, TextMemory};
@@ -140,6 +142,13 @@ pub trait Drafter: Send {
         0
     }
 
+    /// Tokens that the draft model would make for an ask of [`Source::MODEL`] after `tokens`, of
+    /// which `ahead` may be made before the first is judged: 0 where they were made before.
+    fn makes(&self, slot: Slot, tokens: &[Token], ahead: usize) -> usize {
+        let _ = (slot, tokens, ahead);
+        1
+    }
+
     /// What n-gram look-up could offer after `tokens`, nothing of which is drafted.
     fn lookup(&mut self, slot: Slot, tokens: &[Token]) -> Option<Lookup> {
         let _ = (slot, tokens);
@@ -240,6 +249,10 @@ pub struct Ask<'a> {
     pub drafted: usize,
     /// Tokens that the step may still draft, this one included.
     pub more: usize,
+    /// Of these, the ones that may be drafted before the first of them is judged, at least 1: a
+    /// model that makes several tokens in one submission may go so far ahead. Each token is asked
+    /// for all the same.
+    pub ahead: usize,
     /// How the token is to be chosen.
     pub chain: &'a mut Chain,
     /// Uniform in [0, 1), for a drafter that draws its token.

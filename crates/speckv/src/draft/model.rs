@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Ask, DraftError, Drafter, READ_ALONG, Reading, Slot, Slots,
+    Ask, DraftError, Drafter, Proposal, READ_ALONG, Reading, Slot, Slots,
+    ahead::Ahead,
     block::{Block, choose, needs_logits},
     parallel_depth,
 };
@@ -27,6 +28,11 @@ const CHUNK: usize = 128;
 /// pass over what it has not read and `K - 1` mask tokens gives `K` rows, the last token's for the
 /// next token and mask `j`'s for the token `j` positions after that. The masks are cut from the
 /// cache again, so the tokens that are accepted are read in the next pass.
+///
+/// Where a model makes several tokens in one submission
+/// ([`continue_greedily`](LanguageModel::continue_greedily)), greedy asks that allow it
+/// ([`Ask::ahead`]) are answered together, and those after them from what was made. Proposals and
+/// what is held of a text are the same as with a pass per token.
 #[derive(Debug)]
 pub struct ModelDrafter<M: LanguageModel> {
     model: Arc<M>,
@@ -35,6 +41,7 @@ pub struct ModelDrafter<M: LanguageModel> {
     depth: usize,      // most tokens of a parallel pass
     slots: Slots<State<M::Cache>>,
     output: M::Output,
+    made: usize, // tokens of each sequence that the last pass has made
     away: Vec<Away<M::Cache>>,
     feeds: Vec<Feed<'static, M::Cache>>, // empty between passes
 }
@@ -44,7 +51,15 @@ pub struct ModelDrafter<M: LanguageModel> {
 struct State<C> {
     cache: Option<C>, // away only while a pass uses it
     block: Block,
+    ahead: Ahead,
     refused: bool, // the model has made no cache yet: it is asked again where one is needed
+}
+
+impl<C: Cache> State<C> {
+    /// Positions that are held of the text.
+    fn held(&self) -> usize {
+        self.cache.as_ref().map_or(0, |cache| self.ahead.held(cache.len()))
+    }
 }
 
 /// A sequence's part in the pass under way.
@@ -69,6 +84,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
             output: model.new_output(),
             model,
             vocab_size,
+            made: 1,
             masks: Vec::new(),
             depth: 0,
             slots: Slots::default(),
@@ -114,8 +130,10 @@ impl<M: LanguageModel> ModelDrafter<M> {
 
     /// Takes the cache out of a slot.
     fn take(&mut self, slot: Slot) -> Result<M::Cache, DraftError> {
-        let State { cache, refused, .. } = self.slots.get_mut(slot)?;
-        if let Some(cache) = cache.take() {
+        let State { cache, refused, ahead, .. } = self.slots.get_mut(slot)?;
+        if let Some(mut cache) = cache.take() {
+            cache.truncate(ahead.held(cache.len()));
+            ahead.forget();
             return Ok(cache);
         }
         if !*refused {
@@ -183,8 +201,12 @@ impl<M: LanguageModel> ModelDrafter<M> {
     fn read(&mut self, asks: &[Ask<'_>]) -> Result<(), DraftError> {
         for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.source.is_of_model()) {
             let rows = self.rows(ask);
-            let block = &self.slots.get_mut(ask.slot)?.block;
-            if rows == 0 || (ask.source == Source::PARALLEL && block.answers(ask)) {
+            let State { block, ahead, .. } = self.slots.get_mut(ask.slot)?;
+            let is_answered = match ask.source {
+                Source::PARALLEL => block.answers(ask),
+                _ => ahead.has(ask.tokens) && !needs_logits(ask),
+            };
+            if rows == 0 || is_answered {
                 continue;
             }
             let mut cache = self.take(ask.slot)?;
@@ -201,6 +223,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
                 (*place, block.fed) = (Some(cache), fed);
             }
         }
+        let count = self.ahead(asks);
         let mut feeds = recycle(std::mem::take(&mut self.feeds));
         for Away { index, cache, rows, fed, .. } in &mut self.away {
             let tokens = match fed.is_empty() {
@@ -209,17 +232,39 @@ impl<M: LanguageModel> ModelDrafter<M> {
             };
             feeds.push(Feed::new(cache, tokens, *rows));
         }
-        let outcome = if feeds.is_empty() {
-            Ok(())
-        } else {
-            self.model.forward(&mut feeds, &mut self.output)
+        self.made = 1;
+        let outcome = match (feeds.is_empty(), count > 1) {
+            (true, _) => Ok(()),
+            (false, false) => self.model.forward(&mut feeds, &mut self.output),
+            (false, true) => {
+                let (vocab, output) = (self.vocab_size, &mut self.output);
+                let made = self.model.continue_greedily(&mut feeds, count, vocab, output);
+                made.map(|made| self.made = made)
+            }
         };
         self.feeds = recycle(feeds);
-        // Masks leave no keys that mean anything.
+        if self.made == 1 {
+            self.cut(asks); // masks leave no keys that mean anything
+        }
+        Ok(outcome?)
+    }
+
+    /// Tokens to make of each sequence in the pass of the caches that are away: as many as every
+    /// one of their asks allows to be made before the first is judged.
+    fn ahead(&self, asks: &[Ask<'_>]) -> usize {
+        let limit = self.model.continuation_limit(self.away.len().max(1));
+        let allowed = self.away.iter().map(|away| match &asks[away.index] {
+            ask if ask.source == Source::MODEL && !needs_logits(ask) => ask.ahead,
+            _ => 1,
+        });
+        allowed.fold(limit, usize::min)
+    }
+
+    /// Cuts the caches that are away to the texts of their asks.
+    fn cut(&mut self, asks: &[Ask<'_>]) {
         for Away { index, cache, .. } in &mut self.away {
             cache.truncate(asks[*index].tokens.len());
         }
-        Ok(outcome?)
     }
 
     /// Rows of the pass that answers an ask: 0 where the source has none.
@@ -235,10 +280,20 @@ impl<M: LanguageModel> ModelDrafter<M> {
 
     /// Makes a proposal of each row that was read, and of rows of earlier passes.
     fn answer(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
-        let mut row = 0;
+        let (mut row, sequences) = (0, self.away.len());
         for Away { index, slot, rows, .. } in &self.away {
             let ask = &mut asks[*index];
-            if ask.source == Source::PARALLEL {
+            if self.made > 1 {
+                let mut best = |i| {
+                    let best = self.output.best(row + i * sequences, self.vocab_size);
+                    best.map(Proposal::from)
+                };
+                let first = best(0)?;
+                // What makes no token later is an error of the ask that comes to it.
+                let others = (1..self.made).map_while(|i| best(i).ok());
+                let ahead = &mut self.slots.get_mut(*slot)?.ahead;
+                ahead.take(ask.tokens.len(), std::iter::once(first).chain(others));
+            } else if ask.source == Source::PARALLEL {
                 let block = &mut self.slots.get_mut(*slot)?.block;
                 block.take(&mut self.output, (row, *rows), self.vocab_size, ask)?;
                 block.answer(ask, self.vocab_size)?;
@@ -251,12 +306,14 @@ impl<M: LanguageModel> ModelDrafter<M> {
             }
             row += rows;
         }
-        for ask in asks {
-            if ask.source == Source::PARALLEL && ask.proposal.is_none() {
+        for ask in asks.iter_mut().filter(|ask| ask.proposal.is_none()) {
+            if ask.source == Source::PARALLEL {
                 let block = &self.slots.get_mut(ask.slot)?.block;
                 if block.answers(ask) {
                     block.answer(ask, self.vocab_size)?;
                 }
+            } else if ask.source == Source::MODEL {
+                ask.proposal = self.slots.get_mut(ask.slot)?.ahead.answer(ask.tokens);
             }
         }
         Ok(())
@@ -271,7 +328,8 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
             Err(error @ ModelError::OutOfMemory { .. }) => return Err(error.into()),
             Err(_) => (None, true),
         };
-        Ok(self.slots.open(State { cache, block: Block::default(), refused }))
+        let (block, ahead) = (Block::default(), Ahead::default());
+        Ok(self.slots.open(State { cache, block, ahead, refused }))
     }
 
     fn close(&mut self, slot: Slot) {
@@ -287,9 +345,15 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     }
 
     fn behind(&self, slot: Slot, len: usize) -> usize {
-        let cache = self.slots.get(slot).and_then(|state| state.cache.as_ref());
-        let held = cache.map_or(0, Cache::len);
+        let held = self.slots.get(slot).map_or(0, State::held);
         len.saturating_sub(held + 1)
+    }
+
+    fn makes(&self, slot: Slot, tokens: &[Token], ahead: usize) -> usize {
+        match self.slots.get(slot) {
+            Some(state) if state.ahead.has(tokens) => 0,
+            _ => ahead.min(self.model.continuation_limit(1)).max(1),
+        }
     }
 
     fn catch_up_all(&mut self, readings: &mut [Reading<'_>]) -> Result<(), DraftError> {
@@ -299,10 +363,11 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
     }
 
     fn copy(&mut self, from: Slot, to: Slot, len: usize) {
-        let state = self.slots.get_mut(to).ok();
-        let Some(mut cache) = state.and_then(|state| state.cache.take()) else { return };
-        if let Some(from) = self.slots.get(from).and_then(|state| state.cache.as_ref()) {
-            let len = len.min(from.len());
+        let Ok(mut cache) = self.take(to) else { return };
+        if let Some(state) = self.slots.get(from)
+            && let Some(from) = &state.cache
+        {
+            let len = len.min(state.held());
             if len > cache.len() {
                 let _ = cache.copy_from(from, len); // what cannot be copied is read
             }
@@ -314,18 +379,20 @@ impl<M: LanguageModel> Drafter for ModelDrafter<M> {
 
     fn propose(&mut self, asks: &mut [Ask<'_>]) -> Result<(), DraftError> {
         let outcome = self.read(asks).and_then(|()| self.answer(asks));
-        self.put_back();
         if outcome.is_err() {
+            self.cut(asks);
             asks.iter_mut().for_each(|ask| ask.proposal = None);
         }
+        self.put_back();
         outcome
     }
 
     fn truncate(&mut self, slot: Slot, len: usize) {
         self.put_back(); // none is away, unless a panic cut off the last pass
-        if let Ok(State { cache: Some(cache), block, .. }) = self.slots.get_mut(slot) {
-            cache.truncate(len);
+        if let Ok(State { cache: Some(cache), block, ahead, .. }) = self.slots.get_mut(slot) {
+            cache.truncate(ahead.held(cache.len()).min(len));
             block.forget();
+            ahead.forget();
         }
     }
 }

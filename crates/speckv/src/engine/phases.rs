@@ -45,6 +45,7 @@ impl<M: LanguageModel> Sequence<M> {
             tokens: &self.tokens,
             drafted: self.tokens.len() - self.step.committed,
             more: self.stepper.room(),
+            ahead: self.stepper.ahead(),
             uniform: if self.chain.is_greedy() { 0.0 } else { self.randomness.uniform() },
             chain: &mut self.chain,
             distribution: &mut self.step.distributions[drafted],
@@ -71,6 +72,7 @@ impl<M: LanguageModel> Sequence<M> {
                 tokens: &self.tokens,
                 drafted: self.step.said.len(),
                 more: 1,
+                ahead: 1,
                 uniform: 0.0, // nothing is drawn
                 chain: &mut self.chain,
                 distribution,

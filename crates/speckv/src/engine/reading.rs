@@ -4,7 +4,7 @@
 use super::{Engine, EngineError, Sequence, SequenceSettings, Totals};
 use crate::{
     cost::SharedPass,
-    draft::{Ask, Drafter, TextMemory},
+    draft::{Ask, Drafter, TextMemory, needs_logits},
     model::{Cache, LanguageModel},
     record::Source,
     sampling::{Chain, Randomness},
@@ -63,11 +63,20 @@ pub struct Round {
 
 impl Round {
     /// The round of these asks, before it is made; `None` where fewer than two are for a draft
-    /// model.
+    /// model, or it makes more than the tokens that are asked for.
     pub(super) fn of(asks: &[Ask<'_>], drafter: &dyn Drafter) -> Option<Self> {
         let len = |ask: &Ask<'_>| ask.tokens.len();
         // Rows that the draft model reads for an ask; none where the pass was made before.
+        let makes = |ask: &Ask<'_>| {
+            let ahead = if needs_logits(ask) { 1 } else { ask.ahead };
+            drafter.makes(ask.slot, ask.tokens, ahead)
+        };
+        let of_model = |ask: &&Ask<'_>| ask.source == Source::MODEL;
+        if asks.iter().filter(of_model).any(|ask| makes(ask) > 1) {
+            return None; // several passes in one
+        }
         let rows = |ask: &Ask<'_>| match ask.source {
+            Source::MODEL if makes(ask) == 0 => 0,
             Source::MODEL => 1 + drafter.behind(ask.slot, len(ask)),
             Source::PARALLEL if ask.drafted == 0 => {
                 ask.more.min(drafter.parallel()) + drafter.behind(ask.slot, len(ask))

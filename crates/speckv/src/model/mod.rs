@@ -21,6 +21,8 @@
 //!   [`takes_branches`](LanguageModel::takes_branches) say what a backend has. Without them,
 //!   [`Feed::check`] refuses feeds that ask for it. [`Cache::copy_from`] and [`Cache::pretend`] may
 //!   return `false`.
+//!   [`continue_greedily`](LanguageModel::continue_greedily) is for devices on which the way to the
+//!   host and back takes a good part of a pass.
 //! - **Test.** [`crate::conformance::check_model`] tests all of the above.
 
 mod error;
@@ -81,6 +83,37 @@ pub trait LanguageModel: Send + Sync {
         feeds: &mut [Feed<'_, Self::Cache>],
         output: &mut Self::Output,
     ) -> Result<(), ModelError>;
+
+    /// Most tokens per sequence that [`continue_greedily`](LanguageModel::continue_greedily) makes
+    /// for so many sequences; 1 where a token needs a pass of its own.
+    fn continuation_limit(&self, sequences: usize) -> usize {
+        let _ = sequences;
+        1
+    }
+
+    /// A pass over feeds of one row each, continued without the host: the likeliest of the first
+    /// `vocab` tokens after each feed is fed in turn, until up to `count` tokens per feed are
+    /// known. Returns the number of tokens m that were made of each feed, 1 to `count`.
+    ///
+    /// The output has `[m, feeds]` rows: row `i * feeds + f` is the one after feed `f` and `i` of
+    /// its continuation's tokens, and [`best`](PassOutput::best) of it over `vocab` tokens is the
+    /// next token. Each cache has its feed and the first `m - 1` of these tokens. Rows and caches
+    /// have the bits that single passes give. After a row that makes no token, the rows of its feed
+    /// are unspecified.
+    ///
+    /// # Errors
+    /// As [`forward`](LanguageModel::forward).
+    fn continue_greedily(
+        &self,
+        feeds: &mut [Feed<'_, Self::Cache>],
+        count: usize,
+        vocab: usize,
+        output: &mut Self::Output,
+    ) -> Result<usize, ModelError> {
+        let _ = (count, vocab);
+        self.forward(feeds, output)?;
+        Ok(1)
+    }
 }
 
 /// State of one sequence inside a model: what it has read so far. It owns its memory.

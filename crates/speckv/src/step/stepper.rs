@@ -244,6 +244,12 @@ impl<C: Controller> Stepper<C> {
         if self.wants_more() { self.budget - self.kept } else { 0 }
     }
 
+    /// Of these, the ones that may be drafted before the first of them is judged.
+    #[must_use]
+    pub fn ahead(&self) -> usize {
+        self.room().min(self.controller.ahead().max(1))
+    }
+
     /// Notes a token that a constraint forces where the step stands: before its first draft token,
     /// or after the last one kept. It counts as accepted if those before it are. Does nothing where
     /// no step takes its draft.

@@ -9,16 +9,7 @@ struct Shape {
     parts: u32,
 }
 
-struct Part {
-    token: u32,
-    largest: f32,
-    second: f32,
-    weights: f32, // sum of e^d
-    moments: f32, // sum of d e^d
-    broken: u32,  // 1 if a logit is a NaN or plus infinity
-    unused0: u32,
-    unused1: u32,
-}
+//!use part
 
 @group(0) @binding(1) var<uniform> shape: Shape;
 @group(0) @binding(2) var<storage, read> logits: array<f32>;

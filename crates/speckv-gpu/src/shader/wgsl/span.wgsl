@@ -3,7 +3,7 @@ struct Span {
     first: u32,  // first row
     rows: u32,   // number of rows
     chunks: u32, // chunks of positions that the scratch memory of attention has room for
-    unused: u32,
+    to: u32,     // row that the first gathered row goes to
 }
 
 @group(0) @binding(0) var<uniform> span: Span;

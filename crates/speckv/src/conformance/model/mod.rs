@@ -2,6 +2,7 @@
 
 mod branches;
 mod caches;
+mod continuations;
 mod foreign;
 mod outputs;
 
@@ -18,7 +19,7 @@ const LEN: usize = 20;
 
 /// Checks that a model's caches and outputs behave, and that its logits depend on nothing but the
 /// tokens before, bit for bit: not on the sizes of the passes, on other sequences in a pass, on
-/// branches, or on failed passes before.
+/// branches, on failed passes before, or on who continues a text: the caller or the model.
 ///
 /// # Errors
 /// The first truth that does not hold.
@@ -38,6 +39,10 @@ pub fn check_model<M: LanguageModel>(model: &M) -> Result<(), String> {
     caches::copying_equals_reading(model, &tokens, &other, &whole)?;
     caches::other_sequences_change_nothing(model, &tokens, &other, &whole)?;
     caches::errors_change_nothing(model, &tokens, &whole)?;
+    continuations::have_the_bits_of_single_passes(model, &tokens, &other)?;
+    continuations::of_several_sequences_are_apart(model, &tokens, &other)?;
+    continuations::end_with_the_context(model, &tokens)?;
+    continuations::errors_change_nothing(model, &tokens)?;
     branches::a_path_of_a_chain_is_kept(model, &tokens, &other)?;
     if model.takes_branches() && len >= branches::LONGEST {
         branches::a_row_of_a_tree_is_that_of_its_path(model, &tokens, &other)?;

@@ -53,6 +53,10 @@ impl Controller for Chain {
         if self.inner_steps { self.inner.judge(signals) } else { Verdict::Continue }
     }
 
+    fn ahead(&self) -> usize {
+        if self.inner_steps { self.inner.ahead() } else { usize::MAX }
+    }
+
     fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
         if self.inner_steps { self.inner.sibling(signals) } else { None }
     }

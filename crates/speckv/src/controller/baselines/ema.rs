@@ -55,6 +55,10 @@ impl Controller for Ema {
         Plan { gamma: TIERS[self.tier], source: default_source(situation) }
     }
 
+    fn ahead(&self) -> usize {
+        usize::MAX
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         if record.drafted.is_empty() || record.is_clipped() {
             return;

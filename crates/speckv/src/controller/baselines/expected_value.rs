@@ -81,6 +81,10 @@ impl Controller for ExpectedValue {
         Plan { gamma, source }
     }
 
+    fn ahead(&self) -> usize {
+        usize::MAX
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         for depth in 0..record.drafted.len().min(MAX_GAMMA) {
             let Some(accepted) = record.outcome.label(depth) else { break };

@@ -32,6 +32,10 @@ impl Controller for Heuristic {
         Plan { gamma: self.gamma, source: default_source(situation) }
     }
 
+    fn ahead(&self) -> usize {
+        usize::MAX
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         if record.drafted.is_empty() || record.is_censored() {
             return;

@@ -116,6 +116,10 @@ impl Controller for Paper {
         Plan { gamma, source: default_source(situation) }
     }
 
+    fn ahead(&self) -> usize {
+        usize::MAX
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         if record.drafted.is_empty() {
             return;
