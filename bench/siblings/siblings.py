@@ -1,20 +1,19 @@
 """What siblings could gain, by replay: the draft's second choice in a row of its own.
 
-    siblings.py TRACES COST --speckv PATH --draft MODEL
+    siblings.py TRACES COST
 
 TRACES is a folder of `speckv profile --trace`, COST a stored cost model as `speckv replay --cost`
 takes it. Needs pyarrow. At the first kept position whose confidence is below a bound, the draft's
 second choice is verified beside the draft; where the first choice is rejected and the second one
-is right, the step makes one token more. The second choices come from `speckv score` over prompt
-and text: up to the first rejection that is what the draft reads live. The best depth of a rule is
-chosen without siblings, the best bound with them, both in hindsight. `known`: a sibling stands
-exactly where it will be right, the most that siblings of this kind can gain.
+is right, the step makes one token more. The best depth of a rule is chosen without siblings, the
+best bound with them, both in hindsight. `known`: a sibling stands exactly where it will be right,
+the most that siblings of this kind can gain. What the controller makes of them is exact in
+`speckv replay --controllers speckv,speckv:siblings=off`.
 """
 
 import argparse
 import json
 import pathlib
-import subprocess
 from dataclasses import dataclass
 
 import pyarrow.parquet
@@ -28,27 +27,24 @@ class Text:
     prompt: list[int]
     tokens: list[int]
     chains: list[list[tuple[int, float]]]  # token, confidence
-    second: list[int]
+    second: list[int | None]
 
 
-def read(path, program, draft):
-    """A trace with the draft's second choices."""
+def read(path):
+    """A trace of format 2, which has the draft's second choices."""
     table = pyarrow.parquet.read_table(path)
     prompt = json.loads(table.schema.metadata[b"speckv.prompt"])
     rows = table.to_pylist()
     count = 1 + max(row["position"] for row in rows)
-    tokens, chains = [0] * count, [[] for _ in range(count)]
+    tokens, chains, second = [0] * count, [[] for _ in range(count)], [None] * count
     for row in rows:
         if row["source"] == "target":
             tokens[row["position"]] = row["token"]
         elif row["source"] == "model":
             chains[row["position"]].append((row["draft_index"], row["token"], row["confidence"]))
+            if row["draft_index"] == 0:
+                second[row["position"]] = row["second"]
     chains = [[(token, sure) for _, token, sure in sorted(chain)] for chain in chains]
-    ids = ",".join(map(str, prompt["tokens"] + tokens))
-    command = [program, "score", "--json", "--quiet", "--ids", ids, draft]
-    scored = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    after = scored["positions"][len(prompt["tokens"]) - 1 :][:count]
-    second = [position["top"][1]["token"] for position in after]
     return Text(prompt["task"], prompt["tokens"], tokens, chains, second)
 
 
@@ -110,12 +106,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", type=pathlib.Path)
     parser.add_argument("cost")
-    parser.add_argument("--speckv", default="speckv")
-    parser.add_argument("--draft", default="qwen2.5-coder-0.5b")
     arguments = parser.parse_args()
     cost = Cost(arguments.cost)
     paths = sorted(arguments.traces.glob("*.parquet"))
-    texts = [read(path, arguments.speckv, arguments.draft) for path in paths]
+    texts = [read(path) for path in paths]
     for task in ["overall", *sorted({text.task for text in texts})]:
         group = [text for text in texts if task in ("overall", text.task)]
         off = total(group, cost, 0, 0, lambda *_: None)[0]

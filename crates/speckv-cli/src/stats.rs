@@ -17,6 +17,8 @@ pub struct Stats {
     steps: usize,
     drafted: usize,
     accepted: usize,
+    siblings: usize,
+    siblings_accepted: usize,
     forced: usize,
     drafting: Duration,
     verifying: Duration,
@@ -39,6 +41,10 @@ pub struct Report {
     pub drafted: usize,
     /// Draft tokens kept.
     pub accepted: usize,
+    /// Second choices of the draft that were verified, among those drafted.
+    pub siblings: usize,
+    /// Those of them that were accepted.
+    pub siblings_accepted: usize,
     /// Tokens that a grammar forced, without a draft.
     pub forced: usize,
     /// Accepted per drafted.
@@ -73,6 +79,8 @@ impl Stats {
             steps: totals.steps,
             drafted: totals.drafted,
             accepted: totals.accepted,
+            siblings: totals.siblings,
+            siblings_accepted: totals.siblings_accepted,
             forced: totals.forced,
             drafting: totals.times.draft + totals.times.catch_up,
             verifying: totals.times.verify,
@@ -92,6 +100,8 @@ impl Stats {
         self.steps += other.steps;
         self.drafted += other.drafted;
         self.accepted += other.accepted;
+        self.siblings += other.siblings;
+        self.siblings_accepted += other.siblings_accepted;
         self.forced += other.forced;
         self.drafting += other.drafting;
         self.verifying += other.verifying;
@@ -113,6 +123,8 @@ impl Stats {
             steps: self.steps,
             drafted: self.drafted,
             accepted: self.accepted,
+            siblings: self.siblings,
+            siblings_accepted: self.siblings_accepted,
             forced: self.forced,
             acceptance_rate: share(self.accepted, self.drafted),
             acceptance_length: share(self.generated - self.forced, self.steps),

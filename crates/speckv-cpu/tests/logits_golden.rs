@@ -56,7 +56,7 @@ fn logits_are_like_those_of_the_float32_reference() {
             model.forward(&mut [feed], &mut logits).unwrap();
             for position in 0..text.len() {
                 let row = logits.row(position);
-                let (first, signals) = signals::read(row).unwrap();
+                let signals::Best { token: first, signals, .. } = signals::read(row).unwrap();
                 let expected = tokens(&case["top_ids"][position]);
                 let top = |i: usize| case["top_logprobs"][position][i].as_f64().unwrap();
                 like.positions += 1;

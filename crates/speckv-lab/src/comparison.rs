@@ -26,6 +26,10 @@ pub struct Row {
     pub modelled_ratio_to_best_fixed: f64,
     /// By that of the oracle, which knows every agreement beforehand.
     pub modelled_share_of_oracle: f64,
+    /// Second choices of the draft that were verified, among those drafted.
+    pub siblings: usize,
+    /// Those of them that were accepted.
+    pub siblings_accepted: usize,
     /// Accepted by drafted; `None` if nothing was drafted.
     pub acceptance_rate: Option<f64>,
     /// Tokens per step.
@@ -173,6 +177,8 @@ pub fn compare(
                 modelled_ratio_to_off: speed / off,
                 modelled_ratio_to_best_fixed: speed / best.1,
                 modelled_share_of_oracle: speed / oracle,
+                siblings: summary.siblings,
+                siblings_accepted: summary.siblings_accepted,
                 acceptance_rate: (summary.drafted > 0).then(|| summary.acceptance_rate()),
                 acceptance_length: summary.tokens as f64 / summary.steps.max(1) as f64,
                 gamma_histogram: histogram,

@@ -44,7 +44,7 @@ impl Contestant {
     #[must_use]
     pub fn is_rival(&self) -> bool {
         use ControllerKind::{Fixed, Off, Speckv};
-        self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv)
+        self.spec.chain || !matches!(self.spec.kind, Off | Fixed(_) | Speckv(_))
     }
 
     /// A fresh controller that is shown what this contestant may see.

@@ -359,7 +359,7 @@ fn propose(
     }];
     drafter.propose(&mut asks)?;
     let [ask] = asks;
-    Ok(ask.proposal.map(|proposal| Drafted { token: proposal.token, signals: proposal.signals }))
+    Ok(ask.proposal.map(Drafted::from))
 }
 
 /// Nothing is drafted after an end token.

@@ -6,8 +6,9 @@ use speckv::{
     controller::{Controller, Situation},
     cost::CostModel,
     draft::READ_ALONG_PARALLEL,
-    record::{Source, StepRecord, Times},
+    record::{Branch, Source, StepRecord, Times},
     step::{Ending, Stepper},
+    token::Token,
 };
 
 use crate::trace::{Position, Trace, TraceError};
@@ -77,7 +78,7 @@ pub fn replay_counting(
         }
         let agreed = proposal.map_or(0, |proposal| proposal.agreed);
         let accepted = agreed.min(stepper.kept().len());
-        let branch = branch(&mut stepper, here, accepted)?;
+        let branch = branch(&mut stepper, here, accepted, trace.tokens.get(done + accepted))?;
         // None where the last accepted token ended the text.
         let token = trace.tokens.get(done + accepted + branch).copied();
         let record = stepper.commit(&Ending { accepted, token, verified: None, branch })?;
@@ -94,19 +95,29 @@ pub fn replay_counting(
     Ok((records, cut_steps))
 }
 
-/// Lets look-up say what it says beside the draft; the tokens of a branch that are accepted, after
-/// `accepted` tokens of the draft.
+/// Lets look-up say what it says beside the draft, and the draft its second choice; the tokens of
+/// the branch that are accepted, after `accepted` tokens of the draft, where the target says `next`.
 fn branch(
     stepper: &mut Stepper<&mut dyn Controller>,
     here: &Position,
     accepted: usize,
+    next: Option<&Token>,
 ) -> Result<usize, TraceError> {
     let most = stepper.beside();
-    let Some((_, said)) = here.ngram.as_ref().filter(|_| most > 0) else { return Ok(0) };
-    let count = most.min(said.drafted.len());
-    let branch = stepper.branch(&said.drafted[..count], usize::MAX)?;
-    let follows = accepted == branch.at;
-    Ok(if follows { (said.agreed - said.agreed.min(accepted)).min(branch.tokens.len()) } else { 0 })
+    let said = here.ngram.as_ref().filter(|_| most > 0).map(|(_, said)| said);
+    if let Some(said) = said {
+        let count = most.min(said.drafted.len());
+        stepper.branch(&said.drafted[..count], usize::MAX)?;
+    }
+    let Branch { at, sibling, tokens, .. } = stepper.sibling(usize::MAX)?;
+    if accepted != *at {
+        return Ok(0);
+    }
+    Ok(match (sibling, said) {
+        (true, _) => usize::from(tokens.first().map(|second| &second.token) == next),
+        (false, Some(said)) => (said.agreed - said.agreed.min(accepted)).min(tokens.len()),
+        (false, None) => 0,
+    })
 }
 
 /// What a step takes by the cost model.
@@ -141,6 +152,12 @@ pub struct Summary {
     pub drafted: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
+    /// Second choices of the draft that were verified beside it, among those proposed.
+    #[serde(default)]
+    pub siblings: usize,
+    /// Those of them that were accepted.
+    #[serde(default)]
+    pub siblings_accepted: usize,
 }
 
 impl Summary {
@@ -155,6 +172,8 @@ impl Summary {
                 steps: 1,
                 drafted: record.drafted.len() + record.branch.tokens.len(),
                 accepted: record.outcome.accepted + record.branch.accepted,
+                siblings: usize::from(record.branch.sibling),
+                siblings_accepted: if record.branch.sibling { record.branch.accepted } else { 0 },
             };
         }
         summary
@@ -180,5 +199,7 @@ impl std::ops::AddAssign for Summary {
         self.steps += other.steps;
         self.drafted += other.drafted;
         self.accepted += other.accepted;
+        self.siblings += other.siblings;
+        self.siblings_accepted += other.siblings_accepted;
     }
 }

@@ -175,7 +175,7 @@ impl RunFolder {
         };
         let run: Run = serde_json::from_str(&text)
             .map_err(|source| RunFolderError::Malformed { path: file, source })?;
-        if run.settings.format != FORMAT {
+        if !(1..=FORMAT).contains(&run.settings.format) {
             return Err(RunFolderError::OtherSettings {
                 path: path.to_owned(),
                 name: "format".into(),

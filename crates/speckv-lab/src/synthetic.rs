@@ -86,7 +86,7 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
                 let score = regime.trust * (p / (1.0 - p)).ln()
                     + regime.bias
                     + regime.noise * random.normal();
-                model.drafted.push(Drafted { token, signals: signals(sigmoid(score), 0) });
+                model.drafted.push(Drafted::new(token, signals(sigmoid(score), 0)));
             }
             match_length =
                 if truth[start].3 == Some(true) { match_length.saturating_add(1) } else { 0 };
@@ -97,10 +97,8 @@ pub fn trace(regimes: &[Regime], seed: u64) -> Trace {
                 for depth in 0..DEPTH.min(truth.len() - start) {
                     on_path &= truth[start + depth].3 == Some(true);
                     proposal.agreed += usize::from(on_path);
-                    proposal.drafted.push(Drafted {
-                        token: if on_path { tokens[start + depth] } else { 0 },
-                        signals,
-                    });
+                    let token = if on_path { tokens[start + depth] } else { 0 };
+                    proposal.drafted.push(Drafted::new(token, signals));
                 }
                 let lookup = Lookup {
                     match_length: usize::from(match_length) + 2,

@@ -205,7 +205,7 @@ fn wide_situations(controller: Box<dyn Controller>, seed: u64) -> Digest {
         let plan = stepper.plan(&situation).expect("no step is under way");
         let mut drafted = 0;
         while stepper.wants_more() {
-            let next = Drafted { token: 1, signals: judged[drafted] };
+            let next = Drafted::new(1, judged[drafted]);
             stepper.judge(next, false).expect("it wants more");
             drafted += 1;
         }

@@ -4,13 +4,14 @@
 use std::{num::NonZeroUsize, ops::ControlFlow, sync::Arc};
 
 use speckv::{
-    controller::{Drafting, MAX_GAMMA},
+    controller::{Controller, Drafting, MAX_GAMMA, Off, Plan, Situation},
     cost::CostModel,
     draft::{Both, ModelDrafter, NgramDrafter, NgramSettings},
     engine::{Clock, Engine, SequenceSettings, VirtualTime},
     model::LanguageModel,
-    record::StepRecord,
+    record::{Source, StepRecord},
     sampling::SamplingSettings,
+    signals::Signals,
 };
 use speckv_cpu::{
     model::{CpuModel, LoadOptions},
@@ -53,7 +54,7 @@ fn live(
     target: &Arc<CpuModel>,
     draft: &Arc<CpuModel>,
     prompt: &PromptFacts,
-    (spec, drafting): (&ControllerSpec, Drafting),
+    controller: Box<dyn Controller>,
 ) -> Vec<StepRecord> {
     let model = ModelDrafter::new(Arc::clone(draft), target.vocab_size())
         .with_masks(MASKS.to_vec())
@@ -66,7 +67,7 @@ fn live(
         sampling: SamplingSettings::default(),
         end_tokens: prompt.end_tokens.clone(),
         max_tokens: prompt.max_tokens,
-        controller: drafting.restrict(spec.build(&ControllerParts::default())),
+        controller,
     };
     let mut sequence = engine.sequence(settings).expect("good settings");
     engine.prefill_draft(&mut sequence).expect("tiny models do not fail");
@@ -76,6 +77,51 @@ fn live(
         records.push(sequence.record().clone());
     }
     records
+}
+
+/// Drafts from one source, and has the second choice of the least sure token verified.
+struct WithSibling(Source);
+
+impl Controller for WithSibling {
+    fn name(&self) -> String {
+        "with-sibling".into()
+    }
+
+    fn plan(&mut self, situation: &Situation) -> Plan {
+        Plan { gamma: 1 + situation.context % 5, source: self.0 }
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let margin = |place: &usize| signals[*place].margin;
+        (0..signals.len()).min_by(|a, b| margin(a).total_cmp(&margin(b)))
+    }
+}
+
+#[test]
+fn siblings_on_a_real_model_change_no_token() {
+    let (target, draft) = models();
+    let (mut siblings, mut accepted) = (0, 0);
+    for (number, text) in ["the other one and the thing", "an in and out"].iter().enumerate() {
+        let prompt = PromptFacts {
+            id: format!("tiny-{number:02}"),
+            task: "tiny".into(),
+            split: Split::Train,
+            tokens: text.bytes().map(u32::from).collect(),
+            max_tokens: MAX_TOKENS,
+            end_tokens: vec![END],
+        };
+        let tokens = |records: &[StepRecord]| -> Vec<u32> {
+            records.iter().flat_map(|record| record.tokens.clone()).collect()
+        };
+        let plain = tokens(&live(&target, &draft, &prompt, Box::new(Off)));
+        for source in [Source::MODEL, Source::PARALLEL] {
+            let records = live(&target, &draft, &prompt, Box::new(WithSibling(source)));
+            assert_eq!(tokens(&records), plain, "{source}, {text}");
+            siblings += records.iter().filter(|record| record.branch.sibling).count();
+            accepted += records.iter().map(|record| record.branch.accepted).sum::<usize>();
+        }
+    }
+    assert!(siblings > 40 && accepted > 0, "{accepted} of {siblings} accepted");
 }
 
 #[test]
@@ -126,6 +172,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
     for (prompt, file) in prompts.iter().zip(&files) {
         for name in [
             "speckv",
+            "speckv:siblings=off",
             "off",
             "fixed:3",
             "chain+fixed:5",
@@ -141,8 +188,8 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
                 None => (name, Drafting::Both),
             };
             let spec: ControllerSpec = spec.parse().expect("known");
-            let live = live(&target, &draft, prompt, (&spec, drafting));
-            let mut controller = drafting.restrict(spec.build(&ControllerParts::default()));
+            let build = || drafting.restrict(spec.build(&ControllerParts::default()));
+            let (live, mut controller) = (live(&target, &draft, prompt, build()), build());
             let replayed =
                 replay(controller.as_mut(), &file.recording.trace, &CostModel::uncalibrated())
                     .expect("a good trace");

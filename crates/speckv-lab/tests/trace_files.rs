@@ -5,10 +5,11 @@ mod common;
 use std::{fs, ops::ControlFlow, path::Path};
 
 use common::{facts, record_all, recorder, run_settings};
+use speckv::record::Drafted;
 use speckv_lab::{
     recorder::Recording,
-    run_folder::{Origin, Run, RunFolder, RunFolderError},
-    trace_file::{self, PromptFacts, SCHEMA, TraceFileError},
+    run_folder::{Origin, Run, RunFolder, RunFolderError, Settings},
+    trace_file::{self, FORMAT, PromptFacts, SCHEMA, TraceFileError},
 };
 use tempfile::tempdir;
 
@@ -60,6 +61,33 @@ fn a_recording_comes_back_as_it_was() {
         }
     }
     assert_eq!(run.load().expect("loads").len(), 4);
+}
+
+#[test]
+fn files_of_format_1_are_read_without_second_choices() {
+    let folder = tempdir().expect("a folder");
+    let settings = Settings { format: 1, ..run_settings(6, 40) };
+    let run = RunFolder::create(folder.path(), &Run { settings, origin: Origin::default() });
+    let run = run.expect("a new folder");
+    let prompt = facts(1, 40);
+    let recording = record_all(&mut recorder(6), &prompt);
+    let drafted = |recording: &Recording| -> Vec<Drafted> {
+        let positions = recording.trace.positions.iter();
+        positions.flat_map(|position| position.model.drafted.clone()).collect()
+    };
+    assert!(drafted(&recording).iter().all(|drafted| drafted.second.is_some()));
+    run.save(prompt, recording.clone()).expect("writes");
+    let [file] = &run.load().expect("loads")[..] else { panic!("expected one file") };
+    let mut without = recording;
+    for position in &mut without.trace.positions {
+        position.model.drafted.iter_mut().for_each(|drafted| drafted.second = None);
+    }
+    assert!(!drafted(&without).is_empty());
+    assert_eq!(file.recording, without);
+    let later = Settings { format: FORMAT + 1, ..run_settings(6, 40) };
+    let other = tempdir().expect("a folder");
+    let refused = RunFolder::create(other.path(), &Run { settings: later, ..run.run().clone() });
+    assert!(matches!(refused, Err(RunFolderError::OtherSettings { .. })));
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Controller {
         signals: &Signals,
         ends: bool,
     ) -> PyResult<Verdict> {
-        let drafted = Drafted { token, signals: signals.0 };
+        let drafted = Drafted::new(token, signals.0);
         Ok(self.with(py, |stepper| stepper.judge(drafted, ends)).map_err(Fault::from)?.into())
     }
 

@@ -73,7 +73,7 @@ pub(crate) fn not_contiguous() -> Fault {
 
 fn read(logits: &[f32]) -> Outcome<(Token, Signals)> {
     let read = speckv::signals::read(logits).map_err(broken)?;
-    Ok((read.0, Signals(read.1)))
+    Ok((read.token, Signals(read.signals)))
 }
 
 /// Logits of which no token can be made.

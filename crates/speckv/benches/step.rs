@@ -93,7 +93,7 @@ impl Walk {
         Walk { stepper: Stepper::new(controller), step: 0 }
     }
 
-    /// Plans, and judges each of up to 16 positions.
+    /// Plans, judges each of up to 16 positions, and asks where a second choice is verified.
     fn decide(&mut self) {
         self.step += 1;
         let situation =
@@ -103,9 +103,11 @@ impl Walk {
         while self.stepper.wants_more() {
             let confidence = [0.97, 0.9, 0.99, 0.6][(self.step + position) % 4];
             let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            self.stepper.judge(black_box(Drafted { token: 1, signals }), false).expect("in order");
+            let drafted = Drafted { second: Some(2), ..Drafted::new(1, signals) };
+            self.stepper.judge(black_box(drafted), false).expect("in order");
             position += 1;
         }
+        self.stepper.sibling(1).expect("in order");
     }
 
     /// Ends the step with times near what the cost model expects, so that it has something to
@@ -118,7 +120,7 @@ impl Walk {
         let (draft, verify) =
             (millis(drafted, 17_000), millis(1, 50_000) + millis(verified, 6_300));
         let total = draft + verify + millis(1, 100);
-        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
+        let ending = Ending { accepted, token: Some(2), verified: None, branch: 0 };
         self.stepper.commit(&ending).expect("an outcome");
         self.stepper.observe(Times { draft, verify, total, ..Times::default() }).expect("a step");
     }
@@ -135,7 +137,7 @@ impl Walk {
     }
 }
 
-/// What a step waits for: plan, and a judgement per position.
+/// What a step waits for: plan, a judgement per position, and whether a second choice is verified.
 #[divan::bench]
 fn speckv_decision(bencher: Bencher) {
     let mut walk = Walk::three_drafted();

@@ -78,9 +78,7 @@ impl PassOutput for Rows {
 
     fn best(&mut self, row: usize, vocab: usize) -> Result<Best, ModelError> {
         let logits = &self.logits(row)?[..vocab];
-        let (token, signals) =
-            signals::read(logits).map_err(|source| ModelError::Logits { row, source })?;
-        Ok(Best { token, signals })
+        signals::read(logits).map_err(|source| ModelError::Logits { row, source })
     }
 
     fn logits(&mut self, row: usize) -> Result<&[f32], ModelError> {

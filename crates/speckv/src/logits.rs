@@ -117,8 +117,7 @@ impl PassOutput for Logits {
     }
 
     fn best(&mut self, row: usize, vocab: usize) -> Result<Best, ModelError> {
-        let (token, signals) = self.read(row, vocab, signals::read)?;
-        Ok(Best { token, signals })
+        self.read(row, vocab, signals::read)
     }
 
     fn likeliest(&mut self, row: usize, vocab: usize) -> Result<Token, ModelError> {

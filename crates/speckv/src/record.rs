@@ -51,8 +51,18 @@ impl Plan {
 pub struct Drafted {
     /// The proposed token.
     pub token: Token,
+    /// The source's second choice there; `None` where there is none, or the source does not say.
+    pub second: Option<Token>,
     /// The draft's distribution where it was proposed.
     pub signals: Signals,
+}
+
+impl Drafted {
+    /// A token without a second choice.
+    #[must_use]
+    pub fn new(token: Token, signals: Signals) -> Self {
+        Drafted { token, second: None, signals }
+    }
 }
 
 /// Tokens verified beside the draft: a second branch of the same pass.
@@ -61,6 +71,9 @@ pub struct Branch {
     /// Kept draft tokens that it follows; after them it says something else than the draft, or goes
     /// on where the draft ends.
     pub at: usize,
+    /// Whether it is a sibling: the draft's second choice in place of its token after
+    /// [`at`](Self::at) others. Otherwise look-up says it.
+    pub sibling: bool,
     /// Its tokens, all of them verified.
     pub tokens: Vec<Drafted>,
     /// How many of them were accepted, from the first on. 0 where the draft itself was accepted
@@ -140,7 +153,7 @@ impl Outcome {
     /// # use speckv::step::{Ending, Stepper};
     /// # let mut stepper = Stepper::new(Fixed::new(3));
     /// # stepper.plan(&Situation::alone(9, 9))?;
-    /// # for token in 0..3 { stepper.judge(Drafted { token, signals: Signals::default() }, false)?; }
+    /// # for token in 0..3 { stepper.judge(Drafted::new(token, Signals::default()), false)?; }
     /// # let ending = Ending { accepted: 1, token: Some(9), verified: None, branch: 0 };
     /// # let record = stepper.finish(&ending, Times::default())?;
     /// // Three tokens verified, one accepted.

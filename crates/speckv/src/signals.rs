@@ -22,14 +22,26 @@ pub struct Signals {
     pub match_length: u16,
 }
 
+/// The likeliest tokens of a row of logits, and what the row's distribution looks like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Best {
+    /// The token with the largest logit, of several the one with the smallest number.
+    pub token: Token,
+    /// The likeliest of the other tokens, of several the one with the smallest number. `None` where
+    /// no other token is possible, or where a backend does not say.
+    pub second: Option<Token>,
+    /// Entropy, confidence and margin of softmax(logits). `match_length` is 0.
+    pub signals: Signals,
+}
+
 /// Values that stay in the first-level cache between the look for the largest and the sums.
 const CHUNK: usize = 2048;
 /// Independent sums. Sixteen is what the compiler turns into full vectors; with eight it unrolls
 /// first and makes scalars of it.
 const LANES: usize = 16;
 
-/// The likeliest token (the first one of several) and the signals of softmax(logits), from one pass
-/// over `logits` (`[vocab]`).
+/// The two likeliest tokens and the signals of softmax(logits), from one pass over `logits`
+/// (`[vocab]`).
 ///
 /// With m = max x, d = x - m, Z = sum e^d: entropy = (ln Z - sum(d e^d) / Z) / ln 2, confidence = 1
 /// / Z, margin = (1 - e^(second - m)) / Z. The sums run against the largest value so far and are
@@ -37,11 +49,11 @@ const LANES: usize = 16;
 /// error about 1e-6.
 ///
 /// ```
-/// use speckv::signals;
+/// use speckv::signals::{self, Best};
 ///
 /// let logits = [0.5_f32, 0.25, 0.25].map(f32::ln);
-/// let (token, signals) = signals::read(&logits)?;
-/// assert_eq!(token, 0);
+/// let Best { token, second, signals } = signals::read(&logits)?;
+/// assert_eq!((token, second), (0, Some(1)));
 /// assert!((signals.entropy_bits - 1.5).abs() < 1e-5);
 /// assert!((signals.confidence - 0.5).abs() < 1e-5);
 /// assert!((signals.margin - 0.25).abs() < 1e-5);
@@ -50,7 +62,7 @@ const LANES: usize = 16;
 ///
 /// # Errors
 /// No logits, a NaN, plus infinity, or nothing but minus infinity.
-pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
+pub fn read(logits: &[f32]) -> Result<Best, LogitsError> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, just checked.
@@ -63,13 +75,13 @@ pub fn read(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
 /// bit.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn read_avx2(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
+fn read_avx2(logits: &[f32]) -> Result<Best, LogitsError> {
     read_anywhere(logits)
 }
 
 #[inline(always)]
-fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
-    let mut likeliest = 0;
+fn read_anywhere(logits: &[f32]) -> Result<Best, LogitsError> {
+    let (mut likeliest, mut runner_up) = (0, 0); // places of `largest` and `second`
     let (mut largest, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
     let (mut weights, mut moments) = (0.0_f64, 0.0_f64); // sum e^d, sum d e^d with d = x - largest
     for (index, chunk) in logits.chunks(CHUNK).enumerate() {
@@ -89,11 +101,14 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
                 moments = scale * (moments + shift * weights);
                 weights *= scale;
             }
-            second = larger(largest, next);
-            largest = first;
-            likeliest = index * CHUNK + position(chunk, first);
-        } else {
-            second = larger(second, first);
+            let place = position(chunk, first);
+            (second, runner_up) = (largest, likeliest);
+            if next > second {
+                (second, runner_up) = (next, index * CHUNK + position_beside(chunk, next, place));
+            }
+            (largest, likeliest) = (first, index * CHUNK + place);
+        } else if first > second {
+            (second, runner_up) = (first, index * CHUNK + position(chunk, first));
         }
         let (chunk_weights, chunk_moments) = sums(chunk, largest);
         if chunk_weights.is_nan() {
@@ -109,7 +124,8 @@ fn read_anywhere(logits: &[f32]) -> Result<(Token, Signals), LogitsError> {
         margin: (-(f64::from(second) - f64::from(largest)).exp_m1() / weights) as f32,
         match_length: 0,
     };
-    Ok((likeliest as Token, signals))
+    let second = (second > f32::NEG_INFINITY).then_some(runner_up as Token);
+    Ok(Best { token: likeliest as Token, second, signals })
 }
 
 /// The likeliest token, the first one of several: all that greedy decoding needs of `logits`
@@ -176,6 +192,12 @@ fn position(chunk: &[f32], value: f32) -> usize {
     chunk.iter().position(|&x| x == value).unwrap_or(0)
 }
 
+/// The place of a value, another place than `beside`.
+fn position_beside(chunk: &[f32], value: f32, beside: usize) -> usize {
+    let equal = |(place, &x): (usize, &f32)| x == value && place != beside;
+    chunk.iter().enumerate().position(equal).unwrap_or(0)
+}
+
 /// The largest value and the largest of the others (equal to it where it occurs twice), NaN passed
 /// over.
 #[inline(always)]
@@ -234,12 +256,17 @@ fn weight_and_moment(d: f32) -> (f32, f32) {
 mod tests {
     use super::*;
 
+    /// The first of the largest logits at other places than `without`.
+    fn largest_place(logits: &[f32], without: Option<usize>) -> Option<usize> {
+        (0..logits.len())
+            .rev()
+            .filter(|&place| Some(place) != without && logits[place] > f32::NEG_INFINITY)
+            .max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap())
+    }
+
     /// The definitions in f64, without any of the tricks.
     fn reference(logits: &[f32]) -> (Token, f64, f64, f64) {
-        let likeliest = (0..logits.len())
-            .rev()
-            .max_by(|&a, &b| logits[a].partial_cmp(&logits[b]).unwrap())
-            .unwrap();
+        let likeliest = largest_place(logits, None).unwrap();
         let most = f64::from(logits[likeliest]);
         let weights: Vec<f64> = logits.iter().map(|&x| (f64::from(x) - most).exp()).collect();
         let total: f64 = weights.iter().sum();
@@ -250,10 +277,13 @@ mod tests {
     }
 
     fn agrees(logits: &[f32]) {
-        let (token, signals) = read(logits).unwrap();
+        let best = read(logits).unwrap();
+        let Best { token, second, signals } = best;
         let (likeliest, entropy, confidence, margin) = reference(logits);
         assert_eq!(token, likeliest);
-        assert_eq!(read_anywhere(logits).unwrap(), (token, signals), "the portable path differs");
+        let next = largest_place(logits, Some(likeliest as usize)).map(|place| place as Token);
+        assert_eq!(second, next, "second of {} logits", logits.len());
+        assert_eq!(read_anywhere(logits).unwrap(), best, "the portable path differs");
         assert_eq!(argmax(logits).unwrap(), likeliest);
         let close = |got: f32, expected: f64, what: &str| {
             let error = (f64::from(got) - expected).abs();
@@ -313,8 +343,9 @@ mod tests {
             let mut logits = vec![0.0; 6_000];
             logits[first] = 2.0;
             logits[second] = 2.0;
-            let (token, signals) = read(&logits).unwrap();
+            let Best { token, second: other, signals } = read(&logits).unwrap();
             assert_eq!((token, argmax(&logits).unwrap()), (first as Token, first as Token));
+            assert_eq!(other, Some(second as Token));
             assert_eq!(signals.margin, 0.0);
         }
     }

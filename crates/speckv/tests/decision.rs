@@ -9,7 +9,7 @@ use std::{
 
 use speckv::{
     controller::{Situation, Speckv, SpeckvOptions},
-    cost::CostModel,
+    cost::{CostModel, Samples, TimeSample, VerifySample},
     predictor::{FEATURES, HIDDEN, Head, Mlp, Predictor, Question, SessionFacts},
     record::{Drafted, Source, Times},
     signals::Signals,
@@ -55,9 +55,10 @@ fn perceptrons() -> Predictor {
     predictor
 }
 
-/// Runs steps of drafting and observing; returns decisions (plans, judgements and observations).
-fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
-    let mut decisions = 0;
+/// Runs steps of drafting and observing; returns decisions (plans, judgements and observations),
+/// and how often a second choice was to be verified.
+fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> (usize, usize) {
+    let (mut decisions, mut siblings) = (0, 0);
     for step in 0..steps {
         let here = Situation::alone(100 + step, 16);
         let situation = Situation { draft_behind: 1, parallel: 8 * (step / 7 % 2), ..here };
@@ -65,28 +66,36 @@ fn decide(stepper: &mut Stepper<Speckv>, steps: usize) -> usize {
         let mut position = 0;
         while stepper.wants_more() {
             let confidence = [0.97, 0.9, 0.99, 0.6][(step + position) % 4];
-            let signals = Signals { confidence, entropy_bits: 1.0, margin: 0.5, match_length: 0 };
-            let _ = stepper.judge(Drafted { token: 1, signals }, false).expect("it wants more");
+            let margin = 0.5 * confidence;
+            let signals = Signals { confidence, entropy_bits: 1.0, margin, match_length: 0 };
+            let drafted = Drafted { second: Some(2), ..Drafted::new(1, signals) };
+            let _ = stepper.judge(drafted, false).expect("it wants more");
             position += 1;
             decisions += 1;
         }
+        siblings += stepper.sibling(1).expect("a step under way").tokens.len();
         let kept = stepper.kept().len();
         let accepted = if step % 5 == 0 { kept / 2 } else { kept };
-        let ending = Ending { accepted, token: Some(1), verified: None, branch: 0 };
+        // Where the draft is rejected, its second choice is right.
+        let ending = Ending { accepted, token: Some(2), verified: None, branch: 0 };
         let _ = black_box(stepper.finish(&ending, Times::default())).expect("a step");
         decisions += 2;
     }
-    decisions
+    (decisions, siblings)
+}
+
+/// Passes in which a row more takes next to nothing, so that second choices are worth one.
+fn cost() -> CostModel {
+    let verify = |rows| VerifySample { rows, context: 0, seconds: 1.0 + 0.005 * rows as f64 };
+    let time = |seconds| vec![TimeSample { tokens: 1, context: 0, seconds }];
+    let verify = (1..=17).map(verify).collect();
+    let samples = Samples { draft: time(0.3), verify, catch_up: time(0.05), ..Samples::default() };
+    CostModel::from_samples(&samples).expect("positive times")
 }
 
 fn controller() -> Speckv {
-    let predictor = Arc::new(perceptrons());
-    Speckv::new(
-        CostModel::uncalibrated(),
-        predictor,
-        SessionFacts::default(),
-        SpeckvOptions::default(),
-    )
+    let (facts, options) = (SessionFacts::default(), SpeckvOptions::default());
+    Speckv::new(cost(), Arc::new(perceptrons()), facts, options)
 }
 
 #[test]
@@ -94,7 +103,8 @@ fn a_decision_allocates_nothing() {
     let mut stepper = Stepper::new(controller());
     decide(&mut stepper, 500); // the buffers of the step grow to the longest draft
     let before = COUNT.get();
-    let decisions = decide(&mut stepper, 500);
+    let (decisions, siblings) = decide(&mut stepper, 500);
     assert_eq!(COUNT.get() - before, 0);
     assert!(decisions > 1500, "{decisions}: it drafted");
+    assert!(siblings > 0, "some second choices are worth a row");
 }

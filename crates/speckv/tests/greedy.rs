@@ -8,7 +8,7 @@ use speckv::{
     controller::{Beside, Controller, Fixed, Plan, Situation, Verdict},
     draft::{Both, Drafter, ModelDrafter, NgramDrafter, NoDrafter},
     engine::{Engine, FinishReason, SequenceSettings},
-    record::Source,
+    record::{Last, Source},
     sampling::{Randomness, SamplingSettings},
     signals::Signals,
     sim::{Difference, SimModel, SimSettings},
@@ -64,6 +64,11 @@ impl Controller for Whim {
 
     fn branch(&mut self, beside: &Beside) -> usize {
         (self.0.uniform() * (beside.available + 1) as f64) as usize
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let place = (self.0.uniform() * (signals.len() + 1) as f64) as usize;
+        Some(place) // of one more than there are: then there is none
     }
 
     fn judge(&mut self, _: &[Signals]) -> Verdict {
@@ -227,6 +232,66 @@ fn branches_are_accepted_where_look_up_knows_better_and_change_no_token() {
         assert_eq!(&sequence.tokens()[3..], expected, "gamma {gamma}");
     }
     assert!(beside > 20 && after > 20, "{beside} beside, {after} after");
+}
+
+/// Drafts with the model, and has its second choice verified where it is least sure.
+struct WithSibling(usize, Source);
+
+impl Controller for WithSibling {
+    fn name(&self) -> String {
+        "with-sibling".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan { gamma: self.0, source: self.1 }
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let margin = |place: &usize| signals[*place].margin;
+        (0..signals.len()).min_by(|a, b| margin(a).total_cmp(&margin(b)))
+    }
+}
+
+#[test]
+fn siblings_are_accepted_where_the_draft_is_wrong_and_change_no_token() {
+    let settings = SimSettings { vocab_size: 30, context_length: 300, ..SimSettings::default() };
+    let target = SimModel::new(settings);
+    let expected = decode_plainly(&target, &[1, 2, 3], 200).unwrap();
+    for (kind, source) in [(2, Source::MODEL), (5, Source::PARALLEL)] {
+        let (mut accepted, mut bonus) = (0, 0);
+        for gamma in 1..=5 {
+            let drafter = drafter(kind, &target, Difference::Blend { weight: 0.35 }, 30);
+            let mut engine = Engine::new(Arc::new(target.clone()), drafter);
+            let settings = SequenceSettings {
+                prompt: vec![1, 2, 3],
+                sampling: SamplingSettings::default(),
+                end_tokens: vec![],
+                max_tokens: 200,
+                controller: Box::new(WithSibling(gamma, source)),
+            };
+            let mut sequence = engine.sequence(settings).unwrap();
+            while sequence.finish_reason().is_none() {
+                engine.step(&mut [&mut sequence]).unwrap();
+                let record = sequence.record();
+                let (branch, outcome) = (&record.branch, &record.outcome);
+                assert_eq!(branch.tokens.len(), usize::from(outcome.verified > 0));
+                assert_eq!(branch.sibling, outcome.verified > 0);
+                assert_eq!(outcome.produced, outcome.accepted + branch.accepted + 1);
+                if let Some(second) = branch.tokens.first() {
+                    assert_eq!(Some(second.token), record.drafted[branch.at].second);
+                }
+                if outcome.accepted == outcome.verified && outcome.verified > 0 {
+                    assert_eq!(outcome.last, Last::Bonus, "the sibling is not needed");
+                    bonus += 1;
+                }
+            }
+            assert_eq!(&sequence.tokens()[3..], expected, "gamma {gamma}, {source}");
+            let totals = sequence.totals();
+            assert!(totals.siblings >= totals.siblings_accepted);
+            accepted += totals.siblings_accepted;
+        }
+        assert!(accepted > 40 && bonus > 40, "{source}: {accepted} accepted, {bonus} not needed");
+    }
 }
 
 #[test]

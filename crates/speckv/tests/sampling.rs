@@ -208,6 +208,44 @@ fn with_a_branch_beside_the_draft_samples_have_the_targets_distribution() {
     }
 }
 
+/// Drafts three tokens, and has the draft's second choice verified where it is least sure.
+struct WithSibling(Source);
+
+impl Controller for WithSibling {
+    fn name(&self) -> String {
+        "with-sibling".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan { gamma: 3, source: self.0 }
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let margin = |place: &usize| signals[*place].margin;
+        (0..signals.len()).min_by(|a, b| margin(a).total_cmp(&margin(b)))
+    }
+}
+
+#[test]
+fn with_siblings_samples_have_the_targets_distribution() {
+    const VOCAB: usize = 5;
+    let target = target(VOCAB);
+    for source in [Source::MODEL, Source::PARALLEL] {
+        for difference in [Difference::Blend { weight: 0.4 }, Difference::Opposed] {
+            for sampling in settings() {
+                let draft = Arc::new(target.draft(difference).with_mask(0));
+                let model = ModelDrafter::new(draft, VOCAB).with_masks(vec![0]).unwrap();
+                let controller = Box::new(WithSibling(source));
+                let fit = sample(&target, Box::new(model), controller, &sampling, VOCAB, 3);
+                assert!(fit.detectable_distance() < 0.05, "power: {}", fit.detectable_distance());
+                fit.check().unwrap_or_else(|error| {
+                    panic!("{source}, {difference:?}, {sampling:?}: {error}")
+                });
+            }
+        }
+    }
+}
+
 #[test]
 fn with_look_up_samples_have_the_targets_distribution() {
     let target = target(5);

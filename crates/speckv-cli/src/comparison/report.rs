@@ -137,6 +137,10 @@ pub struct Row {
     pub acceptance_length: Option<f64>,
     /// Tokens drafted per step.
     pub mean_gamma: Option<f64>,
+    /// Second choices of the draft that were verified, among those drafted.
+    pub siblings: usize,
+    /// Those of them that were accepted.
+    pub siblings_accepted: usize,
     /// Steps by the number of tokens drafted, from 0.
     pub gamma_histogram: Vec<usize>,
     /// Share of the time that drafting and catching up took.

@@ -31,9 +31,8 @@ impl<O: PassOutput> PassOutput for SpoiledOutput<O> {
 
     fn best(&mut self, row: usize, vocab: usize) -> Result<Best, ModelError> {
         let logits = self.logits(row)?;
-        let (token, signals) = signals::read(&logits[..vocab.min(logits.len())])
-            .map_err(|source| ModelError::Logits { row, source })?;
-        Ok(Best { token, signals })
+        signals::read(&logits[..vocab.min(logits.len())])
+            .map_err(|source| ModelError::Logits { row, source })
     }
 
     fn logits(&mut self, row: usize) -> Result<&[f32], ModelError> {
@@ -103,7 +102,8 @@ mod tests {
     fn read<M: LanguageModel>(model: &M, token: u32) -> (u32, f32) {
         let (mut cache, mut output) = (model.new_cache().expect("memory"), model.new_output());
         model.forward(&mut [Feed::new(&mut cache, &[token], 1)], &mut output).expect("a pass");
-        let Best { token, signals } = output.best(0, model.vocab_size()).expect("finite logits");
+        let Best { token, signals, .. } =
+            output.best(0, model.vocab_size()).expect("finite logits");
         (token, signals.confidence)
     }
 

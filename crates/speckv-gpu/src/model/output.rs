@@ -312,7 +312,7 @@ fn answer(row: &[u32], parts: usize) -> Answer {
         margin: (-(second - largest).exp_m1() / weights) as f32,
         match_length: 0,
     };
-    Ok(Best { token: token as Token, signals })
+    Ok(Best { token: token as Token, second: None, signals })
 }
 
 impl PassOutput for GpuOutput {

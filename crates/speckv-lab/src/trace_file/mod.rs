@@ -11,7 +11,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use read::read;
-pub use schema::{FORMAT, PROMPT_KEY, RUN_KEY, SCHEMA};
+pub use schema::{FORMAT, PROMPT_KEY, RUN_KEY, SCHEMA, SECOND};
 use speckv::token::Token;
 pub use write::to_bytes;
 

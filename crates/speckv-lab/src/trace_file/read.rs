@@ -51,6 +51,7 @@ struct Row {
     signals: Option<Signals>,
     available: Option<usize>,
     seconds: Option<f64>,
+    second: Option<u32>,
 }
 
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
@@ -62,8 +63,11 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
         got,
     };
     let facts = reader.metadata().file_metadata();
-    let expected = schema::schema().map_err(|error| damaged(path, error))?;
-    if facts.schema() != expected.as_ref() {
+    let is_of = |format: &u32| {
+        schema::schema(*format).is_ok_and(|expected| facts.schema() == expected.as_ref())
+    };
+    let Some(format) = (1..=super::FORMAT).find(is_of) else {
+        let expected = schema::schema(super::FORMAT).map_err(|error| damaged(path, error))?;
         let names = |schema: &parquet::schema::types::Type| -> Vec<String> {
             schema.get_fields().iter().map(|field| field.name().to_owned()).collect()
         };
@@ -71,7 +75,7 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
             &format!("the columns {} with their types", names(&expected).join(", ")),
             names(facts.schema()).join(", "),
         ));
-    }
+    };
     let value = |key: &str| {
         let pairs = facts.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
         let found =
@@ -82,18 +86,15 @@ fn parse(path: &Path, bytes: Vec<u8>) -> Result<TraceFile, TraceFileError> {
         wrong(&format!("facts under {key}"), error.to_string())
     };
     let run: Run = serde_json::from_str(value(RUN_KEY)?).map_err(|error| broken(RUN_KEY, error))?;
-    if run.settings.format != super::FORMAT {
-        return Err(wrong(
-            &format!("trace format {}", super::FORMAT),
-            run.settings.format.to_string(),
-        ));
+    if run.settings.format != format {
+        return Err(wrong(&format!("trace format {format}"), run.settings.format.to_string()));
     }
     let prompt: PromptFacts =
         serde_json::from_str(value(PROMPT_KEY)?).map_err(|error| broken(PROMPT_KEY, error))?;
     let mut rows = Vec::new();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(|error| damaged(path, error))?;
-        rows.extend(read_rows(group.as_ref()).map_err(|reason| damaged(path, reason))?);
+        rows.extend(read_rows(group.as_ref(), format).map_err(|reason| damaged(path, reason))?);
     }
     let recording = assemble(&prompt, run.settings.depths(), &rows)
         .map_err(|(expected, got)| wrong(expected, got))?;
@@ -129,7 +130,7 @@ fn column<D: DataType>(
     Ok(levels.iter().map(|&level| if level > 0 { values.next() } else { None }).collect())
 }
 
-fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
+fn read_rows(group: &dyn RowGroupReader, format: u32) -> Result<Vec<Row>, String> {
     // Columns 0 and 1, prompt and task, repeat the metadata for readers of many files.
     let positions = column::<Int32Type>(group, 2)?;
     let sources = column::<ByteArrayType>(group, 3)?;
@@ -142,6 +143,10 @@ fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
     let matches = column::<Int32Type>(group, 10)?;
     let available = column::<Int32Type>(group, 11)?;
     let seconds = column::<DoubleType>(group, 12)?;
+    let choices = match schema::has_second(format) {
+        true => column::<Int32Type>(group, 13)?,
+        false => vec![None; positions.len()],
+    };
     let number = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
     (0..positions.len())
         .map(|row| {
@@ -169,6 +174,7 @@ fn read_rows(group: &dyn RowGroupReader) -> Result<Vec<Row>, String> {
                 signals,
                 available: number(available[row]),
                 seconds: seconds[row],
+                second: choices[row].map(i32::cast_unsigned),
             })
         })
         .collect()
@@ -253,7 +259,7 @@ fn assemble(
             return Err(out_of_order());
         }
         proposal.agreed += usize::from(agrees);
-        proposal.drafted.push(Drafted { token: row.token, signals });
+        proposal.drafted.push(Drafted { token: row.token, second: row.second, signals });
     }
     Ok(Recording { trace, plain_seconds, draft_seconds })
 }

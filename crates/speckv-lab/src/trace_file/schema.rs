@@ -8,8 +8,9 @@ use parquet::{
     schema::{parser::parse_message_type, types::Type},
 };
 
-/// The format's number; a file of another one is refused.
-pub const FORMAT: u32 = 1;
+/// The format's number. Files of earlier ones are read, of later ones refused; format 1 has no
+/// column [`SECOND`].
+pub const FORMAT: u32 = 2;
 
 /// Key of the file's metadata that holds the recording's [`Run`](crate::run::Run) as JSON.
 pub const RUN_KEY: &str = "speckv.run";
@@ -32,9 +33,20 @@ pub const SCHEMA: &str = "message speckv_trace {
     OPTIONAL INT32 match_length (INTEGER(32, false));
     OPTIONAL INT32 available (INTEGER(32, false));
     OPTIONAL DOUBLE seconds;
+    OPTIONAL INT32 second (INTEGER(32, false));
 }";
 
-/// The schema, parsed.
-pub(super) fn schema() -> Result<Arc<Type>, ParquetError> {
-    parse_message_type(SCHEMA).map(Arc::new)
+/// The column that format 2 added.
+pub const SECOND: &str = "second";
+
+/// Whether files of a format have the column [`SECOND`].
+pub(super) fn has_second(format: u32) -> bool {
+    format >= 2
+}
+
+/// The schema of a format, parsed.
+pub(super) fn schema(format: u32) -> Result<Arc<Type>, ParquetError> {
+    let is_new = |line: &&str| line.contains(&format!(" {SECOND} "));
+    let lines = SCHEMA.lines().filter(|line| has_second(format) || !is_new(line));
+    parse_message_type(&lines.collect::<Vec<_>>().join("\n")).map(Arc::new)
 }

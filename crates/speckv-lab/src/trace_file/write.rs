@@ -30,6 +30,7 @@ struct Columns {
     match_length: Vec<Option<i32>>,
     available: Vec<Option<i32>>,
     seconds: Vec<Option<f64>>,
+    second: Vec<Option<i32>>,
 }
 
 impl Columns {
@@ -86,6 +87,8 @@ impl Columns {
         self.margin.push(signals.map(|signals| signals.margin));
         self.match_length.push(signals.map(|signals| i32::from(signals.match_length)));
         self.available.push(available);
+        let second = drafted.and_then(|drafted| drafted.second);
+        self.second.push(second.map(u32::cast_signed));
     }
 }
 
@@ -119,8 +122,9 @@ fn write(file: &TraceFile, metadata: Vec<KeyValue>) -> Result<Vec<u8>, ParquetEr
         .build();
     let columns = Columns::of(file);
     let mut bytes = Vec::new();
+    let format = file.run.settings.format;
     let mut writer =
-        SerializedFileWriter::new(&mut bytes, schema::schema()?, Arc::new(properties))?;
+        SerializedFileWriter::new(&mut bytes, schema::schema(format)?, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
     let rows = columns.position.len();
     let same = |text: &str| vec![ByteArray::from(text); rows];
@@ -137,6 +141,9 @@ fn write(file: &TraceFile, metadata: Vec<KeyValue>) -> Result<Vec<u8>, ParquetEr
     optional::<Int32Type, _>(&mut group, &columns.match_length)?;
     optional::<Int32Type, _>(&mut group, &columns.available)?;
     optional::<DoubleType, _>(&mut group, &columns.seconds)?;
+    if schema::has_second(format) {
+        optional::<Int32Type, _>(&mut group, &columns.second)?;
+    }
     group.close()?;
     writer.close()?;
     Ok(bytes)

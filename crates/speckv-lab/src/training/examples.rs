@@ -67,7 +67,7 @@ mod tests {
         stepper.plan(&Situation::alone(9, 9)).expect("no step is under way");
         for &confidence in confidences {
             let signals = Signals { confidence, ..Signals::default() };
-            stepper.judge(Drafted { token: 1, signals }, false).expect("it wants more");
+            stepper.judge(Drafted::new(1, signals), false).expect("it wants more");
         }
         let ending = Ending { accepted, token: Some(1), verified: Some(verified), branch: 0 };
         stepper.finish(&ending, Times::default()).expect("a step").clone()

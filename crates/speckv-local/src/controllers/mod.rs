@@ -17,7 +17,8 @@ pub use spec::{ControllerKind, ControllerParts, ControllerSpec, SpecError};
 pub use speckv::controller::MAX_GAMMA;
 
 /// The controller where a source can draft.
-pub const DEFAULT: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Speckv };
+pub const DEFAULT: ControllerSpec =
+    ControllerSpec { chain: false, kind: ControllerKind::Speckv(None) };
 
 /// Plain decoding.
 pub const OFF: ControllerSpec = ControllerSpec { chain: false, kind: ControllerKind::Off };

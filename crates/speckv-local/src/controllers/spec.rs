@@ -13,7 +13,7 @@ use speckv::{
 };
 
 /// A controller by name, with its parameter: `off`, `fixed:4`, `confidence:0.4`, `entropy:adaedl`,
-/// `speckv`, and `chain+NAME` for look-up first.
+/// `speckv`, `speckv:siblings=off`, and `chain+NAME` for look-up first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ControllerSpec {
     /// Look-up first, see [`Chain`].
@@ -43,8 +43,8 @@ pub enum ControllerKind {
     AdaptiveVerification,
     /// [`Paper`].
     Paper,
-    /// [`Speckv`], the default.
-    Speckv,
+    /// [`Speckv`], the default, and whether it verifies second choices of the draft.
+    Speckv(Option<bool>),
 }
 
 /// What controllers are made of; each takes what it needs.
@@ -90,7 +90,10 @@ impl ControllerSpec {
         ("", "depth with the best expected tokens per cost by moving averages (Ollama)"),
         ("", "confidence against measured cost (vLLM)"),
         ("", "the rule of the SpecKV paper, on the signals of the step before"),
-        ("", "by what a token earns per second; chooses between draft model and look-up"),
+        (
+            ":siblings=on or :siblings=off",
+            "by what a token earns per second; chooses between draft model and look-up",
+        ),
     ];
 
     /// Gamma of `fixed` where none is given.
@@ -100,13 +103,13 @@ impl ControllerSpec {
     #[must_use]
     pub fn needs_costs(&self) -> bool {
         use ControllerKind::{AdaptiveVerification, ExpectedValue, Speckv};
-        matches!(self.kind, ExpectedValue | AdaptiveVerification | Speckv)
+        matches!(self.kind, ExpectedValue | AdaptiveVerification | Speckv(_))
     }
 
     /// Whether it may draft by look-up although there is a draft model.
     #[must_use]
     pub fn may_look_up(&self) -> bool {
-        self.chain || self.kind == ControllerKind::Speckv
+        self.chain || matches!(self.kind, ControllerKind::Speckv(_))
     }
 
     /// The sources that it drafts with unless told otherwise: the model where there is one, and
@@ -170,9 +173,10 @@ impl ControllerSpec {
                 };
                 Box::new(Paper::new(parts.paper.clone().unwrap_or_default(), compression))
             }
-            ControllerKind::Speckv => {
+            ControllerKind::Speckv(siblings) => {
                 let mut options = SpeckvOptions::default();
                 options.max_gamma = gamma(options.max_gamma);
+                options.siblings = siblings.unwrap_or(options.siblings);
                 let predictor =
                     parts.predictor.clone().unwrap_or_else(|| Arc::new(Predictor::prior()));
                 Box::new(Speckv::new(parts.cost.clone(), predictor, parts.facts, options))
@@ -202,7 +206,9 @@ impl fmt::Display for ControllerSpec {
             ControllerKind::ExpectedValue => out.write_str("expected-value"),
             ControllerKind::AdaptiveVerification => out.write_str("adaptive-verification"),
             ControllerKind::Paper => out.write_str("paper"),
-            ControllerKind::Speckv => out.write_str("speckv"),
+            ControllerKind::Speckv(None) => out.write_str("speckv"),
+            ControllerKind::Speckv(Some(true)) => out.write_str("speckv:siblings=on"),
+            ControllerKind::Speckv(Some(false)) => out.write_str("speckv:siblings=off"),
         }
     }
 }
@@ -298,7 +304,10 @@ impl FromStr for ControllerSpec {
             ("expected-value", None) => ControllerKind::ExpectedValue,
             ("adaptive-verification", None) => ControllerKind::AdaptiveVerification,
             ("paper", None) => ControllerKind::Paper,
-            ("speckv", None) => ControllerKind::Speckv,
+            ("speckv", None) => ControllerKind::Speckv(None),
+            ("speckv", Some("siblings=on")) => ControllerKind::Speckv(Some(true)),
+            ("speckv", Some("siblings=off")) => ControllerKind::Speckv(Some(false)),
+            ("speckv", Some(_)) => return Err(bad("siblings=on or siblings=off")),
             (known, Some(_)) if Self::NAMES.contains(&known) => return Err(bad("nothing")),
             _ => return Err(SpecError::UnknownName { got: text.into() }),
         };
@@ -317,6 +326,8 @@ mod tests {
             "confidence:0.4",
             "entropy:adaedl",
             "entropy:svip:0.3",
+            "speckv:siblings=on",
+            "speckv:siblings=off",
             "chain+speckv",
             "chain+fixed:2",
         ];
@@ -363,6 +374,7 @@ mod tests {
             ("fixed:65", "expected a gamma from 1 to 64 after \"fixed:\", got \"65\""),
             ("confidence:2", "expected a threshold from 0 to 1"),
             ("ema:3", "expected nothing after \"ema:\", got \"3\""),
+            ("speckv:fast", "expected siblings=on or siblings=off after \"speckv:\", got \"fast\""),
             ("entropy:foo", "svip, svip:THRESHOLD or adaedl"),
         ] {
             let error = text.parse::<ControllerSpec>().expect_err(text).to_string();

@@ -9,7 +9,7 @@ use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
     draft::{Ask, Drafter as Drafts, Proposal},
-    record::{Drafted, Source, Times},
+    record::{Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
 };
@@ -156,8 +156,7 @@ impl Inner {
                 let kept = stepper.kept().len();
                 let ends = text.end_tokens.contains(&proposal.token);
                 let start = Instant::now();
-                stepper
-                    .judge(Drafted { token: proposal.token, signals: proposal.signals }, ends)?;
+                stepper.judge(proposal.into(), ends)?;
                 self.work.controllers += start.elapsed();
                 if stepper.kept().len() > kept {
                     text.tokens.push(proposal.token);

@@ -60,7 +60,7 @@ impl PredictedTokens {
             self.count.rejected += self.following(&tokens[..kept], &record.drafted[accepted..]);
         }
         let branch = &record.branch;
-        if !branch.tokens.is_empty() {
+        if !branch.tokens.is_empty() && !branch.sibling {
             let draft = record.drafted[..branch.at].iter().map(|drafted| drafted.token);
             let text: Vec<Token> = before.iter().copied().chain(draft).collect();
             let accepted = self.following(&text, &branch.tokens[..branch.accepted]);
@@ -106,9 +106,7 @@ mod tests {
         let situation = Situation { has_model: true, ..Situation::alone(3, 9) };
         stepper.plan(&situation).expect("a plan");
         for &token in drafted {
-            stepper
-                .judge(Drafted { token, signals: Signals::default() }, false)
-                .expect("a verdict");
+            stepper.judge(Drafted::new(token, Signals::default()), false).expect("a verdict");
             if forced && token == drafted[0] {
                 stepper.force(12);
             }

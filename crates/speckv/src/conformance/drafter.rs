@@ -110,10 +110,14 @@ impl Check<'_> {
     }
 
     fn is_valid(&self, ask: &Ask<'_>) -> Result<(), String> {
-        let Some(Proposal { token, signals }) = ask.proposal else { return Ok(()) };
+        let Some(Proposal { token, second, signals }) = ask.proposal else { return Ok(()) };
         ensure((token as usize) < self.vocab_size, || {
             format!("token {token} is outside the target's vocabulary")
         })?;
+        ensure(
+            second.is_none_or(|second| second != token && (second as usize) < self.vocab_size),
+            || format!("the second choice beside token {token} is {second:?}"),
+        )?;
         let valid = signals.entropy_bits >= 0.0
             && signals.confidence > 0.0
             && signals.confidence <= 1.0 + 1e-6;

@@ -99,6 +99,13 @@ impl Controller for Restricted {
         }
     }
 
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        match self.drafting {
+            Drafting::Beside | Drafting::ParallelBeside => None,
+            _ => self.inner.sibling(signals),
+        }
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         self.inner.observe(record);
     }

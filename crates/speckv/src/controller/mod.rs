@@ -120,6 +120,18 @@ pub trait Controller: Send {
         0
     }
 
+    /// Where the draft's second choice is verified too, in place of what look-up says beside the
+    /// draft: the number of a kept token, from 0; `None` for nowhere. `signals`: of the kept
+    /// tokens. Called after [`branch`](Controller::branch), where every kept token has a second
+    /// choice.
+    ///
+    /// Under sampling this changes no distribution, for the reason that holds for a branch: the
+    /// second choice is not drawn.
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let _ = signals;
+        None
+    }
+
     /// Learns from a finished step.
     fn observe(&mut self, record: &StepRecord) {
         let _ = record;
@@ -167,6 +179,10 @@ macro_rules! pass_on {
 
             fn branch(&mut self, beside: &Beside) -> usize {
                 (**self).branch(beside)
+            }
+
+            fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+                (**self).sibling(signals)
             }
 
             fn observe(&mut self, record: &StepRecord) {

@@ -44,7 +44,7 @@ pub(crate) fn record(confidences: &[f32], accepted: usize) -> StepRecord {
         },
         drafted: confidences
             .iter()
-            .map(|&confidence| Drafted { token: 0, signals: signals(confidence) })
+            .map(|&confidence| Drafted::new(0, signals(confidence)))
             .collect(),
         branch: Default::default(),
         outcome: Outcome { verified: count, accepted, last, produced: accepted + 1, ended: false },

@@ -60,7 +60,7 @@ mod tests {
 
     fn ahead() -> Ahead {
         let mut ahead = Ahead::default();
-        let proposal = |token| Proposal { token, signals: Signals::default() };
+        let proposal = |token| Proposal { token, second: None, signals: Signals::default() };
         ahead.take(2, [7, 8, 9].into_iter().map(proposal));
         ahead
     }

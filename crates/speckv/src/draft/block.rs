@@ -1,10 +1,7 @@
 //! Tokens that one pass of a parallel draft proposes.
 
 use super::{Ask, DraftError, Proposal};
-use crate::{
-    model::{Best, PassOutput},
-    token::Token,
-};
+use crate::{model::PassOutput, token::Token};
 
 /// The rows of one pass, for the asks of a step one after the other.
 ///
@@ -46,8 +43,7 @@ impl Block {
         self.logits.clear();
         self.start = ask.tokens.len();
         for row in first..first + rows {
-            let Best { token, signals } = output.best(row, vocab_size)?;
-            self.rows.push(Proposal { token, signals });
+            self.rows.push(output.best(row, vocab_size)?.into());
             if needs_logits(ask) {
                 self.logits.extend_from_slice(&output.logits(row)?[..vocab_size]);
             }
@@ -76,8 +72,8 @@ pub(crate) fn needs_logits(ask: &Ask<'_>) -> bool {
     !ask.chain.is_greedy() || ask.chain.changes_logits() || ask.chain.is_constrained()
 }
 
-/// The proposal of an ask by its chain, where the row's likeliest token is `best`; under sampling
-/// its distribution is left in the ask.
+/// The proposal of an ask by its chain, where the row's likeliest tokens are those of `best`; under
+/// sampling its distribution is left in the ask.
 ///
 /// # Errors
 /// Logits that make no token.
@@ -86,7 +82,7 @@ pub(super) fn choose(
     best: Proposal,
     logits: &[f32],
 ) -> Result<Proposal, DraftError> {
-    let Proposal { token: likeliest, mut signals } = best;
+    let Proposal { token: likeliest, second, mut signals } = best;
     let allowed = ask.chain.allows(ask.tokens, likeliest)?;
     if !allowed {
         signals = ask.chain.constrained_signals(logits, ask.tokens)?.unwrap_or(signals);
@@ -99,5 +95,6 @@ pub(super) fn choose(
         ask.chain.fill(logits, ask.tokens, ask.distribution)?;
         ask.distribution.draw(ask.uniform)
     };
-    Ok(Proposal { token, signals })
+    let second = if token == likeliest { second } else { Some(likeliest) };
+    Ok(Proposal { token, second, signals })
 }

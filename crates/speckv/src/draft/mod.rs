@@ -30,8 +30,8 @@ pub use crate::gamma::{PARALLEL_DEPTH, READ_ALONG_PARALLEL};
 use crate::{
     controller::Lookup,
     logits::LogitsError,
-    model::ModelError,
-    record::Source,
+    model::{Best, ModelError},
+    record::{Drafted, Source},
     sampling::{Chain, Distribution},
     signals::Signals,
     token::Token,
@@ -104,7 +104,7 @@ pub fn parallel_depth(masks: &[Token]) -> usize {
 ///                 ask.distribution.set_certain(token);
 ///             }
 ///             let signals = Signals { confidence: 0.5, ..Signals::default() };
-///             ask.proposal = Some(Proposal { token, signals });
+///             ask.proposal = Some(Proposal { token, second: None, signals });
 ///         }
 ///         Ok(())
 ///     }
@@ -269,8 +269,23 @@ pub struct Ask<'a> {
 pub struct Proposal {
     /// The token.
     pub token: Token,
+    /// The source's second choice: the likeliest token but the proposed one, by the distribution
+    /// that the signals are of. `None` where there is none, or the source does not say.
+    pub second: Option<Token>,
     /// What the source's distribution looked like.
     pub signals: Signals,
+}
+
+impl From<Best> for Proposal {
+    fn from(Best { token, second, signals }: Best) -> Self {
+        Proposal { token, second, signals }
+    }
+}
+
+impl From<Proposal> for Drafted {
+    fn from(Proposal { token, second, signals }: Proposal) -> Self {
+        Drafted { token, second, signals }
+    }
 }
 
 /// Why a drafter could not draft.

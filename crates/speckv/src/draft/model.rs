@@ -9,7 +9,7 @@ use super::{
     parallel_depth,
 };
 use crate::{
-    model::{Best, Cache, Feed, LanguageModel, ModelError, PassOutput},
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     record::Source,
     recycle::recycle,
     token::Token,
@@ -286,7 +286,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
             if self.made > 1 {
                 let mut best = |i| {
                     let best = self.output.best(row + i * sequences, self.vocab_size);
-                    best.map(|Best { token, signals }| Proposal { token, signals })
+                    best.map(Proposal::from)
                 };
                 let first = best(0)?;
                 // What makes no token later is an error of the ask that comes to it.
@@ -298,8 +298,7 @@ impl<M: LanguageModel> ModelDrafter<M> {
                 block.take(&mut self.output, (row, *rows), self.vocab_size, ask)?;
                 block.answer(ask, self.vocab_size)?;
             } else {
-                let Best { token, signals } = self.output.best(row, self.vocab_size)?;
-                let best = Proposal { token, signals };
+                let best = self.output.best(row, self.vocab_size)?.into();
                 ask.proposal = Some(match needs_logits(ask) {
                     true => choose(ask, best, &self.output.logits(row)?[..self.vocab_size])?,
                     false => best,

@@ -176,7 +176,7 @@ impl Drafter for NgramDrafter {
                 if !ask.chain.is_greedy() {
                     ask.distribution.set_certain(token);
                 }
-                Proposal { token, signals: place.signals }
+                Proposal { token, second: None, signals: place.signals }
             });
         }
         Ok(())

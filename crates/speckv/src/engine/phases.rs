@@ -7,7 +7,7 @@ use crate::{
     controller::Verdict,
     draft::{Ask, DraftError, Drafter, Proposal},
     model::{Cache, LanguageModel},
-    record::{Drafted, Source, Times},
+    record::{Source, Times},
     sampling::Distribution,
     step::{Ending, StepError},
 };
@@ -81,8 +81,9 @@ impl<M: LanguageModel> Sequence<M> {
             let mut asks = [ask];
             drafter.propose(&mut asks)?;
             let [Ask { proposal, .. }] = asks;
-            let Some(Proposal { token, signals }) = proposal else { break };
-            self.step.said.push(Drafted { token, signals });
+            let Some(proposal) = proposal else { break };
+            let token = proposal.token;
+            self.step.said.push(proposal.into());
             self.tokens.push(token);
             if self.ends_with(token) {
                 break;
@@ -102,10 +103,11 @@ impl<M: LanguageModel> Sequence<M> {
         proposal: Option<Proposal>,
         clock: &Clock,
     ) -> Result<(), StepError> {
-        let Some(Proposal { token, signals }) = proposal else {
+        let Some(proposal) = proposal else {
             self.stepper.exhausted();
             return Ok(());
         };
+        let token = proposal.token;
         // The target would reject it: leaving it out changes the time only.
         if !self.chain.allows(&self.tokens, token).unwrap_or(false) {
             self.stepper.exhausted();
@@ -113,7 +115,7 @@ impl<M: LanguageModel> Sequence<M> {
         }
         let ends = self.ends_with(token);
         let start = clock.now();
-        let verdict = self.stepper.judge(Drafted { token, signals }, ends)?;
+        let verdict = self.stepper.judge(proposal.into(), ends)?;
         self.step.times.controller += clock.now() - start;
         if verdict != Verdict::Drop {
             self.tokens.push(token);

@@ -268,7 +268,8 @@ impl<M: LanguageModel> Engine<M> {
         Ok(true)
     }
 
-    /// Asks look-up what it says beside each draft, where the controller wants to know.
+    /// Asks look-up what it says beside each draft, where the controller wants to know, and the
+    /// controller whether the draft's second choice is verified instead.
     fn look_beside(&mut self, sequences: &mut [&mut Sequence<M>]) -> Result<(), EngineError> {
         if self.drafter.wants_hidden() {
             return Ok(()); // whose rows are told in the order of a chain
@@ -289,8 +290,12 @@ impl<M: LanguageModel> Engine<M> {
                 let fits = branches || at.count() == stepper.kept().len();
                 let room = context_length.saturating_sub(tokens.len());
                 stepper.branch(said, if fits { room } else { 0 })?;
-                sequence.step.times.controller += self.clock.now() - start;
             }
+            if branches {
+                let Sequence { stepper, tokens, context_length, .. } = &mut **sequence;
+                stepper.sibling(context_length.saturating_sub(tokens.len()))?;
+            }
+            sequence.step.times.controller += self.clock.now() - start;
         }
         Ok(())
     }

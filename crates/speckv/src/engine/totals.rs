@@ -21,6 +21,10 @@ pub struct Totals {
     pub verified: usize,
     /// Draft tokens accepted.
     pub accepted: usize,
+    /// Second choices of the draft that were verified beside it; they are among the drafted tokens.
+    pub siblings: usize,
+    /// Those of them that were accepted.
+    pub siblings_accepted: usize,
     /// Tokens that a constraint forced, without a draft.
     pub forced: usize,
     /// Recovered tokens drawn from p because (p - q)+ was empty in floating point: see
@@ -42,6 +46,8 @@ impl Totals {
         self.drafted += drafted + branch.tokens.len();
         self.verified += record.outcome.verified + branch.tokens.len();
         self.accepted += record.outcome.accepted + branch.accepted;
+        self.siblings += usize::from(branch.sibling);
+        self.siblings_accepted += if branch.sibling { branch.accepted } else { 0 };
         self.forced += record.forced.places.len();
         if self.gamma_histogram.len() <= drafted {
             self.gamma_histogram.resize(drafted + 1, 0);

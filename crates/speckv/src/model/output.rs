@@ -1,16 +1,9 @@
 //! What a pass leaves behind.
 
 use super::ModelError;
-use crate::{signals::Signals, token::Token};
+pub use crate::signals::Best;
 
-/// The likeliest token of a row, and what the row's distribution looks like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Best {
-    /// The token with the largest logit, of several the one with the smallest number.
-    pub token: Token,
-    /// Entropy, confidence and margin of softmax(logits): see [`Signals`]. `match_length` is 0.
-    pub signals: Signals,
-}
+use crate::token::Token;
 
 /// Logits and hidden states of the last pass, in the memory where the backend has them.
 ///
@@ -29,8 +22,8 @@ pub trait PassOutput: Send {
     /// Logits per row.
     fn vocab_size(&self) -> usize;
 
-    /// The likeliest token and the signals of `row`, both over the first `vocab` tokens (at most
-    /// [`vocab_size`](PassOutput::vocab_size)).
+    /// The likeliest tokens and the signals of `row`, over the first `vocab` tokens (at most
+    /// [`vocab_size`](PassOutput::vocab_size)). A backend may leave out the second token.
     ///
     /// # Errors
     /// [`ModelError::Logits`] for logits that make no token, [`ModelError::Row`] for a row that the

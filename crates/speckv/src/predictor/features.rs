@@ -286,10 +286,7 @@ mod tests {
                 gamma_limit: 9,
                 plan: Plan { gamma: 9, source },
             },
-            drafted: confidences
-                .iter()
-                .map(|&c| Drafted { token: 0, signals: signals(c) })
-                .collect(),
+            drafted: confidences.iter().map(|&c| Drafted::new(0, signals(c))).collect(),
             branch: Default::default(),
             outcome: Outcome {
                 verified: confidences.len(),

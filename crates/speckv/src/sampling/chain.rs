@@ -180,7 +180,7 @@ impl Chain {
         };
         match constraint.set_after(output.of(context)).map_err(|_| LogitsError::Constraint)? {
             None => Ok(None),
-            Some(set) => Ok(Some(signals::read(memory.mask(set, logits, false))?.1)),
+            Some(set) => Ok(Some(signals::read(memory.mask(set, logits, false))?.signals)),
         }
     }
 

@@ -19,8 +19,8 @@ use crate::{
 /// 3. [`judge`](Self::judge) for each drafted token, as long as it [`wants_more`](Self::wants_more);
 ///    [`exhausted`](Self::exhausted) where the source has nothing more to propose.
 /// 4. Where look-up is to say something [`beside`](Self::beside) the draft: [`branch`](Self::branch).
-///    Then the target verifies [`kept`](Self::kept), and the branch of the
-///    [`record`](Self::record) in the same pass.
+///    Where the target takes branches: [`sibling`](Self::sibling). Then the target verifies
+///    [`kept`](Self::kept), and the branch of the [`record`](Self::record) in the same pass.
 /// 5. [`commit`](Self::commit): the outcome.
 /// 6. [`observe`](Self::observe): the times, from which the controller learns.
 ///
@@ -40,7 +40,7 @@ use crate::{
 /// assert_eq!(plan.gamma, 2);
 /// for token in [11, 12] {
 ///     assert!(stepper.wants_more());
-///     stepper.judge(Drafted { token, signals: Signals::default() }, false)?;
+///     stepper.judge(Drafted::new(token, Signals::default()), false)?;
 /// }
 /// assert!(!stepper.wants_more());
 /// // The target keeps the first token and has another one, 13, in place of the second.
@@ -314,9 +314,34 @@ impl<C: Controller> Stepper<C> {
             _ => 0,
         };
         let branch = &mut self.record.branch;
-        branch.at = at;
+        (branch.at, branch.sibling) = (at, false);
         branch.tokens.clear();
         branch.tokens.extend_from_slice(&said[at..at + count]);
+        Ok(&self.record.branch)
+    }
+
+    /// Asks the controller where the draft's second choice is verified too: that becomes the branch
+    /// of the [`record`](Self::record), in place of look-up's. Where a kept token has no second
+    /// choice, nothing is asked. `room`: tokens that the branch may have at most.
+    ///
+    /// # Errors
+    /// [`StepError::NotUnderWay`], [`StepError::Committed`].
+    pub fn sibling(&mut self, room: usize) -> Result<&Branch, StepError> {
+        match self.phase {
+            Phase::Idle => return Err(StepError::NotUnderWay),
+            Phase::Committed => return Err(StepError::Committed),
+            Phase::Drafting | Phase::Drafted => {}
+        }
+        let kept = self.kept;
+        let asks = kept > 0 && room > 0 && self.kept().iter().all(|token| token.second.is_some());
+        let place = if asks { self.controller.sibling(&self.signals[..kept]) } else { None };
+        let StepRecord { drafted, branch, .. } = &mut self.record;
+        let at = place.filter(|&at| at < kept).map(|at| (at, drafted[at]));
+        if let Some((at, Drafted { second: Some(token), signals, .. })) = at {
+            (branch.at, branch.sibling) = (at, true);
+            branch.tokens.clear();
+            branch.tokens.push(Drafted::new(token, signals));
+        }
         Ok(&self.record.branch)
     }
 
@@ -345,7 +370,8 @@ impl<C: Controller> Stepper<C> {
         if ended && accepted + beside == 0 {
             return Err(StepError::NothingProduced);
         }
-        let whole = if beside > 0 { beside == branch } else { accepted == verified && branch == 0 };
+        let goes_on = branch > 0 && *at == verified; // after the whole draft
+        let whole = if beside > 0 { beside == branch } else { accepted == verified && !goes_on };
         let last = match verified + branch {
             0 => Last::Plain,
             _ if ended => Last::Accepted,
@@ -429,7 +455,7 @@ impl<C: Controller> Stepper<C> {
         let StepRecord { before, drafted, branch, outcome, forced, times, tokens } =
             &mut self.record;
         (*before, *outcome, *times) = Default::default();
-        (branch.at, branch.accepted) = (0, 0);
+        (branch.at, branch.sibling, branch.accepted) = (0, false, 0);
         branch.tokens.clear();
         drafted.clear();
         tokens.clear();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     controller::{
-        Confidence, Controller, Fixed, Situation, Verdict,
+        Beside, Confidence, Controller, Fixed, Plan, Situation, Verdict,
         testing::{every_controller, situation},
     },
     draft::{Drafter, ModelDrafter, READ_ALONG},
@@ -23,7 +23,7 @@ fn stepper(controller: impl Controller + 'static) -> Stepper {
 }
 
 fn drafted(token: Token, confidence: f32) -> Drafted {
-    Drafted { token, signals: Signals { confidence, ..Signals::default() } }
+    Drafted::new(token, Signals { confidence, ..Signals::default() })
 }
 
 fn ending(accepted: usize, token: Option<Token>) -> Ending {
@@ -73,6 +73,85 @@ fn a_dropped_token_is_recorded_and_not_kept_and_an_end_token_is_the_last() {
     assert!(!stepper.wants_more(), "nothing comes after an end token");
     let record = stepper.finish(&ending(1, None), Times::default()).expect("a step");
     assert!(record.outcome.ended && record.outcome.last == Last::Accepted && record.is_censored());
+}
+
+/// Has look-up say three tokens, and the second choice of a token verified.
+struct WithSibling(Option<usize>);
+
+impl Controller for WithSibling {
+    fn name(&self) -> String {
+        "with-sibling".into()
+    }
+
+    fn plan(&mut self, _: &Situation) -> Plan {
+        Plan::model(2)
+    }
+
+    fn beside(&mut self) -> usize {
+        3
+    }
+
+    fn branch(&mut self, beside: &Beside) -> usize {
+        beside.available
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        assert_eq!(signals.len(), 2);
+        self.0
+    }
+}
+
+/// A step that has drafted tokens 1 and 2, with these second choices.
+fn with_sibling(place: Option<usize>, seconds: [Option<Token>; 2]) -> Stepper {
+    let mut stepper = stepper(WithSibling(place));
+    assert_eq!(stepper.sibling(1), Err(StepError::NotUnderWay));
+    let _ = stepper.plan(&situation(8)).expect("a plan");
+    for (token, second) in [1, 2].into_iter().zip(seconds) {
+        let _ = stepper.judge(Drafted { second, ..drafted(token, 0.5) }, false).expect("kept");
+    }
+    stepper
+}
+
+#[test]
+fn a_sibling_takes_the_place_of_what_look_up_says() {
+    let mut stepper = with_sibling(Some(1), [Some(7), Some(8)]);
+    let said = [drafted(1, 0.9), drafted(9, 0.9), drafted(9, 0.9)];
+    let branch = stepper.branch(&said, 9).expect("a branch");
+    assert_eq!((branch.at, branch.sibling, branch.tokens.len()), (1, false, 2));
+    let branch = stepper.sibling(1).expect("a sibling");
+    assert_eq!((branch.at, branch.sibling), (1, true));
+    assert_eq!(branch.tokens, [Drafted::new(8, drafted(2, 0.5).signals)]);
+    let wrong = Ending { branch: 1, ..ending(0, Some(5)) };
+    assert!(matches!(stepper.commit(&wrong), Err(StepError::Branch { at: 1, .. })));
+    let right = Ending { branch: 1, ..ending(1, Some(5)) };
+    let record = stepper.commit(&right).expect("an outcome");
+    assert_eq!((record.tokens.as_slice(), record.outcome.last), (&[1, 8, 5][..], Last::Bonus));
+    assert_eq!((record.branch.accepted, record.rows()), (1, 4));
+    assert_eq!(stepper.sibling(1), Err(StepError::Committed));
+}
+
+#[test]
+fn a_sibling_that_is_not_needed_or_not_right_is_no_rejection_of_the_draft() {
+    for (accepted, last) in [(0, Last::Recovered), (1, Last::Recovered), (2, Last::Bonus)] {
+        let mut stepper = with_sibling(Some(1), [Some(7), Some(8)]);
+        assert!(stepper.sibling(1).expect("a sibling").sibling);
+        let record = stepper.commit(&ending(accepted, Some(5))).expect("an outcome");
+        assert_eq!((record.outcome.last, record.branch.accepted), (last, 0));
+    }
+}
+
+#[test]
+fn a_sibling_needs_a_second_choice_a_row_and_a_place_among_the_kept_tokens() {
+    let count = |place, seconds, room| {
+        let mut stepper = with_sibling(place, seconds);
+        stepper.sibling(room).expect("asked in order").tokens.len()
+    };
+    let both = [Some(7), Some(8)];
+    assert_eq!(count(Some(0), both, 1), 1);
+    assert_eq!(count(None, both, 1), 0, "the controller wants none");
+    assert_eq!(count(Some(2), both, 1), 0, "no such token");
+    assert_eq!(count(Some(0), both, 0), 0, "no room");
+    assert_eq!(count(Some(0), [Some(7), None], 1), 0, "a token without a second choice");
 }
 
 #[test]
@@ -168,7 +247,10 @@ fn a_stepper_takes_the_very_steps_of_the_engine() {
             }
             assert!(!stepper.wants_more(), "{name} would have gone on");
             assert_eq!(stepper.kept().len(), record.outcome.verified, "{name}");
+            let branch = stepper.sibling(1).expect("a step under way");
+            assert_eq!(branch.tokens, record.branch.tokens, "{name}");
             let end = ending(record.outcome.accepted, record.tokens.last().copied());
+            let end = Ending { branch: record.branch.accepted, ..end };
             let mine = stepper.finish(&end, record.times).expect("a step");
             assert_eq!(mine, record, "{name}");
         }

@@ -148,6 +148,8 @@ impl Measured<'_> {
             acceptance_rate: part(accepted, drafted),
             acceptance_length: part(produced, steps),
             mean_gamma: part(drafted, steps),
+            siblings: mine().map(|sample| sample.totals.siblings).sum(),
+            siblings_accepted: mine().map(|sample| sample.totals.siblings_accepted).sum(),
             draft_share: share(draft),
             verify_share: share(verify),
             controller_share: share(control),

@@ -3,7 +3,7 @@
 use super::{Feed, LanguageModel, PassOutput, Token, difference, ensure, pass, words};
 use crate::{
     model::{Cache, ModelError},
-    signals,
+    signals::{self, Best},
 };
 
 /// Signals are read by each backend with its own operations.
@@ -53,12 +53,19 @@ pub(super) fn answers_are_those_of_the_rows<M: LanguageModel>(
             let best = output.best(row, vocab).map_err(words)?;
             let likeliest = output.likeliest(row, vocab).map_err(words)?;
             let logits = &output.logits(row).map_err(words)?[..vocab];
-            let (token, signals) = signals::read(logits).map_err(|error| error.to_string())?;
+            let Best { token, second, signals } =
+                signals::read(logits).map_err(|error| error.to_string())?;
             ensure((best.token, likeliest) == (token, token), || {
                 format!(
                     "row {row}, {vocab} tokens: {token} is likeliest, best says {}, likeliest \
                      {likeliest}",
                     best.token
+                )
+            })?;
+            ensure(best.second.is_none() || best.second == second, || {
+                format!(
+                    "row {row}, {vocab} tokens: the second token is {second:?}, best says {:?}",
+                    best.second
                 )
             })?;
             let near = |a: f32, b: f32| (a - b).abs() <= SIGNALS_TOLERANCE * b.abs().max(1.0);

@@ -57,6 +57,10 @@ impl Controller for Chain {
         if self.inner_steps { self.inner.ahead() } else { usize::MAX }
     }
 
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        if self.inner_steps { self.inner.sibling(signals) } else { None }
+    }
+
     fn observe(&mut self, record: &StepRecord) {
         if record.before.plan.source != Source::NGRAM {
             self.inner.observe(record);

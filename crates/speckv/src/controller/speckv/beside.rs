@@ -48,9 +48,9 @@ impl Branches {
         self.value
     }
 
-    /// How many tokens of a branch are worth their rows. `right`: probability that look-up's token
+    /// How many tokens of a branch are worth their rows, and its value in tokens. `right`: probability that look-up's token
     /// is right at the branch, as far as look-up knows.
-    pub(super) fn worth(&mut self, beside: &Beside, right: f32, step: &Step) -> usize {
+    pub(super) fn worth(&mut self, beside: &Beside, right: f32, step: &Step) -> (usize, f64) {
         let Beside { kept, at, available, .. } = *beside;
         let (reached, draft) = step.survival(at, kept);
         let b = f64::from(right);
@@ -62,13 +62,16 @@ impl Branches {
         let (count, value) = best(reached * first, self.sustained, kept, available, step.prices());
         self.asked = (count > 0).then_some((goes_on, score));
         self.value += VALUE_RATE * (value - self.value);
-        count
+        (count, value)
     }
 
     /// Learns from a finished step.
     pub(super) fn learn(&mut self, record: &StepRecord) {
         let Some((goes_on, score)) = self.asked.take() else { return };
         let (branch, outcome) = (&record.branch, &record.outcome);
+        if branch.sibling {
+            return; // the draft's second choice was verified instead
+        }
         if outcome.accepted < branch.at || (outcome.ended && branch.accepted == 0) {
             return; // what would have been there was not seen
         }

@@ -21,6 +21,7 @@
 //! | `throughput` | `L` |
 //! | `prices` | the price of a step's time, and what drafting further is worth |
 //! | `beside` | what look-up is worth in a branch of the same pass |
+//! | `siblings` | what the draft's second choice is worth there |
 //! | `block` | how far a pass that proposes several tokens is right |
 //! | `catch_up` | the price of what the draft model has not read |
 //! | `offer` | what each source is worth in the step to come |
@@ -34,6 +35,7 @@ mod loss_budget;
 mod offer;
 mod options;
 mod prices;
+mod siblings;
 mod step;
 mod throughput;
 
@@ -49,6 +51,7 @@ use loss_budget::{LossBudget, sustained_prior};
 use offer::{Inputs, Offer};
 pub use options::SpeckvOptions;
 use prices::{Prices, plain_seconds};
+use siblings::Siblings;
 use step::Step;
 use throughput::Throughput;
 
@@ -67,6 +70,7 @@ pub struct Speckv {
     options: SpeckvOptions,
     cost: CostModel,
     online: OnlinePredictor,
+    siblings: Siblings,
     text: Text,
     pass: SharedPass,   // of the step under way
     context: usize,     // before the step under way
@@ -122,6 +126,7 @@ impl Speckv {
             options,
             cost,
             online: OnlinePredictor::new(predictor, facts),
+            siblings: Siblings::new(),
             pass: SharedPass::ALONE,
             context: 0,
             step: None,
@@ -174,6 +179,12 @@ impl Speckv {
         CatchUp::of(&self.cost, situation, progress, self.options.prompt_weight)
     }
 
+    /// Value of what may be verified beside a draft of the model, in tokens: one of the two.
+    fn beside_value(&self, situation: &Situation) -> f64 {
+        let branch = situation.lookup.map_or(0.0, |_| self.text.branches.value());
+        branch.max(if self.options.siblings { self.siblings.value() } else { 0.0 })
+    }
+
     /// What look-up and the draft model offer: look-up, one token per pass, all tokens in one.
     fn offers(&self, situation: &Situation, rate: f64) -> [Option<Offer>; 3] {
         let inputs = Inputs {
@@ -185,7 +196,7 @@ impl Speckv {
             rate,
             catch_up: self.catch_up(situation),
             positions: &self.text.positions,
-            beside: situation.lookup.map_or(0.0, |_| self.text.branches.value()),
+            beside: self.beside_value(situation),
             accepted: self.text.accepted,
             is_first: self.text.steps == 0,
         };
@@ -218,7 +229,12 @@ impl Text {
     fn learn(&mut self, step: &Step, record: &StepRecord) -> (f64, f64) {
         let (source, drafted) = (record.before.plan.source, record.drafted.len());
         let gain = step.gain(drafted, &record.outcome);
-        let saved = record.outcome.accepted as f64 - gain.time;
+        let branch = &record.branch;
+        let sibling = match branch.sibling {
+            true => branch.accepted as f64 - step.branch_time(record.outcome.verified, 1),
+            false => 0.0,
+        };
+        let saved = record.outcome.accepted as f64 + sibling - gain.time;
         let budget = &mut self.budgets[source];
         budget.work(saved, record.outcome.produced, gain.value, step.predicted);
         if source == Source::PARALLEL {
@@ -278,9 +294,16 @@ impl Controller for Speckv {
     }
 
     fn branch(&mut self, beside: &Beside) -> usize {
-        let Some(step) = &self.step else { return 0 };
+        let Some(step) = &mut self.step else { return 0 };
         let judgement = self.online.preview(Source::NGRAM, self.context, &beside.signals);
-        self.text.branches.worth(beside, judgement.accept, step)
+        let (count, value) = self.text.branches.worth(beside, judgement.accept, step);
+        step.set_beside(value);
+        count
+    }
+
+    fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
+        let step = self.step.as_ref().filter(|_| self.options.siblings)?;
+        self.siblings.worth(signals, step)
     }
 
     fn observe(&mut self, record: &StepRecord) {
@@ -296,6 +319,7 @@ impl Controller for Speckv {
             }
         }
         self.text.branches.learn(record);
+        self.siblings.learn(record);
         let (tokens, time) = gained.unwrap_or((0.0, 0.0));
         let branch = self.step.as_ref().map_or(0.0, |step| {
             step.branch_time(record.outcome.verified, record.branch.tokens.len())

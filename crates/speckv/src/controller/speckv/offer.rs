@@ -51,7 +51,7 @@ pub(super) struct Inputs<'a> {
     pub catch_up: CatchUp,
     /// How far passes that propose several tokens are right.
     pub positions: &'a Positions,
-    /// Value of what look-up says beside a draft, in tokens.
+    /// Value of what is verified beside a draft of the model, in tokens.
     pub beside: f64,
     /// Draft tokens accepted in this text.
     pub accepted: usize,

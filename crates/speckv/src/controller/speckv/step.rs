@@ -26,6 +26,8 @@ pub(super) struct Step {
     /// Sum of `S_1 ..= S_i`, `[0..=MAX_GAMMA]`.
     expected: [f64; MAX_GAMMA + 1],
     judged: usize,
+    /// Value of what look-up says beside the draft, in tokens.
+    beside: f64,
 }
 
 /// What a step came to.
@@ -56,6 +58,7 @@ impl Step {
             survival: 1.0,
             expected: [0.0; MAX_GAMMA + 1],
             judged: 0,
+            beside: 0.0,
         }
     }
 
@@ -87,6 +90,16 @@ impl Step {
     /// The prices of its time.
     pub(super) fn prices(&self) -> &Prices {
         &self.prices
+    }
+
+    /// Value of what look-up says beside the draft, in tokens; 0 where it is not verified.
+    pub(super) fn beside(&self) -> f64 {
+        self.beside
+    }
+
+    /// Notes what look-up says beside the draft is worth.
+    pub(super) fn set_beside(&mut self, value: f64) {
+        self.beside = value;
     }
 
     /// Plain steps' worth of time that a branch of `count` tokens takes beside `verified` tokens.

@@ -252,3 +252,25 @@ fn a_plan_changes_nothing_but_the_step_and_the_intervals_of_probes() {
     let _ = controller.offers(&here, 1.3);
     assert_eq!(online, format!("{:?}", controller.online));
 }
+
+#[test]
+fn a_second_choice_is_verified_where_the_draft_is_unsure_and_a_row_takes_little() {
+    let sibling = |row: f64, siblings, beside: f64| {
+        let options = SpeckvOptions { siblings, ..SpeckvOptions::default() };
+        let (prior, facts) = (Arc::new(Predictor::prior()), SessionFacts::default());
+        let mut controller = Speckv::new(cost(0.1, 1.0, row), prior, facts, options);
+        let plan = controller.plan(&situation(16));
+        assert!(plan.gamma >= 3);
+        let all = [signals(0.95), signals(0.5), signals(0.9)];
+        let all = all.map(|signals| Signals { margin: 0.5 * signals.confidence, ..signals });
+        for count in 1..=all.len() {
+            let _ = controller.judge(&all[..count]);
+        }
+        controller.step.as_mut().expect("a step that drafts").set_beside(beside);
+        controller.sibling(&all)
+    };
+    assert_eq!(sibling(0.001, true, 0.0), Some(1), "the unsure token");
+    assert_eq!(sibling(0.3, true, 0.0), None, "not worth its row");
+    assert_eq!(sibling(0.001, false, 0.0), None, "not wanted");
+    assert_eq!(sibling(0.001, true, 0.9), None, "look-up knows better");
+}

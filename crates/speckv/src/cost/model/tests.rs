@@ -18,7 +18,7 @@ pub(crate) fn record(gamma: usize, draft: f64, verify: f64) -> StepRecord {
             gamma_limit: 16,
             plan: Plan::model(gamma),
         },
-        drafted: vec![Drafted { token: 0, signals: Default::default() }; gamma],
+        drafted: vec![Drafted::new(0, Default::default()); gamma],
         branch: Default::default(),
         outcome: Outcome {
             verified: gamma,
