@@ -44,8 +44,8 @@ part() {
         failed=1
         return
     fi
-    # The interrupt lets a benchmark write what it has.
-    timeout -s INT -k 3 "$left" "$@" >"$out/$name.json" 2>"$out/$name.log"
+    # The interrupt lets a benchmark write what it has, when the pass under way has ended.
+    timeout -s INT -k 8 "$left" "$@" >"$out/$name.json" 2>"$out/$name.log"
     status=$?
     case $status in
     0) echo "ok: $name" ;;
@@ -88,9 +88,11 @@ for model in "$place"/*.gguf; do
     part "identity-$name" speckv identity "${pair[@]}" --prompts "${PROMPTS:-2}" \
         --gammas 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16 --controllers speckv \
         --threads-list 1 --max-tokens "${TOKENS:-48}" --json
+    # fixed:16 drafts a step's tokens in one submission, confidence:0 the same tokens one by one.
     stage "$name: speed" 110
     part "bench-$name" speckv bench "${pair[@]}" --prompts-per-task 1 \
-        --max-tokens "${TOKENS:-48}" --gammas 1,2,4,8 --controllers off,speckv --json
+        --max-tokens "${TOKENS:-48}" --gammas 1,2,4,8,16 \
+        --controllers off,speckv,confidence:0 --json
 done
 
 shapes=(${SHAPES-1.5b 7b 32b})

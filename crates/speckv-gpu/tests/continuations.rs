@@ -2,14 +2,20 @@
 
 mod support;
 
+#[path = "../../speckv-formats/tests/support/mod.rs"]
+mod files;
+
 use std::sync::Arc;
 
 use speckv::{
     conformance::{check_drafter, check_model, decode_plainly},
+    controller::Fixed,
     draft::ModelDrafter,
+    engine::{Engine, SequenceSettings},
     model::{Cache, Feed, LanguageModel, PassOutput},
+    sampling::SamplingSettings,
 };
-use speckv_formats::{gguf::Gguf, quant::TensorType, tiny::Tiny};
+use speckv_formats::{compression::Compression, gguf::Gguf, quant::TensorType, tiny::Tiny};
 use speckv_gpu::{
     cache_type::CacheType,
     model::{GpuModel, LoadOptions},
@@ -119,4 +125,35 @@ fn without_the_embedding_on_the_device_each_token_has_a_pass() {
     // A head that is the embedding takes no memory of its own.
     let tied = load(&wide(TensorType::Q8_0, true), |options| options.embedding = false).unwrap();
     assert_eq!(tied.continuation_limit(1), LIMIT);
+}
+
+#[test]
+fn a_real_model_goes_on_as_in_single_passes_and_is_right_for_itself() {
+    let Some(device) = device() else { return };
+    let Some(file) = files::model("smollm2-135m") else { return };
+    let (file, prompt) = (Arc::new(file), [504, 3575, 282, 4649, 314]); // The capital of France is
+    for compression in [Compression::AsIs, Compression::Type(TensorType::Q4_0)] {
+        let mut options = LoadOptions { embedding: true, ..LoadOptions::new(Arc::clone(&device)) };
+        (options.context, options.compression) = (Some(256), compression);
+        let model = Arc::new(GpuModel::load(Arc::clone(&file), &options, &mut |_| {}).unwrap());
+        assert_eq!(model.continuation_limit(1), LIMIT, "{compression}");
+        let expected = decode_plainly(&*model, &prompt, 12).unwrap();
+        assert_eq!(continued(&model, &prompt, 12), expected, "{compression}");
+        let drafter = ModelDrafter::new(Arc::clone(&model), model.vocab_size());
+        let mut engine = Engine::new(Arc::clone(&model), Box::new(drafter));
+        let settings = SequenceSettings {
+            prompt: prompt.to_vec(),
+            sampling: SamplingSettings::default(),
+            end_tokens: vec![],
+            max_tokens: 12,
+            controller: Box::new(Fixed::new(5)),
+        };
+        let mut sequence = engine.sequence(settings).unwrap();
+        while sequence.finish_reason().is_none() {
+            engine.step(&mut [&mut sequence]).unwrap();
+        }
+        assert_eq!(sequence.tokens()[prompt.len()..], expected, "{compression}");
+        let totals = sequence.totals();
+        assert_eq!((totals.drafted, totals.accepted), (10, 10), "{compression}");
+    }
 }

@@ -10,7 +10,7 @@ use speckv::{
     controller::Fixed,
     draft::{Drafter, ModelDrafter, NoDrafter},
     engine::{Engine, Sequence, SequenceSettings},
-    model::{Feed, LanguageModel, ModelError},
+    model::{Cache, Feed, LanguageModel, ModelError, PassOutput},
     sampling::SamplingSettings,
 };
 use speckv_cpu::{model::CpuModel, pool::Pool};
@@ -100,6 +100,35 @@ fn a_failure_that_passes_ends_its_step_and_the_answer_goes_on_as_if_it_had_not_b
         }
         assert_eq!(sequence.tokens()[PROMPT.len()..], plain, "after {said}");
     }
+}
+
+#[test]
+fn a_failure_in_a_continuation_changes_no_cache_and_the_next_one_is_whole() {
+    let Some(device) = own_device() else { return };
+    let options = LoadOptions { embedding: true, ..LoadOptions::new(Arc::clone(&device)) };
+    let model = GpuModel::load(file(), &options, &mut |_| {}).unwrap();
+    // Whether embeddings are gathered rightly is compared again after a failure.
+    device.inject(out_of_memory());
+    assert_eq!(model.continuation_limit(1), 1);
+    assert!(model.continuation_limit(1) > ANSWER);
+    let plain = decode_plainly(&model, &PROMPT, ANSWER).unwrap();
+    let (mut cache, mut output) = (model.new_cache().unwrap(), model.new_output());
+    model.forward(&mut [Feed::new(&mut cache, &PROMPT[..2], 0)], &mut output).unwrap();
+    let mut go_on = |cache: &mut _| {
+        let feeds = &mut [Feed::new(cache, &PROMPT[2..], 1)];
+        model.continue_greedily(feeds, ANSWER, model.vocab_size(), &mut output).map(|made| {
+            let best = |row| output.best(row, model.vocab_size()).unwrap().token;
+            (0..made).map(best).collect::<Vec<u32>>()
+        })
+    };
+    device.inject(out_of_memory());
+    let refused = go_on(&mut cache).unwrap_err();
+    assert!(matches!(refused, ModelError::OutOfMemory { .. }), "{refused}");
+    assert_eq!(cache.len(), 2);
+    assert_eq!(go_on(&mut cache).unwrap(), plain);
+    device.give_up();
+    cache.truncate(2);
+    assert!(chain(&go_on(&mut cache).unwrap_err()).contains("the GPU was lost"));
 }
 
 #[test]

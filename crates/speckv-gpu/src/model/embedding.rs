@@ -114,8 +114,14 @@ impl Shared {
         if shared.embedding.on_device(&shared.weights).is_none() {
             return false;
         }
-        // A device that fails here fails in the next pass too, and says so there.
-        *shared.gathers.get_or_init(|| Self::compare_embeddings(shared).unwrap_or(false))
+        if let Some(&gathers) = shared.gathers.get() {
+            return gathers;
+        }
+        match Self::compare_embeddings(shared) {
+            Ok(same) => *shared.gathers.get_or_init(|| same),
+            // Compared again next time. A device that stays so says it in the pass that follows.
+            Err(_) => false,
+        }
     }
 
     fn compare_embeddings(shared: &Arc<Shared>) -> Result<bool, GpuError> {
