@@ -9,13 +9,14 @@ use crate::{cost::CostModel, record::StepRecord, signals::Signals};
 pub enum Drafting {
     /// The draft model alone: one token per pass, and all in one where rule and model can do that.
     Model,
-    /// The draft model, and what look-up says beside it in a branch of the same pass.
+    /// The draft model, and in a branch of the same pass what look-up says beside it or, where that
+    /// says nothing, the second choice at the draft's least sure token.
     Beside,
     /// The draft model alone, all tokens of a step from one pass.
     Parallel,
     /// The same, and look-up.
     ParallelNgram,
-    /// The same, and what look-up says beside it in a branch of the same pass.
+    /// The same, and a branch as above.
     ParallelBeside,
     /// Look-up alone.
     Ngram,
@@ -44,7 +45,7 @@ impl Drafting {
     pub fn restrict(self, inner: Box<dyn Controller>) -> Box<dyn Controller> {
         match self {
             Drafting::Both => inner,
-            drafting => Box::new(Restricted { inner, drafting }),
+            drafting => Box::new(Restricted { inner, drafting, branches: false }),
         }
     }
 }
@@ -55,6 +56,7 @@ const BRANCH: usize = 4;
 struct Restricted {
     inner: Box<dyn Controller>,
     drafting: Drafting,
+    branches: bool, // look-up has a branch in the step under way
 }
 
 impl Controller for Restricted {
@@ -63,6 +65,7 @@ impl Controller for Restricted {
     }
 
     fn plan(&mut self, situation: &Situation) -> Plan {
+        self.branches = false;
         self.inner.plan(&match self.drafting {
             Drafting::Both => *situation,
             Drafting::Model | Drafting::Beside => Situation { lookup: None, ..*situation },
@@ -94,14 +97,21 @@ impl Controller for Restricted {
 
     fn branch(&mut self, beside: &Beside) -> usize {
         match self.drafting {
-            Drafting::Beside | Drafting::ParallelBeside => beside.available,
+            Drafting::Beside | Drafting::ParallelBeside => {
+                self.branches = beside.available > 0;
+                beside.available
+            }
             _ => self.inner.branch(beside),
         }
     }
 
     fn sibling(&mut self, signals: &[Signals]) -> Option<usize> {
         match self.drafting {
-            Drafting::Beside | Drafting::ParallelBeside => None,
+            Drafting::Beside | Drafting::ParallelBeside if self.branches => None,
+            Drafting::Beside | Drafting::ParallelBeside => {
+                let sure = |&at: &usize| signals[at].confidence;
+                (0..signals.len()).min_by(|a, b| sure(a).total_cmp(&sure(b)))
+            }
             _ => self.inner.sibling(signals),
         }
     }
@@ -140,5 +150,21 @@ mod tests {
         assert_eq!(source(Drafting::Ngram), Source::NGRAM);
         assert_eq!(source(Drafting::Model), Source::MODEL);
         assert_eq!(source(Drafting::Both), Source::MODEL);
+    }
+
+    #[test]
+    fn a_branch_is_what_look_up_says_or_else_the_second_choice_at_the_least_sure_token() {
+        let kept = [0.9, 0.4, 0.7].map(|confidence| Signals { confidence, ..Signals::default() });
+        for drafting in [Drafting::Beside, Drafting::ParallelBeside] {
+            let mut rule = drafting.restrict(Box::new(Fixed::new(3)));
+            let here = Situation { parallel: 8, ..situation(9) };
+            rule.plan(&here);
+            assert_eq!(rule.sibling(&kept), Some(1));
+            let said = Beside { kept: 3, at: 0, available: 2, signals: Signals::default() };
+            assert_eq!((rule.branch(&said), rule.sibling(&kept)), (2, None));
+            rule.plan(&here);
+            assert_eq!(rule.sibling(&kept), Some(1), "a new step");
+        }
+        assert_eq!(Drafting::Model.restrict(Box::new(Fixed::new(3))).sibling(&kept), None);
     }
 }
