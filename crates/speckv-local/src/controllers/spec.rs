@@ -91,8 +91,9 @@ impl ControllerSpec {
         ("", "confidence against measured cost (vLLM)"),
         ("", "the rule of the SpecKV paper, on the signals of the step before"),
         (
-            ":siblings=on or :siblings=off",
-            "by what a token earns per second; chooses between draft model and look-up",
+            "[:siblings=off]",
+            "by what a token earns per second; chooses between draft model and look-up, and \
+             verifies second choices of the draft unless siblings=off",
         ),
     ];
 
