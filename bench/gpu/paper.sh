@@ -53,7 +53,10 @@ timeout -s INT -k 5 "$((${BUDGET:-270} - SECONDS))" \
     | tee "$out/log.txt" || status=$?
 case $status in
 0) ;;
-124 | 137) echo "stopped: the grid is not complete" ;;
+124 | 137)
+    echo "stopped: the grid is not complete; the same command with the same OUT goes on"
+    exit 1
+    ;;
 *) exit "$status" ;;
 esac
 
