@@ -184,6 +184,7 @@ impl Isa {
             Set::Avx2 | Set::AvxVnni => 5,
             #[cfg(target_arch = "aarch64")]
             Set::Neon | Set::DotProd | Set::I8mm => 8,
+            Set::Portable if cfg!(target_arch = "x86_64") => 2,
             Set::Portable => 4,
         };
         even(rows, most)

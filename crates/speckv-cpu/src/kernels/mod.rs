@@ -220,10 +220,11 @@ tiles!(tiles_dotprod, "neon,dotprod",
 tiles!(tiles_i8mm, "neon,dotprod,i8mm",
     [Neon<DotProd, 4>: 1, Neon<MatMul, 4>: 2, Neon<MatMul, 2>: 3 4, Neon<MatMul, 1>: 5 6 7 8]);
 
+// Few x86 processors need this path, and its tiles are the largest code of all.
 #[cfg(target_arch = "x86_64")]
-tiles!(tiles_portable, "sse2", [Portable: 1 2 3 4]);
+tiles!(tiles_portable, "sse2", [Portable: 1 2]);
 #[cfg(target_arch = "x86_64")]
-versions!(with_portable, "sse2", [Portable: 1 2 3 4]);
+versions!(with_portable, "sse2", [Portable: 1 2]);
 #[cfg(target_arch = "aarch64")]
 tiles!(tiles_portable, "neon", [Portable: 1 2 3 4]);
 #[cfg(target_arch = "aarch64")]
