@@ -68,6 +68,8 @@ fn json_is_one_object_with_the_promised_fields() {
             "steps",
             "drafted",
             "accepted",
+            "siblings",
+            "siblings_accepted",
             "forced",
             "acceptance_rate",
             "acceptance_length",
