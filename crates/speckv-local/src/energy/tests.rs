@@ -126,6 +126,7 @@ fn library(folder: &Path) -> Option<PathBuf> {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 fn gpus_are_counted_from_the_opening_on_and_named_beside_the_processor() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(library) = library(folder.path()) else {
