@@ -146,13 +146,18 @@ def test_a_draft_with_a_mask_token_proposes_several_tokens_in_one_pass(target, t
     draft = CpuModel.load(tiny.write(tmp_path, seed=3, noise=0.15, mask=mask), threads=1)
     drafter = Drafter(draft, lookup=False)
     assert drafter.parallel >= 4
-    sequences = [drafter.open(Controller("fixed:4@parallel"), prompt) for prompt in PROMPTS]
+    # Passes over several tokens cost no more than over one: then one pass drafts.
+    costs = CostModel.from_curve([0.04] * 17, 0.03)
+    sequences = [drafter.open(Controller("speckv", costs=costs), prompt) for prompt in PROMPTS]
     proposals = drafter.propose(sequences, 4)
     for prompt, proposal in zip(PROMPTS, proposals):
         rows = draft.forward([(draft.cache(), prompt + 3 * [mask], 4)])
         assert proposal == rows.argmax(axis=1).tolist()
     assert (drafter.work.model_passes, drafter.work.model_tokens) == (1, 4 * len(PROMPTS))
-    outputs, _ = serve(Drafter(draft, lookup=False), target, "fixed:4@parallel", 40)
+    for sequence, proposal in zip(sequences, proposals):
+        record = sequence.observe(len(proposal), 1)
+        assert record.plan.source == Source.PARALLEL
+    outputs, _ = serve(Drafter(draft, lookup=False), target, "speckv", 40)
     assert outputs == {index: greedy(target, prompt, 40) for index, prompt in enumerate(PROMPTS)}
 
 
