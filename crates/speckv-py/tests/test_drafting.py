@@ -15,6 +15,7 @@ import tiny
 
 import speckv
 from speckv import Controller, CostModel, CpuModel, Drafter, NgramText, OrderError, Source
+from speckv._native import LEAST_DRAFT_READING
 
 PROMPTS = [[10, 20, 30, 10, 20], [7, 8, 9, 7, 8, 9, 7], [65, 66, 67], [100]]
 
@@ -170,6 +171,20 @@ def test_the_model_reads_several_texts_together_and_no_further_than_the_limit(dr
         assert drafter.work.catch_up_tokens == read
         for prompt, proposal, drafts in zip(prompts, proposals, drafting):
             assert proposal == (greedy(draft, prompt, 3) if drafts else [])
+
+
+def test_tokens_that_are_read_along_take_nothing_from_the_limit(draft):
+    long = [[3 + 7 * i % 200 for i in range(60)], [5 + 11 * i % 200 for i in range(60)]]
+    drafter = Drafter(draft, lookup=False)
+    first, read, last = (
+        drafter.open(Controller("fixed:3"), text) for text in [long[0], PROMPTS[0], long[1]]
+    )
+    drafter.propose([read])
+    read.extend([11, 12, 13])  # fewer than need a pass of their own
+    limit = LEAST_DRAFT_READING
+    proposals = drafter.propose([first, read, last], 3, read_limit=limit)
+    assert proposals == [[], greedy(draft, read.tokens().tolist(), 3), []]
+    assert drafter.work.catch_up_tokens == limit
 
 
 def test_a_model_computes_what_numpy_computes_of_its_file(target):

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use speckv::{
     controller::{MAX_GAMMA, Situation},
     cost::{self, SharedPass},
-    draft::{Ask, Drafter as Drafts, Proposal, Reading},
+    draft::{Ask, Drafter as Drafts, Proposal, READ_ALONG, Reading},
     record::{Source, Times},
     sampling::{Chain, Distribution, SamplingSettings},
     step::{Member, shared_pass},
@@ -29,12 +29,10 @@ pub(super) struct Round<'a> {
     pub(super) read_limit: usize,
 }
 
-/// What one text does in a proposal.
-struct Planned {
-    drafts: bool,
-    reads: usize,    // tokens that the model reads before it drafts
-    reads_to: usize, // of the text, the last of them not counted
-    behind: usize,   // tokens that the model has not read
+/// Tokens of a text that the model has missed, and how many of them it reads before all draft.
+struct Missed {
+    tokens: usize,
+    read_now: usize,
 }
 
 /// What one source gave in a round.
@@ -64,8 +62,8 @@ impl Inner {
         let expected = |text: &Text| lock(&text.stepper).expected();
         let mut members: Vec<Option<Member>> =
             texts.iter().map(|text| Some(Member { rows: 1, expected: expected(text) })).collect();
-        let mut plans = Vec::with_capacity(texts.len());
-        let mut unread_limit = round.read_limit;
+        let mut missed = Vec::with_capacity(texts.len());
+        let mut read_limit = round.read_limit;
         for index in 0..texts.len() {
             let pass = shared_pass(members.iter().copied(), index);
             // What the target's engine says of its pass counts more than what is proposed here.
@@ -74,13 +72,14 @@ impl Inner {
                 rows: round.rows.unwrap_or(pass.rows).max(1),
                 ..pass
             };
-            let planned = self.decide(&mut *texts[index], index, round, (pass, unread_limit))?;
-            unread_limit -= planned.reads;
-            plans.push(planned);
+            let of_text = self.decide(&mut *texts[index], index, round, (pass, read_limit))?;
+            read_limit -= of_text.read_now;
+            missed.push(of_text);
             members[index] = Some(Member { rows: 1, expected: expected(texts[index]) });
         }
-        self.catch_up(texts, &plans)?;
-        let mut drafting: Vec<bool> = plans.iter().map(|planned| planned.drafts).collect();
+        self.catch_up(texts, &missed)?;
+        let mut drafting: Vec<bool> =
+            texts.iter().map(|text| lock(&text.stepper).wants_more()).collect();
         let committed: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
         let outcome = self.rounds(texts, &mut drafting, &committed);
         for (text, committed) in texts.iter_mut().zip(committed) {
@@ -89,14 +88,15 @@ impl Inner {
         outcome
     }
 
-    /// Plans the step of one text, in such a pass; the model reads at most `limit` tokens of it.
+    /// Plans the step of one text, in such a pass; the model is to read at most `limit` tokens of
+    /// it before all draft.
     fn decide(
         &mut self,
         text: &mut Text,
         index: usize,
         round: &Round<'_>,
         (pass, limit): (SharedPass, usize),
-    ) -> Outcome<Planned> {
+    ) -> Outcome<Missed> {
         let slot = text.slot()?;
         let context = text.tokens.len();
         let gamma_limit = if context == 0 { 0 } else { round.limits[index].min(MAX_GAMMA) };
@@ -124,17 +124,19 @@ impl Inner {
         stepper.plan(&situation)?;
         self.work.controllers += start.elapsed();
         text.times = Times::default();
-        let reads = stepper.read_ahead(limit);
-        let reads_to = context - (draft_behind - reads);
-        Ok(Planned { drafts: stepper.wants_more(), reads, reads_to, behind: draft_behind })
+        // A few tokens are read along with the first one that is drafted, whatever the limit.
+        let reads = Some(stepper.read_ahead(limit)).filter(|&reads| reads > READ_ALONG);
+        Ok(Missed { tokens: draft_behind, read_now: reads.unwrap_or(0) })
     }
 
     /// Has the model read what it has missed of the texts, several of them in one pass.
-    fn catch_up(&mut self, texts: &mut [&mut Text], plans: &[Planned]) -> Outcome<()> {
-        let reading = |(_, planned): &(&&mut Text, &Planned)| planned.reads > 0;
+    fn catch_up(&mut self, texts: &mut [&mut Text], missed: &[Missed]) -> Outcome<()> {
         let mut readings = Vec::new();
-        for (text, planned) in texts.iter().zip(plans).filter(reading) {
-            readings.push(Reading { slot: text.slot()?, tokens: &text.tokens[..planned.reads_to] });
+        for (text, Missed { tokens, read_now }) in texts.iter().zip(missed) {
+            if *read_now > 0 {
+                let end = text.tokens.len() - (tokens - read_now);
+                readings.push(Reading { slot: text.slot()?, tokens: &text.tokens[..end] });
+            }
         }
         if readings.is_empty() {
             return Ok(());
@@ -143,10 +145,10 @@ impl Inner {
         self.drafter.catch_up_all(&mut readings)?;
         let elapsed = start.elapsed();
         drop(readings);
-        for (text, planned) in texts.iter_mut().zip(plans).filter(|(_, it)| it.reads > 0) {
-            // Fewer where the drafter leaves the last ones to its first token.
-            let read = planned.behind - self.drafter.behind(text.slot()?, text.tokens.len());
-            if read > 0 {
+        for (text, Missed { tokens, read_now }) in texts.iter_mut().zip(missed) {
+            // None where the model failed.
+            let read = tokens - self.drafter.behind(text.slot()?, text.tokens.len());
+            if *read_now > 0 && read > 0 {
                 (text.times.catch_up, self.work.catch_up) = (elapsed, elapsed);
                 self.work.catch_up_tokens += read;
             }
