@@ -97,19 +97,24 @@ impl Controller for WithSibling {
     }
 }
 
+/// A text of bytes as a prompt.
+fn prompt(number: usize, text: &str) -> PromptFacts {
+    PromptFacts {
+        id: format!("tiny-{number:02}"),
+        task: "tiny".into(),
+        split: Split::Train,
+        tokens: text.bytes().map(u32::from).collect(),
+        max_tokens: MAX_TOKENS,
+        end_tokens: vec![END],
+    }
+}
+
 #[test]
 fn siblings_on_a_real_model_change_no_token() {
     let (target, draft) = models();
     let (mut siblings, mut accepted) = (0, 0);
     for (number, text) in ["the other one and the thing", "an in and out"].iter().enumerate() {
-        let prompt = PromptFacts {
-            id: format!("tiny-{number:02}"),
-            task: "tiny".into(),
-            split: Split::Train,
-            tokens: text.bytes().map(u32::from).collect(),
-            max_tokens: MAX_TOKENS,
-            end_tokens: vec![END],
-        };
+        let prompt = prompt(number, text);
         let tokens = |records: &[StepRecord]| -> Vec<u32> {
             records.iter().flat_map(|record| record.tokens.clone()).collect()
         };
@@ -144,14 +149,7 @@ fn a_replayed_controller_takes_its_live_steps_on_a_real_model() {
         ["the other one and the thing", "an in and out", "they are there"]
             .iter()
             .enumerate()
-            .map(|(number, text)| PromptFacts {
-                id: format!("tiny-{number:02}"),
-                task: "tiny".into(),
-                split: Split::Train,
-                tokens: text.bytes().map(u32::from).collect(),
-                max_tokens: MAX_TOKENS,
-                end_tokens: vec![END],
-            })
+            .map(|(number, text)| prompt(number, text))
             .collect();
     for prompt in &prompts {
         let task = Task {

@@ -13,7 +13,7 @@ use super::{
     layer::Slice,
     pass::{HostRoom, Row, chunks, plan, push_entry, slice_of},
 };
-use crate::{device::OFFSET_STEP, error::GpuError};
+use crate::error::GpuError;
 
 /// One pass of a continuation: its rows, and the entry of those that want logits.
 struct Step<'a> {
@@ -97,8 +97,7 @@ impl Shared {
         for step in 0..made {
             let end = fed + step * sequences;
             let slice = slice_of(&rows[first..end], first, longest, feeds, &mut entries);
-            let head = (entries.len() * 4 / OFFSET_STEP as usize) as u32;
-            push_entry(&mut entries, [step * sequences, sequences, 0, end]);
+            let head = push_entry(&mut entries, [step * sequences, sequences, 0, end]);
             let wanted = (first..end).filter(|&row| rows[row].logits);
             picked.extend(wanted.map(|row| row as u32));
             steps.push(Step { slice, head });

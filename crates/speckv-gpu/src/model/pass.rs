@@ -96,10 +96,14 @@ pub(super) fn plan(feeds: &[Feed<'_, KvCache>], gap: Option<&Range<usize>>) -> V
     rows
 }
 
-/// Appends an entry at binding 0: first row, rows, chunks, and the row that gathered rows go to.
-pub(super) fn push_entry(entries: &mut Vec<u32>, numbers: [usize; 4]) {
+/// Appends an entry at binding 0, whose number it returns: first row, rows, chunks, and the row
+/// that gathered rows go to.
+pub(super) fn push_entry(entries: &mut Vec<u32>, numbers: [usize; 4]) -> u32 {
+    const WORDS: usize = OFFSET_STEP as usize / 4;
+    let entry = entries.len() / WORDS;
     entries.extend(numbers.map(|number| number as u32));
-    entries.resize(entries.len().next_multiple_of(OFFSET_STEP as usize / 4), 0);
+    entries.resize((entry + 1) * WORDS, 0);
+    entry as u32
 }
 
 /// Chunks of positions that rows up to this position read.
@@ -116,17 +120,15 @@ pub(super) fn slice_of<'a>(
     feeds: &'a [Feed<'_, KvCache>],
     entries: &mut Vec<u32>,
 ) -> Slice<'a> {
-    let number = |entries: &[u32]| (entries.len() * 4 / OFFSET_STEP as usize) as u32;
-    let mut slice = Slice { entry: number(entries), rows: rows.len(), feeds: Vec::new() };
-    push_entry(entries, [first, rows.len(), longest, 0]);
+    let entry = push_entry(entries, [first, rows.len(), longest, 0]);
+    let mut slice = Slice { entry, rows: rows.len(), feeds: Vec::new() };
     for part in rows.chunk_by(|a, b| a.feed == b.feed) {
         slice.feeds.push(FeedPart {
-            entry: number(entries),
+            entry: push_entry(entries, [first, part.len(), longest, 0]),
             rows: part.len(),
             chunks: part.iter().map(|row| chunks(row.position)).max().unwrap_or(1),
             caches: feeds[part[0].feed].cache.layers(),
         });
-        push_entry(entries, [first, part.len(), longest, 0]);
         first += part.len();
     }
     slice

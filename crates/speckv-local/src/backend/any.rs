@@ -77,6 +77,17 @@ pub enum AnyCache {
     Gpu(GpuCache),
 }
 
+#[cfg(feature = "gpu")]
+impl AnyCache {
+    /// The cache, if its model is on a GPU.
+    fn on_gpu(&mut self) -> Option<&mut GpuCache> {
+        match self {
+            AnyCache::Gpu(cache) => Some(cache),
+            AnyCache::Cpu(_) => None,
+        }
+    }
+}
+
 /// Output of a pass, where its model is.
 pub enum AnyOutput {
     /// Of a model on the processor.
@@ -224,10 +235,7 @@ impl LanguageModel for AnyModel {
             }
             #[cfg(feature = "gpu")]
             (AnyModel::Gpu(model), AnyOutput::Gpu(output)) => {
-                let mut feeds = of_device(feeds, |cache| match cache {
-                    AnyCache::Gpu(cache) => Some(cache),
-                    AnyCache::Cpu(_) => None,
-                })?;
+                let mut feeds = of_device(feeds, AnyCache::on_gpu)?;
                 model.forward(&mut feeds, output)
             }
             #[cfg(feature = "gpu")]
@@ -249,10 +257,7 @@ impl LanguageModel for AnyModel {
         match (self, output) {
             #[cfg(feature = "gpu")]
             (AnyModel::Gpu(model), AnyOutput::Gpu(output)) => {
-                let mut feeds = of_device(feeds, |cache| match cache {
-                    AnyCache::Gpu(cache) => Some(cache),
-                    AnyCache::Cpu(_) => None,
-                })?;
+                let mut feeds = of_device(feeds, AnyCache::on_gpu)?;
                 model.continue_greedily(&mut feeds, count, vocab, output)
             }
             // A processor gains nothing from it.
