@@ -48,7 +48,8 @@ use crate::{language::Language, metrics::Metrics};
 /// Time between two readings of energy while nothing runs.
 const ENERGY_EVERY: Duration = Duration::from_secs(60);
 
-/// Time between readings of the counter of energy while answers are made: a reading is a file.
+/// Time between readings of the counter of energy while answers are made: a reading is a
+/// file, and of a GPU a call of its driver.
 const ENERGY_EVERY_BUSY: Duration = Duration::from_secs(1);
 
 /// What the scheduler may do.

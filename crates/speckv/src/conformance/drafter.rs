@@ -9,7 +9,8 @@ use crate::{
 };
 
 /// Checks that a drafter keeps sequences apart, follows the token list through truncation, drafts
-/// the same tokens ahead as one by one, and reports the distribution that it draws from. `vocab_size` is the target's.
+/// the same tokens ahead as one by one, and reports the distribution that it draws from.
+/// `vocab_size` is the target's.
 ///
 /// # Errors
 /// The first truth that does not hold.

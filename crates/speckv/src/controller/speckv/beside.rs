@@ -48,8 +48,8 @@ impl Branches {
         self.value
     }
 
-    /// How many tokens of a branch are worth their rows, and its value in tokens. `right`: probability that look-up's token
-    /// is right at the branch, as far as look-up knows.
+    /// How many tokens of a branch are worth their rows, and its value in tokens. `right`:
+    /// probability that look-up's token is right at the branch, as far as look-up knows.
     pub(super) fn worth(&mut self, beside: &Beside, right: f32, step: &Step) -> (usize, f64) {
         let Beside { kept, at, available, .. } = *beside;
         let (reached, draft) = step.survival(at, kept);
